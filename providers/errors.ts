@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The one error class of datapaths, and the errno names that it carries.
+ *
+ * @module
+ */
+
+/** Linux errno by name: number (asm-generic/errno.h) and what it says to people. */
+const errnoTable = {
+  EPERM: [1, "operation not permitted"],
+  ENOENT: [2, "no such file or directory"],
+  EINTR: [4, "interrupted system call"],
+  EIO: [5, "input/output error"],
+  ENXIO: [6, "no such device or address"],
+  E2BIG: [7, "argument list too long"],
+  EBADF: [9, "bad file descriptor"],
+  EAGAIN: [11, "resource temporarily unavailable"],
+  ENOMEM: [12, "cannot allocate memory"],
+  EACCES: [13, "permission denied"],
+  EFAULT: [14, "bad address"],
+  EBUSY: [16, "device or resource busy"],
+  EEXIST: [17, "file exists"],
+  EXDEV: [18, "invalid cross-device link"],
+  ENODEV: [19, "no such device"],
+  EINVAL: [22, "invalid argument"],
+  ENFILE: [23, "too many open files in system"],
+  EMFILE: [24, "too many open files"],
+  EFBIG: [27, "file too large"],
+  ENOSPC: [28, "no space left on device"],
+  EROFS: [30, "read-only file system"],
+  EPIPE: [32, "broken pipe"],
+  EDOM: [33, "numerical argument out of domain"],
+  ERANGE: [34, "numerical result out of range"],
+  ENAMETOOLONG: [36, "file name too long"],
+  ENOSYS: [38, "function not implemented"],
+  ENODATA: [61, "no data available"],
+  ETIME: [62, "timer expired"],
+  EPROTO: [71, "protocol error"],
+  EBADMSG: [74, "bad message"],
+  EOVERFLOW: [75, "value too large for defined data type"],
+  EILSEQ: [84, "invalid or incomplete multibyte or wide character"],
+  EMSGSIZE: [90, "message too long"],
+  EPROTONOSUPPORT: [93, "protocol not supported"],
+  EOPNOTSUPP: [95, "operation not supported"],
+  EAFNOSUPPORT: [97, "address family not supported by protocol"],
+  EADDRINUSE: [98, "address already in use"],
+  EADDRNOTAVAIL: [99, "cannot assign requested address"],
+  ENETDOWN: [100, "network is down"],
+  ENETUNREACH: [101, "network is unreachable"],
+  ECONNABORTED: [103, "software caused connection abort"],
+  ECONNRESET: [104, "connection reset by peer"],
+  ENOBUFS: [105, "no buffer space available"],
+  EISCONN: [106, "transport endpoint is already connected"],
+  ENOTCONN: [107, "transport endpoint is not connected"],
+  ESHUTDOWN: [108, "cannot send after transport endpoint shutdown"],
+  ETIMEDOUT: [110, "connection timed out"],
+  ECONNREFUSED: [111, "connection refused"],
+  EHOSTUNREACH: [113, "no route to host"],
+  EALREADY: [114, "operation already in progress"],
+  EINPROGRESS: [115, "operation now in progress"],
+  ESTALE: [116, "stale file handle"],
+  ECANCELED: [125, "operation canceled"],
+  ESRCH: [3, "no such process"],
+} as const satisfies Record<string, readonly [number, string]>;
+
+/** Name of a Linux errno that a datapath may answer with. */
+export type ErrnoName = keyof typeof errnoTable;
+
+const nameByNumber: ReadonlyMap<number, ErrnoName> = new Map(
+  Object.entries(errnoTable).map(([name, [number]]) => [number, name as ErrnoName]),
+);
+
+/** The name of a positive errno; `EIO` for a number that has none here. */
+export function errnoName(errno: number): ErrnoName {
+  return nameByNumber.get(errno) ?? "EIO";
+}
+
+/** The number of an errno name. */
+export function errnoNumber(name: ErrnoName): number {
+  return errnoTable[name][0];
+}
+
+/** What an errno says to people, in lower case: `EBUSY` is "device or resource busy". */
+export function errnoText(name: ErrnoName): string {
+  return errnoTable[name][1];
+}
+
+/** Where and on what an operation failed. */
+export interface DatapathErrorInit {
+  /** What was tried, as a verb phrase: `add port`, `put flow`. */
+  operation: string;
+  /** Full name of the datapath, `netdev@br0`; absent when none is involved. */
+  datapath?: string | undefined;
+  /** What it was tried on: a port name, a flow in text, a device. */
+  object?: string | undefined;
+  /** Errno, by name or by positive number. */
+  code: ErrnoName | number;
+  /** What went wrong, and what to do; replaces the errno's own text. */
+  detail?: string | undefined;
+  /** The error behind this one. */
+  cause?: unknown;
+}
+
+/**
+ * A datapath refused or failed an operation.
+ *
+ * The message is a sentence such as
+ * `Cannot add port "eth1" (netdev@br0): no such device (ENODEV)`.
+ */
+export class DatapathError extends Error {
+  override readonly name = "DatapathError";
+  /** What was tried, as a verb phrase. */
+  readonly operation: string;
+  /** Full name of the datapath, or undefined when none is involved. */
+  readonly datapath: string | undefined;
+  /** What it was tried on, or undefined. */
+  readonly object: string | undefined;
+  /** Name of the errno. */
+  readonly code: ErrnoName;
+  /** Positive number of the errno. */
+  readonly errno: number;
+
+  /** Makes an error from its parts; the message is composed from them. */
+  constructor(init: DatapathErrorInit) {
+    const code = typeof init.code === "number" ? errnoName(init.code) : init.code;
+    const object = init.object === undefined ? "" : ` "${init.object}"`;
+    const where = init.datapath === undefined ? "" : ` (${init.datapath})`;
+    const detail = init.detail ?? errnoText(code);
+    super(`Cannot ${init.operation}${object}${where}: ${detail} (${code})`, {
+      cause: init.cause,
+    });
+    this.operation = init.operation;
+    this.datapath = init.datapath;
+    this.object = init.object;
+    this.code = code;
+    this.errno = typeof init.code === "number" ? init.code : errnoNumber(code);
+  }
+}
