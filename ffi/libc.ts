@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The few functions of the C library that the rest of `ffi/` and the netlink sockets need:
+ * memory that does not move, waiting on descriptors, socket options, errno.
+ *
+ * Nonblocking functions run on another thread (at most 32 of them per isolate, and a full
+ * pool also stalls file I/O), so they take integers only: an address as `usize` of memory
+ * from `allocate()` in `memory.ts`, never a JavaScript buffer, which might be collected or
+ * moved while the call runs.
+ *
+ * @module
+ */
+import { type Library, openSystemLibrary } from "./library.ts";
+
+/** Prototypes of the functions used, one line per parameter. */
+export const libcSymbols = {
+  /** Zeroed memory; null when there is none. */
+  calloc: {
+    parameters: [
+      "usize", // size_t nmemb
+      "usize", // size_t size
+    ],
+    result: "pointer",
+  },
+  free: {
+    parameters: [
+      "pointer", // void *ptr
+    ],
+    result: "void",
+  },
+  close: {
+    parameters: [
+      "i32", // int fd
+    ],
+    result: "i32", // 0, or -1
+  },
+  /** Waits on another thread. The array must be C memory that lives until it returns. */
+  pollWait: {
+    name: "poll",
+    parameters: [
+      "usize", // struct pollfd *fds, as an address
+      "u64", // nfds_t nfds
+      "i32", // int timeout, milliseconds; -1 for ever
+    ],
+    result: "i32", // descriptors that are ready, 0 on time-out, or -1
+    nonblocking: true,
+  },
+  /** Looks, or waits on this thread: the isolate does nothing else meanwhile. */
+  poll: {
+    parameters: [
+      "buffer", // struct pollfd *fds
+      "u64", // nfds_t nfds
+      "i32", // int timeout, milliseconds
+    ],
+    result: "i32",
+  },
+  eventfd: {
+    parameters: [
+      "u32", // unsigned int initval
+      "i32", // int flags: EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE
+    ],
+    result: "i32", // descriptor, or -1
+  },
+  eventfd_write: {
+    parameters: [
+      "i32", // int fd
+      "u64", // eventfd_t value
+    ],
+    result: "i32", // 0, or -1
+  },
+  eventfd_read: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // eventfd_t *value
+    ],
+    result: "i32", // 0, or -1
+  },
+  setsockopt: {
+    parameters: [
+      "i32", // int sockfd
+      "i32", // int level
+      "i32", // int optname
+      "buffer", // const void *optval
+      "u32", // socklen_t optlen
+    ],
+    result: "i32", // 0, or -1
+  },
+  getsockopt: {
+    parameters: [
+      "i32", // int sockfd
+      "i32", // int level
+      "i32", // int optname
+      "buffer", // void *optval
+      "buffer", // socklen_t *optlen, in and out
+    ],
+    result: "i32", // 0, or -1
+  },
+  /** Glibc and musl alike: where this thread keeps errno. */
+  __errno_location: {
+    parameters: [],
+    result: "pointer", // int *
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The C library, open. */
+export type Libc = Library<typeof libcSymbols> & {
+  /**
+   * errno of the synchronous call made just before, on this thread. Right only as the very
+   * next thing: never across `await`, and never after a nonblocking call, which ran on
+   * another thread. The engine may itself make a system call in between (seen once in
+   * 200,000 calls), so nothing that has another source for the reason may rest on it: a
+   * netlink request has its NLMSG_ERROR, a socket has SO_ERROR.
+   */
+  errno(): number;
+};
+
+/** Opens the C library. */
+export function openLibc(): Libc {
+  const library = openSystemLibrary("libc.so.6", {
+    symbols: libcSymbols,
+    debianPackage: "libc6",
+  });
+  const location = library.symbols.__errno_location();
+  if (location === null) throw new TypeError("Cannot read errno: no location for it");
+  // The location is fixed for a thread, and an isolate stays on its thread.
+  const view = new Deno.UnsafePointerView(location);
+  return Object.assign(library, { errno: (): number => view.getInt32() });
+}
+
+/** Events of `struct pollfd` (`<poll.h>`). */
+export const PollEvent = {
+  In: 0x1,
+  Pri: 0x2,
+  Out: 0x4,
+  Err: 0x8,
+  Hup: 0x10,
+  Nval: 0x20,
+} as const;
+
+/** Flags of `eventfd` (`<sys/eventfd.h>`, x86-64 and arm64). */
+export const EventfdFlag = { Semaphore: 0x1, Nonblock: 0x800, Cloexec: 0x80000 } as const;
