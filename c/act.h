@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act.h - actions: ODP attributes compiled once, at flow put, to a short program; the program run on packets.
+ *
+ * A program is immutable after act_compile and belongs to its flow; it is freed after a grace period.  Unknown and
+ * unsupported actions are refused when compiling (EINVAL), so that feature probes tell the truth.
+ *
+ * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches the next output or userspace only; an empty
+ * list drops.  Nesting deeper than 16 is EOVERFLOW.
+ *
+ * Threads: act_compile and act_free on the control side; act_run by a poll thread, or by the control side with its own `struct pmd`. */
+#ifndef UPCALL_ACT_H
+#define UPCALL_ACT_H
+
+#include <stdint.h>
+#include <rte_mbuf.h>
+
+#include "key.h"
+#include "pkt.h"
+
+struct pmd;
+struct act_prog;
+
+/* What cls.h's entries keep of a program, so that the commonest need no further memory. */
+enum act_kind {
+    ACT_DROP,                /* Empty list. */
+    ACT_OUTPUT,              /* One output: act_output_port(). */
+    ACT_PROGRAM,             /* Anything else. */
+};
+
+/* Userdata of a userspace action, shared by the program and by upcalls under way. */
+struct act_userdata {
+    _Atomic uint32_t references;
+    uint32_t size;
+    uint8_t bytes[];
+};
+void act_userdata_free(struct act_userdata *); /* Drops one reference; NULL is allowed. */
+
+/* Compiles `attrs` for a flow with `key`.  EINVAL, EOVERFLOW, ENOMEM; `*why` is a short static text on failure. */
+int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
+void act_free(struct act_prog *);
+
+enum act_kind act_kind(const struct act_prog *);
+uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */
+/* The attributes that it was compiled from. */
+const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
+
+/* Runs it on `n` packets, which it takes over.  Their metadata is `md` (of a fresh burst) or, where that is NULL, in each packet's
+ * struct pkt.  Output goes through pmd_output(), upcalls through upcall_action(), recirculation through pmd_recirculate(). */
+void act_run(struct pmd *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+
+#endif

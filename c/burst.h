@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * burst.h - what becomes of a burst of packets: lookup, counters, actions, upcalls, recirculation.
+ *
+ * Threads: the owner of the pmd. */
+#ifndef UPCALL_BURST_H
+#define UPCALL_BURST_H
+
+#include <rte_mbuf.h>
+
+#include "pkt.h"
+
+struct pmd;
+
+/* Takes over `n` <= CLS_BURST packets that came in by one port and handles them to the end, recirculations included.  `md` is their
+ * common metadata.  Output is left in the pmd's transmit buffers (pmd_flush). */
+void burst_receive(struct pmd *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+
+#endif

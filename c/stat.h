@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stat.h - counters of one thread, and the one list of reasons for dropping a packet.
+ *
+ * Threads: each thread writes its own counters with plain relaxed stores (stat_add) and anybody may read them; sums are made on read.
+ * There is no atomic read-modify-write on the packet path. */
+#ifndef UPCALL_STAT_H
+#define UPCALL_STAT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* name, what it means.  Append only: numbers are seen through the ABI. */
+#define STAT_DROPS(X)                                                       \
+    X(rx_runt, "shorter than an Ethernet header")                           \
+    X(rx_oversize, "larger than the receive buffers can hold")              \
+    X(action, "the flow's actions say drop")                                \
+    X(no_port, "output to a port that does not exist")                      \
+    X(tx_full, "the device's transmit queue was full")                      \
+    X(tx_oversize, "larger than the port can send")                         \
+    X(tx_error, "the device refused the packet")                            \
+    X(upcall_disabled, "upcalls are disabled")                              \
+    X(upcall_no_handler, "no handler is open")                              \
+    X(upcall_full, "the handler's ring was full")                           \
+    X(upcall_quota, "the port had too many upcalls waiting")                \
+    X(upcall_error, "the direct upcall callback refused the packet")        \
+    X(recirc_depth, "recirculated more than 8 times")                       \
+    X(no_mbuf, "no buffer for a copy")                                      \
+    X(action_error, "an action did not fit the packet")                     \
+    X(meter, "over the rate of a meter")                                    \
+    X(tunnel, "tunnel header malformed or could not be built")              \
+    X(ct, "connection tracking failed")                                     \
+    X(link_down, "the port's link is down or its device is gone")
+
+enum stat_drop {
+#define X(name, text) DROP_##name,
+    STAT_DROPS(X)
+#undef X
+    DROP_COUNT
+};
+
+struct stat {
+    _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
+    _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations;
+    _Atomic uint64_t cycles_busy, cycles_idle, cycles_sleep;
+    _Atomic uint64_t validator_mismatches;
+    _Atomic uint64_t drops[DROP_COUNT];
+} __attribute__((aligned(64)));
+
+/* Adds to a counter that only this thread writes. */
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+#endif
