@@ -75,6 +75,17 @@ export const libcSymbols = {
     ],
     result: "i32", // 0, or -1
   },
+  /** Many datagrams at once. Everything pointed to must be C memory. */
+  recvmmsg: {
+    parameters: [
+      "i32", // int sockfd
+      "usize", // struct mmsghdr *msgvec, as an address
+      "u32", // unsigned int vlen
+      "i32", // int flags
+      "pointer", // struct timespec *timeout; null: none
+    ],
+    result: "i32", // datagrams received, or -1
+  },
   setsockopt: {
     parameters: [
       "i32", // int sockfd
