@@ -139,9 +139,9 @@ DP_API int dp_port_find(uint64_t dp, const char *name, struct dp_port_info *port
 DP_API int dp_port_next(uint64_t dp, uint32_t no, struct dp_port_info *port);
 DP_API int dp_port_stats_get(uint64_t dp, uint32_t no, struct dp_port_stats *stats);
 
-/* Counts changes of the set of ports.  dp_port_wait() returns when it differs from `seen` or dp_port_wake() was called; waits. */
+/* Counts changes of the set of ports.  dp_port_wait() returns when it differs from `seen` or dp_port_wake() was called. */
 DP_API int dp_port_sequence(uint64_t dp, uint64_t *sequence);
-DP_API int dp_port_wait(uint64_t dp, uint64_t seen);
+DP_API int dp_port_wait(uint64_t dp, uint64_t seen); /* Waits. */
 DP_API int dp_port_wake(uint64_t dp);
 
 /* Ports of type dummy: frames in, as if received (ENOBUFS: the queue or pool is full), and frames out, the oldest first (ENOENT: none). */

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Finds the datapath library, and compiles it when this machine has none yet.
+ *
+ * Looked for, in order: the path in the options; the path in `UPCALL_LIBRARY`; the cache; and
+ * then it is built into the cache. The cache is `upcall/` in `$XDG_CACHE_HOME` or `~/.cache`.
+ * A cached library is named by a hash of everything it depends on: the sources, the flags,
+ * the version of DPDK, the compiler, and the processor as `-march=native` describes it, so
+ * that a home directory may be shared by machines that differ.
+ *
+ * Permissions: `--allow-run=cc,pkg-config`, `--allow-env=HOME,XDG_CACHE_HOME,UPCALL_LIBRARY`,
+ * and reading and writing the cache folder.
+ *
+ * **Threads:** any isolate, any process: several may build at once; a lock file makes the
+ * others wait, and a finished library is put in place by renaming it.
+ *
+ * @module
+ */
+import {
+  compileFlags,
+  linkFlags,
+  machineFlags,
+  type Variant,
+  variants,
+} from "./flags.ts";
+import { LibraryError } from "./library.ts";
+import { sources as pinnedSources } from "./sources.ts";
+import { compile, dpdkFlags, findToolchain, type Toolchain } from "./toolchain.ts";
+
+/** A source file that travels with the module. */
+export interface Source {
+  /** File name, without a folder. */
+  readonly name: string;
+  /** SHA-256 of its bytes, hexadecimal. */
+  readonly sha256: string;
+  /** Fetches its text. */
+  readonly load: () => Promise<{ readonly default: string }>;
+}
+
+/** Where to look, and how to tell what happens. */
+export interface BuildOptions {
+  /** Path of a library to use as it is. */
+  path?: string | undefined;
+  /** Folder to cache builds in, instead of the usual one. */
+  cacheDirectory?: string | undefined;
+  /** Sources to compile, instead of the module's own. */
+  sources?: readonly Source[];
+  /** Told about a build that takes more than a second; writes to stderr if absent. */
+  onProgress?: (message: string) => void;
+}
+
+const progressDelayMs = 1000;
+const keptBuilds = 8;
+
+/** Absolute path of the library. Throws `LibraryError` saying what to do. */
+export async function findLibrary(options: BuildOptions = {}): Promise<string> {
+  const given = options.path ?? environment("UPCALL_LIBRARY");
+  if (given !== undefined) return absolute(given);
+
+  const [sources, toolchain] = await Promise.all([
+    options.sources ?? ownSources(options.onProgress ?? toStderr),
+    findToolchain(),
+  ]);
+  const directory = options.cacheDirectory ?? cacheDirectory();
+  const path = `${directory}/libupcall-${await cacheKey(sources, toolchain)}.so`;
+  if (await exists(path)) return path;
+  await build(path, sources, options.onProgress ?? toStderr);
+  return path;
+}
+
+/**
+ * The module's sources. What came over the network must be what was pinned. In a checkout
+ * the files themselves decide: whoever can change them can change the pins too, and a
+ * developer who edits one must not be given the library of before.
+ */
+async function ownSources(
+  onProgress: (message: string) => void,
+): Promise<readonly Source[]> {
+  if (!import.meta.url.startsWith("file:")) return pinnedSources;
+  const found = await Promise.all(pinnedSources.map(async (source) => {
+    const text = await source.load();
+    return {
+      name: source.name,
+      sha256: await sha256(text.default),
+      load: () => source.load(),
+    };
+  }));
+  const changed = found.filter(({ sha256 }, at) => sha256 !== pinnedSources[at]?.sha256);
+  if (changed.length > 0) {
+    const names = changed.map(({ name }) => name).join(" ");
+    onProgress(`upcall: compiling changed sources (${names}); deno task gen pins them`);
+  }
+  return found;
+}
+
+async function build(
+  path: string,
+  sources: readonly Source[],
+  onProgress: (message: string) => void,
+): Promise<void> {
+  const directory = path.slice(0, path.lastIndexOf("/"));
+  await makeCacheDirectory(directory);
+  using lock = await Deno.open(`${directory}/lock`, { create: true, write: true });
+  await lock.lock(true); // Let go by closing, and by the kernel when this process dies.
+  if (await exists(path)) return;
+  await removeAbandoned(directory);
+
+  const work = await Deno.makeTempDir({ dir: directory, prefix: "build-" });
+  const progress = new Progress(onProgress);
+  try {
+    await Promise.all(sources.map((source) => unpack(source, work)));
+    await compileAll(sources, work, progress);
+    await Deno.rename(`${work}/library.so`, path);
+    progress.done();
+  } finally {
+    progress.stop();
+    await Deno.remove(work, { recursive: true });
+  }
+  await prune(directory);
+}
+
+/** Writes one source, flat, so that `#include "x.h"` finds its neighbours. */
+async function unpack(source: Source, work: string): Promise<void> {
+  const { default: text } = await source.load();
+  const found = await sha256(text);
+  if (found !== source.sha256) {
+    throw new LibraryError(
+      `Cannot compile the datapath: ${source.name} is not the file this version was made ` +
+        `with (SHA-256 is ${found}, pinned is ${source.sha256}). In a checkout, ` +
+        `run: deno task gen`,
+      { code: "integrity", library: "libupcall" },
+    );
+  }
+  await Deno.writeTextFile(`${work}/${source.name}`, text);
+}
+
+async function compileAll(
+  sources: readonly Source[],
+  work: string,
+  progress: Progress,
+): Promise<void> {
+  const dpdk = await dpdkFlags();
+  const flags = [...compileFlags, ...dpdk.compile, ...machineFlags];
+  const jobs = await largestFirst(objectsOf(sources), work);
+  progress.expect(jobs.length + 1);
+
+  const queue = jobs.values();
+  const worker = async (): Promise<void> => {
+    for (const { source, object, flags: own } of queue) {
+      await compile([...flags, ...own, "-c", source, "-o", object], work);
+      progress.step();
+    }
+  };
+  const workers = Math.max(1, Math.min(jobs.length, navigator.hardwareConcurrency));
+  const ends = await Promise.allSettled(Array.from({ length: workers }, worker));
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+
+  const objects = jobs.map(({ object }) => object);
+  await compile([...linkFlags, ...objects, ...dpdk.link, "-o", "library.so"], work);
+}
+
+/** One run of the compiler. */
+interface Job {
+  readonly source: string;
+  readonly object: string;
+  readonly flags: readonly string[];
+}
+
+function objectsOf(sources: readonly Source[]): Job[] {
+  const once: readonly Variant[] = [{ suffix: "", flags: [] }];
+  return sources.filter(({ name }) => name.endsWith(".c")).flatMap(({ name }) =>
+    (variants[name] ?? once)
+      .filter(({ arch }) => arch === undefined || arch === Deno.build.arch)
+      .map(({ suffix, flags }) => ({
+        source: name,
+        object: `${name.slice(0, -2)}${suffix === "" ? "" : `-${suffix}`}.o`,
+        flags,
+      }))
+  );
+}
+
+/** The largest files start first, so that no long one is left alone at the end. */
+async function largestFirst(jobs: readonly Job[], work: string): Promise<Job[]> {
+  const sized = await Promise.all(jobs.map(async (job) => ({
+    job,
+    size: (await Deno.stat(`${work}/${job.source}`)).size,
+  })));
+  return sized.sort((a, b) => b.size - a.size).map(({ job }) => job);
+}
+
+/** Says nothing about a quick build, and what is going on about a slow one. */
+class Progress {
+  readonly #tell: (message: string) => void;
+  readonly #started = performance.now();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  #told = false;
+  #steps = 0;
+  #expected = 0;
+
+  constructor(tell: (message: string) => void) {
+    this.#tell = tell;
+    this.#timer = setTimeout(() => {
+      this.#told = true;
+      this.#tell(
+        `upcall: compiling the datapath for this machine, once ` +
+          `(${this.#steps} of ${this.#expected} files done)`,
+      );
+    }, progressDelayMs);
+  }
+
+  expect(steps: number): void {
+    this.#expected = steps;
+  }
+
+  step(): void {
+    this.#steps++;
+  }
+
+  done(): void {
+    if (!this.#told) return;
+    const seconds = (performance.now() - this.#started) / 1000;
+    this.#tell(`upcall: compiled in ${seconds.toFixed(1)} s`);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function toStderr(message: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+}
+
+async function cacheKey(
+  sources: readonly Source[],
+  toolchain: Toolchain,
+): Promise<string> {
+  const parts = [
+    sources.map(({ name, sha256 }) => [name, sha256]),
+    [compileFlags, machineFlags, linkFlags, variants],
+    [toolchain.dpdkVersion, toolchain.compiler, Deno.build.target],
+  ];
+  return (await sha256(JSON.stringify(parts))).slice(0, 32);
+}
+
+async function sha256(text: string): Promise<string> {
+  const bytes = new TextEncoder().encode(text);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/**
+ * Folder for builds. Under sudo, `HOME` may still be the caller's: root must neither load
+ * what that user could have put there nor leave files that the user cannot remove, so root
+ * then uses `/var/cache/upcall`.
+ */
+function cacheDirectory(): string {
+  const xdg = environment("XDG_CACHE_HOME");
+  const home = environment("HOME");
+  const base = xdg?.startsWith("/")
+    ? xdg
+    : home?.startsWith("/")
+    ? `${home}/.cache`
+    : undefined;
+  const root = ownUid() === 0;
+  if (base !== undefined && !(root && isForeign(base))) return `${base}/upcall`;
+  if (root) return "/var/cache/upcall";
+  throw new LibraryError(
+    "Cannot find a folder for the compiled datapath: set HOME or XDG_CACHE_HOME, " +
+      "or name a compiled library in UPCALL_LIBRARY",
+    { code: "missing", library: "libupcall" },
+  );
+}
+
+/** Own user number; `undefined` where Deno may not tell. */
+function ownUid(): number | undefined {
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "uid" });
+  return state === "granted" ? Deno.uid() ?? undefined : undefined;
+}
+
+/** Whether somebody else owns the nearest folder of `path` that exists. */
+function isForeign(path: string): boolean {
+  for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
+    try {
+      return Deno.statSync(at).uid !== ownUid();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) return true;
+    }
+  }
+  return false;
+}
+
+async function makeCacheDirectory(directory: string): Promise<void> {
+  try {
+    await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new LibraryError(
+      `Cannot make the folder ${directory} for the compiled datapath: set XDG_CACHE_HOME to ` +
+        `a folder that can be written to (under Deno's permissions: --allow-read and ` +
+        `--allow-write for it), or name a compiled library in UPCALL_LIBRARY`,
+      { code: "permission", library: "libupcall", cause: error },
+    );
+  }
+}
+
+/** Removes what builds left that were killed. Called under the lock: nobody else builds. */
+async function removeAbandoned(directory: string): Promise<void> {
+  for await (const { name, isDirectory } of Deno.readDir(directory)) {
+    if (!isDirectory || !name.startsWith("build-")) continue;
+    await Deno.remove(`${directory}/${name}`, { recursive: true });
+  }
+}
+
+/** Forgets all but the newest builds. A library in use stays mapped, so this is safe. */
+async function prune(directory: string): Promise<void> {
+  const builds: { path: string; time: number }[] = [];
+  for await (const { name } of Deno.readDir(directory)) {
+    if (!/^libupcall-[0-9a-f]+\.so$/.test(name)) continue;
+    const path = `${directory}/${name}`;
+    const info = await Deno.stat(path).catch(() => undefined);
+    if (info !== undefined) builds.push({ path, time: info.mtime?.getTime() ?? 0 });
+  }
+  builds.sort((a, b) => b.time - a.time);
+  for (const { path } of builds.slice(keptBuilds)) {
+    await Deno.remove(path).catch(() => {});
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new LibraryError(
+      `Cannot look for ${path}: run with --allow-read=${
+        path.slice(0, path.lastIndexOf("/"))
+      }`,
+      { code: "permission", library: "libupcall", cause: error },
+    );
+  }
+}
+
+/** A variable that is set and not empty. Not being allowed to read it means not set. */
+function environment(name: string): string | undefined {
+  try {
+    return Deno.env.get(name) || undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+function absolute(path: string): string {
+  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * How the C sources are compiled: the one table of flags. Everything here enters the name of
+ * the cached library, so a change of flags is a new build.
+ *
+ * @module
+ */
+
+/** Given to every unit, before what `pkg-config --cflags libdpdk` says. */
+export const compileFlags: readonly string[] = [
+  "-std=gnu11",
+  "-O3",
+  "-g0",
+  "-pipe",
+  "-fPIC",
+  "-fvisibility=hidden",
+  "-fno-strict-aliasing",
+  "-fno-semantic-interposition",
+];
+
+/**
+ * Given to every unit after it: libdpdk's own flags contain `-march=corei7`, and the last
+ * `-march` wins.
+ */
+export const machineFlags: readonly string[] = ["-march=native"];
+
+/**
+ * Given to the link. `nodelete`: the isolate unloads its libraries when the program ends or
+ * throws, and a poll thread that still runs would lose its code under its feet; the process
+ * would die by SIGSEGV and the user's error text with it.
+ */
+export const linkFlags: readonly string[] = [
+  "-shared",
+  "-fvisibility=hidden",
+  "-Wl,-z,nodelete",
+  "-Wl,-z,now",
+  "-Wl,-z,defs",
+];
+
+/** One more build of a unit, with flags of its own. */
+export interface Variant {
+  /** Tells the object files of a unit apart. */
+  readonly suffix: string;
+  /** Given last. */
+  readonly flags: readonly string[];
+  /** Only where Deno runs on this architecture; everywhere if absent. */
+  readonly arch?: typeof Deno.build.arch;
+}
+
+/**
+ * Units that are not simply compiled once with the flags above, by file name. A unit that is
+ * here is compiled once for each line.
+ */
+export const variants: Readonly<Record<string, readonly Variant[]>> = {};
+
+/** Warnings that the sources are kept free of: for development, not for users' builds. */
+export const warningFlags: readonly string[] = [
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+  "-Wshadow",
+  "-Wmissing-prototypes",
+];
