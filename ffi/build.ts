@@ -25,7 +25,13 @@ import {
 } from "./flags.ts";
 import { LibraryError } from "./library.ts";
 import { sources as pinnedSources } from "./sources.ts";
-import { compile, dpdkFlags, findToolchain, type Toolchain } from "./toolchain.ts";
+import {
+  compile,
+  dpdkFlags,
+  findToolchain,
+  type Toolchain,
+  toolPath,
+} from "./toolchain.ts";
 
 /** A source file that travels with the module. */
 export interface Source {
@@ -45,6 +51,8 @@ export interface BuildOptions {
   cacheDirectory?: string | undefined;
   /** Sources to compile, instead of the module's own. */
   sources?: readonly Source[];
+  /** Where `cc` and `pkg-config` are looked for, colons between. */
+  toolPath?: string;
   /** Told about a build that takes more than a second; writes to stderr if absent. */
   onProgress?: (message: string) => void;
 }
@@ -59,12 +67,12 @@ export async function findLibrary(options: BuildOptions = {}): Promise<string> {
 
   const [sources, toolchain] = await Promise.all([
     options.sources ?? ownSources(options.onProgress ?? toStderr),
-    findToolchain(),
+    findToolchain(options.toolPath),
   ]);
   const directory = options.cacheDirectory ?? cacheDirectory();
   const path = `${directory}/libupcall-${await cacheKey(sources, toolchain)}.so`;
   if (await exists(path)) return path;
-  await build(path, sources, options.onProgress ?? toStderr);
+  await build(path, sources, options);
   return path;
 }
 
@@ -96,7 +104,7 @@ async function ownSources(
 async function build(
   path: string,
   sources: readonly Source[],
-  onProgress: (message: string) => void,
+  options: BuildOptions,
 ): Promise<void> {
   const directory = path.slice(0, path.lastIndexOf("/"));
   await makeCacheDirectory(directory);
@@ -106,10 +114,10 @@ async function build(
   await removeAbandoned(directory);
 
   const work = await Deno.makeTempDir({ dir: directory, prefix: "build-" });
-  const progress = new Progress(onProgress);
+  const progress = new Progress(options.onProgress ?? toStderr);
   try {
     await Promise.all(sources.map((source) => unpack(source, work)));
-    await compileAll(sources, work, progress);
+    await compileAll(sources, { work, progress, toolPath: options.toolPath ?? toolPath });
     await Deno.rename(`${work}/library.so`, path);
     progress.done();
   } finally {
@@ -136,10 +144,13 @@ async function unpack(source: Source, work: string): Promise<void> {
 
 async function compileAll(
   sources: readonly Source[],
-  work: string,
-  progress: Progress,
+  { work, progress, toolPath: path }: {
+    work: string;
+    progress: Progress;
+    toolPath: string;
+  },
 ): Promise<void> {
-  const dpdk = await dpdkFlags();
+  const dpdk = await dpdkFlags(path);
   const flags = [...compileFlags, ...dpdk.compile, ...machineFlags];
   const jobs = await largestFirst(objectsOf(sources), work);
   progress.expect(jobs.length + 1);
@@ -147,7 +158,7 @@ async function compileAll(
   const queue = jobs.values();
   const worker = async (): Promise<void> => {
     for (const { source, object, flags: own } of queue) {
-      await compile([...flags, ...own, "-c", source, "-o", object], work);
+      await compile([...flags, ...own, "-c", source, "-o", object], { cwd: work, path });
       progress.step();
     }
   };
@@ -156,17 +167,21 @@ async function compileAll(
   for (const end of ends) if (end.status === "rejected") throw end.reason;
 
   const objects = jobs.map(({ object }) => object);
-  await compile([...linkFlags, ...objects, ...dpdk.link, "-o", "library.so"], work);
+  await compile([...linkFlags, ...objects, ...dpdk.link, "-o", "library.so"], {
+    cwd: work,
+    path,
+  });
 }
 
 /** One run of the compiler. */
-interface Job {
+export interface Job {
   readonly source: string;
   readonly object: string;
   readonly flags: readonly string[];
 }
 
-function objectsOf(sources: readonly Source[]): Job[] {
+/** What to compile of `sources`: each unit once, or once for each of its variants. */
+export function objectsOf(sources: readonly Pick<Source, "name">[]): Job[] {
   const once: readonly Variant[] = [{ suffix: "", flags: [] }];
   return sources.filter(({ name }) => name.endsWith(".c")).flatMap(({ name }) =>
     (variants[name] ?? once)
@@ -253,7 +268,7 @@ async function sha256(text: string): Promise<string> {
  * what that user could have put there nor leave files that the user cannot remove, so root
  * then uses `/var/cache/upcall`.
  */
-function cacheDirectory(): string {
+export function cacheDirectory(): string {
   const xdg = environment("XDG_CACHE_HOME");
   const home = environment("HOME");
   const base = xdg?.startsWith("/")

@@ -28,18 +28,21 @@ export interface Output {
 
 const decoder = new TextDecoder();
 
+/** Where `cc` and `pkg-config` are looked for. */
+export const toolPath = "/usr/local/bin:/usr/bin:/bin";
+
 /** Runs `cc` or `pkg-config`. `undefined`: there is no such program. */
 async function run(
   program: "cc" | "pkg-config",
   args: readonly string[],
-  cwd?: string,
+  options: { path: string; cwd?: string },
 ): Promise<Output | undefined> {
   try {
     const { success, stdout, stderr } = await new Deno.Command(program, {
       args: [...args],
-      ...(cwd === undefined ? {} : { cwd }),
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       clearEnv: true,
-      env: { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" },
+      env: { PATH: options.path, LC_ALL: "C" },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -62,12 +65,12 @@ async function run(
  * Finds compiler and DPDK. Throws `LibraryError` with the line for apt that installs exactly
  * what is missing.
  */
-export async function findToolchain(): Promise<Toolchain> {
+export async function findToolchain(path = toolPath): Promise<Toolchain> {
   const [dpdk, compiler] = await Promise.all([
-    run("pkg-config", ["--modversion", "libdpdk"]),
+    run("pkg-config", ["--modversion", "libdpdk"], { path }),
     // Prints, without compiling, what -march=native stands for: that is what the result
     // depends on, and it needs no reading of /proc.
-    run("cc", ["-march=native", "-###", "-E", "-x", "c", "/dev/null"]),
+    run("cc", ["-march=native", "-###", "-E", "-x", "c", "/dev/null"], { path }),
   ]);
   const missing: string[] = [];
   const packages: string[] = [];
@@ -93,10 +96,12 @@ export async function findToolchain(): Promise<Toolchain> {
 }
 
 /** DPDK's flags for the compiler and for the link. */
-export async function dpdkFlags(): Promise<{ compile: string[]; link: string[] }> {
+export async function dpdkFlags(
+  path = toolPath,
+): Promise<{ compile: string[]; link: string[] }> {
   const [compile, link] = await Promise.all([
-    run("pkg-config", ["--cflags", "libdpdk"]),
-    run("pkg-config", ["--libs", "libdpdk"]),
+    run("pkg-config", ["--cflags", "libdpdk"], { path }),
+    run("pkg-config", ["--libs", "libdpdk"], { path }),
   ]);
   if (!compile?.success || !link?.success) {
     throw new LibraryError(
@@ -115,8 +120,11 @@ export async function dpdkFlags(): Promise<{ compile: string[]; link: string[] }
 }
 
 /** Runs the compiler in `cwd`. Throws `LibraryError` with what it printed when it fails. */
-export async function compile(args: readonly string[], cwd: string): Promise<void> {
-  const output = await run("cc", args, cwd);
+export async function compile(
+  args: readonly string[],
+  options: { cwd: string; path?: string },
+): Promise<void> {
+  const output = await run("cc", args, { path: toolPath, ...options });
   if (output?.success) return;
   const said = (output?.stderr ?? "there is no cc any more").trim();
   const shown = said.length > 6000 ? `${said.slice(0, 6000)}\n…` : said;

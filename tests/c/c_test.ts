@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Runs the tests written in C: every `tests/c/*_test.c`, compiled with all units of `c/`.
+ *
+ * Such a file has a `main` that returns 0 when all is well, and 77, after a line on stdout
+ * that says what is missing, when it cannot run here. It is built under AddressSanitizer and
+ * UndefinedBehaviorSanitizer; a comment `sanitize: thread` or `sanitize: address thread` in
+ * it asks for others.
+ *
+ * Also holds every unit, header and C test to the warnings of `ffi/flags.ts`.
+ */
+import { objectsOf } from "../../ffi/build.ts";
+import { buildProgram, cDirectory, checkWarnings, filesOf } from "../support/c_build.ts";
+import { skippable, Unsupported } from "../support/skip.ts";
+
+const here = new URL("./", import.meta.url).pathname;
+const timeoutMs = 120_000;
+
+/** Allocations of libraries that are not ours to mend, kept for the life of the process. */
+const leakSuppressions = [
+  "leak:librte_",
+  "leak:libpcap",
+  "leak:libnuma",
+  "leak:libxdp",
+  "leak:libbpf",
+  "leak:libdbus",
+].join("\n");
+
+const names = [...Deno.readDirSync(here)].map(({ name }) => name)
+  .filter((name) => name.endsWith("_test.c")).sort();
+
+for (const name of names) {
+  const text = Deno.readTextFileSync(here + name);
+  const asked = /\bsanitize: ((?:address|thread)(?: (?:address|thread))?)\b/.exec(text)
+    ?.[1];
+  for (const instrument of (asked ?? "address").split(" ") as ("address" | "thread")[]) {
+    Deno.test(
+      `c: ${name.slice(0, -7)} under ${instrument} sanitizer`,
+      skippable(async () => {
+        const program = await buildProgram(here + name, { instrument });
+        await runProgram(program);
+      }),
+    );
+  }
+}
+
+async function runProgram(program: string): Promise<void> {
+  const suppressions = await Deno.makeTempFile({ prefix: "upcall-lsan-" });
+  try {
+    await Deno.writeTextFile(suppressions, leakSuppressions);
+    // Without address randomization: gcc 12's ThreadSanitizer refuses to start where the
+    // kernel randomizes more bits than it was made for.
+    const { code, stdout, stderr } = await new Deno.Command("setarch", {
+      args: ["-R", program],
+      env: {
+        ASAN_OPTIONS: "abort_on_error=0:detect_stack_use_after_return=1",
+        LSAN_OPTIONS: `suppressions=${suppressions}:print_suppressions=0`,
+        UBSAN_OPTIONS: "print_stacktrace=1",
+        TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1",
+      },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      signal: AbortSignal.timeout(timeoutMs),
+    }).output();
+    const said = new TextDecoder().decode(stdout);
+    if (code === 77) {
+      const missing = said.trim().split("\n").at(-1) ?? "something";
+      throw new Unsupported(missing, { requirement: "netdev" });
+    }
+    if (code !== 0) {
+      throw new Error(
+        `exit status ${code}\n${said}\n${new TextDecoder().decode(stderr)}`,
+      );
+    }
+  } finally {
+    await Deno.remove(suppressions);
+  }
+}
+
+Deno.test(
+  "c: every unit and test compiles without a warning",
+  skippable(async () => {
+    const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
+    const files = [
+      ...units.map(({ source, flags }) => ({ path: cDirectory + source, flags })),
+      ...names.map((name) => ({ path: here + name, flags: [] })),
+    ];
+    await checkAll(files);
+  }),
+);
+
+Deno.test(
+  "c: every header stands by itself",
+  skippable(async () => {
+    const headers = (await filesOf(".h")).filter((name) => name !== "abi_fields.h");
+    await checkAll(headers.map((name) => ({ path: cDirectory + name, flags: [] })));
+  }),
+);
+
+/** Checks all files, two at a time, and then reports every one that failed. */
+async function checkAll(
+  files: readonly { path: string; flags: readonly string[] }[],
+): Promise<void> {
+  const failures: unknown[] = [];
+  const queue = files.values();
+  const worker = async (): Promise<void> => {
+    for (const { path, flags } of queue) {
+      try {
+        await checkWarnings(path, flags);
+      } catch (error) {
+        if (error instanceof Unsupported) throw error;
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, worker));
+  if (failures.length > 0) throw new Error(failures.map(String).join("\n"));
+}

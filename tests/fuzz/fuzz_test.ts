@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A short run of every fuzzer: `tests/fuzz/*_fuzz.c` defines `LLVMFuzzerTestOneInput` and is
+ * compiled with all units of `c/` under libFuzzer, AddressSanitizer and
+ * UndefinedBehaviorSanitizer. It starts from the inputs in `tests/fuzz/corpus/NAME/`.
+ *
+ * `FUZZ_SECONDS` sets how long each runs (10 if unset). An input that fails is kept in the
+ * folder that the error names.
+ */
+import { buildProgram } from "../support/c_build.ts";
+import { skippable } from "../support/skip.ts";
+
+const here = new URL("./", import.meta.url).pathname;
+const seconds = Number(Deno.env.get("FUZZ_SECONDS") || 10);
+
+const names = [...Deno.readDirSync(here)].map(({ name }) => name)
+  .filter((name) => name.endsWith("_fuzz.c")).sort();
+
+for (const file of names) {
+  const name = file.slice(0, -"_fuzz.c".length);
+  Deno.test(
+    `fuzz: ${name}`,
+    skippable(async () => {
+      const program = await buildProgram(here + file, { instrument: "fuzzer" });
+      const work = await Deno.makeTempDir({ prefix: `upcall-fuzz-${name}-` });
+      const found = `${work}/found`;
+      await Deno.mkdir(found);
+      const corpus = `${here}corpus/${name}`;
+      await Deno.mkdir(corpus, { recursive: true });
+      const { success, stderr } = await new Deno.Command(program, {
+        args: [
+          `-max_total_time=${seconds}`,
+          "-rss_limit_mb=2048",
+          "-timeout=5",
+          "-print_final_stats=1",
+          `-artifact_prefix=${work}/`,
+          found, // New inputs go to the first folder: the committed ones stay as they are.
+          corpus,
+        ],
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+        signal: AbortSignal.timeout((seconds + 60) * 1000),
+      }).output();
+      const said = new TextDecoder().decode(stderr);
+      if (!success) {
+        throw new Error(
+          `the fuzzer failed; its input is in ${work}\n${said.slice(-6000)}`,
+        );
+      }
+      const runs = Number(/stat::number_of_executed_units:\s+(\d+)/.exec(said)?.[1] ?? 0);
+      if (runs < 100) {
+        throw new Error(`the fuzzer ran ${runs} inputs only\n${said.slice(-2000)}`);
+      }
+      await Deno.remove(work, { recursive: true });
+    }),
+  );
+}

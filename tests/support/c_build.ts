@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Compiles the C units together with a test or a fuzzer, under sanitizers. Objects are kept
+ * in the cache folder by a hash of all they depend on, so that only what changed is compiled
+ * again.
+ *
+ * @module
+ */
+import { cacheDirectory, objectsOf } from "../../ffi/build.ts";
+import { compileFlags, machineFlags, warningFlags } from "../../ffi/flags.ts";
+import { LibraryError } from "../../ffi/library.ts";
+import { dpdkFlags, findToolchain } from "../../ffi/toolchain.ts";
+import { Unsupported } from "./skip.ts";
+
+/** Folder of the C sources. */
+export const cDirectory = new URL("../../c/", import.meta.url).pathname;
+
+/** A set of sanitizers that go together, and the compiler that has them. */
+export type Instrument = "address" | "thread" | "fuzzer" | "none";
+
+const instruments: Readonly<
+  Record<Instrument, { cc: string; flags: readonly string[] }>
+> = {
+  none: { cc: "cc", flags: ["-O1", "-g"] },
+  address: {
+    cc: "cc",
+    flags: [
+      "-O1",
+      "-g",
+      "-fno-omit-frame-pointer",
+      "-fsanitize=address,undefined",
+      "-fno-sanitize-recover=all",
+    ],
+  },
+  thread: {
+    cc: "cc",
+    flags: ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
+  },
+  fuzzer: {
+    cc: "clang",
+    flags: [
+      "-O1",
+      "-g",
+      "-fno-omit-frame-pointer",
+      "-fsanitize=fuzzer-no-link,address,undefined",
+      "-fno-sanitize-recover=all",
+    ],
+  },
+};
+
+/** Flags of the link that make the program a fuzzer or load the sanitizer's runtime. */
+function linkFlags(instrument: Instrument): string[] {
+  return instruments[instrument].flags.filter((flag) => flag.startsWith("-fsanitize="))
+    .map((flag) => flag.replace("fuzzer-no-link", "fuzzer"));
+}
+
+/**
+ * Compiles `main` with every unit of `c/` into a program. Throws `Unsupported` when the
+ * machine has no compiler, `LibraryError` with the compiler's words when it refuses.
+ */
+export async function buildProgram(
+  main: string,
+  options: { instrument: Instrument },
+): Promise<string> {
+  const { instrument } = options;
+  const { cc, flags } = instruments[instrument];
+  const dpdk = await toolchainFlags();
+  const common = [
+    ...compileFlags.filter((flag) => !flag.startsWith("-O") && flag !== "-g0"),
+    ...dpdk.compile,
+    ...machineFlags,
+    `-I${cDirectory}`,
+    ...flags,
+  ];
+  const headers = await digestOf(await filesOf(".h"));
+  const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
+  const jobs = [
+    ...units.map((unit) => ({ path: `${cDirectory}${unit.source}`, flags: unit.flags })),
+    { path: main, flags: [] },
+  ];
+  const objects: string[] = [];
+  const queue = jobs.entries();
+  const worker = async (): Promise<void> => {
+    for (const [at, job] of queue) {
+      const all = [...common, ...job.flags];
+      objects[at] = await cachedObject(cc, job.path, { flags: all, salt: headers });
+    }
+  };
+  const workers = Array.from({ length: navigator.hardwareConcurrency }, worker);
+  for (const end of await Promise.allSettled(workers)) {
+    if (end.status === "rejected") throw end.reason;
+  }
+  const name = main.slice(main.lastIndexOf("/") + 1, -2);
+  const key = (await sha256([cc, instrument, ...objects].join("\n"))).slice(0, 16);
+  const program = `${await objectDirectory()}/${name}-${instrument}-${key}`;
+  if (await exists(program)) return program;
+  await into(
+    program,
+    (temporary) =>
+      runCompiler(cc, [
+        ...linkFlags(instrument),
+        ...objects,
+        ...dpdk.link,
+        "-lm",
+        "-lpthread",
+        "-o",
+        temporary,
+      ]),
+  );
+  return program;
+}
+
+/** Checks one file with all warnings as errors, producing nothing. */
+export async function checkWarnings(
+  path: string,
+  extra: readonly string[] = [],
+): Promise<void> {
+  const dpdk = await toolchainFlags();
+  await runCompiler("cc", [
+    ...compileFlags,
+    ...dpdk.compile,
+    ...machineFlags,
+    ...warningFlags,
+    ...extra,
+    `-I${cDirectory}`,
+    "-fsyntax-only",
+    ...(path.endsWith(".h") ? ["-x", "c", "-Wno-unused-function"] : []),
+    path,
+  ]);
+}
+
+async function toolchainFlags(): Promise<{ compile: string[]; link: string[] }> {
+  try {
+    await findToolchain();
+    return await dpdkFlags();
+  } catch (error) {
+    if (!(error instanceof LibraryError) || error.code !== "tool") throw error;
+    throw new Unsupported("C compiler with DPDK's headers", { requirement: "netdev" });
+  }
+}
+
+/** Names in `c/` that end so. */
+export async function filesOf(ending: ".c" | ".h"): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(cDirectory)) {
+    if (name.endsWith(ending)) names.push(name);
+  }
+  return names.sort();
+}
+
+async function digestOf(names: readonly string[]): Promise<string> {
+  const texts = await Promise.all(
+    names.map((name) => Deno.readTextFile(cDirectory + name)),
+  );
+  return await sha256(JSON.stringify([names, texts]));
+}
+
+async function cachedObject(
+  cc: string,
+  source: string,
+  { flags, salt }: { flags: readonly string[]; salt: string },
+): Promise<string> {
+  const text = await Deno.readTextFile(source);
+  const key = (await sha256(JSON.stringify([cc, flags, salt, source, text]))).slice(
+    0,
+    24,
+  );
+  const object = `${await objectDirectory()}/${key}.o`;
+  if (!await exists(object)) {
+    await into(object, (path) => runCompiler(cc, [...flags, "-c", source, "-o", path]));
+  }
+  return object;
+}
+
+/** Writes `path` by way of another name, so that it is whole or not there. */
+async function into(
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  try {
+    await write(temporary);
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw error;
+  }
+}
+
+async function runCompiler(cc: string, args: readonly string[]): Promise<void> {
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command(cc, {
+      args: [...args],
+      env: { LC_ALL: "C" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new Unsupported(cc, { requirement: "tool" });
+  }
+  if (output.success) return;
+  const said = new TextDecoder().decode(output.stderr);
+  throw new Error(`${cc} refused ${args.find((arg) => /\.[ch]$/.test(arg))}:\n${said}`);
+}
+
+async function objectDirectory(): Promise<string> {
+  const directory = `${cacheDirectory()}/objects`;
+  await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
+  return directory;
+}
+
+async function sha256(text: string): Promise<string> {
+  const bytes = new TextEncoder().encode(text);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
