@@ -69,9 +69,8 @@ export function skippable(
         );
       }
       recordSkip({
-        test: t.name,
+        test: fullName(t),
         origin: t.origin,
-        step: t.parent !== undefined,
         requirement: error.requirement,
         missing: error.message,
       });
@@ -81,13 +80,16 @@ export function skippable(
 
 /** One skip, as a line of the file that `UPCALL_SKIPS` names. */
 export interface SkipRecord {
+  /** Name of the test; of a step, `test > step`. */
   readonly test: string;
   /** URL of the test file. */
   readonly origin: string;
-  /** Whether it was a step of a test, and so not counted by itself. */
-  readonly step: boolean;
   readonly requirement: Requirement;
   readonly missing: string;
+}
+
+function fullName({ name, parent }: Pick<Deno.TestContext, "name" | "parent">): string {
+  return parent === undefined ? name : `${fullName(parent)} > ${name}`;
 }
 
 function recordSkip(record: SkipRecord): void {

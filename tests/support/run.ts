@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Runs the tests, for `deno task test`: sets the machine up, runs every test file, says what
+ * was skipped and why, and ends with one line `N passed, N failed, N skipped`. The exit
+ * status is 1 if anything failed.
+ *
+ * Files are run in one process per folder, so that a crash costs the tests of that folder
+ * only. `deno task test FOLDER…` runs some folders.
+ *
+ * @module
+ */
+import { packages, setup } from "./setup.ts";
+import { addTally, emptyTally, type Tally, tally } from "./report.ts";
+import type { SkipRecord } from "./skip.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+const limitMs = 58 * 60_000;
+
+/** Test files by the process they run in: `tests/X`, or the top folder of unit tests. */
+export async function testGroups(): Promise<Map<string, string[]>> {
+  const groups = new Map<string, string[]>();
+  for await (const file of testFiles("")) {
+    const [top = "", second = ""] = file.split("/");
+    const group = top !== "tests"
+      ? top
+      : file.split("/").length > 2
+      ? `${top}/${second}`
+      : `${top}/*`;
+    groups.set(group, [...groups.get(group) ?? [], file]);
+  }
+  for (const files of groups.values()) files.sort();
+  return new Map([...groups].sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+async function* testFiles(folder: string): AsyncGenerator<string> {
+  for await (const { name, isDirectory } of Deno.readDir(root + folder)) {
+    if (name.startsWith(".") || name === "node_modules") continue;
+    if (isDirectory) yield* testFiles(`${folder}${name}/`);
+    else if (name.endsWith("_test.ts")) yield folder + name;
+  }
+}
+
+/** Runs files in one `deno test`. */
+export async function runTests(
+  name: string,
+  files: readonly string[],
+  options: { signal?: AbortSignal } = {},
+): Promise<Tally> {
+  const work = await Deno.makeTempDir({ prefix: "upcall-tests-" });
+  try {
+    const junit = `${work}/junit.xml`;
+    const skips = `${work}/skips`;
+    const { code, signal } = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--quiet", `--junit-path=${junit}`, ...files],
+      cwd: root,
+      env: { UPCALL_SKIPS: skips },
+      stdin: "null",
+      stdout: "inherit",
+      stderr: "inherit",
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    }).output();
+    const records = (await readIfThere(skips)).split("\n").filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as SkipRecord);
+    const result = tally(await readIfThere(junit), records);
+    // A crash, a file that does not compile, or a failure outside of any test.
+    if (code !== 0 && result.failed.length === 0) {
+      result.failed.push(
+        `${name}: deno test ended by ${signal ?? `exit status ${code}`}`,
+      );
+    }
+    return result;
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+/** Prints what failed and what was skipped, and last the line of figures. */
+export function printTally({ passed, failed, skipped }: Tally): void {
+  const reasons = new Map<string, string[]>();
+  for (const { test, why } of skipped) {
+    reasons.set(why, [...reasons.get(why) ?? [], test]);
+  }
+  for (const [why, tests] of reasons) {
+    console.log(`\nskipped, ${why}:`);
+    for (const test of tests) console.log(`  ${test}`);
+  }
+  if (failed.length > 0) console.log("\nfailed:");
+  for (const test of failed) console.log(`  ${test}`);
+  console.log(`\n${passed} passed, ${failed.length} failed, ${skipped.length} skipped`);
+}
+
+async function main(folders: readonly string[]): Promise<number> {
+  if (!await setup(Object.values(packages).flat())) {
+    console.error("setup: going on with what is there; what needs the rest is skipped");
+  }
+  const isAsked = (group: string, file: string): boolean =>
+    folders.length === 0 ||
+    folders.some((at) => at === group || at === file || file.startsWith(`${at}/`));
+  const deadline = AbortSignal.timeout(limitMs);
+  const sum = emptyTally();
+  for (const [group, all] of await testGroups()) {
+    const files = all.filter((file) => isAsked(group, file));
+    if (files.length === 0) continue;
+    console.log(`\n=== ${group}`);
+    if (deadline.aborted) {
+      addTally(sum, { ...emptyTally(), failed: [`${group}: out of time`] });
+      continue;
+    }
+    addTally(sum, await runTests(group, files, { signal: deadline }));
+  }
+  printTally(sum);
+  return sum.failed.length === 0 && sum.passed > 0 ? 0 : 1;
+}
+
+if (import.meta.main) {
+  Deno.exit(await main(Deno.args.map((arg) => arg.replace(/\/$/, ""))));
+}
