@@ -38,6 +38,8 @@ enum stat_drop {
     DROP_COUNT
 };
 
+/* Who counts: pmd.c received, rx_*, tx_*, iterations and cycles; burst.c hit and recirculated; upcall.c missed (handed up) and lost; cls.c mask_hit
+ * and validator_mismatches; drops where they happen. */
 struct stat {
     _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
     _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations;
@@ -50,6 +52,15 @@ struct stat {
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* Adds all counters of `from`, whose thread may be running, to `to`. */
+void stat_sum(struct stat *to, const struct stat *from);
+
+/* Counts packets dropped for a reason. */
+static inline void stat_drop(struct stat *stat, enum stat_drop reason, uint64_t n)
+{
+    stat_add(&stat->drops[reason], n);
 }
 
 #endif

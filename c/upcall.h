@@ -2,7 +2,8 @@
  * upcall.h - hands packets up: one bounded lock-free ring per handler, filled by poll threads, emptied by a program.
  *
  * A ring holds mbufs (rte_ring, several producers, one consumer).  What does not fit is freed and counted, so that at all times
- *     missed + action upcalls = handled + lost + purged + waiting.
+ *     misses + action upcalls = handled + lost + purged + waiting,
+ * where stat.missed counts the misses that got into a ring (counted here, not in burst.c), and stat.lost all that did not.
  * The key and the copy of the packet are made by the consumer, so that a miss costs the poll thread an enqueue.  A doorbell (eventfd) is rung
  * only if the handler is armed.
  *

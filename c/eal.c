@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "eal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mempool.h>
+
+#include "dp.h"
+#include "error.h"
+#include "log.h"
+#include "pkt.h"
+
+#define POOL_HUGE 65536u
+#define POOL_SMALL 16384u
+#define POOL_LEAST 2048u
+#define POOL_CACHE 256u
+#define POOLS_MAX 64u
+#define HUGE_LEAST (96ull << 20)  /* Free hugepages that make them worth using, bytes. */
+#define HEAP_MB "1024"            /* Without hugepages: address space, touched only as it is used. */
+#define ARGUMENTS_MAX 64
+
+struct pool {
+    struct rte_mempool *pool;
+    bool retired;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(struct rte_mempool *) main_pool; /* Not NULL: started. */
+static uint32_t starts;
+static char configured[DP_TEXT_SIZE];
+static char notice[DP_TEXT_SIZE];
+
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pool pools[POOLS_MAX];
+static uint32_t pool_count;
+static uint32_t pool_serial;
+
+bool eal_started(void)
+{
+    return atomic_load_explicit(&main_pool, memory_order_acquire) != NULL;
+}
+
+struct rte_mempool *eal_pool(void)
+{
+    return atomic_load_explicit(&main_pool, memory_order_acquire);
+}
+
+/* Bytes of free hugepages of all sizes. */
+static uint64_t free_hugepages(void)
+{
+    const char *base = "/sys/kernel/mm/hugepages";
+    uint64_t sum = 0;
+    DIR *directory = opendir(base);
+    struct dirent *entry;
+
+    if (!directory)
+        return 0;
+    while ((entry = readdir(directory)) != NULL) {
+        unsigned long long kilobytes, pages;
+        char path[320];
+        FILE *file;
+
+        if (sscanf(entry->d_name, "hugepages-%llukB", &kilobytes) != 1)
+            continue;
+        snprintf(path, sizeof path, "%s/%s/free_hugepages", base, entry->d_name);
+        file = fopen(path, "re");
+        if (!file)
+            continue;
+        if (fscanf(file, "%llu", &pages) == 1)
+            sum += pages * kilobytes * 1024;
+        fclose(file);
+    }
+    closedir(directory);
+    return sum;
+}
+
+/* One lcore that floats over every core that this process may use: `0@(0,1,2)`. */
+static void floating_lcores(char *text, size_t size)
+{
+    cpu_set_t allowed;
+    size_t used = (size_t)snprintf(text, size, "--lcores=0@(");
+    const char *comma = "";
+
+    if (sched_getaffinity(0, sizeof allowed, &allowed))
+        CPU_SET(0, &allowed);
+    for (int core = 0; core < CPU_SETSIZE && used + 8 < size; core++) {
+        if (CPU_ISSET(core, &allowed)) {
+            used += (size_t)snprintf(text + used, size - used, "%s%d", comma, core);
+            comma = ",";
+        }
+    }
+    snprintf(text + used, size - used, ")");
+}
+
+static int start_with(const char **arguments, int count)
+{
+    char *copy[ARGUMENTS_MAX + 1];
+    int result;
+
+    /* EAL reorders and keeps what it is given: it gets copies, which live as long as the process. */
+    for (int i = 0; i < count; i++)
+        copy[i] = strdup(arguments[i]);
+    copy[count] = NULL;
+    log_capture();
+    result = rte_eal_init(count, copy);
+    return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "Cannot start EAL: %s", log_captured());
+}
+
+static int start_configured(void)
+{
+    static char text[DP_TEXT_SIZE];
+    const char *arguments[ARGUMENTS_MAX] = { "upcall" };
+    int count = 1;
+    char *at = NULL;
+
+    strcpy(text, configured);
+    for (char *word = strtok_r(text, "\n", &at); word; word = strtok_r(NULL, "\n", &at)) {
+        if (count == ARGUMENTS_MAX)
+            return error_set(E2BIG, "Cannot start EAL: more than %d arguments", ARGUMENTS_MAX - 1);
+        arguments[count++] = word;
+    }
+    return start_with(arguments, count);
+}
+
+static int start_chosen(bool huge)
+{
+    char lcores[2048];
+    const char *arguments[] = {
+        "upcall", lcores, "--no-pci", "--no-telemetry", "--iova-mode=va", huge ? "--in-memory" : "--no-shconf",
+        "--no-huge", "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
+    };
+
+    floating_lcores(lcores, sizeof lcores);
+    return start_with(arguments, huge ? 6 : 9);
+}
+
+/* `count` mbufs, or fewer, by halves, where memory is short. */
+static struct rte_mempool *pool_create(uint32_t count, uint32_t least)
+{
+    struct rte_mempool *pool = NULL;
+    char name[RTE_MEMPOOL_NAMESIZE];
+
+    for (; !pool && count >= least; count /= 2) {
+        snprintf(name, sizeof name, "upcall_%u", ++pool_serial);
+        log_capture();
+        pool = rte_pktmbuf_pool_create(name, count - 1, POOL_CACHE, sizeof(struct pkt),
+                                       RTE_PKTMBUF_HEADROOM + EAL_FRAME_ROOM, SOCKET_ID_ANY);
+        log_captured();
+    }
+    if (pool)
+        pools[pool_count++] = (struct pool){ .pool = pool };
+    return pool;
+}
+
+static int start(void)
+{
+    uint64_t huge_bytes = free_hugepages();
+    bool huge = huge_bytes >= HUGE_LEAST;
+    struct rte_mempool *pool;
+    cpu_set_t affinity;
+    bool restore = !pthread_getaffinity_np(pthread_self(), sizeof affinity, &affinity);
+    int error;
+
+    log_init();
+    if (configured[0]) {
+        error = start_configured();
+    } else {
+        error = start_chosen(huge);
+        if (error && huge && error != EALREADY) {
+            huge = false;
+            error = start_chosen(false);
+        }
+        if (!error && !huge)
+            snprintf(notice, sizeof notice,
+                     "no free hugepages (%llu MiB): using ordinary memory, which is slower; "
+                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20));
+    }
+    if (restore)
+        pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
+    if (error)
+        return error;
+    pthread_mutex_lock(&pools_lock);
+    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST);
+    pthread_mutex_unlock(&pools_lock);
+    if (!pool)
+        return error_set(ENOMEM, "Cannot make a pool of packet buffers: not enough memory for %u of them", POOL_LEAST);
+    atomic_store_explicit(&main_pool, pool, memory_order_release);
+    return 0;
+}
+
+int dp_eal_configure(const char *arguments)
+{
+    int error = 0;
+
+    error_clear();
+    if (!arguments || strlen(arguments) >= sizeof configured)
+        return error_set(EINVAL, "Cannot configure EAL: arguments missing or longer than %zu bytes", sizeof configured - 1);
+    pthread_mutex_lock(&lock);
+    if (eal_started())
+        error = error_set(EALREADY, "Cannot configure EAL: it has been started, which happens once per process");
+    else
+        strcpy(configured, arguments);
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+int dp_eal_start(void)
+{
+    int error = 0;
+
+    error_clear();
+    pthread_mutex_lock(&lock);
+    if (!eal_started())
+        error = start();
+    if (!error)
+        starts++;
+    pthread_mutex_unlock(&lock);
+    return error_publish(error);
+}
+
+int dp_eal_notice(char *text, uint32_t size)
+{
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    pthread_mutex_lock(&lock);
+    snprintf(text, size, "%s", notice);
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
+/* Frees retired pools whose mbufs are all home. */
+static void pools_reap(void)
+{
+    for (uint32_t i = 0; i < pool_count;) {
+        if (pools[i].retired && rte_mempool_full(pools[i].pool)) {
+            rte_mempool_free(pools[i].pool);
+            pools[i] = pools[--pool_count];
+        } else {
+            i++;
+        }
+    }
+}
+
+struct rte_mempool *eal_pool_make(uint32_t count)
+{
+    struct rte_mempool *pool = NULL;
+
+    pthread_mutex_lock(&pools_lock);
+    pools_reap();
+    if (pool_count < POOLS_MAX)
+        pool = pool_create(rte_align32pow2(count + 1), count + 1);
+    pthread_mutex_unlock(&pools_lock);
+    return pool;
+}
+
+void eal_pool_retire(struct rte_mempool *pool)
+{
+    pthread_mutex_lock(&pools_lock);
+    for (uint32_t i = 0; i < pool_count; i++)
+        if (pools[i].pool == pool)
+            pools[i].retired = true;
+    pools_reap();
+    pthread_mutex_unlock(&pools_lock);
+}
+
+int dp_mbufs_in_use(uint64_t *count)
+{
+    error_clear();
+    if (!count)
+        return EINVAL;
+    *count = 0;
+    pthread_mutex_lock(&pools_lock);
+    for (uint32_t i = 0; i < pool_count; i++)
+        *count += rte_mempool_in_use_count(pools[i].pool); /* Caches of threads count as in the pool. */
+    pthread_mutex_unlock(&pools_lock);
+    return 0;
+}
+
+struct rte_mbuf *eal_packet(const uint8_t *frame, uint32_t size)
+{
+    struct rte_mempool *pool = eal_pool();
+    struct rte_mbuf *first = pool ? rte_pktmbuf_alloc(pool) : NULL, *last = first;
+
+    if (!first)
+        return NULL;
+    for (;;) {
+        uint32_t part = RTE_MIN(size, (uint32_t)rte_pktmbuf_tailroom(last));
+        struct rte_mbuf *next;
+
+        memcpy(rte_pktmbuf_mtod(last, uint8_t *), frame, part);
+        last->data_len = (uint16_t)part;
+        first->pkt_len += part;
+        frame += part;
+        size -= part;
+        if (!size)
+            return first;
+        next = rte_pktmbuf_alloc(pool);
+        if (!next) {
+            rte_pktmbuf_free(first);
+            return NULL;
+        }
+        first->nb_segs++;
+        last->next = next;
+        last = next;
+    }
+}

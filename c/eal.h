@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * eal.h - DPDK's environment (EAL), one per process, and the pools of mbufs.
+ *
+ * EAL cannot be started twice in a process, and all programs in a process share this library: it is started once, counted, and stays.
+ * Its threads float over all allowed cores, so that neither the caller nor what it starts later is pinned.
+ *
+ * Threads: any. */
+#ifndef UPCALL_EAL_H
+#define UPCALL_EAL_H
+
+#include <rte_mbuf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define EAL_FRAME_ROOM 2048  /* Bytes of a frame that one mbuf holds; larger frames are chains. */
+
+bool eal_started(void);
+
+/* The pool of all packets of all datapaths; NULL before EAL is started. */
+struct rte_mempool *eal_pool(void);
+
+/* A further pool with at least `count` mbufs, for ports that keep many (ENOMEM: NULL).  Given back by eal_pool_retire(); it goes when its last
+ * mbuf has come home. */
+struct rte_mempool *eal_pool_make(uint32_t count);
+void eal_pool_retire(struct rte_mempool *);
+
+/* A copy of a frame, a chain if it is larger than one mbuf; NULL if the pool is empty.  Its struct pkt is not initialised. */
+struct rte_mbuf *eal_packet(const uint8_t *frame, uint32_t size);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * handle.h - numbers that stand for objects across the ABI.
+ *
+ * A number is never used twice, so a stale one is refused instead of meaning somebody else's object.  The table owns one reference
+ * to each object; whoever looks one up owns another, so closing a handle while a call is under way is safe.
+ *
+ * Threads: any. */
+#ifndef UPCALL_HANDLE_H
+#define UPCALL_HANDLE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum handle_kind { HANDLE_FREE, HANDLE_DP, HANDLE_HANDLER, HANDLE_DUMP, HANDLE_JOB };
+
+/* First member of every object that has a handle. */
+struct handle_object {
+    _Atomic uint32_t references;
+    void (*release)(struct handle_object *); /* With the last reference. */
+};
+
+/* Gives `object`, whose one reference passes to the table, a number below 2^53.  ENFILE, ENOMEM: the reference stays the caller's. */
+int handle_open(enum handle_kind, struct handle_object *object, uint64_t *handle);
+
+/* The object with a further reference; NULL if the handle is stale or of another kind. */
+struct handle_object *handle_get(uint64_t handle, enum handle_kind);
+
+/* Takes the handle out of the table; the table's reference passes to the caller.  NULL as above. */
+struct handle_object *handle_close(uint64_t handle, enum handle_kind);
+
+void handle_put(struct handle_object *);
+
+#endif
