@@ -99,7 +99,9 @@ function isTrailing(text: string, comment: string): boolean {
 }
 
 function parseParameter(declaration: string, name: string): AbiParameter {
-  if (/\*/.test(declaration)) return { type: "buffer", declaration };
+  if (/^(const )?(struct )?\w+ \*\w+$/.test(declaration)) {
+    return { type: "buffer", declaration };
+  }
   const type = scalars[declaration.split(" ", 1)[0] ?? ""];
   if (type === undefined) throw unknown(`parameter "${declaration}" of ${name}`);
   return { type, declaration };

@@ -21,6 +21,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
+    name: "bell.c",
+    sha256: "eac5e8027357c1f6e377a8fab039c8800c2d6270726aff12906cd6ecc246a248",
+    load: () => import("../c/bell.c", { with: { type: "text" } }),
+  },
+  {
+    name: "bell.h",
+    sha256: "50ce4b67ff0c715a609d9487441c11c990c7ddc9650f660d6e13b4992044dda7",
+    load: () => import("../c/bell.h", { with: { type: "text" } }),
+  },
+  {
     name: "burst.h",
     sha256: "4e2e4599e131c279df7d26088f0936bc4f2cb660f39dc83b250db59469aabc20",
     load: () => import("../c/burst.h", { with: { type: "text" } }),
@@ -36,6 +46,36 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
+    name: "dp_int.h",
+    sha256: "1b2abf4fd38d754ee3ffb48f095b8a89ac4f1910f1901d59fc37eeec71ed53fb",
+    load: () => import("../c/dp_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "eal.c",
+    sha256: "ece7378031e15d04ac42bf75d6a5379e0d56f9d9239b7f43ed9bba31179b552a",
+    load: () => import("../c/eal.c", { with: { type: "text" } }),
+  },
+  {
+    name: "eal.h",
+    sha256: "46473c842c818bb510ffbd56dc800efcd144e216d13daa0ce9067c761e242cb6",
+    load: () => import("../c/eal.h", { with: { type: "text" } }),
+  },
+  {
+    name: "error.c",
+    sha256: "3eb9b7ca1ad2d341fa4dd7dfc2db80b8ce74e76c9ce8cfbb7c0dfcaef1d1dcd3",
+    load: () => import("../c/error.c", { with: { type: "text" } }),
+  },
+  {
+    name: "error.h",
+    sha256: "cb1d32991fa3fba4cf4848b5f7410d4a5d541d99c5e07e10319f03c81e330b01",
+    load: () => import("../c/error.h", { with: { type: "text" } }),
+  },
+  {
+    name: "extract.c",
+    sha256: "b3608ef75143f685ea2a1ed3a0a03e43869a29938bc3f7b64e8d3a726baf9ccc",
+    load: () => import("../c/extract.c", { with: { type: "text" } }),
+  },
+  {
     name: "extract.h",
     sha256: "2b3b9582badc061bb845df37bb4fdc8ee74e411644bd4744910b72ae18341b64",
     load: () => import("../c/extract.h", { with: { type: "text" } }),
@@ -46,14 +86,39 @@ export const sources: readonly Source[] = [
     load: () => import("../c/flow.h", { with: { type: "text" } }),
   },
   {
+    name: "handle.c",
+    sha256: "b6935d018abfdc5d82e5865941807a5e0a88cb87816dfdc9a6ac72dfe97942df",
+    load: () => import("../c/handle.c", { with: { type: "text" } }),
+  },
+  {
+    name: "handle.h",
+    sha256: "1fdda9cb884e6255f8343cbbd3cd57d24ddc7dfa3c556e5ae7c74c609d2f4d67",
+    load: () => import("../c/handle.h", { with: { type: "text" } }),
+  },
+  {
     name: "key.h",
     sha256: "d2e2d4dd0865b1266b23abd3d6133d59fc330f295ebd7d39d10bc3e11b800a46",
     load: () => import("../c/key.h", { with: { type: "text" } }),
   },
   {
+    name: "log.c",
+    sha256: "d9b83ae85f43f7a9cf28487e451f6a4f208d8bb6af5c96681edf0037f8ddef0a",
+    load: () => import("../c/log.c", { with: { type: "text" } }),
+  },
+  {
+    name: "log.h",
+    sha256: "b0ccb2160432562dc5f93db6c73ce14aef793d55d1ba8e3b1dde3554a17f99f9",
+    load: () => import("../c/log.h", { with: { type: "text" } }),
+  },
+  {
     name: "odp.h",
     sha256: "cfd12ccda912439f82f8b04aef41cf4cc80d9911faf1e43d12b5cbd600ba87d7",
     load: () => import("../c/odp.h", { with: { type: "text" } }),
+  },
+  {
+    name: "odp_int.h",
+    sha256: "46e70f6684e6bd8e1236a16a35e44a27cf1715aa9472692da3e43bf9271d3c50",
+    load: () => import("../c/odp_int.h", { with: { type: "text" } }),
   },
   {
     name: "pkt.h",
@@ -71,18 +136,28 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port.h", { with: { type: "text" } }),
   },
   {
+    name: "rcu.c",
+    sha256: "553570ca669f04226bd10fd74e478827a7aa13f6a852af9c56c968b58b9de4a7",
+    load: () => import("../c/rcu.c", { with: { type: "text" } }),
+  },
+  {
     name: "rcu.h",
     sha256: "e35cc5e7142401367029e75028fa6d9fce01996cba3914f0141c25d860345a1b",
     load: () => import("../c/rcu.h", { with: { type: "text" } }),
   },
   {
+    name: "stat.c",
+    sha256: "73b9dfa9caad8e73c707b8eec689fe886ae158c983a4c0935c72052c080a2316",
+    load: () => import("../c/stat.c", { with: { type: "text" } }),
+  },
+  {
     name: "stat.h",
-    sha256: "8b5cecc720b5364a565d27615a580324e75acbc724b2c995db852d3f170116a3",
+    sha256: "8172b3a8b755eb1e8ae4b1379c9c2f29b0aab999076d76824961b29b40a564c0",
     load: () => import("../c/stat.h", { with: { type: "text" } }),
   },
   {
     name: "upcall.h",
-    sha256: "7618829e0fb85fe9af451a08abcedde89516420db72b84d151859dfd58740fd2",
+    sha256: "63798cad10fd5c37f93625ac8c43ef39db2a1ee176c7f916d2674947b10ea8ff",
     load: () => import("../c/upcall.h", { with: { type: "text" } }),
   },
 ];
