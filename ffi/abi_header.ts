@@ -102,7 +102,7 @@ function parseParameter(declaration: string, name: string): AbiParameter {
   if (/^(const )?(struct )?\w+ \*\w+$/.test(declaration)) {
     return { type: "buffer", declaration };
   }
-  const type = scalars[declaration.split(" ", 1)[0] ?? ""];
+  const type = scalars[/^(\w+) \w+$/.exec(declaration)?.[1] ?? ""];
   if (type === undefined) throw unknown(`parameter "${declaration}" of ${name}`);
   return { type, declaration };
 }
