@@ -62,6 +62,8 @@ export interface OpenOptions {
   readonly create?: boolean | "exclusive";
   /** Settings of the provider, by name; unknown names are an error (`EINVAL`). */
   readonly config?: Readonly<Record<string, string | number | boolean>>;
+  /** Told what people should know, such as a fallback; written to stderr, once, if absent. */
+  readonly onNotice?: (message: string) => void;
 }
 
 /** An open datapath, as its provider sees it. */
@@ -222,6 +224,13 @@ export interface ProviderPorts {
   upcallPortId?(no: PortNo): number;
   /** Changes, the first being `rescan`; ends when the signal aborts. dpif: `port_poll`. */
   changes(options: { readonly signal?: AbortSignal }): AsyncIterable<PortChange>;
+  /**
+   * Puts a frame into a port of type `dummy`, as if it had been received; `ENOBUFS` its queue is full, `EOPNOTSUPP` a
+   * port of another type. Absent: there are no such ports.
+   */
+  inject?(no: PortNo, frame: Uint8Array): void;
+  /** Takes the oldest frame that was sent to a port of type `dummy`. */
+  collect?(no: PortNo): Uint8Array | undefined;
 }
 
 /** Counters of a flow. dpif: `struct dpif_flow_stats`. */
@@ -363,17 +372,17 @@ export interface RawUpcall {
   /** The packet from the Ethernet header on. */
   readonly packet: Uint8Array;
   /** `OVS_USERSPACE_ATTR_USERDATA` of the action. */
-  readonly userdata?: Uint8Array;
+  readonly userdata?: Uint8Array | undefined;
   /** The complete action list, if the action asked for it. */
-  readonly actions?: Uint8Array;
+  readonly actions?: Uint8Array | undefined;
   /** Tunnel that it would have left by, if the action asked for it. */
-  readonly egressTunnelKey?: Uint8Array;
+  readonly egressTunnelKey?: Uint8Array | undefined;
   /** Largest fragment, when the packet was put together from fragments; bytes. */
-  readonly mru?: number;
+  readonly mru?: number | undefined;
   /** Hash of the packet, to be given back on execute. */
-  readonly hash?: bigint;
+  readonly hash?: bigint | undefined;
   /** Length before truncation, when the packet was truncated; bytes. */
-  readonly originalLength?: number;
+  readonly originalLength?: number | undefined;
 }
 
 /** Upcalls of a datapath. */

@@ -119,6 +119,8 @@ export class DatapathError extends Error {
   readonly code: ErrnoName;
   /** Positive number of the errno. */
   readonly errno: number;
+  /** What went wrong in words of its own; undefined when the errno's text says it all. */
+  readonly detail: string | undefined;
 
   /** Makes an error from its parts; the message is composed from them. */
   constructor(init: DatapathErrorInit) {
@@ -133,6 +135,7 @@ export class DatapathError extends Error {
     this.datapath = init.datapath;
     this.object = init.object;
     this.code = code;
+    this.detail = init.detail;
     this.errno = typeof init.code === "number" ? init.code : errnoNumber(code);
   }
 }
