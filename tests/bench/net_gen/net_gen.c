@@ -31,6 +31,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
 #include <rte_kvargs.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
@@ -240,6 +241,7 @@ static int prepare(struct port *port, const char *devargs)
             return error;
     }
     port->rx.control = port->control;
+    atomic_store_explicit(&port->control->tsc_hz, rte_get_tsc_hz(), memory_order_relaxed);
     if (!port->file)
         return 0;
     error = frames_open(&port->rx.frames, port->file, port->seed);

@@ -30,6 +30,7 @@ struct counter {
 /* The layout that tests/bench/control_page.ts reads: a line for the gate, receive, transmits. */
 struct control {
     _Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t open;
+    _Atomic uint64_t tsc_hz; /* of the machine, written when a port is made */
     struct counter rx;
     struct counter tx[TX_QUEUES];
 };

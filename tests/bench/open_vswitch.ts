@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Open vSwitch with DPDK, as the distribution ships it: its own database, sockets and network
+ * namespace in a folder of its own, so that nothing of the machine's is touched.
+ *
+ * @module
+ */
+import { applyMask } from "./prefix.ts";
+import { Child, delay, run } from "./child.ts";
+import { CONTROL_CORE, ealOptions, POLL_CORE } from "./machine.ts";
+import type { Program, Setting } from "./program.ts";
+import type { FlowText } from "./scenario.ts";
+
+const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
+const VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
+const FLOW_LIMIT = 400_000;
+/** Long enough that no flow idles away while another program is measured. */
+const MAX_IDLE_MS = 3_600_000;
+
+/** Starts Open vSwitch with its signature-match cache on or off. */
+export async function startOpenVswitch(
+  setting: Setting,
+  options: { readonly smc: boolean },
+): Promise<Program> {
+  const switching = new OpenVswitch(setting);
+  try {
+    await switching.start(options.smc);
+  } catch (error) {
+    await switching[Symbol.asyncDispose]();
+    throw error;
+  }
+  return switching;
+}
+
+class OpenVswitch implements Program {
+  readonly #setting: Setting;
+  readonly #env: Record<string, string>;
+  #database: Child | undefined;
+  #daemon: Child | undefined;
+
+  constructor(setting: Setting) {
+    this.#setting = setting;
+    this.#env = {
+      OVS_RUNDIR: setting.folder,
+      OVS_LOGDIR: setting.folder,
+      OVS_DBDIR: setting.folder,
+      OVS_SYSCONFDIR: setting.folder,
+    };
+  }
+
+  get child(): Child {
+    if (this.#daemon === undefined) throw new Error("Open vSwitch was not started");
+    return this.#daemon;
+  }
+
+  async start(smc: boolean): Promise<void> {
+    const { folder, netGen, hugepages, prepared } = this.#setting;
+    const file = `${folder}/conf.db`;
+    await run("ovsdb-tool", ["create", file, SCHEMA]);
+    const socket = `${folder}/db.sock`;
+    this.#database = new Child("ovsdb-server", [
+      file,
+      `--remote=punix:${socket}`,
+      `--unixctl=${folder}/ovsdb.ctl`,
+    ], { env: this.#env, log: `${folder}/ovsdb.log` });
+    await this.#database.until(() => exists(socket) || undefined, 10);
+    await this.#vsctl(["--no-wait", "init"]);
+    const config = {
+      "dpdk-init": "true",
+      "dpdk-lcore-mask": hex(CONTROL_CORE),
+      "pmd-cpu-mask": hex(POLL_CORE),
+      "dpdk-extra": `"${ealOptions(hugepages).join(" ")}"`,
+      "flow-limit": FLOW_LIMIT,
+      "max-idle": MAX_IDLE_MS,
+      "smc-enable": smc,
+    };
+    await this.#vsctl([
+      "--no-wait",
+      "set",
+      "Open_vSwitch",
+      ".",
+      ...Object.entries(config).map(([key, value]) => `other_config:${key}=${value}`),
+    ]);
+    this.#daemon = new Child("unshare", [
+      "-n",
+      VSWITCHD,
+      `unix:${socket}`,
+      `--unixctl=${folder}/vswitchd.ctl`,
+      "-vconsole:info",
+    ], { env: { ...this.#env, LD_PRELOAD: netGen }, log: `${folder}/vswitchd.log` });
+    await this.#daemon.until(() => exists(`${folder}/vswitchd.ctl`) || undefined, 30);
+    await this.#vsctl(
+      "add-br br0 -- set bridge br0 datapath_type=netdev fail-mode=secure".split(" "),
+    );
+    const rules = `${folder}/rules`;
+    await Deno.writeTextFile(rules, prepared.rules.join("\n") + "\n");
+    const management = `unix:${folder}/br0.mgmt`;
+    await run("ovs-ofctl", ["-O", "OpenFlow13", "add-flows", management, rules]);
+    await this.#appctl("upcall/set-flow-limit", String(FLOW_LIMIT));
+    await this.#addPort(1, this.#setting.receiver);
+    await this.#addPort(2, this.#setting.sender);
+  }
+
+  /** Waits until every flow of the scenario was set up by its first packet, and compares them. */
+  async settle(): Promise<number> {
+    const wanted = this.#setting.prepared.flows;
+    const deadline = performance.now() + 60_000;
+    let count = 0;
+    while (performance.now() < deadline) {
+      count = await this.#countFlows();
+      if (count >= wanted.length) break;
+      await delay(100);
+    }
+    // No one must look at the flows while they are measured, least of all expire them.
+    await this.#appctl("revalidator/pause");
+    const found = await this.#appctl("dpctl/dump-flows", "netdev@ovs-netdev");
+    compareFlows(wanted, found, await this.#portNumbers());
+    return count;
+  }
+
+  async flush(): Promise<void> {
+    await this.#appctl("dpctl/del-flows", "netdev@ovs-netdev");
+  }
+
+  /** Flows in the table: those refused for the flow limit or failed are not set up. */
+  setUps(): Promise<number> {
+    return this.#countFlows();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemon?.[Symbol.asyncDispose]();
+    await this.#database?.[Symbol.asyncDispose]();
+  }
+
+  async #addPort(no: number, devargs: string): Promise<void> {
+    await this.#vsctl([
+      "--timeout=60",
+      ...`add-port br0 p${no} -- set interface p${no} type=dpdk ofport_request=${no}`
+        .split(" "),
+      `options:dpdk-devargs="${devargs}"`,
+    ]);
+    const error = await this.#vsctl(["get", "interface", `p${no}`, "error"]);
+    if (error.trim() !== "[]") {
+      throw new Error(`Open vSwitch port ${devargs}: ${error.trim()}`);
+    }
+  }
+
+  async #countFlows(): Promise<number> {
+    const text = await this.#appctl("dpctl/show", "netdev@ovs-netdev");
+    const count = /flows: (\d+)/.exec(text)?.[1];
+    if (count === undefined) throw new Error(`dpctl/show has no flow count:\n${text}`);
+    return Number(count);
+  }
+
+  /** What the datapath's port numbers are in the scenario: Open vSwitch chooses its own. */
+  async #portNumbers(): Promise<ReadonlyMap<string, string>> {
+    const text = await this.#appctl("dpctl/show", "netdev@ovs-netdev");
+    const ports = text.matchAll(/port (\d+): p(\d+) /g);
+    return new Map([...ports].map(([, theirs = "", ours = ""]) => [theirs, ours]));
+  }
+
+  #vsctl(args: readonly string[]): Promise<string> {
+    return run("ovs-vsctl", [`--db=unix:${this.#setting.folder}/db.sock`, ...args]);
+  }
+
+  #appctl(...args: string[]): Promise<string> {
+    const target = `${this.#setting.folder}/vswitchd.ctl`;
+    return run("ovs-appctl", ["-t", target, ...args]);
+  }
+}
+
+/**
+ * Throws unless the flows that dpctl printed are exactly those wanted. `ports` has the numbers that the
+ * scenario gives to the datapath's ports.
+ */
+export function compareFlows(
+  wanted: readonly FlowText[],
+  printed: string,
+  ports: ReadonlyMap<string, string>,
+): void {
+  const lines = printed.split("\n").filter((line) => line.includes("actions:"));
+  const found = new Set(lines.map((line) => plainFlow(line, ports)));
+  const missing: string[] = [];
+  for (const flow of wanted) {
+    const text = `${flow.key} ${flow.actions}`;
+    if (!found.delete(text)) missing.push(text);
+  }
+  if (missing.length === 0 && found.size === 0) return;
+  const some = (name: string, list: readonly string[]): string =>
+    `${list.length} ${name}${list.slice(0, 3).map((text) => `\n  ${text}`).join("")}`;
+  throw new Error(
+    "Open vSwitch made other megaflows than the scenario has: " +
+      `${some("missing", missing)}\n${some("extra", [...found])}`,
+  );
+}
+
+/** A line of dump-flows without statistics, and without the packet type that is always matched. */
+function plainFlow(line: string, ports: ReadonlyMap<string, string>): string {
+  const port = (no: string): string => ports.get(no) ?? no;
+  const key = (line.split(", packets:")[0] ?? "")
+    .replace("packet_type(ns=0,id=0),", "")
+    .replace(/in_port\((\d+)\)/, (_, no: string) => `in_port(${port(no)})`)
+    // What is printed is the packet that made the flow: bits outside the mask are anything.
+    .replace(
+      /([\da-f.:]+)\/([\da-fx.:]+)/g,
+      (_, value: string, mask: string) => `${applyMask(value, mask)}/${mask}`,
+    );
+  const actions = (/actions:(.*)$/.exec(line)?.[1] ?? "")
+    .replace(/(^|,)(\d+)$/, (_, before: string, no: string) => before + port(no));
+  return `${key} ${actions}`;
+}
+
+function hex(core: number): string {
+  return `0x${(1 << core).toString(16)}`;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

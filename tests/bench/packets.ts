@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Packets of a scenario: UDP in IPv4 or IPv6, fields drawn from pools of prefixes, the same
+ * bytes on every machine for the same seed; and the capture file that they are played from.
+ *
+ * @module
+ */
+import {
+  expandPool,
+  type FieldKind,
+  maskWord,
+  type PoolSpec,
+  type Prefix,
+  Random,
+} from "./prefix.ts";
+
+/** The packets of a scenario, as its file has them. */
+export interface PacketSpec {
+  /** Headers. */
+  readonly kind: "udp4" | "udp6";
+  /** How many different packets. */
+  readonly count: number;
+  /** Start of the random numbers. */
+  readonly seed: number;
+  /** Bytes of a frame without its check sequence; 60 when absent, never less than the headers. */
+  readonly size?: number;
+  readonly src?: PoolSpec;
+  readonly dst: PoolSpec;
+  readonly sport?: PoolSpec;
+  readonly dport?: PoolSpec;
+}
+
+/** The fields that vary. */
+export type FieldName = "src" | "dst" | "sport" | "dport";
+
+/** One combination of prefixes: all its packets agree in them. */
+export type PacketClass = Readonly<Record<FieldName, Prefix>>;
+
+/** Fields of one packet; overwritten by the next. */
+export type PacketFields = Readonly<Record<FieldName, Uint32Array>>;
+
+const FIELDS: readonly FieldName[] = ["src", "dst", "sport", "dport"];
+const ETHERNET = 14;
+const UDP = 8;
+const SOURCE_MAC = [0x02, 0, 0, 0, 0, 0x01];
+const DESTINATION_MAC = [0x02, 0, 0, 0, 0, 0x02];
+const TTL = 64;
+
+/** The packets that a specification describes. */
+export class PacketSource {
+  /** Every combination of the pools' prefixes. */
+  readonly classes: readonly PacketClass[];
+  readonly spec: PacketSpec;
+
+  constructor(spec: PacketSpec) {
+    this.spec = spec;
+    const random = new Random(spec.seed);
+    const address: FieldKind = spec.kind === "udp4" ? "ipv4" : "ipv6";
+    const anyAddress = spec.kind === "udp4" ? "192.168.0.0/16" : "2001:db8:ffff::/48";
+    const src = expandPool(address, spec.src ?? anyAddress, random);
+    const dst = expandPool(address, spec.dst, random);
+    const sport = expandPool("port", spec.sport ?? "0/0", random);
+    const dport = expandPool("port", spec.dport ?? "0/0", random);
+    const classes: PacketClass[] = [];
+    for (const s of src) {
+      for (const d of dst) {
+        for (const sp of sport) {
+          for (const dp of dport) {
+            classes.push({ src: s, dst: d, sport: sp, dport: dp });
+          }
+        }
+      }
+    }
+    if (classes.length > spec.count) {
+      throw new RangeError(
+        `${spec.count} packets cannot cover ${classes.length} combinations of prefixes`,
+      );
+    }
+    this.classes = classes;
+  }
+
+  /** Calls `visit` for each packet, classes evenly and in random order. */
+  forEach(visit: (fields: PacketFields) => void): void {
+    const random = new Random(this.spec.seed + 1);
+    const words = this.spec.kind === "udp4" ? 1 : 4;
+    const fields = {
+      src: new Uint32Array(words),
+      dst: new Uint32Array(words),
+      sport: new Uint32Array(1),
+      dport: new Uint32Array(1),
+    };
+    const order = Uint32Array.from(this.classes, (_, i) => i);
+    for (let i = 0; i < this.spec.count; i++) {
+      const turn = i % order.length;
+      if (turn === 0) random.shuffle(order);
+      const drawn = this.classes[order[turn] ?? 0];
+      if (drawn === undefined) continue;
+      for (const name of FIELDS) {
+        const prefix = drawn[name];
+        const field = fields[name];
+        for (let w = 0; w < field.length; w++) {
+          field[w] = (prefix.words[w] ?? 0) |
+            (random.next() & ~maskWord(prefix.length, w));
+        }
+      }
+      visit(fields);
+    }
+  }
+
+  /** Writes the packets to a capture file and returns their number. */
+  async write(path: string): Promise<number> {
+    const frame = new Frame(this.spec);
+    const record = 16 + frame.bytes.length;
+    const chunk = new Uint8Array(Math.max(1, Math.floor((4 << 20) / record)) * record);
+    const file = await Deno.open(path, { write: true, create: true, truncate: true });
+    let at = 0;
+    let count = 0;
+    const flush = (): void => {
+      for (let done = 0; done < at;) done += file.writeSync(chunk.subarray(done, at));
+      at = 0;
+    };
+    try {
+      file.writeSync(captureHeader());
+      const header = new Uint8Array(
+        Uint32Array.of(0, 0, frame.bytes.length, frame.bytes.length).buffer,
+      );
+      this.forEach((fields) => {
+        if (at === chunk.length) flush();
+        frame.fill(fields);
+        chunk.set(header, at);
+        chunk.set(frame.bytes, at + header.length);
+        at += record;
+        count++;
+      });
+      flush();
+    } finally {
+      file.close();
+    }
+    return count;
+  }
+}
+
+/** Header of a classic pcap file: microseconds, this machine's byte order, Ethernet. */
+function captureHeader(): Uint8Array {
+  const words = Uint32Array.of(0xa1b2c3d4, 0x00040002, 0, 0, 65535, 1);
+  return new Uint8Array(words.buffer);
+}
+
+/** One frame, of which only addresses, ports and checksums are written anew. */
+class Frame {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #ip: 4 | 6;
+  readonly #udp: number;
+  readonly #udpLength: number;
+
+  constructor(spec: PacketSpec) {
+    this.#ip = spec.kind === "udp4" ? 4 : 6;
+    this.#udp = ETHERNET + (this.#ip === 4 ? 20 : 40);
+    this.bytes = new Uint8Array(Math.max(spec.size ?? 60, this.#udp + UDP));
+    this.#view = new DataView(this.bytes.buffer);
+    this.#udpLength = this.bytes.length - this.#udp;
+    this.bytes.set(DESTINATION_MAC, 0);
+    this.bytes.set(SOURCE_MAC, 6);
+    this.#view.setUint16(12, this.#ip === 4 ? 0x0800 : 0x86dd);
+    if (this.#ip === 4) {
+      this.bytes.set([0x45, 0], ETHERNET);
+      this.#view.setUint16(ETHERNET + 2, this.bytes.length - ETHERNET);
+      this.bytes.set([TTL, 17], ETHERNET + 8);
+    } else {
+      this.bytes[ETHERNET] = 0x60;
+      this.#view.setUint16(ETHERNET + 4, this.#udpLength);
+      this.bytes.set([17, TTL], ETHERNET + 6);
+    }
+    this.#view.setUint16(this.#udp + 4, this.#udpLength);
+  }
+
+  fill(fields: PacketFields): void {
+    const view = this.#view;
+    const source = ETHERNET + (this.#ip === 4 ? 12 : 8);
+    const words = fields.src.length;
+    for (let w = 0; w < words; w++) {
+      view.setUint32(source + 4 * w, fields.src[w] ?? 0);
+      view.setUint32(source + 4 * (words + w), fields.dst[w] ?? 0);
+    }
+    view.setUint16(this.#udp, (fields.sport[0] ?? 0) >>> 16);
+    view.setUint16(this.#udp + 2, (fields.dport[0] ?? 0) >>> 16);
+    if (this.#ip === 4) {
+      view.setUint16(ETHERNET + 10, 0);
+      view.setUint16(ETHERNET + 10, checksum(this.#sum(ETHERNET, this.#udp)));
+    }
+    view.setUint16(this.#udp + 6, 0);
+    // Addresses, ports and length are the whole of pseudo-header and payload that is not zero.
+    const sum = this.#sum(source, this.#udp + UDP) + 17 + this.#udpLength;
+    view.setUint16(this.#udp + 6, checksum(sum) || 0xffff);
+  }
+
+  #sum(from: number, to: number): number {
+    let sum = 0;
+    for (let at = from; at < to; at += 2) sum += this.#view.getUint16(at);
+    return sum;
+  }
+}
+
+function checksum(sum: number): number {
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Measures this project side by side with DPDK's testpmd and Open vSwitch with DPDK: one poll thread
+ * on one core, the same packets, all programs in turns within seconds of each other.
+ *
+ *     deno task bench:peers [--scenario NAME|FILE]… [--peer testpmd|ovs|ovs-smc|upcall]…
+ *                           [--source gen|pcap]… [--rounds N] [--seconds S] [--json FILE]
+ *
+ * Every program of a scenario is started, its flow table filled and compared with what the
+ * scenario asks for, and then stopped (SIGSTOP). In each round each of them runs for one window.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { ControlPage } from "./control_page.ts";
+import {
+  buildNetGen,
+  describeMachine,
+  type Hugepages,
+  takeHugepages,
+} from "./machine.ts";
+import { measureForwarding, measureSetUps, summarize, type Window } from "./measure.ts";
+import { startOpenVswitch } from "./open_vswitch.ts";
+import {
+  type Program,
+  type ProgramName,
+  PROGRAMS,
+  type Setting,
+  type SourceName,
+} from "./program.ts";
+import {
+  formatHead,
+  formatResult,
+  ratioOf,
+  type Report,
+  type ScenarioResult,
+} from "./report.ts";
+import { listScenarios, prepare, type Prepared, readScenario } from "./scenario.ts";
+import { startTestpmd } from "./testpmd.ts";
+import { startUpcall } from "./upcall_program.ts";
+
+interface Options {
+  readonly scenarios: readonly string[];
+  readonly programs: readonly ProgramName[];
+  readonly sources: readonly SourceName[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly json: string | undefined;
+}
+
+/** Reserved for all programs of a scenario together; the two Open vSwitches want most. */
+const HUGE_MEBIBYTES = 4096;
+/** Beyond this many packets the pcap source finds no room in a program's mempool. */
+const PCAP_PACKETS = 100_000;
+
+const STARTERS: Record<ProgramName, (setting: Setting) => Promise<Program>> = {
+  testpmd: startTestpmd,
+  ovs: (setting) => startOpenVswitch(setting, { smc: false }),
+  "ovs-smc": (setting) => startOpenVswitch(setting, { smc: true }),
+  upcall: startUpcall,
+};
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      scenario: { type: "string", multiple: true, default: listScenarios() },
+      peer: { type: "string", multiple: true, default: [...PROGRAMS] },
+      source: { type: "string", multiple: true, default: ["gen"] },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "0.3" },
+      json: { type: "string" },
+    },
+  });
+  const among = <T extends string>(
+    what: string,
+    given: string[],
+    known: readonly T[],
+  ): T[] =>
+    given.map((text) => {
+      const found = known.find((name) => name === text);
+      if (found === undefined) {
+        throw new TypeError(`--${what} ${text}: expected one of ${known.join(" ")}`);
+      }
+      return found;
+    });
+  const positive = (what: string, text: string): number => {
+    const value = Number(text);
+    if (!(value > 0 && value < 1000)) {
+      throw new TypeError(`--${what} ${text}: no such number`);
+    }
+    return value;
+  };
+  return {
+    scenarios: values.scenario,
+    programs: among("peer", values.peer, PROGRAMS),
+    sources: among("source", values.source, ["gen", "pcap"] as const),
+    rounds: Math.ceil(positive("rounds", values.rounds)),
+    seconds: positive("seconds", values.seconds),
+    json: values.json,
+  };
+}
+
+/** One program of a scenario with its control pages. */
+class Contestant implements AsyncDisposable {
+  readonly receiver: ControlPage;
+  readonly sender: ControlPage;
+  readonly windows: Window[] = [];
+  flows = 0;
+  #program: Program | undefined;
+
+  constructor(readonly name: ProgramName, readonly folder: string) {
+    Deno.mkdirSync(folder);
+    this.receiver = new ControlPage(`${folder}/receiver`);
+    this.sender = new ControlPage(`${folder}/sender`);
+  }
+
+  get program(): Program {
+    if (this.#program === undefined) throw new Error(`${this.name} was not started`);
+    return this.#program;
+  }
+
+  /** Starts it, fills its table and stops it. */
+  async start(prepared: Prepared, source: SourceName, bench: Bench): Promise<void> {
+    const file = `${bench.folder}/packets.pcap`;
+    this.#program = await STARTERS[this.name]({
+      prepared,
+      folder: this.folder,
+      netGen: bench.netGen,
+      hugepages: bench.hugepages.available,
+      receiver: source === "gen"
+        ? `net_gen0,file=${file},control=${this.receiver.path},shuffle=1`
+        : `net_pcap0,rx_pcap=${file},infinite_rx=1`,
+      sender: `net_gen1,control=${this.sender.path}`,
+    });
+    if (prepared.scenario.measure !== "upcall") {
+      this.receiver.setOpen(true);
+      await this.program.child.until(
+        () => this.sender.sample().sent > 0 || undefined,
+        30,
+      );
+      this.flows = await this.program.settle();
+    }
+    this.program.child.pause();
+  }
+
+  async measure(prepared: Prepared, seconds: number): Promise<void> {
+    const ms = seconds * 1000;
+    this.windows.push(
+      prepared.scenario.measure === "upcall"
+        ? await measureSetUps(this.program, this.receiver, ms)
+        : await measureForwarding(this.program.child, this.receiver, this.sender, ms),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#program?.[Symbol.asyncDispose]();
+    this.receiver[Symbol.dispose]();
+    this.sender[Symbol.dispose]();
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
+
+/** What all scenarios share. */
+interface Bench {
+  readonly folder: string;
+  readonly netGen: string;
+  readonly hugepages: Hugepages;
+  readonly options: Options;
+}
+
+/** The programs that a scenario says something about. */
+function contestantsOf(
+  prepared: Prepared,
+  programs: readonly ProgramName[],
+): ProgramName[] {
+  const upcall = prepared.scenario.measure === "upcall";
+  return programs.filter((name) => !(upcall && name === "testpmd"));
+}
+
+async function compare(
+  prepared: Prepared,
+  source: SourceName,
+  bench: Bench,
+): Promise<{ result: ScenarioResult; tscHz: number }> {
+  const { scenario } = prepared;
+  const failures: Partial<Record<ProgramName, string>> = {};
+  await using cleanup = new AsyncDisposableStack();
+  let running: Contestant[] = [];
+  for (const name of contestantsOf(prepared, bench.options.programs)) {
+    const contestant = new Contestant(name, `${bench.folder}/${name}`);
+    try {
+      await contestant.start(prepared, source, bench);
+      running.push(cleanup.use(contestant));
+    } catch (error) {
+      failures[name] = messageOf(error);
+      await contestant[Symbol.asyncDispose]();
+    }
+  }
+  for (let round = 0; round < bench.options.rounds; round++) {
+    for (const contestant of running) {
+      try {
+        await contestant.measure(prepared, bench.options.seconds);
+      } catch (error) {
+        failures[contestant.name] = messageOf(error);
+      }
+    }
+    running = running.filter(({ name }) => failures[name] === undefined);
+  }
+  const programs: ScenarioResult["programs"] = {};
+  let tscHz = 0;
+  for (const { name, sender, windows, flows } of running) {
+    tscHz = sender.tscHz() || tscHz;
+    programs[name] = summarize(windows, tscHz, flows);
+  }
+  const ratio = ratioOf(programs);
+  const result: ScenarioResult = {
+    scenario: scenario.name,
+    about: scenario.about,
+    measure: scenario.measure ?? "forward",
+    source,
+    programs,
+    failures,
+    ...(ratio === undefined ? {} : { ratio }),
+  };
+  return { result, tscHz };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function main(): Promise<number> {
+  const options = readOptions(Deno.args);
+  if (navigator.hardwareConcurrency < 2) {
+    throw new Error(
+      "bench:peers needs two cores: one polls, the other does everything else",
+    );
+  }
+  await using cleanup = new AsyncDisposableStack();
+  const folder = await Deno.makeTempDir({ prefix: "upcall-bench-" });
+  cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+  const hugepages = cleanup.use(takeHugepages(HUGE_MEBIBYTES));
+  const netGen = `${folder}/net_gen.so`;
+  await buildNetGen(netGen);
+  const bench: Bench = { folder, netGen, hugepages, options };
+  const results: ScenarioResult[] = [];
+  let report: Report | undefined;
+  for (const name of options.scenarios) {
+    const prepared = prepare(readScenario(name));
+    await prepared.source.write(`${folder}/packets.pcap`);
+    for (const source of options.sources) {
+      if (source === "pcap" && prepared.scenario.packets.count > PCAP_PACKETS) continue;
+      const { result, tscHz } = await compare(prepared, source, bench);
+      const machine = report?.machine ??
+        await describeMachine(hugepages.available, tscHz);
+      if (report === undefined) console.log(formatHead(machine, options.programs));
+      results.push(result);
+      report = {
+        machine,
+        options: { seconds: options.seconds, rounds: options.rounds },
+        results,
+      };
+      console.log(formatResult(result, options.programs));
+      for (const [program, why] of Object.entries(result.failures)) {
+        console.error(`  ${program}: ${why}`);
+      }
+      if (options.json !== undefined) {
+        await Deno.writeTextFile(options.json, JSON.stringify(report, null, 2) + "\n");
+      }
+    }
+  }
+  return results.some((result) => Object.keys(result.failures).length > 0) ? 1 : 0;
+}
+
+Deno.exitCode = await main();

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Results of the comparison, as JSON and as a table for people.
+ *
+ * @module
+ */
+import type { MachineRecord } from "./machine.ts";
+import { DISTURBED, type Series } from "./measure.ts";
+import type { ProgramName, SourceName } from "./program.ts";
+import type { Measure } from "./scenario.ts";
+
+/** What came of one scenario with one source. */
+export interface ScenarioResult {
+  readonly scenario: string;
+  readonly about: string;
+  readonly measure: Measure;
+  readonly source: SourceName;
+  readonly programs: Partial<Record<ProgramName, Series>>;
+  /** Why a program has no figures. */
+  readonly failures: Partial<Record<ProgramName, string>>;
+  /** This project against the better of Open vSwitch's settings. */
+  readonly ratio?: number;
+}
+
+/** Everything of one run. */
+export interface Report {
+  readonly machine: MachineRecord;
+  readonly options: {
+    readonly seconds: number;
+    readonly rounds: number;
+  };
+  readonly results: readonly ScenarioResult[];
+}
+
+/** This project's median over the better Open vSwitch; undefined when either is missing. */
+export function ratioOf(programs: ScenarioResult["programs"]): number | undefined {
+  const peers = [programs.ovs?.median, programs["ovs-smc"]?.median];
+  const better = Math.max(...peers.map((median) => median ?? 0));
+  const ours = programs.upcall?.median;
+  return ours === undefined || better === 0 ? undefined : ours / better;
+}
+
+/** The first lines of a table: what the numbers mean, and where they were taken. */
+export function formatHead(
+  machine: MachineRecord,
+  programs: readonly ProgramName[],
+): string {
+  const pages = machine.hugepages ? "hugepages" : "no hugepages";
+  return [
+    `${machine.cpu}, ${machine.cores} cores, TSC ${
+      (machine.tscHz / 1e9).toFixed(3)
+    } GHz, ${pages}`,
+    `DPDK ${machine.dpdk}; ${machine.openvswitch}; commit ${machine.commit}`,
+    "Medians: Mpps [lowest-highest] TSC cycles a packet; for upcall, thousand set-ups a second.",
+    "",
+    row(["scenario", "source", ...programs, "ratio"]),
+  ].join("\n");
+}
+
+/** The line of one scenario. */
+export function formatResult(
+  result: ScenarioResult,
+  programs: readonly ProgramName[],
+): string {
+  const unit = result.measure === "upcall" ? 1e3 : 1e6;
+  const cells = programs.map((name) => {
+    const series = result.programs[name];
+    if (series === undefined) return "-";
+    const disturbed = series.windows.some((window) => window.disturbedShare > DISTURBED);
+    const figure = (rate: number): string => short(rate / unit);
+    return `${figure(series.median)} [${figure(series.lowest)}-${
+      figure(series.highest)
+    }] ` +
+      `${Math.round(series.cycles)}${disturbed ? " !" : ""}`;
+  });
+  const ratio = result.ratio === undefined ? "-" : `${result.ratio.toFixed(2)}x`;
+  return row([result.scenario, result.source, ...cells, ratio]);
+}
+
+/** Three digits. */
+function short(value: number): string {
+  return value.toFixed(value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2);
+}
+
+function row(cells: readonly string[]): string {
+  return cells.map((cell, i) =>
+    i === 0 ? cell.padEnd(14) : cell.padStart(i === 1 ? 6 : 22)
+  )
+    .join(" ").trimEnd();
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * DPDK's testpmd in `mac` mode: receive, write both MAC addresses, transmit. No lookup, so it is
+ * the limit for a program that looks packets up.
+ *
+ * @module
+ */
+import { Child } from "./child.ts";
+import { CONTROL_CORE, ealOptions, POLL_CORE } from "./machine.ts";
+import type { Program, Setting } from "./program.ts";
+
+/** Starts testpmd. */
+export function startTestpmd(setting: Setting): Promise<Program> {
+  const child = new Child("dpdk-testpmd", [
+    "-l",
+    `${CONTROL_CORE},${POLL_CORE}`,
+    `--main-lcore=${CONTROL_CORE}`,
+    ...ealOptions(setting.hugepages),
+    "--vdev",
+    setting.receiver,
+    "--vdev",
+    setting.sender,
+    "--",
+    "--forward-mode=mac",
+    "--nb-cores=1",
+    // The pcap source keeps an mbuf for each packet of its file.
+    `--total-num-mbufs=${setting.receiver.startsWith("net_pcap") ? 262144 : 16384}`,
+  ], { env: { LD_PRELOAD: setting.netGen }, log: `${setting.folder}/testpmd.log` });
+  return Promise.resolve({
+    child,
+    settle: () => Promise.resolve(0),
+    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+  });
+}

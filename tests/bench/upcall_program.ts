@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * This project under measurement: a Deno process that runs `upcall_side.ts`, told what to do in
+ * lines of JSON and answering in lines of JSON.
+ *
+ * @module
+ */
+import { Child } from "./child.ts";
+import type { Program, Setting } from "./program.ts";
+
+const SIDE = new URL("./upcall_side.ts", import.meta.url).pathname;
+
+/** What the process is told, one line each. */
+export type Order =
+  | { readonly order: "start"; readonly receiver: string; readonly sender: string }
+  /** Installs the flows of a file: a JSON list of `{key, actions}`. */
+  | { readonly order: "install"; readonly file: string }
+  /** Sets a flow up for each miss from now on. */
+  | { readonly order: "decide" }
+  | { readonly order: "flush" }
+  | { readonly order: "count" };
+
+/** Its answer to each order, in turn. */
+export interface Answer {
+  /** Flows in the table after the order. */
+  readonly flows: number;
+  /** Flows that upcalls have set up since the last flush. */
+  readonly setUps: number;
+  /** Set when the order failed. */
+  readonly error?: string;
+}
+
+/** Starts this project's datapath with the flows of the scenario. */
+export async function startUpcall(setting: Setting): Promise<Program> {
+  const file = `${setting.folder}/flows.json`;
+  await Deno.writeTextFile(file, JSON.stringify(setting.prepared.flows));
+  const child = new Child(Deno.execPath(), ["run", "-A", "--quiet", SIDE], {
+    env: { LD_PRELOAD: setting.netGen },
+    log: `${setting.folder}/upcall.log`,
+  });
+  let answers = 0;
+  const tell = async (order: Order): Promise<Answer> => {
+    await child.say(JSON.stringify(order));
+    const line = await child.until((log) => answerLines(log)[answers], 120);
+    answers++;
+    const answer = JSON.parse(line) as Answer;
+    if (answer.error !== undefined) {
+      throw new Error(`upcall ${order.order}: ${answer.error}`);
+    }
+    return answer;
+  };
+  try {
+    const { receiver, sender, prepared } = setting;
+    await tell({ order: "start", receiver, sender });
+    if (prepared.scenario.measure === "upcall") await tell({ order: "decide" });
+    else await tell({ order: "install", file });
+  } catch (error) {
+    await child[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    child,
+    settle: async () => (await tell({ order: "count" })).flows,
+    flush: async () => void await tell({ order: "flush" }),
+    setUps: async () => (await tell({ order: "count" })).setUps,
+    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+  };
+}
+
+/** Complete lines of a log that are answers; the rest is for people. */
+function answerLines(log: string): string[] {
+  return log.split("\n").slice(0, -1).filter((line) => line.startsWith("{"));
+}

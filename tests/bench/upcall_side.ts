@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The process of this project in the comparison: a `netdev` datapath with two `dpdk` ports. It obeys
+ * the orders of `upcall_program.ts` on standard input.
+ *
+ * @module
+ */
+import { exact, openDatapath, output } from "../../mod.ts";
+import { POLL_CORE } from "./machine.ts";
+import type { FlowText } from "./scenario.ts";
+import type { Answer, Order } from "./upcall_program.ts";
+
+const BATCH = 256;
+
+await using dp = await openDatapath("netdev@bench", { create: true });
+let setUps = 0;
+
+/** Reads orders until standard input ends. */
+async function serve(): Promise<void> {
+  let rest = "";
+  for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const error = await obey(JSON.parse(line) as Order).then(
+        () => undefined,
+        (error: unknown) => error instanceof Error ? error.message : String(error),
+      );
+      const answer: Answer = {
+        flows: dp.stats().flows,
+        setUps,
+        ...(error === undefined ? {} : { error }),
+      };
+      console.log(JSON.stringify(answer));
+    }
+  }
+}
+
+async function obey(order: Order): Promise<void> {
+  switch (order.order) {
+    case "start":
+      await dp.pollThreads?.set(`0x${(1 << POLL_CORE).toString(16)}`);
+      await addPort("p1", order.receiver);
+      await addPort("p2", order.sender);
+      return;
+    case "install":
+      install(JSON.parse(Deno.readTextFileSync(order.file)) as FlowText[]);
+      return;
+    case "decide":
+      decide().catch((error: unknown) => {
+        console.error(error);
+        Deno.exit(1);
+      });
+      return;
+    case "flush":
+      dp.flows.flush();
+      setUps = 0;
+      return;
+    case "count":
+      return;
+  }
+}
+
+async function addPort(name: string, devargs: string): Promise<void> {
+  await dp.ports.add({ name, type: "dpdk", options: { devargs } });
+}
+
+/** Puts the flows in an order that has nothing to do with that of the packets. */
+function install(flows: FlowText[]): void {
+  const order = flows.map((_, i) => i);
+  let state = 1;
+  for (let i = order.length - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor(state / 0x1_0000_0000 * (i + 1));
+    [order[i], order[j]] = [order[j] ?? 0, order[i] ?? 0];
+  }
+  for (let at = 0; at < order.length; at += BATCH) {
+    const ops = order.slice(at, at + BATCH).flatMap((i) => {
+      const flow = flows[i];
+      return flow === undefined ? [] : [{ op: "put" as const, ...flow }];
+    });
+    for (const result of dp.operate(ops)) {
+      if (!result.ok) throw result.error;
+    }
+  }
+}
+
+/** The program that is measured in `upcall`: a decision in TypeScript for every new flow. */
+async function decide(): Promise<void> {
+  const actions = [output(2)];
+  const mask = exact("inPort", "ipv4", "udp");
+  for await (const upcall of dp.upcalls({ batch: BATCH })) {
+    dp.flows.put({ key: upcall.key, mask, actions });
+    dp.execute({ packet: upcall.packet, key: upcall.key, actions });
+    setUps++;
+  }
+}
+
+await serve();
