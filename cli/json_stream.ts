@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Cuts a stream of bytes into JSON values that follow each other with nothing, or white space, between them: the framing of
+ * JSON-RPC on Open vSwitch's control sockets.
+ *
+ * @module
+ */
+
+const quote = 0x22;
+const backslash = 0x5c;
+const opening = new Set([0x7b, 0x5b]);
+const closing = new Set([0x7d, 0x5d]);
+const blank = new Set([0x20, 0x09, 0x0a, 0x0d]);
+
+/** Deepest nesting that is accepted; Open vSwitch stops at 1000. */
+const maxDepth = 1000;
+
+/** Collects bytes until they are a whole object or array. */
+export class JsonStream {
+  readonly #maxSize: number;
+  #bytes = new Uint8Array(4096);
+  #length = 0;
+  #scanned = 0;
+  #depth = 0;
+  #inString = false;
+  #escaped = false;
+
+  /** Values larger than `maxSize` bytes are refused. */
+  constructor(maxSize: number) {
+    this.#maxSize = maxSize;
+  }
+
+  /**
+   * Adds bytes and returns the texts of the values that are whole now. Throws `SyntaxError` when what comes cannot be a
+   * value, nests too deeply or is too large; the stream cannot go on after that.
+   */
+  push(chunk: Uint8Array): string[] {
+    this.#append(chunk);
+    const values: string[] = [];
+    while (this.#scanned < this.#length) {
+      const byte = this.#bytes[this.#scanned++] ?? 0;
+      if (this.#depth === 0) this.#begin(byte);
+      else if (this.#step(byte)) values.push(this.#take());
+    }
+    if (this.#length > this.#maxSize) {
+      throw new SyntaxError(`message is larger than ${this.#maxSize} bytes`);
+    }
+    return values;
+  }
+
+  #begin(byte: number): void {
+    if (opening.has(byte)) this.#depth = 1;
+    else if (blank.has(byte)) this.#drop();
+    else {throw new SyntaxError(
+        `message begins with byte 0x${byte.toString(16)}, not with { or [`,
+      );}
+  }
+
+  /** Looks at one byte inside a value; true when it is the last one. */
+  #step(byte: number): boolean {
+    if (this.#inString) {
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === backslash) this.#escaped = true;
+      else if (byte === quote) this.#inString = false;
+      return false;
+    }
+    if (byte === quote) this.#inString = true;
+    else if (opening.has(byte)) {
+      if (++this.#depth > maxDepth) throw new SyntaxError("message nests too deeply");
+    } else if (closing.has(byte)) this.#depth--;
+    return this.#depth === 0;
+  }
+
+  #append(chunk: Uint8Array): void {
+    const needed = this.#length + chunk.length;
+    if (needed > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
+      larger.set(this.#bytes.subarray(0, this.#length));
+      this.#bytes = larger;
+    }
+    this.#bytes.set(chunk, this.#length);
+    this.#length = needed;
+  }
+
+  #take(): string {
+    const text = new TextDecoder().decode(this.#bytes.subarray(0, this.#scanned));
+    this.#drop();
+    return text;
+  }
+
+  #drop(): void {
+    this.#bytes.copyWithin(0, this.#scanned, this.#length);
+    this.#length -= this.#scanned;
+    this.#scanned = 0;
+  }
+}
