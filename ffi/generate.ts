@@ -5,7 +5,8 @@
  * - `c/abi_fields.h`: every struct and field of `c/dp.h`, for `c/abi.c` to describe;
  * - `ffi/layout.ts`: the same with sizes and offsets, and the constants;
  * - `ffi/symbols.ts`: the functions of `c/dp.h` as FFI symbols;
- * - `ffi/sources.ts`: the list of all C sources with their hashes.
+ * - `ffi/sources.ts`: the list of all C sources with their hashes;
+ * - `README.md`: the text of an example, after the comment that names it.
  *
  * They are committed; a test proves them fresh.
  *
@@ -26,6 +27,7 @@ export async function generate(): Promise<Map<string, string>> {
     ["ffi/layout.ts", await format(layout(header, await measure(header.structs)))],
     ["ffi/symbols.ts", await format(symbols(header))],
     ["ffi/sources.ts", await format(await sources(new Map([["abi_fields.h", fields]])))],
+    ["README.md", await withExamples("README.md")],
   ]);
 }
 
@@ -170,6 +172,18 @@ export const sources: readonly Source[] = [
 ${entries.join("\n")}
 ];
 `;
+}
+
+/** A page with the examples that its comments name as they are now, less the licence line. */
+async function withExamples(page: string): Promise<string> {
+  let text = await Deno.readTextFile(new URL(page, root));
+  const places = text.matchAll(/<!-- (examples\/\w+\.ts) -->\n\n```ts\n[^]*?```\n/g);
+  for (const [place, path = ""] of [...places]) {
+    const example = await Deno.readTextFile(new URL(path, root)).catch(() => "");
+    const code = example.replace(/^\/\/ SPDX[^\n]*\n/, "").trim();
+    text = text.replace(place, () => `<!-- ${path} -->\n\n\`\`\`ts\n${code}\n\`\`\`\n`);
+  }
+  return text;
 }
 
 /** `dp_port_info` as `dpPortInfo`. */

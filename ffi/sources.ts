@@ -96,6 +96,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/handle.h", { with: { type: "text" } }),
   },
   {
+    name: "hash.c",
+    sha256: "781b9a59fe9087668a26a57fc5ca725f033d2979f09fa3b1d4f6df4bb87a4686",
+    load: () => import("../c/hash.c", { with: { type: "text" } }),
+  },
+  {
+    name: "hash.h",
+    sha256: "5c2cbf68e7613dff23bc57ebe19ee662cb0e8a80170368eedef3b092b96d5553",
+    load: () => import("../c/hash.h", { with: { type: "text" } }),
+  },
+  {
     name: "key.h",
     sha256: "d2e2d4dd0865b1266b23abd3d6133d59fc330f295ebd7d39d10bc3e11b800a46",
     load: () => import("../c/key.h", { with: { type: "text" } }),
@@ -121,18 +131,53 @@ export const sources: readonly Source[] = [
     load: () => import("../c/odp_int.h", { with: { type: "text" } }),
   },
   {
+    name: "odp_key.c",
+    sha256: "db9879b42054c35c6bbf418cc0e4c270a8caa595e274d88fbf3ebdec05ae309b",
+    load: () => import("../c/odp_key.c", { with: { type: "text" } }),
+  },
+  {
+    name: "odp_l3.c",
+    sha256: "e809e67c95769c4a8bbc5807bb8cfd95cd05e760bafe2f8e4934b84e6ae5d526",
+    load: () => import("../c/odp_l3.c", { with: { type: "text" } }),
+  },
+  {
+    name: "odp_mask.c",
+    sha256: "bc607942b3e1f535fe1ed8cb672965710dd22f49601ec4438e26c057fd39715d",
+    load: () => import("../c/odp_mask.c", { with: { type: "text" } }),
+  },
+  {
+    name: "odp_tunnel.c",
+    sha256: "a0c878f65ddc13fbb7d3bc15d9b412bd733bcb77cde916a724dbeeafe0ac4655",
+    load: () => import("../c/odp_tunnel.c", { with: { type: "text" } }),
+  },
+  {
+    name: "odp_write.c",
+    sha256: "6a9c56b4500a896ef3a1c175185d8ec6cc7ee7314ceab78133f60348fcbead61",
+    load: () => import("../c/odp_write.c", { with: { type: "text" } }),
+  },
+  {
     name: "pkt.h",
     sha256: "1b1c6ea51ea9997160386f7e13b1377feaf080f4ebaa37c3996426b5d95aaca6",
     load: () => import("../c/pkt.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd.c",
+    sha256: "e646fb2d4d56c16962d13b886906e3dab1769c2a9a2a5ce020605947da6ea571",
+    load: () => import("../c/pmd.c", { with: { type: "text" } }),
+  },
+  {
     name: "pmd.h",
-    sha256: "7beed16478c4449fd3334b69384b570676e3348478e55844078035432b78b7c8",
+    sha256: "91dd2bcf4c9b3725cc97caf213b690efc79570e72fe45297ff89cf69c7fb7b0c",
     load: () => import("../c/pmd.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd_int.h",
+    sha256: "98fd64dacb4eb8e2c0910147f289ed7b9fb6d17ff58f16ab4cafa87e27ab7b25",
+    load: () => import("../c/pmd_int.h", { with: { type: "text" } }),
+  },
+  {
     name: "port.h",
-    sha256: "77a0127c8843a4c339361cfb7b9b7f1aad170f4d3be216809f3b0148b1510642",
+    sha256: "b8dbb15f2d6e6e6ba73b08653fe7d82caf1e86c5181cd31444318c2589c40619",
     load: () => import("../c/port.h", { with: { type: "text" } }),
   },
   {
@@ -146,13 +191,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/rcu.h", { with: { type: "text" } }),
   },
   {
+    name: "rxq.c",
+    sha256: "6e81937af3698642168ee0ba79febf281aefb7c9c2b43d500faae4e2392ec4b5",
+    load: () => import("../c/rxq.c", { with: { type: "text" } }),
+  },
+  {
+    name: "rxq.h",
+    sha256: "d33b0a2d897af7340de70c83980b48f884545570e08df72597767ce4038023ee",
+    load: () => import("../c/rxq.h", { with: { type: "text" } }),
+  },
+  {
     name: "stat.c",
     sha256: "73b9dfa9caad8e73c707b8eec689fe886ae158c983a4c0935c72052c080a2316",
     load: () => import("../c/stat.c", { with: { type: "text" } }),
   },
   {
     name: "stat.h",
-    sha256: "8172b3a8b755eb1e8ae4b1379c9c2f29b0aab999076d76824961b29b40a564c0",
+    sha256: "0253c9880c3fca058ab245ced9d7680655799001cc912a358e0a7761a3c5a88e",
     load: () => import("../c/stat.h", { with: { type: "text" } }),
   },
   {
