@@ -223,7 +223,10 @@ export class MessageWriter {
 
   /** Ends the attribute that `beginNested` started. */
   endNested(mark: number): void {
-    this.#view.setUint16(mark, this.#checkedSize(this.#length - mark), littleEndian);
+    const size = this.#checkedSize(this.#length - mark);
+    this.#view.setUint16(mark, size, littleEndian);
+    const padding = this.#reserve(align(size) - size);
+    this.#bytes.fill(0, padding, this.#length);
   }
 
   /** Appends an attribute that holds what `write` writes. */

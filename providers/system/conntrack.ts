@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Connection tracking of the kernel, over ctnetlink.
+ *
+ * Connections belong to the network namespace, whichever datapath tracks them.
+ *
+ * @module
+ */
+import type { Connection, ConntrackFacet, ConnTuple } from "../contract_conntrack.ts";
+import type { CtZone } from "../ids.ts";
+import { systemLimits } from "./ct_limits.ts";
+import {
+  beginNf,
+  NfCommand,
+  parseConnection,
+  Subsystem,
+  writeDelete,
+} from "./ctnetlink.ts";
+import {
+  Conversation,
+  inContext,
+  NetlinkError,
+  NetlinkSocket,
+  Protocol,
+  type Transport,
+} from "./netlink/mod.ts";
+import type { Kernel } from "./ovs.ts";
+import { SystemTimeoutPolicies } from "./timeout_policies.ts";
+
+/** Source NAT to the all-zero address is taken to mean "only avoid clashes". */
+const CONNTRACK_F_ZERO_SNAT = 1;
+
+/** Whether this release lets source NAT choose a port and keep the address (Linux 5.17). */
+function hasZeroSnat(release: string): boolean {
+  const [major = 0, minor = 0] = release.split(".").map(Number);
+  return major > 5 || (major === 5 && minor >= 17);
+}
+
+/** Connection tracking of the network namespace of a datapath. */
+export class SystemConntrack implements ConntrackFacet {
+  readonly #conversation: Conversation;
+  readonly #datapath: string;
+  readonly limits?: NonNullable<ConntrackFacet["limits"]>;
+  readonly timeoutPolicies: NonNullable<ConntrackFacet["timeoutPolicies"]>;
+
+  /** `datapath` is the full name, for errors. */
+  constructor(
+    kernel: Kernel,
+    datapath: string,
+    connect: () => Transport = () => new NetlinkSocket(Protocol.netfilter),
+  ) {
+    this.#conversation = new Conversation(connect);
+    this.#datapath = datapath;
+    this.timeoutPolicies = new SystemTimeoutPolicies(this.#conversation, datapath);
+    const limits = systemLimits(kernel, datapath);
+    if (limits) this.limits = limits;
+  }
+
+  dump(options: { readonly zone?: CtZone } = {}): Connection[] {
+    return inContext(
+      { operation: "list connections", datapath: this.#datapath },
+      () => this.#list(options.zone),
+    );
+  }
+
+  #list(zone: CtZone | undefined): Connection[] {
+    const messages = this.#conversation.dump((writer) => {
+      beginNf(writer, { subsystem: Subsystem.conntrack, command: NfCommand.get });
+      writer.end();
+    });
+    // The kernel filters by zone from 6.8 on, and lists all zones before: so filter here.
+    return messages.map(parseConnection)
+      .filter((connection) => zone === undefined || connection.zone === zone);
+  }
+
+  flush(options: { readonly zone?: CtZone; readonly tuple?: ConnTuple } = {}): void {
+    const { zone, tuple } = options;
+    inContext({ operation: "flush connections", datapath: this.#datapath }, () => {
+      if (tuple) this.#delete({ orig: tuple, zone: zone ?? 0 });
+      else if (zone !== undefined) this.#flushZone(zone);
+      else this.#flushAll();
+    });
+  }
+
+  #flushAll(): void {
+    this.#conversation.request((writer) => {
+      beginNf(writer, { subsystem: Subsystem.conntrack, command: NfCommand.delete });
+      writer.end();
+    });
+  }
+
+  /**
+   * One by one: before Linux 6.8 a request to delete a zone is taken as one to delete everything,
+   * and nothing but the version tells such a kernel.
+   */
+  #flushZone(zone: CtZone): void {
+    for (const { orig, id } of this.#list(zone)) {
+      try {
+        this.#delete({ orig, zone, ...(id !== undefined && { id }) });
+      } catch (error) {
+        // It ended meanwhile.
+        if (!(error instanceof NetlinkError) || error.code !== "ENOENT") throw error;
+      }
+    }
+  }
+
+  #delete(connection: { orig: ConnTuple; zone: CtZone; id?: number }): void {
+    this.#conversation.request((writer) => writeDelete(writer, connection));
+  }
+
+  features(): number {
+    return hasZeroSnat(Deno.osRelease()) ? CONNTRACK_F_ZERO_SNAT : 0;
+  }
+
+  /** Closes the sockets. Idempotent. */
+  close(): void {
+    this.#conversation.close();
+  }
+}

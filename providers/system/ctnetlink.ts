@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Connections as ctnetlink tells of them: bytes and objects.
+ *
+ * Everything is in network order here.  Formats: `<linux/netfilter/nfnetlink_conntrack.h>`,
+ * `<linux/netfilter/nf_conntrack_tcp.h>`.
+ *
+ * @module
+ */
+import type { Connection, ConnTuple, TcpState } from "../contract_conntrack.ts";
+import {
+  Attributes,
+  be16,
+  be32,
+  be64,
+  type Message,
+  type MessageWriter,
+  nestedId,
+  NetlinkError,
+  u8,
+} from "./netlink/mod.ts";
+
+/** Size of `struct nfgenmsg` in bytes. */
+export const nfHeaderSize = 4;
+
+/** Subsystems of NETLINK_NETFILTER. */
+export const Subsystem = { conntrack: 1, timeout: 8 } as const;
+
+/** Commands of either subsystem. */
+export const NfCommand = { new: 0, get: 1, delete: 2 } as const;
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
+const CTA_STATUS = 3;
+const CTA_PROTOINFO = 4;
+const CTA_HELP = 5;
+const CTA_TIMEOUT = 7;
+const CTA_MARK = 8;
+const CTA_COUNTERS_ORIG = 9;
+const CTA_COUNTERS_REPLY = 10;
+const CTA_ID = 12;
+const CTA_TUPLE_MASTER = 14;
+const CTA_ZONE = 18;
+const CTA_TIMESTAMP = 20;
+const CTA_LABELS = 22;
+
+const CTA_TUPLE_IP = 1;
+const CTA_TUPLE_PROTO = 2;
+const CTA_IP_V4_SRC = 1;
+const CTA_IP_V4_DST = 2;
+const CTA_IP_V6_SRC = 3;
+const CTA_IP_V6_DST = 4;
+const CTA_PROTO_NUM = 1;
+const CTA_PROTO_SRC_PORT = 2;
+const CTA_PROTO_DST_PORT = 3;
+/** Id, type and code; ICMPv6 has the next three numbers. */
+const CTA_PROTO_ICMP_ID = 4;
+const CTA_PROTO_ICMPV6_ID = 7;
+
+const IPPROTO_ICMP = 1;
+const IPPROTO_TCP = 6;
+const IPPROTO_UDP = 17;
+const IPPROTO_ICMPV6 = 58;
+const IPPROTO_SCTP = 132;
+
+/** Starts a message of `subsystem`, `struct nfgenmsg` included. */
+export function beginNf(
+  writer: MessageWriter,
+  message: { subsystem: number; command: number; flags?: number; family?: number },
+): void {
+  const { subsystem, command, flags = 0, family = 0 } = message;
+  writer.begin({ type: subsystem << 8 | command, flags });
+  writer.put(u8, family);
+  writer.put(u8, 0);
+  writer.put(be16, 0);
+}
+
+/** The text of an address of 4 or 16 bytes. */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join(".");
+  const words = Array.from(
+    { length: 8 },
+    (_, i) => ((bytes[2 * i] ?? 0) << 8 | (bytes[2 * i + 1] ?? 0)).toString(16),
+  );
+  // The URL parser writes IPv6 as RFC 5952 wants it, but for addresses that hold IPv4 ones.
+  if (words.slice(0, 5).every((word) => word === "0") && words[5] === "ffff") {
+    return `::ffff:${bytes.subarray(12).join(".")}`;
+  }
+  return new URL(`http://[${words.join(":")}]/`).hostname.slice(1, -1);
+}
+
+/** The bytes of an address. Throws `SyntaxError`. */
+export function addressBytes(text: string): Uint8Array {
+  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) {
+    const bytes = text.split(".").map(Number);
+    if (bytes.every((byte) => byte < 256)) return Uint8Array.from(bytes);
+  }
+  try {
+    if (!text.includes(":")) throw new TypeError();
+    const [head = "", tail] = new URL(`http://[${text}]/`).hostname.slice(1, -1).split(
+      "::",
+    );
+    const words = (part: string) => part === "" ? [] : part.split(":");
+    const [front, back] = [words(head), words(tail ?? "")];
+    const zeros = new Array(8 - front.length - back.length).fill("0");
+    const all = [...front, ...zeros, ...back].map((word) => parseInt(word, 16));
+    return Uint8Array.from(all.flatMap((word) => [word >> 8, word & 0xff]));
+  } catch {
+    throw new SyntaxError(`"${text}" is not an IP address`);
+  }
+}
+
+function parseTuple(attributes: Attributes | undefined): ConnTuple {
+  const ip = attributes?.nested(CTA_TUPLE_IP);
+  const proto = attributes?.nested(CTA_TUPLE_PROTO);
+  const src = ip?.bytes(CTA_IP_V4_SRC) ?? ip?.bytes(CTA_IP_V6_SRC);
+  const dst = ip?.bytes(CTA_IP_V4_DST) ?? ip?.bytes(CTA_IP_V6_DST);
+  if (!src || !dst || !proto) {
+    throw new NetlinkError({ code: "EBADMSG", detail: "a connection without addresses" });
+  }
+  const number = proto.get(CTA_PROTO_NUM, u8) ?? 0;
+  const srcPort = proto.get(CTA_PROTO_SRC_PORT, be16);
+  const dstPort = proto.get(CTA_PROTO_DST_PORT, be16);
+  const first = number === IPPROTO_ICMPV6 ? CTA_PROTO_ICMPV6_ID : CTA_PROTO_ICMP_ID;
+  const icmpId = proto.get(first, be16);
+  return {
+    src: addressText(src),
+    dst: addressText(dst),
+    proto: number,
+    ...(srcPort !== undefined && { srcPort }),
+    ...(dstPort !== undefined && { dstPort }),
+    ...(icmpId !== undefined && {
+      icmpId,
+      icmpType: proto.get(first + 1, u8) ?? 0,
+      icmpCode: proto.get(first + 2, u8) ?? 0,
+    }),
+  };
+}
+
+/** Writes a tuple as attribute `id`. Throws `EOPNOTSUPP` for a protocol that has no encoding. */
+function writeTuple(writer: MessageWriter, id: number, tuple: ConnTuple): void {
+  const src = addressBytes(tuple.src);
+  const dst = addressBytes(tuple.dst);
+  const v4 = src.length === 4;
+  if (src.length !== dst.length) {
+    throw new NetlinkError({
+      code: "EINVAL",
+      detail: "addresses of different IP versions",
+    });
+  }
+  const { proto } = tuple;
+  const isIcmp = v4 ? proto === IPPROTO_ICMP : proto === IPPROTO_ICMPV6;
+  if (!isIcmp && ![IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP].includes(proto)) {
+    throw new NetlinkError({
+      code: "EOPNOTSUPP",
+      detail: `IP protocol ${proto} over IPv${v4 ? 4 : 6} in a tuple`,
+    });
+  }
+  writer.nested(nestedId(id), () => {
+    writer.nested(nestedId(CTA_TUPLE_IP), () => {
+      writer.attributeBytes(v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, src);
+      writer.attributeBytes(v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, dst);
+    });
+    writer.nested(nestedId(CTA_TUPLE_PROTO), () => {
+      writer.attribute(CTA_PROTO_NUM, u8, proto);
+      if (isIcmp) {
+        const first = v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID;
+        writer.attribute(first, be16, tuple.icmpId ?? 0);
+        writer.attribute(first + 1, u8, tuple.icmpType ?? 0);
+        writer.attribute(first + 2, u8, tuple.icmpCode ?? 0);
+      } else {
+        writer.attribute(CTA_PROTO_SRC_PORT, be16, tuple.srcPort ?? 0);
+        writer.attribute(CTA_PROTO_DST_PORT, be16, tuple.dstPort ?? 0);
+      }
+    });
+  });
+}
+
+/** States of `enum tcp_conntrack` in the words of Open vSwitch; CLOSE is its CLOSING. */
+const tcpStates: readonly TcpState[] = [
+  "CLOSED",
+  "SYN_SENT",
+  "SYN_RECV",
+  "ESTABLISHED",
+  "FIN_WAIT_1",
+  "CLOSE_WAIT",
+  "LAST_ACK",
+  "TIME_WAIT",
+  "CLOSING",
+  "SYN_SENT",
+];
+
+function parseTcp(attributes: Attributes | undefined): TcpState | undefined {
+  const number = attributes?.nested(1)?.get(1, u8);
+  return number === undefined ? undefined : tcpStates[number] ?? "CLOSED";
+}
+
+function parseCounters(attributes: Attributes | undefined) {
+  return {
+    packets: attributes?.get(1, be64) ?? 0n,
+    bytes: attributes?.get(2, be64) ?? 0n,
+  };
+}
+
+/** 128 bits whose first byte is the lowest. */
+function parseLabels(bytes: Uint8Array | undefined): bigint {
+  return (bytes ?? new Uint8Array()).reduceRight(
+    (sum, byte) => sum << 8n | BigInt(byte),
+    0n,
+  );
+}
+
+/** The connection that a message describes. */
+export function parseConnection(message: Message): Connection {
+  const attributes = new Attributes(message.body, nfHeaderSize);
+  const timeout = attributes.get(CTA_TIMEOUT, be32);
+  const state = parseTcp(attributes.nested(CTA_PROTOINFO));
+  const helper = attributes.nested(CTA_HELP)?.text(1);
+  const id = attributes.get(CTA_ID, be32);
+  const parent = attributes.nested(CTA_TUPLE_MASTER);
+  const timestamp = attributes.nested(CTA_TIMESTAMP);
+  const start = timestamp?.get(1, be64);
+  const stop = timestamp?.get(2, be64);
+  return {
+    orig: parseTuple(attributes.nested(CTA_TUPLE_ORIG)),
+    reply: parseTuple(attributes.nested(CTA_TUPLE_REPLY)),
+    // The kernel leaves zone 0 out.
+    zone: attributes.get(CTA_ZONE, be16) ?? 0,
+    mark: attributes.get(CTA_MARK, be32) ?? 0,
+    labels: parseLabels(attributes.bytes(CTA_LABELS)),
+    status: attributes.get(CTA_STATUS, be32) ?? 0,
+    ...(parent && { parent: parseTuple(parent) }),
+    ...(timeout !== undefined && { timeout }),
+    ...(state && { tcp: { orig: state, reply: state } }),
+    ...(helper !== undefined && { helper }),
+    ...(id !== undefined && { id }),
+    ...(attributes.has(CTA_COUNTERS_ORIG) && {
+      counters: {
+        orig: parseCounters(attributes.nested(CTA_COUNTERS_ORIG)),
+        reply: parseCounters(attributes.nested(CTA_COUNTERS_REPLY)),
+      },
+    }),
+    ...(start !== undefined && {
+      timestamp: { start, ...(stop !== undefined && { stop }) },
+    }),
+  };
+}
+
+/** Writes the request to delete one connection; with `id`, only if it still is the same one. */
+export function writeDelete(
+  writer: MessageWriter,
+  connection: { orig: ConnTuple; zone: number; id?: number },
+): void {
+  const family = connection.orig.src.includes(":") ? AF_INET6 : AF_INET;
+  const { conntrack } = Subsystem;
+  beginNf(writer, { subsystem: conntrack, command: NfCommand.delete, family });
+  if (connection.zone !== 0) writer.attribute(CTA_ZONE, be16, connection.zone);
+  writeTuple(writer, CTA_TUPLE_ORIG, connection.orig);
+  if (connection.id !== undefined) writer.attribute(CTA_ID, be32, connection.id);
+  writer.end();
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Family `ovs_flow`: flows written for and read from the kernel, flush and dump.
+ *
+ * Keys, masks and actions stay bytes all the way.  Format: `enum ovs_flow_attr` of
+ * `<linux/openvswitch.h>`.
+ *
+ * @module
+ */
+import type {
+  FlowDump,
+  FlowDumpOptions,
+  FlowStats,
+  ProviderFlowDelete,
+  ProviderFlowGet,
+  ProviderFlowPut,
+  ProviderFlows,
+  RawFlow,
+} from "../contract.ts";
+import type { Ufid } from "../ids.ts";
+import {
+  align,
+  asDatapathError,
+  checkReply,
+  type Dump,
+  inContext,
+  littleEndian,
+  type Message,
+  type MessageWriter,
+  NetlinkError,
+  NetlinkFlag,
+  s32,
+  u32,
+  viewOf,
+} from "./netlink/mod.ts";
+import {
+  attributeSize,
+  attributesOffset,
+  beginOvs,
+  Command,
+  findAttribute,
+  Kernel,
+  needReply,
+} from "./ovs.ts";
+
+const OVS_FLOW_ATTR_KEY = 1;
+const OVS_FLOW_ATTR_ACTIONS = 2;
+const OVS_FLOW_ATTR_STATS = 3;
+const OVS_FLOW_ATTR_TCP_FLAGS = 4;
+const OVS_FLOW_ATTR_USED = 5;
+const OVS_FLOW_ATTR_CLEAR = 6;
+const OVS_FLOW_ATTR_MASK = 7;
+const OVS_FLOW_ATTR_PROBE = 8;
+const OVS_FLOW_ATTR_UFID = 9;
+const OVS_FLOW_ATTR_UFID_FLAGS = 10;
+
+/** OMIT_KEY, OMIT_MASK and OMIT_ACTIONS: only identifier and counters. */
+const terseFlags = 7;
+
+const OVS_KEY_ATTR_PACKET_TYPE = 29;
+const OVS_KEY_ATTR_ND_EXTENSIONS = 30;
+
+const hexBytes = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
+
+/** The text of a flow identifier of 16 bytes; undefined for one of another length. */
+export function ufidText(bytes: Uint8Array): Ufid | undefined {
+  if (bytes.length !== 16) return undefined;
+  let text = "";
+  for (let i = 0; i < 16; i++) {
+    if (i === 4 || i === 6 || i === 8 || i === 10) text += "-";
+    text += hexBytes[bytes[i] as number];
+  }
+  return text;
+}
+
+/** The 16 bytes of a flow identifier. */
+export function ufidBytes(ufid: Ufid): Uint8Array {
+  const hex = ufid.replaceAll("-", "");
+  if (!/^[0-9a-f]{32}$/i.test(hex)) {
+    throw new NetlinkError({
+      code: "EINVAL",
+      detail: `"${ufid}" is not a flow identifier`,
+    });
+  }
+  return Uint8Array.from(
+    { length: 16 },
+    (_, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16),
+  );
+}
+
+/**
+ * `key` without the attributes that only a datapath in userspace knows: the kernel answers EINVAL
+ * to packet_type(29) and nd_ext(30) (seen with Linux 6.1).
+ */
+export function kernelKey(key: Uint8Array): Uint8Array {
+  const foreign = [OVS_KEY_ATTR_PACKET_TYPE, OVS_KEY_ATTR_ND_EXTENSIONS];
+  for (const id of foreign) {
+    const at = findAttribute(key, id);
+    if (at < 0) continue;
+    const end = Math.min(at + align(attributeSize(key, at)), key.length);
+    const shorter = new Uint8Array(key.length - (end - at));
+    shorter.set(key.subarray(0, at));
+    shorter.set(key.subarray(end), at);
+    key = shorter;
+  }
+  return key;
+}
+
+/** Writes the request for a put. Throws {@linkcode NetlinkError} `ENOBUFS` for what is too long. */
+export function writePut(
+  writer: MessageWriter,
+  kernel: Kernel,
+  ifindex: number,
+  op: ProviderFlowPut,
+): void {
+  // NEW without NLM_F_CREATE adds or replaces; SET only replaces.
+  const command = op.create ? Command.new : Command.set;
+  const create = op.create && !op.modify ? NetlinkFlag.create : 0;
+  const echo = op.wantStats ? NetlinkFlag.echo : 0;
+  beginOvs(writer, kernel.flow, command, ifindex, create | echo);
+  if (op.ufid !== undefined) {
+    writer.attributeBytes(OVS_FLOW_ATTR_UFID, ufidBytes(op.ufid));
+    if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
+  }
+  writer.attributeBytes(OVS_FLOW_ATTR_KEY, kernelKey(op.key));
+  if (op.mask) writer.attributeBytes(OVS_FLOW_ATTR_MASK, kernelKey(op.mask));
+  writer.attributeBytes(OVS_FLOW_ATTR_ACTIONS, op.actions);
+  if (op.zeroStats) writer.attributeBytes(OVS_FLOW_ATTR_CLEAR);
+  if (op.probe) writer.attributeBytes(OVS_FLOW_ATTR_PROBE);
+  writer.end();
+}
+
+/** Writes the request for a delete or a get. Throws `EINVAL` without key and identifier. */
+export function writeLookup(
+  writer: MessageWriter,
+  kernel: Kernel,
+  ifindex: number,
+  op: ProviderFlowDelete | ProviderFlowGet,
+): void {
+  const isDelete = op.op === "delete";
+  const echo = isDelete && op.wantStats ? NetlinkFlag.echo : 0;
+  const command = isDelete ? Command.delete : Command.get;
+  beginOvs(writer, kernel.flow, command, ifindex, echo);
+  if (op.ufid !== undefined) {
+    writer.attributeBytes(OVS_FLOW_ATTR_UFID, ufidBytes(op.ufid));
+    if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
+  } else if (op.key) {
+    writer.attributeBytes(OVS_FLOW_ATTR_KEY, kernelKey(op.key));
+  } else {
+    // The kernel would take a delete of nothing in particular as a delete of everything.
+    throw new NetlinkError({ code: "EINVAL", detail: "neither key nor ufid given" });
+  }
+  writer.end();
+}
+
+/**
+ * The flow that a message describes; its bytes are views into the message.
+ * Throws {@linkcode NetlinkError} `EBADMSG`.
+ */
+export function parseFlow(message: Message): RawFlow {
+  const { body } = message;
+  const view = viewOf(body);
+  const stats: { -readonly [K in keyof FlowStats]: FlowStats[K] } = {
+    packets: 0n,
+    bytes: 0n,
+    tcpFlags: 0,
+  };
+  const flow: { -readonly [K in keyof RawFlow]: RawFlow[K] } = { stats };
+  for (let at = attributesOffset; at + 4 <= body.length;) {
+    const size = view.getUint16(at, littleEndian);
+    if (size < 4 || at + size > body.length) throw malformed(at);
+    const id = view.getUint16(at + 2, littleEndian) & 0x3fff;
+    const payload = at + 4;
+    const end = at + size;
+    switch (id) {
+      case OVS_FLOW_ATTR_KEY:
+        flow.key = body.subarray(payload, end);
+        break;
+      case OVS_FLOW_ATTR_MASK:
+        flow.mask = body.subarray(payload, end);
+        break;
+      case OVS_FLOW_ATTR_ACTIONS:
+        flow.actions = body.subarray(payload, end);
+        break;
+      case OVS_FLOW_ATTR_STATS:
+        if (size < 20) throw malformed(at);
+        stats.packets = view.getBigUint64(payload, littleEndian);
+        stats.bytes = view.getBigUint64(payload + 8, littleEndian);
+        break;
+      case OVS_FLOW_ATTR_TCP_FLAGS:
+        if (size < 5) throw malformed(at);
+        stats.tcpFlags = view.getUint8(payload);
+        break;
+      case OVS_FLOW_ATTR_USED:
+        if (size < 12) throw malformed(at);
+        stats.usedMs = view.getBigUint64(payload, littleEndian);
+        break;
+      case OVS_FLOW_ATTR_UFID: {
+        const ufid = ufidText(body.subarray(payload, end));
+        if (ufid !== undefined) flow.ufid = ufid;
+        break;
+      }
+    }
+    at += align(size);
+  }
+  return flow;
+}
+
+function malformed(at: number): NetlinkError {
+  return new NetlinkError({ code: "EBADMSG", detail: `malformed flow at byte ${at}` });
+}
+
+/** A dump of flows under way. */
+class SystemFlowDump implements FlowDump {
+  readonly #flows: SystemFlows;
+  readonly #dump: Dump;
+  readonly #terse: boolean;
+  #messages: Message[] = [];
+  #at = 0;
+
+  constructor(flows: SystemFlows, dump: Dump, terse: boolean) {
+    this.#flows = flows;
+    this.#dump = dump;
+    this.#terse = terse;
+  }
+
+  next(max: number): RawFlow[] {
+    return inContext({ operation: "dump flows", datapath: this.#flows.datapath }, () => {
+      const flows: RawFlow[] = [];
+      while (flows.length < max) {
+        const message = this.#messages[this.#at++];
+        if (message) {
+          const flow = this.#flows.complete(message, this.#terse);
+          if (flow) flows.push(flow);
+        } else {
+          // Give what there is before waiting for the kernel.
+          if (flows.length > 0) break;
+          const messages = this.#dump.next();
+          if (!messages) break;
+          this.#messages = messages;
+          this.#at = 0;
+        }
+      }
+      if (flows.length === 0 && this.#dump.interrupted) {
+        throw new NetlinkError({ code: "EINTR", detail: "the dump was interrupted" });
+      }
+      return flows;
+    });
+  }
+
+  close(): void {
+    this.#messages = [];
+    this.#dump.close();
+  }
+}
+
+/** The flow table of a datapath in the kernel. */
+export class SystemFlows implements ProviderFlows {
+  readonly #kernel: Kernel;
+  readonly #ifindex: number;
+  /** Full name of the datapath, for errors. */
+  readonly datapath: string;
+
+  /** `datapath` is the full name, for errors. */
+  constructor(kernel: Kernel, ifindex: number, datapath: string) {
+    this.#kernel = kernel;
+    this.#ifindex = ifindex;
+    this.datapath = datapath;
+  }
+
+  flush(): void {
+    inContext({ operation: "flush flows", datapath: this.datapath }, () => {
+      const options = { ifindex: this.#ifindex };
+      this.#kernel.request(this.#kernel.flow, Command.delete, options);
+    });
+  }
+
+  dump(options: FlowDumpOptions): FlowDump {
+    return inContext({ operation: "dump flows", datapath: this.datapath }, () => {
+      const family = this.#kernel.flow;
+      const terse = options.terse ?? false;
+      const dump = this.#kernel.genl.startDump(family, Command.get, (writer) => {
+        writer.put(s32, this.#ifindex);
+        if (terse) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
+      });
+      return new SystemFlowDump(this, dump, terse);
+    });
+  }
+
+  /**
+   * The flow that a message of a dump describes.  The kernel leaves out actions that did not fit
+   * into the message: they are asked for here.  Undefined when the flow is gone meanwhile.
+   */
+  complete(message: Message, terse: boolean): RawFlow | undefined {
+    checkReply(this.#kernel.flow, message);
+    const flow = parseFlow(message);
+    if (terse || flow.actions) return flow;
+    const { key, ufid } = flow;
+    try {
+      return parseFlow(
+        needReply(
+          this.#kernel.genl.conversation.request((writer) =>
+            writeLookup(writer, this.#kernel, this.#ifindex, {
+              op: "get",
+              ...(key && { key }),
+              ...(ufid !== undefined && { ufid }),
+            })
+          ),
+        ),
+      );
+    } catch (error) {
+      if (error instanceof NetlinkError && error.code === "ENOENT") return undefined;
+      throw asDatapathError(error, { operation: "get flow", datapath: this.datapath });
+    }
+  }
+}

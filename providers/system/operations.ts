@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Batches of operations: packed into as few messages to the kernel as fit.
+ *
+ * @module
+ */
+import type { OpResult, ProviderOp } from "../contract.ts";
+import { parseFlow, writeLookup, writePut } from "./flows.ts";
+import {
+  asDatapathError,
+  checkReply,
+  MessageWriter,
+  NetlinkError,
+  type Outcome,
+} from "./netlink/mod.ts";
+import { Kernel } from "./ovs.ts";
+import { writeExecute } from "./packets.ts";
+
+/** A batch goes out when it is this long: bytes, well below what a socket may send at once. */
+const batchBytes = 64 << 10;
+/** Or when it has so many operations: their answers must fit into the socket's queue. */
+const batchCount = 256;
+
+const operationNames = {
+  put: "put flow",
+  delete: "delete flow",
+  get: "get flow",
+  execute: "execute packet",
+} as const;
+
+const succeeded: OpResult = { ok: true };
+
+/** Runs operations on one datapath. Belongs to one isolate. */
+export class Operations {
+  readonly #kernel: Kernel;
+  readonly #ifindex: number;
+  readonly #datapath: string;
+  readonly #writer = new MessageWriter(batchBytes);
+
+  /** `datapath` is the full name, for errors. */
+  constructor(kernel: Kernel, ifindex: number, datapath: string) {
+    this.#kernel = kernel;
+    this.#ifindex = ifindex;
+    this.#datapath = datapath;
+  }
+
+  /** Runs `ops` in order; one result for each. */
+  run(ops: readonly ProviderOp[]): OpResult[] {
+    const results: OpResult[] = new Array(ops.length);
+    const writer = this.#writer;
+    /** Indexes of the operations in the writer. */
+    let batch: number[] = [];
+    writer.reset();
+    for (const [index, op] of ops.entries()) {
+      const start = writer.length;
+      try {
+        this.#write(op);
+        batch.push(index);
+      } catch (error) {
+        writer.reset(start);
+        results[index] = this.#failure(op, error);
+      }
+      if (writer.length >= batchBytes || batch.length >= batchCount) {
+        this.#send(ops, batch, results);
+        batch = [];
+      }
+    }
+    this.#send(ops, batch, results);
+    return results;
+  }
+
+  #write(op: ProviderOp): void {
+    switch (op.op) {
+      case "put":
+        return writePut(this.#writer, this.#kernel, this.#ifindex, op);
+      case "execute":
+        return writeExecute(this.#writer, this.#kernel, this.#ifindex, op);
+      default:
+        return writeLookup(this.#writer, this.#kernel, this.#ifindex, op);
+    }
+  }
+
+  #send(ops: readonly ProviderOp[], batch: readonly number[], results: OpResult[]): void {
+    if (batch.length === 0) return;
+    let outcomes: Outcome[];
+    try {
+      outcomes = this.#kernel.genl.conversation.exchange(this.#writer.bytes);
+    } catch (error) {
+      for (const index of batch) {
+        results[index] = this.#failure(ops[index] as ProviderOp, error);
+      }
+      return;
+    } finally {
+      this.#writer.reset();
+    }
+    for (const [i, index] of batch.entries()) {
+      const outcome = outcomes[i] as Outcome;
+      const op = ops[index] as ProviderOp;
+      results[index] = outcome.error
+        ? this.#failure(op, outcome.error)
+        : this.#result(op, outcome);
+    }
+  }
+
+  #failure(op: ProviderOp, error: unknown): OpResult {
+    const context = { operation: operationNames[op.op], datapath: this.#datapath };
+    const object = "ufid" in op ? op.ufid : undefined;
+    return { ok: false, error: asDatapathError(error, { ...context, object }) };
+  }
+
+  #result(op: ProviderOp, outcome: Outcome): OpResult {
+    const wanted = op.op === "get" || ("wantStats" in op && op.wantStats);
+    if (!wanted) return succeeded;
+    if (!outcome.reply) {
+      // A put that added a flow echoes it; a kernel that does not has nothing to count yet.
+      return op.op === "get"
+        ? this.#failure(op, new NetlinkError({ code: "EPROTO", detail: "no reply" }))
+        : { ok: true, stats: { packets: 0n, bytes: 0n, tcpFlags: 0 } };
+    }
+    try {
+      checkReply(this.#kernel.flow, outcome.reply);
+      const flow = parseFlow(outcome.reply);
+      return op.op === "get"
+        ? { ok: true, flow, stats: flow.stats }
+        : { ok: true, stats: flow.stats };
+    } catch (error) {
+      return this.#failure(op, error);
+    }
+  }
+}

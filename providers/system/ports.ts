@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Ports of a kernel datapath, and the news of their coming and going.
+ *
+ * @module
+ */
+import type {
+  Port,
+  PortChange,
+  PortRequest,
+  PortStats,
+  ProviderPorts,
+} from "../contract.ts";
+import type { PortNo } from "../ids.ts";
+import {
+  asDatapathError,
+  inContext,
+  type Message,
+  NetlinkError,
+  NetlinkSocket,
+  parseMessages,
+  Protocol,
+  Waiter,
+} from "./netlink/mod.ts";
+import { Kernel, messageIfindex } from "./ovs.ts";
+import { isTunnelType, TunnelLinks, tunnelTypeOf } from "./tunnel_links.ts";
+import type { SystemUpcalls } from "./upcalls.ts";
+import {
+  createVport,
+  deleteVport,
+  findVport,
+  getVport,
+  listVports,
+  parseVport,
+  type VportRecord,
+  VportType,
+} from "./vports.ts";
+
+/** Longest name of a Linux device. */
+const maxNameLength = 15;
+
+/** Names of the vport types that a port can have without a tunnel device. */
+const typeNames: ReadonlyMap<number, string> = new Map([
+  [VportType.internal, "internal"],
+  [VportType.gre, "gre"],
+  [VportType.vxlan, "vxlan"],
+  [VportType.geneve, "geneve"],
+]);
+
+function portOf(record: VportRecord): Port {
+  const { no, name, type } = record;
+  const typeName = type === VportType.netdev ? tunnelTypeOf(name) ?? "system" : undefined;
+  return { no, name, type: typeName ?? typeNames.get(type) ?? `vport${type}` };
+}
+
+/** Ports of a datapath in the kernel. */
+export class SystemPorts implements ProviderPorts {
+  readonly #kernel: Kernel;
+  readonly #ifindex: number;
+  readonly #datapath: string;
+  readonly #upcalls: SystemUpcalls;
+  readonly #links: TunnelLinks;
+  readonly #watchers = new Set<Waiter>();
+  #closed = false;
+
+  /** `datapath` is the full name, for errors. */
+  constructor(
+    kernel: Kernel,
+    ifindex: number,
+    datapath: string,
+    parts: { upcalls: SystemUpcalls; links: TunnelLinks },
+  ) {
+    this.#kernel = kernel;
+    this.#ifindex = ifindex;
+    this.#datapath = datapath;
+    this.#upcalls = parts.upcalls;
+    this.#links = parts.links;
+  }
+
+  #in<T>(operation: string, object: string | undefined, action: () => T): T {
+    return inContext({ operation, datapath: this.#datapath, object }, action);
+  }
+
+  // deno-lint-ignore require-await -- what it throws must reject
+  async add(request: PortRequest): Promise<Port> {
+    return this.#in("add port", request.name, () => {
+      const { name, no, type = "netdev", options = {} } = request;
+      if (isTunnelType(type)) {
+        const made = this.#links.ensure(name, type, options);
+        try {
+          return { ...portOf(this.#create(VportType.netdev, name, no)), type };
+        } catch (error) {
+          if (made) this.#links.delete(name);
+          throw error;
+        }
+      }
+      const [unknown] = Object.keys(options);
+      if (unknown !== undefined) {
+        throw new NetlinkError({
+          code: "EINVAL",
+          detail: `a port of type ${type} has no option ${unknown}`,
+        });
+      }
+      if (type === "internal") return portOf(this.#create(VportType.internal, name, no));
+      if (type === "netdev" || type === "system") {
+        return portOf(this.#create(VportType.netdev, name, no));
+      }
+      throw new NetlinkError({
+        code: "EAFNOSUPPORT",
+        detail: `no port type ${type}`,
+      });
+    });
+  }
+
+  #create(type: number, name: string, no: PortNo | undefined): VportRecord {
+    return createVport(this.#kernel, this.#ifindex, {
+      type,
+      name,
+      no,
+      // The number is not known yet, so the handler cannot be told by it.
+      upcallPids: this.#upcalls.portPids(no ?? 0),
+    });
+  }
+
+  // deno-lint-ignore require-await -- what it throws must reject
+  async delete(no: PortNo): Promise<void> {
+    this.#in("delete port", String(no), () => {
+      const { name } = getVport(this.#kernel, this.#ifindex, no);
+      deleteVport(this.#kernel, this.#ifindex, no);
+      this.#links.deleteOurs(name);
+    });
+  }
+
+  get(port: PortNo | string): Port | undefined {
+    return this.#in("get port", String(port), () => {
+      if (typeof port === "string" && port.length > maxNameLength) return undefined;
+      try {
+        const record = typeof port === "string"
+          ? findVport(this.#kernel, port)
+          : getVport(this.#kernel, this.#ifindex, port);
+        return record.datapath === this.#ifindex ? portOf(record) : undefined;
+      } catch (error) {
+        if (!(error instanceof NetlinkError)) throw error;
+        if (error.code === "ENODEV" || error.code === "EFBIG") return undefined;
+        throw error;
+      }
+    });
+  }
+
+  dump(): Port[] {
+    return this.#in(
+      "dump ports",
+      undefined,
+      () => listVports(this.#kernel, this.#ifindex).map(portOf),
+    );
+  }
+
+  stats(no: PortNo): PortStats {
+    return this.#in("read port counters", String(no), () => {
+      const { stats, upcalls } = getVport(this.#kernel, this.#ifindex, no);
+      const [rxPackets = 0n, txPackets = 0n, rxBytes = 0n, txBytes = 0n] = stats;
+      const [rxErrors = 0n, txErrors = 0n, rxDropped = 0n, txDropped = 0n] = stats.slice(
+        4,
+      );
+      return {
+        rxPackets,
+        txPackets,
+        rxBytes,
+        txBytes,
+        rxErrors,
+        txErrors,
+        rxDropped,
+        txDropped,
+        ...(upcalls && {
+          counters: { upcall_success: upcalls.success, upcall_fail: upcalls.fail },
+        }),
+      };
+    });
+  }
+
+  upcallPortId(no: PortNo): number {
+    return this.#upcalls.actionPortId(no);
+  }
+
+  async *changes(options: { readonly signal?: AbortSignal }): AsyncGenerator<PortChange> {
+    const { signal } = options;
+    if (signal?.aborted || this.#closed) return;
+    const socket = this.#in("watch ports", undefined, () => {
+      const group = this.#kernel.genl.group("ovs_vport", "ovs_vport");
+      const socket = new NetlinkSocket(Protocol.generic);
+      try {
+        socket.join(group);
+      } catch (error) {
+        socket.close();
+        throw error;
+      }
+      return socket;
+    });
+    const waiter = new Waiter(socket.libc, socket.fd);
+    const wake = () => waiter.wake();
+    this.#watchers.add(waiter);
+    signal?.addEventListener("abort", wake);
+    try {
+      // What happened before the socket was there is not in it.
+      yield { kind: "rescan" };
+      while (!signal?.aborted && !this.#closed) {
+        const changes = this.#receive(socket);
+        if (changes.length === 0) await waiter.wait();
+        else yield* changes;
+      }
+    } finally {
+      signal?.removeEventListener("abort", wake);
+      this.#watchers.delete(waiter);
+      await waiter.close();
+      socket.close();
+    }
+  }
+
+  /** Changes that wait in a socket of the multicast group. */
+  #receive(socket: NetlinkSocket): PortChange[] {
+    try {
+      const datagram = socket.receive();
+      return datagram
+        ? parseMessages(datagram).flatMap((message) => this.#change(message))
+        : [];
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") {
+        throw asDatapathError(error, {
+          operation: "watch ports",
+          datapath: this.#datapath,
+        });
+      }
+      // News were dropped: what is behind them is no help, the list is.
+      return [{ kind: "rescan" }];
+    }
+  }
+
+  #change(message: Message): PortChange[] {
+    if (message.type !== this.#kernel.vport.id) return [];
+    if (messageIfindex(message) !== this.#ifindex) return [];
+    return [{ kind: "changed", name: parseVport(message).name }];
+  }
+
+  /** Ends every watch. */
+  close(): void {
+    this.#closed = true;
+    for (const waiter of this.#watchers) waiter.wake();
+  }
+}
