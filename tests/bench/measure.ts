@@ -6,6 +6,7 @@
  */
 import { type Child, delay } from "./child.ts";
 import type { ControlPage } from "./control_page.ts";
+import type { CoreClock } from "./core_clock.ts";
 import { POLL_CORE, stolenMs } from "./machine.ts";
 import type { Program } from "./program.ts";
 
@@ -17,11 +18,15 @@ export interface Window {
   readonly lossShare: number;
   /** Share of the window in which the poll thread waited for its core or the hypervisor had it. */
   readonly disturbedShare: number;
+  /** Clock of the core beside the window, the lower of before and after; see `core_clock.ts`. */
+  readonly clock: number;
 }
 
 /** The windows of one program in one scenario. */
 export interface Series {
   readonly windows: readonly Window[];
+  /** Whether only windows count in which the programs had the core to themselves. */
+  readonly quiet: boolean;
   readonly median: number;
   readonly lowest: number;
   readonly highest: number;
@@ -31,42 +36,64 @@ export interface Series {
   readonly flows: number;
 }
 
-/** Above this share a window is measured again. */
-export const DISTURBED = 0.02;
+/** Above this share a window is not quiet. */
+const DISTURBED = 0.02;
 const WARM_MS = 60;
-const TRIES = 4;
+const TRIES = 6;
 
-/** Lets a paused program run and measures how fast it forwards. */
-export async function measureForwarding(
+function isQuiet(window: Window, clock: CoreClock): boolean {
+  return clock.isQuiet(window.clock) && window.disturbedShare <= DISTURBED;
+}
+
+/** What a measurement needs of the machine and of the program's ports. */
+export interface Gauges {
+  readonly clock: CoreClock;
+  readonly receiver: ControlPage;
+  readonly sender: ControlPage;
+}
+
+/** Measures again until a window is quiet, a few times at most; the least disturbed one counts. */
+export async function measureQuietly(
+  clock: CoreClock,
+  measure: () => Promise<Omit<Window, "clock">>,
+): Promise<Window> {
+  let best: Window | undefined;
+  let before = await clock.read();
+  for (let attempt = 0; attempt < TRIES; attempt++) {
+    const figures = await measure();
+    const after = await clock.read();
+    const speed = Math.min(before, after);
+    const window = { ...figures, clock: speed };
+    if (isQuiet(window, clock)) return window;
+    if (best === undefined || window.clock > best.clock) best = window;
+    before = after;
+  }
+  if (best === undefined) throw new Error("nothing was measured");
+  return best;
+}
+
+/** Lets a paused program run for a window and counts what it forwards. */
+export function measureForwarding(
   child: Child,
-  receiver: ControlPage,
-  sender: ControlPage,
+  gauges: Gauges,
   ms: number,
 ): Promise<Window> {
-  child.resume();
-  try {
-    await delay(WARM_MS);
-    let best: Window | undefined;
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      const window = await forwardingWindow(child, receiver, sender, ms);
-      if (best === undefined || window.disturbedShare < best.disturbedShare) {
-        best = window;
-      }
-      if (best.disturbedShare <= DISTURBED) break;
+  return measureQuietly(gauges.clock, async () => {
+    child.resume();
+    try {
+      await delay(WARM_MS);
+      return await forwardingWindow(child, gauges, ms);
+    } finally {
+      child.pause();
     }
-    if (best === undefined) throw new Error("nothing was measured");
-    return best;
-  } finally {
-    child.pause();
-  }
+  });
 }
 
 async function forwardingWindow(
   child: Child,
-  receiver: ControlPage,
-  sender: ControlPage,
+  { receiver, sender }: Gauges,
   ms: number,
-): Promise<Window> {
+): Promise<Omit<Window, "clock">> {
   if (child.ended) throw new Error("the program ended while it was measured");
   const noise = watchNoise(child);
   const received = receiver.sample();
@@ -84,37 +111,40 @@ async function forwardingWindow(
   };
 }
 
-/** Empties the table of a paused program, opens the gate and measures how fast flows are set up. */
-export async function measureSetUps(
+/** Empties the table of a paused program, opens the gate and counts the flows that are set up. */
+export function measureSetUps(
   program: Program,
-  receiver: ControlPage,
+  gauges: Gauges,
   ms: number,
 ): Promise<Window> {
-  if (program.flush === undefined || program.setUps === undefined) {
+  const { flush, setUps, child } = program;
+  if (flush === undefined || setUps === undefined) {
     throw new TypeError("this program sets up no flows");
   }
-  receiver.setOpen(false);
-  program.child.resume();
-  try {
-    await program.flush();
-    await delay(WARM_MS);
-    receiver.setOpen(true);
-    await delay(WARM_MS);
-    const noise = watchNoise(program.child);
-    const before = await program.setUps();
-    const start = performance.now();
-    await delay(ms);
-    const after = await program.setUps();
-    const elapsed = performance.now() - start;
-    return {
-      rate: (after - before) / elapsed * 1000,
-      lossShare: 0,
-      disturbedShare: noise(elapsed),
-    };
-  } finally {
-    receiver.setOpen(false);
-    program.child.pause();
-  }
+  return measureQuietly(gauges.clock, async () => {
+    gauges.receiver.setOpen(false);
+    child.resume();
+    try {
+      await flush.call(program);
+      await delay(WARM_MS);
+      gauges.receiver.setOpen(true);
+      await delay(WARM_MS);
+      const noise = watchNoise(child);
+      const before = await setUps.call(program);
+      const start = performance.now();
+      await delay(ms);
+      const after = await setUps.call(program);
+      const elapsed = performance.now() - start;
+      return {
+        rate: (after - before) / elapsed * 1000,
+        lossShare: 0,
+        disturbedShare: noise(elapsed),
+      };
+    } finally {
+      gauges.receiver.setOpen(false);
+      child.pause();
+    }
+  });
 }
 
 /** Starts watching; the function that is returned gives the share of `ms` that was lost. */
@@ -128,18 +158,24 @@ function watchNoise(child: Child): (ms: number) => number {
   };
 }
 
-/** Adds up windows. `tscHz` turns rates into cycles. */
+/** The windows of a series in which the program had the core to itself. */
+export function quietWindows(windows: readonly Window[], clock: CoreClock): Window[] {
+  return windows.filter((window) => isQuiet(window, clock));
+}
+
+/** Adds up the `chosen` ones of all windows. `tscHz` turns rates into cycles. */
 export function summarize(
   windows: readonly Window[],
-  tscHz: number,
-  flows: number,
+  chosen: readonly Window[],
+  { tscHz, flows, quiet }: { tscHz: number; flows: number; quiet: boolean },
 ): Series {
-  const rates = windows.map((window) => window.rate).sort((a, b) => a - b);
+  const rates = chosen.map((window) => window.rate).sort((a, b) => a - b);
   const middle = rates.length >> 1;
   const upper = rates[middle] ?? 0;
   const median = rates.length % 2 === 1 ? upper : ((rates[middle - 1] ?? 0) + upper) / 2;
   return {
     windows,
+    quiet,
     median,
     lowest: rates[0] ?? 0,
     highest: rates.at(-1) ?? 0,

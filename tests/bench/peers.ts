@@ -13,13 +13,20 @@
  */
 import { parseArgs } from "node:util";
 import { ControlPage } from "./control_page.ts";
+import { CoreClock } from "./core_clock.ts";
 import {
   buildNetGen,
   describeMachine,
   type Hugepages,
   takeHugepages,
 } from "./machine.ts";
-import { measureForwarding, measureSetUps, summarize, type Window } from "./measure.ts";
+import {
+  measureForwarding,
+  measureSetUps,
+  quietWindows,
+  summarize,
+  type Window,
+} from "./measure.ts";
 import { startOpenVswitch } from "./open_vswitch.ts";
 import {
   type Program,
@@ -50,6 +57,8 @@ interface Options {
 
 /** Reserved for all programs of a scenario together; the two Open vSwitches want most. */
 const HUGE_MEBIBYTES = 4096;
+/** So many windows of every program must be quiet for the others to be left out. */
+const QUIET_WINDOWS = 2;
 /** Beyond this many packets the pcap source finds no room in a program's mempool. */
 const PCAP_PACKETS = 100_000;
 
@@ -67,8 +76,8 @@ function readOptions(args: string[]): Options {
       scenario: { type: "string", multiple: true, default: listScenarios() },
       peer: { type: "string", multiple: true, default: [...PROGRAMS] },
       source: { type: "string", multiple: true, default: ["gen"] },
-      rounds: { type: "string", default: "5" },
-      seconds: { type: "string", default: "0.3" },
+      rounds: { type: "string", default: "7" },
+      seconds: { type: "string", default: "0.2" },
       json: { type: "string" },
     },
   });
@@ -144,12 +153,13 @@ class Contestant implements AsyncDisposable {
     this.program.child.pause();
   }
 
-  async measure(prepared: Prepared, seconds: number): Promise<void> {
-    const ms = seconds * 1000;
+  async measure(prepared: Prepared, bench: Bench): Promise<void> {
+    const ms = bench.options.seconds * 1000;
+    const gauges = { clock: bench.clock, receiver: this.receiver, sender: this.sender };
     this.windows.push(
       prepared.scenario.measure === "upcall"
-        ? await measureSetUps(this.program, this.receiver, ms)
-        : await measureForwarding(this.program.child, this.receiver, this.sender, ms),
+        ? await measureSetUps(this.program, gauges, ms)
+        : await measureForwarding(this.program.child, gauges, ms),
     );
   }
 
@@ -166,6 +176,7 @@ interface Bench {
   readonly folder: string;
   readonly netGen: string;
   readonly hugepages: Hugepages;
+  readonly clock: CoreClock;
   readonly options: Options;
 }
 
@@ -200,7 +211,7 @@ async function compare(
   for (let round = 0; round < bench.options.rounds; round++) {
     for (const contestant of running) {
       try {
-        await contestant.measure(prepared, bench.options.seconds);
+        await contestant.measure(prepared, bench);
       } catch (error) {
         failures[contestant.name] = messageOf(error);
       }
@@ -209,9 +220,15 @@ async function compare(
   }
   const programs: ScenarioResult["programs"] = {};
   let tscHz = 0;
+  // Either every program is judged by its quiet windows or none is: a ratio between a quiet and a
+  // disturbed core would say nothing.
+  const quiet = running.every(({ windows }) =>
+    quietWindows(windows, bench.clock).length >= QUIET_WINDOWS
+  );
   for (const { name, sender, windows, flows } of running) {
     tscHz = sender.tscHz() || tscHz;
-    programs[name] = summarize(windows, tscHz, flows);
+    const chosen = quiet ? quietWindows(windows, bench.clock) : windows;
+    programs[name] = summarize(windows, chosen, { tscHz, flows, quiet });
   }
   const ratio = ratioOf(programs);
   const result: ScenarioResult = {
@@ -243,7 +260,8 @@ async function main(): Promise<number> {
   const hugepages = cleanup.use(takeHugepages(HUGE_MEBIBYTES));
   const netGen = `${folder}/net_gen.so`;
   await buildNetGen(netGen);
-  const bench: Bench = { folder, netGen, hugepages, options };
+  const clock = cleanup.use(await CoreClock.start(`${folder}/clock`));
+  const bench: Bench = { folder, netGen, hugepages, clock, options };
   const results: ScenarioResult[] = [];
   let report: Report | undefined;
   for (const name of options.scenarios) {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { MachineRecord } from "./machine.ts";
-import { DISTURBED, type Series } from "./measure.ts";
+import type { Series } from "./measure.ts";
 import type { ProgramName, SourceName } from "./program.ts";
 import type { Measure } from "./scenario.ts";
 
@@ -52,6 +52,7 @@ export function formatHead(
     } GHz, ${pages}`,
     `DPDK ${machine.dpdk}; ${machine.openvswitch}; commit ${machine.commit}`,
     "Medians: Mpps [lowest-highest] TSC cycles a packet; for upcall, thousand set-ups a second.",
+    "A ! marks figures of a core that somebody else kept busy as well, for all programs alike.",
     "",
     row(["scenario", "source", ...programs, "ratio"]),
   ].join("\n");
@@ -66,12 +67,11 @@ export function formatResult(
   const cells = programs.map((name) => {
     const series = result.programs[name];
     if (series === undefined) return "-";
-    const disturbed = series.windows.some((window) => window.disturbedShare > DISTURBED);
     const figure = (rate: number): string => short(rate / unit);
     return `${figure(series.median)} [${figure(series.lowest)}-${
       figure(series.highest)
     }] ` +
-      `${Math.round(series.cycles)}${disturbed ? " !" : ""}`;
+      `${Math.round(series.cycles)}${series.quiet ? "" : " !"}`;
   });
   const ratio = result.ratio === undefined ? "-" : `${result.ratio.toFixed(2)}x`;
   return row([result.scenario, result.source, ...cells, ratio]);
