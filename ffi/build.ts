@@ -85,20 +85,33 @@ async function ownSources(
   onProgress: (message: string) => void,
 ): Promise<readonly Source[]> {
   if (!import.meta.url.startsWith("file:")) return pinnedSources;
-  const found = await Promise.all(pinnedSources.map(async (source) => {
-    const text = await source.load();
-    return {
-      name: source.name,
-      sha256: await sha256(text.default),
-      load: () => source.load(),
-    };
-  }));
-  const changed = found.filter(({ sha256 }, at) => sha256 !== pinnedSources[at]?.sha256);
+  const pins = new Map(pinnedSources.map((source) => [source.name, source]));
+  const found = await Promise.all(
+    [...await checkoutNames() ?? pins.keys()].sort().map(async (name) => {
+      const load = pins.get(name)?.load ??
+        (async () => ({ default: await Deno.readTextFile(new URL(name, checkout)) }));
+      return { name, sha256: await sha256((await load()).default), load };
+    }),
+  );
+  const changed = found.filter(({ name, sha256 }) => sha256 !== pins.get(name)?.sha256);
   if (changed.length > 0) {
     const names = changed.map(({ name }) => name).join(" ");
     onProgress(`upcall: compiling changed sources (${names}); deno task gen pins them`);
   }
   return found;
+}
+
+const checkout = new URL("../c/", import.meta.url);
+
+/** What lies in the folder of the sources; `undefined` where it may not be read. */
+async function checkoutNames(): Promise<string[] | undefined> {
+  const { state } = Deno.permissions.querySync({ name: "read", path: checkout.pathname });
+  if (state !== "granted") return undefined;
+  const names: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(checkout)) {
+    if (isFile && isSourceName(name)) names.push(name);
+  }
+  return names;
 }
 
 async function build(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How the C sources are compiled: the one table of flags. Everything here enters the name of
- * the cached library, so a change of flags is a new build.
+ * What is compiled and how: which files are sources, and the one table of flags. The flags
+ * enter the name of the cached library, so a change of them is a new build.
  *
  * @module
  */
@@ -52,6 +52,11 @@ export interface Variant {
  * here is compiled once for each line.
  */
 export const variants: Readonly<Record<string, readonly Variant[]>> = {};
+
+/** Whether a file of `c/` is compiled or included, and so travels with the module. */
+export function isSourceName(name: string): boolean {
+  return /^[a-z]\w*\.[ch]$/.test(name);
+}
 
 /** Warnings that the sources are kept free of: for development, not for users' builds. */
 export const warningFlags: readonly string[] = [

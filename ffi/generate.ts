@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { isSourceName } from "./flags.ts";
 import { type AbiHeader, type AbiStruct, parseAbiHeader } from "./abi_header.ts";
 
 const root = new URL("../", import.meta.url);
@@ -144,7 +145,7 @@ ${entries.join("\n")}
 async function sources(fresh: ReadonlyMap<string, string>): Promise<string> {
   const names = new Set(fresh.keys());
   for await (const { name, isFile } of Deno.readDir(new URL("c", root))) {
-    if (isFile && /^[a-z]\w*\.[ch]$/.test(name)) names.add(name);
+    if (isFile && isSourceName(name)) names.add(name);
   }
   const entries = await Promise.all(
     [...names].sort().map(async (name) => {

@@ -36,9 +36,54 @@ export const sources: readonly Source[] = [
     load: () => import("../c/burst.h", { with: { type: "text" } }),
   },
   {
+    name: "cls.c",
+    sha256: "cce8e333268b7e9dbf16cf2c7ec70b3fbc68fb6095c525449cb78a38312cb14e",
+    load: () => import("../c/cls.c", { with: { type: "text" } }),
+  },
+  {
     name: "cls.h",
-    sha256: "19063945842920723d4988ba053bd654f333428a4ba17a9917d9f73415f04ad8",
+    sha256: "0ece66c5b04fca0d10f684a38fbd32eeedaa9c6ac389b124e66b189fb6df8bd2",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_hot.c",
+    sha256: "163b10280683137348a23a13b2260a443f9b42de7714daea4ff206eb19e2611e",
+    load: () => import("../c/cls_hot.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_hot_scalar.h",
+    sha256: "80fa5d966e3575af64459e882c68e7743f06088b615228ffce1d239823f14283",
+    load: () => import("../c/cls_hot_scalar.h", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_int.h",
+    sha256: "43c469e8f5490cbc1b52f6b06d08b3404d3a209ebd4319b546cea74d2e5ab2f7",
+    load: () => import("../c/cls_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_isa.c",
+    sha256: "48417a58e53c093d1f99fd3c65496292f0757bfe6a03c55622ab9ffba0629242",
+    load: () => import("../c/cls_isa.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_part.c",
+    sha256: "3a8b3318e594ae9a3069804bea6c3e05bb0635fb16b9e0ebd64e2adc68932cc4",
+    load: () => import("../c/cls_part.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_prune.c",
+    sha256: "1f5bb7a255e5a0a2ee91f61ee4e4271a086de08a601cffb15c3f401c99713ab4",
+    load: () => import("../c/cls_prune.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_table.c",
+    sha256: "26175d437e3a90b253db0d69158dc639fc102e5a2de56b6b4fac1831f0cf3959",
+    load: () => import("../c/cls_table.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp.c",
+    sha256: "901b8f378e76e81b0e1d08b934beef6ea1409610093b67894b486ec4e14d68f5",
+    load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
@@ -102,7 +147,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "hash.h",
-    sha256: "5c2cbf68e7613dff23bc57ebe19ee662cb0e8a80170368eedef3b092b96d5553",
+    sha256: "2e0b1c03bd0f5ea8a47cff386b53103b97e466d88785f403b11bd3c20c8a77ce",
     load: () => import("../c/hash.h", { with: { type: "text" } }),
   },
   {
@@ -127,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_int.h",
-    sha256: "46e70f6684e6bd8e1236a16a35e44a27cf1715aa9472692da3e43bf9271d3c50",
+    sha256: "ca89e95855a883b3ab5cbafe5af9d7da7c2eeac11a0ec3bc5feaf2eda965bda8",
     load: () => import("../c/odp_int.h", { with: { type: "text" } }),
   },
   {
@@ -142,7 +187,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_mask.c",
-    sha256: "bc607942b3e1f535fe1ed8cb672965710dd22f49601ec4438e26c057fd39715d",
+    sha256: "1e32b64c563634f3a41f46f2b6bf569fa9f06204341bca8b4cab95391729966e",
     load: () => import("../c/odp_mask.c", { with: { type: "text" } }),
   },
   {
@@ -162,7 +207,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.c",
-    sha256: "e646fb2d4d56c16962d13b886906e3dab1769c2a9a2a5ce020605947da6ea571",
+    sha256: "de01aec56bc01deb87b1984b5e1cebb603df0fb0ec3dde2e05f1c1e6a8e6e1c6",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -171,14 +216,49 @@ export const sources: readonly Source[] = [
     load: () => import("../c/pmd.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd_ctl.c",
+    sha256: "86e568cf5561bbb75bba90b09c15a1529fd7f03ada39fba67bda511546c038a9",
+    load: () => import("../c/pmd_ctl.c", { with: { type: "text" } }),
+  },
+  {
     name: "pmd_int.h",
-    sha256: "98fd64dacb4eb8e2c0910147f289ed7b9fb6d17ff58f16ab4cafa87e27ab7b25",
+    sha256: "3fc38035706c84891f8066ca83c42faf66faf16ab78ba64ebc59a8e595342090",
     load: () => import("../c/pmd_int.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd_set.c",
+    sha256: "d738dd8de012b8ae8d60c35fb436892090b4dadc6b8b55f8d4eb36b01d81519c",
+    load: () => import("../c/pmd_set.c", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd_set.h",
+    sha256: "b00d3f317a8c3a4a0672f19e85d5496abdc3628efae22b35cd7cee3cb7501b94",
+    load: () => import("../c/pmd_set.h", { with: { type: "text" } }),
+  },
+  {
+    name: "port.c",
+    sha256: "fb2ce721415450b71fe9d857828c5bb6cfd1da92cbd2a6209e350bcd5e7c88c4",
+    load: () => import("../c/port.c", { with: { type: "text" } }),
+  },
+  {
     name: "port.h",
-    sha256: "b8dbb15f2d6e6e6ba73b08653fe7d82caf1e86c5181cd31444318c2589c40619",
+    sha256: "81ee19c3a219629a1030b1bea1b5d97d93346a2fd91748d1173aea6ad8c77d93",
     load: () => import("../c/port.h", { with: { type: "text" } }),
+  },
+  {
+    name: "port_add.c",
+    sha256: "5f8f8974a4481682a9b15022e92625d823ab71bed5d3976248dd31c66b5716a6",
+    load: () => import("../c/port_add.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_int.h",
+    sha256: "f2e18876a29fa8ffa52bbab270e40034d120a51efc400479434014929623acb1",
+    load: () => import("../c/port_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "port_options.c",
+    sha256: "5f70faf4e9cb8cffe84be689f7c5094f71c3a43a6baa6f907278d851643a0520",
+    load: () => import("../c/port_options.c", { with: { type: "text" } }),
   },
   {
     name: "rcu.c",
@@ -211,8 +291,28 @@ export const sources: readonly Source[] = [
     load: () => import("../c/stat.h", { with: { type: "text" } }),
   },
   {
+    name: "upcall.c",
+    sha256: "f93a7f571199922429b6fd6fa8d41b40e92a40037c9053a26120ca33ee6c011c",
+    load: () => import("../c/upcall.c", { with: { type: "text" } }),
+  },
+  {
     name: "upcall.h",
     sha256: "63798cad10fd5c37f93625ac8c43ef39db2a1ee176c7f916d2674947b10ea8ff",
     load: () => import("../c/upcall.h", { with: { type: "text" } }),
+  },
+  {
+    name: "upcall_exchange.c",
+    sha256: "a0267bfb2558f2c0415f928882571eaa8fe159eccb5cd7007850b0b2b33f534e",
+    load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
+  },
+  {
+    name: "upcall_handler.c",
+    sha256: "0fb217a328154677f0f54be44bd5c35fc16631f13ec12003f74b969c2ecb83a7",
+    load: () => import("../c/upcall_handler.c", { with: { type: "text" } }),
+  },
+  {
+    name: "upcall_int.h",
+    sha256: "ce67729eb189ebc52fd7edfc09154f7dbd2083935a236869aed1f1ce64b5260d",
+    load: () => import("../c/upcall_int.h", { with: { type: "text" } }),
   },
 ];

@@ -25,8 +25,7 @@ const config = JSON.parse(byPath.get("deno.json")?.text ?? "{}") as {
 };
 
 const isTest = (path: string): boolean =>
-  path.startsWith("tests/") || /_(test|bench)\.ts$/.test(path) ||
-  /\/fake_\w+\.ts$/.test(path);
+  path.startsWith("tests/") || /_(test|bench)\.ts$/.test(path);
 
 /** Asserts that there are no offenders, and shows them if there are. */
 function none(offenders: Iterable<string>): void {
