@@ -18,6 +18,7 @@
  */
 import {
   compileFlags,
+  isSourceName,
   linkFlags,
   machineFlags,
   type Variant,

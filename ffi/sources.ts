@@ -37,12 +37,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "cce8e333268b7e9dbf16cf2c7ec70b3fbc68fb6095c525449cb78a38312cb14e",
+    sha256: "219a5408892d2b95b95d5d53746e3aa1669586ff887bfbd0921d7049c18889d3",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls.h",
-    sha256: "0ece66c5b04fca0d10f684a38fbd32eeedaa9c6ac389b124e66b189fb6df8bd2",
+    sha256: "9eb012938e189bf9b61e5fb6130d873bcc44cc16eccc031e0a8d31cae6543276",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
