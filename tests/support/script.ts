@@ -23,7 +23,16 @@ export async function runScript(
   } = {},
 ): Promise<ScriptResult> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--quiet", ...options.flags ?? [], "--ext=ts", "-"],
+    args: [
+      "run",
+      "--no-prompt",
+      "--no-config",
+      "--no-lock",
+      "--quiet",
+      ...options.flags ?? [],
+      "--ext=ts",
+      "-",
+    ],
     ...(options.env === undefined ? {} : { env: options.env }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     stdin: "piped",
