@@ -170,9 +170,15 @@ async function compileAll(
   progress.expect(jobs.length + 1);
 
   const queue = jobs.values();
+  let failed = false;
   const worker = async (): Promise<void> => {
     for (const { source, object, flags: own } of queue) {
-      await compile([...flags, ...own, "-c", source, "-o", object], { cwd: work, path });
+      if (failed) return;
+      await compile([...flags, ...own, "-c", source, "-o", object], { cwd: work, path })
+        .catch((error) => {
+          failed = true;
+          throw error;
+        });
       progress.step();
     }
   };

@@ -129,10 +129,7 @@ export async function compile(
   const said = (output?.stderr ?? "there is no cc any more").trim();
   const shown = said.length > 6000 ? `${said.slice(0, 6000)}\n…` : said;
   throw new LibraryError(
-    `Cannot compile the datapath. cc ${args.join(" ")} said:\n${shown}`,
-    {
-      code: "compile",
-      library: "libupcall",
-    },
+    `Cannot compile the datapath:\n${shown}\nThe command was: cc ${args.join(" ")}`,
+    { code: "compile", library: "libupcall" },
   );
 }
