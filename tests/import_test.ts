@@ -8,6 +8,7 @@ import { LibraryError } from "../ffi/library.ts";
 
 const root = new URL("../", import.meta.url);
 const importLimitMs = 50;
+const buildLimitMs = 10_000;
 const findLimitMs = 50;
 
 /** The best of a few runs: the figure is about the module, not about what else runs. */
@@ -55,22 +56,36 @@ Deno.test("importing mod.ts opens no library and no file", async () => {
 });
 
 Deno.test(
-  "a library in the cache is found within 50 ms",
+  "the library is compiled within 10 s, and found again within 50 ms",
   skippable(async () => {
     await needToolchain();
     const build = JSON.stringify(new URL("ffi/build.ts", root).href);
-    const script = `
-    const { findLibrary } = await import(${build});
-    const started = performance.now();
-    await findLibrary();
-    console.log(performance.now() - started);`;
-    const first = await runScript(script, { flags: ["-A"] });
-    strictEqual(first.code, 0, first.stderr);
-    const best = await bestOf(
-      5,
-      async () => Number((await runScript(script, { flags: ["-A"] })).stdout),
-    );
-    strictEqual(best <= findLimitMs, true, `took ${best.toFixed(1)} ms`);
+    const cache = await Deno.makeTempDir({ prefix: "upcall-cache-" });
+    const find = async (): Promise<number> => {
+      const { code, stdout, stderr } = await runScript(
+        `const { findLibrary } = await import(${build});
+        const started = performance.now();
+        await findLibrary({ cacheDirectory: ${JSON.stringify(cache)} });
+        console.log(performance.now() - started);`,
+        { flags: ["-A"] },
+      );
+      strictEqual(code, 0, stderr);
+      return Number(stdout);
+    };
+    try {
+      const built = await bestOf(2, async () => {
+        for (const { name } of Deno.readDirSync(cache)) {
+          Deno.removeSync(`${cache}/${name}`);
+        }
+        return await find();
+      });
+      const found = await bestOf(5, find);
+      console.log(`compiled in ${built.toFixed(0)} ms, found in ${found.toFixed(1)} ms`);
+      strictEqual(built <= buildLimitMs, true, `compiling took ${built.toFixed(0)} ms`);
+      strictEqual(found <= findLimitMs, true, `finding took ${found.toFixed(1)} ms`);
+    } finally {
+      await Deno.remove(cache, { recursive: true });
+    }
   }),
 );
 
