@@ -49,7 +49,14 @@ export interface Variant {
 
 /**
  * Units that are not simply compiled once with the flags above, by file name. A unit that is
- * here is compiled once for each line.
+ * here is compiled once for each line, and for no other; its plain build is a line too:
+ *
+ * ```ts ignore
+ * "lookup.c": [
+ *   { suffix: "scalar", flags: [] },
+ *   { suffix: "avx2", flags: ["-DUPCALL_ISA=1", "-mavx2", "-mbmi2"], arch: "x86_64" },
+ * ],
+ * ```
  */
 export const variants: Readonly<Record<string, readonly Variant[]>> = {};
 
