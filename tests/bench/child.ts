@@ -6,6 +6,8 @@
  * @module
  */
 
+import { cleanedUp } from "./interrupt.ts";
+
 /** How to start a child. */
 export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
@@ -26,6 +28,7 @@ export class Child {
   readonly #log: string;
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #life: AsyncDisposable;
   #ended = false;
 
   constructor(command: string, args: readonly string[], options: ChildOptions) {
@@ -42,6 +45,7 @@ export class Child {
     this.pid = this.#process.pid;
     this.#input = this.#process.stdin.getWriter();
     this.#process.status.then(() => this.#ended = true);
+    this.#life = cleanedUp(() => this.#end());
   }
 
   /** Whether the process has ended. */
@@ -105,6 +109,10 @@ export class Child {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#life[Symbol.asyncDispose]();
+  }
+
+  async #end(): Promise<void> {
     this.#signal("SIGKILL");
     await this.#process.status;
     await this.#input.close().catch(() => {}); // the pipe broke with the process

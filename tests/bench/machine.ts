@@ -6,6 +6,7 @@
  * @module
  */
 import { run } from "./child.ts";
+import { cleanedUp } from "./interrupt.ts";
 
 /** Core of the poll threads; everything else stays on `CONTROL_CORE`. */
 export const POLL_CORE = 1;
@@ -31,9 +32,8 @@ export interface MachineRecord {
 }
 
 /** Hugepages for a measurement; dispose gives back what was added. */
-export interface Hugepages {
+export interface Hugepages extends AsyncDisposable {
   readonly available: boolean;
-  [Symbol.dispose](): void;
 }
 
 /**
@@ -41,7 +41,7 @@ export interface Hugepages {
  * programs get them, or none does.
  */
 export function takeHugepages(mebibytes: number): Hugepages {
-  const none = { available: false, [Symbol.dispose](): void {} };
+  const none = { available: false, ...cleanedUp(() => {}) };
   let before: number;
   try {
     before = Number(Deno.readTextFileSync(HUGEPAGES));
@@ -55,7 +55,7 @@ export function takeHugepages(mebibytes: number): Hugepages {
     restore();
     return none;
   }
-  return { available: true, [Symbol.dispose]: restore };
+  return { available: true, ...cleanedUp(restore) };
 }
 
 function meminfo(name: string): number {

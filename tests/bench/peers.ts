@@ -14,6 +14,7 @@
 import { parseArgs } from "node:util";
 import { ControlPage } from "./control_page.ts";
 import { CoreClock } from "./core_clock.ts";
+import { cleanUpOnSignals, temporaryFolder } from "./interrupt.ts";
 import {
   buildNetGen,
   describeMachine,
@@ -255,8 +256,8 @@ async function main(): Promise<number> {
     );
   }
   await using cleanup = new AsyncDisposableStack();
-  const folder = await Deno.makeTempDir({ prefix: "upcall-bench-" });
-  cleanup.defer(() => Deno.remove(folder, { recursive: true }));
+  cleanUpOnSignals();
+  const folder = cleanup.use(await temporaryFolder("upcall-bench-")).path;
   const hugepages = cleanup.use(takeHugepages(HUGE_MEBIBYTES));
   const netGen = `${folder}/net_gen.so`;
   await buildNetGen(netGen);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Real traffic between two hosts through this project, through Open vSwitch's userspace datapath and
+ * through the Linux bridge: the same veth pairs with their default offloads, in turns.
+ *
+ *     deno task bench:iperf [--switch upcall|ovs|ovs-tso|bridge]… [--rounds N] [--seconds S]
+ *                           [--json FILE]
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { cleanUpOnSignals, temporaryFolder } from "./interrupt.ts";
+import { startSwitch, SWITCHES, type SwitchName } from "./iperf_switches.ts";
+import { describeMachine } from "./machine.ts";
+import { type Traffic, VethHosts } from "./veth_hosts.ts";
+
+const REACHABLE_SECONDS = 10;
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? NaN;
+}
+
+async function measure(
+  name: SwitchName,
+  hosts: VethHosts,
+  folder: string,
+  seconds: number,
+): Promise<Traffic> {
+  await using _between = await startSwitch(name, hosts.between, folder);
+  await hosts.reachable(REACHABLE_SECONDS);
+  return await hosts.measure(seconds);
+}
+
+function formatLine(name: SwitchName, runs: readonly Traffic[]): string {
+  const rates = runs.map((run) => run.bitsPerSecond / 1e9);
+  const figures = [
+    `${median(rates).toFixed(2)} [${Math.min(...rates).toFixed(2)}-${
+      Math.max(...rates).toFixed(2)
+    }]`,
+    `${Math.round(median(runs.map((run) => run.retransmits)))}`,
+    `${Math.round(median(runs.map((run) => run.rttUs)))}`,
+    `${(100 * median(runs.map((run) => run.lossShare))).toFixed(1)} %`,
+  ];
+  return row([name, ...figures]);
+}
+
+function row(cells: readonly string[]): string {
+  return cells.map((cell, i) =>
+    i === 0 ? cell.padEnd(10) : cell.padStart(i === 1 ? 22 : 14)
+  )
+    .join(" ");
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      switch: { type: "string", multiple: true, default: [...SWITCHES] },
+      rounds: { type: "string", default: "3" },
+      seconds: { type: "string", default: "3" },
+      json: { type: "string" },
+    },
+  });
+  const names = values.switch.map((text) => {
+    const found = SWITCHES.find((name) => name === text);
+    if (found === undefined) {
+      throw new TypeError(`--switch ${text}: expected one of ${SWITCHES.join(" ")}`);
+    }
+    return found;
+  });
+  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
+  if (!(rounds >= 1 && rounds <= 100 && seconds > 0 && seconds <= 60)) {
+    throw new TypeError("--rounds must be 1 to 100, --seconds above 0 up to 60");
+  }
+  await using cleanup = new AsyncDisposableStack();
+  cleanUpOnSignals();
+  const folder = cleanup.use(await temporaryFolder("upcall-iperf-")).path;
+  const hosts = cleanup.use(await VethHosts.create(folder));
+  const runs = new Map<SwitchName, Traffic[]>();
+  const failures = new Map<SwitchName, string>();
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) {
+      if (failures.has(name)) continue;
+      try {
+        const traffic = await measure(name, hosts, folder, seconds);
+        runs.set(name, [...runs.get(name) ?? [], traffic]);
+      } catch (error) {
+        failures.set(name, error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+  console.log(row(["switch", "Gbit/s", "retransmits", "ping p50 µs", "ping loss"]));
+  for (const [name, traffic] of runs) console.log(formatLine(name, traffic));
+  for (const [name, why] of failures) console.error(`${name}: ${why}`);
+  if (values.json !== undefined) {
+    const machine = await describeMachine(false, 0);
+    const report = {
+      machine,
+      rounds,
+      seconds,
+      runs: Object.fromEntries(runs),
+      failures: Object.fromEntries(failures),
+    };
+    await Deno.writeTextFile(values.json, JSON.stringify(report, null, 2) + "\n");
+  }
+  return failures.size > 0 ? 1 : 0;
+}
+
+Deno.exitCode = await main();

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The switches that `iperf.ts` puts between two hosts: this project, Open vSwitch's userspace datapath
+ * with and without its segmentation offload, and the Linux bridge. Each forwards between `p1` and `p2`.
+ *
+ * @module
+ */
+import { Child, run } from "./child.ts";
+import { VethHosts } from "./veth_hosts.ts";
+
+/** Names of the switches. */
+export const SWITCHES = ["upcall", "ovs", "ovs-tso", "bridge"] as const;
+/** Name of a switch. */
+export type SwitchName = (typeof SWITCHES)[number];
+
+const SIDE = new URL("./iperf_side.ts", import.meta.url).pathname;
+const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
+const START_SECONDS = 60;
+
+/** Starts a switch in the namespace `between`; dispose takes it away. */
+export function startSwitch(
+  name: SwitchName,
+  between: string,
+  folder: string,
+): Promise<AsyncDisposable> {
+  if (name === "bridge") return startBridge(between);
+  if (name === "upcall") return startUpcall(between, folder);
+  return startOpenVswitch(between, folder, name === "ovs-tso");
+}
+
+async function startBridge(between: string): Promise<AsyncDisposable> {
+  const ip = (line: string): Promise<string> =>
+    run("ip", ["-n", between, ...line.split(" ")]);
+  await ip("link add br0 type bridge");
+  await ip("link set br0 up");
+  await ip("link set p1 master br0");
+  await ip("link set p2 master br0");
+  return { [Symbol.asyncDispose]: async () => void await ip("link delete br0") };
+}
+
+function inNamespace(
+  between: string,
+  command: readonly string[],
+  log: string,
+  env: Record<string, string> = {},
+): Child {
+  const [first = "", ...rest] = VethHosts.inside(between, command);
+  return new Child(first, rest, { log, env });
+}
+
+async function startUpcall(between: string, folder: string): Promise<AsyncDisposable> {
+  const command = [Deno.execPath(), "run", "-A", "--quiet", SIDE];
+  const child = inNamespace(between, command, `${folder}/upcall.log`);
+  try {
+    await child.until((log) => log.includes("forwarding\n") || undefined, START_SECONDS);
+  } catch (error) {
+    await child[Symbol.asyncDispose]();
+    throw error;
+  }
+  return child;
+}
+
+async function startOpenVswitch(
+  between: string,
+  folder: string,
+  tso: boolean,
+): Promise<AsyncDisposable> {
+  await using cleanup = new AsyncDisposableStack();
+  const home = await Deno.makeTempDir({ dir: folder });
+  cleanup.defer(() => Deno.remove(home, { recursive: true }));
+  const env = {
+    OVS_RUNDIR: home,
+    OVS_LOGDIR: home,
+    OVS_DBDIR: home,
+    OVS_SYSCONFDIR: home,
+  };
+  const socket = `unix:${home}/db.sock`;
+  const vsctl = (line: string): Promise<string> =>
+    run("ovs-vsctl", [`--db=${socket}`, "--timeout=30", ...line.split(" ")]);
+  await run("ovsdb-tool", ["create", `${home}/conf.db`, SCHEMA]);
+  const database = cleanup.use(
+    new Child("ovsdb-server", [
+      `${home}/conf.db`,
+      `--remote=p${socket}`,
+      `--unixctl=${home}/ovsdb.ctl`,
+    ], { env, log: `${home}/ovsdb.log` }),
+  );
+  await database.until(() => fileExists(`${home}/db.sock`), 10);
+  await vsctl("--no-wait init");
+  await vsctl(`--no-wait set Open_vSwitch . other_config:userspace-tso-enable=${tso}`);
+  const command = ["ovs-vswitchd", socket, `--unixctl=${home}/vswitchd.ctl`];
+  const daemon = cleanup.use(inNamespace(between, command, `${home}/vswitchd.log`, env));
+  await daemon.until(() => fileExists(`${home}/vswitchd.ctl`), 30);
+  await vsctl("add-br br0 -- set bridge br0 datapath_type=netdev fail-mode=secure");
+  await vsctl("add-port br0 p1 -- set interface p1 ofport_request=1");
+  await vsctl("add-port br0 p2 -- set interface p2 ofport_request=2");
+  for (const rule of ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]) {
+    await run("ovs-ofctl", ["add-flow", `unix:${home}/br0.mgmt`, rule]);
+  }
+  return cleanup.move();
+}
+
+function fileExists(path: string): true | undefined {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Two hosts and the place between them where a switch can be put, as network namespaces
+ * joined by veth pairs with the kernel's default offloads.
+ *
+ *     host A  a ==== p1  switch  p2 ==== b  host B
+ *
+ * @module
+ */
+import { Child, delay, run } from "./child.ts";
+import { cleanedUp } from "./interrupt.ts";
+
+const ADDRESS_A = "10.199.0.1";
+const ADDRESS_B = "10.199.0.2";
+const IPERF_PORT = "5201";
+const TCP_GRACE_SECONDS = 5;
+
+/** What the hosts saw. */
+export interface Traffic {
+  /** TCP from A to B, bits a second as received. */
+  readonly bitsPerSecond: number;
+  readonly retransmits: number;
+  /** Median round trip, µs. */
+  readonly rttUs: number;
+  /** Share of pings without an answer. */
+  readonly lossShare: number;
+}
+
+/** The namespaces; dispose removes them with all that is in them. */
+export class VethHosts implements AsyncDisposable {
+  /** Namespace of the switch; its devices are `p1` and `p2`. */
+  readonly between: string;
+  readonly #a: string;
+  readonly #b: string;
+  readonly #folder: string;
+  readonly #life: AsyncDisposable;
+  #server: Child | undefined;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+    const prefix = `upb${Deno.pid}`;
+    [this.#a, this.between, this.#b] = [`${prefix}a`, `${prefix}s`, `${prefix}b`];
+    this.#life = cleanedUp(() => this.#remove());
+  }
+
+  static async create(folder: string): Promise<VethHosts> {
+    const hosts = new VethHosts(folder);
+    try {
+      await hosts.#create();
+    } catch (error) {
+      await hosts[Symbol.asyncDispose]();
+      throw error;
+    }
+    return hosts;
+  }
+
+  /** A command line that runs `command` in a namespace. */
+  static inside(namespace: string, command: readonly string[]): string[] {
+    return ["ip", "netns", "exec", namespace, ...command];
+  }
+
+  /** Pings, then sends TCP for `seconds`. Throws when no ping gets through. */
+  async measure(seconds: number): Promise<Traffic> {
+    const ping = await this.#onA([
+      "ping",
+      "-n",
+      "-c",
+      "300",
+      "-i",
+      "0.005",
+      "-W",
+      "1",
+      ADDRESS_B,
+    ]);
+    const times = [...ping.matchAll(/time=([\d.]+) ms/g)].map(([, ms]) =>
+      Number(ms) * 1000
+    )
+      .sort((a, b) => a - b);
+    const sent = Number(/(\d+) packets transmitted/.exec(ping)?.[1] ?? 0);
+    const tcp = await this.#tcp(seconds);
+    return {
+      ...tcp,
+      rttUs: times[times.length >> 1] ?? NaN,
+      lossShare: sent === 0 ? 1 : 1 - times.length / sent,
+    };
+  }
+
+  /** Resolves when a ping is answered, or throws after `seconds`. */
+  async reachable(seconds: number): Promise<void> {
+    const deadline = performance.now() + seconds * 1000;
+    while (true) {
+      try {
+        await this.#onA(["ping", "-n", "-c", "1", "-W", "1", ADDRESS_B]);
+        return;
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await delay(50);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#life[Symbol.asyncDispose]();
+  }
+
+  async #remove(): Promise<void> {
+    await this.#server?.[Symbol.asyncDispose]();
+    for (const namespace of [this.#a, this.between, this.#b]) {
+      // One that was never made need not be removed.
+      await run("ip", ["netns", "delete", namespace]).catch(() => {});
+    }
+  }
+
+  async #create(): Promise<void> {
+    for (const namespace of [this.#a, this.between, this.#b]) {
+      await run("ip", ["netns", "add", namespace]);
+      await run("ip", ["-n", namespace, "link", "set", "lo", "up"]);
+    }
+    await this.#connect(this.#a, "p1", ADDRESS_A);
+    await this.#connect(this.#b, "p2", ADDRESS_B);
+    const [command = "", ...args] = VethHosts.inside(this.#b, [
+      "iperf3",
+      "-s",
+      "-p",
+      IPERF_PORT,
+    ]);
+    this.#server = new Child(command, args, { log: `${this.#folder}/iperf3.log` });
+    await this.#server.until(() => this.#server?.ended === false || undefined, 5);
+  }
+
+  async #connect(host: string, port: string, address: string): Promise<void> {
+    const { between } = this;
+    await run(
+      "ip",
+      `-n ${host} link add eth0 type veth peer ${port} netns ${between}`.split(" "),
+    );
+    await run("ip", ["-n", host, "address", "add", `${address}/24`, "dev", "eth0"]);
+    await run("ip", ["-n", host, "link", "set", "eth0", "up"]);
+    await run("ip", ["-n", between, "link", "set", port, "up"]);
+  }
+
+  /** A switch that breaks TCP, by checksums or segments that it cannot handle, gets 0. */
+  async #tcp(seconds: number): Promise<Pick<Traffic, "bitsPerSecond" | "retransmits">> {
+    const limit = String(seconds + TCP_GRACE_SECONDS);
+    const client = [
+      "iperf3",
+      "-J",
+      "-c",
+      ADDRESS_B,
+      "-p",
+      IPERF_PORT,
+      "-t",
+      String(seconds),
+    ];
+    let text: string;
+    try {
+      text = await this.#onA(["timeout", limit, ...client, "--connect-timeout", "2000"]);
+    } catch {
+      return { bitsPerSecond: 0, retransmits: 0 };
+    }
+    const { end } = JSON.parse(text);
+    return {
+      bitsPerSecond: Number(end.sum_received.bits_per_second),
+      retransmits: Number(end.sum_sent.retransmits),
+    };
+  }
+
+  #onA(command: readonly string[]): Promise<string> {
+    const [first = "", ...rest] = VethHosts.inside(this.#a, command);
+    return run(first, rest);
+  }
+}
