@@ -92,7 +92,7 @@ export function parsePrefix(kind: FieldKind, text: string): Prefix {
   const words = kind === "ipv6"
     ? parseIpv6(value)
     : kind === "ipv4"
-    ? [value.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0)]
+    ? parseIpv4(value)
     : [Number(value) * 0x10000];
   const fits = words.every((word) =>
     Number.isInteger(word) && word >= 0 && word <= 0xffffffff
@@ -105,6 +105,12 @@ export function parsePrefix(kind: FieldKind, text: string): Prefix {
     words: words.map((word, i) => (word & maskWord(length, i)) >>> 0),
     length,
   };
+}
+
+function parseIpv4(text: string): number[] {
+  const octets = text.split(".").map(Number);
+  const good = octets.length === 4 && octets.every((octet) => octet >= 0 && octet <= 255);
+  return [good ? octets.reduce((sum, octet) => sum * 256 + octet, 0) : NaN];
 }
 
 function parseIpv6(text: string): number[] {

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import { run } from "./child.ts";
+import { compareFlows } from "./open_vswitch.ts";
+import { PacketSource } from "./packets.ts";
+import {
+  applyMask,
+  expandPool,
+  formatCidr,
+  formatMasked,
+  parsePrefix,
+  Random,
+} from "./prefix.ts";
+import { ratioOf } from "./report.ts";
+import { checkScenario, listScenarios, prepare, readScenario } from "./scenario.ts";
+import { skippable, Unsupported } from "../support/skip.ts";
+
+Deno.test("every scenario file is listed, named like its file and well formed", () => {
+  const folder = new URL("./scenarios/", import.meta.url);
+  const files = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => name !== "order.json");
+  assert.deepEqual(files.sort(), listScenarios().map((name) => `${name}.json`).sort());
+  for (const name of listScenarios()) assert.equal(readScenario(name).name, name);
+});
+
+Deno.test("a scenario that is not one is refused with the reason", () => {
+  const good = readScenario("one-flow");
+  const bad: [unknown, RegExp][] = [
+    [[], /the file must be an object/],
+    [{ ...good, name: 1 }, /name must be text/],
+    [{ ...good, measure: "speed" }, /measure/],
+    [{ ...good, packets: { ...good.packets, kind: "tcp" } }, /packets\.kind/],
+    [{ ...good, packets: { ...good.packets, count: 0 } }, /packets\.count/],
+    [{ ...good, flows: { ...good.flows, each: "never" } }, /flows\.each/],
+    [{ ...good, openflow: [{ each: "once" }] }, /rule must be text/],
+  ];
+  for (const [value, reason] of bad) {
+    assert.throws(() => checkScenario(value, "x"), {
+      name: "TypeError",
+      message: reason,
+    });
+  }
+  assert.throws(() => readScenario("no-such"), /known: one-flow/);
+});
+
+Deno.test("the tables have the sizes that their scenarios are named for", () => {
+  const sizes: Record<string, [flows: number, masks: number]> = {
+    "one-flow": [1, 1],
+    "masks20-10k": [20, 20],
+    "masks64-10k": [64, 64],
+    "megaflows-18k": [18816, 64],
+    "exact-100k": [100_000, 1],
+    "explosion-512": [512, 512],
+  };
+  for (const [name, [flows, masks]] of Object.entries(sizes)) {
+    const prepared = prepare(readScenario(name));
+    const keys = prepared.flows.map((flow) => flow.key);
+    assert.equal(new Set(keys).size, flows, name);
+    const shapes = keys.map((key) =>
+      key.replace(
+        /(src|dst)=[\d.]+(\/[\dx.a-f]+)?/g,
+        (_, field, mask) => field + (mask ?? ""),
+      )
+    );
+    assert.equal(new Set(shapes).size, masks, name);
+  }
+});
+
+Deno.test("prefixes are written as the two command lines take them", () => {
+  const cases: [Parameters<typeof parsePrefix>, masked: string, cidr: string][] = [
+    [["ipv4", "10.1.2.3/8"], "10.0.0.0/255.0.0.0", "10.0.0.0/8"],
+    [["ipv4", "10.1.2.3"], "10.1.2.3", "10.1.2.3/32"],
+    [["ipv4", "255.255.255.255/1"], "128.0.0.0/128.0.0.0", "128.0.0.0/1"],
+    [["ipv6", "2001:db8::1/32"], "2001:db8::/ffff:ffff::", "2001:db8::/32"],
+    [["ipv6", "::1"], "::1", "::1/128"],
+    [["port", "80/12"], "80/0xfff0", "80/12"],
+    [["port", "0/0"], "0/0x0", "0/0"],
+  ];
+  for (const [args, masked, cidr] of cases) {
+    assert.equal(formatMasked(parsePrefix(...args)), masked);
+    assert.equal(formatCidr(parsePrefix(...args)), cidr);
+  }
+  for (const text of ["10.0.0/8", "10.0.0.0/33", "1.2.3.256", "x"]) {
+    assert.throws(() => parsePrefix("ipv4", text), SyntaxError, text);
+  }
+  assert.equal(applyMask("10.9.8.7", "255.0.0.0"), "10.0.0.0");
+  assert.equal(applyMask("2001:db8:1::5", "ffff:ffff::"), "2001:db8::");
+  assert.equal(applyMask("1476", "0xfc00"), "1024");
+});
+
+Deno.test("diverging prefixes cover everything but the value itself, once", () => {
+  const pool = expandPool("port", { diverge: "80", lengths: [1, 16] }, new Random(1));
+  for (let port = 0; port < 65536; port++) {
+    const hits = pool.filter(({ words, length }) =>
+      (port >>> (16 - length)) === ((words[0] ?? 0) >>> (32 - length))
+    );
+    assert.equal(hits.length, port === 80 ? 0 : 1, `port ${port}`);
+  }
+});
+
+Deno.test("packets are the same for the same seed, and every class gets its share", () => {
+  const spec = {
+    kind: "udp4",
+    count: 1000,
+    seed: 5,
+    src: { first: "50.0.0.0", lengths: [9, 12], each: 2 },
+    dst: "10.0.0.0/8",
+  } as const;
+  const list = (seed: number): string[] => {
+    const packets: string[] = [];
+    new PacketSource({ ...spec, seed }).forEach((fields) => {
+      packets.push([fields.src, fields.dst, fields.sport, fields.dport].join());
+    });
+    return packets;
+  };
+  assert.deepEqual(list(5), list(5));
+  assert.notDeepEqual(list(5), list(6));
+  assert.equal(new Set(list(5)).size, 1000);
+  const source = new PacketSource(spec);
+  const shares = source.classes.map(() => 0);
+  source.forEach((fields) => {
+    const found = source.classes.findIndex((
+      { src },
+    ) => (((fields.src[0] ?? 0) >>> (32 - src.length)) ===
+      (src.words[0] ?? 0) >>> (32 - src.length))
+    );
+    shares[found] = (shares[found] ?? 0) + 1;
+  });
+  assert.deepEqual(shares, shares.map(() => 1000 / shares.length));
+  assert.throws(() => new PacketSource({ ...spec, count: 3 }), RangeError);
+});
+
+Deno.test(
+  "tcpdump finds every packet whole, with good checksums",
+  skippable(async () => {
+    const found = await run("tcpdump", ["--version"]).catch(() => undefined);
+    if (found === undefined) throw new Unsupported("tcpdump", { requirement: "peer" });
+    const path = await Deno.makeTempFile({ suffix: ".pcap" });
+    try {
+      for (const kind of ["udp4", "udp6"] as const) {
+        const dst = kind === "udp4" ? "10.0.0.0/8" : "2001:db8::/32";
+        // Ports of no protocol that tcpdump would take the payload for.
+        const ports = { sport: "40001", dport: "7777" };
+        const source = new PacketSource({
+          kind,
+          count: 500,
+          seed: 3,
+          dst,
+          size: 80,
+          ...ports,
+        });
+        assert.equal(await source.write(path), 500);
+        const text = await run("tcpdump", ["-r", path, "-nvv"]);
+        assert.equal(text.match(/\[udp sum ok\]/g)?.length, 500, text.slice(0, 400));
+        assert.doesNotMatch(text, /cksum|truncated|\[\|/);
+      }
+    } finally {
+      await Deno.remove(path);
+    }
+  }),
+);
+
+Deno.test("flows of Open vSwitch are compared one by one", () => {
+  const flow = {
+    key: "recirc_id(0),in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0,frag=no)",
+    actions: "2",
+  };
+  const ports = new Map([["4", "1"], ["5", "2"]]);
+  const line = (key: string, actions: string): string =>
+    `recirc_id(0),in_port(4),packet_type(ns=0,id=0),eth_type(0x0800),${key}, ` +
+    `packets:3, bytes:180, used:0.1s, actions:${actions}\n`;
+  const same = line("ipv4(dst=10.7.8.9/255.0.0.0,frag=no)", "5");
+  compareFlows([flow], `flow-dump from pmd on cpu core: 1\n${same}`, ports);
+  assert.throws(() => compareFlows([flow], "", ports), /1 missing/);
+  const narrower = line("ipv4(dst=10.0.0.0/255.128.0.0,frag=no)", "5");
+  assert.throws(() => compareFlows([flow], narrower, ports), /1 missing[^]*1 extra/);
+  assert.throws(
+    () => compareFlows([flow], same + narrower, ports),
+    /0 missing[^]*1 extra/,
+  );
+  const elsewhere = line("ipv4(dst=10.0.0.0/255.0.0.0,frag=no)", "4");
+  assert.throws(() => compareFlows([flow], elsewhere, ports), /1 missing/);
+});
+
+Deno.test("the ratio is against the better Open vSwitch", () => {
+  const series = (median: number) => ({
+    windows: [],
+    quiet: true,
+    median,
+    lowest: median,
+    highest: median,
+    cycles: 1,
+    flows: 1,
+  });
+  const programs = { ovs: series(10), "ovs-smc": series(20), upcall: series(50) };
+  assert.equal(ratioOf(programs), 2.5);
+  assert.equal(ratioOf({ ovs: series(10), upcall: series(50) }), 5);
+  assert.equal(ratioOf({ ovs: series(10) }), undefined);
+  assert.equal(ratioOf({ upcall: series(10) }), undefined);
+});
