@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * flow.c - the flow table: indexes, names, masks, counters. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "flow_int.h"
+
+#define UFIDS_FIRST 64u
+#define FLOWS_SIZE (CLS_FLOWS_MAX * sizeof(struct flow *))
+#define UNUSED_SIZE (CLS_FLOWS_MAX * sizeof(uint32_t))
+
+/* Address space for an array; its pages are touched as flows come. */
+static void *reserve(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+struct flow_table *flow_table_create(struct rcu *rcu)
+{
+    struct flow_table *table = calloc(1, sizeof *table);
+
+    if (!table)
+        return NULL;
+    table->rcu = rcu;
+    table->end = 1;
+    table->cls = cls_create(rcu);
+    table->flows = reserve(FLOWS_SIZE);
+    table->unused = reserve(UNUSED_SIZE);
+    table->ufids = calloc(UFIDS_FIRST, sizeof table->ufids[0]);
+    table->ufid_mask = UFIDS_FIRST - 1;
+    if (!table->cls || !table->flows || !table->unused || !table->ufids) {
+        flow_table_destroy(table);
+        return NULL;
+    }
+    return table;
+}
+
+void flow_table_destroy(struct flow_table *table)
+{
+    if (!table)
+        return;
+    if (table->cls && table->flows)
+        flow_flush(table);
+    flow_cache_clear(table);
+    rcu_synchronize(table->rcu);
+    if (table->cls)
+        cls_destroy(table->cls);
+    if (table->flows)
+        munmap(table->flows, FLOWS_SIZE);
+    if (table->unused)
+        munmap(table->unused, UNUSED_SIZE);
+    free(table->ufids);
+    free(table);
+}
+
+struct cls *flow_table_cls(struct flow_table *table)
+{
+    return table->cls;
+}
+
+/* --- Names ------------------------------------------------------------------------------------------------ */
+
+static uint32_t ufid_tag(const struct flow_table *table, const uint64_t ufid[2])
+{
+    uint32_t words[HASH_CHUNK] = { 0 };
+
+    memcpy(words, ufid, 16);
+    return hash_chunks(cls_hash_key(table->cls), words, 1);
+}
+
+void flow_make_ufid(const struct flow_table *table, const struct key *key, uint64_t ufid[2])
+{
+    uint8_t *bytes = (uint8_t *)ufid;
+
+    hash_128(cls_hash_key(table->cls), (const uint32_t *)key->words, KEY_SIZE / 32, ufid);
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* A random UUID, version 4, as Open vSwitch's are. */
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+}
+
+static void ufid_put(struct flow_ufid_slot *slots, uint32_t mask, uint32_t tag, uint32_t flow)
+{
+    uint32_t i = tag & mask;
+
+    while (slots[i].flow)
+        i = (i + 1) & mask;
+    slots[i] = (struct flow_ufid_slot){ tag, flow };
+}
+
+static int ufid_make_room(struct flow_table *table)
+{
+    uint32_t mask = table->ufid_mask * 2 + 1;
+    struct flow_ufid_slot *slots;
+
+    if (2 * (table->ufid_n + 1) <= table->ufid_mask)
+        return 0;
+    slots = calloc((size_t)mask + 1, sizeof *slots);
+    if (!slots)
+        return ENOMEM;
+    for (uint32_t i = 0; i <= table->ufid_mask; i++) {
+        if (table->ufids[i].flow)
+            ufid_put(slots, mask, table->ufids[i].tag, table->ufids[i].flow);
+    }
+    free(table->ufids);
+    table->ufids = slots;
+    table->ufid_mask = mask;
+    return 0;
+}
+
+/* Closes the gap, so that no search ends too early. */
+static void ufid_remove(struct flow_table *table, const struct flow *flow)
+{
+    uint32_t mask = table->ufid_mask, i = ufid_tag(table, flow->ufid) & mask, next;
+
+    while (table->ufids[i].flow != flow->index)
+        i = (i + 1) & mask;
+    for (next = (i + 1) & mask; table->ufids[next].flow; next = (next + 1) & mask) {
+        uint32_t home = table->ufids[next].tag & mask;
+
+        if (((next - home) & mask) >= ((next - i) & mask)) {
+            table->ufids[i] = table->ufids[next];
+            i = next;
+        }
+    }
+    table->ufids[i].flow = 0;
+    table->ufid_n--;
+}
+
+struct flow *flow_by_ufid(struct flow_table *table, const uint64_t ufid[2])
+{
+    uint32_t tag = ufid_tag(table, ufid);
+
+    for (uint32_t i = tag & table->ufid_mask; table->ufids[i].flow; i = (i + 1) & table->ufid_mask) {
+        struct flow *flow = table->flows[table->ufids[i].flow];
+
+        if (table->ufids[i].tag == tag && flow->ufid[0] == ufid[0] && flow->ufid[1] == ufid[1])
+            return flow;
+    }
+    return NULL;
+}
+
+struct flow *flow_by_key(struct flow_table *table, const struct key *key)
+{
+    uint32_t index = cls_find(table->cls, key);
+
+    return index ? table->flows[index] : NULL;
+}
+
+/* --- Flows ------------------------------------------------------------------------------------------------ */
+
+static struct flow_mask *mask_get(struct flow_table *table, const struct key *mask)
+{
+    uint64_t hash[2];
+    struct flow_mask **bucket, *m;
+
+    hash_128(cls_hash_key(table->cls), (const uint32_t *)mask->words, KEY_SIZE / 32, hash);
+    bucket = &table->masks[hash[0] % FLOW_MASK_BUCKETS];
+    for (m = *bucket; m; m = m->next) {
+        if (m->hash == hash[0] && !memcmp(&m->mask, mask, sizeof *mask))
+            break;
+    }
+    if (!m) {
+        m = aligned_alloc(64, (sizeof *m + 63) & ~(size_t)63);
+        if (!m)
+            return NULL;
+        *m = (struct flow_mask){ .mask = *mask, .next = *bucket, .hash = hash[0] };
+        *bucket = m;
+    }
+    m->flows++;
+    return m;
+}
+
+static void mask_put(struct flow_table *table, struct flow_mask *mask)
+{
+    struct flow_mask **at = &table->masks[mask->hash % FLOW_MASK_BUCKETS];
+
+    if (--mask->flows)
+        return;
+    while (*at != mask)
+        at = &(*at)->next;
+    *at = mask->next;
+    free(mask);
+}
+
+static struct flow *flow_create(const struct key *key)
+{
+    uint32_t map = 0, n = 0;
+    struct flow *flow;
+
+    for (uint32_t w = 0; w < KEY_WORDS; w++)
+        map |= (uint32_t)(key->words[w] != 0) << w;
+    flow = malloc(sizeof *flow + (size_t)__builtin_popcount(map) * sizeof flow->key_words[0]);
+    if (!flow)
+        return NULL;
+    memset(flow, 0, sizeof *flow);
+    flow->key_map = map;
+    for (; map; map &= map - 1)
+        flow->key_words[n++] = key->words[__builtin_ctz(map)];
+    return flow;
+}
+
+void flow_key(const struct flow *flow, struct key *key)
+{
+    uint32_t n = 0;
+
+    memset(key, 0, sizeof *key);
+    for (uint32_t map = flow->key_map; map; map &= map - 1)
+        key->words[__builtin_ctz(map)] = flow->key_words[n++];
+}
+
+/* An index that no poll thread remembers; 0: the table is full. */
+static uint32_t take_index(struct flow_table *table)
+{
+    if (!table->unused_n && table->end == CLS_FLOWS_MAX)
+        rcu_synchronize(table->rcu);
+    if (table->unused_n)
+        return table->unused[--table->unused_n];
+    return table->end < CLS_FLOWS_MAX ? table->end++ : 0;
+}
+
+int flow_add(struct flow_table *table, const uint64_t ufid[2], const struct key *key, const struct key *mask, struct act_prog *prog)
+{
+    struct flow *flow;
+    uint32_t index;
+    int error;
+
+    if (ufid_make_room(table))
+        return ENOMEM;
+    flow = flow_create(key);
+    if (!flow)
+        return ENOMEM;
+    index = take_index(table);
+    flow->mask = index ? mask_get(table, mask) : NULL;
+    error = !index ? ENOSPC : !flow->mask ? ENOMEM : cls_insert(table->cls, index, key, mask, prog);
+    if (error) {
+        if (flow->mask)
+            mask_put(table, flow->mask);
+        if (index)
+            table->unused[table->unused_n++] = index;
+        free(flow);
+        return error;
+    }
+    memcpy(flow->ufid, ufid, sizeof flow->ufid);
+    flow->prog = prog;
+    flow->index = index;
+    table->flows[index] = flow;
+    ufid_put(table->ufids, table->ufid_mask, ufid_tag(table, ufid), index);
+    table->ufid_n++;
+    return 0;
+}
+
+/* The grace period of a removed flow is over. */
+static void release(void *object, void *arg)
+{
+    struct flow_table *table = arg;
+    struct flow *flow = object;
+
+    table->unused[table->unused_n++] = flow->index;
+    act_free(flow->prog);
+    free(flow);
+}
+
+void flow_remove(struct flow_table *table, struct flow *flow)
+{
+    cls_remove(table->cls, flow->index);
+    ufid_remove(table, flow);
+    mask_put(table, flow->mask);
+    table->flows[flow->index] = NULL;
+    rcu_defer(table->rcu, release, flow, table);
+}
+
+void flow_flush(struct flow_table *table)
+{
+    for (uint32_t i = 1; i < table->end; i++) {
+        if (table->flows[i])
+            flow_remove(table, table->flows[i]);
+    }
+}
+
+static void free_program(void *object, void *arg)
+{
+    (void)arg;
+    act_free(object);
+}
+
+void flow_set_program(struct flow_table *table, struct flow *flow, struct act_prog *prog)
+{
+    struct act_prog *old = flow->prog;
+
+    flow->prog = prog;
+    cls_set_program(table->cls, flow->index, prog);
+    rcu_defer(table->rcu, free_program, old, NULL);
+}
+
+/* --- Counters --------------------------------------------------------------------------------------------- */
+
+void flow_stats(struct flow_table *table, const struct flow *flow, struct dp_flow_stats *stats)
+{
+    struct cls_counters sum;
+    struct timespec now;
+
+    cls_counters(table->cls, flow->index, &sum);
+    *stats = (struct dp_flow_stats){
+        .packets = sum.packets - flow->base_packets, .bytes = sum.bytes - flow->base_bytes, .tcp_flags = sum.tcp_flags,
+    };
+    if (sum.used_ms) {
+        uint64_t now_ms;
+        int32_t age;
+
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+        age = (int32_t)((uint32_t)now_ms - sum.used_ms);
+        stats->used_ms = now_ms - (uint64_t)(age > 0 ? age : 0);
+    }
+}
+
+/* Packets and bytes are remembered and subtracted: they belong to poll threads, which never stop adding.  The time and the flags are
+ * overwritten; a thread that is counting at this very moment may write its own once more. */
+void flow_zero_stats(struct flow_table *table, struct flow *flow)
+{
+    struct cls_counters sum;
+
+    cls_counters(table->cls, flow->index, &sum);
+    flow->base_packets = sum.packets;
+    flow->base_bytes = sum.bytes;
+    cls_forget(table->cls, flow->index);
+}
