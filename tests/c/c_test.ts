@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests written in C: every `tests/c/*_test.c`, compiled with all units of `c/`.
+ * Runs the tests written in C: every `tests/c/*_test.c`.
  *
  * Such a file has a `main` that returns 0 when all is well, and 77, after a line on stdout
- * that says what is missing, when it cannot run here. It is built under AddressSanitizer and
- * UndefinedBehaviorSanitizer; a comment `sanitize: thread` or `sanitize: address thread` in
- * it asks for others.
+ * that says what is missing, when it cannot run here. Its first comment may say which units
+ * of `c/` are linked, `link: cls*.c hash.c` (all if it does not), and under which sanitizers it
+ * runs, `sanitize: address thread` (AddressSanitizer, with UndefinedBehaviorSanitizer, if it
+ * does not).
  *
  * Also holds every unit, header and C test to the warnings of `ffi/flags.ts`.
  */
 import { objectsOf } from "../../ffi/build.ts";
-import { buildProgram, cDirectory, checkWarnings, filesOf } from "../support/c_build.ts";
+import {
+  buildProgram,
+  cDirectory,
+  checkWarnings,
+  directives,
+  filesOf,
+} from "../support/c_build.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 
 const here = new URL("./", import.meta.url).pathname;
@@ -30,10 +37,8 @@ const names = [...Deno.readDirSync(here)].map(({ name }) => name)
   .filter((name) => name.endsWith("_test.c")).sort();
 
 for (const name of names) {
-  const text = Deno.readTextFileSync(here + name);
-  const asked = /\bsanitize: ((?:address|thread)(?: (?:address|thread))?)\b/.exec(text)
-    ?.[1];
-  for (const instrument of (asked ?? "address").split(" ") as ("address" | "thread")[]) {
+  const { sanitize } = directives(Deno.readTextFileSync(here + name));
+  for (const instrument of sanitize) {
     Deno.test(
       `c: ${name.slice(0, -7)} under ${instrument} sanitizer`,
       skippable(async () => {

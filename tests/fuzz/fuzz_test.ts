@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A short run of every fuzzer: `tests/fuzz/*_fuzz.c` defines `LLVMFuzzerTestOneInput` and is
- * compiled with all units of `c/` under libFuzzer, AddressSanitizer and
- * UndefinedBehaviorSanitizer. It starts from the inputs in `tests/fuzz/corpus/NAME/`.
+ * compiled under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer with the units
+ * that `link:` in its first comment names (all if it does not). It starts from the inputs in `tests/fuzz/corpus/NAME/`.
  *
  * `FUZZ_SECONDS` sets how long each runs (10 if unset). An input that fails is kept in the
  * folder that the error names.

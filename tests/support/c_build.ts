@@ -55,7 +55,7 @@ function linkFlags(instrument: Instrument): string[] {
 }
 
 /**
- * Compiles `main` with every unit of `c/` into a program. Throws `Unsupported` when the
+ * Compiles `main` with the units that it asks for into a program. Throws `Unsupported` when the
  * machine has no compiler, `LibraryError` with the compiler's words when it refuses.
  */
 export async function buildProgram(
@@ -72,8 +72,12 @@ export async function buildProgram(
     `-I${cDirectory}`,
     ...flags,
   ];
-  const headers = await digestOf(await filesOf(".h"));
-  const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
+  const folder = main.slice(0, main.lastIndexOf("/") + 1);
+  const headers = await sha256(
+    await digestOf(cDirectory, ".h") + await digestOf(folder, ".h"),
+  );
+  const { link } = directives(await Deno.readTextFile(main));
+  const units = objectsOf(await linked(link));
   const jobs = [
     ...units.map((unit) => ({ path: `${cDirectory}${unit.source}`, flags: unit.flags })),
     { path: main, flags: [] },
@@ -148,10 +152,52 @@ export async function filesOf(ending: ".c" | ".h"): Promise<string[]> {
   return names.sort();
 }
 
-async function digestOf(names: readonly string[]): Promise<string> {
-  const texts = await Promise.all(
-    names.map((name) => Deno.readTextFile(cDirectory + name)),
-  );
+/** What the first comment of a test or fuzzer asks for. */
+export interface Directives {
+  /** `link: cls*.c hash.c`: the units to link; all of them if absent. */
+  readonly link: readonly string[] | undefined;
+  /** `sanitize: address thread`: one program for each; `address` (with UBSan) if absent. */
+  readonly sanitize: readonly ("address" | "thread")[];
+}
+
+/** Reads the lines `word: values` of the first comment. Commas separate as blanks do. */
+export function directives(text: string): Directives {
+  const comment = text.slice(0, Math.max(0, text.indexOf("*/")));
+  const values = (word: string): string[] | undefined =>
+    new RegExp(`^[ /*]*${word}: *(.*)$`, "m").exec(comment)?.[1]
+      ?.split(/[\s,]+/).filter((value) => value !== "");
+  const asked = new Set(values("sanitize") ?? ["address"]);
+  for (const value of asked) {
+    if (!["address", "undefined", "thread"].includes(value)) {
+      throw new SyntaxError(`Cannot sanitize "${value}"`);
+    }
+  }
+  const sanitize: ("address" | "thread")[] = [];
+  if (asked.has("address") || asked.has("undefined")) sanitize.push("address");
+  if (asked.has("thread")) sanitize.push("thread");
+  return { link: values("link"), sanitize };
+}
+
+/** The units that patterns such as `cls*.c` name; a name that fits none is an error. */
+async function linked(link: readonly string[] | undefined): Promise<{ name: string }[]> {
+  const names = await filesOf(".c");
+  if (link === undefined) return names.map((name) => ({ name }));
+  const chosen = new Set<string>();
+  for (const pattern of link) {
+    const fits = new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
+    const found = names.filter((name) => fits.test(name));
+    if (found.length === 0 && !pattern.includes("*")) {
+      throw new Error(`Cannot link ${pattern}: there is no such unit`);
+    }
+    for (const name of found) chosen.add(name);
+  }
+  return [...chosen].map((name) => ({ name }));
+}
+
+async function digestOf(folder: string, ending: string): Promise<string> {
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => name.endsWith(ending)).sort();
+  const texts = await Promise.all(names.map((name) => Deno.readTextFile(folder + name)));
   return await sha256(JSON.stringify([names, texts]));
 }
 
