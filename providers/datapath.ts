@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The object that users hold: a provider's datapath with objects and text on top of its bytes.
+ *
+ * @module
+ */
+import type {
+  BondFacet,
+  CacheFacet,
+  FragmentFacet,
+  OffloadFacet,
+  PollThreadFacet,
+  QueueFacet,
+  UpcallCallbackFacet,
+  UpcallControlFacet,
+} from "./contract_more.ts";
+import type { ConntrackFacet } from "./contract_conntrack.ts";
+import type {
+  DatapathStats,
+  FeatureFacet,
+  ProviderDatapath,
+  RawUpcall,
+} from "./contract.ts";
+import type { MeterFacet } from "./contract_meter.ts";
+import { DatapathError } from "./errors.ts";
+import { Flows } from "./datapath_flows.ts";
+import { Ports } from "./datapath_ports.ts";
+import {
+  type Execute,
+  type Op,
+  type Result,
+  toProviderOp,
+  toResult,
+} from "./operations.ts";
+import { Upcall } from "./upcall.ts";
+import {
+  UpcallBatchStream,
+  UpcallStream,
+  type UpcallStreamOptions,
+} from "./upcall_stream.ts";
+
+/** Which upcalls to take, and how. */
+export interface UpcallOptions extends UpcallStreamOptions {
+  /** The handler to be, 0 to one less than `setHandlers` said; 0 if absent. */
+  readonly handler?: number;
+}
+
+/**
+ * An open datapath.
+ *
+ * Operations on tables are synchronous; those that wait for devices or threads return promises. Every failure is a
+ * `DatapathError`; after `close()` every call fails with `EBADF`.
+ *
+ * **Threads:** an object belongs to the isolate that opened it. A Worker opens the same datapath by its name.
+ */
+export class Datapath implements AsyncDisposable {
+  /** Kind of datapath, `netdev`. */
+  readonly type: string;
+  /** Name without the kind, `br0`. */
+  readonly name: string;
+  /** Ports. */
+  readonly ports: Ports;
+  /** Flow table. */
+  readonly flows: Flows;
+  readonly #provider: ProviderDatapath;
+  readonly #onClose: () => void;
+  readonly #streams = new Set<UpcallBatchStream<Upcall>>();
+  #closing: Promise<void> | undefined;
+  #destroying: Promise<void> | undefined;
+
+  /** Made by `openDatapath`. `onClose` is called once, when the datapath was closed. */
+  constructor(provider: ProviderDatapath, onClose: () => void = () => {}) {
+    this.type = provider.type;
+    this.name = provider.name;
+    this.#provider = provider;
+    this.#onClose = onClose;
+    const open = (operation: string): ProviderDatapath => this.#open(operation);
+    this.ports = new Ports(provider, open);
+    this.flows = new Flows(this, open);
+  }
+
+  /** Name with the kind, `netdev@br0`. */
+  get fullName(): string {
+    return `${this.type}@${this.name}`;
+  }
+
+  /** Whether `close` or `destroy` was called. */
+  get closed(): boolean {
+    return this.#closing !== undefined || this.#destroying !== undefined;
+  }
+
+  /**
+   * Runs `ops` in order, all of them, and answers one result for each, in order. A failure is in its
+   * result; nothing is thrown for it. Arguments that are wrong in themselves throw before anything is run.
+   */
+  operate(ops: readonly Op[]): Result[] {
+    const results = this.#open("operate").operate(ops.map(toProviderOp));
+    const name = this.fullName;
+    return results.map((result, i) => toResult(result, ops[i] as Op, name));
+  }
+
+  /** Runs actions on a packet. */
+  execute(execute: Execute): void {
+    const [result] = this.operate([{ ...execute, op: "execute" }]);
+    if (result?.ok === false) throw result.error;
+  }
+
+  /** Upcalls one by one. The handler is opened at once, so that nothing is missed before the loop starts. */
+  upcalls(options: UpcallOptions = {}): UpcallStream<Upcall> {
+    return new UpcallStream(this.upcallBatches(options));
+  }
+
+  /** Upcalls in arrays of up to `batch`: the fast way, one await for many. */
+  upcallBatches(options: UpcallOptions = {}): UpcallBatchStream<Upcall> {
+    const { upcalls } = this.#open("receive upcalls");
+    const wrap = (raw: RawUpcall): Upcall => new Upcall(raw);
+    upcalls.setReceive(true);
+    const stream: UpcallBatchStream<Upcall> = new UpcallBatchStream(
+      upcalls.handler(options.handler ?? 0),
+      { ...options, wrap, onEnd: () => this.#streams.delete(stream) },
+    );
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  /** Number of handlers that the datapath wants; undefined: as many as you like. */
+  handlersRequired(): number | undefined {
+    return this.#open("count handlers").upcalls.required?.();
+  }
+
+  /** Spreads upcalls over `count` handlers, one stream each, in this program or its Workers. */
+  setHandlers(count: number): void {
+    if (!Number.isInteger(count) || count < 0) {
+      throw new RangeError(
+        `count must be an integer, 0 or more: current value is ${count}`,
+      );
+    }
+    this.#open("set handlers").upcalls.setHandlers(count);
+  }
+
+  /** Drops upcalls that wait. */
+  purgeUpcalls(): void {
+    this.#open("purge upcalls").upcalls.purge();
+  }
+
+  /** Counters. */
+  stats(): DatapathStats {
+    return this.#open("read statistics").stats();
+  }
+
+  /** Version of the datapath's code; undefined when not known. */
+  version(): string | undefined {
+    return this.#open("read version").version();
+  }
+
+  /** Does periodic work, where the provider has any; true: flows should be looked over again. */
+  run(): boolean {
+    return this.#open("run").run?.() ?? false;
+  }
+
+  /** Resolves when `run` has work; never, where it has none. Rejects with the signal's reason. */
+  wait(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const provider = this.#open("wait");
+    if (provider.wait !== undefined) return provider.wait(options);
+    return new Promise((_, reject) => {
+      const { signal } = options;
+      if (signal?.aborted) reject(signal.reason);
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+  }
+
+  /** Sets keys of `other_config`. `EOPNOTSUPP` where the provider has none. */
+  setConfig(config: Readonly<Record<string, string>>): Promise<void> {
+    const provider = this.#open("configure");
+    if (provider.setConfig !== undefined) return provider.setConfig(config);
+    return Promise.reject(
+      new DatapathError({
+        operation: "configure datapath",
+        datapath: this.fullName,
+        code: "EOPNOTSUPP",
+      }),
+    );
+  }
+
+  /** Lets go of the datapath, and ends this object's upcall streams. One in the kernel stays. Idempotent. */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** Removes the datapath and its ports, whoever else has it open. Idempotent. */
+  destroy(): Promise<void> {
+    if (this.#closing !== undefined) {
+      return this.#destroying ?? Promise.reject(this.#closedError("destroy datapath"));
+    }
+    return this.#destroying ??= this.#destroy();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Feature bits. */
+  get features(): FeatureFacet | undefined {
+    return this.#open("use features").features;
+  }
+  /** Enabling and disabling upcalls. */
+  get upcallControl(): UpcallControlFacet | undefined {
+    return this.#open("use upcall control").upcallControl;
+  }
+  /** Purge and direct-upcall callbacks. */
+  get callbacks(): UpcallCallbackFacet | undefined {
+    return this.#open("use callbacks").callbacks;
+  }
+  /** Poll threads. */
+  get pollThreads(): PollThreadFacet | undefined {
+    return this.#open("use poll threads").pollThreads;
+  }
+  /** Queues. */
+  get queues(): QueueFacet | undefined {
+    return this.#open("use queues").queues;
+  }
+  /** Connection tracking. */
+  get conntrack(): ConntrackFacet | undefined {
+    return this.#open("use conntrack").conntrack;
+  }
+  /** Meters. */
+  get meters(): MeterFacet | undefined {
+    return this.#open("use meters").meters;
+  }
+  /** Fragments. */
+  get fragments(): FragmentFacet | undefined {
+    return this.#open("use fragments").fragments;
+  }
+  /** Bonds. */
+  get bonds(): BondFacet | undefined {
+    return this.#open("use bonds").bonds;
+  }
+  /** Lookup caches. */
+  get caches(): CacheFacet | undefined {
+    return this.#open("use caches").caches;
+  }
+  /** Hardware offload. */
+  get offload(): OffloadFacet | undefined {
+    return this.#open("use offload").offload;
+  }
+
+  #open(operation: string): ProviderDatapath {
+    if (this.closed) throw this.#closedError(operation);
+    return this.#provider;
+  }
+
+  #closedError(operation: string): DatapathError {
+    return new DatapathError({
+      operation,
+      datapath: this.fullName,
+      code: "EBADF",
+      detail: "datapath is closed",
+    });
+  }
+
+  async #endStreams(): Promise<void> {
+    await Promise.all([...this.#streams].map((stream) => stream.close()));
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#destroying?.catch(() => {});
+      await this.#endStreams();
+      await this.#provider.close();
+    } finally {
+      this.#onClose();
+    }
+  }
+
+  async #destroy(): Promise<void> {
+    await this.#endStreams();
+    await this.#provider.destroy();
+  }
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A datapath of this process, as one handle on it.
+ *
+ * @module
+ */
+import { constants, dpStats } from "../../ffi/layout.ts";
+import { cString, fromCString } from "../../ffi/memory.ts";
+import type {
+  DatapathStats,
+  OpenOptions,
+  OpResult,
+  ProviderDatapath,
+  ProviderOp,
+} from "../contract.ts";
+import type {
+  PollThreadFacet,
+  QueueFacet,
+  UpcallCallbackFacet,
+  UpcallControlFacet,
+} from "../contract_more.ts";
+import { DatapathError } from "../errors.ts";
+import { NetdevCallbacks } from "./callbacks.ts";
+import { NetdevFlows } from "./flows.ts";
+import {
+  check,
+  type HeldLibrary,
+  holdLibrary,
+  plainFailure,
+  settingLines,
+  startEal,
+  type Subject,
+  type Symbols,
+} from "./library.ts";
+import { NetdevPollThreads } from "./poll_threads.ts";
+import { NetdevPorts } from "./ports.ts";
+import { NetdevUpcalls } from "./upcalls.ts";
+
+/** What the parts of a datapath share. */
+export interface Context {
+  readonly symbols: Symbols;
+  /** Handle of the datapath; `EBADF` once it is closed or destroyed. */
+  readonly dp: bigint;
+  /** `netdev@br0`. */
+  readonly fullName: string;
+  /** An operation on this datapath, for errors. */
+  subject(operation: string, object?: string): Subject;
+}
+
+/** Settings for `openDatapath(…, { config })`. */
+interface Config {
+  /** Kind of port 0 of a new datapath: `dummy` (default), `tap`, `null`; `none`: no port 0. */
+  readonly local: string;
+  /** Poll threads of a new datapath, as for `pollThreads.set`. */
+  readonly pollThreads: string;
+  /** Longest nap of an idle poll thread, microseconds. */
+  readonly maxSleepUs: number;
+  /** Arguments of EAL, one a line; counts for the first datapath of the process. */
+  readonly eal: string | undefined;
+  /** Library to use, instead of the one that is found or built. */
+  readonly library: string | undefined;
+}
+
+const configTypes = {
+  local: "string",
+  pollThreads: "string",
+  maxSleepUs: "number",
+  eal: "string",
+  library: "string",
+} as const satisfies Record<keyof Config, string>;
+
+/** A datapath over `c/dp.h`. */
+export class NetdevDatapath implements ProviderDatapath {
+  readonly type = "netdev";
+  readonly name: string;
+  readonly ports: NetdevPorts;
+  readonly flows: NetdevFlows;
+  readonly upcalls: NetdevUpcalls;
+  readonly pollThreads: PollThreadFacet;
+  readonly callbacks: UpcallCallbackFacet;
+  readonly upcallControl: UpcallControlFacet;
+  /** In userspace a queue's priority is its number. */
+  readonly queues: QueueFacet = { toPriority: (queue) => queue };
+  readonly #context: Context;
+  readonly #library: HeldLibrary;
+  readonly #pollThreads: NetdevPollThreads;
+  readonly #callbacks: NetdevCallbacks;
+  #closing: Promise<void> | undefined;
+  #destroying: Promise<void> | undefined;
+
+  /** Opens the datapath `name`, or makes it. */
+  static async open(name: string, options: OpenOptions): Promise<NetdevDatapath> {
+    const fullName = `netdev@${name}`;
+    const subject = { operation: "open datapath", object: fullName };
+    const config = readConfig(options.config ?? {}, subject);
+    const { onNotice } = options;
+    const notice = onNotice && { onNotice };
+    const library = await holdLibrary(subject, {
+      ...(config.library !== undefined && { path: config.library }),
+      ...notice,
+    });
+    try {
+      const { symbols } = library;
+      await startEal(symbols, subject, {
+        ...(config.eal !== undefined && { args: config.eal }),
+        ...notice,
+      });
+      const dp = openHandle(symbols, name, options.create ?? false, subject);
+      const datapath = new NetdevDatapath(name, dp, library);
+      if (options.create) await datapath.#setUp(config);
+      return datapath;
+    } catch (error) {
+      library.release();
+      throw error;
+    }
+  }
+
+  private constructor(name: string, dp: bigint, library: HeldLibrary) {
+    const { symbols } = library;
+    const fullName = `netdev@${name}`;
+    const context: Context = {
+      symbols,
+      dp,
+      fullName,
+      subject: (operation, object) => ({ operation, datapath: fullName, object }),
+    };
+    this.name = name;
+    this.#context = context;
+    this.#library = library;
+    this.ports = new NetdevPorts(context);
+    this.flows = new NetdevFlows(context);
+    this.upcalls = new NetdevUpcalls(context);
+    this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
+    this.#pollThreads = this.pollThreads = new NetdevPollThreads(
+      context,
+      this.#callbacks,
+    );
+    const enable = (on: number): void =>
+      check(symbols, symbols.dp_upcall_enable(dp, on), context.subject("enable upcalls"));
+    this.upcallControl = { enable: () => enable(1), disable: () => enable(0) };
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  destroy(): Promise<void> {
+    return this.#destroying ??= this.#destroy();
+  }
+
+  stats(): DatapathStats {
+    const { symbols, dp, subject } = this.#context;
+    const bytes = new Uint8Array(dpStats.structSize);
+    check(symbols, symbols.dp_stats_get(dp, bytes), subject("read statistics"));
+    const view = new DataView(bytes.buffer);
+    const u64 = (at: number): bigint => view.getBigUint64(at, true);
+    const counters: Record<string, bigint> = {
+      received: u64(dpStats.received),
+      recirculated: u64(dpStats.recirculated),
+      upcalls_handled: u64(dpStats.upcallsHandled),
+      upcalls_purged: u64(dpStats.upcallsPurged),
+      validator_mismatches: u64(dpStats.validatorMismatches),
+    };
+    const drops = Math.min(
+      view.getUint32(dpStats.dropCount, true),
+      constants.DP_DROP_MAX,
+    );
+    for (let reason = 0; reason < drops; reason++) {
+      counters[`drop_${dropName(symbols, reason)}`] = u64(dpStats.drops + 8 * reason);
+    }
+    return {
+      hit: u64(dpStats.hit),
+      missed: u64(dpStats.missed),
+      lost: u64(dpStats.lost),
+      flows: view.getUint32(dpStats.flows, true),
+      masks: view.getUint32(dpStats.masks, true),
+      maskHit: u64(dpStats.maskHit),
+      counters,
+    };
+  }
+
+  version(): string {
+    return "<built-in>"; // As Open vSwitch says of its own userspace datapath.
+  }
+
+  // deno-lint-ignore require-await -- rejects, rather than throws
+  async setConfig(config: Readonly<Record<string, string>>): Promise<void> {
+    const { symbols, dp, subject } = this.#context;
+    const errno = symbols.dp_set_config(dp, cString(settingLines(config)));
+    check(symbols, errno, subject("configure datapath"));
+  }
+
+  operate(ops: readonly ProviderOp[]): OpResult[] {
+    return this.flows.operate(ops);
+  }
+
+  /** What a new datapath needs; another isolate may be about to do the same. */
+  async #setUp(config: Config): Promise<void> {
+    try {
+      if (config.local !== "none" && this.ports.get(0) === undefined) {
+        await this.ports.add({ name: this.name, type: config.local, no: 0 })
+          .catch((error: unknown) => {
+            if (!(error instanceof DatapathError) || error.code !== "EBUSY") throw error;
+          });
+      }
+      if (this.#pollThreads.dump().length === 0) {
+        await this.#pollThreads.set(config.pollThreads, {
+          maxSleepUs: config.maxSleepUs,
+        });
+      }
+    } catch (error) {
+      await this.#letGo();
+      throw error;
+    }
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#destroying?.catch(() => {});
+      await this.#letGo();
+    } finally {
+      this.#library.release();
+    }
+  }
+
+  async #letGo(): Promise<void> {
+    const { symbols, dp, subject } = this.#context;
+    await this.#quiet();
+    const errno = await symbols.dp_close(dp);
+    // Whoever destroyed it has made the handle stale; what was asked for has happened.
+    if (errno !== 0 && errno !== EBADF) {
+      throw plainFailure(errno, subject("close datapath"));
+    }
+  }
+
+  async #destroy(): Promise<void> {
+    const { symbols, dp, subject } = this.#context;
+    this.#callbacks.purgeAll(this.#pollThreads.dump());
+    await this.#quiet();
+    const errno = await symbols.dp_destroy(dp);
+    if (errno !== 0) throw plainFailure(errno, subject("destroy datapath"));
+  }
+
+  /** Ends every wait of this isolate on the datapath: none may be under way when its handle goes. */
+  async #quiet(): Promise<void> {
+    await this.#callbacks.close();
+    await Promise.all([this.upcalls.close(), this.ports.close()]);
+  }
+}
+
+const EBADF = 9;
+
+function openHandle(
+  symbols: Symbols,
+  name: string,
+  create: boolean | "exclusive",
+  subject: Subject,
+): bigint {
+  if (new TextEncoder().encode(name).length >= constants.DP_NAME_SIZE) {
+    throw new DatapathError({ ...subject, code: "ENAMETOOLONG" });
+  }
+  const flags = (create ? constants.DP_CREATE : 0) |
+    (create === "exclusive" ? constants.DP_EXCLUSIVE : 0);
+  const handle = new BigUint64Array(1);
+  check(
+    symbols,
+    symbols.dp_open(cString(name), flags, new Uint8Array(handle.buffer)),
+    subject,
+  );
+  return handle[0] as bigint;
+}
+
+function readConfig(given: NonNullable<OpenOptions["config"]>, subject: Subject): Config {
+  for (const [name, value] of Object.entries(given)) {
+    const wanted = Object.hasOwn(configTypes, name)
+      ? configTypes[name as keyof Config]
+      : undefined;
+    if (wanted !== undefined && typeof value === wanted) continue;
+    const detail = wanted === undefined
+      ? `there is no setting "${name}" (there are: ${
+        Object.keys(configTypes).join(", ")
+      })`
+      : `setting "${name}" must be a ${wanted}`;
+    throw new DatapathError({ ...subject, code: "EINVAL", detail });
+  }
+  const config = given as Partial<Config>;
+  return {
+    local: config.local ?? "dummy",
+    pollThreads: config.pollThreads ?? "",
+    maxSleepUs: config.maxSleepUs ?? DEFAULT_MAX_SLEEP_US,
+    eal: config.eal,
+    library: config.library,
+  };
+}
+
+/** An idle poll thread naps at most this long: half of what a wake-up of the kernel costs. */
+const DEFAULT_MAX_SLEEP_US = 50;
+
+const dropNames: string[] = [];
+
+function dropName(symbols: Symbols, reason: number): string {
+  const known = dropNames[reason];
+  if (known !== undefined) return known;
+  const text = new Uint8Array(constants.DP_NAME_SIZE);
+  const errno = symbols.dp_drop_name(reason, text, text.length);
+  const name = errno === 0 ? fromCString(text) : `${reason}`;
+  dropNames[reason] = name;
+  return name;
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The datapath library in this isolate: opened with the first datapath, closed with the last.
+ *
+ * The library is only unmapped from this isolate's view then; its code and its threads belong to the process
+ * (it is linked with `nodelete`), and so does DPDK's EAL, which is started once and never stopped before exit.
+ *
+ * @module
+ */
+import { type Libdatapath, openLibdatapath } from "../../ffi/libdatapath.ts";
+import { LibraryError, type LibraryErrorCode } from "../../ffi/library.ts";
+import { cString, fromCString } from "../../ffi/memory.ts";
+import { DatapathError, type ErrnoName } from "../errors.ts";
+
+/** Functions of `c/dp.h`. */
+export type Symbols = Libdatapath["symbols"];
+
+/** What an operation was about, for its error. */
+export interface Subject {
+  readonly operation: string;
+  readonly datapath?: string | undefined;
+  readonly object?: string | undefined;
+}
+
+/** The library, held by one user. */
+export interface HeldLibrary {
+  readonly symbols: Symbols;
+  /** Lets go of it. No function of `symbols` may be called afterwards. Idempotent. */
+  release(): void;
+}
+
+let users = 0;
+let opening: Promise<Libdatapath> | undefined;
+
+/**
+ * Holds the library, opening it if need be: found, or built on first use. `path` names a library instead.
+ * Failure is a `DatapathError` that says what to do, with the `LibraryError` as its cause.
+ */
+export async function holdLibrary(
+  subject: Subject,
+  options: { readonly path?: string; readonly onNotice?: (message: string) => void } = {},
+): Promise<HeldLibrary> {
+  const { path, onNotice: onProgress } = options;
+  users++;
+  opening ??= openLibdatapath({ path, ...(onProgress && { onProgress }) });
+  let library: Libdatapath;
+  try {
+    library = await opening;
+  } catch (error) {
+    users--;
+    opening = undefined;
+    throw error instanceof LibraryError ? libraryFailure(error, subject) : error;
+  }
+  let held = true;
+  return {
+    symbols: library.symbols,
+    release(): void {
+      if (!held) return;
+      held = false;
+      if (--users > 0) return;
+      opening = undefined;
+      library.close();
+    },
+  };
+}
+
+const errnoOfLibrary: Readonly<Record<LibraryErrorCode, ErrnoName>> = {
+  missing: "ENOENT",
+  tool: "ENOENT",
+  permission: "EACCES",
+  unusable: "EINVAL",
+  symbol: "EINVAL",
+  abi: "EINVAL",
+  compile: "EINVAL",
+  integrity: "EBADMSG",
+};
+
+function libraryFailure(error: LibraryError, subject: Subject): DatapathError {
+  const code = errnoOfLibrary[error.code];
+  return new DatapathError({ ...subject, code, detail: error.message, cause: error });
+}
+
+const textSize = 1024;
+const text = new Uint8Array(textSize);
+
+/**
+ * The error of a call that just failed on this thread, with the library's own words for it. Not for nonblocking calls,
+ * whose words stay on the thread that ran them: use {@linkcode plainFailure}.
+ */
+export function failure(
+  symbols: Symbols,
+  errno: number,
+  subject: Subject,
+): DatapathError {
+  symbols.dp_error_text(text, textSize);
+  const detail = fromCString(text) || undefined;
+  return new DatapathError({ ...subject, code: errno, detail });
+}
+
+/** The error of a call that failed elsewhere. `detail` as it was reported, if it was. */
+export function plainFailure(
+  errno: number,
+  subject: Subject,
+  detail = "",
+): DatapathError {
+  return new DatapathError({ ...subject, code: errno, detail: detail || undefined });
+}
+
+/** Throws the error of a call on this thread, unless it returned 0. */
+export function check(symbols: Symbols, errno: number, subject: Subject): void {
+  if (errno !== 0) throw failure(symbols, errno, subject);
+}
+
+let noticed = false;
+
+/**
+ * Starts EAL if nobody has. `args`: its arguments, one a line, which only the first start of the process can have;
+ * empty: chosen for this machine. What was chosen is told once.
+ */
+export async function startEal(
+  symbols: Symbols,
+  subject: Subject,
+  options: { readonly args?: string; readonly onNotice?: (message: string) => void },
+): Promise<void> {
+  if (options.args !== undefined) {
+    check(symbols, symbols.dp_eal_configure(cString(options.args)), subject);
+  }
+  const errno = await symbols.dp_eal_start();
+  const notice = symbols.dp_eal_notice(text, textSize) === 0 ? fromCString(text) : "";
+  if (errno !== 0) throw plainFailure(errno, subject, notice);
+  if (notice === "" || noticed) return;
+  noticed = true;
+  (options.onNotice ?? toStderr)(`upcall: ${notice}`);
+}
+
+function toStderr(message: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+}
+
+/** `key=value` lines, as the library takes settings. Throws `TypeError` for what would break out of its line. */
+export function settingLines(
+  settings: Readonly<Record<string, string | number | boolean>>,
+): string {
+  return Object.entries(settings).map(([name, value]) => {
+    const line = `${name}=${value}`;
+    if (name === "" || name.includes("=") || /[\n\0]/.test(line)) {
+      throw new TypeError(`Cannot use ${JSON.stringify(line)} as a setting`);
+    }
+    return line;
+  }).join("\n");
+}
+
+/** The inverse of {@linkcode settingLines}. */
+export function parseSettings(lines: string): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const line of lines.split("\n")) {
+    const at = line.indexOf("=");
+    if (at > 0) settings[line.slice(0, at)] = line.slice(at + 1);
+  }
+  return settings;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The provider `netdev`: datapaths in this process, forwarded by poll threads over DPDK.
+ *
+ * @module
+ */
+import { fromCString } from "../../ffi/memory.ts";
+import type { OpenOptions, Provider, ProviderDatapath } from "../contract.ts";
+import { NetdevDatapath } from "./datapath.ts";
+import { check, holdLibrary } from "./library.ts";
+
+/** Datapaths of this process, forwarded by poll threads over DPDK. */
+export const netdevProvider: Provider = {
+  type: "netdev",
+  cleanupRequired: true,
+
+  async enumerate(): Promise<string[]> {
+    if (!mayHaveDatapaths()) return [];
+    const subject = { operation: "list datapaths", object: "netdev" };
+    const library = await holdLibrary(subject);
+    try {
+      const { symbols } = library;
+      const text = new Uint8Array(1 << 16);
+      check(symbols, symbols.dp_enumerate(text, text.length), subject);
+      return fromCString(text).split("\n").filter((name) => name !== "").sort();
+    } finally {
+      library.release();
+    }
+  },
+
+  /** DPDK's device for an internal port is a tap device. */
+  portOpenType(type: string): string {
+    return type === "internal" ? "tap" : type;
+  },
+
+  open(name: string, options: OpenOptions): Promise<ProviderDatapath> {
+    return NetdevDatapath.open(name, options);
+  },
+};
+
+/**
+ * Whether this process has ever mapped the library: another isolate of it may have.  Without it there can be no datapath,
+ * and listing them must not compile one.
+ */
+function mayHaveDatapaths(): boolean {
+  try {
+    return Deno.readTextFileSync("/proc/self/maps").includes("librte_eal");
+  } catch {
+    return true; // Not allowed to look: ask the library itself.
+  }
+}

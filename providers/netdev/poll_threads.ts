@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Poll threads of a datapath of this process.
+ *
+ * @module
+ */
+import { dpPollThreadInfo, dpRxqInfo } from "../../ffi/layout.ts";
+import type {
+  PollThread,
+  PollThreadFacet,
+  PollThreadOptions,
+  RxqAssignment,
+} from "../contract_more.ts";
+import { DatapathError } from "../errors.ts";
+import type { PmdId } from "../ids.ts";
+import type { Context } from "./datapath.ts";
+import { check, plainFailure } from "./library.ts";
+
+const ENOENT = 2;
+const DEFAULT_MAX_SLEEP_US = 50;
+const MAX_SLEEP_US = 1_000_000;
+const low64 = (1n << 64n) - 1n;
+
+/** Told of poll threads that are about to go. */
+export interface PurgeListener {
+  purge(pmd: PmdId): void;
+}
+
+/** Poll threads over `dp_poll_threads_set` and its neighbours. */
+export class NetdevPollThreads implements PollThreadFacet {
+  readonly #context: Context;
+  readonly #listener: PurgeListener;
+
+  constructor(context: Context, listener: PurgeListener) {
+    this.#context = context;
+    this.#listener = listener;
+  }
+
+  async set(mask: string, options: PollThreadOptions = {}): Promise<void> {
+    const { symbols, dp, subject } = this.#context;
+    const what = subject("set poll threads", mask);
+    const cores = parseMask(mask, what);
+    const maxSleepUs = options.maxSleepUs ?? DEFAULT_MAX_SLEEP_US;
+    if (!Number.isInteger(maxSleepUs) || maxSleepUs < 0 || maxSleepUs > MAX_SLEEP_US) {
+      throw new RangeError(
+        `maxSleepUs must be an integer from 0 to ${MAX_SLEEP_US}: current value is ${maxSleepUs}`,
+      );
+    }
+    for (const { core } of this.dump()) {
+      if ((cores >> BigInt(core) & 1n) === 0n) this.#listener.purge(core);
+    }
+    const errno = await symbols.dp_poll_threads_set(
+      dp,
+      cores & low64,
+      cores >> 64n,
+      maxSleepUs,
+    );
+    if (errno !== 0) throw plainFailure(errno, what);
+  }
+
+  dump(): readonly PollThread[] {
+    const rxqs = this.#rxqs();
+    const { symbols, dp, subject } = this.#context;
+    const threads: PollThread[] = [];
+    const info = new Uint8Array(dpPollThreadInfo.structSize);
+    for (let core = 0;;) {
+      const errno = symbols.dp_poll_thread_next(dp, core, info);
+      if (errno === ENOENT) return threads;
+      check(symbols, errno, subject("list poll threads"));
+      const thread = readThread(new DataView(info.buffer), rxqs);
+      threads.push(thread);
+      core = thread.core + 1;
+    }
+  }
+
+  /** Receive queues by the core that polls them. */
+  #rxqs(): ReadonlyMap<number, RxqAssignment[]> {
+    const { symbols, dp, subject } = this.#context;
+    const byCore = new Map<number, RxqAssignment[]>();
+    const info = new Uint8Array(dpRxqInfo.structSize);
+    const view = new DataView(info.buffer);
+    for (let index = 0;; index++) {
+      const errno = symbols.dp_rxq_get(dp, index, info);
+      if (errno === ENOENT) return byCore;
+      check(symbols, errno, subject("list receive queues"));
+      const core = view.getUint32(dpRxqInfo.core, true);
+      const queues = byCore.get(core) ?? [];
+      queues.push({
+        port: view.getUint32(dpRxqInfo.port, true),
+        queue: view.getUint32(dpRxqInfo.queue, true),
+      });
+      byCore.set(core, queues);
+    }
+  }
+}
+
+function readThread(
+  view: DataView,
+  rxqs: ReadonlyMap<number, RxqAssignment[]>,
+): PollThread {
+  const core = view.getUint32(dpPollThreadInfo.core, true);
+  const u64 = (at: number): bigint => view.getBigUint64(at, true);
+  return {
+    core,
+    rxqs: rxqs.get(core) ?? [],
+    cycles: {
+      busy: u64(dpPollThreadInfo.cyclesBusy),
+      idle: u64(dpPollThreadInfo.cyclesIdle),
+      sleep: u64(dpPollThreadInfo.cyclesSleep),
+    },
+    counters: {
+      packets: u64(dpPollThreadInfo.packets),
+      hit: u64(dpPollThreadInfo.hit),
+      missed: u64(dpPollThreadInfo.missed),
+      lost: u64(dpPollThreadInfo.lost),
+      recirculated: u64(dpPollThreadInfo.recirculated),
+      mask_hit: u64(dpPollThreadInfo.maskHit),
+      rx_batches: u64(dpPollThreadInfo.rxBatches),
+      tx_packets: u64(dpPollThreadInfo.txPackets),
+      tx_batches: u64(dpPollThreadInfo.txBatches),
+      iterations: u64(dpPollThreadInfo.iterations),
+    },
+  };
+}
+
+/** Cores of a hexadecimal mask; none: the default. */
+function parseMask(mask: string, subject: ReturnType<Context["subject"]>): bigint {
+  const digits = mask.replace(/^0x/i, "");
+  if (digits === "" && mask.length !== 2) return 0n;
+  if (!/^[0-9a-f]{1,32}$/i.test(digits)) {
+    throw new DatapathError({
+      ...subject,
+      code: "EINVAL",
+      detail: "it must be a hexadecimal mask of up to 128 cores",
+    });
+  }
+  return BigInt(`0x${digits}`);
+}

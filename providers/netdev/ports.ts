@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Ports of a datapath of this process.
+ *
+ * @module
+ */
+import { constants, dpPortInfo, dpPortRequest, dpPortStats } from "../../ffi/layout.ts";
+import { cString, fromCString } from "../../ffi/memory.ts";
+import type {
+  Port,
+  PortChange,
+  PortRequest,
+  PortStats,
+  ProviderPorts,
+} from "../contract.ts";
+import { DatapathError } from "../errors.ts";
+import type { PortNo } from "../ids.ts";
+import type { Context } from "./datapath.ts";
+import { check, failure, parseSettings, plainFailure, settingLines } from "./library.ts";
+
+const NONE = 0xffffffff; // DP_PORT_NONE
+const DEFAULT_TYPE = "system";
+const ENODEV = 19;
+const ENOENT = 2;
+/** Largest frame that a dummy port can hold. */
+const MAX_FRAME = 65535;
+
+/** Ports over `dp_port_*`. */
+export class NetdevPorts implements ProviderPorts {
+  readonly #context: Context;
+  readonly #waits = new Set<Promise<number>>();
+  readonly #sequence = new BigUint64Array(1);
+  readonly #sequenceBytes = new Uint8Array(this.#sequence.buffer);
+  readonly #info = new Uint8Array(dpPortInfo.structSize);
+  #frame: Uint8Array<ArrayBuffer> | undefined;
+  #closed = false;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  async add(request: PortRequest): Promise<Port> {
+    const { symbols, dp, subject } = this.#context;
+    const what = subject("add port", request.name);
+    const bytes = portRequest(request);
+    const job = new BigUint64Array(1);
+    check(symbols, symbols.dp_port_stage(dp, bytes, new Uint8Array(job.buffer)), what);
+
+    const id = job[0] as bigint;
+    const added = await symbols.dp_port_add(id);
+    const info = new Uint8Array(dpPortInfo.structSize);
+    const text = new Uint8Array(constants.DP_TEXT_SIZE);
+    const fetched = symbols.dp_port_result(id, info, text, text.length);
+    const errno = added || fetched;
+    if (errno !== 0) throw plainFailure(errno, what, fromCString(text));
+    return readPort(info);
+  }
+
+  async delete(no: PortNo): Promise<void> {
+    const { symbols, dp, subject } = this.#context;
+    const errno = await symbols.dp_port_delete(dp, no);
+    if (errno !== 0) throw plainFailure(errno, subject("delete port", `${no}`));
+  }
+
+  // deno-lint-ignore require-await -- rejects, rather than throws
+  async setConfig(no: PortNo, config: Readonly<Record<string, string>>): Promise<void> {
+    const { symbols, dp, subject } = this.#context;
+    const errno = symbols.dp_port_set_config(dp, no, cString(settingLines(config)));
+    check(symbols, errno, subject("configure port", `${no}`));
+  }
+
+  get(port: PortNo | string): Port | undefined {
+    if (typeof port === "number") {
+      const found = this.#next(port);
+      return found?.no === port ? found : undefined;
+    }
+    const { symbols, dp, subject } = this.#context;
+    const errno = symbols.dp_port_find(dp, cString(port), this.#info);
+    if (errno === ENODEV) return undefined;
+    check(symbols, errno, subject("find port", port));
+    return readPort(this.#info);
+  }
+
+  *dump(): Generator<Port, void, undefined> {
+    for (let no = 0;;) {
+      const port = this.#next(no);
+      if (port === undefined) return;
+      yield port;
+      no = port.no + 1;
+    }
+  }
+
+  stats(no: PortNo): PortStats {
+    const { symbols, dp, subject } = this.#context;
+    const bytes = new Uint8Array(dpPortStats.structSize);
+    const errno = symbols.dp_port_stats_get(dp, no, bytes);
+    check(symbols, errno, subject("read port statistics", `${no}`));
+    const view = new DataView(bytes.buffer);
+    const u64 = (at: number): bigint => view.getBigUint64(at, true);
+    return {
+      rxPackets: u64(dpPortStats.rxPackets),
+      txPackets: u64(dpPortStats.txPackets),
+      rxBytes: u64(dpPortStats.rxBytes),
+      txBytes: u64(dpPortStats.txBytes),
+      rxErrors: u64(dpPortStats.rxErrors),
+      txErrors: u64(dpPortStats.txErrors),
+      rxDropped: u64(dpPortStats.rxDropped),
+      txDropped: u64(dpPortStats.txDropped),
+      counters: { rx_no_mbuf: u64(dpPortStats.rxNoMbuf) },
+    };
+  }
+
+  async *changes(
+    options: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<PortChange, void, undefined> {
+    const { signal } = options;
+    const over = (): boolean => this.#closed || signal?.aborted === true;
+    const onAbort = (): void => void this.#wake();
+    signal?.addEventListener("abort", onAbort);
+    try {
+      while (!over()) {
+        const seen = this.#readSequence();
+        yield { kind: "rescan" };
+        // Waits are woken for all who wait; only a new number is news.
+        while (!over() && this.#readSequence() === seen) await this.#wait(seen);
+      }
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  inject(no: PortNo, frame: Uint8Array): void {
+    const { symbols, dp, subject } = this.#context;
+    const errno = symbols.dp_dummy_inject(
+      dp,
+      no,
+      frame as Uint8Array<ArrayBuffer>,
+      frame.length,
+    );
+    if (errno !== 0) throw failure(symbols, errno, subject("inject", `${no}`));
+  }
+
+  collect(no: PortNo): Uint8Array | undefined {
+    const { symbols, dp, subject } = this.#context;
+    const frame = this.#frame ??= new Uint8Array(MAX_FRAME);
+    const used = new Uint32Array(1);
+    const usedBytes = new Uint8Array(used.buffer);
+    const errno = symbols.dp_dummy_collect(dp, no, frame, frame.length, usedBytes);
+    if (errno === ENOENT) return undefined;
+    check(symbols, errno, subject("collect", `${no}`));
+    return frame.slice(0, used[0]);
+  }
+
+  /** Ends every listener, and returns when none waits any more. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#wake();
+  }
+
+  /**
+   * Wakes the waits that are under way now, and returns when they have ended.  A wait may still be on its way
+   * to its thread when it is woken, so it is woken again until it has returned.
+   */
+  async #wake(): Promise<void> {
+    const { symbols, dp } = this.#context;
+    const waits = Promise.allSettled(this.#waits);
+    let over = this.#waits.size === 0;
+    void waits.then(() => over = true);
+    while (!over) {
+      symbols.dp_port_wake(dp);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  async #wait(seen: bigint): Promise<void> {
+    const { symbols, dp } = this.#context;
+    const wait = symbols.dp_port_wait(dp, seen);
+    this.#waits.add(wait);
+    try {
+      await wait;
+    } finally {
+      this.#waits.delete(wait);
+    }
+  }
+
+  #readSequence(): bigint {
+    const { symbols, dp, subject } = this.#context;
+    const errno = symbols.dp_port_sequence(dp, this.#sequenceBytes);
+    check(symbols, errno, subject("watch ports"));
+    return this.#sequence[0] as bigint;
+  }
+
+  #next(no: number): Port | undefined {
+    const { symbols, dp, subject } = this.#context;
+    const errno = symbols.dp_port_next(dp, no, this.#info);
+    if (errno === ENODEV) return undefined;
+    check(symbols, errno, subject("list ports"));
+    return readPort(this.#info);
+  }
+}
+
+function portRequest(request: PortRequest): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(dpPortRequest.structSize);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(dpPortRequest.no, request.no ?? NONE, true);
+  const place = (text: string, at: number, size: number, what: string): void => {
+    const source = cString(text);
+    if (source.length > size) {
+      throw new DatapathError({
+        operation: "add port",
+        object: request.name,
+        code: "ENAMETOOLONG",
+        detail: `${what} is longer than ${size - 1} bytes`,
+      });
+    }
+    bytes.set(source, at);
+  };
+  place(request.name, dpPortRequest.name, constants.DP_NAME_SIZE, "name");
+  place(request.type ?? DEFAULT_TYPE, dpPortRequest.type, constants.DP_NAME_SIZE, "type");
+  const options = settingLines(request.options ?? {});
+  place(
+    options,
+    dpPortRequest.options,
+    constants.DP_TEXT_SIZE,
+    "the text of all options",
+  );
+  return bytes;
+}
+
+function readPort(info: Uint8Array<ArrayBuffer>): Port {
+  const text = (at: number, size: number): string =>
+    fromCString(info.subarray(at, at + size));
+  const options = parseSettings(text(dpPortInfo.options, constants.DP_TEXT_SIZE));
+  return {
+    no: new DataView(info.buffer).getUint32(dpPortInfo.no, true),
+    name: text(dpPortInfo.name, constants.DP_NAME_SIZE),
+    type: text(dpPortInfo.type, constants.DP_NAME_SIZE),
+    ...(Object.keys(options).length > 0 && { options }),
+  };
+}

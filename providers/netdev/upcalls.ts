@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Upcalls of a datapath of this process.
+ *
+ * @module
+ */
+import { dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
+import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract.ts";
+import { DatapathError } from "../errors.ts";
+import type { Context } from "./datapath.ts";
+import { check } from "./library.ts";
+
+const EAGAIN = 11;
+const HAS_USERDATA = 1;
+const HAS_ACTIONS = 2;
+const empty = new Uint8Array(0);
+
+/** Upcalls over `dp_upcall_*`. */
+export class NetdevUpcalls implements ProviderUpcalls {
+  readonly #context: Context;
+  readonly #handlers = new Set<NetdevHandler>();
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  setHandlers(count: number): void {
+    const { symbols, dp, subject } = this.#context;
+    check(symbols, symbols.dp_upcall_set_handlers(dp, count), subject("set handlers"));
+  }
+
+  /** Upcalls come to whoever has a handler open; nothing else needs to be turned on. */
+  setReceive(enable: boolean): void {
+    if (!enable) this.purge();
+  }
+
+  handler(id: number): UpcallHandler {
+    const handler = new NetdevHandler(
+      this.#context,
+      id,
+      () => this.#handlers.delete(handler),
+    );
+    this.#handlers.add(handler);
+    return handler;
+  }
+
+  purge(): void {
+    const { symbols, dp, subject } = this.#context;
+    check(symbols, symbols.dp_upcall_purge(dp), subject("purge upcalls"));
+  }
+
+  /** Closes what is open. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#handlers].map((handler) => handler.close()));
+  }
+}
+
+/** A handler: a ring of packets in the library, and an arena that it writes upcalls to. */
+class NetdevHandler implements UpcallHandler {
+  readonly #context: Context;
+  readonly #id: number;
+  readonly #handle: bigint;
+  readonly #arena: Uint8Array<ArrayBuffer>;
+  readonly #exchange = new Uint8Array(dpExchange.structSize);
+  readonly #exchangeWords = new Uint32Array(this.#exchange.buffer);
+  readonly #onClose: () => void;
+  #waiting: Promise<number> | undefined;
+  #closing: Promise<void> | undefined;
+  #lost = 0n;
+
+  constructor(context: Context, id: number, onClose: () => void) {
+    const { symbols, dp, subject } = context;
+    if (!Number.isInteger(id) || id < 0) {
+      throw new RangeError(
+        `handler must be an integer, 0 or more: current value is ${id}`,
+      );
+    }
+    const info = new Uint8Array(dpHandlerInfo.structSize);
+    check(
+      symbols,
+      symbols.dp_upcall_open(dp, id, info),
+      subject("open handler", `${id}`),
+    );
+    const view = new DataView(info.buffer);
+    const arena = Deno.UnsafePointer.create(view.getBigUint64(dpHandlerInfo.arena, true));
+    const size = Number(view.getBigUint64(dpHandlerInfo.arenaSize, true));
+    if (arena === null) throw new TypeError("Cannot open handler: it has no arena");
+    // Made once: each such view costs the collector as much as the memory behind it.
+    this.#arena = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(arena, size));
+    this.#handle = view.getBigUint64(dpHandlerInfo.handler, true);
+    this.#context = context;
+    this.#id = id;
+    this.#onClose = onClose;
+  }
+
+  receive(max: number): RawUpcall[] {
+    this.#take(max);
+    const words = this.#exchangeWords;
+    const count = words[dpExchange.count >> 2] as number;
+    if (count === 0) return [];
+    // One copy for all: the arena is written again by the next call, and these are the caller's.
+    const bytes = this.#arena.slice(0, words[dpExchange.used >> 2] as number);
+    const upcallWords = new Uint32Array(bytes.buffer);
+    const upcalls = new Array<RawUpcall>(count);
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      upcalls[i] = new NetdevUpcall(bytes, upcallWords, at);
+      at += upcallWords[(at + dpUpcall.size) >> 2] as number;
+    }
+    return upcalls;
+  }
+
+  async wait(): Promise<void> {
+    if (this.#closing !== undefined) return;
+    const { symbols, subject } = this.#context;
+    const armed = symbols.dp_upcall_arm(this.#handle);
+    if (armed === EAGAIN) return;
+    check(symbols, armed, subject("wait for upcalls", `${this.#id}`));
+    this.#waiting = symbols.dp_upcall_wait(this.#handle);
+    await this.#waiting;
+    this.#waiting = undefined;
+  }
+
+  wake(): void {
+    if (this.#closing === undefined) this.#context.symbols.dp_upcall_wake(this.#handle);
+  }
+
+  lost(): bigint {
+    if (this.#closing === undefined) {
+      this.#take(0);
+      const words = this.#exchangeWords;
+      const at = dpExchange.lost >> 2;
+      this.#lost = BigInt(words[at] as number) | BigInt(words[at + 1] as number) << 32n;
+    }
+    return this.#lost;
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    const { symbols } = this.#context;
+    if (this.#waiting !== undefined) {
+      symbols.dp_upcall_wake(this.#handle);
+      await this.#waiting;
+    }
+    // A handler whose datapath was destroyed meanwhile still has a handle to be given back.
+    symbols.dp_upcall_close(this.#handle);
+    this.#onClose();
+  }
+
+  #take(max: number): void {
+    const { symbols, subject } = this.#context;
+    if (this.#closing !== undefined) {
+      throw new DatapathError({
+        ...subject("receive upcalls", `${this.#id}`),
+        code: "EBADF",
+        detail: "handler is closed",
+      });
+    }
+    const errno = symbols.dp_upcall_exchange(
+      this.#handle,
+      empty,
+      0,
+      0,
+      empty,
+      0,
+      max,
+      this.#exchange,
+    );
+    if (errno !== 0) check(symbols, errno, subject("receive upcalls", `${this.#id}`));
+  }
+}
+
+/** An upcall in a copy of the arena, read when it is looked at. */
+class NetdevUpcall implements RawUpcall {
+  readonly #bytes: Uint8Array;
+  readonly #words: Uint32Array;
+  readonly #at: number;
+
+  constructor(bytes: Uint8Array, words: Uint32Array, at: number) {
+    this.#bytes = bytes;
+    this.#words = words;
+    this.#at = at;
+  }
+
+  get kind(): "miss" | "action" {
+    return this.#word(dpUpcall.kind) === 0 ? "miss" : "action";
+  }
+
+  get key(): Uint8Array {
+    return this.#part(this.#at + dpUpcall.structSize, dpUpcall.keySize);
+  }
+
+  get userdata(): Uint8Array | undefined {
+    if ((this.#word(dpUpcall.flags) & HAS_USERDATA) === 0) return undefined;
+    return this.#part(this.#userdataAt(), dpUpcall.userdataSize);
+  }
+
+  get actions(): Uint8Array | undefined {
+    if ((this.#word(dpUpcall.flags) & HAS_ACTIONS) === 0) return undefined;
+    return this.#part(this.#actionsAt(), dpUpcall.actionsSize);
+  }
+
+  get packet(): Uint8Array {
+    const at = this.#actionsAt() + padded(this.#word(dpUpcall.actionsSize));
+    return this.#part(at, dpUpcall.packetSize);
+  }
+
+  get originalLength(): number | undefined {
+    const length = this.#word(dpUpcall.originalSize);
+    return length === this.#word(dpUpcall.packetSize) ? undefined : length;
+  }
+
+  get hash(): bigint {
+    const low = BigInt(this.#word(dpUpcall.hash));
+    return low | BigInt(this.#word(dpUpcall.hash + 4)) << 32n;
+  }
+
+  #userdataAt(): number {
+    return this.#at + dpUpcall.structSize + padded(this.#word(dpUpcall.keySize));
+  }
+
+  #actionsAt(): number {
+    return this.#userdataAt() + padded(this.#word(dpUpcall.userdataSize));
+  }
+
+  #part(at: number, sizeField: number): Uint8Array {
+    return this.#bytes.subarray(at, at + this.#word(sizeField));
+  }
+
+  #word(field: number): number {
+    return this.#words[(this.#at + field) >> 2] as number;
+  }
+}
+
+function padded(size: number): number {
+  return size + 7 & ~7;
+}

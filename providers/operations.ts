@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Operations as users write them, made into bytes for a provider; and results on their way back.
+ *
+ * @module
+ */
+import type {
+  FlowStats,
+  OpResult,
+  ProviderExecute,
+  ProviderFlowPut,
+  ProviderOp,
+} from "./contract.ts";
+import { DatapathError, type ErrnoName } from "./errors.ts";
+import { Flow } from "./flow.ts";
+import { type Ufid, ufid } from "./ids.ts";
+import {
+  formatActions,
+  formatKey,
+  toActionBytes,
+  toKeyAndMaskBytes,
+  toKeyBytes,
+} from "./odp/mod.ts";
+import type { ActionsInput, KeyInput, MaskInput } from "./types.ts";
+
+/** A flow to be put. Keys in text bring their own mask. */
+export interface FlowPut {
+  /** Key: object, text of ovs-dpctl(8), or attribute bytes. */
+  readonly key: KeyInput;
+  /** Which bits of the key matter; all that the key has when absent. */
+  readonly mask?: MaskInput;
+  /** What happens to packets; an empty list drops them. */
+  readonly actions: ActionsInput;
+  /** Identifier for later; the datapath makes one when absent. */
+  readonly ufid?: Ufid;
+  /** Add it if there is none (the default). */
+  readonly create?: boolean;
+  /** Change it if there is one; otherwise that is `EEXIST`. */
+  readonly modify?: boolean;
+  /** With `modify`: start counting anew. */
+  readonly zeroStats?: boolean;
+  /** Only find out whether the datapath would take it. */
+  readonly probe?: boolean;
+  /** Answer the counters that the flow had before. */
+  readonly wantStats?: boolean;
+}
+
+/** Names a flow: by its identifier, or by a key that it covers. */
+export interface FlowReference {
+  /** Key: object, text of ovs-dpctl(8), or attribute bytes. */
+  readonly key?: KeyInput;
+  /** Identifier; goes before `key`. */
+  readonly ufid?: Ufid;
+}
+
+/** A packet to be run through actions. */
+export interface Execute {
+  /** From the Ethernet header on, 14 to 65535 bytes. */
+  readonly packet: Uint8Array;
+  /** Where it came from (`inPort`) and other metadata; headers are read from the packet. */
+  readonly key?: KeyInput;
+  /** What to do with it. */
+  readonly actions: ActionsInput;
+  /** Only find out whether the datapath would take it. */
+  readonly probe?: boolean;
+  /** Largest fragment of a packet that was put together, bytes. */
+  readonly mru?: number;
+  /** Hash as the upcall gave it. */
+  readonly hash?: bigint;
+}
+
+/** One of a batch of operations. */
+export type Op =
+  | (FlowPut & { readonly op: "put" })
+  | (FlowReference & { readonly op: "delete"; readonly wantStats?: boolean })
+  | (FlowReference & { readonly op: "get" })
+  | (Execute & { readonly op: "execute" });
+
+/** What came of one operation: `stats` if they were wanted, `flow` for "get". */
+export type Result =
+  | { readonly ok: true; readonly stats?: FlowStats; readonly flow?: Flow }
+  | { readonly ok: false; readonly error: DatapathError };
+
+/**
+ * Makes bytes of an operation. Throws `TypeError`, `RangeError` or `SyntaxError` for arguments that are wrong
+ * whatever the datapath says of them.
+ */
+export function toProviderOp(op: Op): ProviderOp {
+  switch (op.op) {
+    case "execute":
+      return executeOp(op);
+    case "put":
+      return putOp(op);
+    case "delete":
+      return { op: "delete", ...reference(op), wantStats: op.wantStats === true };
+    case "get":
+      return { op: "get", ...reference(op) };
+    default:
+      throw new TypeError(
+        `Cannot operate: no such operation: ${(op as { op: unknown }).op}`,
+      );
+  }
+}
+
+/** Objects here are filled field by field: spreading costs more than the operation itself. */
+type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
+
+function executeOp(op: Execute): ProviderExecute {
+  if (!(op.packet instanceof Uint8Array)) {
+    throw new TypeError("Cannot execute: packet must be a Uint8Array");
+  }
+  const made: Mutable<ProviderExecute> = {
+    op: "execute",
+    packet: op.packet,
+    actions: toActionBytes(op.actions),
+  };
+  if (op.key !== undefined) made.key = toKeyBytes(op.key);
+  if (op.probe !== undefined) made.probe = op.probe;
+  if (op.mru !== undefined) made.mru = op.mru;
+  if (op.hash !== undefined) made.hash = op.hash;
+  return made;
+}
+
+function putOp(op: FlowPut): ProviderFlowPut {
+  const { key, mask } = toKeyAndMaskBytes(op.key, op.mask);
+  const made: Mutable<ProviderFlowPut> = {
+    op: "put",
+    key,
+    actions: toActionBytes(op.actions),
+    create: op.create ?? true,
+    modify: op.modify ?? false,
+  };
+  if (mask !== undefined) made.mask = mask;
+  if (op.ufid !== undefined) made.ufid = ufid(op.ufid);
+  if (op.zeroStats !== undefined) made.zeroStats = op.zeroStats;
+  if (op.probe !== undefined) made.probe = op.probe;
+  if (op.wantStats !== undefined) made.wantStats = op.wantStats;
+  return made;
+}
+
+function reference(flow: FlowReference): { key?: Uint8Array; ufid?: Ufid } {
+  if (flow.ufid !== undefined) return { ufid: ufid(flow.ufid) };
+  if (flow.key !== undefined) return { key: toKeyBytes(flow.key) };
+  throw new TypeError("Cannot find a flow: neither key nor ufid is given");
+}
+
+const verbs = {
+  put: "put flow",
+  delete: "delete flow",
+  get: "get flow",
+  execute: "execute",
+} as const satisfies Record<Op["op"], string>;
+
+/** The result that most operations have. */
+const DONE: Result = Object.freeze({ ok: true });
+
+/** What came of `op`, in the words of users. */
+export function toResult(result: OpResult, op: Op, datapath: string): Result {
+  if (!result.ok) return new Failure(result, op, datapath);
+  const { flow, stats } = result;
+  if (flow !== undefined) return { ok: true, flow: new Flow(flow) };
+  return stats === undefined ? DONE : { ok: true, stats };
+}
+
+/**
+ * An operation that failed. Its error, with the flow in text, is made when it is looked at: several
+ * packets of one new flow come up in a batch, so that `EEXIST` is common and mostly ignored.
+ */
+class Failure {
+  readonly ok = false;
+  readonly #result: OpResult & { ok: false };
+  readonly #op: Op;
+  readonly #datapath: string;
+  #error: DatapathError | undefined;
+
+  constructor(result: OpResult & { ok: false }, op: Op, datapath: string) {
+    this.#result = result;
+    this.#op = op;
+    this.#datapath = datapath;
+  }
+
+  get error(): DatapathError {
+    return this.#error ??= this.#make();
+  }
+
+  #make(): DatapathError {
+    const cause = this.#result.error;
+    const known = cause instanceof DatapathError ? cause : undefined;
+    return new DatapathError({
+      operation: verbs[this.#op.op],
+      datapath: this.#datapath,
+      object: describe(this.#op),
+      code: known?.errno ?? ("EIO" satisfies ErrnoName),
+      detail: known?.detail ?? (known === undefined ? cause.message : undefined),
+      cause,
+    });
+  }
+}
+
+/** The operation's object in text. Never throws: it is used to tell of other errors. */
+function describe(op: Op): string | undefined {
+  try {
+    if (op.op === "execute") {
+      return `${op.packet.length} bytes, actions ${actionText(op.actions)}`;
+    }
+    if (op.op !== "put" && op.ufid !== undefined) return `ufid:${op.ufid}`;
+    if (op.key === undefined) return undefined;
+    if (op.op !== "put") {
+      return typeof op.key === "string" ? op.key : formatKey({ key: toKeyBytes(op.key) });
+    }
+    return `${formatKey(toKeyAndMaskBytes(op.key, op.mask))}, actions:${
+      actionText(op.actions)
+    }`;
+  } catch {
+    return undefined;
+  }
+}
+
+function actionText(actions: ActionsInput): string {
+  return typeof actions === "string" ? actions : formatActions(toActionBytes(actions));
+}
