@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A small datapath in memory: the contract, with nothing underneath.
+ *
+ * It shows what a provider is at the least, lets the layers above be tested without DPDK or a kernel, and keeps the
+ * conformance suite honest, for a suite that only one implementation passes may test that implementation.  It forwards when it is
+ * told to (`inject`), looks flows up by going through all of them, and knows the actions output, userspace, trunc, recirc.
+ *
+ * @module
+ */
+import type {
+  DatapathStats,
+  FlowDump,
+  FlowDumpOptions,
+  OpenOptions,
+  OpResult,
+  Port,
+  PortChange,
+  PortRequest,
+  PortStats,
+  Provider,
+  ProviderDatapath,
+  ProviderOp,
+  RawUpcall,
+  UpcallHandler,
+} from "../../providers/contract.ts";
+import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
+import type { PortNo } from "../../providers/ids.ts";
+import { fakeDump, type FakePort, FakeTable, operateOne } from "./fake_table.ts";
+
+/** How a fake is made. */
+export interface FakeOptions {
+  /** Its type; "fake" if absent. */
+  readonly type?: string;
+  /** Upcalls that a handler keeps; 64 if absent. */
+  readonly ringSize?: number;
+}
+
+/** Makes a provider whose datapaths are its own. */
+export function fakeProvider(options: FakeOptions = {}): Provider {
+  const type = options.type ?? "fake";
+  const tables = new Map<string, FakeTable>();
+  return {
+    type,
+    cleanupRequired: true,
+    enumerate: () => Promise.resolve([...tables.keys()]),
+    // deno-lint-ignore require-await -- rejects, rather than throws
+    async open(name: string, { create }: OpenOptions): Promise<ProviderDatapath> {
+      const fail = (code: ErrnoName): never => {
+        throw new DatapathError({
+          operation: "open datapath",
+          object: `${type}@${name}`,
+          code,
+        });
+      };
+      let table = tables.get(name);
+      if (table !== undefined && create === "exclusive") fail("EEXIST");
+      if (table === undefined && !create) fail("ENODEV");
+      table ??= new FakeTable(options.ringSize ?? 64);
+      if (!tables.has(name)) {
+        tables.set(name, table);
+        table.addPort({ name, type: "dummy", no: 0 });
+      }
+      return new FakeDatapath(type, name, table, () => tables.delete(name));
+    },
+  };
+}
+
+class FakeDatapath implements ProviderDatapath {
+  readonly type: string;
+  readonly name: string;
+  readonly ports;
+  readonly flows;
+  readonly upcalls;
+  readonly #table: FakeTable;
+  readonly #onGone: () => void;
+  #closed = false;
+  readonly #handlers = new Set<FakeHandler>();
+  readonly #wakeListeners = new Set<() => void>();
+
+  constructor(type: string, name: string, table: FakeTable, onGone: () => void) {
+    this.type = type;
+    this.name = name;
+    this.#table = table;
+    this.#onGone = onGone;
+    table.references++;
+    this.ports = this.#makePorts();
+    this.flows = {
+      flush: (): void => void this.#use("flush flows").flows.clear(),
+      dump: (options: FlowDumpOptions): FlowDump =>
+        fakeDump([...this.#use("dump flows").flows], options),
+    };
+    this.upcalls = {
+      required: () => undefined,
+      setHandlers: (count: number): void =>
+        void (this.#use("set handlers").handlerCount = count),
+      setReceive: (): void => {},
+      handler: (id: number): UpcallHandler => this.#handler(id),
+      purge: (): void => {
+        for (const handler of this.#use("purge upcalls").handlers.values()) {
+          handler.purge();
+        }
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#quiet();
+    this.#table.references--;
+    if (this.#table.references === 0 && !this.#table.destroyed) this.#onGone();
+  }
+
+  async destroy(): Promise<void> {
+    if (this.#table.destroyed) return;
+    this.#table.destroyed = true;
+    await this.#quiet();
+    this.#onGone();
+  }
+
+  stats(): DatapathStats {
+    const { hit, missed, lost, flows } = this.#use("read statistics");
+    const masks = new Set([...flows].map(({ maskBytes }) => maskBytes.join()));
+    return { hit, missed, lost, flows: flows.size, masks: masks.size };
+  }
+
+  version(): undefined {}
+
+  operate(ops: readonly ProviderOp[]): OpResult[] {
+    const table = this.#use("operate");
+    return ops.map((op) => {
+      try {
+        return operateOne(table, op);
+      } catch (error) {
+        if (error instanceof Error) return { ok: false, error };
+        throw error;
+      }
+    });
+  }
+
+  #use(operation: string): FakeTable {
+    if (!this.#closed && !this.#table.destroyed) return this.#table;
+    const code = this.#closed ? "EBADF" : "ENODEV";
+    throw new DatapathError({ operation, datapath: `${this.type}@${this.name}`, code });
+  }
+
+  async #quiet(): Promise<void> {
+    for (const wake of this.#wakeListeners) wake();
+    await Promise.all([...this.#handlers].map((handler) => handler.close()));
+  }
+
+  #handler(id: number): UpcallHandler {
+    const table = this.#use("open handler");
+    const code = id >= table.handlerCount
+      ? "EINVAL"
+      : table.handlers.has(id)
+      ? "EBUSY"
+      : undefined;
+    if (code !== undefined) {
+      throw new DatapathError({ operation: "open handler", object: `${id}`, code });
+    }
+    const handler = new FakeHandler(table.ringSize, () => {
+      table.handlers.delete(id);
+      this.#handlers.delete(handler);
+    });
+    table.handlers.set(id, handler);
+    this.#handlers.add(handler);
+    return handler;
+  }
+
+  #makePorts() {
+    const find = (no: PortNo, operation: string): FakePort => {
+      const port = this.#use(operation).ports.get(no);
+      if (port !== undefined) return port;
+      throw new DatapathError({ operation, object: `${no}`, code: "ENODEV" });
+    };
+    const plain = ({ no, name, type }: Port): Port => ({ no, name, type });
+    return {
+      // deno-lint-ignore require-await -- rejects, rather than throws
+      add: async (request: PortRequest): Promise<Port> =>
+        this.#use("add port").addPort(request),
+      // deno-lint-ignore require-await -- rejects, rather than throws
+      delete: async (no: PortNo): Promise<void> => {
+        if (no === 0) {
+          throw new DatapathError({
+            operation: "delete port",
+            object: "0",
+            code: "EINVAL",
+          });
+        }
+        find(no, "delete port");
+        this.#table.ports.delete(no);
+        this.#table.tellPortChange();
+      },
+      get: (port: PortNo | string): Port | undefined => {
+        const ports = [...this.#use("get port").ports.values()];
+        const found = ports.find(({ no, name }) => no === port || name === port);
+        return found && plain(found);
+      },
+      dump: (): Port[] =>
+        [...this.#use("dump ports").ports.values()].sort((a, b) => a.no - b.no).map(
+          plain,
+        ),
+      stats: (no: PortNo): PortStats => {
+        const { rxPackets, rxBytes, txPackets, txBytes } = find(
+          no,
+          "read port statistics",
+        );
+        const none = { rxErrors: 0n, txErrors: 0n, rxDropped: 0n, txDropped: 0n };
+        return { rxPackets, rxBytes, txPackets, txBytes, ...none };
+      },
+      changes: (options: { readonly signal?: AbortSignal }): AsyncIterable<PortChange> =>
+        this.#changes(options.signal),
+      inject: (no: PortNo, frame: Uint8Array): void => {
+        const port = find(no, "inject");
+        port.rxPackets++;
+        port.rxBytes += BigInt(frame.length);
+        if (frame.length >= 14) this.#table.forward(frame.slice(), no);
+      },
+      collect: (no: PortNo): Uint8Array | undefined => find(no, "collect").sent.shift(),
+    };
+  }
+
+  async *#changes(signal: AbortSignal | undefined): AsyncGenerator<PortChange, void> {
+    const table = this.#use("watch ports");
+    while (!this.#closed && !table.destroyed && signal?.aborted !== true) {
+      const seen = table.portChanges;
+      yield { kind: "rescan" };
+      if (
+        table.portChanges !== seen || this.#closed || table.destroyed || signal?.aborted
+      ) continue;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      table.onPortChange.add(resolve);
+      this.#wakeListeners.add(resolve);
+      signal?.addEventListener("abort", () => resolve(), { once: true });
+      await promise;
+      table.onPortChange.delete(resolve);
+      this.#wakeListeners.delete(resolve);
+    }
+  }
+}
+
+/** One receiver of upcalls. */
+export class FakeHandler implements UpcallHandler {
+  readonly #limit: number;
+  readonly #onClose: () => void;
+  #waiting: RawUpcall[] = [];
+  #lost = 0n;
+  #closed = false;
+  #wake = (): void => {};
+
+  constructor(limit: number, onClose: () => void) {
+    this.#limit = limit;
+    this.#onClose = onClose;
+  }
+
+  /** False if there is no room. */
+  push(upcall: RawUpcall): boolean {
+    if (this.#waiting.length >= this.#limit) {
+      this.#lost++;
+      return false;
+    }
+    this.#waiting.push(upcall);
+    this.#wake();
+    return true;
+  }
+
+  receive(max: number): RawUpcall[] {
+    if (this.#closed) {
+      throw new DatapathError({ operation: "receive upcalls", code: "EBADF" });
+    }
+    return this.#waiting.splice(0, max);
+  }
+
+  wait(): Promise<void> {
+    if (this.#closed || this.#waiting.length > 0) return Promise.resolve();
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+
+  wake(): void {
+    this.#wake();
+  }
+
+  lost(): bigint {
+    return this.#lost;
+  }
+
+  purge(): void {
+    this.#waiting = [];
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#wake();
+      this.#onClose();
+    }
+    return Promise.resolve();
+  }
+}

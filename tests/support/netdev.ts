@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The userspace datapath in tests: opened where this machine can, frames in and out, and the account of packets.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { OpenOptions } from "../../providers/contract.ts";
+import type { Datapath } from "../../providers/datapath.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import type { PortNo } from "../../providers/ids.ts";
+import { holdLibrary } from "../../providers/netdev/library.ts";
+import { openDatapath } from "../../providers/registry.ts";
+import { Unsupported } from "./skip.ts";
+
+/** Opens a datapath, or throws `Unsupported` where DPDK or a compiler is missing. */
+export async function openNetdev(
+  name: string,
+  options: OpenOptions = {},
+): Promise<Datapath> {
+  try {
+    return await openDatapath(`netdev@${name}`, {
+      create: "exclusive",
+      onNotice: () => {},
+      ...options,
+    });
+  } catch (error) {
+    if (error instanceof DatapathError && error.code === "ENOENT") {
+      throw new Unsupported(`datapath library: ${error.message}`, {
+        requirement: "netdev",
+      });
+    }
+    throw error;
+  }
+}
+
+/** Buffers of packets that are in use in this process. */
+export async function mbufsInUse(): Promise<number> {
+  const library = await holdLibrary({ operation: "count packets" });
+  try {
+    const count = new BigUint64Array(1);
+    library.symbols.dp_mbufs_in_use(new Uint8Array(count.buffer));
+    return Number(count[0]);
+  } finally {
+    library.release();
+  }
+}
+
+/** A datapath for one test, and what was put into it. */
+export class NetdevBench implements AsyncDisposable {
+  readonly dp: Datapath;
+  readonly #baseline: number;
+  #injected = 0;
+
+  private constructor(dp: Datapath, baseline: number) {
+    this.dp = dp;
+    this.#baseline = baseline;
+  }
+
+  /** Opens a datapath of a name that nobody else has. */
+  static async open(options: OpenOptions = {}): Promise<NetdevBench> {
+    // Opened once before the count is taken: starting EAL is not of the test's doing.
+    const warm = await openNetdev(`warm${serial++}`, options);
+    await warm.close();
+    const baseline = await mbufsInUse();
+    return new NetdevBench(
+      await openNetdev(`t${Deno.pid % 10000}x${serial++}`, options),
+      baseline,
+    );
+  }
+
+  /** Adds ports of type `dummy`. */
+  async ports<const Names extends readonly string[]>(
+    ...names: Names
+  ): Promise<{ [Index in keyof Names]: PortNo }> {
+    const numbers: PortNo[] = [];
+    for (const name of names) {
+      numbers.push((await this.dp.ports.add({ name, type: "dummy" })).no);
+    }
+    return numbers as { [Index in keyof Names]: PortNo };
+  }
+
+  /** Puts a frame into a dummy port. */
+  inject(port: PortNo, frame: Uint8Array): void {
+    this.dp.ports.inject?.(port, frame);
+    this.#injected++;
+  }
+
+  /** Waits until all that was injected was dealt with. */
+  async settle(): Promise<void> {
+    await settled(this.dp, this.#injected);
+  }
+
+  /** Settles, and takes what was sent to a dummy port. */
+  async collect(port: PortNo): Promise<Uint8Array[]> {
+    await this.settle();
+    return collectAll(this.dp, port);
+  }
+
+  /** Closes the datapath and asserts that every packet came home. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dp.close();
+    await assertBaseline(this.#baseline);
+  }
+}
+
+let serial = 0;
+
+/** Asserts that no more packets are in use than before; those on their way get a second. */
+export async function assertBaseline(baseline: number): Promise<void> {
+  const end = performance.now() + 1000;
+  let now = await mbufsInUse();
+  while (now > baseline && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    now = await mbufsInUse();
+  }
+  assert.equal(now, baseline, "packet buffers in use after the test");
+}
+
+/** Frames that were sent to a dummy port. */
+export function collectAll(dp: Datapath, port: PortNo): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  for (;;) {
+    const frame = dp.ports.collect?.(port);
+    if (frame === undefined) return frames;
+    frames.push(frame);
+  }
+}
+
+/** Waits until `injected` packets were received and nothing changes any more. */
+export async function settled(dp: Datapath, injected: number): Promise<void> {
+  const end = performance.now() + 5000;
+  let before = "";
+  for (;;) {
+    const { hit, missed, lost, counters = {} } = dp.stats();
+    const now = `${hit} ${missed} ${lost} ${Object.values(counters).join(" ")}`;
+    if ((counters.received ?? 0n) >= BigInt(injected) && now === before) return;
+    assert.ok(performance.now() < end, `not settled, ${injected} were injected: ${now}`);
+    before = now;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
