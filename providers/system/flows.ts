@@ -60,32 +60,32 @@ const terseFlags = 7;
 const OVS_KEY_ATTR_PACKET_TYPE = 29;
 const OVS_KEY_ATTR_ND_EXTENSIONS = 30;
 
-const hexBytes = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
-
-/** The text of a flow identifier of 16 bytes; undefined for one of another length. */
+/**
+ * The text of a flow identifier of 16 bytes; undefined for one of another length.
+ *
+ * Open vSwitch prints the bytes as four numbers in host order, and so do we: what ovs-dpctl shows is
+ * what names the flow here.
+ */
 export function ufidText(bytes: Uint8Array): Ufid | undefined {
   if (bytes.length !== 16) return undefined;
-  let text = "";
-  for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) text += "-";
-    text += hexBytes[bytes[i] as number];
-  }
-  return text;
+  const view = viewOf(bytes);
+  const hex = (at: number) =>
+    (view.getUint32(at, littleEndian) + 0x100000000).toString(16).slice(1);
+  const [a, b, c, d] = [hex(0), hex(4), hex(8), hex(12)];
+  return `${a}-${b.slice(0, 4)}-${b.slice(4)}-${c.slice(0, 4)}-${c.slice(4)}${d}`;
 }
 
 /** The 16 bytes of a flow identifier. */
 export function ufidBytes(ufid: Ufid): Uint8Array {
   const hex = ufid.replaceAll("-", "");
-  if (!/^[0-9a-f]{32}$/i.test(hex)) {
+  const words = [0, 8, 16, 24].map((at) => Number(`0x${hex.slice(at, at + 8)}`));
+  if (hex.length !== 32 || words.some(Number.isNaN)) {
     throw new NetlinkError({
       code: "EINVAL",
       detail: `"${ufid}" is not a flow identifier`,
     });
   }
-  return Uint8Array.from(
-    { length: 16 },
-    (_, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16),
-  );
+  return new Uint8Array(Uint32Array.from(words).buffer);
 }
 
 /**

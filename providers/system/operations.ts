@@ -30,6 +30,29 @@ const operationNames = {
 
 const succeeded: OpResult = { ok: true };
 
+/** An operation that failed.  Its error is made when it is looked at: `EEXIST` is often ignored. */
+class Failure {
+  readonly ok = false;
+  readonly #op: ProviderOp;
+  readonly #cause: unknown;
+  readonly #datapath: string;
+  #error: Error | undefined;
+
+  constructor(op: ProviderOp, cause: unknown, datapath: string) {
+    this.#op = op;
+    this.#cause = cause;
+    this.#datapath = datapath;
+  }
+
+  get error(): Error {
+    return this.#error ??= asDatapathError(this.#cause, {
+      operation: operationNames[this.#op.op],
+      datapath: this.#datapath,
+      object: "ufid" in this.#op ? this.#op.ufid : undefined,
+    });
+  }
+}
+
 /** Runs operations on one datapath. Belongs to one isolate. */
 export class Operations {
   readonly #kernel: Kernel;
@@ -103,9 +126,7 @@ export class Operations {
   }
 
   #failure(op: ProviderOp, error: unknown): OpResult {
-    const context = { operation: operationNames[op.op], datapath: this.#datapath };
-    const object = "ufid" in op ? op.ufid : undefined;
-    return { ok: false, error: asDatapathError(error, { ...context, object }) };
+    return new Failure(op, error, this.#datapath);
   }
 
   #result(op: ProviderOp, outcome: Outcome): OpResult {

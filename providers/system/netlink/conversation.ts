@@ -409,11 +409,12 @@ export class Dump {
   next(): Message[] | undefined {
     if (this.#ended) return undefined;
     try {
+      // Over all datagrams: those that are not for us must not hold us up for ever.
+      const deadline = performance.now() + this.#init.timeoutMs;
       for (;;) {
-        const messages = this.#receive();
-        if (this.#ended || messages.length > 0) {
-          return messages.length > 0 ? messages : undefined;
-        }
+        const messages = this.#receive(deadline);
+        if (messages.length > 0) return messages;
+        if (this.#ended) return undefined;
       }
     } catch (error) {
       this.close();
@@ -421,20 +422,18 @@ export class Dump {
     }
   }
 
-  #receive(): Message[] {
-    const deadline = performance.now() + this.#init.timeoutMs;
+  #receive(deadline: number): Message[] {
     for (;;) {
       const datagram = this.#transport.receive();
-      if (datagram) {
-        if (++this.#datagrams > this.#init.datagrams) {
-          throw new NetlinkError({ code: "EPROTO", detail: "the dump does not end" });
-        }
-        return this.#take(parseMessages(datagram.slice()));
-      }
       const left = deadline - performance.now();
-      if (left <= 0 || !this.#transport.waitReadable(Math.ceil(left))) {
+      if (left <= 0 || (!datagram && !this.#transport.waitReadable(Math.ceil(left)))) {
         throw new NetlinkError({ code: "ETIMEDOUT", detail: "the dump stopped" });
       }
+      if (!datagram) continue;
+      if (++this.#datagrams > this.#init.datagrams) {
+        throw new NetlinkError({ code: "EPROTO", detail: "the dump does not end" });
+      }
+      return this.#take(parseMessages(datagram.slice()));
     }
   }
 

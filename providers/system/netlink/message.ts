@@ -200,7 +200,8 @@ export class MessageWriter {
 
   /** Appends an attribute with one value. */
   attribute<T>(id: number, kind: Scalar<T>, value: T): void {
-    kind.write(this.#view, this.#attribute(id, kind.size), value);
+    const at = this.#attribute(id, kind.size);
+    kind.write(this.#view, at, value);
   }
 
   /** Appends an attribute of bytes; without `bytes`, an empty one (a flag). */
