@@ -23,6 +23,7 @@ export function startTestpmd(setting: Setting): Promise<Program> {
     "--",
     "--forward-mode=mac",
     "--nb-cores=1",
+    "--no-flush-rx", // which would throw away what comes in the first second
     // The pcap source keeps an mbuf for each packet of its file.
     `--total-num-mbufs=${setting.receiver.startsWith("net_pcap") ? 262144 : 16384}`,
   ], { env: { LD_PRELOAD: setting.netGen }, log: `${setting.folder}/testpmd.log` });
