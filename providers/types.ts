@@ -30,6 +30,8 @@ export interface UnknownAttribute {
   readonly id: number;
   /** Payload, without header and padding. */
   readonly bytes: Uint8Array;
+  /** In a key, how many VLAN tags precede it; 0 when absent. */
+  readonly depth?: number;
 }
 
 /** Ethernet addresses (`eth`). A key without them is a packet without Ethernet header. */
@@ -410,7 +412,7 @@ export type FlowMask =
       NonNullable<FlowKeyFields[Field]>
     >;
   }
-  & { readonly unknown?: readonly UnknownAttribute[] };
+  & { readonly unknown?: readonly UnknownAttribute[] | true };
 
 /** A key as the API takes it: object, text of ovs-dpctl(8), or attribute bytes. */
 export type KeyInput = FlowKey | FlowKeyInit | string | Uint8Array;

@@ -141,7 +141,12 @@ export function checkPayload(
 /** An error of a codec with the place where it happened. */
 export function placed(error: unknown, path: string, at: number): unknown {
   if (error instanceof AttributeError) {
-    return new AttributeError(joinPath(path, error.path), error.offset, reason(error));
+    return new AttributeError(
+      joinPath(path, error.path),
+      error.offset,
+      reason(error),
+      error.code,
+    );
   }
   if (!(error instanceof RangeError)) return error;
   return new AttributeError(path, at - HEADER_SIZE, error.message);

@@ -263,3 +263,8 @@ export function bits(
 ): NumberLeaf {
   return new NumberLeaf(size, false, notation, shift, width);
 }
+
+/** Bits 4 and 5 of an ERSPAN hardware id, in the byte before the low ones. */
+export const hardwareIdHigh: NumberLeaf = bits(1, 0, 2);
+/** Bits 0 to 3 of an ERSPAN hardware id. */
+export const hardwareIdLow: NumberLeaf = bits(1, 4, 4);

@@ -8,7 +8,17 @@
 import type { Erspan, GeneveOption, Gtpu, TunnelKey, VxlanGbp } from "../types.ts";
 import { AttributeSet, type AttributeTable, find, line } from "./attributes.ts";
 import { type Codec, flag, one, StructCodec } from "./codec.ts";
-import { be16, be32, bits, u16, u8, u8x, wrong } from "./leaf.ts";
+import {
+  be16,
+  be32,
+  bits,
+  hardwareIdHigh,
+  hardwareIdLow,
+  u16,
+  u8,
+  u8x,
+  wrong,
+} from "./leaf.ts";
 import type { Writer } from "./writer.ts";
 
 /** Bytes of a Geneve option's header: class, type, length in words. */
@@ -150,9 +160,7 @@ class VxlanCodec implements Codec<VxlanGbp> {
   }
 }
 
-/** Second word of ERSPAN version 2 (`struct erspan_md2`): hardware id and direction. */
-const hardwareIdHigh = bits(1, 0, 2);
-const hardwareIdLow = bits(1, 4, 4);
+/** Direction in the last byte of ERSPAN version 2 (`struct erspan_md2`). */
 const direction = bits(1, 3, 1);
 /** Index of version 1, 20 bits in network order. */
 const erspanIndex = bits(4, 0, 20);
@@ -229,7 +237,8 @@ class ErspanCodec implements Codec<Erspan> {
   }
 }
 
-const gtpu: StructCodec<Gtpu> = new StructCodec("gtpu", 2, {
+/** Metadata of GTP-U. */
+export const gtpu: StructCodec<Gtpu> = new StructCodec("gtpu", 2, {
   flags: { at: 0, leaf: u8x },
   messageType: { at: 1, leaf: u8, text: "msgtype" },
 });

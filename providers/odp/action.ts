@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `OVS_ACTION_ATTR_*`: the table, and lists of actions between objects and bytes.
+ *
+ * Source of the format: `<linux/openvswitch.h>`; ids 26 to 28 from Open vSwitch's own header
+ * (3.7: they have moved since 3.1, so bytes of theirs are not stable between versions).
+ *
+ * @module
+ */
+
+import type { Action, HashAction, NshKey, SampleAction } from "../types.ts";
+import type {
+  CheckPktLenAction,
+  DecTtlAction,
+  PsampleAction,
+  TunnelPushAction,
+  UnknownAction,
+  UserspaceAction,
+} from "../types.ts";
+import {
+  AttributeSet,
+  checkEnd,
+  checkSize,
+  type KnownTo,
+  line,
+  placed,
+  unknownAttribute,
+  writeUnknown,
+} from "./attributes.ts";
+import { BytesCodec, type Codec, flag, one, StructCodec } from "./codec.ts";
+import { ctNest } from "./ct.ts";
+import { AttributeError, joinPath } from "./errors.ts";
+import { be16x, bits, type Leaf, mac, u16, u32, wrong } from "./leaf.ts";
+import { nshKey } from "./nsh.ts";
+import { readSet, writeSet } from "./set.ts";
+import {
+  HEADER_SIZE,
+  MAX_ATTRIBUTE_SIZE,
+  TYPE_MASK,
+  type Writer,
+  written,
+} from "./writer.ts";
+
+/** Deepest nesting: the kernel's limit. Text of Open vSwitch may go to 32. */
+export const MAX_ACTION_DEPTH = 16;
+
+/** One line of the table of actions. */
+export interface ActionLine<A> {
+  /** `nla_type` on the wire. */
+  readonly id: number;
+  /** Fewest bytes of payload. */
+  readonly min: number;
+  /** Most bytes of payload. */
+  readonly max: number;
+  /** Name in text, where there is one. */
+  readonly text: string;
+  /** Who understands it. */
+  readonly knownTo: KnownTo;
+  /** Reads a payload. */
+  read(bytes: Uint8Array, at: number, size: number, path: string): Omit<A, "type">;
+  /** Appends the payload. */
+  write(writer: Writer, action: A): void;
+}
+
+type Named<T extends Action["type"]> = Extract<Action, { type: T }>;
+type ActionTable = {
+  readonly [T in Exclude<Action["type"], "unknown">]: ActionLine<Named<T>>;
+};
+
+/** Makes a line for a payload that a codec knows and whose fields are the action's. */
+function plain<A>(
+  id: number,
+  text: string,
+  wire: Codec<Omit<A, "type">>,
+  knownTo: KnownTo = "both",
+): ActionLine<A> {
+  return {
+    id,
+    min: wire.min,
+    max: wire.max,
+    text,
+    knownTo,
+    read: (bytes, at, size) => wire.read(bytes, at, size),
+    write: (writer, action) => wire.write(writer, action as never, text),
+  };
+}
+
+/** Makes a line for a payload of one field. */
+function single<A>(
+  id: number,
+  text: string,
+  field: Exclude<keyof A, "type"> & string,
+  leaf: Leaf<number>,
+  knownTo: KnownTo = "both",
+): ActionLine<A> {
+  const what = `${text}.${field}`;
+  return {
+    id,
+    min: leaf.size,
+    max: leaf.size,
+    text,
+    knownTo,
+    read: (bytes, at) => ({ [field]: leaf.get(bytes, at) }) as never,
+    write(writer, action): void {
+      const at = writer.alloc(leaf.size);
+      leaf.put(writer.bytes, at, action[field] as number, what);
+    },
+  };
+}
+
+/** Makes a line for an action without payload. */
+function bare<A>(id: number, text: string): ActionLine<A> {
+  return {
+    id,
+    min: 0,
+    max: 0,
+    text,
+    knownTo: "both",
+    read: () => ({}) as never,
+    write: () => {},
+  };
+}
+
+/** How deep the list is that is being read or written. */
+let depth = 0;
+
+/** A list of actions within another one. */
+class ActionsCodec implements Codec<readonly Action[]> {
+  readonly min = 0;
+  readonly max = 0xfffb;
+
+  read(bytes: Uint8Array, at: number, size: number): readonly Action[] {
+    return readActions(bytes, at, at + size, "");
+  }
+
+  write(writer: Writer, actions: readonly Action[]): void {
+    writeActions(writer, actions);
+  }
+
+  readMask(): never {
+    throw new TypeError("actions have no mask");
+  }
+
+  writeMask(): never {
+    throw new TypeError("actions have no mask");
+  }
+}
+
+const list = new ActionsCodec();
+
+/** Makes a line for a nest in which some attributes must be present. */
+function nest<A extends object>(
+  id: number,
+  set: AttributeSet<Omit<A, "type">>,
+  required: readonly (keyof A & string)[],
+  knownTo: KnownTo = "both",
+): ActionLine<A> {
+  return {
+    id,
+    min: 0,
+    max: 0xfffb,
+    text: set.name,
+    knownTo,
+    read(bytes, at, size, path): Omit<A, "type"> {
+      const value = set.read(bytes, at, size);
+      const missing = required.find((name) => !(name in value));
+      if (missing !== undefined) {
+        throw new AttributeError(
+          path,
+          at - HEADER_SIZE,
+          `attribute ${missing} is missing`,
+        );
+      }
+      return value;
+    },
+    write(writer, action): void {
+      for (const name of required) {
+        if (action[name] === undefined) {
+          throw wrong(`${set.name}.${name}`, "given", undefined);
+        }
+      }
+      set.write(writer, action);
+    },
+  };
+}
+
+const hashNames = ["l4", "symL4"] as const;
+const hash: ActionLine<HashAction> = {
+  id: 8,
+  min: 8,
+  max: 8,
+  text: "hash",
+  knownTo: "both",
+  read(bytes, at): Omit<HashAction, "type"> {
+    const algorithm = u32.get(bytes, at);
+    return {
+      algorithm: hashNames[algorithm] ?? algorithm,
+      basis: u32.get(bytes, at + 4),
+    };
+  },
+  write(writer, { algorithm, basis }): void {
+    const at = writer.alloc(8);
+    const number = typeof algorithm === "string"
+      ? hashNames.indexOf(algorithm)
+      : algorithm;
+    u32.put(writer.bytes, at, number, "hash.algorithm");
+    u32.put(writer.bytes, at + 4, basis ?? 0, "hash.basis");
+  },
+};
+
+/** `struct ovs_action_push_tnl`: four words and a buffer for the headers. */
+const TUNNEL_HEADER_MAX = 512;
+const tunnelPush: ActionLine<TunnelPushAction> = {
+  id: 26,
+  min: 16 + TUNNEL_HEADER_MAX,
+  max: 16 + TUNNEL_HEADER_MAX,
+  text: "tnl_push",
+  knownTo: "netdev",
+  read(bytes, at): Omit<TunnelPushAction, "type"> {
+    const size = u32.get(bytes, at + 8);
+    if (size > TUNNEL_HEADER_MAX) throw new RangeError(`header of ${size} bytes`);
+    return {
+      tunnelPort: u32.get(bytes, at),
+      outPort: u32.get(bytes, at + 4),
+      tunnelType: u32.get(bytes, at + 12),
+      header: bytes.slice(at + 16, at + 16 + size),
+    };
+  },
+  write(writer, { tunnelPort, outPort, tunnelType, header }): void {
+    if (!(header instanceof Uint8Array) || header.length > TUNNEL_HEADER_MAX) {
+      throw wrong("tnl_push.header", "a Uint8Array of at most 512 bytes", header);
+    }
+    const at = writer.alloc(16 + TUNNEL_HEADER_MAX);
+    u32.put(writer.bytes, at, tunnelPort, "tnl_push.tunnelPort");
+    u32.put(writer.bytes, at + 4, outPort, "tnl_push.outPort");
+    u32.put(writer.bytes, at + 8, header.length, "tnl_push.header");
+    u32.put(writer.bytes, at + 12, tunnelType, "tnl_push.tunnelType");
+    writer.bytes.set(header, at + 16);
+  },
+};
+
+/** Fields of a label stack entry, in the order of the text. */
+const lse = {
+  label: { at: 0, leaf: bits(4, 12, 20) },
+  tc: { at: 0, leaf: bits(4, 9, 3) },
+  ttl: { at: 0, leaf: bits(4, 0, 8) },
+  bos: { at: 0, leaf: bits(4, 8, 1) },
+  etherType: { at: 4, leaf: be16x, text: "eth_type" },
+} as const;
+
+const userspace = new AttributeSet<Omit<UserspaceAction, "type">>("userspace", {
+  portId: line(1, one.u32),
+  userdata: line(2, new BytesCodec()),
+  tunnelOutPort: line(3, one.u32),
+  actions: line(4, flag),
+});
+
+/** `OVS_ACTION_ATTR_*` */
+export const actionTable: ActionTable = {
+  output: single(1, "output", "port", u32),
+  userspace: nest(2, userspace, ["portId"]),
+  set: {
+    id: 3,
+    min: 4,
+    max: 0xfffb,
+    text: "set",
+    knownTo: "both",
+    read: (bytes, at, size, path) => readSet(bytes, at, at + size, false, path),
+    write: writeSet,
+  },
+  pushVlan: plain(
+    4,
+    "push_vlan",
+    new StructCodec("push_vlan", 4, {
+      tpid: { at: 0, leaf: be16x },
+      vid: { at: 2, leaf: bits(2, 0, 12) },
+      pcp: { at: 2, leaf: bits(2, 13, 3) },
+      cfi: { at: 2, leaf: bits(2, 12, 1) },
+    }),
+  ),
+  popVlan: bare(5, "pop_vlan"),
+  sample: nest(
+    6,
+    new AttributeSet<Omit<SampleAction, "type">>("sample", {
+      probability: line(1, one.u32),
+      actions: line(2, list),
+    }),
+    ["probability", "actions"],
+  ),
+  recirc: single(7, "recirc", "id", u32),
+  hash,
+  pushMpls: plain(9, "push_mpls", new StructCodec("push_mpls", 8, lse)),
+  popMpls: single(10, "pop_mpls", "etherType", be16x),
+  ct: nest(12, ctNest, []),
+  trunc: single(13, "trunc", "size", u32),
+  pushEth: plain(
+    14,
+    "push_eth",
+    new StructCodec("push_eth", 12, {
+      src: { at: 0, leaf: mac },
+      dst: { at: 6, leaf: mac },
+    }),
+  ),
+  popEth: bare(15, "pop_eth"),
+  ctClear: bare(16, "ct_clear"),
+  pushNsh: {
+    id: 17,
+    min: 0,
+    max: 0xfffb,
+    text: "push_nsh",
+    knownTo: "both",
+    read: (bytes, at, size) => ({ nsh: nshKey.read(bytes, at, size) }),
+    write: (writer, { nsh }: { nsh: NshKey }) => nshKey.write(writer, nsh, "push_nsh"),
+  },
+  popNsh: bare(18, "pop_nsh"),
+  meter: single(19, "meter", "id", u32),
+  clone: {
+    id: 20,
+    min: 0,
+    max: 0xfffb,
+    text: "clone",
+    knownTo: "both",
+    read: (bytes, at, size) => ({ actions: list.read(bytes, at, size) }),
+    write: (writer, { actions }) => list.write(writer, actions),
+  },
+  checkPktLen: nest(
+    21,
+    new AttributeSet<Omit<CheckPktLenAction, "type">>("check_pkt_len", {
+      size: line(1, one.u16),
+      greater: line(2, list),
+      lessEqual: line(3, list),
+    }),
+    ["size", "greater", "lessEqual"],
+  ),
+  addMpls: plain(
+    22,
+    "add_mpls",
+    new StructCodec("add_mpls", 8, { ...lse, tunnelFlags: { at: 6, leaf: u16 } }),
+  ),
+  decTtl: nest(
+    23,
+    new AttributeSet<Omit<DecTtlAction, "type">>("dec_ttl", { actions: line(1, list) }),
+    ["actions"],
+    "kernel",
+  ),
+  drop: single(24, "drop", "reason", u32),
+  psample: nest(
+    25,
+    new AttributeSet<Omit<PsampleAction, "type">>("psample", {
+      group: line(1, one.u32),
+      cookie: line(2, new BytesCodec(1, 16)),
+    }),
+    ["group"],
+    "kernel",
+  ),
+  tunnelPush,
+  tunnelPop: single(27, "tnl_pop", "port", u32, "netdev"),
+  lbOutput: single(28, "lb_output", "bond", u32, "netdev"),
+};
+
+/** `OVS_ACTION_ATTR_SET_MASKED`, which is the action `set` with a mask. */
+export const SET_MASKED = 11;
+
+const setMasked: ActionLine<Named<"set">> = {
+  ...actionTable.set,
+  id: SET_MASKED,
+  read: (bytes, at, size, path) => readSet(bytes, at, at + size, true, path),
+};
+
+/** Lines of actions with their type. */
+interface TypedLine {
+  readonly type: Action["type"];
+  readonly line: ActionLine<Action>;
+}
+
+const byId: (TypedLine | undefined)[] = [];
+for (const [type, actionLine] of Object.entries(actionTable)) {
+  byId[actionLine.id] = { type, line: actionLine } as unknown as TypedLine;
+}
+byId[SET_MASKED] = { type: "set", line: setMasked } as unknown as TypedLine;
+
+/** Appends a list of actions. */
+export function writeActions(writer: Writer, actions: readonly Action[]): void {
+  if (!Array.isArray(actions)) throw wrong("actions", "an array, text or bytes", actions);
+  if (depth > MAX_ACTION_DEPTH) throw tooDeep("actions", writer.at);
+  depth++;
+  try {
+    for (const action of actions as readonly Action[]) {
+      if (action.type === "output") {
+        const at = writer.alloc(8);
+        const bytes = writer.bytes;
+        bytes[at] = 8;
+        bytes[at + 2] = 1;
+        u32.put(bytes, at + 4, action.port, "output.port");
+      } else {
+        writeAction(writer, action);
+      }
+    }
+  } finally {
+    depth--;
+  }
+}
+
+function writeAction(writer: Writer, action: Action): void {
+  if (action.type === "unknown") {
+    return writeUnknown(writer, [{ id: action.id, bytes: action.bytes }]);
+  }
+  if (!Object.hasOwn(actionTable, action.type)) {
+    throw new TypeError(`there is no action of type "${action.type}"`);
+  }
+  const actionLine = actionTable[action.type] as ActionLine<Action>;
+  const masked = action.type === "set" && action.mask !== undefined;
+  const start = writer.begin(masked ? SET_MASKED : actionLine.id);
+  actionLine.write(writer, action);
+  writer.end(start, actionLine.text);
+}
+
+/** Bytes of a list of actions. Throws `TypeError`, `RangeError` or `AttributeError`. */
+export function encodeActions(actions: readonly Action[]): Uint8Array<ArrayBuffer> {
+  return written((writer) => {
+    writeActions(writer, actions);
+    // A list always travels in one attribute; Linux copies its length into 16 bits.
+    if (writer.at > MAX_ATTRIBUTE_SIZE - HEADER_SIZE) {
+      throw new AttributeError(
+        "actions",
+        0,
+        `${writer.at} bytes do not fit into an attribute`,
+        "EMSGSIZE",
+      );
+    }
+  });
+}
+
+/** The actions between `from` and `to`. */
+function readActions(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  path: string,
+): Action[] {
+  if (depth > MAX_ACTION_DEPTH) throw tooDeep(path, from);
+  depth++;
+  const actions: Action[] = [];
+  try {
+    let at = from;
+    while (at + HEADER_SIZE <= to) {
+      const size = (bytes[at] as number) | (bytes[at + 1] as number) << 8;
+      checkSize(size, at, to, path);
+      actions.push(readAction(bytes, at, size - HEADER_SIZE, path));
+      at += size + 3 & ~3;
+    }
+    checkEnd(at, to, path);
+  } finally {
+    depth--;
+  }
+  return actions;
+}
+
+function readAction(
+  bytes: Uint8Array,
+  start: number,
+  size: number,
+  path: string,
+): Action {
+  const at = start + HEADER_SIZE;
+  const id = ((bytes[start + 2] as number) | (bytes[start + 3] as number) << 8) &
+    TYPE_MASK;
+  const typed = byId[id];
+  if (typed === undefined) {
+    return { type: "unknown", ...unknownAttribute(bytes, at, size) } as UnknownAction;
+  }
+  const { type, line: actionLine } = typed;
+  const where = joinPath(path, actionLine.text);
+  if (size < actionLine.min || size > actionLine.max) {
+    throw new AttributeError(where, start, `payload has ${size} bytes`);
+  }
+  try {
+    return { type, ...actionLine.read(bytes, at, size, "") } as Action;
+  } catch (error) {
+    throw placed(error, where, at);
+  }
+}
+
+function tooDeep(path: string, at: number): AttributeError {
+  return new AttributeError(
+    path,
+    at,
+    `actions are nested more than ${MAX_ACTION_DEPTH} deep`,
+    "EOVERFLOW",
+  );
+}
+
+/**
+ * The actions of attribute bytes.
+ *
+ * Actions without a name here are kept.  Throws `AttributeError` for bytes that are malformed.
+ */
+export function decodeActions(bytes: Uint8Array): Action[] {
+  return readActions(bytes, 0, bytes.length, "");
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where the attributes of a key are: found in one pass, read later.
+ *
+ * @module
+ */
+
+import { checkEnd, checkSize } from "./attributes.ts";
+import { AttributeError } from "./errors.ts";
+import { ENCAP, ETHERTYPE, keyById, MAX_ENCAP_DEPTH, VLAN } from "./key.ts";
+import { HEADER_SIZE, TYPE_MASK } from "./writer.ts";
+
+/** Largest id that the index has a place for. */
+export const MAX_ID = 32;
+
+/**
+ * An index of key or mask bytes.
+ *
+ * Attributes behind VLAN tags are found under their own ids; ETHERTYPE is the innermost one.
+ * The bytes must not change while the index is in use.
+ */
+export class KeyIndex {
+  /** The indexed bytes. */
+  readonly bytes: Uint8Array;
+  /** Offset of each attribute's payload by id; 0 when it is absent. */
+  readonly offsets: readonly number[];
+  /** VLAN tags, that is, levels of nesting. */
+  readonly depth: number;
+  /** Whether there are attributes without a name here. */
+  readonly hasUnknown: boolean;
+  /** One number for what is present and how deep: keys with the same masks share it. */
+  readonly shape: number;
+
+  /** Indexes `bytes`. Throws `AttributeError` when they are malformed. */
+  constructor(bytes: Uint8Array) {
+    // One literal: an array that is made elsewhere would cost more than the whole pass.
+    // deno-fmt-ignore
+    const offsets = [
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let present = 0;
+    let depth = 0;
+    let unknown = false;
+    let at = 0;
+    let to = bytes.length;
+    for (;;) {
+      let encap = 0;
+      let encapEnd = 0;
+      let level = 0;
+      while (at + HEADER_SIZE <= to) {
+        const size = (bytes[at] as number) | (bytes[at + 1] as number) << 8;
+        const id = ((bytes[at + 2] as number) | (bytes[at + 3] as number) << 8) &
+          TYPE_MASK;
+        if (size < HEADER_SIZE || at + size > to) checkSize(size, at, to, "key");
+        if (id <= MAX_ID && keyById[id] !== undefined) {
+          const bit = 1 << (id & 31);
+          if ((level & bit) !== 0) duplicated(id, at);
+          level |= bit;
+          offsets[id] = at + HEADER_SIZE;
+        } else if (id === ENCAP) {
+          if (encap !== 0) duplicated(id, at);
+          encap = at + HEADER_SIZE;
+          encapEnd = at + size;
+        } else if (id === VLAN) {
+          offsets[VLAN] = at + HEADER_SIZE;
+        } else {
+          unknown = true;
+        }
+        at += size + 3 & ~3;
+      }
+      checkEnd(at, to, "key");
+      present |= level;
+      if (encap === 0) break;
+      if (++depth > MAX_ENCAP_DEPTH) {
+        throw new AttributeError("key", encap, "nested too deep", "EOVERFLOW");
+      }
+      offsets[ETHERTYPE] = 0;
+      present &= ~(1 << ETHERTYPE);
+      at = encap;
+      to = encapEnd;
+    }
+    if (depth === 0 && offsets[VLAN] !== 0) depth = 1;
+    this.bytes = bytes;
+    this.offsets = offsets;
+    this.depth = depth;
+    this.hasUnknown = unknown;
+    this.shape = (present >>> 0) + depth * 0x100000000;
+  }
+
+  /** Whether the attribute is present. */
+  has(id: number): boolean {
+    return this.offsets[id] !== 0;
+  }
+
+  /** Bytes of an attribute's payload; 0 when it is absent. */
+  size(id: number): number {
+    const at = this.offsets[id] as number;
+    if (at === 0) return 0;
+    return ((this.bytes[at - 4] as number) | (this.bytes[at - 3] as number) << 8) -
+      HEADER_SIZE;
+  }
+
+  /** A view of an attribute's payload; undefined when it is absent. */
+  payload(id: number): Uint8Array | undefined {
+    const at = this.offsets[id] as number;
+    return at === 0 ? undefined : this.bytes.subarray(at, at + this.size(id));
+  }
+}
+
+function duplicated(id: number, at: number): never {
+  throw new AttributeError(keyById[id]?.name ?? "encap", at, "attribute is duplicated");
+}

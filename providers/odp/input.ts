@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Keys, masks and actions in every form that the API takes, made into attribute bytes.
+ *
+ * These are on the path of every upcall: a view gives its bytes back, the bytes of exact
+ * masks are kept, and lists of outputs are written without looking anything up.
+ *
+ * @module
+ */
+
+import type { ActionsInput, KeyInput, MaskInput } from "../types.ts";
+import { encodeActions } from "./action.ts";
+import type { KeyIndex } from "./index.ts";
+import { encodeKey } from "./key.ts";
+import { encodeMask, isExactMask, writeMask } from "./mask.ts";
+import { normalize } from "./normalize.ts";
+import { parseActions, parseKeyBytes, type PortOptions } from "./text.ts";
+import { viewIndex } from "./view.ts";
+import { MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
+
+/** A flow's key and mask as bytes; no mask means that every field matters. */
+export interface KeyAndMaskBytes {
+  readonly key: Uint8Array;
+  readonly mask: Uint8Array | undefined;
+}
+
+/**
+ * Bytes of a key.
+ *
+ * Objects and text are completed ({@linkcode normalize}), so that a key finds the flow that
+ * was put with it.  Views and bytes are given back as they are.
+ */
+export function toKeyBytes(input: KeyInput, options: PortOptions = {}): Uint8Array {
+  if (input instanceof Uint8Array) return input;
+  if (typeof input === "string") {
+    const { key, mask } = parseKeyBytes(input, options);
+    return normalize(key, mask).key;
+  }
+  return viewIndex(input)?.bytes ?? normalize(encodeKey(input)).key;
+}
+
+/**
+ * Bytes of a flow's key and mask.
+ *
+ * A key in text brings its own mask, unless there is another.  Masks given as objects are
+ * completed for their key; bytes are given back as they are.
+ */
+export function toKeyAndMaskBytes(
+  key: KeyInput,
+  mask?: MaskInput,
+  options: PortOptions = {},
+): KeyAndMaskBytes {
+  if (typeof key === "string") {
+    const parsed = parseKeyBytes(key, options);
+    if (mask instanceof Uint8Array) return { key: parsed.key, mask };
+    return normalize(parsed.key, mask ? encodeMask(mask, parsed.key) : parsed.mask);
+  }
+  if (key instanceof Uint8Array) {
+    if (mask === undefined || mask instanceof Uint8Array) return { key, mask };
+    return { key, mask: normalize(key, encodeMask(mask, key), { fixed: true }).mask };
+  }
+  const index = viewIndex(key);
+  if (index === undefined) {
+    const bytes = encodeKey(key);
+    if (mask instanceof Uint8Array) return { key: normalize(bytes).key, mask };
+    return normalize(bytes, mask && encodeMask(mask, bytes));
+  }
+  if (mask === undefined || mask instanceof Uint8Array) return { key: index.bytes, mask };
+  return maskOfView(index, mask);
+}
+
+/** Fields whose exact mask depends on more than which attributes a key has. */
+const variable: readonly string[] = ["tunnel", "mpls", "nsh", "unknown"];
+/** Bytes of exact masks, by the shape of the key. */
+const cache = new WeakMap<object, Map<number, Uint8Array>>();
+/** Shapes are few; a mask that sees more is being used with hostile keys. */
+const MAX_SHAPES = 64;
+
+function maskOfView(
+  index: KeyIndex,
+  mask: Exclude<MaskInput, Uint8Array>,
+): KeyAndMaskBytes {
+  const known = cache.get(mask)?.get(index.shape);
+  if (known !== undefined) return { key: index.bytes, mask: known };
+
+  const bits = written((writer) => writeMask(writer, mask, index));
+  const flow = normalize(index.bytes, bits, { fixed: true });
+  // The key only changes when metadata is masked that the packet does not have.
+  const key = flow.key.length > index.bytes.length + 3 ? flow.key : index.bytes;
+  const depends = index.depth > 0 && "vlans" in mask ||
+    variable.some((field) => field in mask);
+  if (key === index.bytes && !depends && isExactMask(mask)) {
+    let shapes = cache.get(mask);
+    if (shapes === undefined) cache.set(mask, shapes = new Map());
+    if (shapes.size < MAX_SHAPES) shapes.set(index.shape, flow.mask as Uint8Array);
+  }
+  return { key, mask: flow.mask };
+}
+
+const OUTPUT = 1;
+const OUTPUT_SIZE = 8;
+
+/** Bytes of a list of actions. Text is parsed, bytes are given back as they are. */
+export function toActionBytes(
+  input: ActionsInput,
+  options: PortOptions = {},
+): Uint8Array {
+  if (input instanceof Uint8Array) return input;
+  if (typeof input === "string") return encodeActions(parseActions(input, options));
+  return encodeOutputs(input) ?? encodeActions(input);
+}
+
+/** Bytes of a list that has only outputs with good numbers; undefined for any other. */
+function encodeOutputs(actions: Exclude<ActionsInput, string | Uint8Array>) {
+  const { length } = actions;
+  if (length > MAX_ATTRIBUTE_SIZE >> 3) return undefined;
+  const bytes = new Uint8Array(length * OUTPUT_SIZE);
+  for (let i = 0; i < length; i++) {
+    const action = actions[i];
+    if (action === undefined || action.type !== "output") return undefined;
+    const { port } = action;
+    if (port >>> 0 !== port) return undefined;
+    const at = i * OUTPUT_SIZE;
+    bytes[at] = OUTPUT_SIZE;
+    bytes[at + 2] = OUTPUT;
+    bytes[at + 4] = port;
+    bytes[at + 5] = port >>> 8;
+    bytes[at + 6] = port >>> 16;
+    bytes[at + 7] = port >>> 24;
+  }
+  return bytes;
+}

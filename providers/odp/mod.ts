@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * ODP: keys, masks and actions of datapaths as objects, as netlink attributes and as the
+ * text of ovs-dpctl(8).
+ *
+ * Pure: opens no library and needs no permission.
+ *
+ * ```ts
+ * import { encodeKey, formatKey, parseKey } from "./mod.ts";
+ *
+ * const { key, mask } = parseKey("in_port(1),eth(),eth_type(0x0806),arp(op=1)");
+ * const bytes = encodeKey(key);
+ * formatKey({ key: bytes, mask }); // the same text again
+ * ```
+ *
+ * @module
+ */
+
+export { decodeActions, encodeActions, MAX_ACTION_DEPTH } from "./action.ts";
+export * from "./constructors.ts";
+export { AttributeError } from "./errors.ts";
+export {
+  type KeyAndMaskBytes,
+  toActionBytes,
+  toKeyAndMaskBytes,
+  toKeyBytes,
+} from "./input.ts";
+export { decodeKey, encodeKey } from "./key.ts";
+export { any, decodeMask, encodeMask, exact } from "./mask.ts";
+export { knownTo, type NormalFlow, normalize } from "./normalize.ts";
+export type { PortList } from "./scanner.ts";
+export {
+  formatActions,
+  formatKey,
+  type FormatOptions,
+  type KeyAndMask,
+  parseActions,
+  type ParsedKey,
+  type ParsedKeyBytes,
+  parseKey,
+  parseKeyBytes,
+  type PortOptions,
+} from "./text.ts";
+export { ufidBytes, ufidOf, ufidText } from "./ufid.ts";
+export { keyView, viewBytes } from "./view.ts";

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What both providers require of a flow's key and mask, put in where it is missing.
+ *
+ * A key made by hand rarely has all that a datapath wants to see: an EtherType of IPv4 wants
+ * an (empty) IPv4 field, TCP wants flags beside the ports.  Adding them changes nothing about
+ * what the flow matches.  Masks get their prerequisites: ports mean nothing unless the
+ * protocol is matched too, so it is.  A flow never becomes wider, and narrower only in what
+ * the bits asked for imply.
+ *
+ * The rules are those of Linux 6.1's `ovs_nla_get_match()`, which are stricter than those of
+ * Open vSwitch's userspace datapath.
+ *
+ * @module
+ */
+
+import { walk } from "./attributes.ts";
+import { AttributeError } from "./errors.ts";
+import {
+  ENCAP,
+  ETHERTYPE,
+  keyAttributes,
+  keyTable,
+  MAX_ENCAP_DEPTH,
+  VLAN,
+} from "./key.ts";
+import { be16 } from "./leaf.ts";
+import { type Writer, written } from "./writer.ts";
+
+const ETHERNET = keyTable.ethernet.id;
+const IN_PORT = keyTable.inPort.id;
+const TUNNEL = keyTable.tunnel.id;
+const IPV4 = keyTable.ipv4.id;
+const IPV6 = keyTable.ipv6.id;
+const ARP = keyTable.arp.id;
+const MPLS = keyTable.mpls.id;
+const NSH = keyTable.nsh.id;
+const TCP = keyTable.tcp.id;
+const TCP_FLAGS = keyTable.tcpFlags.id;
+const UDP = keyTable.udp.id;
+const SCTP = keyTable.sctp.id;
+const ICMP = keyTable.icmp.id;
+const ICMPV6 = keyTable.icmpv6.id;
+const ND = keyTable.nd.id;
+const ND_EXTENSIONS = keyTable.ndExtensions.id;
+const PACKET_TYPE = keyTable.packetType.id;
+const CT_TUPLE4 = keyTable.ctTuple4.id;
+const CT_TUPLE6 = keyTable.ctTuple6.id;
+const EXTHDRS = keyTable.ipv6Exthdrs.id;
+
+/** Offset of protocol and fragment type in the payloads of IPv4 and IPv6. */
+const place = { [IPV4]: { proto: 8, frag: 11 }, [IPV6]: { proto: 36, frag: 39 } };
+
+/** Bytes of each attribute that is added empty. */
+const emptySize: ReadonlyMap<number, number> = new Map(
+  keyAttributes.map(({ id, wire }) => [id, wire.min]),
+);
+
+/** What an EtherType wants to see. */
+const byEtherType: ReadonlyMap<number, number> = new Map([
+  [0x0800, IPV4],
+  [0x86dd, IPV6],
+  [0x0806, ARP],
+  [0x8035, ARP],
+  [0x8847, MPLS],
+  [0x8848, MPLS],
+  [0x894f, NSH],
+]);
+
+const layer3: ReadonlySet<number> = new Set([IPV4, IPV6, ARP, MPLS, NSH, EXTHDRS]);
+const layer4: ReadonlySet<number> = new Set([
+  TCP,
+  TCP_FLAGS,
+  UDP,
+  SCTP,
+  ICMP,
+  ICMPV6,
+  ND,
+  ND_EXTENSIONS,
+]);
+/** Fields that a tracked packet has by its EtherType. */
+const tuples: ReadonlySet<number> = new Set([CT_TUPLE4, CT_TUPLE6]);
+
+/** One level of nesting: payloads by id, unknown ids among them. */
+type Level = Map<number, Uint8Array>;
+
+function split(bytes: Uint8Array, what: string): Level[] {
+  const levels: Level[] = [];
+  let rest: Uint8Array | undefined = bytes;
+  while (rest !== undefined) {
+    if (levels.length > MAX_ENCAP_DEPTH) {
+      throw new AttributeError(what, 0, "nested too deep", "EOVERFLOW");
+    }
+    const from: Uint8Array = rest;
+    const level: Level = new Map();
+    rest = undefined;
+    walk(from, 0, from.length, what, (id, at, size) => {
+      if (level.has(id) || (id === ENCAP && rest !== undefined)) {
+        throw new AttributeError(what, at - 4, `attribute ${id} is duplicated`);
+      }
+      const payload = from.subarray(at, at + size);
+      if (id === ENCAP) rest = payload;
+      else level.set(id, payload);
+    });
+    levels.push(level);
+  }
+  return levels;
+}
+
+/** Ids in the order of the table; VLAN after its ETHERTYPE. */
+const order: readonly number[] = keyAttributes.flatMap(({ id }) =>
+  id === ETHERTYPE ? [ETHERTYPE, VLAN] : [id]
+);
+
+function join(writer: Writer, levels: readonly Level[], depth = 0): void {
+  const level = levels[depth];
+  if (level === undefined) return;
+  const known = new Set(order);
+  for (const id of order) {
+    const payload = level.get(id);
+    if (payload !== undefined) writer.attribute(id, payload, "key");
+  }
+  for (const [id, payload] of level) {
+    if (!known.has(id)) writer.attribute(id, payload, "key");
+  }
+  if (depth + 1 >= levels.length) return;
+  const start = writer.begin(ENCAP);
+  join(writer, levels, depth + 1);
+  writer.end(start, "encap");
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0);
+}
+
+const ones = (size: number) => new Uint8Array(size).fill(255);
+
+/** An NSH nest needs its base even when it is empty. */
+function empty(id: number): Uint8Array {
+  if (id === NSH) return Uint8Array.of(12, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  return new Uint8Array(emptySize.get(id) ?? 0);
+}
+
+function add(level: Level, id: number): void {
+  if (!level.has(id)) level.set(id, empty(id));
+}
+
+/** The IP header of a level: its id and payload. */
+function ipOf(
+  level: Level,
+): { id: typeof IPV4 | typeof IPV6; bytes: Uint8Array } | undefined {
+  for (const id of [IPV4, IPV6]) {
+    const bytes = level.get(id);
+    if (bytes !== undefined && bytes.length === emptySize.get(id)) return { id, bytes };
+  }
+  return undefined;
+}
+
+/** Adds what the values in a key say must follow. */
+function completeKey(levels: Level[]): void {
+  const outer = levels[0] as Level;
+  const namespace = outer.get(PACKET_TYPE);
+  if (namespace === undefined || be16.get(namespace, 0) === 0) add(outer, ETHERNET);
+  if (levels.at(-1)?.has(VLAN)) levels.push(new Map());
+  const level = levels.at(-1) as Level;
+  const type = level.get(ETHERTYPE);
+  const etherType = type?.length === 2 ? be16.get(type, 0) : undefined;
+  // Frames of 802.2 have no EtherType: the text writes 0, only their mask has the field.
+  if (etherType !== undefined && etherType < 0x600) level.delete(ETHERTYPE);
+  const expected = byEtherType.get(etherType ?? 0);
+  if (expected !== undefined) add(level, expected);
+  const ip = ipOf(level);
+  if (ip === undefined || ip.bytes[place[ip.id]?.frag as number] === 2) return;
+  completeLayer4(level, ip.id, ip.bytes[place[ip.id]?.proto as number] as number);
+}
+
+function completeLayer4(level: Level, ip: number, proto: number): void {
+  if (proto === 6) {
+    add(level, TCP);
+    add(level, TCP_FLAGS);
+  } else if (proto === 17) {
+    add(level, UDP);
+  } else if (proto === 132) {
+    add(level, SCTP);
+  } else if (proto === 1 && ip === IPV4) {
+    add(level, ICMP);
+  } else if (proto === 58 && ip === IPV6) {
+    add(level, ICMPV6);
+    const type = level.get(ICMPV6)?.[0];
+    if (type === 135 || type === 136) add(level, ND);
+  }
+}
+
+/** What a key and its mask became. */
+export interface NormalFlow {
+  readonly key: Uint8Array<ArrayBuffer>;
+  readonly mask: Uint8Array<ArrayBuffer> | undefined;
+}
+
+/**
+ * Completes a key, and its mask if there is one.
+ *
+ * `fixed` says that the key came from a datapath: it is complete, and absent fields are facts
+ * about the packet.  Metadata that is masked but not in the key is added as zero even then.
+ * Throws `AttributeError` for malformed bytes.
+ */
+export function normalize(
+  key: Uint8Array,
+  mask?: Uint8Array,
+  options: { readonly fixed?: boolean } = {},
+): NormalFlow {
+  const keyLevels = split(key, "key");
+  if (!options.fixed) completeKey(keyLevels);
+  const maskLevels = mask === undefined ? undefined : split(mask, "mask");
+  if (maskLevels !== undefined) completeMask(keyLevels, maskLevels);
+  return {
+    key: written((writer) => join(writer, keyLevels)),
+    mask: maskLevels && written((writer) => join(writer, maskLevels)),
+  };
+}
+
+function completeMask(keys: Level[], masks: Level[]): void {
+  while (masks.length < keys.length) masks.push(new Map());
+  for (let depth = 0; depth + 1 < keys.length; depth++) {
+    const mask = masks[depth] as Level;
+    // Linux takes a missing mask of a tag for one of all bits, and wants protocol and
+    // presence matched in any other.
+    mask.set(ETHERTYPE, ones(2));
+    const tci = mask.get(VLAN)?.slice() ?? new Uint8Array(2);
+    tci[0] = (tci[0] ?? 0) | 0x10;
+    mask.set(VLAN, tci);
+  }
+  for (const [depth, mask] of masks.entries()) {
+    const key = keys[depth] ?? new Map();
+    for (const [id, bits] of [...mask]) {
+      if (bits.length > 0 && isZero(bits) || id === VLAN) continue;
+      // Masks of a part of these would be widened without a word.
+      if (id === IN_PORT || id === ETHERTYPE) mask.set(id, ones(bits.length));
+      require(key, mask, id);
+    }
+  }
+}
+
+/** Makes sure that the bits of `id` in a mask mean something. */
+function require(key: Level, mask: Level, id: number): void {
+  if (layer3.has(id) || tuples.has(id)) {
+    mask.set(ETHERTYPE, ones(2));
+    if (!key.has(id)) mask.delete(id);
+    return;
+  }
+  if (layer4.has(id)) {
+    mask.set(ETHERTYPE, ones(2));
+    const ip = ipOf(key);
+    if (ip !== undefined) {
+      const at = place[ip.id] as { proto: number; frag: number };
+      const bits = mask.get(ip.id)?.slice() ?? new Uint8Array(ip.bytes.length);
+      bits[at.proto] = 255;
+      // Later fragments have no ports: that the field is absent is their doing.
+      if (!key.has(id)) bits[at.frag] = 255;
+      mask.set(ip.id, bits);
+    }
+    if ((id === ND || id === ND_EXTENSIONS) && key.has(ICMPV6)) mask.set(ICMPV6, ones(2));
+    if (!key.has(id)) mask.delete(id);
+    return;
+  }
+  if (key.has(id) || id === TUNNEL || id === ETHERTYPE) return;
+  if (id === ETHERNET || id === PACKET_TYPE) mask.delete(id);
+  else if (id !== IN_PORT && emptySize.has(id)) key.set(id, empty(id));
+}
+
+/**
+ * A key or mask without the attributes that a datapath of this type refuses: packet type and
+ * ND extensions are `netdev`'s, IPv6 extension headers the kernel's.
+ *
+ * Returns `bytes` itself when there is nothing to leave out.
+ */
+export function knownTo(type: "kernel" | "netdev", bytes: Uint8Array): Uint8Array {
+  const foreign = keyAttributes.filter((line) =>
+    line.knownTo !== "both" && line.knownTo !== type
+  ).map(({ id }) => id);
+  const levels = split(bytes, "key");
+  let changed = false;
+  for (const level of levels) {
+    for (const id of foreign) if (level.delete(id)) changed = true;
+  }
+  return changed ? written((writer) => join(writer, levels)) : bytes;
+}
