@@ -9,6 +9,14 @@ function needDebian(): void {
   }
 }
 
+/** Runs a command in a mount namespace in which sudo is no program. */
+function withoutSudo(command: string): string {
+  const unshare = needProgram("unshare", { requirement: "tool" });
+  return `exec ${unshare} -m sh -c 'for sudo in /usr/bin/sudo /bin/sudo; do
+    if [ -e $sudo ]; then mount --bind /dev/null $sudo; fi; done
+    ${command}'`;
+}
+
 Deno.test(
   "missingPackages() gives what dpkg does not have, in order",
   skippable(async () => {
@@ -45,7 +53,6 @@ Deno.test(
     needDebian();
     needRoot("tool");
     const setpriv = needProgram("setpriv", { requirement: "tool" });
-    const unshare = needProgram("unshare", { requirement: "tool" });
     const directory = await Deno.makeTempDir({ prefix: "upcall-setup-" });
     try {
       // Copied: a user without rights may not be able to read the checkout.
@@ -57,13 +64,13 @@ Deno.test(
         `import { setup } from "./setup.ts";
         console.log(await setup(["upcall-no-such-package", "dpkg"]));`,
       );
-      // In a mount namespace where there is no sudo, whatever the machine has.
-      const script = `for sudo in /usr/bin/sudo /bin/sudo; do
-        if [ -e $sudo ]; then mount --bind /dev/null $sudo; fi; done
-        exec ${setpriv} --reuid=65534 --regid=65534 --clear-groups \
-          ${Deno.execPath()} run -A --quiet ${directory}/main.ts`;
-      const { stdout, stderr } = await new Deno.Command(unshare, {
-        args: ["-m", "sh", "-c", script],
+      const asNobody = `exec ${setpriv} --reuid=65534 --regid=65534 --clear-groups \
+        ${Deno.execPath()} run -A --quiet ${directory}/main.ts`;
+      const { stdout, stderr } = await new Deno.Command("sh", {
+        args: [
+          "-c",
+          findProgram("sudo") === undefined ? asNobody : withoutSudo(asNobody),
+        ],
         env: { DENO_DIR: `${directory}/deno`, HOME: directory, NO_COLOR: "1" },
         cwd: "/",
         stdin: "null",
