@@ -147,6 +147,8 @@ static inline uint32_t odp_mpls_count(const struct key_wide *w)
 int odp_read_metadata(struct odp_set *set, const struct key *of, struct key *to, const char **why);
 int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel *to, const char **why);
 int odp_read_l3(struct odp_set *set, bool type_exact, const struct key *of, struct key *to, const char **why);
+/* `present` as it was at the outermost level: an original tuple is of the packet's IP version. */
+int odp_check_tuples(uint64_t present, uint16_t eth_type, const char **why);
 int odp_read_unused(const struct odp_set *set, const char **why);
 
 /* Attributes being written.  Once one did not fit, `full` stays set. */

@@ -140,11 +140,10 @@ int odp_read_metadata(struct odp_set *set, const struct key *of, struct key *to,
     return 0;
 }
 
-/* Checks that an original tuple is of the packet's IP version. */
-static int check_tuples(uint64_t metadata_present, uint16_t eth_type, const char **why)
+int odp_check_tuples(uint64_t present, uint16_t eth_type, const char **why)
 {
-    if ((metadata_present >> OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV4 & 1 && eth_type != ODP_BE16(0x0800))
-        || (metadata_present >> OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV6 & 1 && eth_type != ODP_BE16(0x86dd)))
+    if ((present >> OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV4 & 1 && eth_type != ODP_BE16(0x0800))
+        || (present >> OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV6 & 1 && eth_type != ODP_BE16(0x86dd)))
         return refuse(why, "original tuple of another IP version than eth_type");
     return 0;
 }
@@ -157,7 +156,7 @@ static int read_key_ethernet(struct odp_set *set, struct key *key, uint16_t *typ
 
     odp_take_into(set, ODP_KEY_PACKET_TYPE, &packet_type, 4);
     packet_type = ODP_BE32(packet_type);
-    if (packet_type && packet_type >> 16 != 1)
+    if (packet_type && (packet_type >> 16 != 1 || (packet_type & 0xffff && (packet_type & 0xffff) < 0x600)))
         return refuse(why, "unknown packet type");
     *type = 0;
     if (ethernet) {
@@ -240,7 +239,7 @@ int odp_key_read(const uint8_t *attrs, uint32_t size, struct key *key, const cha
         error = odp_read_l3(&set, true, NULL, key, why);
     if (!error && !truncated)
         error = odp_read_unused(&set, why);
-    return error ? error : check_tuples(metadata, type, why);
+    return error ? error : odp_check_tuples(metadata, type, why);
 }
 
 int odp_md_read(const uint8_t *attrs, uint32_t size, struct pkt *pkt, const char **why)

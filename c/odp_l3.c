@@ -118,7 +118,7 @@ static int read_nsh(struct odp_set *set, const struct key *of, struct key *to, c
     }
     if (walk.left)
         return refuse(why, "NSH attribute cut short");
-    if (!of && md1 && to->wide.l3x.nsh.mdtype != 1)
+    if (md1 && (of ? of : to)->wide.l3x.nsh.mdtype != 1)
         return refuse(why, "NSH contexts with another metadata type than 1");
     return 0;
 }

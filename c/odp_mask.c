@@ -63,7 +63,7 @@ static void exact_l3(const struct key *key, struct key *mask)
     } else if (odp_is_mpls(type)) {
         fill(mask->wide.l3x.mpls, 4 * odp_mpls_count(&key->wide));
     } else if (type == ODP_BE16(0x894f)) {
-        fill(&mask->wide.l3x.nsh, sizeof mask->wide.l3x.nsh);
+        fill(&mask->wide.l3x.nsh, key->wide.l3x.nsh.mdtype == 1 ? 24 : 8);
     }
 }
 
@@ -91,10 +91,8 @@ static void exact(const struct key *key, struct key *mask)
             mask->ct.orig_proto = 0xff;
         }
     }
-    if (key->tunnel.family) {
-        fill(&mask->tunnel, sizeof mask->tunnel);
-        memset(mask->tunnel.reserved, 0, sizeof mask->tunnel.reserved);
-    }
+    if (key->tunnel.family)
+        fill(&mask->tunnel, offsetof(struct key_tunnel, reserved));
     exact_l3(key, mask);
 }
 
@@ -143,7 +141,7 @@ static int read_l2(struct odp_set *set, const struct key *key, struct key *mask,
     }
     if (i < KEY_VLANS && !key->base.l2) {
         /* No tag, or a truncated one: there is nothing to match but that. */
-        odp_take_into(set, OVS_KEY_ATTR_VLAN, &mask->base.vlan[i].tci, 2);
+        odp_take(set, OVS_KEY_ATTR_VLAN);
         if (odp_is_vlan(key->base.eth_type) && odp_take(set, OVS_KEY_ATTR_ENCAP) && set->attrs[OVS_KEY_ATTR_ENCAP].size)
             return refuse(why, "encap behind a truncated VLAN tag");
     }
@@ -156,6 +154,7 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
 {
     struct odp_set set;
     const uint8_t *ethernet;
+    uint64_t metadata;
     uint16_t type;
     int error;
 
@@ -167,8 +166,11 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
         return 0;
     }
     error = odp_collect(attrs, size, &set, why);
+    metadata = set.present;
     if (!error)
         error = odp_read_metadata(&set, key, mask, why);
+    if (!error)
+        error = odp_check_tuples(metadata, key->base.eth_type, why);
     if (error)
         return error;
     if (mask->base.in_port != UINT32_MAX)

@@ -54,13 +54,20 @@ static void put_u16(struct odp_out *out, unsigned int type, uint16_t x)
     odp_put_bytes(out, type, &x, sizeof x);
 }
 
+static bool has_tuple(const struct key_ct *ct)
+{
+    static const uint8_t none[offsetof(struct key_ct, nd_options_type) - offsetof(struct key_ct, orig_src)];
+
+    return memcmp(ct->orig_src, none, sizeof none);
+}
+
 static void write_tuple(struct odp_out *out, const struct key *data, const struct key *key)
 {
     bool ipv6 = key->base.eth_type == ODP_BE16(0x86dd);
     uint32_t address = ipv6 ? 16 : 4;
     uint8_t *at;
 
-    if (!key->ct.orig_proto || !odp_is_ip(key->base.eth_type))
+    if (!odp_is_ip(key->base.eth_type) || !(has_tuple(&key->ct) || has_tuple(&data->ct)))
         return;
     at = odp_put(out, ipv6 ? OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV6 : OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV4, 2 * address + 8);
     if (!at)
