@@ -104,15 +104,18 @@ static void floating_lcores(char *text, size_t size)
 
 static int start_with(const char **arguments, int count)
 {
-    char *copy[ARGUMENTS_MAX + 1];
+    static char *kept[ARGUMENTS_MAX];
+    char *given[ARGUMENTS_MAX + 1];
     int result;
 
     /* EAL reorders and keeps what it is given: it gets copies, which live as long as the process. */
-    for (int i = 0; i < count; i++)
-        copy[i] = strdup(arguments[i]);
-    copy[count] = NULL;
+    for (int i = 0; i < count; i++) {
+        free(kept[i]);
+        given[i] = kept[i] = strdup(arguments[i]);
+    }
+    given[count] = NULL;
     log_capture();
-    result = rte_eal_init(count, copy);
+    result = rte_eal_init(count, given);
     return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "Cannot start EAL: %s", log_captured());
 }
 

@@ -19,6 +19,8 @@
 #define PMD_RECIRC_MAX 8         /* Recirculations of one packet; more are DROP_recirc_depth. */
 #define PMD_RECIRC_QUEUE 256
 #define PMD_PORTS 65536
+#define PMD_DIRTY 1024
+#define PMD_CONTROL_CORE UINT32_MAX
 
 struct dp;
 struct port;
@@ -53,13 +55,16 @@ struct pmd {
     uint32_t index;                  /* RCU and replica index; 0: the control side. */
     uint32_t core;
     uint32_t dirty_n;
-    uint16_t dirty[PMD_PORTS > 1024 ? 1024 : PMD_PORTS]; /* Ports with packets to send; full: all are flushed. */
+    uint16_t dirty[PMD_DIRTY];       /* Ports with packets to send; full: all are flushed. */
     struct pmd_recirc recirc;
 };
 
 /* Drops a packet for a reason. */
 void pmd_drop(struct pmd *, struct rte_mbuf *, enum stat_drop);
 void pmd_drop_bulk(struct pmd *, struct rte_mbuf **, unsigned int n, enum stat_drop);
+
+/* Sends packets by a port at once, whatever waits in its buffer; takes them over.  The port is able to send them as they are. */
+void pmd_send(struct pmd *, struct pmd_tx *, struct rte_mbuf **, unsigned int n);
 
 /* Sends what waits at one port, or everywhere. */
 void pmd_flush_port(struct pmd *, struct pmd_tx *);
@@ -78,11 +83,13 @@ static inline void pmd_output(struct pmd *pmd, struct rte_mbuf *m, uint32_t port
         return;
     }
     if (!tx->dirty) {
+        if (__builtin_expect(pmd->dirty_n == PMD_DIRTY, 0))
+            pmd_flush(pmd);
         tx->dirty = 1;
         pmd->dirty[pmd->dirty_n++] = tx->no;
     }
     tx->packets[tx->n++] = m;
-    if (tx->n == PMD_BURST || pmd->dirty_n == sizeof pmd->dirty / sizeof pmd->dirty[0])
+    if (tx->n == PMD_BURST)
         pmd_flush_port(pmd, tx);
 }
 

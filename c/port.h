@@ -15,23 +15,30 @@
 #include <rte_mbuf.h>
 #include <rte_spinlock.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dp.h"
 
 struct dp;
 struct port;
+struct port_table;               /* Owned by the datapath. */
+
+#define PORT_NO_MAX 65534u
+#define PORT_MTU_ANY 65521u      /* Of ports that take every frame: 65535 bytes with the Ethernet header. */
 
 struct port_class {
     const char *type;
-    /* Opens the device; fills in the port's rxq_count, txq_count, mtu, mac, capabilities.  May wait.  errno, and a text. */
-    int (*open)(struct port *, char *error, uint32_t error_size);
+    /* Opens the device; fills in the port's device, rxq_count, txq_count, mtu, mac, capabilities.  May wait.  errno, and error_set(). */
+    int (*open)(struct port *);
     void (*close)(struct port *);
     /* At most `n` packets, at once. */
     uint16_t (*rx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
     /* Takes over what it sends and returns how many that are; the rest stays the caller's. */
     uint16_t (*tx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+    /* NULL: the port's own counters are all there is. */
     void (*stats)(struct port *, struct dp_port_stats *);
+    bool (*link_up)(struct port *);                                       /* NULL: always. */
     int (*set_config)(struct port *, const char *key, const char *value); /* NULL: nothing can be changed. */
 };
 
@@ -39,15 +46,26 @@ struct port_class {
 #define PORT_CAP_CSUM 2u         /* Completes partial checksums, or passes them on. */
 #define PORT_CAP_TSO 4u          /* Passes TCP segments larger than the MTU on. */
 
+/* A transmit queue.  The last of a port is shared by all threads that have none of their own: they take its lock. */
 struct port_txq {
     rte_spinlock_t lock;
-    uint32_t shared;             /* Several threads send by it: take the lock. */
+    uint32_t shared;
+    _Atomic uint64_t dropped;    /* What its users dropped for this port: stat.h says why. */
+} __attribute__((aligned(64)));
+
+/* Counters of classes whose devices do not count: written by the one thread that receives, or sends. */
+struct port_rx_count {
+    _Atomic uint64_t packets, bytes, errors, dropped, no_mbuf;
+} __attribute__((aligned(64)));
+struct port_tx_count {
+    _Atomic uint64_t packets, bytes, errors;
 } __attribute__((aligned(64)));
 
 struct port {
     const struct port_class *class;
     struct dp *dp;
     void *state;                 /* Of its class. */
+    struct port *next_reserved;  /* port_int.h. */
     struct port_txq *txqs;
     uint32_t no;
     uint32_t caps;               /* PORT_CAP_*. */
@@ -57,9 +75,46 @@ struct port {
     uint32_t mtu;
     _Atomic uint32_t gone;       /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
     uint8_t mac[6];
+    char device[DP_NAME_SIZE];   /* What it stands on, for "already in use"; empty: nothing. */
     char name[DP_NAME_SIZE];
     char type[DP_NAME_SIZE];
     char options[DP_TEXT_SIZE];
+    struct port_rx_count rx;
+    struct port_tx_count tx;
 };
+
+struct port_table *port_table_create(void);
+void port_table_destroy(struct port_table *);   /* Empty. */
+
+/* Under the control mutex. */
+struct port *port_get(struct port_table *, uint32_t no);                       /* NULL: none. */
+struct port *port_first(struct port_table *, uint32_t no);                     /* The first with at least this number. */
+int port_remove(struct dp *, uint32_t no);      /* Lets go of the control mutex while the device closes. */
+
+/* Poll threads: the device is gone.  Counts as a change of the set of ports. */
+void port_set_gone(struct port *);
+
+/* The set of ports changed; also ends every wait for that. */
+void port_table_changed(struct port_table *);
+uint64_t port_table_sequence(struct port_table *);
+/* Returns when the sequence is not `seen`, or `*woken`, which it clears, is set. */
+void port_table_wait(struct port_table *, uint64_t seen, _Atomic bool *woken);
+void port_table_wake(struct port_table *, _Atomic bool *woken);
+
+/* The class of a type of port; NULL if there is none. */
+const struct port_class *port_class_find(const char *type);
+
+/* The value of a port's option; NULL if it is not given.  Written to `value`. */
+const char *port_option(const struct port *, const char *key, char *value, uint32_t size);
+/* A number within bounds; `fallback` if it is not given.  EINVAL with a text. */
+int port_option_number(const struct port *, const char *key, uint32_t least, uint32_t most, uint32_t fallback, uint32_t *value);
+/* EINVAL, with a text, unless every option given is in `known`, separated by blanks. */
+int port_options_check(const struct port *, const char *known);
+/* A locally administered address, derived from the names, for ports without a device. */
+void port_make_mac(struct port *);
+
+extern const struct port_class port_class_dummy, port_class_null, port_class_ring, port_class_patch, port_class_system,
+    port_class_tap, port_class_internal, port_class_pcap, port_class_memif, port_class_afxdp, port_class_dpdk,
+    port_class_vhost_user, port_class_vhost_user_client;
 
 #endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dp.h"
+#include "cls.h"
+#include "error.h"
+#include "extract.h"
+#include "odp.h"
+
+uint32_t dp_abi_version(void)
+{
+    return DP_ABI_VERSION;
+}
+
+int dp_abi_layout(char *text, uint32_t size)
+{
+    uint32_t used = 0;
+
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+#define LINE(...)                                                                    \
+    do {                                                                             \
+        if (used < size)                                                             \
+            used += (uint32_t)snprintf(text + used, size - used, __VA_ARGS__);       \
+    } while (0);
+#define ABI_STRUCT(name) LINE("struct %s %zu\n", #name, sizeof(struct name))
+#define ABI_FIELD(name, field) \
+    LINE("field %s %s %zu %zu\n", #name, #field, offsetof(struct name, field), sizeof(((struct name *)0)->field))
+#include "abi_fields.h"
+    return used < size ? 0 : error_set(ENOBUFS, "The layout takes more than %u bytes", size);
+}
+
+int dp_extract(const uint8_t *frame, uint32_t frame_size, uint32_t in_port, uint8_t *key, uint32_t key_size, uint32_t *key_used)
+{
+    const struct pkt_md md = { .in_port = in_port };
+    uint8_t attributes[ODP_KEY_MAX];
+    struct key extracted;
+
+    error_clear();
+    if (!frame || !key || !key_used)
+        return EINVAL;
+    if (frame_size < EXTRACT_RUNT || frame_size > 65535)
+        return error_set(EINVAL, "A frame has %d to 65535 bytes, not %u", EXTRACT_RUNT, frame_size);
+    extract_key(frame, frame_size, frame_size, &md, NULL, &extracted, NULL);
+    *key_used = odp_key_write(&extracted, attributes, sizeof attributes);
+    if (*key_used > key_size)
+        return error_set(ENOBUFS, "The key takes %u bytes, %u are given", *key_used, key_size);
+    memcpy(key, attributes, *key_used);
+    return 0;
+}
+
+int dp_isa_get(uint32_t *isa)
+{
+    error_clear();
+    if (!isa)
+        return EINVAL;
+    *isa = cls_isa_get();
+    return 0;
+}
+
+int dp_isa_set(uint32_t isa, uint32_t validate)
+{
+    int error;
+
+    error_clear();
+    error = cls_isa_set(isa, validate != 0);
+    return error ? error_set(error, "This processor cannot run build %u of the lookup", isa) : 0;
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dp_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cls.h"
+#include "eal.h"
+#include "error.h"
+#include "flow.h"
+#include "handle.h"
+#include "pmd_set.h"
+#include "port.h"
+#include "rcu.h"
+#include "stat.h"
+#include "upcall_int.h"
+
+/* What a handle of a datapath stands for: every dp_open() makes one. */
+struct opened {
+    struct handle_object object;
+    struct dp *dp;
+    _Atomic bool woken;          /* dp_port_wake() was called, or the handle was closed. */
+};
+
+/* The datapaths of this process.  Taken before a control mutex, if both are. */
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct dp *list;
+
+/* --- Life ------------------------------------------------------------------------------------------------- */
+
+static void dp_free(struct dp *dp)
+{
+    upcalls_destroy(dp->upcalls);
+    pmd_set_destroy(dp->pmds);
+    port_table_destroy(dp->ports);
+    flow_table_destroy(dp->flows);
+    rcu_destroy(dp->rcu);
+    pthread_mutex_destroy(&dp->control);
+    free(dp);
+}
+
+void dp_ref(struct dp *dp)
+{
+    atomic_fetch_add_explicit(&dp->references, 1, memory_order_relaxed);
+}
+
+void dp_unref(struct dp *dp)
+{
+    if (atomic_fetch_sub_explicit(&dp->references, 1, memory_order_acq_rel) == 1)
+        dp_free(dp);
+}
+
+/* A datapath with one reference, in no list. */
+static struct dp *dp_new(const char *name)
+{
+    struct dp *dp = calloc(1, sizeof *dp);
+
+    if (!dp)
+        return NULL;
+    snprintf(dp->name, sizeof dp->name, "%s", name);
+    atomic_init(&dp->references, 1);
+    pthread_mutex_init(&dp->control, NULL);
+    dp->rcu = rcu_create();
+    dp->flows = dp->rcu ? flow_table_create(dp->rcu) : NULL;
+    dp->ports = port_table_create();
+    dp->pmds = dp->flows ? pmd_set_create(dp) : NULL;
+    dp->upcalls = dp->pmds ? upcalls_create(dp) : NULL;
+    if (dp->ports && dp->upcalls)
+        return dp;
+    dp->destroyed = true;
+    if (dp->flows)
+        dp_free(dp);
+    else {
+        port_table_destroy(dp->ports);
+        rcu_destroy(dp->rcu);
+        free(dp);
+    }
+    return NULL;
+}
+
+static void unlist(struct dp *dp)
+{
+    struct dp **at = &list;
+
+    while (*at && *at != dp)
+        at = &(*at)->next;
+    if (*at)
+        *at = dp->next;
+}
+
+/* Ends everything that moves.  The caller has a reference, and has taken the datapath from the list. */
+static void destroy(struct dp *dp)
+{
+    struct port *port;
+
+    if (dp_lock(dp))
+        return;
+    dp->destroyed = true;
+    pmd_set_stop(dp->pmds);
+    upcalls_shutdown(dp->upcalls);
+    while ((port = port_first(dp->ports, 0)) != NULL)
+        port_remove(dp, port->no);
+    flow_flush(dp->flows);
+    rcu_synchronize(dp->rcu);
+    port_table_changed(dp->ports);
+    pthread_mutex_unlock(&dp->control);
+}
+
+static void opened_release(struct handle_object *object)
+{
+    struct opened *opened = (struct opened *)object;
+
+    dp_unref(opened->dp);
+    free(opened);
+}
+
+static struct dp *named(const char *name)
+{
+    for (struct dp *dp = list; dp; dp = dp->next)
+        if (!strcmp(dp->name, name))
+            return dp;
+    return NULL;
+}
+
+/* Finds or makes it; it then is in the list, and has a reference for the caller. */
+static int find_or_make(const char *name, uint32_t flags, struct dp **found)
+{
+    struct dp *dp = named(name);
+
+    *found = dp;
+    if (dp && (flags & DP_CREATE) && (flags & DP_EXCLUSIVE))
+        return error_set(EEXIST, "Datapath %s exists", name);
+    if (!dp && !(flags & DP_CREATE))
+        return error_set(ENODEV, "This process has no datapath %s", name);
+    if (!dp) {
+        dp = *found = dp_new(name);
+        if (!dp)
+            return error_set(ENOMEM, "Cannot create datapath %s: not enough memory", name);
+        dp->next = list;
+        list = dp;
+    } else {
+        dp_ref(dp);
+    }
+    return 0;
+}
+
+static bool name_is_good(const char *name)
+{
+    size_t size = name ? strnlen(name, DP_NAME_SIZE) : 0;
+
+    return size && size < DP_NAME_SIZE && !strpbrk(name, "\n\t ");
+}
+
+int dp_open(const char *name, uint32_t flags, uint64_t *handle)
+{
+    struct opened *opened;
+    struct dp *dp = NULL;
+    int error;
+
+    error_clear();
+    if (!handle || !name_is_good(name))
+        return error_set(EINVAL, "A name of a datapath has 1 to %d bytes and no blanks", DP_NAME_SIZE - 1);
+    if (!eal_started())
+        return error_set(ENXIO, "EAL has not been started: call dp_eal_start() first");
+    opened = calloc(1, sizeof *opened);
+    if (!opened)
+        return ENOMEM;
+    pthread_mutex_lock(&list_lock);
+    error = find_or_make(name, flags, &dp);
+    if (!error) {
+        atomic_init(&opened->object.references, 1);
+        opened->object.release = opened_release;
+        opened->dp = dp;
+        dp->opens++;
+        error = handle_open(HANDLE_DP, &opened->object, handle);
+        if (error) {
+            if (!--dp->opens)
+                unlist(dp);
+            dp_unref(dp);
+        }
+    }
+    pthread_mutex_unlock(&list_lock);
+    if (error)
+        free(opened);
+    return error;
+}
+
+int dp_close(uint64_t handle)
+{
+    struct opened *opened;
+    bool last;
+
+    error_clear();
+    opened = (struct opened *)handle_close(handle, HANDLE_DP);
+    if (!opened)
+        return error_set(EBADF, "No such datapath handle");
+    port_table_wake(opened->dp->ports, &opened->woken);
+    pthread_mutex_lock(&list_lock);
+    last = !--opened->dp->opens;
+    if (last)
+        unlist(opened->dp);
+    pthread_mutex_unlock(&list_lock);
+    if (last)
+        destroy(opened->dp);
+    handle_put(&opened->object);
+    return 0;
+}
+
+int dp_destroy(uint64_t handle)
+{
+    struct dp *dp;
+
+    error_clear();
+    dp = dp_of(handle);
+    if (!dp)
+        return error_publish(error_set(EBADF, "No such datapath handle"));
+    pthread_mutex_lock(&list_lock);
+    unlist(dp);
+    pthread_mutex_unlock(&list_lock);
+    destroy(dp);
+    dp_unref(dp);
+    return 0;
+}
+
+int dp_enumerate(char *text, uint32_t size)
+{
+    uint32_t used = 0;
+
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    text[0] = '\0';
+    pthread_mutex_lock(&list_lock);
+    for (struct dp *dp = list; dp && used < size; dp = dp->next)
+        used += (uint32_t)snprintf(text + used, size - used, "%s\n", dp->name);
+    pthread_mutex_unlock(&list_lock);
+    return used < size ? 0 : ENOBUFS;
+}
+
+/* Stops what must not outlive the process's tidy end.  At exit another thread may hold a lock for good, so nothing is waited for there. */
+static void shut_down(bool exiting)
+{
+    struct dp *dp;
+
+    if (exiting ? pthread_mutex_trylock(&list_lock) : pthread_mutex_lock(&list_lock))
+        return;
+    while ((dp = list) != NULL) {
+        bool busy = exiting && pthread_mutex_trylock(&dp->control);
+
+        list = dp->next;
+        dp_ref(dp);
+        if (exiting && !busy)
+            pthread_mutex_unlock(&dp->control);
+        pthread_mutex_unlock(&list_lock);
+        if (!busy)
+            destroy(dp);
+        dp_unref(dp);
+        pthread_mutex_lock(&list_lock);
+    }
+    pthread_mutex_unlock(&list_lock);
+}
+
+int dp_shutdown(void)
+{
+    error_clear();
+    shut_down(false);
+    return 0;
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+    shut_down(true);
+}
+
+/* --- Coming in -------------------------------------------------------------------------------------------- */
+
+struct dp *dp_of(uint64_t handle)
+{
+    struct opened *opened = (struct opened *)handle_get(handle, HANDLE_DP);
+    struct dp *dp;
+
+    if (!opened)
+        return NULL;
+    dp = opened->dp;
+    dp_ref(dp);
+    handle_put(&opened->object);
+    return dp;
+}
+
+int dp_lock(struct dp *dp)
+{
+    pthread_mutex_lock(&dp->control);
+    if (dp->destroyed) {
+        pthread_mutex_unlock(&dp->control);
+        return error_set(ENODEV, "Datapath %s was destroyed", dp->name);
+    }
+    rcu_reclaim(dp->rcu);
+    return 0;
+}
+
+void dp_unlock(struct dp *dp)
+{
+    pthread_mutex_unlock(&dp->control);
+}
+
+int dp_enter(uint64_t handle, struct dp **dp)
+{
+    int error;
+
+    error_clear();
+    *dp = dp_of(handle);
+    if (!*dp)
+        return error_set(EBADF, "No such datapath handle");
+    error = dp_lock(*dp);
+    if (error)
+        dp_unref(*dp);
+    return error;
+}
+
+int dp_leave(struct dp *dp, int error)
+{
+    dp_unlock(dp);
+    dp_unref(dp);
+    return error;
+}
+
+/* --- Waiting for ports, counters -------------------------------------------------------------------------- */
+
+int dp_port_wait(uint64_t handle, uint64_t seen)
+{
+    struct opened *opened;
+
+    error_clear();
+    opened = (struct opened *)handle_get(handle, HANDLE_DP);
+    if (!opened)
+        return EBADF;
+    port_table_wait(opened->dp->ports, seen, &opened->woken);
+    handle_put(&opened->object);
+    return 0;
+}
+
+int dp_port_wake(uint64_t handle)
+{
+    struct opened *opened;
+
+    error_clear();
+    opened = (struct opened *)handle_get(handle, HANDLE_DP);
+    if (!opened)
+        return EBADF;
+    port_table_wake(opened->dp->ports, &opened->woken);
+    handle_put(&opened->object);
+    return 0;
+}
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int dp_stats_get(uint64_t handle, struct dp_stats *stats)
+{
+    struct stat sum = { 0 };
+    struct dp *dp;
+    int error = stats ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    pmd_set_sum(dp->pmds, &sum);
+    *stats = (struct dp_stats){
+        .received = get(&sum.received), .hit = get(&sum.hit), .missed = get(&sum.missed), .lost = get(&sum.lost),
+        .recirculated = get(&sum.recirculated), .mask_hit = get(&sum.mask_hit),
+        .validator_mismatches = get(&sum.validator_mismatches), .drop_count = DROP_COUNT,
+        .flows = cls_flow_count(flow_table_cls(dp->flows)), .masks = cls_mask_count(flow_table_cls(dp->flows)),
+    };
+    upcalls_count(dp->upcalls, &stats->upcalls_handled, &stats->upcalls_purged);
+    for (uint32_t i = 0; i < DROP_COUNT; i++)
+        stats->drops[i] = get(&sum.drops[i]);
+    return dp_leave(dp, 0);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Settings of a datapath and of ports, one `key=value` a line.
+ *
+ *     pmd-sleep-max   longest nap of an idle poll thread, 0 to 10000 us; 0: never
+ *     upcall-ring     packets that may wait for a handler opened from now on; a power of two from 64, at most a quarter of the pool
+ *     upcall-quota    of those, how many may come from one port; 0: all */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dp_int.h"
+#include "eal.h"
+#include "error.h"
+#include "pmd_set.h"
+#include "port.h"
+#include "upcall_int.h"
+
+static int number(const char *key, const char *value, uint32_t least, uint32_t most, uint32_t *result)
+{
+    char *end;
+    unsigned long parsed;
+
+    errno = 0;
+    parsed = strtoul(value, &end, 0);
+    if (errno || end == value || *end || *value == '-' || parsed < least || parsed > most)
+        return error_set(EINVAL, "Setting %s is \"%s\", expected a number from %u to %u", key, value, least, most);
+    *result = (uint32_t)parsed;
+    return 0;
+}
+
+static int set(struct dp *dp, const char *key, const char *value)
+{
+    uint32_t n;
+    int error;
+
+    if (!strcmp(key, "pmd-sleep-max")) {
+        error = number(key, value, 0, 10000, &n);
+        if (!error)
+            pmd_set_max_sleep(dp->pmds, n);
+    } else if (!strcmp(key, "upcall-ring")) {
+        error = number(key, value, 64, eal_pool()->size / 4, &n);
+        if (!error && (n & (n - 1)))
+            error = error_set(EINVAL, "Setting upcall-ring is %u, expected a power of two", n);
+        if (!error)
+            dp->upcalls->ring_size = n;
+    } else if (!strcmp(key, "upcall-quota")) {
+        error = number(key, value, 0, UINT32_MAX, &n);
+        if (!error)
+            dp->upcalls->quota = n;
+    } else {
+        error = error_set(EINVAL, "Datapaths have no setting \"%s\"", key);
+    }
+    return error;
+}
+
+/* Calls `apply` for each line of `config`, until one fails. */
+static int each_line(const char *config, int (*apply)(void *object, const char *key, const char *value), void *object)
+{
+    char text[DP_TEXT_SIZE], *at = NULL;
+    int error = 0;
+
+    if (!config || strlen(config) >= sizeof text)
+        return error_set(EINVAL, "Settings are missing or longer than %d bytes", DP_TEXT_SIZE - 1);
+    strcpy(text, config);
+    for (char *line = strtok_r(text, "\n", &at); line && !error; line = strtok_r(NULL, "\n", &at)) {
+        char *value = strchr(line, '=');
+
+        if (!value)
+            return error_set(EINVAL, "Setting \"%s\" has no value", line);
+        *value++ = '\0';
+        error = apply(object, line, value);
+    }
+    return error;
+}
+
+static int set_dp(void *dp, const char *key, const char *value)
+{
+    return set(dp, key, value);
+}
+
+static int set_port(void *object, const char *key, const char *value)
+{
+    struct port *port = object;
+
+    if (!port->class->set_config)
+        return error_set(EINVAL, "Port %s is of type %s, which has no setting \"%s\"", port->name, port->type, key);
+    return port->class->set_config(port, key, value);
+}
+
+int dp_set_config(uint64_t handle, const char *config)
+{
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    return error ? error : dp_leave(dp, each_line(config, set_dp, dp));
+}
+
+int dp_port_set_config(uint64_t handle, uint32_t no, const char *config)
+{
+    struct port *port;
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    if (error)
+        return error;
+    port = port_get(dp->ports, no);
+    if (!port)
+        return dp_leave(dp, error_set(ENODEV, "Datapath %s has no port %u", dp->name, no));
+    return dp_leave(dp, each_line(config, set_port, port));
+}

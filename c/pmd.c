@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "pmd.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+#include <rte_lcore.h>
+#include <rte_pause.h>
+
+#include "burst.h"
+#include "pmd_int.h"
+#include "port.h"
+#include "port_offload.h"
+#include "rcu.h"
+
+#define SEND_RETRIES 4
+#define IDLE_US 200              /* Without a packet for this long, a thread begins to nap. */
+#define BUSY_BURST 16            /* A burst this large ends napping at once. */
+
+void pmd_drop(struct pmd *pmd, struct rte_mbuf *m, enum stat_drop reason)
+{
+    stat_drop(pmd->stat, reason, 1);
+    rte_pktmbuf_free(m);
+}
+
+void pmd_drop_bulk(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
+{
+    stat_drop(pmd->stat, reason, n);
+    rte_pktmbuf_free_bulk(packets, n);
+}
+
+/* Drops what a port would not take. */
+static void drop_unsent(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
+{
+    /* Not stat_add: threads may share the queue, and drops are rare. */
+    atomic_fetch_add_explicit(&tx->port->txqs[tx->txq].dropped, n, memory_order_relaxed);
+    pmd_drop_bulk(pmd, packets, n, reason);
+}
+
+void pmd_send(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf **packets, unsigned int n)
+{
+    struct port *port = tx->port;
+    struct port_txq *txq = &port->txqs[tx->txq];
+    unsigned int sent = 0, retries = 0;
+
+    if (txq->shared)
+        rte_spinlock_lock(&txq->lock);
+    while (sent < n) {
+        uint16_t took = port->class->tx_burst(port, tx->txq, packets + sent, (uint16_t)(n - sent));
+
+        sent += took;
+        if (!took && ++retries > SEND_RETRIES)
+            break;
+    }
+    if (txq->shared)
+        rte_spinlock_unlock(&txq->lock);
+    stat_add(&pmd->stat->tx_packets, sent);
+    stat_add(&pmd->stat->tx_batches, 1);
+    if (sent < n)
+        drop_unsent(pmd, tx, packets + sent, n - sent,
+                    atomic_load_explicit(&port->gone, memory_order_relaxed) ? DROP_link_down : DROP_tx_full);
+}
+
+void pmd_flush_port(struct pmd *pmd, struct pmd_tx *tx)
+{
+    unsigned int n = tx->n, plain = 0;
+
+    if (!n)
+        return;
+    tx->n = 0;
+    if (atomic_load_explicit(&tx->port->gone, memory_order_relaxed)) {
+        drop_unsent(pmd, tx, tx->packets, n, DROP_link_down);
+        return;
+    }
+    while (plain < n && !port_offload_needed(tx->port, tx->packets[plain]))
+        plain++;
+    if (plain)
+        pmd_send(pmd, tx, tx->packets, plain);
+    if (plain < n)
+        port_offload_send(pmd, tx, tx->packets + plain, n - plain);
+}
+
+void pmd_flush(struct pmd *pmd)
+{
+    for (uint32_t i = 0; i < pmd->dirty_n; i++) {
+        struct pmd_tx *tx = atomic_load_explicit(&pmd->tx[pmd->dirty[i]], memory_order_acquire);
+
+        if (tx) { /* Otherwise the port is being removed: what waited is dropped by who removes it. */
+            pmd_flush_port(pmd, tx);
+            tx->dirty = 0;
+        }
+    }
+    pmd->dirty_n = 0;
+}
+
+void pmd_recirculate(struct pmd *pmd, struct rte_mbuf *m)
+{
+    struct pmd_recirc *recirc = &pmd->recirc;
+
+    if (pmd->depth >= PMD_RECIRC_MAX) {
+        pmd_drop(pmd, m, DROP_recirc_depth);
+        return;
+    }
+    if (recirc->n == PMD_RECIRC_QUEUE) {
+        pmd_drop(pmd, m, DROP_recirc_full);
+        return;
+    }
+    recirc->depth[recirc->n] = (uint8_t)(pmd->depth + 1);
+    recirc->packets[recirc->n++] = m;
+}
+
+uint32_t pmd_clock_ms(void)
+{
+    struct timespec now;
+    uint32_t ms;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    ms = (uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+    return ms ? ms : 1;
+}
+
+int pmd_init(struct pmd *pmd, struct stat *stat, uint32_t index, uint32_t core)
+{
+    pmd->tx = calloc(PMD_PORTS, sizeof *pmd->tx);
+    if (!pmd->tx)
+        return ENOMEM;
+    pmd->stat = stat;
+    pmd->index = index;
+    pmd->core = core;
+    pmd->now_ms = pmd_clock_ms();
+    pmd->random = rte_rdtsc() * 2 + 1; /* Anything but 0. */
+    return 0;
+}
+
+void pmd_fini(struct pmd *pmd)
+{
+    free(pmd->tx);
+    pmd->tx = NULL;
+}
+
+/* What a thread remembers between rounds of its loop. */
+struct pace {
+    uint64_t tsc, tick, tick_cycles; /* Now; when the clock is read again; how often. */
+    uint64_t idle_since, idle_cycles;
+    uint32_t nap_us;
+};
+
+/* Polls every queue once; returns the largest burst. */
+static uint32_t poll_queues(struct pmd_thread *self)
+{
+    const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
+    struct rte_mbuf *packets[PMD_BURST];
+    uint32_t largest = 0;
+
+    for (uint32_t i = 0; i < list->n; i++) {
+        struct rxq *rxq = list->rxqs[i];
+        struct port *port = rxq->port;
+        uint16_t n = port->class->rx_burst(port, (uint16_t)rxq->queue, packets, PMD_BURST);
+        struct pkt_md md = { .in_port = port->no };
+
+        if (!n)
+            continue;
+        stat_add(&self->stat.received, n);
+        stat_add(&self->stat.rx_batches, 1);
+        stat_add(&rxq->packets, n);
+        burst_receive(&self->pmd, packets, n, &md);
+        pmd_flush(&self->pmd);
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
+/* Sleeps a little longer than last time; the control side need not wait for sleepers. */
+static void nap(struct pmd_thread *self, struct pace *pace, uint32_t max_us)
+{
+    struct timespec time = { 0, 0 };
+    uint64_t before = rte_rdtsc();
+
+    if (pace->nap_us < max_us)
+        pace->nap_us++;
+    else
+        pace->nap_us = max_us;
+    time.tv_nsec = pace->nap_us * 1000l;
+    rcu_offline(self->pmd.qsbr, self->pmd.index);
+    nanosleep(&time, NULL);
+    rcu_online(self->pmd.qsbr, self->pmd.index);
+    pace->tsc = rte_rdtsc();
+    stat_add(&self->stat.cycles_sleep, pace->tsc - before);
+}
+
+/* Accounts for a round, and rests if there has been nothing to do. */
+static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
+{
+    uint64_t now = rte_rdtsc();
+    uint32_t max_us;
+
+    stat_add(&self->stat.iterations, 1);
+    stat_add(largest ? &self->stat.cycles_busy : &self->stat.cycles_idle, now - pace->tsc);
+    pace->tsc = now;
+    if (largest) {
+        pace->idle_since = now;
+        if (largest >= BUSY_BURST)
+            pace->nap_us = 0;
+    } else if (now - pace->idle_since > pace->idle_cycles) {
+        max_us = atomic_load_explicit(&self->max_sleep_us, memory_order_relaxed);
+        if (max_us)
+            nap(self, pace, max_us);
+        else if (!(atomic_load_explicit(&self->stat.iterations, memory_order_relaxed) % 64))
+            sched_yield(); /* The core may be shared with others. */
+        else
+            rte_pause();
+    }
+    if (pace->tsc >= pace->tick) {
+        self->pmd.now_ms = pmd_clock_ms();
+        pace->tick = pace->tsc + pace->tick_cycles;
+    }
+}
+
+static int come_up(struct pmd_thread *self)
+{
+    char name[16];
+    cpu_set_t cores;
+
+    snprintf(name, sizeof name, "pmd-c%02u", self->pmd.core);
+    pthread_setname_np(pthread_self(), name);
+    CPU_ZERO(&cores);
+    CPU_SET(self->pmd.core, &cores);
+    if (pthread_setaffinity_np(pthread_self(), sizeof cores, &cores))
+        return EINVAL;
+    prctl(PR_SET_TIMERSLACK, 1000); /* 1 us, so that short naps are short; the default is 50. */
+    return rte_thread_register() ? ENOMEM : 0;
+}
+
+void *pmd_main(void *arg)
+{
+    struct pmd_thread *self = arg;
+    uint64_t hz = rte_get_tsc_hz();
+    struct pace pace = { .tick_cycles = hz / 1000, .idle_cycles = hz / 1000000 * IDLE_US };
+
+    self->error = come_up(self);
+    if (self->error) {
+        sem_post(&self->ready);
+        return NULL;
+    }
+    rcu_online(self->pmd.qsbr, self->pmd.index);
+    sem_post(&self->ready);
+    pace.tsc = pace.idle_since = rte_rdtsc();
+    while (!atomic_load_explicit(&self->stop, memory_order_acquire)) {
+        uint32_t largest = poll_queues(self);
+
+        rcu_quiescent(self->pmd.qsbr, self->pmd.index);
+        settle(self, &pace, largest);
+    }
+    rcu_offline(self->pmd.qsbr, self->pmd.index);
+    rte_thread_unregister();
+    return NULL;
+}

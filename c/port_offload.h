@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * port_offload.h - does in software what a port cannot: partial checksums, segments larger than the MTU, chains.
+ *
+ * Linux leaves the checksum of packets on veth and tap to whoever needs it, and hands over TCP in pieces of up to 64 KiB.  Such packets are kept as they are
+ * from port to port (RTE_MBUF_F_TX_* flags) and finished only where they leave by a port that cannot take them.  Where the layers start is read from the packet
+ * again, because actions may have moved them.
+ *
+ * Threads: the owner of the pmd. */
+#ifndef UPCALL_PORT_OFFLOAD_H
+#define UPCALL_PORT_OFFLOAD_H
+
+#include <rte_mbuf.h>
+
+#include "port.h"
+
+#define PORT_OFFLOAD_SEG (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
+#define PORT_OFFLOAD_FLAGS (RTE_MBUF_F_TX_L4_MASK | PORT_OFFLOAD_SEG)
+#define PORT_ETHERNET 14u
+
+struct pmd;
+struct pmd_tx;
+
+/* Whether a packet may have to be changed before this port can send it. */
+static inline bool port_offload_needed(const struct port *port, const struct rte_mbuf *m)
+{
+    if (m->pkt_len > port->mtu + PORT_ETHERNET && !((m->ol_flags & PORT_OFFLOAD_SEG) && (port->caps & PORT_CAP_TSO)))
+        return true;
+    return ((m->ol_flags & PORT_OFFLOAD_FLAGS) && !(port->caps & PORT_CAP_CSUM)) || (m->nb_segs > 1 && !(port->caps & PORT_CAP_CHAIN));
+}
+
+/* Sends packets, each made fit for the port or dropped and counted; takes them over. */
+void port_offload_send(struct pmd *, struct pmd_tx *, struct rte_mbuf **packets, unsigned int n);
+
+/* Completes the partial TCP or UDP checksum of a frame that lies in one piece; leaves other frames alone. */
+void port_offload_complete(uint8_t *frame, uint32_t size);
+
+#endif
