@@ -31,11 +31,12 @@ export function startSwitch(
 async function startBridge(between: string): Promise<AsyncDisposable> {
   const ip = (line: string): Promise<string> =>
     run("ip", ["-n", between, ...line.split(" ")]);
-  await ip("link add br0 type bridge");
-  await ip("link set br0 up");
-  await ip("link set p1 master br0");
-  await ip("link set p2 master br0");
-  return { [Symbol.asyncDispose]: async () => void await ip("link delete br0") };
+  // Not "br0": Open vSwitch's device of that name goes a little later than its process.
+  await ip("link add linux0 type bridge");
+  await ip("link set linux0 up");
+  await ip("link set p1 master linux0");
+  await ip("link set p2 master linux0");
+  return { [Symbol.asyncDispose]: async () => void await ip("link delete linux0") };
 }
 
 function inNamespace(

@@ -158,10 +158,11 @@ export class VethHosts implements AsyncDisposable {
     } catch {
       return { bitsPerSecond: 0, retransmits: 0 };
     }
+    // iperf3 may also end well with a report of its trouble and without sums.
     const { end } = JSON.parse(text);
     return {
-      bitsPerSecond: Number(end.sum_received.bits_per_second),
-      retransmits: Number(end.sum_sent.retransmits),
+      bitsPerSecond: Number(end.sum_received?.bits_per_second ?? 0),
+      retransmits: Number(end.sum_sent?.retransmits ?? 0),
     };
   }
 
