@@ -195,6 +195,7 @@ export class Datapath implements AsyncDisposable {
     return this.#destroying ??= this.#destroy();
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -118,10 +118,12 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
     return this.#closing;
   }
 
+  /** The stream itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -208,10 +210,12 @@ export class UpcallStream<T> implements AsyncIterableIterator<T> {
     return this.#batches.close();
   }
 
+  /** The stream itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -26,6 +26,7 @@ import type {
 } from "../contract.ts";
 import { DatapathError } from "../errors.ts";
 import type { Ufid } from "../ids.ts";
+import { ufidBytes, ufidText } from "../odp/mod.ts";
 import type { Context } from "./datapath.ts";
 import { check } from "./library.ts";
 
@@ -37,6 +38,7 @@ const GET_ROOM = 4096;
 const MAX_GET_ROOM = 4 * 65536;
 /** A batch goes to the library when it is this long, bytes. */
 const CHUNK = 4 << 20;
+const UFID_SIZE = 16;
 const DUMP_ROOM = 1 << 18;
 const ENOBUFS = 105;
 const E2BIG = 7;
@@ -211,9 +213,9 @@ export class NetdevFlows implements ProviderFlows {
     const hash = op.op === "execute" ? op.hash : undefined;
     words[word + (dpOp.hash >> 2)] = hash === undefined ? 0 : Number(hash & 0xffffffffn);
     words[word + (dpOp.hash >> 2) + 1] = hash === undefined ? 0 : Number(hash >> 32n);
-    if (ufid !== undefined) writeUfid(words, word + (dpOp.ufid >> 2), ufid);
 
     const bytes = this.#ops;
+    if (ufid !== undefined) bytes.set(ufidBytes(ufid), start + dpOp.ufid);
     let at = start + dpOp.structSize;
     copy(key, bytes, at);
     at += padded(key.length);
@@ -361,7 +363,7 @@ function readFlow(
       ? bytes.subarray(start, start + size)
       : bytes.slice(start, start + size);
   };
-  const ufid = readUfid(view, fields.ufid);
+  const ufid = ufidText(bytes.subarray(at + fields.ufid, at + fields.ufid + UFID_SIZE));
   const stats = readStats(bytes, at + fields.stats);
   // A key has two attributes at least, so one without any was left out.
   if (view.getUint32(fields.keySize, true) === 0) return { ufid, stats, layer: "ovs" };
@@ -384,21 +386,4 @@ function readStats(bytes: Uint8Array<ArrayBuffer>, at: number): FlowStats {
     ...(usedMs !== 0n && { usedMs }),
     tcpFlags: view.getUint32(dpFlowStats.tcpFlags, true),
   };
-}
-
-/** An identifier is four words in host order, as `struct uuid` of Open vSwitch has them. */
-function readUfid(view: DataView, at: number): Ufid {
-  let hex = "";
-  for (let word = 0; word < 4; word++) {
-    hex += view.getUint32(at + 4 * word, true).toString(16).padStart(8, "0");
-  }
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-` +
-    `${hex.slice(16, 20)}-${hex.slice(20)}`;
-}
-
-function writeUfid(words: Uint32Array, at: number, ufid: Ufid): void {
-  const hex = ufid.replaceAll("-", "");
-  for (let word = 0; word < 4; word++) {
-    words[at + word] = Number.parseInt(hex.slice(8 * word, 8 * word + 8), 16);
-  }
 }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Two hosts talk through a switch written in TypeScript: ping both ways, then iperf3.
+ *
+ *     sudo deno run -A examples/demo.ts [--provider system] [--seconds 3]
+ *
+ * The switch is `learning_switch.ts`, as it is, in a process of its own.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { type Host, makeHosts, on, removeHosts, run } from "./demo/network.ts";
+import { Screen } from "./demo/screen.ts";
+import type { Report } from "./demo/switch.ts";
+
+const { values: options } = parseArgs({
+  args: Deno.args,
+  options: {
+    provider: { type: "string", default: "netdev" },
+    seconds: { type: "string", default: "3" },
+  },
+});
+const seconds = Number(options.seconds);
+if (!(seconds > 0)) {
+  throw new RangeError(`--seconds must be above 0: it is ${options.seconds}`);
+}
+if (Deno.uid() !== 0) {
+  console.error(`The demo makes network namespaces, which only root may:\n  ${asRoot()}`);
+  Deno.exit(1);
+}
+
+const screen = new Screen();
+const children: Deno.ChildProcess[] = [];
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, () => void cleanUp().then(() => Deno.exit(130)));
+}
+let failure: unknown;
+try {
+  await demo();
+} catch (error) {
+  failure = error;
+}
+await cleanUp();
+if (failure !== undefined) {
+  console.error(failure instanceof Error ? failure.message : failure);
+  Deno.exit(1);
+}
+Deno.exit(0);
+
+async function demo(): Promise<void> {
+  await removeHosts();
+  const [left, right] = await makeHosts(2);
+  if (left === undefined || right === undefined) throw new Error("Cannot make two hosts");
+  screen.say(`Two hosts, ${left.address} and ${right.address}, each with one cable.`);
+
+  const started = performance.now();
+  await startSwitch([left.device, right.device]);
+  await run("ip", ...on(left, "ping", "-c", "1", "-W", "5", right.address));
+  const took = ((performance.now() - started) / 1000).toFixed(1);
+  screen.say(`The switch forwards: first packet after ${took} s.`);
+
+  const loss = Math.max(await ping(left, right), await ping(right, left));
+  const gigabits = await iperf(left, right);
+  screen.say(`Result: ${loss} % loss, ${gigabits.toFixed(2)} Gbit/s.`);
+}
+
+/** Starts the example on a new datapath, and shows what it reports. Returns when it has its ports. */
+async function startSwitch(devices: string[]): Promise<void> {
+  const datapath = `${options.provider}@demo${Deno.pid % 1_000_000}`;
+  screen.say(`Starting examples/learning_switch.ts ${datapath} ${devices.join(" ")}`);
+  const program = new URL("./demo/switch.ts", import.meta.url).href;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "-A", program, datapath, ...devices],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  children.push(child);
+  const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
+  void (async () => {
+    const missing = (report: Report): boolean =>
+      devices.some((device) => !report.ports.some(({ name }) => name === device));
+    for await (const report of reports(child.stdout)) {
+      if (!missing(report)) resolve();
+      screen.show(report);
+    }
+    const { code } = await child.status;
+    reject(new Error(`The switch ended (exit status ${code}).`));
+  })();
+  await ready;
+}
+
+async function* reports(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<Report> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) yield JSON.parse(line);
+  }
+}
+
+/** Pings, and returns the loss in percent. */
+async function ping(from: Host, to: Host): Promise<number> {
+  const output = await run(
+    "ip",
+    ...on(from, "ping", "-c", "5", "-i", "0.1", "-W", "2", to.address),
+  );
+  const loss = Number(/([\d.]+)% packet loss/.exec(output)?.[1]);
+  const rtt = /= ([\d.]+)\/([\d.]+)\//.exec(output)?.[2];
+  screen.say(
+    `ping ${from.address} to ${to.address}: ${loss} % loss, round trip ${rtt} ms on average`,
+  );
+  return loss;
+}
+
+/** Sends by TCP for some seconds, and returns Gbit/s as received. */
+async function iperf(from: Host, to: Host): Promise<number> {
+  const server = new Deno.Command("ip", {
+    args: on(to, "iperf3", "--server", "--one-off", "--bind", to.address),
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  children.push(server);
+  screen.say(`iperf3 for ${seconds} s from ${from.address} to ${to.address}`);
+  const report = JSON.parse(
+    await retry(() =>
+      run(
+        "ip",
+        ...on(from, "iperf3", "--client", to.address, "--time", `${seconds}`, "--json"),
+      )
+    ),
+  );
+  await server.status;
+  return report.end.sum_received.bits_per_second / 1e9;
+}
+
+/** The server needs a moment to listen. */
+async function retry<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let left = 10;; left--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (left === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+/** Ends what was started and removes what was made. */
+async function cleanUp(): Promise<void> {
+  for (const child of children.splice(0)) {
+    try {
+      child.kill("SIGTERM");
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // It has ended already.
+    }
+    const impatience = setTimeout(() => child.kill("SIGKILL"), 3000);
+    await child.status;
+    clearTimeout(impatience);
+  }
+  await removeHosts();
+}
+
+function asRoot(): string {
+  const { pathname } = new URL(import.meta.url);
+  return `sudo ${Deno.execPath()} run -A ${pathname} ${Deno.args.join(" ")}`.trimEnd();
+}

@@ -1,0 +1,11 @@
+// A hub: what comes in goes out of every other port. Try: deno run -A examples/hub.ts netdev@hub0 eth1 eth2
+import { openDatapath, output } from "../mod.ts";
+
+const [datapath = "netdev@hub0", ...devices] = Deno.args;
+await using dp = await openDatapath(datapath, { create: true });
+for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
+
+for await (const { packet, key } of dp.upcalls()) {
+  const others = [...dp.ports.dump()].filter(({ no }) => no !== key.inPort);
+  dp.execute({ packet, key, actions: others.map(({ no }) => output(no)) });
+}

@@ -1,0 +1,33 @@
+// A wire between two ports, and a third that sees a share of what passes.
+// Try: deno run -A examples/mirror.ts netdev@tap0 eth1 eth2 monitor 10
+import { openDatapath, output, sample } from "../mod.ts";
+
+const [
+  datapath = "netdev@tap0",
+  left = "eth1",
+  right = "eth2",
+  monitor = "monitor",
+  percent = "100",
+] = Deno.args;
+await using dp = await openDatapath(datapath, { create: true });
+const [a, b, copy] = await Promise.all(
+  [left, right, monitor].map(async (name) =>
+    dp.ports.get(name) ?? await dp.ports.add({ name })
+  ),
+);
+if (a === undefined || b === undefined || copy === undefined) {
+  throw new TypeError("no ports");
+}
+
+// Each protocol and address pair that shows up gets a flow of its own, so that the table tells what passes.
+for await (const { packet, key } of dp.upcalls()) {
+  if (key.inPort === copy.no) continue;
+  const actions = [
+    sample(Number(percent) / 100, [output(copy.no)]),
+    output(key.inPort === a.no ? b.no : a.no),
+  ];
+  dp.operate([
+    { op: "execute", packet, key, actions },
+    { op: "put", key, mask: { inPort: true, ethernet: true, etherType: true }, actions },
+  ]);
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Upcall: datapaths for Deno.
+ *
+ * A datapath forwards packets by a flow table. What the table does not cover comes up to the program, which decides,
+ * executes the packet, and puts a flow for the next one. The datapath is the kernel's (`system@name`), or one in this process
+ * over DPDK (`netdev@name`).
+ *
+ * ```ts
+ * import { exact, openDatapath, output } from "./mod.ts";
+ *
+ * export async function connect(left: string, right: string): Promise<void> {
+ *   await using dp = await openDatapath("netdev@wire", { create: true });
+ *   const a = await dp.ports.add({ name: left });
+ *   const b = await dp.ports.add({ name: right });
+ *   for await (const { key, packet } of dp.upcalls()) {
+ *     const actions = [output(key.inPort === a.no ? b.no : a.no)];
+ *     dp.operate([
+ *       { op: "execute", key, packet, actions },
+ *       { op: "put", key, mask: exact("inPort", "ethernet"), actions },
+ *     ]);
+ *   }
+ * }
+ * ```
+ *
+ * Importing this module opens no library and needs no permission.
+ *
+ * @module
+ */
+
+export {
+  datapathTypes,
+  enumerateDatapaths,
+  openDatapath,
+  parseDatapathName,
+  registerProvider,
+  unregisterProvider,
+} from "./providers/registry.ts";
+export { Datapath, type UpcallOptions } from "./providers/datapath.ts";
+export type { Flows } from "./providers/datapath_flows.ts";
+export type { Ports } from "./providers/datapath_ports.ts";
+export { Flow } from "./providers/flow.ts";
+export { Upcall } from "./providers/upcall.ts";
+export type {
+  UpcallBatchStream,
+  UpcallStream,
+  UpcallStreamOptions,
+} from "./providers/upcall_stream.ts";
+export type {
+  Execute,
+  FlowPut,
+  FlowReference,
+  Op,
+  Result,
+} from "./providers/operations.ts";
+export {
+  DatapathError,
+  type DatapathErrorInit,
+  type ErrnoName,
+} from "./providers/errors.ts";
+export * from "./providers/ids.ts";
+export * from "./providers/odp/mod.ts";
+export type * from "./providers/types.ts";
+export type * from "./providers/contract.ts";
+export type * from "./providers/contract_conntrack.ts";
+export type * from "./providers/contract_meter.ts";
+export type * from "./providers/contract_more.ts";

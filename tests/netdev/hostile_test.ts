@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Frames that nobody would send: cut anywhere, random, too short, too long. Every one is accounted for. */
+import assert from "node:assert/strict";
+import type { Datapath } from "../../providers/datapath.ts";
+import { decodeKey, encodeKey, extractKey } from "../../providers/odp/mod.ts";
+import { holdLibrary } from "../../providers/netdev/library.ts";
+import {
+  arpFrame,
+  be16,
+  bytes,
+  ethernet,
+  icmpFrame,
+  ip6,
+  ipv4,
+  ipv6,
+  neighbourFrame,
+  tagged,
+  tcpFrame,
+  udpFrame,
+} from "../support/frames.ts";
+import { NetdevBench } from "../support/netdev.ts";
+import { skippable } from "../support/skip.ts";
+
+const fragmentHeader = (next: number, offset: number) =>
+  bytes(next, 0, be16(offset), "00000001");
+
+/** One frame of every kind that the extractor knows. */
+const frames: readonly Uint8Array[] = [
+  udpFrame(),
+  tcpFrame({ flags: 0x12 }),
+  icmpFrame(),
+  arpFrame(),
+  neighbourFrame(),
+  udpFrame({ version: 6 }),
+  tcpFrame({ version: 6 }),
+  udpFrame({ options: bytes("01010101 01010100") }),
+  tagged(udpFrame(), 0x2005),
+  tagged(tagged(tcpFrame({ version: 6 }), 0x2005), 0x3006, 0x88a8),
+  tagged(tagged(tagged(udpFrame(), 1), 2, 0x88a8), 3, 0x88a8),
+  ethernet(0x0800, ipv4(17, udpFrame().subarray(34), { fragment: 0x2000 })),
+  ethernet(0x0800, ipv4(17, new Uint8Array(24), { fragment: 5 })),
+  ethernet(0x0800, ipv4(132, bytes(be16(7), be16(8), new Uint8Array(12)))),
+  ethernet(
+    0x86dd,
+    ipv6(
+      0,
+      bytes(60, 0, "000000000000", 17, 0, "000000000000", be16(1), be16(2), "00080000"),
+    ),
+  ),
+  ethernet(0x86dd, ipv6(44, bytes(fragmentHeader(17, 1), be16(1), be16(2), "00080000"))),
+  ethernet(0x86dd, ipv6(44, bytes(fragmentHeader(6, 0x0100), new Uint8Array(20)))),
+  ethernet(
+    0x86dd,
+    ipv6(43, bytes(6, 2, 0, 1, "00000000", ip6("fd00::9"), tcpFrame().subarray(34))),
+  ),
+  ethernet(
+    0x86dd,
+    ipv6(51, bytes(17, 4, "0000", new Uint8Array(20), be16(1), be16(2), "00080000")),
+  ),
+  ethernet(0x8847, bytes("00064040 00065040 00066140", udpFrame().subarray(14))),
+  ethernet(
+    0x894f,
+    bytes("0fc6 01 03 000005 ff", new Uint8Array(16), udpFrame().subarray(14)),
+  ),
+  ethernet(0x0026, bytes("aaaa03 000000 0800", ipv4(17, new Uint8Array(10)))),
+  ethernet(0x0010, bytes("424203", new Uint8Array(30))),
+  ethernet(0x8035, arpFrame().subarray(14)),
+];
+
+/** Puts many frames in without filling the port's queue, a handler taking what comes up. */
+async function flood(
+  bench: NetdevBench,
+  port: number,
+  many: Iterable<Uint8Array>,
+): Promise<number> {
+  let taken = 0;
+  const stream = bench.dp.upcallBatches({ batch: 256 });
+  const taker = (async () => {
+    for await (const batch of stream) taken += batch.length;
+  })();
+  let count = 0;
+  for (const frame of many) {
+    bench.inject(port, frame);
+    if (++count % 64 === 0) await bench.settle();
+  }
+  await bench.settle();
+  while (BigInt(taken) < bench.dp.stats().missed) {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await stream.close();
+  await taker;
+  return taken;
+}
+
+/** Asserts that what was received is what became of it. */
+function balance(dp: Datapath, injected: number): void {
+  const { hit, missed, lost, counters = {} } = dp.stats();
+  const early = (counters.drop_rx_runt ?? 0n) + (counters.drop_rx_oversize ?? 0n);
+  const received = counters.received ?? -1n;
+  assert.equal(received, BigInt(injected), "received");
+  assert.equal(
+    hit + missed + lost + early,
+    received + (counters.recirculated ?? 0n),
+    "hit + missed + lost + early",
+  );
+}
+
+Deno.test(
+  "hostile: every frame cut at every byte is a miss or a counted drop",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const [port] = await bench.ports("p1");
+    const cut = frames.flatMap((frame) =>
+      Array.from({ length: frame.length + 1 }, (_, size) => frame.subarray(0, size))
+    );
+    const taken = await flood(bench, port, cut);
+    const runts = cut.filter(({ length }) => length < 14).length;
+    assert.equal(taken, cut.length - runts);
+    assert.equal(bench.dp.stats().counters?.drop_rx_runt, BigInt(runts));
+    balance(bench.dp, cut.length);
+  }),
+);
+
+Deno.test(
+  "hostile: random bytes, alone and behind good headers",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const [port] = await bench.ports("p1");
+    const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
+    const many = Array.from({ length: 4000 }, (_, i) => {
+      if (i % 2 === 0) return random(14 + i % 200);
+      const frame = bytes(frames[i % frames.length] ?? "");
+      for (let n = 0; n < 3; n++) {
+        frame[12 + i * 7 % (frame.length - 12)] = random(1)[0] as number;
+      }
+      return frame;
+    });
+    await flood(bench, port, many);
+    balance(bench.dp, many.length);
+  }),
+);
+
+Deno.test(
+  "hostile: frames larger than a buffer pass whole, up to the largest",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const [inPort, second] = await bench.ports("p1", "p2");
+    dp.flows.put({
+      key: `in_port(${inPort}),eth(),eth_type(0x0800),ipv4(frag=no)`,
+      actions: `${second}`,
+    });
+    const sizes = [1500, 2000, 2048, 2049, 4096, 9000, 16000, 65000];
+    const large = sizes.map((size) =>
+      udpFrame({ payload: crypto.getRandomValues(new Uint8Array(size - 42)) })
+    );
+    for (const frame of large) bench.inject(inPort, frame);
+    const out = await bench.collect(second);
+    assert.deepEqual(out.map((frame) => frame.length), sizes);
+    out.forEach((frame, i) => assert.equal(frame.toHex(), large[i]?.toHex()));
+    for (const packet of large) {
+      dp.execute({ packet, key: { inPort }, actions: `${second}` });
+    }
+    assert.deepEqual((await bench.collect(second)).map((frame) => frame.length), sizes);
+    balance(dp, sizes.length);
+  }),
+);
+
+Deno.test(
+  "hostile: actions on packets that do not have what they change",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const [inPort, second] = await bench.ports("p1", "p2");
+    const actions = [
+      "set(ipv4(ttl=1)),2",
+      "set(ipv6(hlimit=1)),2",
+      "set(tcp(src=1)),2",
+      "set(udp(src=1)),2",
+      "set(arp(op=1)),2",
+      "pop_vlan,push_vlan(vid=1,pcp=0),2",
+      "push_mpls(label=1,tc=0,ttl=1,bos=1,eth_type=0x8847),pop_mpls(eth_type=0x800),2",
+      "trunc(14),set(ipv4(ttl=1)),2",
+      "clone(set(udp(dst=1)),2)",
+    ];
+    for (const frame of frames) {
+      for (const size of [14, 15, 18, 20, 33, 34, 41, 42, frame.length]) {
+        const packet = frame.subarray(0, Math.min(size, frame.length));
+        for (const text of actions) {
+          const [result] = bench.dp.operate([{
+            op: "execute",
+            packet,
+            key: { inPort },
+            actions: text,
+          }]);
+          assert.ok(result?.ok === true || result?.error.code === "EINVAL", `${text}`);
+        }
+      }
+      for (const out of await bench.collect(second)) assert.ok(out.length >= 14);
+    }
+  }),
+);
+
+Deno.test(
+  "extraction: TypeScript and C read the same key from every frame, cut anywhere",
+  skippable(async () => {
+    const library = await holdLibrary({ operation: "extract" });
+    try {
+      const key = new Uint8Array(1024);
+      const used = new Uint32Array(1);
+      const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
+      const mutated = Array.from({ length: 5000 }, (_, i) => {
+        const frame = bytes(frames[i % frames.length] ?? "");
+        for (let n = 0; n < 1 + i % 4; n++) {
+          const at = 12 +
+            (random(1)[0] as number) % Math.max(1, Math.min(60, frame.length - 12));
+          frame[at] = random(1)[0] as number;
+        }
+        return frame;
+      });
+      const all = [
+        ...frames.flatMap((frame) =>
+          Array.from(
+            { length: frame.length - 13 },
+            (_, size) => frame.subarray(0, 14 + size),
+          )
+        ),
+        ...mutated,
+      ];
+      for (const frame of all) {
+        const own = new Uint8Array(frame);
+        const errno = library.symbols.dp_extract(
+          own,
+          own.length,
+          3,
+          key,
+          key.length,
+          new Uint8Array(used.buffer),
+        );
+        assert.equal(errno, 0);
+        const fromC = key.slice(0, used[0]);
+        const fromTypeScript = encodeKey(extractKey(own, { inPort: 3 }));
+        if (fromC.toHex() === fromTypeScript.toHex()) continue;
+        assert.deepEqual(
+          decodeKey(fromC),
+          decodeKey(fromTypeScript),
+          `of ${own.toHex()}`,
+        );
+      }
+    } finally {
+      library.release();
+    }
+  }),
+);
