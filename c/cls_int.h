@@ -218,7 +218,7 @@ void cls_prune_map(const struct cls_view *, const struct key *, uint64_t *map);
 /* cls.c */
 void cls_unpack(const struct cls *, const struct cls_sub *, uint32_t flow, struct key *masked);
 
-/* cls_hot.c, once for each build. */
+/* cls_hot.c, once for each build; without AES instructions (hash.h) there is only the first. */
 struct cls_burst {
     struct rte_mbuf **packets;
     const struct pkt_md *md;        /* Or NULL. */
@@ -227,7 +227,6 @@ struct cls_burst {
     uint32_t n;
     uint32_t probes;                /* Out: masks probed. */
 };
-#define CLS_VECTOR 0                /* The vector builds exist. */
 typedef void cls_hot_fn(struct cls_replica *, const struct cls_view *, struct cls_burst *);
 cls_hot_fn cls_hot_scalar, cls_hot_avx2, cls_hot_avx512;
 

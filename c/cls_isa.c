@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls_isa.c - which build of the lookup runs, and the mode in which all of them do and must agree. */
 #include <errno.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "cls_int.h"
 #include "stat.h"
@@ -10,23 +13,39 @@
 #define ISA_AVX512 2u
 #define ISA_COUNT 3u
 #define UNKNOWN UINT32_MAX
+#if defined(__x86_64__) && defined(__AES__)
+#define VECTOR 1
+#else
+#define VECTOR 0
+#endif
 
 static _Atomic uint32_t chosen = UNKNOWN;
 static _Atomic bool validating;
+
+#if VECTOR
+/* __builtin_cpu_supports() does not know it in every compiler. */
+static bool has_vaes(void)
+{
+    unsigned int a, b, c, d;
+
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c >> 9 & 1);
+}
+#endif
 
 static bool has(uint32_t isa)
 {
     switch (isa) {
     case ISA_SCALAR:
         return true;
-#if CLS_VECTOR
+#if VECTOR
     case ISA_AVX2:
         __builtin_cpu_init();
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
     case ISA_AVX512:
         __builtin_cpu_init();
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("bmi2");
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("bmi2")
+            && has_vaes();
 #endif
     default:
         return false;
@@ -35,7 +54,7 @@ static bool has(uint32_t isa)
 
 static cls_hot_fn *build_of(uint32_t isa)
 {
-#if CLS_VECTOR
+#if VECTOR
     if (isa == ISA_AVX512)
         return cls_hot_avx512;
     if (isa == ISA_AVX2)

@@ -58,7 +58,33 @@ export interface Variant {
  * ],
  * ```
  */
-export const variants: Readonly<Record<string, readonly Variant[]>> = {};
+export const variants: Readonly<Record<string, readonly Variant[]>> = {
+  // The lookup: which of them runs is decided by what the CPU has (c/cls_isa.c).
+  "cls_hot.c": [
+    { suffix: "scalar", flags: ["-DUPCALL_ISA=0"] },
+    {
+      suffix: "avx2",
+      flags: ["-DUPCALL_ISA=1", "-mavx2", "-mbmi2", "-maes", "-mno-avx512f"],
+      arch: "x86_64",
+    },
+    {
+      suffix: "avx512",
+      flags: [
+        "-DUPCALL_ISA=2",
+        "-mavx2",
+        "-mbmi2",
+        "-maes",
+        "-mvaes",
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512dq",
+        "-mavx512vl",
+        "-mavx512vbmi",
+      ],
+      arch: "x86_64",
+    },
+  ],
+};
 
 /** Whether a file of `c/` is compiled or included, and so travels with the module. */
 export function isSourceName(name: string): boolean {
