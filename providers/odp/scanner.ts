@@ -68,6 +68,18 @@ export class Scanner {
     return true;
   }
 
+  /** Takes `name` with a `=` behind it if they come next. */
+  takeName(name: string): boolean {
+    const { text, at } = this;
+    const end = at + name.length;
+    if (text.charCodeAt(end) !== 61) return false;
+    for (let i = 0; i < name.length; i++) {
+      if (text.charCodeAt(at + i) !== name.charCodeAt(i)) return false;
+    }
+    this.at = end + 1;
+    return true;
+  }
+
   /** Takes one character if it comes next. */
   takeCode(code: number): boolean {
     if (this.text.charCodeAt(this.at) !== code) return false;
@@ -123,7 +135,17 @@ export class Scanner {
   number(max: number): number {
     const start = this.at;
     let base = 10;
-    if (this.code === 48) {
+    const first = this.code - 48;
+    const second = this.text.charCodeAt(start + 1);
+    // One digit is most of what there is.
+    if (
+      first >= 0 && first <= 9 && !(second >= 48 && second <= 57) && (second | 32) !== 120
+    ) {
+      if (first > max) this.fail(`number exceeds ${max}`);
+      this.at++;
+      return first;
+    }
+    if (first === 0) {
       const next = this.text.charCodeAt(start + 1);
       if ((next | 32) === 120 && hexDigit(this.text.charCodeAt(start + 2)) >= 0) {
         base = 16;

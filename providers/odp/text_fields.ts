@@ -190,10 +190,7 @@ export function scanMasked(
 }
 
 /** Other names that Open vSwitch gives a field. */
-const aliases: Readonly<Record<string, string>> = {
-  tp_src: "src_port",
-  tp_dst: "dst_port",
-};
+const aliases = [["tp_src", "src_port"], ["tp_dst", "dst_port"]] as const;
 
 /**
  * Takes `name=value/mask,…)` in any order, with the closing parenthesis.
@@ -207,16 +204,17 @@ export function scanFields(
   at: number,
   mask: MaskAt | undefined,
 ): void {
+  const { fields } = codec;
   let seen = 0;
+  let next = 0;
   while (!s.takeCode(41)) {
     const start = s.at;
-    const index = fieldIndex(codec.fields, s.word());
-    const field = codec.fields[index];
-    if (field === undefined || !s.takeCode(61)) {
-      s.fail(`no field of ${codec.name}`, start);
-    }
+    const index = fieldIndex(s, fields, next);
+    const field = fields[index];
+    if (field === undefined) s.fail(`no field of ${codec.name}`, start);
     if ((seen & 1 << index) !== 0) s.fail("field is given twice", start);
     seen |= 1 << index;
+    next = index + 1;
     const under = mask === undefined
       ? undefined
       : { bytes: mask.bytes, at: mask.at + field.at };
@@ -225,10 +223,17 @@ export function scanFields(
   }
 }
 
-function fieldIndex(fields: readonly NamedField[], name: string): number {
-  for (let i = 0; i < fields.length; i++) if (fields[i]?.text === name) return i;
-  const alias = aliases[name];
-  return alias === undefined ? -1 : fields.findIndex(({ text }) => text === alias);
+/** Takes `name=` of a field and returns its index, -1 for none; fields mostly come in order. */
+function fieldIndex(s: Scanner, fields: readonly NamedField[], next: number): number {
+  for (let i = 0; i < fields.length; i++) {
+    const index = (next + i) % fields.length;
+    if (s.takeName((fields[index] as NamedField).text)) return index;
+  }
+  for (const [alias, text] of aliases) {
+    const index = fields.findIndex((field) => field.text === text);
+    if (index >= 0 && s.takeName(alias)) return index;
+  }
+  return -1;
 }
 
 /** Names of flags by bit. */

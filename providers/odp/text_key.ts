@@ -29,6 +29,7 @@ import {
   hexDump,
   isFull,
   isWild,
+  type MaskAt,
   printFields,
   printFlags,
   printLeaf,
@@ -38,6 +39,7 @@ import {
 } from "./text_fields.ts";
 import { printNsh } from "./text_nsh.ts";
 import { printTunnel } from "./text_tunnel.ts";
+import { HEADER_SIZE, TYPE_MASK } from "./writer.ts";
 
 /** Attributes whose text is not made from the table alone. */
 export const IN_PORT: number = keyTable.inPort.id;
@@ -62,9 +64,54 @@ function isNest(id: number): boolean {
   return id === ENCAP || id === TUNNEL || id === NSH;
 }
 
-function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
-  return true;
+/** Finds the mask of each attribute of a key; masks mostly come in the key's order. */
+class MaskCursor {
+  #next = 0;
+  #at = 0;
+  #size = -1;
+
+  constructor(readonly bytes: Uint8Array) {}
+
+  /** Moves to the mask of `id`, if there is one. */
+  seek(id: number): void {
+    const { bytes } = this;
+    if (this.#read(this.#next) === id) {
+      this.#next += HEADER_SIZE + this.#size + 3 & ~3;
+      return;
+    }
+    const found = find(bytes, id);
+    this.#size = found?.length ?? -1;
+    this.#at = found === undefined ? 0 : found.byteOffset - bytes.byteOffset;
+    if (found !== undefined) this.#next = this.#at + found.length + 3 & ~3;
+  }
+
+  /** The id of the attribute at `at`, -1 where there is none. */
+  #read(at: number): number {
+    const { bytes } = this;
+    if (at + HEADER_SIZE > bytes.length) return -1;
+    const size = (bytes[at] as number) | (bytes[at + 1] as number) << 8;
+    if (size < HEADER_SIZE || at + size > bytes.length) return -1;
+    this.#at = at + HEADER_SIZE;
+    this.#size = size - HEADER_SIZE;
+    return ((bytes[at + 2] as number) | (bytes[at + 3] as number) << 8) & TYPE_MASK;
+  }
+
+  /** Whether there is no mask, or one without bits. */
+  isWild(): boolean {
+    for (let i = 0; i < this.#size; i++) if (this.bytes[this.#at + i] !== 0) return false;
+    return true;
+  }
+
+  /** Where the mask is, if it has `size` bytes. */
+  of(size: number): MaskAt | undefined {
+    return this.#size === size ? { bytes: this.bytes, at: this.#at } : undefined;
+  }
+
+  /** The mask, or `size` bytes without bits. */
+  payload(size: number): Uint8Array {
+    if (this.#size < 0) return new Uint8Array(size);
+    return this.bytes.subarray(this.#at, this.#at + this.#size);
+  }
 }
 
 /** Text of key bytes, with a mask if there is one. */
@@ -80,27 +127,43 @@ export function printKey(
   let text = "";
   let hasEtherType = false;
   let hasPacketType = false;
+  const { verbose } = options;
+  const bits = mask === undefined ? undefined : new MaskCursor(mask);
   walk(key, 0, key.length, "key", (id, at, size) => {
     if (id === ETHERTYPE) hasEtherType = true;
     else if (id === PACKET_TYPE) hasPacketType = true;
-    const payload = key.subarray(at, at + size);
-    let bits: Uint8Array | undefined;
-    if (mask !== undefined) {
-      bits = find(mask, id);
-      if (!options.verbose && !isNest(id) && (bits === undefined || isZero(bits))) {
+    if (bits !== undefined) {
+      bits.seek(id);
+      if (!verbose && !isNest(id) && bits.isWild()) {
         // A key without eth() is one of a packet without Ethernet header.
         if (id === ETHERNET && !hasPacketType) text += (text === "" ? "" : ",") + "eth()";
         return;
       }
-      if (bits === undefined) bits = isNest(id) ? new Uint8Array() : new Uint8Array(size);
     }
-    text += (text === "" ? "" : ",") + printAttribute(id, payload, bits, options, depth);
+    if (text !== "") text += ",";
+    const line = keyById[id];
+    if (line?.wire instanceof StructCodec && line.wire.size === size) {
+      // Most of a key: no views of its parts are needed.
+      const under = bits?.of(size);
+      if (bits === undefined || under !== undefined) {
+        const fields = printFields(line.wire.fields, key, at, under, verbose);
+        text += `${line.text}(${fields})`;
+        return;
+      }
+    }
+    text += printAttribute(
+      id,
+      key.subarray(at, at + size),
+      bits?.payload(isNest(id) ? 0 : size),
+      options,
+      depth,
+    );
   });
   if (mask !== undefined && !hasEtherType) {
-    const bits = find(mask, ETHERTYPE);
+    const type = find(mask, ETHERTYPE);
     // Only the mask has it: frames of 802.2, which have no EtherType.
-    if (bits?.length === 2) {
-      text += (text === "" ? "" : ",") + `eth_type(0/${printLeaf(be16x4, bits, 0)})`;
+    if (type?.length === 2) {
+      text += (text === "" ? "" : ",") + `eth_type(0/${printLeaf(be16x4, type, 0)})`;
     }
   }
   return text;

@@ -50,8 +50,11 @@ export class Writer {
 
   /** Appends a copy of `bytes`. */
   append(bytes: Uint8Array): void {
-    const at = this.alloc(bytes.length);
+    const at = this.at;
+    const end = at + bytes.length;
+    if (end > this.bytes.length) this.#grow(end);
     this.bytes.set(bytes, at);
+    this.at = end;
   }
 
   /** Starts an attribute and returns its offset, which `end` wants. */
@@ -88,7 +91,12 @@ export class Writer {
 
   /** A copy of the bytes from `from` on. */
   slice(from = 0): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.bytes.subarray(from, this.at));
+    const size = this.at - from;
+    const copy = new Uint8Array(size);
+    // Keys are small: a loop costs less than the view that `set` would need.
+    if (size > 256) copy.set(this.bytes.subarray(from, this.at));
+    else for (let i = 0; i < size; i++) copy[i] = this.bytes[from + i] as number;
+    return copy;
   }
 
   #grow(end: number): void {
