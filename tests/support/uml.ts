@@ -3,7 +3,7 @@
  * Runs a program in a user-mode Linux guest that has the kernel's openvswitch module.
  *
  * The guest is an ordinary program: no image, no KVM.  Its root is this machine's root under a
- * throw-away overlay, so that nothing it writes stays, except in {@linkcode Guest.shared}.
+ * throw-away overlay, so that nothing it writes stays, except in the directory that `SHARED` names.
  *
  * @module
  */
@@ -21,6 +21,8 @@ export interface GuestOptions {
   cwd?: string;
   /** A kernel built by `uml_kernel.ts` instead of Debian's. */
   kernel?: string;
+  /** Files that the program leaves in the directory that `SHARED` names, to be given back. */
+  collect?: string[];
   /** Called with each line that the program writes, as it comes. */
   onLine?: (line: string, stream: "stdout" | "stderr") => void;
 }
@@ -35,6 +37,8 @@ export interface GuestResult {
   stderr: string;
   /** The guest kernel's log. */
   kernelLog: string;
+  /** The files that were to be collected, by name; those that are not there are missing. */
+  files: ReadonlyMap<string, string>;
 }
 
 /** Modules to load, by name; what they depend on comes along. */
@@ -209,7 +213,12 @@ async function boot(
       throw new Error(`The guest ${why}\n${stdout.slice(-4000)}\n${stderr.slice(-4000)}`);
     }
     const kernelLog = await read("shared/dmesg");
-    return { status: Number(status), stdout, stderr, kernelLog };
+    const files = new Map<string, string>();
+    for (const name of options.collect ?? []) {
+      const text = await read(`shared/${name}`);
+      if (text !== "") files.set(name, text);
+    }
+    return { status: Number(status), stdout, stderr, kernelLog, files };
   } finally {
     clearTimeout(timer);
   }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Hosts for tests: network namespaces, each on one end of a veth pair whose other end is here.
+ *
+ * @module
+ */
+import { run, shell, tryRun } from "./command.ts";
+
+/** One host. */
+export interface Host {
+  /** Name of its namespace. */
+  readonly namespace: string;
+  /** Name of its device, in the namespace. */
+  readonly inner: string;
+  /** Name of the other end, here. */
+  readonly device: string;
+  readonly mac: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+/** Hosts that are taken down with `await using`. */
+export interface Hosts extends AsyncDisposable {
+  readonly hosts: readonly Host[];
+}
+
+/**
+ * Makes `count` hosts in one subnet, 10.`net`.0.0/24 and fd00:`net`::/64, host i with number i+1.  `prefix`
+ * begins every name, so that tests do not meet.
+ */
+export async function makeHosts(
+  prefix: string,
+  count: number,
+  options: { net?: number } = {},
+): Promise<Hosts> {
+  const net = options.net ?? 77;
+  const hosts = Array.from({ length: count }, (_, i): Host => ({
+    namespace: `${prefix}h${i + 1}`,
+    inner: "eth0",
+    device: `${prefix}v${i + 1}`,
+    mac: `02:00:00:${net.toString(16).padStart(2, "0")}:00:0${i + 1}`,
+    ipv4: `10.${net}.0.${i + 1}`,
+    ipv6: `fd00:${net}::${i + 1}`,
+  }));
+  const makeOne = ({ namespace, inner, device, mac, ipv4, ipv6 }: Host) => [
+    `netns add ${namespace}`,
+    `link add ${device} type veth peer name ${inner} address ${mac} netns ${namespace}`,
+    `link set ${device} up`,
+    `-n ${namespace} link set lo up`,
+    `-n ${namespace} link set ${inner} up`,
+    `-n ${namespace} addr add ${ipv4}/24 dev ${inner}`,
+    `-n ${namespace} addr add ${ipv6}/64 dev ${inner} nodad`,
+  ];
+  try {
+    // `ip -batch` does not know -n: one shell for all of it.
+    await shell(hosts.flatMap(makeOne).map((line) => `ip ${line}`).join("\n"));
+  } catch (error) {
+    await remove(hosts);
+    throw error;
+  }
+  return { hosts, [Symbol.asyncDispose]: () => remove(hosts) };
+}
+
+async function remove(hosts: readonly Host[]): Promise<void> {
+  // The pair goes with either end; but the namespace may outlive its name for a moment.
+  for (const { device } of hosts) await tryRun("ip", "link", "delete", device);
+  for (const { namespace } of hosts) await tryRun("ip", "netns", "delete", namespace);
+}
+
+/** The command line that runs `words` on a host. */
+export function on(host: Host, ...words: string[]): string[] {
+  return ["ip", "netns", "exec", host.namespace, ...words];
+}
+
+/** Pings `address` from a host; rejects unless every one of `count` came back. */
+export async function ping(host: Host, address: string, count = 2): Promise<void> {
+  const output = await run(
+    ...on(host, "ping", "-n", "-c", `${count}`, "-i", "0.05", "-W", "3", address),
+  );
+  if (!output.includes(` ${count} received`)) throw new Error(output);
+}
+
+/** Whether a ping of `address` from a host comes back within half a second. */
+export async function answers(host: Host, address: string): Promise<boolean> {
+  const words = on(host, "ping", "-n", "-c", "1", "-W", "0.5", address);
+  return (await tryRun(...words)).code === 0;
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Runs the tests of the kernel's datapath in a user-mode Linux guest, where this kernel has none, and
+ * reports each as a test of this file.
+ */
+import { isRequired, skippable, type SkipRecord, Unsupported } from "../support/skip.ts";
+import { runInGuest } from "../support/uml.ts";
+import { hasDatapath } from "./system.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+const limitMs = 9 * 60_000;
+
+interface GuestTest {
+  readonly name: string;
+  readonly failure: string | undefined;
+  readonly skip: SkipRecord | undefined;
+}
+
+const entities: Readonly<Record<string, string>> = {
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  apos: "'",
+  amp: "&",
+};
+
+function unescape(text: string): string {
+  return text.replace(/&(\w+);/g, (whole, name: string) => entities[name] ?? whole)
+    .replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)));
+}
+
+/** The tests of a JUnit report. */
+function parseReport(junit: string, skips: readonly SkipRecord[]): GuestTest[] {
+  const cases = junit.matchAll(
+    /<testcase name="([^"]*)"[^>]*?(?:\/>|>([^]*?)<\/testcase>)/g,
+  );
+  return [...cases].map(([, escaped = "", inside = ""]) => {
+    const name = unescape(escaped);
+    const [, failure] = /<(?:failure|error)\b[^>]*>([^]*?)<\//.exec(inside) ?? [];
+    return {
+      name,
+      failure: failure === undefined ? undefined : unescape(failure),
+      skip: skips.find((skip) => skip.test === name),
+    };
+  });
+}
+
+async function runSuite(): Promise<GuestTest[]> {
+  const files = ["tests/system/", "tests/conformance/system_test.ts"];
+  const args = ["test", "-A", "--no-check", "--quiet", "--junit-path=$SHARED/junit.xml"];
+  const line = [Deno.execPath(), ...args, ...files].join(" ");
+  const result = await runInGuest(
+    ["/bin/sh", "-c", `UPCALL_SKIPS=$SHARED/skips exec ${line}`],
+    {
+      timeoutMs: limitMs,
+      cwd: root,
+      env: { REQUIRE: Deno.env.get("REQUIRE") ?? "", NO_COLOR: "1" },
+      collect: ["junit.xml", "skips"],
+    },
+  );
+  const skips = (result.files.get("skips") ?? "").split("\n").filter((text) =>
+    text !== ""
+  )
+    .map((text) => JSON.parse(text) as SkipRecord);
+  const tests = parseReport(result.files.get("junit.xml") ?? "", skips);
+  const failed = tests.some((test) => test.failure !== undefined);
+  // What fails outside of any test must not pass for want of a name.
+  if (tests.length === 0 || (result.status !== 0 && !failed)) {
+    throw new Error(
+      `deno test in the guest: status ${result.status}\n${result.stdout}${result.stderr}`,
+    );
+  }
+  return tests;
+}
+
+function define({ name, failure, skip }: GuestTest): void {
+  Deno.test(
+    `${name} (guest)`,
+    skippable(() => {
+      if (failure !== undefined) throw new Error(failure);
+      if (skip) throw new Unsupported(skip.missing, { requirement: skip.requirement });
+    }),
+  );
+}
+
+if (!hasDatapath) {
+  // Before any test is defined, for what is to be defined is only known afterwards.
+  try {
+    (await runSuite()).forEach(define);
+  } catch (error) {
+    const why = error instanceof Unsupported && !isRequired(error.requirement)
+      ? error
+      : new Error("The guest's tests did not run", { cause: error });
+    Deno.test(
+      "the kernel's datapath is tested in a guest",
+      skippable(() => {
+        throw why;
+      }),
+    );
+  }
+}
