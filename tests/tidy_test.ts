@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the tree must look like, whoever changes it. Each failure lists every offender. */
 import { deepStrictEqual } from "node:assert/strict";
+import { variants } from "../ffi/flags.ts";
 import { generate } from "../ffi/generate.ts";
 import { findProgram, skippable, Unsupported } from "./support/skip.ts";
 import {
@@ -321,4 +322,9 @@ Deno.test("tidy: the map in CONTRIBUTING names what is there, and all of it", ()
       )
       .map((path) => `${path} is not on the map`),
   ]);
+});
+
+Deno.test("tidy: compiler flags name units that exist", () => {
+  const names = new Set(cFiles.map(({ path }) => path.slice(path.lastIndexOf("/") + 1)));
+  none(Object.keys(variants).filter((name) => !names.has(name)));
 });
