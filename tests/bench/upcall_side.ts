@@ -5,12 +5,15 @@
  *
  * @module
  */
-import { exact, openDatapath, output } from "../../mod.ts";
+import { exact, type Op, openDatapath, output, type PortNo, portNo } from "../../mod.ts";
 import { POLL_CORE } from "./machine.ts";
 import type { FlowText } from "./scenario.ts";
 import type { Answer, Order } from "./upcall_program.ts";
 
 const BATCH = 256;
+/** The numbers that scenarios give to the ports. */
+const RECEIVER = portNo(1);
+const SENDER = portNo(2);
 
 await using dp = await openDatapath("netdev@bench", { create: true });
 let setUps = 0;
@@ -40,8 +43,8 @@ async function obey(order: Order): Promise<void> {
   switch (order.order) {
     case "start":
       await dp.pollThreads?.set(`0x${(1 << POLL_CORE).toString(16)}`);
-      await addPort("p1", order.receiver);
-      await addPort("p2", order.sender);
+      await addPort(RECEIVER, order.receiver);
+      await addPort(SENDER, order.sender);
       return;
     case "install":
       install(JSON.parse(Deno.readTextFileSync(order.file)) as FlowText[]);
@@ -61,8 +64,8 @@ async function obey(order: Order): Promise<void> {
   }
 }
 
-async function addPort(name: string, devargs: string): Promise<void> {
-  await dp.ports.add({ name, type: "dpdk", options: { devargs } });
+async function addPort(no: PortNo, devargs: string): Promise<void> {
+  await dp.ports.add({ name: `p${no}`, no, type: "dpdk", options: { devargs } });
 }
 
 /** Puts the flows in an order that has nothing to do with that of the packets. */
@@ -85,14 +88,27 @@ function install(flows: FlowText[]): void {
   }
 }
 
-/** The program that is measured in `upcall`: a decision in TypeScript for every new flow. */
+/**
+ * The program that is measured in `upcall`: a decision in TypeScript for every new flow. A packet that comes again
+ * before its flow is in the table gives no second set-up: such a put fails with EEXIST.
+ */
 async function decide(): Promise<void> {
-  const actions = [output(2)];
+  const actions = [output(SENDER)];
   const mask = exact("inPort", "ipv4", "udp");
-  for await (const upcall of dp.upcalls({ batch: BATCH })) {
-    dp.flows.put({ key: upcall.key, mask, actions });
-    dp.execute({ packet: upcall.packet, key: upcall.key, actions });
-    setUps++;
+  for await (const upcalls of dp.upcallBatches({ batch: BATCH })) {
+    const ops: Op[] = [];
+    for (const { key, packet } of upcalls) {
+      ops.push({ op: "put", key, mask, actions }, {
+        op: "execute",
+        key,
+        packet,
+        actions,
+      });
+    }
+    const results = dp.operate(ops);
+    for (let i = 0; i < results.length; i += 2) {
+      if (results[i]?.ok) setUps++;
+    }
   }
 }
 

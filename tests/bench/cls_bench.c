@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cycles a packet of burst_receive() and pmd_flush(), without devices: tables and packets of the shapes that bench:peers measures, so that a
+ * regression of the lookup shows in seconds.  Built and run by cls_bench.ts.
+ *
+ *   cls_bench [SHAPE [ISA]]
+ *
+ * A frame is copied into each packet first, as a device would write it; `copy` is what that alone costs, and is part of every figure.
+ * Figures are of 2 ms slices: the tenth percentile, for a busy machine only ever adds, and the median.  Flows are put in
+ * random order, so that memory order flatters nobody. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "act.h"
+#include "burst.h"
+#include "cls.h"
+#include "extract.h"
+#include "pmd.h"
+#include "pmd_int.h"
+#include "port.h"
+#include "rcu.h"
+#include "stat.h"
+
+#define SLICES 200
+#define POOL 64
+#define FRAME 64
+
+struct shape {
+    const char *name;
+    uint32_t packets, flows;
+    /* The key of packet i's flow under its mask. */
+    void (*mask)(uint32_t i, struct key *mask);
+    uint32_t masks;                  /* Flow i has mask i % masks. */
+    bool ipv6, each;                 /* A flow for each packet, not one for all. */
+};
+
+static uint8_t (*frames)[FRAME];
+static struct rte_mbuf *pool[POOL];
+static uint64_t seed = 42;
+
+static uint32_t rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 16);
+}
+
+static void base_mask(struct key *mask)
+{
+    memset(mask, 0, sizeof *mask);
+    mask->base.l2 = 0xff;
+    mask->base.eth_type = 0xffff;
+    mask->base.vlan[0].tci = 0x10;
+    mask->base.nw_frag = 0xff;
+}
+
+static void mask_port(uint32_t i, struct key *mask)
+{
+    (void)i;
+    base_mask(mask);
+}
+
+static void mask_dst8(uint32_t i, struct key *mask)
+{
+    base_mask(mask);
+    mask->base.ip4_dst = 0xff;
+    (void)i;
+}
+
+static void mask_prefix(uint32_t i, struct key *mask)
+{
+    base_mask(mask);
+    mask->base.ip4_dst = __builtin_bswap32(~0u << (31 - (i + 12) % 32));
+}
+
+static void mask_two_prefixes(uint32_t i, struct key *mask)
+{
+    base_mask(mask);
+    mask->base.ip4_dst = __builtin_bswap32(~0u << (15 - i % 8));
+    mask->base.ip4_src = __builtin_bswap32(~0u << (15 - i / 8 % 8));
+}
+
+static void mask_explosion(uint32_t i, struct key *mask)
+{
+    base_mask(mask);
+    mask->base.nw_proto = 0xff;
+    mask->base.ip4_src = __builtin_bswap32(~0u << (31 - i % 32));
+    mask->base.tp_dst = __builtin_bswap16((uint16_t)(~0u << (15 - i / 32 % 16)));
+}
+
+static void mask_tuple(uint32_t i, struct key *mask)
+{
+    (void)i;
+    base_mask(mask);
+    mask->base.nw_proto = 0xff;
+    mask->base.ip4_src = mask->base.ip4_dst = UINT32_MAX;
+    mask->base.tp_src = mask->base.tp_dst = UINT16_MAX;
+}
+
+static void mask_ip6(uint32_t i, struct key *mask)
+{
+    (void)i;
+    base_mask(mask);
+    memset(mask->wide.ip6_dst, 0xff, 4);
+}
+
+static const struct shape shapes[] = {
+    { "one-flow", 1, 1, mask_port, 1, false, false },
+    { "l3-1k", 1000, 1, mask_dst8, 1, false, false },
+    { "l3-10k", 10000, 1, mask_dst8, 1, false, false },
+    { "l3-100k", 100000, 1, mask_dst8, 1, false, false },
+    { "masks20-10k", 10000, 20, mask_prefix, 20, false, true },
+    { "masks64-10k", 10000, 64, mask_two_prefixes, 64, false, true },
+    { "masks64-420k", 420000, 18800, mask_two_prefixes, 64, false, true },
+    { "exact-100k", 100000, 100000, mask_tuple, 1, false, true },
+    { "explosion-512", 1000000, 512, mask_explosion, 512, false, true },
+    { "ipv6-10k", 10000, 1, mask_ip6, 1, true, false },
+};
+
+/* An address that parts ways with that of its group at the last bit of a prefix, so that no two flows overlap. */
+static uint32_t diverge(uint32_t group, uint32_t prefix)
+{
+    uint32_t address = (group * 0x9e3779b1u & 0xffff0000) | 0x5555;
+
+    return ((address ^ (prefix & -prefix)) & prefix) | (rnd() & ~prefix);
+}
+
+static void make_frame(uint8_t *f, const struct shape *shape, uint32_t i)
+{
+    const uint32_t flow = shape->each ? i % shape->flows : 0;
+
+    memset(f, 0, FRAME);
+    for (int k = 0; k < 12; k++)
+        f[k] = (uint8_t)(2 * k);
+    if (shape->ipv6) {
+        static const uint8_t head[] = { 0x86, 0xdd, 0x60, 0, 0, 0, 0, 10, 17, 64 };
+
+        memcpy(f + 12, head, sizeof head);
+        for (int k = 22; k < 58; k++)
+            f[k] = (uint8_t)rnd();
+        memcpy(f + 38, "\x20\x01\x0d\xb8", 4);
+        return;
+    }
+    {
+        static const uint8_t head[] = { 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0 };
+        uint32_t src = rnd(), dst = 10u << 24 | (rnd() & 0xffffff), sport = rnd(), dport = rnd();
+        struct key mask;
+
+        memcpy(f + 12, head, sizeof head);
+        shape->mask(flow % shape->masks, &mask);
+        if (shape->each && shape->mask == mask_explosion) {
+            /* Parts ways with 10.1.2.3 and port 80 at the last bit of the mask. */
+            src = (0x0a010203u ^ 0x80000000u >> (flow % 32)) ^ (rnd() & ~(~0u << (31 - flow % 32)));
+            dport = (80u ^ 0x8000u >> (flow / 32 % 16)) ^ (rnd() & ~(~0u << (15 - flow / 32 % 16)));
+        } else if (shape->each && shape->mask != mask_tuple) {
+            dst = diverge(flow / shape->masks, __builtin_bswap32(mask.base.ip4_dst));
+            src = diverge(flow / shape->masks, __builtin_bswap32(mask.base.ip4_src));
+        }
+        src = __builtin_bswap32(src);
+        dst = __builtin_bswap32(dst);
+        memcpy(f + 26, &src, 4);
+        memcpy(f + 30, &dst, 4);
+        f[34] = (uint8_t)(sport >> 8);
+        f[35] = (uint8_t)sport;
+        f[36] = (uint8_t)(dport >> 8);
+        f[37] = (uint8_t)dport;
+        f[39] = 26;
+    }
+}
+
+static uint16_t take_all(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    (void)port;
+    (void)queue;
+    (void)packets;
+    return n;
+}
+
+/* As a device would: the next frames, in the buffers used last. */
+static void receive(uint32_t *at, uint32_t count, struct rte_mbuf **packets)
+{
+    static uint32_t from;
+
+    from ^= PMD_BURST;
+    for (uint32_t i = 0; i < PMD_BURST; i++) {
+        packets[i] = pool[from + i];
+        __builtin_prefetch(frames[*at + 8]);
+        memcpy(rte_pktmbuf_mtod(packets[i], void *), frames[*at], FRAME);
+        if (++*at == count)
+            *at = 0;
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void measure(const char *name, const char *build, struct pmd *pmd, uint32_t count)
+{
+    static double cycles[SLICES];
+    const uint64_t slice = rte_get_tsc_hz() / 500;
+    const struct pkt_md md = { .in_port = 1 };
+    uint32_t at = 0;
+
+    for (int s = -20; s < SLICES; s++) {
+        uint64_t start = rte_rdtsc(), end = start, n = 0;
+
+        for (; end - start < slice; end = rte_rdtsc()) {
+            for (int k = 0; k < 8; k++) {
+                struct rte_mbuf *packets[PMD_BURST];
+
+                receive(&at, count, packets);
+                if (pmd) {
+                    burst_receive(pmd, packets, PMD_BURST, &md);
+                    pmd_flush(pmd);
+                }
+                n += PMD_BURST;
+            }
+        }
+        if (s >= 0)
+            cycles[s] = (double)(end - start) / (double)n;
+    }
+    qsort(cycles, SLICES, sizeof cycles[0], by_value);
+    printf("%-14s %-7s %7.1f %7.1f cycles", name, build, cycles[SLICES / 10], cycles[SLICES / 2]);
+    if (pmd)
+        printf("  %.2f probes a packet, %" PRIu64 " missed",
+               (double)atomic_load(&pmd->stat->mask_hit) / (double)(atomic_load(&pmd->stat->hit) + 1),
+               atomic_load(&pmd->stat->drops[DROP_upcall_no_handler]));
+    printf("\n");
+    fflush(stdout);
+}
+
+static uint32_t put_flows(struct cls *cls, const struct shape *shape, const struct act_prog *prog)
+{
+    uint32_t *order = malloc(shape->flows * sizeof *order), put = 0;
+
+    for (uint32_t i = 0; i < shape->flows; i++)
+        order[i] = i;
+    for (uint32_t i = shape->flows; i > 1; i--) {
+        uint32_t j = rnd() % i, x = order[i - 1];
+
+        order[i - 1] = order[j];
+        order[j] = x;
+    }
+    for (uint32_t i = 0; i < shape->flows; i++) {
+        const struct pkt_md md = { .in_port = 1 };
+        struct key key, mask;
+
+        extract_key(frames[order[i]], FRAME, FRAME, &md, NULL, &key, NULL);
+        shape->mask(order[i] % shape->masks, &mask);
+        if (!cls_find(cls, &key) && !cls_insert(cls, 1 + put, &key, &mask, prog))
+            put++;
+    }
+    free(order);
+    return put;
+}
+
+static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters *stat, const char *only)
+{
+    static const char *const builds[] = { "scalar", "avx2", "avx512" };
+    const struct key key = { 0 };
+    const struct {
+        uint16_t size, type;
+        uint32_t port;
+    } attr = { 8, 1, 2 };
+    struct rcu *rcu = rcu_create();
+    struct cls *cls = cls_create(rcu);
+    struct act_prog *prog;
+    const char *why;
+    uint64_t start;
+    uint32_t put;
+
+    frames = aligned_alloc(64, ((size_t)shape->packets + 16) * FRAME);
+    for (uint32_t i = 0; i < shape->packets; i++)
+        make_frame(frames[i], shape, i);
+    memset(frames[shape->packets], 0, 16 * FRAME);
+    if (act_compile((const uint8_t *)&attr, sizeof attr, &key, &prog, &why))
+        exit(1);
+    start = rte_rdtsc();
+    put = put_flows(cls, shape, prog);
+    printf("%-14s %u flows, %u masks, %.0f cycles an insert\n", shape->name, put, cls_mask_count(cls),
+           (double)(rte_rdtsc() - start) / put);
+    pmd->replica = cls_replica_add(cls, 1);
+    measure("copy", "", NULL, shape->packets);
+    for (uint32_t isa = 0; isa < 3; isa++) {
+        if ((only && strcmp(only, builds[isa])) || cls_isa_set(isa, false))
+            continue;
+        memset(stat, 0, sizeof *stat);
+        measure(shape->name, builds[isa], pmd, shape->packets);
+    }
+    cls_replica_remove(cls, pmd->replica);
+    cls_destroy(cls);
+    rcu_destroy(rcu);
+    act_free(prog);
+    free(frames);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct port_class class = { .type = "sink", .tx_burst = take_all };
+    static struct port_txq txq;
+    static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 2 };
+    static struct pmd_tx tx = { .port = &port, .no = 2 };
+    static struct stat_counters stat;
+    static struct pmd pmd;
+
+    if (pmd_init(&pmd, &stat, 1, 0))
+        return 1;
+    atomic_store(&pmd.tx[2], &tx);
+    for (int i = 0; i < POOL; i++) {
+        struct rte_mbuf *m = aligned_alloc(64, 4096);
+
+        memset(m, 0, 4096);
+        m->priv_size = sizeof(struct pkt);
+        m->buf_addr = (uint8_t *)(m + 1) + sizeof(struct pkt);
+        m->buf_len = 2048;
+        m->data_off = 128;
+        m->data_len = 60;
+        m->pkt_len = 60;
+        m->nb_segs = 1;
+        rte_mbuf_refcnt_set(m, 1);
+        pool[i] = m;
+    }
+    for (unsigned int i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        if (argc < 2 || !strcmp(argv[1], shapes[i].name) || !strcmp(argv[1], "all"))
+            run(&shapes[i], &pmd, &stat, argc > 2 ? argv[2] : NULL);
+    }
+    pmd_fini(&pmd);
+    return 0;
+}
