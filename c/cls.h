@@ -27,7 +27,7 @@
 #define CLS_MASKS_MAX 512          /* Masks of one partition. */
 
 struct rcu;
-struct stat;
+struct stat_counters;
 struct cls;                  /* The flows of a datapath. */
 struct cls_replica;          /* One thread's view: entries, shortcuts. */
 
@@ -68,7 +68,7 @@ struct cls_entry *cls_entries(struct cls_replica *);   /* Array by flow index. *
  * packet (host order; 0 if it has none).  Packets whose first segment is shorter than EXTRACT_RUNT must have been dropped before.  Keys are not
  * kept. */
 void cls_lookup(struct cls_replica *, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
-                const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat *);
+                const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *);
 
 /* The flow that a packet with this key would hit, 0 if none: the same answer as cls_lookup, by the plainest way. */
 uint32_t cls_find(struct cls *, const struct key *);

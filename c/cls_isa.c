@@ -87,7 +87,7 @@ int cls_isa_set(uint32_t isa, bool validate)
 /* Looks the burst up by every other build too.  A flow may come or go in between: what differs is looked up again by the one that
  * counts, and is a mismatch only if that still gives its first answer. */
 static __attribute__((noinline)) void check_builds(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
-                                                   struct stat *stat)
+                                                   struct stat_counters *stat)
 {
     const uint32_t own = cls_isa_get();
 
@@ -112,7 +112,7 @@ static __attribute__((noinline)) void check_builds(struct cls_replica *replica, 
 }
 
 void cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
-                const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat *stat)
+                const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *stat)
 {
     const struct cls_part *part = cls_part_find(replica->cls, in_port, recirc_id);
     struct cls_burst burst = { .packets = packets, .md = md, .flows = flows, .tcp_flags = tcp_flags, .n = n };

@@ -361,7 +361,7 @@ static uint64_t get(const _Atomic uint64_t *counter)
 
 int dp_stats_get(uint64_t handle, struct dp_stats *stats)
 {
-    struct stat sum = { 0 };
+    struct stat_counters sum = { 0 };
     struct dp *dp;
     int error = stats ? dp_enter(handle, &dp) : EINVAL;
 

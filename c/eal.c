@@ -24,6 +24,8 @@
 #define POOL_SMALL 16384u
 #define POOL_LEAST 2048u
 #define POOL_CACHE 256u
+#define POOL_LARGE 512u
+#define POOL_LARGE_LEAST 64u
 #define POOLS_MAX 64u
 #define HUGE_LEAST (96ull << 20)  /* Free hugepages that make them worth using, bytes. */
 #define HEAP_MB "1024"            /* Without hugepages: address space, touched only as it is used. */
@@ -147,8 +149,8 @@ static int start_chosen(bool huge)
     return start_with(arguments, huge ? 6 : 9);
 }
 
-/* `count` mbufs, or fewer, by halves, where memory is short. */
-static struct rte_mempool *pool_create(uint32_t count, uint32_t least)
+/* `count` mbufs with `room` bytes for data, or fewer, by halves, where memory is short. */
+static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room)
 {
     struct rte_mempool *pool = NULL;
     char name[RTE_MEMPOOL_NAMESIZE];
@@ -156,8 +158,8 @@ static struct rte_mempool *pool_create(uint32_t count, uint32_t least)
     for (; !pool && count >= least; count /= 2) {
         snprintf(name, sizeof name, "upcall_%u", ++pool_serial);
         log_capture();
-        pool = rte_pktmbuf_pool_create(name, count - 1, POOL_CACHE, sizeof(struct pkt),
-                                       RTE_PKTMBUF_HEADROOM + EAL_FRAME_ROOM, SOCKET_ID_ANY);
+        pool = rte_pktmbuf_pool_create(name, count - 1, RTE_MIN(POOL_CACHE, count / 8), sizeof(struct pkt),
+                                       (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY);
         log_captured();
     }
     if (pool)
@@ -193,7 +195,7 @@ static int start(void)
     if (error)
         return error;
     pthread_mutex_lock(&pools_lock);
-    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST);
+    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM);
     pthread_mutex_unlock(&pools_lock);
     if (!pool)
         return error_set(ENOMEM, "Cannot make a pool of packet buffers: not enough memory for %u of them", POOL_LEAST);
@@ -255,6 +257,17 @@ static void pools_reap(void)
     }
 }
 
+struct rte_mempool *eal_pool_large(void)
+{
+    static struct rte_mempool *pool;
+
+    pthread_mutex_lock(&pools_lock);
+    if (!pool && pool_count < POOLS_MAX)
+        pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM);
+    pthread_mutex_unlock(&pools_lock);
+    return pool;
+}
+
 struct rte_mempool *eal_pool_make(uint32_t count)
 {
     struct rte_mempool *pool = NULL;
@@ -262,7 +275,7 @@ struct rte_mempool *eal_pool_make(uint32_t count)
     pthread_mutex_lock(&pools_lock);
     pools_reap();
     if (pool_count < POOLS_MAX)
-        pool = pool_create(rte_align32pow2(count + 1), count + 1);
+        pool = pool_create(rte_align32pow2(count + 1), count + 1, EAL_FRAME_ROOM);
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }

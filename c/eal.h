@@ -13,11 +13,16 @@
 #include <stdint.h>
 
 #define EAL_FRAME_ROOM 2048  /* Bytes of a frame that one mbuf holds; larger frames are chains. */
+#define EAL_LARGE_ROOM 65280u /* Bytes in a large one. */
 
 bool eal_started(void);
 
 /* The pool of all packets of all datapaths; NULL before EAL is started. */
 struct rte_mempool *eal_pool(void);
+
+/* The pool of large buffers (EAL_LARGE_ROOM), in which kinds of ports that receive 64 KiB at once hold the rest of a frame behind its first mbuf; made
+ * when first asked for.  NULL: no memory, so frames larger than EAL_FRAME_ROOM cannot be received. */
+struct rte_mempool *eal_pool_large(void);
 
 /* A further pool with at least `count` mbufs, for ports that keep many (ENOMEM: NULL).  Given back by eal_pool_retire(); it goes when its last
  * mbuf has come home. */

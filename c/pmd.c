@@ -125,7 +125,7 @@ uint32_t pmd_clock_ms(void)
     return ms ? ms : 1;
 }
 
-int pmd_init(struct pmd *pmd, struct stat *stat, uint32_t index, uint32_t core)
+int pmd_init(struct pmd *pmd, struct stat_counters *stat, uint32_t index, uint32_t core)
 {
     pmd->tx = calloc(PMD_PORTS, sizeof *pmd->tx);
     if (!pmd->tx)

@@ -46,7 +46,7 @@ struct pmd_recirc {
 struct pmd {
     struct dp *dp;
     struct cls_replica *replica;
-    struct stat *stat;
+    struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     _Atomic(struct pmd_tx *) *tx;    /* By port number; NULL: no such port. */
     uint32_t now_ms;                 /* CLOCK_MONOTONIC, modulo 2^32, as of this burst; never 0. */

@@ -106,7 +106,7 @@ void pmd_set_stop(struct pmd_set *set)
         set->rxqs[i]->owner = RXQ_NOBODY;
 }
 
-void pmd_set_sum(struct pmd_set *set, struct stat *sum)
+void pmd_set_sum(struct pmd_set *set, struct stat_counters *sum)
 {
     stat_sum(sum, &set->gone);
     stat_sum(sum, &set->control_stat);
@@ -132,7 +132,7 @@ uint64_t pmd_set_received(struct pmd_set *set, const struct port *port)
 static void describe(const struct pmd_set *set, uint32_t place, struct dp_poll_thread_info *info)
 {
     const struct pmd_thread *thread = set->threads[place];
-    const struct stat *s = &thread->stat;
+    const struct stat_counters *s = &thread->stat;
 
     *info = (struct dp_poll_thread_info){
         .core = thread->pmd.core, .packets = get(&s->received), .hit = get(&s->hit), .missed = get(&s->missed),

@@ -19,7 +19,7 @@
 
 struct pmd_thread {
     struct pmd pmd;
-    struct stat stat;
+    struct stat_counters stat;
     _Atomic(struct rxq_list *) rxqs;
     _Atomic uint32_t stop;
     _Atomic uint32_t max_sleep_us;
@@ -31,8 +31,8 @@ struct pmd_thread {
 struct pmd_set {
     struct dp *dp;
     struct pmd control;
-    struct stat control_stat;
-    struct stat gone;            /* Sum of threads that are no more. */
+    struct stat_counters control_stat;
+    struct stat_counters gone;            /* Sum of threads that are no more. */
     struct pmd_thread **threads; /* Sorted by core. */
     uint32_t n;
     uint32_t max_sleep_us;
@@ -58,7 +58,7 @@ int pmd_rxqs_apply(struct pmd_set *);
 void *pmd_main(void *arg);
 
 /* Prepares the part that poll threads and the control side share.  ENOMEM. */
-int pmd_init(struct pmd *, struct stat *, uint32_t index, uint32_t core);
+int pmd_init(struct pmd *, struct stat_counters *, uint32_t index, uint32_t core);
 void pmd_fini(struct pmd *);
 
 /* CLOCK_MONOTONIC in ms, as in struct pmd. */

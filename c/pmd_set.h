@@ -14,7 +14,7 @@ struct dp;
 struct pmd;
 struct pmd_set;
 struct port;
-struct stat;
+struct stat_counters;
 
 struct pmd_set *pmd_set_create(struct dp *); /* NULL: no memory. */
 void pmd_set_destroy(struct pmd_set *);      /* Stopped; no port left. */
@@ -35,6 +35,6 @@ void pmd_set_max_sleep(struct pmd_set *, uint32_t max_sleep_us);
 uint64_t pmd_set_received(struct pmd_set *, const struct port *);
 
 /* Adds the counters of all threads, those gone included, and the control side. */
-void pmd_set_sum(struct pmd_set *, struct stat *);
+void pmd_set_sum(struct pmd_set *, struct stat_counters *);
 
 #endif

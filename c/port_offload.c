@@ -14,16 +14,7 @@
 #include "extract.h"
 #include "pmd.h"
 
-/* Where the layers of a TCP or UDP packet are; the checksum field and the header lie in its first segment. */
-struct layout {
-    uint16_t l3, l4, payload;
-    uint16_t checksum;           /* Offset of the field. */
-    uint8_t proto;
-    bool ip6;
-};
-
-/* Whether it is TCP or UDP, whole (no later fragment), over IP. */
-static bool parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct layout *layout)
+bool port_offload_parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct port_offload_layout *layout)
 {
     const struct pkt_md md = { 0 };
     struct extract_layers layers;
@@ -34,7 +25,7 @@ static bool parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, str
     extract_key(frame, size, packet_size, &md, NULL, &key, &layers);
     if (!layers.l4 || key.base.nw_frag)
         return false;
-    *layout = (struct layout){ .l3 = layers.l3, .l4 = layers.l4, .proto = key.base.nw_proto,
+    *layout = (struct port_offload_layout){ .l3 = layers.l3, .l4 = layers.l4, .proto = key.base.nw_proto,
                                .ip6 = key.base.eth_type == RTE_BE16(RTE_ETHER_TYPE_IPV6) };
     if (layout->proto == IPPROTO_TCP && layers.l4 + sizeof(struct rte_tcp_hdr) <= size) {
         layout->checksum = layers.l4 + offsetof(struct rte_tcp_hdr, cksum);
@@ -50,7 +41,7 @@ static bool parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, str
 }
 
 /* The bytes from l4 on that belong to the IP packet; frames may be padded. */
-static uint32_t l4_size(const uint8_t *frame, const struct layout *layout, uint32_t packet_size)
+static uint32_t l4_size(const uint8_t *frame, const struct port_offload_layout *layout, uint32_t packet_size)
 {
     uint32_t end = packet_size, ip;
 
@@ -61,7 +52,7 @@ static uint32_t l4_size(const uint8_t *frame, const struct layout *layout, uint3
     return (ip < end ? ip : end) - layout->l4;
 }
 
-static void put_checksum(uint8_t *frame, const struct layout *layout, uint16_t sum)
+static void put_checksum(uint8_t *frame, const struct port_offload_layout *layout, uint16_t sum)
 {
     sum = (uint16_t)~sum;
     if (!sum && layout->proto == IPPROTO_UDP)
@@ -71,9 +62,9 @@ static void put_checksum(uint8_t *frame, const struct layout *layout, uint16_t s
 
 void port_offload_complete(uint8_t *frame, uint32_t size)
 {
-    struct layout layout;
+    struct port_offload_layout layout;
 
-    if (parse(frame, size, size, &layout))
+    if (port_offload_parse(frame, size, size, &layout))
         put_checksum(frame, &layout, rte_raw_cksum(frame + layout.l4, l4_size(frame, &layout, size)));
 }
 
@@ -81,10 +72,10 @@ void port_offload_complete(uint8_t *frame, uint32_t size)
 static bool complete(struct rte_mbuf *m)
 {
     uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
-    struct layout layout;
+    struct port_offload_layout layout;
     uint16_t sum;
 
-    if (!parse(frame, m->data_len, m->pkt_len, &layout) ||
+    if (!port_offload_parse(frame, m->data_len, m->pkt_len, &layout) ||
         rte_raw_cksum_mbuf(m, layout.l4, l4_size(frame, &layout, m->pkt_len), &sum))
         return false;
     put_checksum(frame, &layout, sum);
@@ -95,7 +86,7 @@ static bool complete(struct rte_mbuf *m)
 /* --- Segments --------------------------------------------------------------------------------------------- */
 
 /* A new packet with the headers of `m`, and `size` bytes of its payload from `at` on; NULL: no mbuf. */
-static struct rte_mbuf *cut(const struct rte_mbuf *m, const struct layout *layout, uint32_t at, uint32_t size)
+static struct rte_mbuf *cut(const struct rte_mbuf *m, const struct port_offload_layout *layout, uint32_t at, uint32_t size)
 {
     struct rte_mbuf *first = rte_pktmbuf_copy(m, m->pool, 0, layout->payload), *rest, *last;
 
@@ -127,7 +118,7 @@ static void set_be16(uint8_t *at, uint32_t value)
 }
 
 /* Makes the headers of the segment number `index`, whose payload starts `done` bytes into the whole, true. */
-static void fix_headers(struct rte_mbuf *segment, const struct layout *layout, uint32_t index, uint32_t done, bool last)
+static void fix_headers(struct rte_mbuf *segment, const struct port_offload_layout *layout, uint32_t index, uint32_t done, bool last)
 {
     uint8_t *frame = rte_pktmbuf_mtod(segment, uint8_t *), *l4 = frame + layout->l4;
     uint32_t l4_bytes = segment->pkt_len - layout->l4;
@@ -164,7 +155,7 @@ static void fix_headers(struct rte_mbuf *segment, const struct layout *layout, u
 }
 
 /* Sends a packet in pieces that fit the MTU; takes it over. */
-static void send_segments(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m, const struct layout *layout, uint32_t size)
+static void send_segments(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m, const struct port_offload_layout *layout, uint32_t size)
 {
     uint32_t end = layout->l4 + l4_size(rte_pktmbuf_mtod(m, const uint8_t *), layout, m->pkt_len);
     bool chains = tx->port->caps & PORT_CAP_CHAIN;
@@ -214,10 +205,10 @@ static struct rte_mbuf *own(struct pmd *pmd, struct rte_mbuf *m, bool chains)
 static void send_large(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m)
 {
     struct port *port = tx->port;
-    struct layout layout;
+    struct port_offload_layout layout;
     uint32_t headers, size;
 
-    if (!parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) ||
+    if (!port_offload_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) ||
         (layout.proto == IPPROTO_UDP && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))) {
         pmd_drop(pmd, m, DROP_tx_oversize);
         return;

@@ -20,6 +20,17 @@
 struct pmd;
 struct pmd_tx;
 
+/* Where the layers of a TCP or UDP packet are, bytes from the frame's beginning. */
+struct port_offload_layout {
+    uint16_t l3, l4, payload;
+    uint16_t checksum;           /* The field. */
+    uint8_t proto;
+    bool ip6;
+};
+
+/* Whether the first `size` bytes of a packet have all headers of TCP or UDP over IP, no fragment. */
+bool port_offload_parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct port_offload_layout *);
+
 /* Whether a packet may have to be changed before this port can send it. */
 static inline bool port_offload_needed(const struct port *port, const struct rte_mbuf *m)
 {

@@ -9,9 +9,9 @@
 #include "error.h"
 
 _Static_assert(DROP_COUNT <= DP_DROP_MAX, "every drop reason has room in struct dp_stats");
-_Static_assert(sizeof(struct stat) % 64 == 0, "counters of two threads never share a line");
+_Static_assert(sizeof(struct stat_counters) % 64 == 0, "counters of two threads never share a line");
 
-void stat_sum(struct stat *to, const struct stat *from)
+void stat_sum(struct stat_counters *to, const struct stat_counters *from)
 {
     _Atomic uint64_t *sums = (_Atomic uint64_t *)to;
     const _Atomic uint64_t *counters = (const _Atomic uint64_t *)from;

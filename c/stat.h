@@ -41,7 +41,7 @@ enum stat_drop {
 
 /* Who counts: pmd.c received, rx_*, tx_*, iterations and cycles; burst.c hit and recirculated; upcall.c missed (handed up) and lost; cls.c mask_hit
  * and validator_mismatches; drops where they happen. */
-struct stat {
+struct stat_counters {
     _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
     _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations;
     _Atomic uint64_t cycles_busy, cycles_idle, cycles_sleep;
@@ -56,10 +56,10 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 }
 
 /* Adds all counters of `from`, whose thread may be running, to `to`. */
-void stat_sum(struct stat *to, const struct stat *from);
+void stat_sum(struct stat_counters *to, const struct stat_counters *from);
 
 /* Counts packets dropped for a reason. */
-static inline void stat_drop(struct stat *stat, enum stat_drop reason, uint64_t n)
+static inline void stat_drop(struct stat_counters *stat, enum stat_drop reason, uint64_t n)
 {
     stat_add(&stat->drops[reason], n);
 }

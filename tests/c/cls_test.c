@@ -19,7 +19,7 @@ struct model {
 static struct model model[FLOWS + 1];
 static struct rcu *rcu;
 static struct cls *cls;
-static struct stat stat;
+static struct stat_counters stat;
 static struct act_prog *program;
 
 static void setup(void)
