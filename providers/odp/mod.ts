@@ -19,6 +19,7 @@
 export { decodeActions, encodeActions, MAX_ACTION_DEPTH } from "./action.ts";
 export * from "./constructors.ts";
 export { AttributeError } from "./errors.ts";
+export { extractKey, type ExtractOptions } from "./extract.ts";
 export {
   type KeyAndMaskBytes,
   toActionBytes,

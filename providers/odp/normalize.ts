@@ -186,8 +186,8 @@ function completeLayer4(level: Level, ip: number, proto: number): void {
     add(level, ICMP);
   } else if (proto === 58 && ip === IPV6) {
     add(level, ICMPV6);
-    const type = level.get(ICMPV6)?.[0];
-    if (type === 135 || type === 136) add(level, ND);
+    const [type, code] = level.get(ICMPV6) ?? [];
+    if ((type === 135 || type === 136) && code === 0) add(level, ND);
   }
 }
 
