@@ -11,14 +11,24 @@ import type { Source } from "./build.ts";
 /** Every file of `c/`; fetched only when they are to be compiled. */
 export const sources: readonly Source[] = [
   {
+    name: "abi.c",
+    sha256: "fa093871ba3afa0edc2a9237ea9fd245a3cb7202e08bc7d71b29abd8414e0aa8",
+    load: () => import("../c/abi.c", { with: { type: "text" } }),
+  },
+  {
     name: "abi_fields.h",
     sha256: "aa9fdbfa0743f2ac60ad191e4a2d856bcf377cdcdfb06f77131fc805165f4bce",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act.h",
-    sha256: "359169530c70f3794a03bd94d188e1b581bb7da1ecb82e83d904e41803325b63",
+    sha256: "84a07422e3825bacfdf7ce2fb6b19522f781fb06725ff32519ab9f748f3bb5a8",
     load: () => import("../c/act.h", { with: { type: "text" } }),
+  },
+  {
+    name: "act_int.h",
+    sha256: "9c977af4e854346dc61a4ea31d93daf9cbcdd7a6b598ea288feef37a8efb320f",
+    load: () => import("../c/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "bell.c",
@@ -31,8 +41,13 @@ export const sources: readonly Source[] = [
     load: () => import("../c/bell.h", { with: { type: "text" } }),
   },
   {
+    name: "burst.c",
+    sha256: "40f50a80bc7e81fea2a7a37dde9caf24c03bde6caf4ac901c87146bb22acee70",
+    load: () => import("../c/burst.c", { with: { type: "text" } }),
+  },
+  {
     name: "burst.h",
-    sha256: "4e2e4599e131c279df7d26088f0936bc4f2cb660f39dc83b250db59469aabc20",
+    sha256: "0d38bc5af2c5efb318bcb548d852fb5e58db89c9a327bf8547941b21abb55ff9",
     load: () => import("../c/burst.h", { with: { type: "text" } }),
   },
   {
@@ -42,7 +57,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.h",
-    sha256: "9eb012938e189bf9b61e5fb6130d873bcc44cc16eccc031e0a8d31cae6543276",
+    sha256: "fb62766b718fab07ea400a5c1c66d04f82f9b2df1663a5019ee3192d95be4c69",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
@@ -51,18 +66,33 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls_hot.c", { with: { type: "text" } }),
   },
   {
+    name: "cls_hot_avx2.h",
+    sha256: "915f10fb199dbbbcad6001c63ccee8a291c948b3e105bdaf55e71cc2a1333f43",
+    load: () => import("../c/cls_hot_avx2.h", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_hot_avx512.h",
+    sha256: "dbe9430f15cb9a61de9b96923c512439d620d23ff12e52b8af27723383e572ff",
+    load: () => import("../c/cls_hot_avx512.h", { with: { type: "text" } }),
+  },
+  {
+    name: "cls_hot_frame.h",
+    sha256: "2e82d2eda1842bbe0e7acb793c8cbaec91c306e14be67b7d6251e5ac1d6ec02e",
+    load: () => import("../c/cls_hot_frame.h", { with: { type: "text" } }),
+  },
+  {
     name: "cls_hot_scalar.h",
     sha256: "80fa5d966e3575af64459e882c68e7743f06088b615228ffce1d239823f14283",
     load: () => import("../c/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {
     name: "cls_int.h",
-    sha256: "43c469e8f5490cbc1b52f6b06d08b3404d3a209ebd4319b546cea74d2e5ab2f7",
+    sha256: "98014b061d0bab4e6d614f3fea9502c926ff4d80067e5ac4d6a7cb710429a5cb",
     load: () => import("../c/cls_int.h", { with: { type: "text" } }),
   },
   {
     name: "cls_isa.c",
-    sha256: "48417a58e53c093d1f99fd3c65496292f0757bfe6a03c55622ab9ffba0629242",
+    sha256: "a4e343223f96c9f38debaa65372956c92c2ac1152eb0c68f454cb1fef6d174aa",
     load: () => import("../c/cls_isa.c", { with: { type: "text" } }),
   },
   {
@@ -81,8 +111,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls_table.c", { with: { type: "text" } }),
   },
   {
+    name: "csum.c",
+    sha256: "9842ec938d9104379c432143d4f6bc0c3473409e33c74d7079620cc55815d2ed",
+    load: () => import("../c/csum.c", { with: { type: "text" } }),
+  },
+  {
+    name: "csum.h",
+    sha256: "1bffe3bcd6260b587a21163678a2812cf1508376218bf0246f1e49f9a73b5e2e",
+    load: () => import("../c/csum.h", { with: { type: "text" } }),
+  },
+  {
     name: "dp.c",
-    sha256: "901b8f378e76e81b0e1d08b934beef6ea1409610093b67894b486ec4e14d68f5",
+    sha256: "9476baefa370ea94fddf6cd84d3c10cb03ed78d2db0d15d544465ad353f8d715",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
@@ -91,18 +131,28 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
+    name: "dp_config.c",
+    sha256: "91569d6176226b3a533c559a9107c8f6cd2ebf52ce113cd345c9b9b5a98b5671",
+    load: () => import("../c/dp_config.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_flow.c",
+    sha256: "444daf0ac353f9babf72129da96c956b0fe13b31558c9ec5f5608e3e22dd69bc",
+    load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
+  },
+  {
     name: "dp_int.h",
     sha256: "1b2abf4fd38d754ee3ffb48f095b8a89ac4f1910f1901d59fc37eeec71ed53fb",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
     name: "eal.c",
-    sha256: "ece7378031e15d04ac42bf75d6a5379e0d56f9d9239b7f43ed9bba31179b552a",
+    sha256: "49723fbc20aa8d493d9e6c63a304db6c7fbddac99c52f757af58bf106488022d",
     load: () => import("../c/eal.c", { with: { type: "text" } }),
   },
   {
     name: "eal.h",
-    sha256: "46473c842c818bb510ffbd56dc800efcd144e216d13daa0ce9067c761e242cb6",
+    sha256: "2c8f27bff7f115555dd76cefa0b03777e4a04fec6400c60ebb119771da42ad63",
     load: () => import("../c/eal.h", { with: { type: "text" } }),
   },
   {
@@ -117,7 +167,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "extract.c",
-    sha256: "b3608ef75143f685ea2a1ed3a0a03e43869a29938bc3f7b64e8d3a726baf9ccc",
+    sha256: "d6ed514aa99231de897a9c63eee84e390dc5156a322ad1854a0122d769a874e7",
     load: () => import("../c/extract.c", { with: { type: "text" } }),
   },
   {
@@ -126,9 +176,34 @@ export const sources: readonly Source[] = [
     load: () => import("../c/extract.h", { with: { type: "text" } }),
   },
   {
+    name: "flow.c",
+    sha256: "5b6d6a782c75f09c80e361297e14e03d5c5b78f77084b9af288d8a9eae555793",
+    load: () => import("../c/flow.c", { with: { type: "text" } }),
+  },
+  {
     name: "flow.h",
     sha256: "c5ec91947ab5be65a1e85f9c4db218f5e4b0f9fba4d0d5d56d7f3198e73cd910",
     load: () => import("../c/flow.h", { with: { type: "text" } }),
+  },
+  {
+    name: "flow_dump.c",
+    sha256: "0a205be2533a1c8a9f19159f20581a647cba92bd09651e3d84652056fc0c9d95",
+    load: () => import("../c/flow_dump.c", { with: { type: "text" } }),
+  },
+  {
+    name: "flow_exec.c",
+    sha256: "07204fd615bf879a6e93f0bef739e54fa753ac6fa98b4bcfc21702d0a84a3642",
+    load: () => import("../c/flow_exec.c", { with: { type: "text" } }),
+  },
+  {
+    name: "flow_int.h",
+    sha256: "9029c0976f2ebeabbef74b74f5c2d19b624f755780fa85072953fe612b11868e",
+    load: () => import("../c/flow_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "flow_op.c",
+    sha256: "6ef99471f6556cbd42b26930b9d5753eca3bb723f707cb788b5baaf755edd405",
+    load: () => import("../c/flow_op.c", { with: { type: "text" } }),
   },
   {
     name: "handle.c",
@@ -172,22 +247,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_int.h",
-    sha256: "ca89e95855a883b3ab5cbafe5af9d7da7c2eeac11a0ec3bc5feaf2eda965bda8",
+    sha256: "61500ba84f1b3f2ae21a98c99d9dd8bfae725e5018deb3b6e6940714a3b570a4",
     load: () => import("../c/odp_int.h", { with: { type: "text" } }),
   },
   {
     name: "odp_key.c",
-    sha256: "db9879b42054c35c6bbf418cc0e4c270a8caa595e274d88fbf3ebdec05ae309b",
+    sha256: "d7e111ced5efe91018f0e63ad0baaf869dffb69e721733be171da63872baef6b",
     load: () => import("../c/odp_key.c", { with: { type: "text" } }),
   },
   {
     name: "odp_l3.c",
-    sha256: "e809e67c95769c4a8bbc5807bb8cfd95cd05e760bafe2f8e4934b84e6ae5d526",
+    sha256: "18b48f8cc0126b4d57c0eb9ea375fb3051b6afa8841bd77f33ab706042ab2628",
     load: () => import("../c/odp_l3.c", { with: { type: "text" } }),
   },
   {
     name: "odp_mask.c",
-    sha256: "1e32b64c563634f3a41f46f2b6bf569fa9f06204341bca8b4cab95391729966e",
+    sha256: "10e88d9b3ba25665e0ac23aeb201d275a35c4f1755117dfcf05f41e1b472c33f",
     load: () => import("../c/odp_mask.c", { with: { type: "text" } }),
   },
   {
@@ -197,7 +272,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_write.c",
-    sha256: "6a9c56b4500a896ef3a1c175185d8ec6cc7ee7314ceab78133f60348fcbead61",
+    sha256: "cb4e598fcd0c14efc88c190c036f30e09a741517e03f07396eb969dc9cd7662e",
     load: () => import("../c/odp_write.c", { with: { type: "text" } }),
   },
   {
@@ -207,22 +282,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.c",
-    sha256: "de01aec56bc01deb87b1984b5e1cebb603df0fb0ec3dde2e05f1c1e6a8e6e1c6",
+    sha256: "31639a1a26bd2170ded662afe39f1e24261e79a8348c627b6b1f5c92842c4158",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
     name: "pmd.h",
-    sha256: "91dd2bcf4c9b3725cc97caf213b690efc79570e72fe45297ff89cf69c7fb7b0c",
+    sha256: "704a88ef6af87224ffb90a34385b9108bfb535b054aa6c0e20aa2dfbc48ec211",
     load: () => import("../c/pmd.h", { with: { type: "text" } }),
   },
   {
     name: "pmd_ctl.c",
-    sha256: "86e568cf5561bbb75bba90b09c15a1529fd7f03ada39fba67bda511546c038a9",
+    sha256: "54c6b8bf8aad3e764a0cd056f7f63ad348b118a4196de5edaddb89f4be0a7184",
     load: () => import("../c/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
     name: "pmd_int.h",
-    sha256: "3fc38035706c84891f8066ca83c42faf66faf16ab78ba64ebc59a8e595342090",
+    sha256: "d1456d00401d440fe458b1fe5ac49ce86764ed44a20cb59aa6068b8be5bdb7b6",
     load: () => import("../c/pmd_int.h", { with: { type: "text" } }),
   },
   {
@@ -232,12 +307,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd_set.h",
-    sha256: "b00d3f317a8c3a4a0672f19e85d5496abdc3628efae22b35cd7cee3cb7501b94",
+    sha256: "38423c7f522f10eb257d54134a8760c8fd23ff69791b5bb8ea240990caa85e9a",
     load: () => import("../c/pmd_set.h", { with: { type: "text" } }),
   },
   {
     name: "port.c",
-    sha256: "fb2ce721415450b71fe9d857828c5bb6cfd1da92cbd2a6209e350bcd5e7c88c4",
+    sha256: "85681d5e086b701ea9371884b8cc50024abec52adb02fcfc64556675524b0c8b",
     load: () => import("../c/port.c", { with: { type: "text" } }),
   },
   {
@@ -251,14 +326,54 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port_add.c", { with: { type: "text" } }),
   },
   {
+    name: "port_dummy.c",
+    sha256: "fcef64141ed8b4bf333264c0260c9f0b83b81b9e4ecf07a464fc2b8e06cda6f8",
+    load: () => import("../c/port_dummy.c", { with: { type: "text" } }),
+  },
+  {
     name: "port_int.h",
     sha256: "f2e18876a29fa8ffa52bbab270e40034d120a51efc400479434014929623acb1",
     load: () => import("../c/port_int.h", { with: { type: "text" } }),
   },
   {
+    name: "port_offload.c",
+    sha256: "d5a118146d0d85ad07cef187046a5b80a6303f2938aa7c43af8c13b0a398cc8f",
+    load: () => import("../c/port_offload.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_offload.h",
+    sha256: "c662521ee4dd1f00362e53f7215b2d7413a52d76ed38e567bf97c39e3f810fca",
+    load: () => import("../c/port_offload.h", { with: { type: "text" } }),
+  },
+  {
     name: "port_options.c",
     sha256: "5f70faf4e9cb8cffe84be689f7c5094f71c3a43a6baa6f907278d851643a0520",
     load: () => import("../c/port_options.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_packet.c",
+    sha256: "877d9861fd3aa9d04d0318f35470ee81c7100dcf016bf19b53dfd1b9028ded00",
+    load: () => import("../c/port_packet.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_pair.c",
+    sha256: "d0fd559244e2b0b20d79eaa92ec66174f16e1c6c941d74f4486b72916a409638",
+    load: () => import("../c/port_pair.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_tap.c",
+    sha256: "cd03d6743a27b1b79ccca3d50c9eaebecb3a0b2842223b681f66c5cac01837d8",
+    load: () => import("../c/port_tap.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_vnet.c",
+    sha256: "d1ca7f4e30b491f35c079aa231b2168f94aade4f807a9bc1b3660e61eacc9eeb",
+    load: () => import("../c/port_vnet.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_vnet.h",
+    sha256: "961b111cfc93513e5fc1dfa24bfc5878959542e45822d6837310e45ffc2a09ca",
+    load: () => import("../c/port_vnet.h", { with: { type: "text" } }),
   },
   {
     name: "rcu.c",
@@ -282,23 +397,28 @@ export const sources: readonly Source[] = [
   },
   {
     name: "stat.c",
-    sha256: "73b9dfa9caad8e73c707b8eec689fe886ae158c983a4c0935c72052c080a2316",
+    sha256: "9be5c06350113a5169f70d6ac37570c15be12cbd03607b6c44192eee838fdad4",
     load: () => import("../c/stat.c", { with: { type: "text" } }),
   },
   {
     name: "stat.h",
-    sha256: "0253c9880c3fca058ab245ced9d7680655799001cc912a358e0a7761a3c5a88e",
+    sha256: "c119cdb27b3023707ca4b2d75c8d05a16e43d7e58d2f7dd0b21de95b548d8146",
     load: () => import("../c/stat.h", { with: { type: "text" } }),
   },
   {
     name: "upcall.c",
-    sha256: "f93a7f571199922429b6fd6fa8d41b40e92a40037c9053a26120ca33ee6c011c",
+    sha256: "f5291a0a58e55730033aadf60cfaee44885f9aa6494d33ebde3b94c18e66715d",
     load: () => import("../c/upcall.c", { with: { type: "text" } }),
   },
   {
     name: "upcall.h",
     sha256: "63798cad10fd5c37f93625ac8c43ef39db2a1ee176c7f916d2674947b10ea8ff",
     load: () => import("../c/upcall.h", { with: { type: "text" } }),
+  },
+  {
+    name: "upcall_direct.c",
+    sha256: "ec59852b3c80e46b3b95f9ab779e8a2004006243ce764ba676cb97fadc53b9d7",
+    load: () => import("../c/upcall_direct.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_exchange.c",
