@@ -17,11 +17,11 @@ import type {
   UnknownAction,
   UserspaceAction,
 } from "../types.ts";
+import { type ActionLine, bare, nest, plain, single } from "./action_line.ts";
 import {
   AttributeSet,
   checkEnd,
   checkSize,
-  type KnownTo,
   line,
   placed,
   unknownAttribute,
@@ -30,7 +30,7 @@ import {
 import { BytesCodec, type Codec, flag, one, StructCodec } from "./codec.ts";
 import { ctNest } from "./ct.ts";
 import { AttributeError, joinPath } from "./errors.ts";
-import { be16x, bits, type Leaf, mac, u16, u32, wrong } from "./leaf.ts";
+import { be16x, bits, mac, u16, u32, wrong } from "./leaf.ts";
 import { nshKey } from "./nsh.ts";
 import { readSet, writeSet } from "./set.ts";
 import {
@@ -44,82 +44,10 @@ import {
 /** Deepest nesting: the kernel's limit. Text of Open vSwitch may go to 32. */
 export const MAX_ACTION_DEPTH = 16;
 
-/** One line of the table of actions. */
-export interface ActionLine<A> {
-  /** `nla_type` on the wire. */
-  readonly id: number;
-  /** Fewest bytes of payload. */
-  readonly min: number;
-  /** Most bytes of payload. */
-  readonly max: number;
-  /** Name in text, where there is one. */
-  readonly text: string;
-  /** Who understands it. */
-  readonly knownTo: KnownTo;
-  /** Reads a payload. */
-  read(bytes: Uint8Array, at: number, size: number, path: string): Omit<A, "type">;
-  /** Appends the payload. */
-  write(writer: Writer, action: A): void;
-}
-
 type Named<T extends Action["type"]> = Extract<Action, { type: T }>;
 type ActionTable = {
   readonly [T in Exclude<Action["type"], "unknown">]: ActionLine<Named<T>>;
 };
-
-/** Makes a line for a payload that a codec knows and whose fields are the action's. */
-function plain<A>(
-  id: number,
-  text: string,
-  wire: Codec<Omit<A, "type">>,
-  knownTo: KnownTo = "both",
-): ActionLine<A> {
-  return {
-    id,
-    min: wire.min,
-    max: wire.max,
-    text,
-    knownTo,
-    read: (bytes, at, size) => wire.read(bytes, at, size),
-    write: (writer, action) => wire.write(writer, action as never, text),
-  };
-}
-
-/** Makes a line for a payload of one field. */
-function single<A>(
-  id: number,
-  text: string,
-  field: Exclude<keyof A, "type"> & string,
-  leaf: Leaf<number>,
-  knownTo: KnownTo = "both",
-): ActionLine<A> {
-  const what = `${text}.${field}`;
-  return {
-    id,
-    min: leaf.size,
-    max: leaf.size,
-    text,
-    knownTo,
-    read: (bytes, at) => ({ [field]: leaf.get(bytes, at) }) as never,
-    write(writer, action): void {
-      const at = writer.alloc(leaf.size);
-      leaf.put(writer.bytes, at, action[field] as number, what);
-    },
-  };
-}
-
-/** Makes a line for an action without payload. */
-function bare<A>(id: number, text: string): ActionLine<A> {
-  return {
-    id,
-    min: 0,
-    max: 0,
-    text,
-    knownTo: "both",
-    read: () => ({}) as never,
-    write: () => {},
-  };
-}
 
 /** How deep the list is that is being read or written. */
 let depth = 0;
@@ -147,42 +75,6 @@ class ActionsCodec implements Codec<readonly Action[]> {
 }
 
 const list = new ActionsCodec();
-
-/** Makes a line for a nest in which some attributes must be present. */
-function nest<A extends object>(
-  id: number,
-  set: AttributeSet<Omit<A, "type">>,
-  required: readonly (keyof A & string)[],
-  knownTo: KnownTo = "both",
-): ActionLine<A> {
-  return {
-    id,
-    min: 0,
-    max: 0xfffb,
-    text: set.name,
-    knownTo,
-    read(bytes, at, size, path): Omit<A, "type"> {
-      const value = set.read(bytes, at, size);
-      const missing = required.find((name) => !(name in value));
-      if (missing !== undefined) {
-        throw new AttributeError(
-          path,
-          at - HEADER_SIZE,
-          `attribute ${missing} is missing`,
-        );
-      }
-      return value;
-    },
-    write(writer, action): void {
-      for (const name of required) {
-        if (action[name] === undefined) {
-          throw wrong(`${set.name}.${name}`, "given", undefined);
-        }
-      }
-      set.write(writer, action);
-    },
-  };
-}
 
 const hashNames = ["l4", "symL4"] as const;
 const hash: ActionLine<HashAction> = {
@@ -419,8 +311,9 @@ function writeAction(writer: Writer, action: Action): void {
 export function encodeActions(actions: readonly Action[]): Uint8Array<ArrayBuffer> {
   return written((writer) => {
     writeActions(writer, actions);
-    // A list always travels in one attribute; Linux copies its length into 16 bits.
-    if (writer.at > MAX_ATTRIBUTE_SIZE - HEADER_SIZE) {
+    // A list travels in one attribute. (That its header must fit too is for whoever
+    // writes it: Open vSwitch reads texts that are 4 bytes too long.)
+    if (writer.at > MAX_ATTRIBUTE_SIZE) {
       throw new AttributeError(
         "actions",
         0,

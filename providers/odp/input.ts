@@ -10,13 +10,14 @@
 
 import type { ActionsInput, KeyInput, MaskInput } from "../types.ts";
 import { encodeActions } from "./action.ts";
+import { AttributeError } from "./errors.ts";
 import type { KeyIndex } from "./index.ts";
 import { encodeKey } from "./key.ts";
 import { encodeMask, isExactMask, writeMask } from "./mask.ts";
 import { normalize } from "./normalize.ts";
 import { parseActions, parseKeyBytes, type PortOptions } from "./text.ts";
 import { viewIndex } from "./view.ts";
-import { MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
+import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
 
 /** A flow's key and mask as bytes; no mask means that every field matters. */
 export interface KeyAndMaskBytes {
@@ -105,15 +106,28 @@ export function toActionBytes(
   input: ActionsInput,
   options: PortOptions = {},
 ): Uint8Array {
-  if (input instanceof Uint8Array) return input;
-  if (typeof input === "string") return encodeActions(parseActions(input, options));
-  return encodeOutputs(input) ?? encodeActions(input);
+  if (input instanceof Uint8Array) return fitting(input);
+  if (typeof input === "string") {
+    return fitting(encodeActions(parseActions(input, options)));
+  }
+  return encodeOutputs(input) ?? fitting(encodeActions(input));
+}
+
+/** Refuses a list that does not fit into one attribute with its header. */
+function fitting(bytes: Uint8Array): Uint8Array {
+  if (bytes.length <= MAX_ATTRIBUTE_SIZE - HEADER_SIZE) return bytes;
+  throw new AttributeError(
+    "actions",
+    0,
+    `${bytes.length} bytes do not fit into an attribute`,
+    "EMSGSIZE",
+  );
 }
 
 /** Bytes of a list that has only outputs with good numbers; undefined for any other. */
 function encodeOutputs(actions: Exclude<ActionsInput, string | Uint8Array>) {
   const { length } = actions;
-  if (length > MAX_ATTRIBUTE_SIZE >> 3) return undefined;
+  if (length * OUTPUT_SIZE > MAX_ATTRIBUTE_SIZE - HEADER_SIZE) return undefined;
   const bytes = new Uint8Array(length * OUTPUT_SIZE);
   for (let i = 0; i < length; i++) {
     const action = actions[i];

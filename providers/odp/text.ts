@@ -65,8 +65,8 @@ export function parseKeyBytes(text: string, options: PortOptions = {}): ParsedKe
       scanKey(s, { key: keyWriter, mask: maskWriter }, false)
     );
   });
-  if (key.length > MAX_ATTRIBUTE_SIZE - 4 || mask.length > MAX_ATTRIBUTE_SIZE - 4) {
-    s.fail("key does not fit into 65531 bytes", 0);
+  if (key.length > MAX_ATTRIBUTE_SIZE || mask.length > MAX_ATTRIBUTE_SIZE) {
+    s.fail("key does not fit into 65535 bytes", 0);
   }
   return id === undefined ? { key, mask } : { key, mask, ufid: id };
 }

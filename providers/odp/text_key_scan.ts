@@ -11,6 +11,7 @@
 import type { NamedAttribute } from "./attributes.ts";
 import { type LeafCodec, StructCodec } from "./codec.ts";
 import { ENCAP, keyById, MAX_ENCAP_DEPTH, mplsLabel, VLAN, vlanTci } from "./key.ts";
+import { MAX_ID } from "./index.ts";
 import { u32, u32x } from "./leaf.ts";
 import type { Scanner } from "./scanner.ts";
 import {
@@ -44,23 +45,39 @@ const idByText: ReadonlyMap<string, number> = new Map([
 /** Takes attributes up to the end, or with `nested` up to a closing parenthesis. */
 export function scanKey(s: Scanner, out: Pair, nested: boolean): void {
   if (s.depth > MAX_ENCAP_DEPTH - 1) s.fail("nested too deep");
+  let seen = 0;
   for (;;) {
     s.skipDelimiters();
     if (nested ? s.code === 41 : s.done) return;
-    scanAttribute(s, out);
+    const start = s.at;
+    const id = scanAttribute(s, out);
+    if (id > MAX_ID) continue;
+    // Bits by id; 32 takes the place of 0, which is no attribute.
+    const bit = 1 << (id & 31);
+    if ((seen & bit) !== 0) s.fail("field is given twice", start);
+    seen |= bit;
   }
 }
 
-/** Takes one attribute, `name(…)`. */
-export function scanAttribute(s: Scanner, out: Pair): void {
+/** Takes one attribute, `name(…)`, and returns its id. */
+export function scanAttribute(s: Scanner, out: Pair): number {
   const start = s.at;
   const word = s.word();
   const id = idByText.get(word);
-  if (id === undefined || !s.takeCode(40)) {
-    const number = /^key(\d+)$/.exec(word)?.[1];
-    if (number !== undefined && s.takeCode(40)) return scanRaw(s, Number(number), out);
+  if (id !== undefined && s.takeCode(40)) {
+    scanPayload(s, id, out);
+    return id;
+  }
+  const number = Number(/^key(\d+)$/.exec(word)?.[1] ?? Number.NaN);
+  if (Number.isNaN(number) || !s.takeCode(40)) {
     s.fail(word === "" ? "expected a field" : "no field of this name", start);
   }
+  scanRaw(s, number, out);
+  return number;
+}
+
+/** Takes what is in the parentheses of an attribute, and the closing one. */
+function scanPayload(s: Scanner, id: number, out: Pair): void {
   switch (id) {
     case ENCAP:
       return scanNest(s, ENCAP, out, () => {
