@@ -206,12 +206,24 @@ static uint64_t hash_mask(const struct cls *cls, const struct key *mask)
     return hash[0];
 }
 
+/* What a subtable compares: not the port and the recirculation id, which choose the partition. */
+static void key_mask_of(const struct key *mask, struct key *key_mask)
+{
+    *key_mask = *mask;
+    key_mask->base.in_port = 0;
+    key_mask->base.recirc_id = 0;
+}
+
 struct cls_sub *cls_sub_find(const struct cls *cls, const struct cls_part *part, const struct key *mask)
 {
-    uint64_t hash = hash_mask(cls, mask);
+    struct key key_mask;
+    uint64_t hash;
+
+    key_mask_of(mask, &key_mask);
+    hash = hash_mask(cls, &key_mask);
 
     for (uint32_t i = 0; i < part->sub_room; i++) {
-        if (part->mask_hashes[i] == hash && part->subs[i] && !memcmp(&part->subs[i]->key_mask, mask, sizeof *mask))
+        if (part->mask_hashes[i] == hash && part->subs[i] && !memcmp(&part->subs[i]->key_mask, &key_mask, sizeof key_mask))
             return part->subs[i];
     }
     return NULL;
@@ -258,9 +270,7 @@ static struct cls_sub *sub_create(struct cls *cls, const struct key *mask)
     if (!sub)
         return NULL;
     memset(sub, 0, sizeof *sub);
-    sub->key_mask = *mask;
-    sub->key_mask.base.in_port = 0;
-    sub->key_mask.base.recirc_id = 0;
+    key_mask_of(mask, &sub->key_mask);
     sub->table = cls_table_create(1);
     if (!sub->table || lay_out(cls, sub)) {
         free_sub(sub, NULL);
