@@ -49,7 +49,8 @@ interface NatNest extends Omit<NatAction, "kind"> {
 
 const address = new AnyAddressCodec();
 
-const natNest: AttributeSet<NatNest> = new AttributeSet<NatNest>("nat", {
+/** Codec of the attributes within `nat`. */
+export const natNest: AttributeSet<NatNest> = new AttributeSet<NatNest>("nat", {
   src: line(1, flag, "src"),
   dst: line(2, flag, "dst"),
   min: line(3, address),
