@@ -4,6 +4,14 @@
  * A program is immutable after act_compile and belongs to its flow; it is freed after a grace period.  Unknown and
  * unsupported actions are refused when compiling (EINVAL), so that feature probes tell the truth.
  *
+ * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP, ICMP, ICMPv6, ND, MPLS and metadata), push
+ * and pop of VLAN tags and MPLS labels, trunc, recirc, hash, sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth are not: there are
+ * no ports for packets without an Ethernet header.
+ *
+ * A set of a layer that the packet does not have changes nothing, as in Open vSwitch.  Checksums are updated, not recomputed, so a wrong one stays
+ * wrong; a partial one (RTE_MBUF_F_TX_*_CKSUM) stays partial.  An output before the last copies the whole packet: an mbuf that shares its bytes
+ * could be written to by whoever gets it next, another datapath behind a ring or patch port, say.
+ *
  * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches the next output or userspace only; an empty
  * list drops.  Nesting deeper than 16 is EOVERFLOW.
  *
@@ -27,10 +35,12 @@ enum act_kind {
     ACT_PROGRAM,             /* Anything else. */
 };
 
-/* Userdata of a userspace action, shared by the program and by upcalls under way. */
+/* What a userspace action sends along, shared by the program and by upcalls under way. */
 struct act_userdata {
     _Atomic uint32_t references;
-    uint32_t size;
+    uint32_t given;          /* The action has userdata, if only of size 0. */
+    uint32_t size;           /* Of the userdata, which `bytes` begins with. */
+    uint32_t actions_size;   /* Of the actions that follow it, if the action asks for them. */
     uint8_t bytes[];
 };
 void act_userdata_free(struct act_userdata *); /* Drops one reference; NULL is allowed. */
@@ -44,7 +54,7 @@ uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */
 /* The attributes that it was compiled from. */
 const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
 
-/* Runs it on `n` packets, which it takes over.  Their metadata is `md` (of a fresh burst) or, where that is NULL, in each packet's
+/* Runs it on `n` <= PMD_BURST packets, which it takes over.  Their metadata is `md` (of a fresh burst) or, where that is NULL, in each packet's
  * struct pkt.  Output goes through pmd_output(), upcalls through upcall_action(), recirculation through pmd_recirculate(). */
 void act_run(struct pmd *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 

@@ -33,7 +33,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "key words are compose
 /* What is left to read, and what was found for the words of block 0. */
 struct parse {
     const uint8_t *at;
-    uint32_t room;           /* Bytes at `at` that are contiguous ... */
+    uint32_t room;           /* Bytes at `at` that are contiguous (`at` is NULL if it lies in another segment) ... */
     uint32_t size;           /* ... and that the packet (the IP header, once read) has there.  room <= size. */
     uint64_t addresses;      /* Word 4. */
     uint32_t nw;             /* Low half of word 5: proto, tos, ttl, frag. */
@@ -73,6 +73,7 @@ static inline void advance(struct parse *p, uint32_t n)
         p->at += n;
         p->room -= n;
     } else {
+        p->at = NULL;
         p->room = 0;
     }
 }
@@ -382,7 +383,7 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
     default:
         break;
     }
-    if (ip) {
+    if (ip && p.at) {
         found.l4 = (uint16_t)(p.at - frame);
         found.l4_size = (uint16_t)p.size;
         if (p.nw >> 24 != KEY_FRAG_LATER)

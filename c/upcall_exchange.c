@@ -43,22 +43,30 @@ static void copy_packet(struct rte_mbuf *m, uint8_t *to)
 static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
 {
     const struct pkt *pkt = pkt_of(m);
+    const struct act_userdata *sent = pkt->userdata;
     struct dp_upcall header = {
         .kind = pkt->kind, .packet_size = rte_pktmbuf_pkt_len(m), .original_size = pkt->original_size,
-        .userdata_size = pkt->userdata ? pkt->userdata->size : 0, .flags = pkt->userdata ? 1 : 0,
     };
     uint8_t *at = to + sizeof header;
     struct key key;
 
-    if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.packet_size))
+    if (sent) {
+        header.userdata_size = sent->size;
+        header.actions_size = sent->actions_size;
+        header.flags = (sent->given ? 1u : 0) | (sent->actions_size ? 2u : 0);
+    }
+    if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
         return 0;
     upcall_key(m, &key);
     header.hash = upcall_hash(m, &key);
     header.key_size = odp_key_write(&key, at, ODP_KEY_MAX);
     at += pad8(header.key_size);
-    if (pkt->userdata)
-        memcpy(at, pkt->userdata->bytes, header.userdata_size);
+    if (sent)
+        memcpy(at, sent->bytes, header.userdata_size);
     at += pad8(header.userdata_size);
+    if (header.actions_size)
+        memcpy(at, sent->bytes + header.userdata_size, header.actions_size);
+    at += pad8(header.actions_size);
     copy_packet(m, at);
     at += pad8(header.packet_size);
     header.size = (uint32_t)(at - to);
