@@ -92,8 +92,8 @@ struct cls_replica *cls_replica_add(struct cls *cls, unsigned int thread)
     const struct cls_parts *parts = atomic_load_explicit(&cls->parts, memory_order_relaxed);
     struct cls_replica *replica;
 
-    if (!thread && cls->replicas[0])
-        return cls->replicas[0];
+    if (cls->replicas[thread])
+        return cls->replicas[thread];
     replica = aligned_alloc(64, sizeof *replica);
     if (!replica)
         return NULL;

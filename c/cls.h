@@ -57,8 +57,8 @@ struct cls *cls_create(struct rcu *);
 void cls_destroy(struct cls *);                       /* All replicas but 0 gone. */
 const struct hash_key *cls_hash_key(const struct cls *);
 
-/* Replicas are made and removed while others run; a removed one's counters are folded into replica 0.  Replica 0 is the classifier's own: to
- * add it is to get it, to remove it does nothing. */
+/* Replicas are made and removed while others run; a removed one's counters are folded into replica 0.  To add one that there is
+ * is to get it.  Replica 0 is the classifier's own and stays. */
 struct cls_replica *cls_replica_add(struct cls *, unsigned int thread);
 void cls_replica_remove(struct cls *, struct cls_replica *);
 struct cls_entry *cls_entries(struct cls_replica *);   /* Array by flow index. */

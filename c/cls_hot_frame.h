@@ -73,11 +73,10 @@ static inline bool hot_frame_read(const uint8_t *frame, uint32_t size, uint32_t 
     uint32_t l3 = 14;
     uint64_t head;
 
+    *f = (struct hot_frame){ 0 };
     if (size < 14 + 20 + 8 || packet_size > UINT16_MAX)
         return false;
     head = hot_load64(frame + 12);  /* Type, then the first bytes of layer 3. */
-    f->tags = 0;
-    f->tcp_flags = 0;
     if (__builtin_expect(hot_is_tag(head), 0)) {
         f->tags = 1;
         head = hot_load64(frame + 16);
@@ -97,7 +96,6 @@ static inline bool hot_frame_read(const uint8_t *frame, uint32_t size, uint32_t 
         if (size < 28)
             return false;
         rest = hot_load64(frame + 6); /* Fragment, ttl, protocol. */
-        f->ipv6 = 0;
         if ((rest & 0xff3f) || total > packet_size || total < 20)
             return false;
         return hot_frame_l4(frame + 20, (uint8_t)(rest >> 24), size - 20, total - 20, f);
