@@ -19,7 +19,7 @@ export const differences = {
   shortPacketIsRange:
     "The kernel answers ERANGE for a packet shorter than an Ethernet header, Open vSwitch's own datapath EINVAL.",
   probePuts:
-    "The kernel's probe flag only keeps refusals out of its log: the flow is put. Open vSwitch deletes it again.",
+    "Probing keeps refusals out of a log, and the flow is put all the same: Open vSwitch deletes it again. A datapath may also only look.",
   lostIsMissedToo:
     "The kernel counts an upcall that it could not deliver as a miss and as lost, Open vSwitch's own datapath as lost alone.",
 } as const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The flow table: put, delete, get, dump, flush; every flag, and what each answers. */
 import assert from "node:assert/strict";
-import { formatActions } from "../../providers/odp/mod.ts";
+import { encodeKey, formatActions } from "../../providers/odp/mod.ts";
 import { udpFrame } from "../support/frames.ts";
 import { fails, sameFrames } from "./assert.ts";
 import type { Suite } from "./environment.ts";
@@ -116,17 +116,11 @@ export const flowSuite: Suite = {
   },
 
   "a key that lacks what its fields need is EINVAL": async ({ env, dp }) => {
-    if (!env.differences.has("prerequisites")) {
-      await fails(
-        () =>
-          dp.flows.put({
-            key: { inPort: 1, ethernet: {}, etherType: 0x0800 },
-            actions: "2",
-          }),
-        "EINVAL",
-      );
-    }
-    assert.equal(dp.stats().flows, 0);
+    // As bytes: objects and text are completed on their way.
+    const key = encodeKey({ inPort: 1, ethernet: {}, etherType: 0x0800 });
+    const put = () => dp.flows.put({ key, actions: "2" });
+    if (env.differences.has("prerequisites")) put();
+    else await fails(put, "EINVAL");
   },
 
   "bytes that are no attributes are EINVAL": async ({ dp }) => {

@@ -18,6 +18,7 @@ import {
   tcpFrame,
   udpFrame,
 } from "../support/frames.ts";
+import type { FlowKey } from "../../providers/types.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 
@@ -237,17 +238,32 @@ Deno.test(
           new Uint8Array(used.buffer),
         );
         assert.equal(errno, 0);
-        const fromC = key.slice(0, used[0]);
-        const fromTypeScript = encodeKey(extractKey(own, { inPort: 3 }));
-        if (fromC.toHex() === fromTypeScript.toHex()) continue;
-        assert.deepEqual(
-          decodeKey(fromC),
-          decodeKey(fromTypeScript),
-          `of ${own.toHex()}`,
+        const fromC = packetFields(decodeKey(key.slice(0, used[0])));
+        const fromTypeScript = packetFields(
+          decodeKey(encodeKey(extractKey(own, { inPort: 3 }))),
         );
+        assert.deepEqual(fromC, fromTypeScript, `of ${own.toHex()}`);
       }
     } finally {
       library.release();
     }
   }),
 );
+
+/** A key without the metadata that every packet of a datapath has. */
+function packetFields(key: FlowKey): FlowKey {
+  const metadata = new Set<string>(
+    [
+      "recircId",
+      "dpHash",
+      "priority",
+      "skbMark",
+      "ctState",
+      "ctZone",
+      "ctMark",
+      "ctLabels",
+      "packetType",
+    ],
+  );
+  return Object.fromEntries(Object.entries(key).filter(([name]) => !metadata.has(name)));
+}
