@@ -314,6 +314,25 @@ static void test_ufid(void)
     teardown();
 }
 
+/* Flows by UFID, many of them coming and going. */
+static void test_ufid_churn(void)
+{
+    static bool there[65536];
+    struct bytes mask = dst_mask(32, UINT32_MAX), drop = { .n = 0 };
+
+    setup();
+    for (uint32_t round = 0; round < 6000; round++) {
+        const uint32_t i = rnd(round < 3000 ? 1500 : 300);
+        uint8_t ufid[16] = { (uint8_t)i, (uint8_t)(i >> 8) };
+        struct bytes key = udp_key((uint8_t)(i >> 8), (uint8_t)i);
+
+        CHECK(one(DP_OP_GET, 0, ufid, NULL, NULL, NULL).error == (there[i] ? 0 : ENOENT));
+        CHECK(there[i] ? !one(DP_OP_DELETE, 0, ufid, NULL, NULL, NULL).error : !PUT(CREATE, ufid, &key, &mask, &drop).error);
+        there[i] = !there[i];
+    }
+    teardown();
+}
+
 /* What is put is what get gives back: the same key and mask, the same action bytes. */
 static void test_get(void)
 {
@@ -550,6 +569,7 @@ int main(void)
     test_put();
     test_refused();
     test_ufid();
+    test_ufid_churn();
     test_get();
     test_hostile();
     test_dump();
