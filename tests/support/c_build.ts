@@ -70,6 +70,9 @@ export async function buildProgram(
     ...dpdk.compile,
     ...machineFlags,
     `-I${cDirectory}`,
+    // With --gc-sections: a unit may refer to others in functions that the test never needs.
+    "-ffunction-sections",
+    "-fdata-sections",
     ...flags,
   ];
   const folder = main.slice(0, main.lastIndexOf("/") + 1);
@@ -105,6 +108,7 @@ export async function buildProgram(
         ...linkFlags(instrument),
         ...objects,
         ...dpdk.link,
+        "-Wl,--gc-sections",
         "-lm",
         "-lpthread",
         "-o",
@@ -154,7 +158,7 @@ export async function filesOf(ending: ".c" | ".h"): Promise<string[]> {
 
 /** What the first comment of a test or fuzzer asks for. */
 export interface Directives {
-  /** `link: cls*.c hash.c`: the units to link; all of them if absent. */
+  /** `link: cls*.c hash.c`: the units to link; all if absent or `link: everything`. */
   readonly link: readonly string[] | undefined;
   /** `sanitize: address thread`: one program for each; `address` (with UBSan) if absent. */
   readonly sanitize: readonly ("address" | "thread")[];
@@ -175,7 +179,8 @@ export function directives(text: string): Directives {
   const sanitize: ("address" | "thread")[] = [];
   if (asked.has("address") || asked.has("undefined")) sanitize.push("address");
   if (asked.has("thread")) sanitize.push("thread");
-  return { link: values("link"), sanitize };
+  const link = values("link");
+  return { link: link?.includes("everything") ? undefined : link, sanitize };
 }
 
 /** The units that patterns such as `cls*.c` name; a name that fits none is an error. */
@@ -249,7 +254,8 @@ async function runCompiler(cc: string, args: readonly string[]): Promise<void> {
   }
   if (output.success) return;
   const said = new TextDecoder().decode(output.stderr);
-  throw new Error(`${cc} refused ${args.find((arg) => /\.[ch]$/.test(arg))}:\n${said}`);
+  const what = args.find((arg) => /\.[ch]$/.test(arg)) ?? "to link";
+  throw new Error(`${cc} refused ${what}:\n${said}`);
 }
 
 async function objectDirectory(): Promise<string> {

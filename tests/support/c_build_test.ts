@@ -20,6 +20,7 @@ Deno.test("directives() links all units and finds bad addresses unless told", ()
   const nothing = { link: undefined, sanitize: ["address"] };
   deepStrictEqual(directives("/* What the link: is for. */\nint main(void);"), nothing);
   deepStrictEqual(directives("int main(void);"), nothing);
+  deepStrictEqual(directives("/* link: everything */"), nothing);
   deepStrictEqual(directives("/* sanitize: address,undefined */").sanitize, ["address"]);
   throws(() => directives("/* sanitize: memory */"), SyntaxError);
 });
