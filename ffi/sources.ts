@@ -26,9 +26,44 @@ export const sources: readonly Source[] = [
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
+    name: "act_build.c",
+    sha256: "fa02e734dc8a9ba273e566dd487e9ebb9804428dcfd24580b89ff98c65b70aa1",
+    load: () => import("../c/act_build.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act_build.h",
+    sha256: "fab67c6a33217ab0658c4a2bf40a65be590cadb63771b9545e5081fa36b695f6",
+    load: () => import("../c/act_build.h", { with: { type: "text" } }),
+  },
+  {
+    name: "act_build_set.c",
+    sha256: "249a8e5fc44d6e134cad06449bf9282923fb5f526db7363dd2d57d631eae0b50",
+    load: () => import("../c/act_build_set.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act_compile.c",
+    sha256: "30951d7b19d30d7217dcfe43158e85116cf4954174d73ad30d972cd72191c784",
+    load: () => import("../c/act_compile.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act_frame.c",
+    sha256: "691efaa461c812527a123675ae115d1901464b6a95a009ff4d734134dee074ea",
+    load: () => import("../c/act_frame.c", { with: { type: "text" } }),
+  },
+  {
     name: "act_int.h",
-    sha256: "9c977af4e854346dc61a4ea31d93daf9cbcdd7a6b598ea288feef37a8efb320f",
+    sha256: "db1e25c750c21b9199f81a84f66133e4d489317465e9dcd571743893497dee1f",
     load: () => import("../c/act_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "act_run.c",
+    sha256: "b2ecc3217ccd4a3e484a02cba88154c5ff9959defb4fe4e74e61f85657bb489d",
+    load: () => import("../c/act_run.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act_set.c",
+    sha256: "3a89d9d0cce681af71ab9a147768bad555ed1a63ec5d8a52c991226514c807de",
+    load: () => import("../c/act_set.c", { with: { type: "text" } }),
   },
   {
     name: "bell.c",
@@ -52,12 +87,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "219a5408892d2b95b95d5d53746e3aa1669586ff887bfbd0921d7049c18889d3",
+    sha256: "563a49c5462d799a3e33f2b6456dfcd7bfa74f1b5c76f4236c103e65f46947c2",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls.h",
-    sha256: "fb62766b718fab07ea400a5c1c66d04f82f9b2df1663a5019ee3192d95be4c69",
+    sha256: "a9ba44f935479e99d4c8d5d2b52417780cd64a14abea6da2f6c26fb2355b880a",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
@@ -77,7 +112,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_hot_frame.h",
-    sha256: "2e82d2eda1842bbe0e7acb793c8cbaec91c306e14be67b7d6251e5ac1d6ec02e",
+    sha256: "de9f3a7891c77e52e03a4c450bc62636e254ddda7b46304a406290ef06071a98",
     load: () => import("../c/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
@@ -97,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_part.c",
-    sha256: "3a8b3318e594ae9a3069804bea6c3e05bb0635fb16b9e0ebd64e2adc68932cc4",
+    sha256: "fd6830795065cb2882881045b741dc1d9eefacd5ae775c055cac5905c91d7eb8",
     load: () => import("../c/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -117,7 +152,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "csum.h",
-    sha256: "1bffe3bcd6260b587a21163678a2812cf1508376218bf0246f1e49f9a73b5e2e",
+    sha256: "6dc8db60fc0035e2d9172e5d3c959afa589f2dace5c06f30d7ef22a3b6723e5d",
     load: () => import("../c/csum.h", { with: { type: "text" } }),
   },
   {
@@ -422,7 +457,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "a0267bfb2558f2c0415f928882571eaa8fe159eccb5cd7007850b0b2b33f534e",
+    sha256: "a07e1143a47bc7302427a9467a012b64e6f6fe78f2430dfc1233661dde017e84",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
