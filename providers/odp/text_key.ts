@@ -273,16 +273,18 @@ function printVlan(
   return parts.join(",");
 }
 
-function printMpls(bytes: Uint8Array, mask: Uint8Array | undefined): string {
+function printMpls(bytes: Uint8Array, bits: Uint8Array | undefined): string {
   const parts: string[] = [];
+  // One field with a mask makes all of them show theirs.
+  const mask = bits?.every((byte) => byte === 255) ? undefined : bits;
   for (let at = 0; at + 4 <= bytes.length; at += 4) {
     for (const { text, leaf } of mplsLabel.fields) {
-      // Masks of tc and bos have no 0x; all masks are printed, also full ones.
+      // Masks of tc and bos have no 0x.
       const prefix = text === "tc" || text === "bos" ? "" : "0x";
-      const bits = mask === undefined
+      const suffix = mask === undefined
         ? ""
         : `/${prefix}${(leaf.getMask(mask, at) as number).toString(16)}`;
-      parts.push(`${text}=${leaf.get(bytes, at)}${bits}`);
+      parts.push(`${text}=${leaf.get(bytes, at)}${suffix}`);
     }
   }
   return parts.join(",");

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Random keys, masks and actions that a datapath accepts, for property tests.
+ *
+ * @module
+ */
+
+import fc from "npm:fast-check@4.10.2";
+import type { Action, FlowKey, FlowMask } from "../../providers/types.ts";
+import { formatIpv4, formatIpv6, formatMac } from "../../providers/odp/address.ts";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Draft = Mutable<FlowKey> & Record<string, unknown>;
+type DraftMask = Record<string, unknown>;
+
+const bytes = (size: number) => fc.uint8Array({ minLength: size, maxLength: size });
+const num = (max: number) => fc.integer({ min: 0, max });
+const u8 = num(0xff);
+const u16 = num(0xffff);
+const u32 = num(0xffffffff);
+const mac = bytes(6);
+const ip4 = bytes(4);
+const ip6 = bytes(16);
+
+/** A value with bits under a mask: what is not masked is zero. */
+interface Masked {
+  readonly value: unknown;
+  readonly mask: unknown;
+}
+
+const masks = (size: number) =>
+  fc.oneof(
+    fc.constant(new Uint8Array(size).fill(255)),
+    fc.constant(new Uint8Array(size)),
+    bytes(size),
+  );
+
+function address(
+  arbitrary: fc.Arbitrary<Uint8Array>,
+  size: number,
+  format: (b: Uint8Array, at: number) => string,
+): fc.Arbitrary<Masked> {
+  return fc.tuple(arbitrary, masks(size)).map(([value, mask]) => ({
+    value: format(value.map((byte, i) => byte & (mask[i] as number)), 0),
+    mask: format(mask, 0),
+  }));
+}
+
+function number(max: number): fc.Arbitrary<Masked> {
+  const mask = fc.oneof(fc.constant(max), fc.constant(0), num(max));
+  return fc.tuple(num(max), mask).map(([value, bits]) => ({
+    value: (value & bits) >>> 0,
+    mask: bits,
+  }));
+}
+
+const exactly = (value: unknown, mask: unknown): fc.Arbitrary<Masked> =>
+  fc.constant({ value, mask });
+
+/** Structures of masked fields. */
+function struct(
+  fields: Readonly<Record<string, fc.Arbitrary<Masked>>>,
+): fc.Arbitrary<Masked> {
+  return fc.record(fields).map((parts) => {
+    const entries = Object.entries(parts) as [string, Masked][];
+    return {
+      value: Object.fromEntries(entries.map(([name, part]) => [name, part.value])),
+      mask: Object.fromEntries(entries.map(([name, part]) => [name, part.mask])),
+    };
+  });
+}
+
+const macField = address(mac, 6, formatMac);
+const ip4Field = address(ip4, 4, formatIpv4);
+const ip6Field = address(ip6, 16, formatIpv6);
+const ports = struct({ src: number(0xffff), dst: number(0xffff) });
+
+function withMasks(
+  key: Draft,
+  mask: DraftMask,
+  parts: Readonly<Record<string, Masked>>,
+): void {
+  for (const [name, part] of Object.entries(parts)) {
+    (key as Record<string, unknown>)[name] = part.value;
+    mask[name] = part.mask;
+  }
+}
+
+/** What follows the IP header: fields by protocol. */
+function layer4(
+  isIpv6: boolean,
+): fc.Arbitrary<{ proto: number; parts: Record<string, Masked> }> {
+  const icmp = struct({ type: number(0xff), code: number(0xff) });
+  const choices: fc.Arbitrary<{ proto: number; parts: Record<string, Masked> }>[] = [
+    fc.record({ tcp: ports, tcpFlags: number(0xfff) }).map((parts) => ({
+      proto: 6,
+      parts,
+    })),
+    fc.record({ udp: ports }).map((parts) => ({ proto: 17, parts })),
+    fc.record({ sctp: ports }).map((parts) => ({ proto: 132, parts })),
+  ];
+  if (!isIpv6) {
+    choices.push(fc.record({ icmp }).map((parts) => ({ proto: 1, parts })));
+    return fc.oneof(...choices);
+  }
+  // Types of neighbour discovery have more, and want type and code exact.
+  const plain = icmp.filter(({ value }) => {
+    const { type } = value as { type: number };
+    return type !== 135 && type !== 136;
+  });
+  choices.push(fc.record({ icmpv6: plain }).map((parts) => ({ proto: 58, parts })));
+  const nd = struct({ target: ip6Field, sll: macField, tll: macField });
+  choices.push(
+    fc.record({
+      icmpv6: exactly({ type: 135, code: 0 }, { type: 0xff, code: 0xff }),
+      nd,
+    }).map((parts) => ({ proto: 58, parts })),
+  );
+  return fc.oneof(...choices);
+}
+
+/** EtherType and what it stands for. */
+const layer3: fc.Arbitrary<{ etherType: number; parts: Record<string, Masked> }> = fc
+  .oneof(
+    fc.record({
+      ip: struct({
+        src: ip4Field,
+        dst: ip4Field,
+        proto: exactly(0, 0xff),
+        tos: number(0xff),
+        ttl: number(0xff),
+        frag: fc.constantFrom("no", "first").map((value) => ({ value, mask: 0xff })),
+      }),
+      l4: layer4(false),
+    }).map(({ ip, l4 }) => ({
+      etherType: 0x0800,
+      parts: { ipv4: withProto(ip, l4.proto), ...l4.parts },
+    })),
+    fc.record({
+      ip: struct({
+        src: ip6Field,
+        dst: ip6Field,
+        label: number(0xfffff),
+        proto: exactly(0, 0xff),
+        tclass: number(0xff),
+        hlimit: number(0xff),
+        frag: fc.constantFrom("no", "first").map((value) => ({ value, mask: 0xff })),
+      }),
+      l4: layer4(true),
+    }).map(({ ip, l4 }) => ({
+      etherType: 0x86dd,
+      parts: { ipv6: withProto(ip, l4.proto), ...l4.parts },
+    })),
+    struct({
+      sip: ip4Field,
+      tip: ip4Field,
+      // Open vSwitch keeps 8 bits, matches all or none, and prints 255 as 65535.
+      op: fc.oneof(num(0xfe).map((value) => ({ value, mask: 0xffff })), exactly(0, 0)),
+      sha: macField,
+      tha: macField,
+    }).map((arp) => ({ etherType: 0x0806, parts: { arp } })),
+    struct({
+      label: number(0xfffff),
+      tc: number(7),
+      ttl: number(0xff),
+      bos: exactly(1, 1),
+    }).map(({ value, mask }) => ({
+      etherType: 0x8847,
+      parts: { mpls: { value: [value], mask: [mask] } },
+    })),
+    fc.constant({ etherType: 0x1234, parts: {} }),
+  );
+
+function withProto(ip: Masked, proto: number): Masked {
+  return { value: { ...ip.value as object, proto }, mask: ip.mask };
+}
+
+const vlan = struct({
+  tpid: fc.constantFrom(0x8100, 0x88a8).map((value) => ({ value, mask: 0xffff })),
+  vid: number(0xfff),
+  pcp: number(7),
+  cfi: exactly(1, 1),
+});
+
+const metadata = fc.record({
+  dpHash: number(0xffffffff),
+  priority: number(0xffffffff),
+  skbMark: number(0xffffffff),
+  ctZone: number(0xffff),
+  ctMark: number(0xffffffff),
+  ctState: number(0xff),
+  ctLabels: fc.tuple(fc.bigInt(0n, (1n << 128n) - 1n), fc.bigInt(0n, (1n << 128n) - 1n))
+    .map(([value, mask]) => ({ value: value & mask, mask })),
+}, { requiredKeys: [] });
+
+/** A flow that every datapath takes, apart from port numbers. */
+export interface RandomFlow {
+  readonly key: FlowKey;
+  readonly mask: FlowMask;
+}
+
+/** Flows of one port, told apart by `recircId` by whoever uses them. */
+export const flow: fc.Arbitrary<RandomFlow> = fc.record({
+  inPort: fc.integer({ min: 1, max: 8 }),
+  metadata,
+  ethernet: struct({ src: macField, dst: macField }),
+  vlans: fc.array(vlan, { maxLength: 2 }),
+  layer3,
+}).map((parts) => {
+  const key = { recircId: 0, inPort: parts.inPort } as Draft;
+  const mask: DraftMask = { recircId: 0xffffffff, inPort: 0xffffffff };
+  for (const [name, part] of Object.entries(parts.metadata)) {
+    if (part !== undefined) withMasks(key, mask, { [name]: part });
+  }
+  withMasks(key, mask, { ethernet: parts.ethernet });
+  if (parts.vlans.length > 0) {
+    withMasks(key, mask, {
+      vlans: {
+        value: parts.vlans.map(({ value }) => value),
+        mask: parts.vlans.map((tag) => tag.mask),
+      },
+    });
+  }
+  withMasks(key, mask, {
+    etherType: { value: parts.layer3.etherType, mask: 0xffff },
+    ...parts.layer3.parts,
+  });
+  return { key: key as FlowKey, mask: mask as FlowMask };
+});
+
+const plainAction: fc.Arbitrary<Action> = fc.oneof(
+  u16.map((port): Action => ({ type: "output", port })),
+  fc.record({ vid: num(0xfff), pcp: num(7), tpid: fc.constantFrom(0x8100, 0x88a8) })
+    .map((tag): Action => ({ type: "pushVlan", cfi: 1, ...tag })),
+  fc.constantFrom<Action>({ type: "popVlan" }, { type: "ctClear" }, { type: "popNsh" }),
+  num(99).map((id): Action => ({ type: "recirc", id })),
+  u32.map((size): Action => ({ type: "trunc", size })),
+  u32.map((id): Action => ({ type: "meter", id })),
+  u32.map((bond): Action => ({ type: "lbOutput", bond })),
+  fc.record({ portId: u32, userdata: bytes(8), actions: fc.boolean(), port: u32 }).map(
+    ({ portId, userdata, actions, port }): Action => ({
+      type: "userspace",
+      portId,
+      userdata,
+      ...(actions ? { actions: true } : { tunnelOutPort: port }),
+    }),
+  ),
+  fc.record({
+    commit: fc.boolean(),
+    zone: fc.integer({ min: 1, max: 0xffff }),
+    value: u32,
+  })
+    .map(({ commit, zone, value }): Action => ({
+      type: "ct",
+      ...(commit && { commit }),
+      zone,
+      mark: { value, mask: 0xff },
+    })),
+  fc.record({ min: ip4, portMin: fc.integer({ min: 1, max: 0xffff }) }).map(
+    ({ min, portMin }): Action => ({
+      type: "ct",
+      commit: true,
+      nat: { kind: "src", min: formatIpv4(min, 0), portMin, random: true },
+    }),
+  ),
+  fc.record({ min: ip6, max: ip6 }).map(({ min, max }): Action => {
+    const [low, high] = [formatIpv6(min, 0), formatIpv6(max, 0)];
+    const order = min.findIndex((byte, i) => byte !== max[i]);
+    const swap = order >= 0 && (min[order] as number) > (max[order] as number);
+    const range = swap ? { min: high, max: low } : { min: low, max: high };
+    return { type: "ct", commit: true, nat: { kind: "dst", ...range, hash: true } };
+  }),
+  fc.record({ src: mac, dst: mac }).map(({ src, dst }): Action => ({
+    type: "set",
+    key: { ethernet: { src: formatMac(src, 0), dst: formatMac(dst, 0) } },
+  })),
+  fc.record({ src: ip4, ttl: u8 }).map(({ src, ttl }): Action => ({
+    type: "set",
+    key: {
+      ipv4: {
+        src: formatIpv4(src, 0),
+        dst: "0.0.0.0",
+        proto: 0,
+        tos: 0,
+        ttl,
+        frag: "no",
+      },
+    },
+    mask: {
+      ipv4: {
+        src: "255.255.255.255",
+        dst: "0.0.0.0",
+        proto: 0,
+        tos: 0,
+        ttl: 255,
+        frag: 0,
+      },
+    },
+  })),
+  fc.record({ label: num(0xfffff), tc: num(7), ttl: u8, bos: num(1) }).map((
+    label,
+  ): Action => ({ type: "addMpls", etherType: 0x8847, tunnelFlags: 0, ...label })),
+);
+
+/** Lists of actions whose text the installed tools read. */
+export const actions: fc.Arbitrary<readonly Action[]> = fc.letrec<{
+  action: Action;
+  list: readonly Action[];
+}>((tie) => ({
+  action: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    plainAction,
+    tie("list").map((list): Action => ({ type: "clone", actions: list })),
+    fc.record({ size: u16, greater: tie("list"), lessEqual: tie("list") })
+      .map((parts): Action => ({ type: "checkPktLen", ...parts })),
+    fc.record({ share: num(1000), list: tie("list") }).map(({ share, list }): Action => ({
+      type: "sample",
+      probability: Math.floor(0xffffffff * (share / 10 / 100) + 0.5),
+      actions: list,
+    })),
+  ),
+  list: fc.array(tie("action"), { minLength: 1, maxLength: 4 }),
+})).list;

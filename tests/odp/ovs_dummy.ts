@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Open vSwitch's userspace datapath on dummy ports, as a judge of text.
+ *
+ * @module
+ */
+
+import { run, tryRun } from "../support/command.ts";
+import { Unsupported } from "../support/skip.ts";
+
+/** A running ovs-vswitchd of its own, apart from any other on the machine. */
+export interface Dummy extends AsyncDisposable {
+  /** Calls a command of ovs-appctl and returns what it prints; rejects with its complaint. */
+  call(method: string, ...params: string[]): Promise<string>;
+}
+
+/** Whether the programs are there. */
+async function check(): Promise<void> {
+  for (const program of ["ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl"]) {
+    const { code } = await tryRun("sh", "-c", `command -v ${program}`)
+      .catch(() => ({ code: 1 }));
+    if (code !== 0) throw new Unsupported(`program ${program}`, { requirement: "peer" });
+  }
+}
+
+/** Starts ovsdb-server and ovs-vswitchd in a folder of their own, with eight dummy ports. */
+export async function startDummy(): Promise<Dummy> {
+  await check();
+  const folder = await Deno.makeTempDir({ prefix: "upcall-ovs-" });
+  const env = {
+    OVS_RUNDIR: folder,
+    OVS_LOGDIR: folder,
+    OVS_DBDIR: folder,
+    OVS_SYSCONFDIR: folder,
+  };
+  const started: Deno.ChildProcess[] = [];
+  const start = (program: string, ...args: string[]) => {
+    const command = new Deno.Command(program, {
+      args,
+      env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    });
+    const child = command.spawn();
+    started.push(child);
+    return child;
+  };
+  const stop = async () => {
+    for (const child of started.reverse()) {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // It has ended by itself.
+      }
+      await child.status;
+    }
+    await Deno.remove(folder, { recursive: true });
+  };
+  try {
+    const db = `unix:${folder}/db.sock`;
+    await run(
+      "ovsdb-tool",
+      "create",
+      `${folder}/conf.db`,
+      "/usr/share/openvswitch/vswitch.ovsschema",
+    );
+    start(
+      "ovsdb-server",
+      `${folder}/conf.db`,
+      `--remote=p${db}`,
+      `--unixctl=${folder}/db.ctl`,
+      "--no-chdir",
+    );
+    await appears(`${folder}/db.sock`);
+    await run("ovs-vsctl", `--db=${db}`, "--no-wait", "init");
+    await run(
+      "ovs-vsctl",
+      `--db=${db}`,
+      "--no-wait",
+      "set",
+      "Open_vSwitch",
+      ".",
+      "other_config:vlan-limit=2",
+    );
+    start(
+      "ovs-vswitchd",
+      db,
+      "--enable-dummy",
+      "--disable-system",
+      "--no-chdir",
+      `--unixctl=${folder}/switch.ctl`,
+    );
+    await appears(`${folder}/switch.ctl`);
+    const ports = Array.from({ length: 8 }, (_, i) => i + 1).flatMap((n) => [
+      "--",
+      "add-port",
+      "br0",
+      `p${n}`,
+      "--",
+      "set",
+      "Interface",
+      `p${n}`,
+      "type=dummy",
+      `ofport_request=${n}`,
+    ]);
+    await run(
+      "ovs-vsctl",
+      "--timeout=20",
+      `--db=${db}`,
+      "add-br",
+      "br0",
+      "--",
+      "set",
+      "Bridge",
+      "br0",
+      "datapath_type=dummy",
+      "fail-mode=secure",
+      ...ports,
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const call = (method: string, ...params: string[]) =>
+    request(`${folder}/switch.ctl`, method, params);
+  // Nobody else may add or remove flows.
+  await call("revalidator/pause");
+  return { call, [Symbol.asyncDispose]: stop };
+}
+
+async function appears(path: string): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    try {
+      await Deno.stat(path);
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  throw new Error(`${path} did not appear within 10 s`);
+}
+
+/** One call of the control socket: JSON-RPC, one request per connection. */
+async function request(
+  path: string,
+  method: string,
+  params: readonly string[],
+): Promise<string> {
+  using connection = await Deno.connect({ transport: "unix", path });
+  const bytes = new TextEncoder().encode(JSON.stringify({ method, params, id: 1 }));
+  for (let sent = 0; sent < bytes.length;) {
+    sent += await connection.write(bytes.subarray(sent));
+  }
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(1 << 16);
+  let text = "";
+  for (;;) {
+    const size = await connection.read(buffer);
+    if (size === null) {
+      throw new Error(`${method}: connection ended after ${text.length}`);
+    }
+    text += decoder.decode(buffer.subarray(0, size), { stream: true });
+    if (!text.endsWith("}")) continue;
+    const reply = parse(text);
+    if (reply === undefined) continue;
+    if (reply.error !== null) throw new Error(`${method}: ${reply.error}`);
+    return reply.result ?? "";
+  }
+}
+
+/** The reply, unless it is not complete yet. */
+function parse(
+  text: string,
+): { error: string | null; result: string | null } | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
