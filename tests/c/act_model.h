@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act_model.h - actions on a plain array of bytes, the simplest way that can be thought of: what the compiled programs are judged by.
+ *
+ * One packet at a time, attributes interpreted as they come, checksums computed anew over all they cover.  Only for frames whose checksums
+ * were right (model_fix() changes nothing). */
+#ifndef UPCALL_ACT_MODEL_H
+#define UPCALL_ACT_MODEL_H
+
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "extract.h"
+#include "frames.h"
+#include "odp_int.h"
+
+#define MODEL_ROOM 1024
+
+struct model {
+    uint8_t bytes[MODEL_ROOM];
+    uint32_t size;
+    uint32_t trunc;
+    struct pkt_md md;
+};
+
+enum event_kind { EVENT_OUTPUT, EVENT_UPCALL, EVENT_RECIRC, EVENT_DROP };
+
+struct event {
+    enum event_kind kind;
+    uint32_t arg;            /* Port, recirc id. */
+    uint32_t size, original_size;
+    struct pkt_md md;
+    uint8_t bytes[MODEL_ROOM];
+};
+
+typedef void event_fn(void *to, const struct event *);
+
+static inline uint16_t model_sum(const uint8_t *at, uint32_t size, uint32_t sum)
+{
+    for (uint32_t i = 0; i < size; i++)
+        sum += i & 1 ? at[i] : (uint32_t)at[i] << 8;
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+static inline void model_put16(uint8_t *at, uint32_t x)
+{
+    at[0] = (uint8_t)(x >> 8);
+    at[1] = (uint8_t)x;
+}
+
+static inline uint32_t model_crc32c(const uint8_t *at, uint32_t size)
+{
+    uint32_t crc = UINT32_MAX;
+
+    while (size--) {
+        crc ^= *at++;
+        for (int i = 0; i < 8; i++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+    }
+    return ~crc;
+}
+
+static inline void model_extract(const struct model *m, struct key *key, struct extract_layers *layers)
+{
+    extract_key(m->bytes, m->size, m->size, &m->md, NULL, key, layers);
+}
+
+/* The destination that IPv6 checksums know: the last segment, if a routing header has some left. */
+static inline const uint8_t *model_ip6_destination(const uint8_t *ip, const uint8_t *end)
+{
+    uint8_t proto = ip[6];
+
+    for (const uint8_t *at = ip + 40; at < end;) {
+        uint32_t size = proto == 51 ? (at[1] + 2u) * 4 : proto == 44 ? 8 : (at[1] + 1u) * 8;
+
+        if (proto == 43 && at[3])
+            return at + size - 16;
+        proto = at[0];
+        at += size;
+    }
+    return ip + 24;
+}
+
+/* The sum of the pseudo-header. */
+static inline uint32_t model_pseudo(const uint8_t *frame, const struct key *key, const struct extract_layers *l)
+{
+    const uint8_t *ip = frame + l->l3;
+    uint32_t sum = key->base.nw_proto + l->l4_size;
+
+    if (key->base.eth_type == htons(0x0800))
+        return model_sum(ip + 12, 8, sum);
+    return model_sum(ip + 8, 16, model_sum(model_ip6_destination(ip, frame + l->l4), 16, sum));
+}
+
+/* Where the checksum of layer 4 is, from its start; 0: there is none, or none that can be computed. */
+static inline uint32_t model_l4_field(const struct key *key, const struct extract_layers *l)
+{
+    uint8_t proto = key->base.nw_proto;
+    bool v4 = key->base.eth_type == htons(0x0800);
+
+    if (!l->l4 || key->base.nw_frag == KEY_FRAG_LATER)
+        return 0;
+    if (proto == 6)
+        return l->l4_size >= 20 ? 16 : 0;
+    if (proto == 17)
+        return l->l4_size >= 8 ? 6 : 0;
+    if (proto == 132)
+        return l->l4_size >= 12 ? 8 : 0;
+    return l->l4_size >= 8 && proto == (v4 ? 1 : 58) ? 2 : 0;
+}
+
+/* Computes all checksums of a frame anew. */
+static inline void model_fix(uint8_t *frame, uint32_t size)
+{
+    struct model m = { .size = size };
+    struct extract_layers l;
+    struct key key;
+    uint32_t field, sum, crc;
+    uint8_t *l4;
+
+    memcpy(m.bytes, frame, size);
+    model_extract(&m, &key, &l);
+    if (l.l4 && key.base.eth_type == htons(0x0800)) {
+        model_put16(frame + l.l3 + 10, 0);
+        model_put16(frame + l.l3 + 10, (uint16_t)~model_sum(frame + l.l3, (frame[l.l3] & 15u) * 4, 0));
+    }
+    field = model_l4_field(&key, &l);
+    if (!field)
+        return;
+    l4 = frame + l.l4;
+    if (key.base.nw_proto == 132) {
+        memset(l4 + 8, 0, 4);
+        crc = model_crc32c(l4, l.l4_size);
+        memcpy(l4 + 8, &crc, 4);
+        return;
+    }
+    if (key.base.nw_proto == 17 && !l4[6] && !l4[7])
+        return;
+    model_put16(l4 + field, 0);
+    sum = (uint16_t)~model_sum(l4, l.l4_size, key.base.nw_proto == 1 ? 0 : model_pseudo(frame, &key, &l));
+    model_put16(l4 + field, key.base.nw_proto == 17 && !sum ? 0xffff : sum);
+}
+
+static inline void model_put(uint8_t *at, const uint8_t *value, const uint8_t *mask, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        at[i] = (uint8_t)(value[i] | (at[i] & ~mask[i]));
+}
+
+static inline void model_put32(uint32_t *at, const uint8_t *value, const uint8_t *mask)
+{
+    model_put((uint8_t *)at, value, mask, 4);
+}
+
+static inline void model_set_nd(struct model *m, const struct extract_layers *l, const uint8_t *v, const uint8_t *k)
+{
+    uint8_t *l4 = m->bytes + l->l4;
+
+    model_put(l4 + 8, v, k, 16);
+    for (uint32_t at = 24; at + 8 <= l->l4_size && l4[at + 1] && at + l4[at + 1] * 8u <= l->l4_size; at += l4[at + 1] * 8u) {
+        if (l4[at] == 1 && l4[at + 1] == 1)
+            model_put(l4 + at + 2, v + 16, k + 16, 6);
+        if (l4[at] == 2 && l4[at + 1] == 1)
+            model_put(l4 + at + 2, v + 22, k + 22, 6);
+    }
+}
+
+static inline void model_set_ip(struct model *m, const struct key *key, const struct extract_layers *l, uint32_t attr,
+                                const uint8_t *v, const uint8_t *k)
+{
+    uint8_t *ip = m->bytes + l->l3;
+    uint8_t word[4], mask[4];
+
+    if (attr == OVS_KEY_ATTR_IPV4 && key->base.eth_type == htons(0x0800)) {
+        model_put(ip + 12, v, k, 8);
+        model_put(ip + 1, v + 9, k + 9, 1);
+        model_put(ip + 8, v + 10, k + 10, 1);
+    } else if (attr == OVS_KEY_ATTR_IPV6 && key->base.eth_type == htons(0x86dd)) {
+        model_put(ip + 8, v, k, 32);
+        memcpy(word, v + 32, 4);
+        memcpy(mask, k + 32, 4);
+        word[0] = v[37] >> 4;
+        mask[0] = k[37] >> 4;
+        word[1] = (uint8_t)((word[1] & 0x0f) | v[37] << 4);
+        mask[1] = (uint8_t)((mask[1] & 0x0f) | k[37] << 4);
+        model_put(ip, word, mask, 4);
+        model_put(ip + 7, v + 38, k + 38, 1);
+    }
+}
+
+static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, const uint8_t *k)
+{
+    struct extract_layers l;
+    struct key key;
+    uint32_t field;
+    uint8_t *at;
+
+    switch (attr) {
+    case OVS_KEY_ATTR_PRIORITY:
+        model_put32(&m->md.skb_priority, v, k);
+        return;
+    case OVS_KEY_ATTR_SKB_MARK:
+        model_put32(&m->md.skb_mark, v, k);
+        return;
+    case OVS_KEY_ATTR_DP_HASH:
+        model_put32(&m->md.dp_hash, v, k);
+        return;
+    case OVS_KEY_ATTR_ETHERNET:
+        model_put(m->bytes, v + 6, k + 6, 6);
+        model_put(m->bytes + 6, v, k, 6);
+        return;
+    default:
+        break;
+    }
+    model_extract(m, &key, &l);
+    field = model_l4_field(&key, &l);
+    at = m->bytes + (l.l4 ? l.l4 : l.l3);
+    if (attr == OVS_KEY_ATTR_MPLS && odp_is_mpls(key.base.eth_type) && m->size >= l.l3 + 4u) {
+        model_put(at, v, k, 4);
+    } else if (attr == OVS_KEY_ATTR_ARP && odp_is_arp(key.base.eth_type) && m->size >= l.l3 + 28u
+               && !memcmp(at, "\0\1\10\0\6\4", 6)) {
+        model_put(at + 6, v + 8, k + 8, 2);
+        model_put(at + 8, v + 10, k + 10, 6);
+        model_put(at + 14, v, k, 4);
+        model_put(at + 18, v + 16, k + 16, 6);
+        model_put(at + 24, v + 4, k + 4, 4);
+    } else if (l.l4) {
+        model_set_ip(m, &key, &l, attr, v, k);
+        if (field && attr == odp_l4_attr(&key.base))
+            model_put(at, v, k, attr == OVS_KEY_ATTR_ICMP || attr == OVS_KEY_ATTR_ICMPV6 ? 2 : 4);
+        if (field && odp_l4_attr(&key.base) == OVS_KEY_ATTR_ICMPV6 && odp_is_nd(&key.base) && l.l4_size >= 24) {
+            if (attr == OVS_KEY_ATTR_ND)
+                model_set_nd(m, &l, v, k);
+            if (attr == ODP_KEY_ND_EXTENSIONS) {
+                model_put(at + 4, v, k, 4);
+                if (l.l4_size >= 32)
+                    model_put(at + 24, v + 4, k + 4, 1);
+            }
+        }
+        model_fix(m->bytes, m->size);
+    }
+}
+
+static inline void model_emit(const struct model *m, enum event_kind kind, uint32_t arg, event_fn *fn, void *to)
+{
+    static struct event e;
+
+    e.kind = kind;
+    e.arg = arg;
+    e.original_size = m->size;
+    e.size = m->trunc && m->trunc < m->size ? m->trunc : m->size;
+    e.md = m->md;
+    memcpy(e.bytes, m->bytes, e.size);
+    fn(to, &e);
+}
+
+static inline void model_insert(struct model *m, uint32_t at, const void *bytes)
+{
+    memmove(m->bytes + at + 4, m->bytes + at, m->size - at);
+    memcpy(m->bytes + at, bytes, 4);
+    m->size += 4;
+}
+
+static inline void model_remove(struct model *m, uint32_t at)
+{
+    memmove(m->bytes + at, m->bytes + at + 4, m->size - at - 4);
+    m->size -= 4;
+}
+
+/* False: the packet cannot take it and is dropped. */
+static inline bool model_vlan_mpls(struct model *m, const struct odp_attr *a)
+{
+    struct extract_layers l;
+    struct key key;
+    uint8_t tag[4];
+
+    model_extract(m, &key, &l);
+    switch (a->type) {
+    case OVS_ACTION_ATTR_PUSH_VLAN:
+        memcpy(tag, a->at, 4);
+        tag[2] &= 0xef;
+        model_insert(m, 12, tag);
+        break;
+    case OVS_ACTION_ATTR_POP_VLAN:
+        if (m->size >= 18 && ((m->bytes[12] == 0x81 && !m->bytes[13]) || (m->bytes[12] == 0x88 && m->bytes[13] == 0xa8)))
+            model_remove(m, 12);
+        break;
+    case OVS_ACTION_ATTR_PUSH_MPLS:
+        if (!key.base.eth_type)
+            return false;
+        memcpy(m->bytes + l.l3 - 2, a->at + 4, 2);
+        model_insert(m, l.l3, a->at);
+        break;
+    default:
+        if (odp_is_mpls(key.base.eth_type) && m->size >= l.l3 + 4u) {
+            memcpy(m->bytes + l.l3 - 2, a->at, 2);
+            model_remove(m, l.l3);
+        }
+        break;
+    }
+    return true;
+}
+
+/* False: the TTL is used up. */
+static inline bool model_dec_ttl(struct model *m)
+{
+    struct extract_layers l;
+    struct key key;
+    uint8_t *ttl;
+
+    model_extract(m, &key, &l);
+    if (!l.l4)
+        return true;
+    ttl = m->bytes + l.l3 + (key.base.eth_type == htons(0x0800) ? 8 : 7);
+    if (*ttl <= 1)
+        return false;
+    --*ttl;
+    model_fix(m->bytes, m->size);
+    return true;
+}
+
+static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t size, event_fn *fn, void *to);
+
+/* A list on a copy of the packet. */
+static inline void model_nested(const struct model *m, const struct odp_attr *list, event_fn *fn, void *to)
+{
+    struct model copy = *m;
+
+    model_run(&copy, list->at, list->size, fn, to);
+}
+
+static inline void model_check_len(const struct model *m, const struct odp_attr *a, event_fn *fn, void *to)
+{
+    struct odp_walk walk = { a->at, a->size };
+    struct odp_attr sub, lists[4];
+    uint32_t size = m->trunc && m->trunc < m->size ? m->trunc : m->size;
+    uint16_t limit;
+
+    while (odp_next(&walk, &sub))
+        lists[sub.type & 3] = sub;
+    memcpy(&limit, lists[OVS_CHECK_PKT_LEN_ATTR_PKT_LEN].at, 2);
+    model_nested(m, &lists[size > limit ? OVS_CHECK_PKT_LEN_ATTR_ACTIONS_IF_GREATER
+                                        : OVS_CHECK_PKT_LEN_ATTR_ACTIONS_IF_LESS_EQUAL], fn, to);
+}
+
+static inline void model_sample(const struct model *m, const struct odp_attr *a, event_fn *fn, void *to)
+{
+    struct odp_walk walk = { a->at, a->size };
+    struct odp_attr sub, actions = { .at = NULL };
+    uint32_t probability = 0;
+
+    while (odp_next(&walk, &sub))
+        if (sub.type == OVS_SAMPLE_ATTR_PROBABILITY)
+            memcpy(&probability, sub.at, 4);
+        else
+            actions = sub;
+    if (probability)
+        model_nested(m, &actions, fn, to);
+}
+
+static inline void model_set_attr(struct model *m, const struct odp_attr *a)
+{
+    static const uint8_t ones[64] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                      255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                      255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 };
+    struct odp_walk walk = { a->at, a->size };
+    struct odp_attr field;
+
+    odp_next(&walk, &field);
+    model_set(m, field.type, field.at, a->type == OVS_ACTION_ATTR_SET ? ones : field.at + field.size / 2);
+}
+
+static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t size, event_fn *fn, void *to)
+{
+    struct odp_walk walk = { attrs, size };
+    struct odp_attr a, sub;
+    uint32_t word = 0;
+
+    while (odp_next(&walk, &a)) {
+        if (a.size >= 4)
+            memcpy(&word, a.at, 4);
+        switch (a.type) {
+        case OVS_ACTION_ATTR_OUTPUT:
+            model_emit(m, EVENT_OUTPUT, word, fn, to);
+            m->trunc = 0;
+            break;
+        case OVS_ACTION_ATTR_USERSPACE:
+            model_emit(m, EVENT_UPCALL, 0, fn, to);
+            m->trunc = 0;
+            break;
+        case OVS_ACTION_ATTR_RECIRC:
+            m->trunc = 0;
+            model_emit(m, EVENT_RECIRC, word, fn, to);
+            break;
+        case OVS_ACTION_ATTR_TRUNC:
+            m->trunc = word;
+            break;
+        case OVS_ACTION_ATTR_CLONE:
+            model_nested(m, &a, fn, to);
+            break;
+        case OVS_ACTION_ATTR_SAMPLE:
+            model_sample(m, &a, fn, to);
+            break;
+        case OVS_ACTION_ATTR_CHECK_PKT_LEN:
+            model_check_len(m, &a, fn, to);
+            break;
+        case OVS_ACTION_ATTR_SET:
+        case OVS_ACTION_ATTR_SET_MASKED:
+            model_set_attr(m, &a);
+            break;
+        case 23: /* dec_ttl */
+            if (!model_dec_ttl(m)) {
+                walk = (struct odp_walk){ a.at, a.size };
+                odp_next(&walk, &sub);
+                return model_run(m, sub.at, sub.size, fn, to);
+            }
+            break;
+        case OVS_ACTION_ATTR_HASH:
+            break;
+        default:
+            if (!model_vlan_mpls(m, &a))
+                return false;
+            break;
+        }
+    }
+    return true;
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * link: act_build.c act_build_set.c act_compile.c act_frame.c act_set.c csum.c extract.c odp_key.c odp_l3.c
+ * eal: yes
+ *
+ * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
+ * packet's.  Input: 2 bytes size of the actions, 1 byte how to cut the frame, actions, frame. */
+#define act_run fuzz_act_run
+#define pmd_drop fuzz_drop
+#define pmd_drop_bulk fuzz_drop_bulk
+#define pmd_flush_port fuzz_flush_port
+#define pmd_flush fuzz_flush
+#define pmd_recirculate fuzz_recirculate
+#define upcall_action fuzz_upcall_action
+#include "act_run.c"
+
+#include <rte_eal.h>
+#include <stdlib.h>
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct rte_mempool *pool;
+static struct pmd *pmd;
+static struct stat_counters counters;
+
+void fuzz_drop(struct pmd *p, struct rte_mbuf *m, enum stat_drop why)
+{
+    (void)p;
+    (void)why;
+    rte_mbuf_sanity_check(m, 1);
+    rte_pktmbuf_free(m);
+}
+
+void fuzz_drop_bulk(struct pmd *p, struct rte_mbuf **packets, unsigned int n, enum stat_drop why)
+{
+    while (n--)
+        fuzz_drop(p, *packets++, why);
+}
+
+void fuzz_flush_port(struct pmd *p, struct pmd_tx *tx)
+{
+    (void)p;
+    (void)tx;
+    abort(); /* There are no ports. */
+}
+
+void fuzz_flush(struct pmd *p)
+{
+    (void)p;
+    abort();
+}
+
+void fuzz_recirculate(struct pmd *p, struct rte_mbuf *m)
+{
+    fuzz_drop(p, m, DROP_action);
+}
+
+void fuzz_upcall_action(struct pmd *p, struct rte_mbuf *m, struct act_userdata *userdata, uint32_t original_size)
+{
+    if (original_size < m->pkt_len || (userdata && userdata->size > 65536))
+        abort();
+    fuzz_drop(p, m, DROP_action);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    char *arguments[] = { (char *)"act_fuzz", (char *)"--no-huge", (char *)"--no-shconf", (char *)"--no-pci",
+                          (char *)"--no-telemetry", (char *)"-m", (char *)"128", (char *)"--log-level=error" };
+
+    (void)argc;
+    (void)argv;
+    if (rte_eal_init(8, arguments) < 0)
+        abort();
+    pool = rte_pktmbuf_pool_create("act_fuzz", 8191, 0, sizeof(struct pkt), 2048, SOCKET_ID_ANY);
+    pmd = calloc(1, sizeof *pmd);
+    pmd->tx = calloc(PMD_PORTS, sizeof pmd->tx[0]);
+    pmd->stat = &counters;
+    pmd->random = 1;
+    return 0;
+}
+
+static struct rte_mbuf *make_packet(const uint8_t *frame, uint32_t size, uint32_t segment)
+{
+    struct rte_mbuf *first = NULL;
+
+    for (uint32_t at = 0; at < size;) {
+        uint32_t part = RTE_MIN(segment, size - at);
+        struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+
+        memcpy(rte_pktmbuf_append(m, (uint16_t)part), frame + at, part);
+        if (!first)
+            first = m;
+        else if (rte_pktmbuf_chain(first, m))
+            abort();
+        at += part;
+    }
+    memset(pkt_of(first), 0, sizeof(struct pkt));
+    return first;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct key key = { .words = { 0 } };
+    uint32_t actions_size, frame_size, cut, wishes;
+    struct rte_mbuf *packets[2];
+    struct act_prog *prog;
+    const char *why;
+
+    if (size < 3 + 14 || size > 4096)
+        return 0;
+    actions_size = (uint32_t)(data[0] | data[1] << 8) % (uint32_t)(size - 16);
+    frame_size = (uint32_t)size - 3 - actions_size;
+    cut = data[2] & 0x3f;
+    wishes = data[2] >> 6;
+    if (act_compile(data + 3, actions_size, &key, &prog, &why))
+        return 0;
+    packets[0] = make_packet(data + 3 + actions_size, frame_size, 1900);
+    packets[1] = make_packet(data + 3 + actions_size, frame_size, 14 + cut);
+    for (int i = 0; i < 2 && wishes; i++) {
+        packets[i]->ol_flags |= wishes == 1 ? RTE_MBUF_F_TX_TCP_CKSUM : wishes == 2 ? RTE_MBUF_F_TX_UDP_CKSUM
+                                            : RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_TCP_SEG;
+        packets[i]->tso_segsz = 100;
+    }
+    fuzz_act_run(pmd, prog, packets, 2, NULL);
+    act_free(prog);
+    if (rte_mempool_in_use_count(pool))
+        abort();
+    return 0;
+}
