@@ -43,5 +43,6 @@ export class TextError extends SyntaxError {
 
 /** Joins the parts of an attribute path. */
 export function joinPath(path: string, name: string): string {
-  return path === "" ? name : `${path}/${name}`;
+  if (path === "") return name;
+  return name === "" ? path : `${path}/${name}`;
 }
