@@ -13,19 +13,25 @@ static _Thread_local char captured[512];
 static _Thread_local size_t captured_size;
 static _Thread_local bool capturing;
 
+/* Lines that only say that something failed, which the caller knows. */
+static bool is_noise(const char *text)
+{
+    return strstr(text, "Failed to attach device on primary process") || strstr(text, "Driver cannot attach the device");
+}
+
 /* Lines become "; " separated; what does not fit is cut. */
 static void capture(const char *text, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        bool end = text[i] == '\n';
+    char line[256];
 
-        if (captured_size + 3 >= sizeof captured)
-            return;
-        if (!end)
-            captured[captured_size++] = text[i];
-        else if (captured_size && i + 1 == size)
-            captured_size += (size_t)sprintf(captured + captured_size, "; ");
-    }
+    snprintf(line, sizeof line, "%.*s", (int)(size < sizeof line ? size : sizeof line - 1), text);
+    line[strcspn(line, "\n")] = '\0';
+    if (!line[0] || is_noise(line))
+        return;
+    if (captured_size + 3 < sizeof captured)
+        captured_size += (size_t)snprintf(captured + captured_size, sizeof captured - captured_size, "%s%s", captured_size ? "; " : "", line);
+    if (captured_size >= sizeof captured)
+        captured_size = sizeof captured - 1;
 }
 
 static ssize_t write_log(void *cookie, const char *text, size_t size)
@@ -59,8 +65,5 @@ void log_capture(void)
 const char *log_captured(void)
 {
     capturing = false;
-    while (captured_size && strchr("; \n", captured[captured_size - 1]))
-        captured_size--;
-    captured[captured_size] = '\0';
     return captured;
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * port_eth.h - ports on DPDK's ethdev devices.
+ *
+ * port_eth.c runs a device: configures, starts, receives, sends, closes.  port_eth_kinds.c says for each kind of port which device that is: the
+ * devargs that its options come to.
+ *
+ * Threads: as port.h says. */
+#ifndef UPCALL_PORT_ETH_H
+#define UPCALL_PORT_ETH_H
+
+#include "port.h"
+
+struct rte_mempool;
+
+/* What there is to know before the device is opened. */
+struct eth_request {
+    const char *devargs;
+    struct rte_mempool *pool;    /* NULL: the common one. */
+    uint32_t mtu;                /* Of a device that takes any frame, or 0: ask the device. */
+};
+
+/* Probes a device, starts it and fills in the port.  On failure the pool is retired. */
+int eth_open(struct port *, const struct eth_request *);
+void eth_close(struct port *);
+uint16_t eth_rx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+void eth_stats(struct port *, struct dp_port_stats *);
+bool eth_link_up(struct port *);
+
+/* Options that every kind takes besides its own. */
+#define ETH_OPTIONS "n_rxq n_txq n_rxq_desc n_txq_desc mtu"
+
+/* Takes off an AF_XDP program that a killed process left on a device: nobody reads its queues any more, and packets vanish there.  Programs that are not
+ * libxdp's are left alone. */
+void eth_xdp_clean(const char *device);
+
+#endif
