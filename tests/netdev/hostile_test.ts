@@ -79,11 +79,7 @@ async function flood(
   const taker = (async () => {
     for await (const batch of stream) taken += batch.length;
   })();
-  let count = 0;
-  for (const frame of many) {
-    bench.inject(port, frame);
-    if (++count % 64 === 0) await bench.settle();
-  }
+  await bench.injectAll(port, many);
   await bench.settle();
   while (BigInt(taken) < bench.dp.stats().missed) {
     await new Promise((resolve) => setTimeout(resolve, 2));

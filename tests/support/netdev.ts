@@ -86,6 +86,21 @@ export class NetdevBench implements AsyncDisposable {
     this.#injected++;
   }
 
+  /** Puts frames into a dummy port, waiting where its queue is full. */
+  async injectAll(port: PortNo, frames: Iterable<Uint8Array>): Promise<void> {
+    for (const frame of frames) {
+      for (;;) {
+        try {
+          this.inject(port, frame);
+          break;
+        } catch (error) {
+          if (!(error instanceof DatapathError) || error.code !== "ENOBUFS") throw error;
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      }
+    }
+  }
+
   /** Waits until all that was injected was dealt with. */
   async settle(): Promise<void> {
     await settled(this.dp, this.#injected);
