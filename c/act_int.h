@@ -96,7 +96,9 @@ bool act_push_vlan(struct rte_mbuf *m, uint32_t tag);
 void act_pop_vlan(struct rte_mbuf *m);
 bool act_push_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t lse, uint32_t eth_type);
 void act_pop_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t eth_type);
-bool act_rewrite(struct rte_mbuf *m, const struct act_rewrite *re);
+
+/* Rewrites a burst; answers with the bits of packets that cannot take it. */
+uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re);
 
 /* Makes a partial checksum whole, before the frame becomes one that nobody could do it for; gives up segmentation by the port, too. */
 bool act_finish_offload(struct rte_mbuf *m);

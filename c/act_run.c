@@ -97,6 +97,12 @@ static void run_effect(struct run *run, const struct act_op *op)
 {
     struct act_userdata *userdata = NULL;
 
+    if (op->code == ACT_OP_OUTPUT && op->last && !op->b) {
+        for (unsigned int i = 0; i < run->n; i++)
+            pmd_output(run->pmd, run->packets[i], op->a);
+        run->n = 0;
+        return;
+    }
     if (op->code == ACT_OP_USERSPACE)
         memcpy(&userdata, run->prog->pool + op->operand, sizeof userdata);
     for (unsigned int i = 0; i < run->n; i++) {
@@ -241,8 +247,6 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
     case ACT_OP_PARSE:
         act_parse(m, layers);
         return true;
-    case ACT_OP_REWRITE:
-        return act_rewrite(m, (const void *)operand);
     case ACT_OP_SET:
         act_set(m, layers, op->a, operand, operand + op->b);
         return true;
@@ -265,6 +269,15 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
     }
 }
 
+static void run_rewrite(struct run *run, const struct act_rewrite *re)
+{
+    uint32_t bad = act_rewrite(run->packets, run->n, re);
+
+    for (unsigned int i = run->n; unlikely(bad) && i-- > 0;)
+        if (bad >> i & 1)
+            pmd_drop(run->pmd, take_out(run, i), DROP_action_error);
+}
+
 static void run_list(struct run *run, const struct act_op *op, const struct act_op *end)
 {
     for (; op < end && run->n; op += 1 + op->nested + op->nested_else) {
@@ -283,6 +296,9 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
             break;
         case ACT_OP_DEC_TTL:
             run_dec_ttl(run, op);
+            break;
+        case ACT_OP_REWRITE:
+            run_rewrite(run, (const void *)operand);
             break;
         default:
             for (unsigned int i = 0; i < run->n;) {
