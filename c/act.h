@@ -20,11 +20,11 @@
 #define UPCALL_ACT_H
 
 #include <stdint.h>
-#include <rte_mbuf.h>
 
 #include "key.h"
 #include "pkt.h"
 
+struct rte_mbuf;
 struct pmd;
 struct act_prog;
 

@@ -7,10 +7,9 @@
 #ifndef UPCALL_BURST_H
 #define UPCALL_BURST_H
 
-#include <rte_mbuf.h>
-
 #include "pkt.h"
 
+struct rte_mbuf;
 struct pmd;
 
 /* Takes over `n` <= CLS_BURST packets that came in by one port and handles them to the end, recirculations included.  `md` is their

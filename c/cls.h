@@ -15,12 +15,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <rte_mbuf.h>
 
 #include "act.h"
 #include "hash.h"
 #include "key.h"
 #include "pkt.h"
+
+struct rte_mbuf;
 
 #define CLS_BURST 32
 #define CLS_FLOWS_MAX (1u << 22)   /* Indexes; memory is touched as it is needed. */

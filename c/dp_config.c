@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_mempool.h>
+
 #include "dp_int.h"
 #include "eal.h"
 #include "error.h"

@@ -8,9 +8,10 @@
 #ifndef UPCALL_EAL_H
 #define UPCALL_EAL_H
 
-#include <rte_mbuf.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+struct rte_mbuf;
 
 #define EAL_FRAME_ROOM 2048  /* Bytes of a frame that one mbuf holds; larger frames are chains. */
 #define EAL_LARGE_ROOM 65280u /* Bytes in a large one. */

@@ -9,7 +9,7 @@
 #ifndef UPCALL_PKT_H
 #define UPCALL_PKT_H
 
-#include <rte_mbuf.h>
+#include <rte_mbuf_core.h>
 
 #include "key.h"
 
@@ -42,7 +42,7 @@ struct pkt {
 
 static inline struct pkt *pkt_of(struct rte_mbuf *m)
 {
-    return (struct pkt *)rte_mbuf_to_priv(m);
+    return (struct pkt *)(m + 1); /* As rte_mbuf_to_priv(), whose header is large. */
 }
 
 #endif

@@ -8,12 +8,13 @@
 #ifndef UPCALL_PMD_H
 #define UPCALL_PMD_H
 
-#include <rte_mbuf.h>
-#include <rte_rcu_qsbr.h>
 #include <stdint.h>
 
 #include "pkt.h"
 #include "stat.h"
+
+struct rte_mbuf;
+struct rte_rcu_qsbr;
 
 #define PMD_BURST 32
 #define PMD_RECIRC_MAX 8         /* Recirculations of one packet; more are DROP_recirc_depth. */

@@ -12,7 +12,6 @@
 #ifndef UPCALL_PORT_H
 #define UPCALL_PORT_H
 
-#include <rte_mbuf.h>
 #include <rte_spinlock.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,6 +19,7 @@
 
 #include "dp.h"
 
+struct rte_mbuf;
 struct dp;
 struct port;
 struct port_table;               /* Owned by the datapath. */

@@ -9,7 +9,7 @@
 #ifndef UPCALL_PORT_OFFLOAD_H
 #define UPCALL_PORT_OFFLOAD_H
 
-#include <rte_mbuf.h>
+#include <rte_mbuf_core.h>
 
 #include "port.h"
 

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <rte_mbuf.h>
+
 #include "error.h"
 #include "port.h"
 #include "port_vnet.h"

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include <rte_mbuf.h>
+
 #include "eal.h"
 #include "port_offload.h"
 

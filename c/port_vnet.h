@@ -9,10 +9,11 @@
 #define UPCALL_PORT_VNET_H
 
 #include <linux/virtio_net.h>
-#include <rte_mbuf.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+
+struct rte_mbuf;
 
 #define VNET_PARTS 3             /* Of what is read: header, mbuf, large buffer. */
 #define VNET_SEGMENTS 64         /* mbufs of a packet to be sent. */

@@ -12,11 +12,11 @@
 #ifndef UPCALL_UPCALL_H
 #define UPCALL_UPCALL_H
 
-#include <rte_mbuf.h>
 #include <stdint.h>
 
 #include "pkt.h"
 
+struct rte_mbuf;
 struct pmd;
 struct act_userdata;
 

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <rte_mempool.h>
+
 #include "dp_int.h"
 #include "eal.h"
 #include "error.h"

@@ -15,6 +15,7 @@
 #include "act_run.c"
 
 #include <errno.h>
+#include <rte_mbuf.h>
 #include <rte_eal.h>
 
 #include "act_model.h"

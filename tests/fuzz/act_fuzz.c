@@ -13,6 +13,7 @@
 #define upcall_action fuzz_upcall_action
 #include "act_run.c"
 
+#include <rte_mbuf.h>
 #include <rte_eal.h>
 #include <stdlib.h>
 
