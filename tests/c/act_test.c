@@ -15,8 +15,8 @@
 #include "act_run.c"
 
 #include <errno.h>
-#include <rte_mbuf.h>
 #include <rte_eal.h>
+#include <rte_memory.h>
 
 #include "act_model.h"
 #include "act_random.h"

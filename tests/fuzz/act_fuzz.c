@@ -13,8 +13,8 @@
 #define upcall_action fuzz_upcall_action
 #include "act_run.c"
 
-#include <rte_mbuf.h>
 #include <rte_eal.h>
+#include <rte_memory.h>
 #include <stdlib.h>
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
