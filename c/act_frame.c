@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_frame.c - layers, tags, labels, hashes: what actions do with a whole frame (act_int.h). */
 #include <rte_ip.h>
+#include <rte_mbuf.h>
 
 #include "act_int.h"
 #include "extract.h"

@@ -5,6 +5,7 @@
  * check_pkt_len, dec_ttl) runs the nested list with a `struct run` of its own: on copies, or on the packets themselves if nothing follows. */
 #include "act.h"
 
+#include <rte_mbuf.h>
 #include <string.h>
 
 #include "act_int.h"

@@ -3,6 +3,8 @@
  *
  * Nothing is taken for granted: the packet may be another than the flow's key promised (execute runs any list on any bytes).  Each function
  * checks that the header is whole and in the first segment, and leaves the packet alone if not. */
+#include <rte_mbuf.h>
+
 #include "act_int.h"
 #include "csum.h"
 #include "odp_int.h"
