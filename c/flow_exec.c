@@ -7,6 +7,8 @@
 #include <linux/openvswitch.h>
 #include <string.h>
 
+#include <rte_mbuf.h>
+
 #include "burst.h"
 #include "eal.h"
 #include "extract.h"

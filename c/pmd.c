@@ -11,6 +11,7 @@
 
 #include <rte_cycles.h>
 #include <rte_lcore.h>
+#include <rte_mbuf.h>
 #include <rte_pause.h>
 
 #include "burst.h"

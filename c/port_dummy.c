@@ -37,7 +37,7 @@ static void ring_free(struct rte_ring *ring)
 {
     struct rte_mbuf *m;
 
-    while (ring && !rte_ring_dequeue(ring, (void **)&m))
+    while (ring && !rte_ring_mc_dequeue(ring, (void **)&m))
         rte_pktmbuf_free(m);
     free(ring);
 }
@@ -95,7 +95,7 @@ static uint16_t dummy_rx(struct port *port, uint16_t queue, struct rte_mbuf **pa
     struct dummy *dummy = port->state;
 
     (void)queue;
-    n = (uint16_t)rte_ring_dequeue_burst(dummy->in, (void **)packets, n, NULL);
+    n = (uint16_t)rte_ring_mc_dequeue_burst(dummy->in, (void **)packets, n, NULL);
     if (n) {
         stat_add(&port->rx.packets, n);
         stat_add(&port->rx.bytes, bytes_of(packets, n));
@@ -111,7 +111,7 @@ static uint16_t dummy_tx(struct port *port, uint16_t queue, struct rte_mbuf **pa
     (void)queue;
     n = (uint16_t)RTE_MIN(n, rte_ring_free_count(dummy->out));
     bytes = bytes_of(packets, n); /* Before somebody collects them. */
-    n = (uint16_t)rte_ring_enqueue_bulk(dummy->out, (void **)packets, n, NULL);
+    n = (uint16_t)rte_ring_mp_enqueue_bulk(dummy->out, (void **)packets, n, NULL);
     if (n) {
         stat_add(&port->tx.packets, n);
         stat_add(&port->tx.bytes, bytes);
@@ -182,7 +182,7 @@ int dp_dummy_inject(uint64_t handle, uint32_t no, const uint8_t *frame, uint32_t
     m = eal_packet(frame, size);
     if (!m)
         return dp_leave(dp, error_set(ENOBUFS, "All packet buffers are in use"));
-    if (rte_ring_enqueue(dummy->in, m)) {
+    if (rte_ring_mp_enqueue(dummy->in, m)) {
         rte_pktmbuf_free(m);
         return dp_leave(dp, error_set(ENOBUFS, "The receive queue of dummy port %u is full", no));
     }
@@ -198,7 +198,7 @@ int dp_dummy_collect(uint64_t handle, uint32_t no, uint8_t *frame, uint32_t size
 
     if (error)
         return error;
-    if (rte_ring_dequeue(dummy->out, (void **)&m))
+    if (rte_ring_mc_dequeue(dummy->out, (void **)&m))
         return dp_leave(dp, ENOENT);
     *used = 0;
     for (const struct rte_mbuf *s = m; s && *used < size; s = s->next) {

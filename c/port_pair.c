@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_mbuf.h>
 #include <rte_ring.h>
 
 #include "error.h"
@@ -43,7 +44,7 @@ static void ring_free(struct rte_ring *ring)
 {
     struct rte_mbuf *m;
 
-    while (ring && !rte_ring_dequeue(ring, (void **)&m))
+    while (ring && !rte_ring_sc_dequeue(ring, (void **)&m))
         rte_pktmbuf_free(m);
     free(ring);
 }
@@ -163,7 +164,7 @@ static void pair_close(struct port *port)
         *at = side->pair->next;
         pair_free(side->pair);
     } else {
-        while (!rte_ring_dequeue(side->own->ring, (void **)&m))
+        while (!rte_ring_sc_dequeue(side->own->ring, (void **)&m))
             rte_pktmbuf_free(m);
     }
     pthread_mutex_unlock(&lock);
@@ -184,7 +185,7 @@ static uint16_t pair_rx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     struct side *side = port->state;
 
     (void)queue;
-    n = (uint16_t)rte_ring_dequeue_burst(side->own->ring, (void **)packets, n, NULL);
+    n = (uint16_t)rte_ring_sc_dequeue_burst(side->own->ring, (void **)packets, n, NULL);
     if (n) {
         stat_add(&port->rx.packets, n);
         stat_add(&port->rx.bytes, bytes_of(packets, n));
@@ -200,7 +201,7 @@ static uint16_t pair_tx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     (void)queue;
     n = (uint16_t)RTE_MIN(n, rte_ring_free_count(side->other->ring));
     bytes = bytes_of(packets, n);
-    n = (uint16_t)rte_ring_enqueue_burst(side->other->ring, (void **)packets, n, NULL);
+    n = (uint16_t)rte_ring_sp_enqueue_burst(side->other->ring, (void **)packets, n, NULL);
     if (n) {
         stat_add(&port->tx.packets, n);
         stat_add(&port->tx.bytes, bytes);

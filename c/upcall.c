@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_mbuf.h>
+
 #include "act.h"
 #include "dp_int.h"
 #include "extract.h"
@@ -92,7 +94,7 @@ static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte
 
     if (handler->waiting)
         n = police(pmd, handler, packets, n);
-    sent = rte_ring_enqueue_burst(handler->ring, (void **)packets, n, NULL);
+    sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, n, NULL);
     if (sent < n) {
         if (handler->waiting)
             for (unsigned int i = sent; i < n; i++)

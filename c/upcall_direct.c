@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_mbuf.h>
+
 #include "act.h"
 #include "dp_int.h"
 #include "flow.h"

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_mbuf.h>
+
 #include "act.h"
 #include "dp_int.h"
 #include "error.h"
@@ -80,7 +82,7 @@ static void refill(struct handler *handler, uint32_t max)
     if (handler->batch_at < handler->batch_n)
         return;
     handler->batch_at = 0;
-    handler->batch_n = rte_ring_dequeue_burst(handler->ring, (void **)handler->batch, max, NULL);
+    handler->batch_n = rte_ring_sc_dequeue_burst(handler->ring, (void **)handler->batch, max, NULL);
     if (handler->waiting)
         for (uint32_t i = 0; i < handler->batch_n; i++)
             atomic_fetch_sub_explicit(&handler->waiting[pkt_of(handler->batch[i])->md.in_port & (PMD_PORTS - 1)], 1,

@@ -134,7 +134,7 @@ void handler_purge(struct handler *handler, bool close)
         atomic_store_explicit(&handler->closed, true, memory_order_release);
     for (; handler->batch_at < handler->batch_n; n++)
         upcall_free(handler->batch[handler->batch_at++]);
-    for (; !rte_ring_dequeue(handler->ring, (void **)&m); n++) {
+    for (; !rte_ring_sc_dequeue(handler->ring, (void **)&m); n++) {
         if (handler->waiting)
             atomic_fetch_sub_explicit(&handler->waiting[pkt_of(m)->md.in_port & (PMD_PORTS - 1)], 1, memory_order_relaxed);
         upcall_free(m);

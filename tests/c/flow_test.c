@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <linux/openvswitch.h>
 
+#include <rte_mbuf.h>
+
 #include "cls_fixture.h"
 #include "eal.h"
 #include "flow.h"
