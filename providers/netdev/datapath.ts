@@ -51,10 +51,10 @@ export interface Context {
 interface Config {
   /** Kind of port 0 of a new datapath: `dummy` (default), `tap`, `null`; `none`: no port 0. */
   readonly local: string;
-  /** Poll threads of a new datapath, as for `pollThreads.set`. */
-  readonly pollThreads: string;
+  /** Poll threads, as for `pollThreads.set`; absent: as they are, one on the last core at first. */
+  readonly pollThreads: string | undefined;
   /** Longest nap of an idle poll thread, microseconds. */
-  readonly maxSleepUs: number;
+  readonly maxSleepUs: number | undefined;
   /** Arguments of EAL, one a line; counts for the first datapath of the process. */
   readonly eal: string | undefined;
   /** Library to use, instead of the one that is found or built. */
@@ -203,10 +203,13 @@ export class NetdevDatapath implements ProviderDatapath {
             if (!(error instanceof DatapathError) || error.code !== "EBUSY") throw error;
           });
       }
-      if (this.#pollThreads.dump().length === 0) {
-        await this.#pollThreads.set(config.pollThreads, {
-          maxSleepUs: config.maxSleepUs,
-        });
+      const { pollThreads = "", maxSleepUs } = config;
+      const asked = pollThreads !== "" || maxSleepUs !== undefined;
+      if (asked || this.#pollThreads.dump().length === 0) {
+        await this.#pollThreads.set(
+          pollThreads,
+          maxSleepUs === undefined ? {} : { maxSleepUs },
+        );
       }
     } catch (error) {
       await this.#letGo();
@@ -286,15 +289,12 @@ function readConfig(given: NonNullable<OpenOptions["config"]>, subject: Subject)
   const config = given as Partial<Config>;
   return {
     local: config.local ?? "dummy",
-    pollThreads: config.pollThreads ?? "",
-    maxSleepUs: config.maxSleepUs ?? DEFAULT_MAX_SLEEP_US,
+    pollThreads: config.pollThreads,
+    maxSleepUs: config.maxSleepUs,
     eal: config.eal,
     library: config.library,
   };
 }
-
-/** An idle poll thread naps at most this long: half of what a wake-up of the kernel costs. */
-const DEFAULT_MAX_SLEEP_US = 50;
 
 const dropNames: string[] = [];
 

@@ -60,11 +60,11 @@ export class NetdevBench implements AsyncDisposable {
   /** Opens a datapath of a name that nobody else has. */
   static async open(options: OpenOptions = {}): Promise<NetdevBench> {
     // Opened once before the count is taken: starting EAL is not of the test's doing.
-    const warm = await openNetdev(`warm${serial++}`, options);
+    const warm = await openNetdev(freshName());
     await warm.close();
     const baseline = await mbufsInUse();
     return new NetdevBench(
-      await openNetdev(`t${Deno.pid % 10000}x${serial++}`, options),
+      await openNetdev(freshName(), options),
       baseline,
     );
   }
@@ -119,7 +119,10 @@ export class NetdevBench implements AsyncDisposable {
   }
 }
 
-let serial = 0;
+/** Test files run in one process: a name that no other of them has, nor a test that failed before. */
+function freshName(): string {
+  return `t${crypto.randomUUID().slice(0, 12)}`;
+}
 
 /** Asserts that no more packets are in use than before; those on their way get a second. */
 export async function assertBaseline(baseline: number): Promise<void> {
