@@ -8,7 +8,7 @@
 import type { NshKey, UnknownAttribute } from "../types.ts";
 import { AttributeSet, type AttributeTable, line } from "./attributes.ts";
 import { BytesCodec, type Codec, StructCodec } from "./codec.ts";
-import { be32x, bits, u8, wrong } from "./leaf.ts";
+import { be32x0, bits, u8, wrong } from "./leaf.ts";
 import type { Writer } from "./writer.ts";
 
 type Base = Pick<NshKey, "flags" | "ttl" | "mdtype" | "np" | "spi" | "si">;
@@ -31,10 +31,10 @@ export const nshBase: StructCodec<Base> = new StructCodec("nsh", 8, {
 
 /** `struct ovs_nsh_key_md1` */
 export const nshContexts: StructCodec<Contexts> = new StructCodec("nsh", 16, {
-  c1: { at: 0, leaf: be32x },
-  c2: { at: 4, leaf: be32x },
-  c3: { at: 8, leaf: be32x },
-  c4: { at: 12, leaf: be32x },
+  c1: { at: 0, leaf: be32x0 },
+  c2: { at: 4, leaf: be32x0 },
+  c3: { at: 8, leaf: be32x0 },
+  c4: { at: 12, leaf: be32x0 },
 });
 
 /** The attributes of the nest. */
@@ -88,6 +88,7 @@ const nest = new AttributeSet<Nest>("nsh", table);
 interface PairNest {
   readonly base?: readonly [Base, unknown];
   readonly md1?: readonly [Contexts, unknown];
+  readonly unknown?: readonly UnknownAttribute[];
 }
 const pairs = new AttributeSet<PairNest>("nsh", {
   base: line(1, new PairCodec(nshBase)),
@@ -186,7 +187,8 @@ export function writeMaskedNsh(writer: Writer, value: NshKey, mask: unknown): vo
   const masks = mask === true
     ? { base: true, md1: true }
     : split(mask, false) as Record<string, unknown>;
-  const parts: Record<string, readonly [unknown, unknown]> = {};
+  const parts: Record<string, unknown> = {};
+  if (values.unknown !== undefined) parts.unknown = values.unknown;
   for (const name of ["base", "md1"]) {
     if (values[name] !== undefined || masks[name] !== undefined && mask !== true) {
       parts[name] = [values[name] ?? {}, masks[name] ?? {}];

@@ -9,7 +9,7 @@ import type { Action, SetAction, UserspaceAction } from "../types.ts";
 import { encodeActions } from "./action.ts";
 import { walk } from "./attributes.ts";
 import { written } from "./writer.ts";
-import { keyTable } from "./key.ts";
+import { ENCAP, keyTable } from "./key.ts";
 import { nshKey } from "./nsh.ts";
 import { printUserdata } from "./text_cookie.ts";
 import { printCt } from "./text_ct.ts";
@@ -149,7 +149,10 @@ function printSet(action: SetAction): string {
   let text = "";
   walk(nest, 0, nest.length, "set", (id, at, size) => {
     const payload = nest.subarray(at, at + size);
-    if (action.mask === undefined) {
+    if (id === ENCAP && size > 0) {
+      // No datapath sets what is behind a tag, and nothing has checked these bytes.
+      text = `key${ENCAP}(${hexDump(payload, " ")})`;
+    } else if (action.mask === undefined) {
       text = printAttribute(id, payload, undefined, options);
     } else if (id === keyTable.nsh.id) {
       text = `nsh(${printMaskedNsh(payload)})`;

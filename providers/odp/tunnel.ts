@@ -162,8 +162,6 @@ class VxlanCodec implements Codec<VxlanGbp> {
 
 /** Direction in the last byte of ERSPAN version 2 (`struct erspan_md2`). */
 const direction = bits(1, 3, 1);
-/** Index of version 1, 20 bits in network order. */
-const erspanIndex = bits(4, 0, 20);
 
 /**
  * `struct erspan_metadata`: a version in host order, then a union.  In version 2 the eight
@@ -186,7 +184,7 @@ class ErspanCodec implements Codec<Erspan> {
     const bytes = writer.bytes;
     bytes[at] = value.version;
     if (value.version === 1) {
-      erspanIndex.put(bytes, at + 4, value.index ?? 0, `${what}.index`);
+      be32.put(bytes, at + 4, value.index ?? 0, `${what}.index`);
     } else if (value.version === 2) {
       direction.put(bytes, at + 11, value.direction ?? 0, `${what}.direction`);
       this.#putHardwareId(bytes, at, value.hardwareId ?? 0, what);
@@ -213,7 +211,7 @@ class ErspanCodec implements Codec<Erspan> {
     u8.putMask(bytes, at, m.version ?? 0, `${what}.version`);
     const kind = shape?.[0] ?? (m.index === undefined ? 2 : 1);
     if (kind === 1) {
-      erspanIndex.putMask(bytes, at + 4, m.index ?? 0, `${what}.index`);
+      be32.putMask(bytes, at + 4, m.index ?? 0, `${what}.index`);
     } else {
       direction.putMask(bytes, at + 11, m.direction ?? 0, `${what}.direction`);
       const id = m.hardwareId === true ? 0x3f : m.hardwareId ?? 0;
