@@ -11,7 +11,7 @@ import type {
   PortStats,
   ProviderPorts,
 } from "../contract.ts";
-import type { PortNo } from "../ids.ts";
+import { LOCAL_PORT, type PortNo } from "../ids.ts";
 import {
   asDatapathError,
   inContext,
@@ -85,6 +85,8 @@ export class SystemPorts implements ProviderPorts {
   async add(request: PortRequest): Promise<Port> {
     return this.#in("add port", request.name, () => {
       const { name, no, type = "netdev", options = {} } = request;
+      // The kernel takes a wish for 0 as none.
+      if (no === LOCAL_PORT) throw new NetlinkError({ code: "EBUSY" });
       if (isTunnelType(type)) {
         const made = this.#links.ensure(name, type, options);
         try {
@@ -113,13 +115,16 @@ export class SystemPorts implements ProviderPorts {
   }
 
   #create(type: number, name: string, no: PortNo | undefined): VportRecord {
-    return createVport(this.#kernel, this.#ifindex, {
+    const upcallPids = this.#upcalls.portPids(no ?? 0);
+    const record = createVport(this.#kernel, this.#ifindex, {
       type,
       name,
       no,
-      // The number is not known yet, so the handler cannot be told by it.
-      upcallPids: this.#upcalls.portPids(no ?? 0),
+      upcallPids,
     });
+    // The handler goes by the number, which was not known before.
+    this.#upcalls.direct(record);
+    return record;
   }
 
   // deno-lint-ignore require-await -- what it throws must reject

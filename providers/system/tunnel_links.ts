@@ -179,8 +179,22 @@ export class TunnelLinks {
       if (!this.#matches(name, kind, udpPort, flags)) throw error;
       return false;
     }
+    try {
+      this.#mark(name);
+    } catch (error) {
+      this.delete(name);
+      throw error;
+    }
     if (!kind.udpPort) this.#setMtu(name);
     return true;
+  }
+
+  /** Writes our alias into a device; the kernel does not take it while it makes one. */
+  #mark(name: string): void {
+    this.#request(RTM_NEWLINK, 0, (writer) => {
+      writer.attributeText(IFLA_IFNAME, name);
+      writer.attributeBytes(IFLA_IFALIAS, new TextEncoder().encode(alias));
+    });
   }
 
   #create(
@@ -192,7 +206,6 @@ export class TunnelLinks {
     const { create, exclusive } = NetlinkFlag;
     this.#request(RTM_NEWLINK, create | exclusive, (writer) => {
       writer.attributeText(IFLA_IFNAME, name);
-      writer.attributeBytes(IFLA_IFALIAS, new TextEncoder().encode(alias));
       // GRE refuses it here and takes it later.
       if (kind.udpPort) writer.attribute(IFLA_MTU, u32, largestMtu);
       writer.nested(IFLA_LINKINFO, () => {

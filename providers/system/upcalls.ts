@@ -332,13 +332,28 @@ export class SystemUpcalls implements ProviderUpcalls {
     }
   }
 
-  /** Takes in ports that others added, where upcalls are dispatched by port. */
+  /**
+   * Takes in what other programs changed: ports that they added, and the way of dispatch.
+   *
+   * Opening a datapath with ovs-dpctl 3.1 is enough to turn dispatch by port into dispatch by CPU.
+   */
   refresh(): void {
-    if (this.#perCpu || !this.#directed) return;
-    for (const { no, upcallPids } of listVports(this.#kernel, this.#ifindex)) {
-      const wanted = this.portPids(no);
-      if (wanted.join() !== upcallPids.join()) this.#directPort(no);
+    if (!this.#directed) return;
+    const { features, perCpuPids = [] } = getDatapath(this.#kernel, this.#ifindex);
+    const perCpu = (features & Feature.perCpuDispatch) !== 0;
+    const changed = perCpu !== this.#perCpu;
+    this.#perCpu = perCpu;
+    if (changed || (perCpu && !perCpuPids.every((portId) => this.#isOurs(portId)))) {
+      this.#direct(true);
+    } else if (!perCpu) {
+      for (const port of listVports(this.#kernel, this.#ifindex)) this.direct(port);
     }
+  }
+
+  /** Sends the upcalls of a port to its handler, unless they go there already. */
+  direct(port: { readonly no: number; readonly upcallPids: readonly number[] }): void {
+    if (this.#perCpu || this.portPids(port.no).join() === port.upcallPids.join()) return;
+    this.#directPort(port.no);
   }
 
   /**

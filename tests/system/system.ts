@@ -37,11 +37,9 @@ export function systemTest(
   if (hasDatapath) Deno.test(`system: ${name}`, skippable(body));
 }
 
-let serial = 0;
-
-/** A name for a datapath that no other test has. */
+/** A name for a datapath that no other test has; every test file counts from its own beginning. */
 export function newName(): string {
-  return `st${Deno.pid % 10000}x${serial++}`;
+  return `st${crypto.randomUUID().slice(0, 8)}`;
 }
 
 /** A datapath that is destroyed with `await using`. */

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Datapaths and ports, as the real ovs-dpctl sees them, and what it makes as we see it. */
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  ok,
+  rejects,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
+import { enumerateDatapaths, openDatapath } from "../../mod.ts";
+import type { PortChange } from "../../providers/contract.ts";
+import { run, shell, tryRun } from "../support/command.ts";
+import { makeHosts, on } from "../support/netns.ts";
+import { makeDatapath, newName, systemTest, until } from "./system.ts";
+
+systemTest("what we make, ovs-dpctl shows", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  await using net = await makeHosts("sp", 2);
+  const [a, b] = net.hosts;
+  await dp.ports.add({ name: a?.device ?? "" });
+  await dp.ports.add({ name: b?.device ?? "", no: 7 });
+  await dp.ports.add({ name: "spint", type: "internal" });
+  await dp.ports.add({
+    name: "vxlan_sys_4790",
+    type: "vxlan",
+    options: { dst_port: 4790 },
+  });
+  const shown = await run("ovs-dpctl", "show", dp.name);
+  for (
+    const line of [
+      `system@${dp.name}:`,
+      `port 0: ${dp.name} (internal)`,
+      `port 1: ${a?.device}`,
+      `port 2: spint (internal)`,
+      `port 3: vxlan_sys_4790 (vxlan: dst_port=4790, packet_type=ptap)`,
+      `port 7: ${b?.device}`,
+      "masks-cache: size:256",
+    ]
+  ) ok(shown.includes(line), `${line}\n${shown}`);
+  const listed = (await run("ovs-dpctl", "dump-dps")).trim().split("\n").sort();
+  deepEqual(listed, (await enumerateDatapaths({ type: "system" })).toSorted());
+});
+
+systemTest("what ovs-dpctl makes, we show", async () => {
+  const name = newName();
+  await using net = await makeHosts("sq", 1);
+  const device = net.hosts[0]?.device ?? "";
+  const words = [
+    `${device},port_no=5`,
+    "sqint,type=internal",
+    "sqvx,type=vxlan,remote_ip=flow",
+  ];
+  await run("ovs-dpctl", "add-dp", name, ...words);
+  await using dp = await openDatapath(`system@${name}`);
+  deepEqual([...dp.ports.dump()], [
+    { no: 0, name, type: "internal" },
+    { no: 1, name: "sqint", type: "internal" },
+    { no: 2, name: "vxlan_sys_4789", type: "vxlan" },
+    { no: 5, name: device, type: "system" },
+  ]);
+  await rejects(openDatapath(`system@${name}`, { create: "exclusive" }), {
+    code: "EEXIST",
+  });
+  await dp.destroy();
+  // Its tunnel device went with it, although it was not we who made it.
+  equal((await tryRun("ip", "link", "show", "vxlan_sys_4789")).code, 1);
+  ok(!(await enumerateDatapaths({ type: "system" })).includes(`system@${name}`));
+});
+
+systemTest("tunnel devices are made with metadata and removed again", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  const kinds: [name: string, type: string, shown: RegExp][] = [
+    ["tvx", "vxlan", /vxlan external .*dstport 4791 nolearning/],
+    ["tgn", "geneve", /geneve external/],
+    ["tgre", "gre", /gretap external/],
+  ];
+  for (const [name, type, shown] of kinds) {
+    const options = type === "vxlan" ? { dst_port: 4791, gbp: true } : {};
+    const { no } = await dp.ports.add({ name, type, options });
+    match(await run("ip", "-d", "link", "show", name), shown);
+    // The device of a tunnel is named otherwise by Open vSwitch, so that the kernel's word counts.
+    equal(dp.ports.get(no)?.name, name);
+    await dp.ports.delete(no);
+    equal((await tryRun("ip", "link", "show", name)).code, 1);
+  }
+  await rejects(dp.ports.add({ name: "t", type: "vxlan", options: { dst_port: 0 } }), {
+    code: "EINVAL",
+  });
+  await rejects(dp.ports.add({ name: "t", type: "geneve", options: { gbp: true } }), {
+    code: "EINVAL",
+  });
+  // A port that cannot be attached leaves no device behind.
+  await rejects(dp.ports.add({ name: "tvx", type: "vxlan", no: 0 }), { code: "EBUSY" });
+  equal((await tryRun("ip", "link", "show", "tvx")).code, 1);
+});
+
+systemTest(
+  "a tunnel device that was there already is used, and left when it is not ours",
+  async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    await shell(
+      "ip link add tmine type vxlan external dstport 4792 nolearning udp6zerocsumrx",
+    );
+    try {
+      await dp.ports.delete((await dp.ports.add({ name: "tmine" })).no);
+      equal((await tryRun("ip", "link", "show", "tmine")).code, 0);
+      const wanted = { name: "tmine", type: "vxlan" };
+      await rejects(dp.ports.add({ ...wanted, options: { dst_port: 4793 } }), {
+        code: "EEXIST",
+      });
+      const { no } = await dp.ports.add({ ...wanted, options: { dst_port: 4792 } });
+      await dp.ports.delete(no);
+      equal((await tryRun("ip", "link", "show", "tmine")).code, 0);
+    } finally {
+      await tryRun("ip", "link", "delete", "tmine");
+    }
+  },
+);
+
+systemTest("changes of ports are told, whoever makes them", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  await using other = await makeDatapath();
+  await using net = await makeHosts("sc", 2);
+  const [a, b] = net.hosts.map((host) => host.device);
+  const abort = new AbortController();
+  const changes: PortChange[] = [];
+  const watch = (async () => {
+    for await (const change of dp.ports.changes({ signal: abort.signal })) {
+      changes.push(change);
+    }
+  })();
+  await until(() => changes.length === 1);
+  deepEqual(changes, [{ kind: "rescan" }]);
+  await run("ovs-dpctl", "add-if", dp.name, a ?? "");
+  await other.dp.ports.add({ name: b ?? "" });
+  await run("ovs-dpctl", "del-if", dp.name, a ?? "");
+  await until(() => changes.length >= 3);
+  deepEqual(changes.slice(1), [
+    { kind: "changed", name: a },
+    { kind: "changed", name: a },
+  ]);
+  // A device that disappears takes its port with it, and that is told as well.
+  await dp.ports.add({ name: a ?? "" });
+  await run("ip", "link", "delete", a ?? "");
+  await until(() => changes.length >= 5 && dp.ports.get(a ?? "") === undefined);
+  abort.abort();
+  await watch.catch((error) => equal(error, abort.signal.reason));
+});
+
+systemTest("a namespace that goes takes its ports, under traffic too", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  await using net = await makeHosts("sn", 2);
+  const [a, b] = net.hosts;
+  if (!a || !b) throw new Error("no hosts");
+  for (const { device } of [a, b]) await dp.ports.add({ name: device });
+  dp.flows.put({ key: "in_port(1),eth(),eth_type(0x0800),ipv4()", actions: "2" });
+  dp.flows.put({ key: "in_port(2),eth(),eth_type(0x0800),ipv4()", actions: "1" });
+  dp.flows.put({ key: "in_port(1),eth(),eth_type(0x0806),arp()", actions: "2" });
+  dp.flows.put({ key: "in_port(2),eth(),eth_type(0x0806),arp()", actions: "1" });
+  const [program = "", ...args] = on(a, "ping", "-q", "-f", "-w", "20", b.ipv4);
+  const flood = new Deno.Command(program, { args, stdout: "null", stderr: "null" })
+    .spawn();
+  await until(() => dp.stats().hit > 100n);
+  await run("ip", "netns", "delete", b.namespace);
+  await until(() => dp.ports.get(2) === undefined);
+  await dp.ports.delete(1);
+  flood.kill("SIGKILL");
+  await flood.status;
+  deepEqual([...dp.ports.dump()].map(({ no }) => no), [0]);
+  equal(dp.stats().flows, 4);
+});
+
+systemTest("counters of ports are those of the kernel", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  await using net = await makeHosts("ss", 1);
+  const device = net.hosts[0]?.device ?? "";
+  const { no } = await dp.ports.add({ name: device });
+  await tryRun(
+    "ip",
+    "netns",
+    "exec",
+    "ssh1",
+    "ping",
+    "-c",
+    "1",
+    "-W",
+    "0.1",
+    "10.77.0.9",
+  );
+  const shown = await run("ovs-dpctl", "show", "-s", dp.name);
+  const stats = dp.ports.stats(no);
+  const block = shown.slice(shown.indexOf(`port ${no}: ${device}`));
+  match(block, new RegExp(`RX packets:${stats.rxPackets} `));
+  match(block, new RegExp(`RX bytes:${stats.rxBytes} `));
+  ok(stats.rxPackets > 0n);
+  throws(() => dp.ports.stats(99), { code: "ENODEV" });
+});
+
+systemTest("features are negotiated, kept and asked for", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  equal((dp.features?.get() ?? 0) & 0xb, 0x9);
+  // Sizes and port ids are set without losing the features.
+  dp.caches?.setSize(0, 300);
+  equal(dp.caches?.size(0), 512);
+  deepEqual(dp.caches?.names(), ["masks-cache"]);
+  throws(() => dp.caches?.setSize(1, 256), { code: "EINVAL" });
+  dp.upcalls().close();
+  equal((dp.features?.get() ?? 0) & 0xb, 0x9);
+  throws(() => dp.features?.set(0x40000000), { code: "EOPNOTSUPP" });
+  equal((dp.features?.get() ?? 0) & 0xb, 0x9);
+  await using perPort = await makeDatapath({ config: { dispatch: "per-vport" } });
+  equal((perPort.dp.features?.get() ?? 0) & 0xb, 0x3);
+  await rejects(
+    openDatapath(`system@${newName()}`, { create: true, config: { no: 1 } }),
+    {
+      code: "EINVAL",
+    },
+  );
+  equal(dp.queues?.toPriority(0), 0x10001);
+  throws(() => dp.queues?.toPriority(0xf000), { code: "EINVAL" });
+});
