@@ -16,6 +16,7 @@
 
 #include <rte_mbuf.h>
 #include <rte_cycles.h>
+#include <rte_mbuf.h>
 
 #include "act.h"
 #include "burst.h"

@@ -5,7 +5,6 @@
  *
  * The known ways in which a classifier of masked flows goes wrong, each as a test, for every build of the lookup. */
 #include <errno.h>
-
 #include <rte_mbuf.h>
 
 #include "burst.h"
