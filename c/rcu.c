@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rcu.h"
 
+#include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct deferred {
     struct deferred *next;
@@ -36,6 +36,16 @@ struct rcu *rcu_create(void)
 struct rte_rcu_qsbr *rcu_qsbr(struct rcu *rcu)
 {
     return rcu->qsbr;
+}
+
+/* Waits until every thread that is online now has been quiescent once.  Not rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core to
+ * get there. */
+static void wait_for_readers(struct rcu *rcu)
+{
+    uint64_t token = rte_rcu_qsbr_start(rcu->qsbr);
+
+    while (rte_rcu_qsbr_check(rcu->qsbr, token, false) != 1)
+        sched_yield();
 }
 
 /* Calls back for the oldest entry.  It is unlinked first, because the callee may defer more. */
@@ -74,7 +84,7 @@ void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *
     struct deferred *d = malloc(sizeof *d);
 
     if (!d) { /* Slow, but neither a leak nor a use after free. */
-        rte_rcu_qsbr_synchronize(rcu->qsbr, RTE_QSBR_THRID_INVALID);
+        wait_for_readers(rcu);
         free_fn(object, arg);
         return;
     }
@@ -99,7 +109,7 @@ void rcu_synchronize(struct rcu *rcu)
 
         for (d = rcu->first; d; d = d->next)
             last = d;
-        rte_rcu_qsbr_synchronize(rcu->qsbr, RTE_QSBR_THRID_INVALID);
+        wait_for_readers(rcu);
         while (last) {
             if (rcu->first == last)
                 last = NULL;
