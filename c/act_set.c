@@ -2,7 +2,11 @@
  * act_set.c - set and set_masked of header fields, checksums kept right (act_int.h).
  *
  * Nothing is taken for granted: the packet may be another than the flow's key promised (execute runs any list on any bytes).  Each function
- * checks that the header is whole and in the first segment, and leaves the packet alone if not. */
+ * checks that the header is whole and in the first segment, and leaves the packet alone if not.
+ *
+ * Where Open vSwitch 3.1.0 was seen to do otherwise: addresses of IPv4 change bytes of later fragments as if they were a checksum; addresses of IPv6
+ * behind a routing header, or a fragment header that fragments nothing, leave the checksum of UDP as it was; only the first option of
+ * neighbour discovery is set. */
 #include <rte_mbuf.h>
 
 #include "act_int.h"
@@ -157,8 +161,7 @@ static bool is_nd(const struct rte_mbuf *m, const struct act_layers *l)
     return l->l4_kind == PROTO_ICMPV6 && (l4[0] == 135 || l4[0] == 136) && !l4[1] && l4_room(m, l) >= ND_OPTIONS;
 }
 
-/* Target and link-layer addresses; only options that the packet has.  Open vSwitch 3.1.0 stops at the first option that can be
- * set; this sets each. */
+/* Target and link-layer addresses; every option that the packet has. */
 static void set_nd(struct rte_mbuf *m, const struct act_layers *l, const uint8_t *value, const uint8_t *mask)
 {
     uint8_t *l4 = rte_pktmbuf_mtod(m, uint8_t *) + l->l4;

@@ -129,9 +129,17 @@ int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel
     return 0;
 }
 
+/* Whether an address uses more than IPv4 has. */
+static bool is_wide(const uint8_t address[16])
+{
+    static const uint8_t none[12];
+
+    return memcmp(address + 4, none, sizeof none);
+}
+
 void odp_write_tunnel(struct odp_out *out, const struct key_tunnel *data, const struct key_tunnel *key)
 {
-    bool ipv6 = key->family == 6;
+    bool ipv6 = key->family == 6 || (!key->family && (is_wide(data->src.ip6) || is_wide(data->dst.ip6)));
     uint32_t address = ipv6 ? 16 : 4, gbp = data->gbp_id | (uint32_t)data->gbp_flags << 16;
     uint32_t nest = odp_nest(out, OVS_KEY_ATTR_TUNNEL), options;
 
