@@ -37,7 +37,7 @@ export class Flow {
   /** The bits of the key that matter. */
   get mask(): FlowMask | undefined {
     if (this.raw.mask === undefined) return undefined;
-    return this.#mask ??= decodeMask(this.raw.mask);
+    return this.#mask ??= decodeMask(this.raw.mask, this.raw.key);
   }
 
   /** What happens to its packets; an empty list drops them. */

@@ -321,3 +321,20 @@ export const actions: fc.Arbitrary<readonly Action[]> = fc.letrec<{
   ),
   list: fc.array(tie("action"), { minLength: 1, maxLength: 4 }),
 })).list;
+
+/** The attributes of a flow's text, sorted: datapaths print them in an order of their own. */
+export function attributes(text: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const c = text[i];
+    if (c === "(") depth++;
+    else if (c === ")") depth--;
+    else if (depth === 0 && (c === "," || c === undefined)) {
+      parts.push(text.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return parts.sort();
+}

@@ -12,28 +12,11 @@ import {
 } from "../../providers/odp/mod.ts";
 import { run, tryRun } from "../support/command.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
-import { actions, flow } from "./arbitrary.ts";
+import { actions, attributes, flow } from "./arbitrary.ts";
 import { startDummy } from "./ovs_dummy.ts";
 
 const SEED = 20260101;
 const FLOWS = 10_000;
-
-/** The attributes of a flow's text, sorted: datapaths print them in an order of their own. */
-function attributes(text: string): string[] {
-  const parts: string[] = [];
-  let depth = 0;
-  let start = 0;
-  for (let i = 0; i <= text.length; i++) {
-    const c = text[i];
-    if (c === "(") depth++;
-    else if (c === ")") depth--;
-    else if (depth === 0 && (c === "," || c === undefined)) {
-      parts.push(text.slice(start, i));
-      start = i + 1;
-    }
-  }
-  return parts.sort();
-}
 
 Deno.test(
   "ovs-vswitchd reads random flows and prints them unchanged",
