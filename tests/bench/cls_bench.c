@@ -366,12 +366,13 @@ int main(int argc, char **argv)
         return 1;
     atomic_store(&pmd.tx[2], &tx);
     for (int i = 0; i < POOL; i++) {
-        struct rte_mbuf *m = aligned_alloc(64, 4096);
+        /* An odd number of lines, as in a pool: at the same place in each page they would get in each other's way. */
+        struct rte_mbuf *m = aligned_alloc(64, 39 * 64);
 
-        memset(m, 0, 4096);
+        memset(m, 0, 39 * 64);
         m->priv_size = sizeof(struct pkt);
         m->buf_addr = (uint8_t *)(m + 1) + sizeof(struct pkt);
-        m->buf_len = 2048;
+        m->buf_len = 1024;
         m->data_off = 128;
         m->data_len = 60;
         m->pkt_len = 60;

@@ -13,7 +13,10 @@ import type { FlowText } from "./scenario.ts";
 
 const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
 const VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
+const DATAPATH = "netdev@ovs-netdev";
 const FLOW_LIMIT = 400_000;
+/** It waits for its ports' memory. */
+const START_SECONDS = 30;
 /** Long enough that no flow idles away while another program is measured. */
 const MAX_IDLE_MS = 3_600_000;
 /** It ranks its subtables by use once a second, and fills its caches by chance. */
@@ -39,6 +42,7 @@ class OpenVswitch implements Program {
   readonly #env: Record<string, string>;
   #database: Child | undefined;
   #daemon: Child | undefined;
+  #paused = false;
 
   constructor(setting: Setting) {
     this.#setting = setting;
@@ -71,7 +75,10 @@ class OpenVswitch implements Program {
       "dpdk-init": "true",
       "dpdk-lcore-mask": hex(CONTROL_CORE),
       "pmd-cpu-mask": hex(POLL_CORE),
-      "dpdk-extra": `"${ealOptions(hugepages).join(" ")}"`,
+      // It adds --in-memory itself, which excludes --no-huge, unless it sees --legacy-mem.
+      "dpdk-extra": `"${
+        [...ealOptions(hugepages), ...(hugepages ? [] : ["--legacy-mem"])].join(" ")
+      }"`,
       "flow-limit": FLOW_LIMIT,
       "max-idle": MAX_IDLE_MS,
       "smc-enable": smc,
@@ -114,15 +121,24 @@ class OpenVswitch implements Program {
       await delay(100);
     }
     // No one must look at the flows while they are measured, least of all expire them.
-    await this.#appctl("revalidator/pause");
-    const found = await this.#appctl("dpctl/dump-flows", "netdev@ovs-netdev");
+    await this.#pauseRevalidators(true);
+    const found = await this.#appctl("dpctl/dump-flows", DATAPATH);
     compareFlows(wanted, found, await this.#portNumbers());
     await delay(RANKING_MS);
     return count;
   }
 
   async flush(): Promise<void> {
-    await this.#appctl("dpctl/del-flows", "netdev@ovs-netdev");
+    await this.#pauseRevalidators(false);
+    // Its notes on flows (ukeys) must go with the flows, or set-ups become slower round by round.
+    await this.#appctl("revalidator/purge");
+    await this.#appctl("dpctl/del-flows", DATAPATH);
+    await this.#appctl("upcall/set-flow-limit", String(FLOW_LIMIT));
+  }
+
+  /** Stopped with the whole process, revalidators would take the time for their own slowness. */
+  rest(): Promise<void> {
+    return this.#pauseRevalidators(true);
   }
 
   /** Flows in the table: those refused for the flow limit or failed are not set up. */
@@ -137,7 +153,6 @@ class OpenVswitch implements Program {
 
   async #addPort(no: number, devargs: string): Promise<void> {
     await this.#vsctl([
-      "--timeout=60",
       ...`add-port br0 p${no} -- set interface p${no} type=dpdk ofport_request=${no}`
         .split(" "),
       `options:dpdk-devargs="${devargs}"`,
@@ -148,8 +163,15 @@ class OpenVswitch implements Program {
     }
   }
 
+  /** Open vSwitch 3.1 hangs when revalidators are to go on that were not paused. */
+  async #pauseRevalidators(pause: boolean): Promise<void> {
+    if (pause === this.#paused) return;
+    await this.#appctl(pause ? "revalidator/pause" : "revalidator/resume");
+    this.#paused = pause;
+  }
+
   async #countFlows(): Promise<number> {
-    const text = await this.#appctl("dpctl/show", "netdev@ovs-netdev");
+    const text = await this.#appctl("dpctl/show", DATAPATH);
     const count = /flows: (\d+)/.exec(text)?.[1];
     if (count === undefined) throw new Error(`dpctl/show has no flow count:\n${text}`);
     return Number(count);
@@ -157,13 +179,20 @@ class OpenVswitch implements Program {
 
   /** What the datapath's port numbers are in the scenario: Open vSwitch chooses its own. */
   async #portNumbers(): Promise<ReadonlyMap<string, string>> {
-    const text = await this.#appctl("dpctl/show", "netdev@ovs-netdev");
+    const text = await this.#appctl("dpctl/show", DATAPATH);
     const ports = text.matchAll(/port (\d+): p(\d+) /g);
     return new Map([...ports].map(([, theirs = "", ours = ""]) => [theirs, ours]));
   }
 
-  #vsctl(args: readonly string[]): Promise<string> {
-    return run("ovs-vsctl", [`--db=unix:${this.#setting.folder}/db.sock`, ...args]);
+  async #vsctl(args: readonly string[]): Promise<string> {
+    const database = `--db=unix:${this.#setting.folder}/db.sock`;
+    try {
+      return await run("ovs-vsctl", [database, `--timeout=${START_SECONDS}`, ...args]);
+    } catch (error) {
+      // A daemon that has died says better why.
+      if (this.#daemon?.ended) await this.#daemon.until(() => undefined, 0);
+      throw error;
+    }
   }
 
   #appctl(...args: string[]): Promise<string> {

@@ -58,6 +58,8 @@ interface Options {
 
 /** Reserved for all programs of a scenario together; the two Open vSwitches want most. */
 const HUGE_MEBIBYTES = 4096;
+/** Set-ups slow down as the table grows, so their windows are this many times as long. */
+const SET_UP_WINDOWS = 5;
 /** So many windows of every program must be quiet for the others to be left out. */
 const QUIET_WINDOWS = 2;
 /** Beyond this many packets the pcap source finds no room in a program's mempool. */
@@ -159,7 +161,7 @@ class Contestant implements AsyncDisposable {
     const gauges = { clock: bench.clock, receiver: this.receiver, sender: this.sender };
     this.windows.push(
       prepared.scenario.measure === "upcall"
-        ? await measureSetUps(this.program, gauges, ms)
+        ? await measureSetUps(this.program, gauges, ms * SET_UP_WINDOWS)
         : await measureForwarding(this.program.child, gauges, ms),
     );
   }

@@ -40,6 +40,8 @@ export interface Program extends AsyncDisposable {
   settle(): Promise<number>;
   /** Empties the flow table, so that every packet is a new flow; absent where there is no table. */
   flush?(): Promise<void>;
+  /** Called after each measurement that began with `flush`, before the process is stopped. */
+  rest?(): Promise<void>;
   /** Flow set-ups that succeeded since `flush`. */
   setUps?(): Promise<number>;
 }
