@@ -281,7 +281,7 @@ void cls_prune_review(struct cls *cls, struct cls_part *part)
 
     if (part->sub_count < 2 && !part->prune_n)
         return;
-    if (part->sub_count < part->chosen_subs + (part->chosen_subs + 3) / 4
+    if (part->sub_count < part->chosen_subs + (part->chosen_subs + 1) / 2
         && part->flows < part->chosen_flows + part->chosen_flows / 2 + 8 && part->flows > part->chosen_flows / 4)
         return;
     part->chosen_subs = part->sub_count;

@@ -16,12 +16,13 @@ import { Unsupported } from "./skip.ts";
 export const cDirectory = new URL("../../c/", import.meta.url).pathname;
 
 /** A set of sanitizers that go together, and the compiler that has them. */
-export type Instrument = "address" | "thread" | "fuzzer" | "none";
+export type Instrument = "address" | "thread" | "fuzzer" | "none" | "speed";
 
 const instruments: Readonly<
   Record<Instrument, { cc: string; flags: readonly string[] }>
 > = {
   none: { cc: "cc", flags: ["-O1", "-g"] },
+  speed: { cc: "cc", flags: ["-O3", "-g"] }, // As users' builds: for benches.
   address: {
     cc: "cc",
     flags: [
