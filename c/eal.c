@@ -151,7 +151,7 @@ static int start_chosen(bool huge)
 }
 
 /* `count` mbufs with `room` bytes for data, or fewer, by halves, where memory is short. */
-static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room)
+static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room, const char *ops)
 {
     struct rte_mempool *pool = NULL;
     char name[RTE_MEMPOOL_NAMESIZE];
@@ -159,8 +159,8 @@ static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t 
     for (; !pool && count >= least; count /= 2) {
         snprintf(name, sizeof name, "upcall_%u", ++pool_serial);
         log_capture();
-        pool = rte_pktmbuf_pool_create(name, count - 1, RTE_MIN(POOL_CACHE, count / 8), sizeof(struct pkt),
-                                       (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY);
+        pool = rte_pktmbuf_pool_create_by_ops(name, count - 1, ops ? 0 : RTE_MIN(POOL_CACHE, count / 8), sizeof(struct pkt),
+                                              (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY, ops);
         log_captured();
     }
     if (pool)
@@ -196,7 +196,7 @@ static int start(void)
     if (error)
         return error;
     pthread_mutex_lock(&pools_lock);
-    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM);
+    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL);
     pthread_mutex_unlock(&pools_lock);
     if (!pool)
         return error_set(ENOMEM, "Cannot make a pool of packet buffers: not enough memory for %u of them", POOL_LEAST);
@@ -264,19 +264,19 @@ struct rte_mempool *eal_pool_large(void)
 
     pthread_mutex_lock(&pools_lock);
     if (!pool && pool_count < POOLS_MAX)
-        pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM);
+        pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL);
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }
 
-struct rte_mempool *eal_pool_make(uint32_t count)
+struct rte_mempool *eal_pool_make(uint32_t count, const char *ops)
 {
     struct rte_mempool *pool = NULL;
 
     pthread_mutex_lock(&pools_lock);
     pools_reap();
     if (pool_count < POOLS_MAX)
-        pool = pool_create(rte_align32pow2(count + 1), count + 1, EAL_FRAME_ROOM);
+        pool = pool_create(rte_align32pow2(count + 1), count + 1, EAL_FRAME_ROOM, ops);
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }

@@ -20,6 +20,7 @@
 
 struct eth {
     struct rte_mempool *own_pool; /* Or NULL. */
+    void (*reclaim)(struct rte_mempool *);
     struct rte_device *device;
     bool started, watched;
 };
@@ -188,6 +189,7 @@ int eth_open(struct port *port, const struct eth_request *request)
     }
     port->state = eth;
     eth->own_pool = request->pool;
+    eth->reclaim = request->reclaim;
     port->eth_port = UINT16_MAX;
     pthread_mutex_lock(&lock);
     log_capture();
@@ -201,30 +203,42 @@ int eth_open(struct port *port, const struct eth_request *request)
     return error;
 }
 
-void eth_close(struct port *port)
+struct rte_mempool *eth_own_pool(const struct port *port)
+{
+    return ((const struct eth *)port->state)->own_pool;
+}
+
+static void stop(struct port *port)
 {
     struct eth *eth = port->state;
+    struct rte_eth_dev_info info;
 
+    if (port->eth_port == UINT16_MAX)
+        return;
     pthread_mutex_lock(&lock);
     log_capture(); /* What virtual devices say when they go is of no use. */
     if (eth->watched)
         rte_eth_dev_callback_unregister(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
     if (eth->started)
         rte_eth_dev_stop(port->eth_port);
-    if (port->eth_port != UINT16_MAX) {
-        if (!eth->device) {
-            struct rte_eth_dev_info info;
-
-            if (!rte_eth_dev_info_get(port->eth_port, &info))
-                eth->device = info.device;
-        }
-        rte_eth_dev_close(port->eth_port);
-        if (eth->device)
-            rte_dev_remove(eth->device);
-        in_use[port->eth_port] = false;
-    }
+    if (!eth->device && !rte_eth_dev_info_get(port->eth_port, &info))
+        eth->device = info.device;
+    rte_eth_dev_close(port->eth_port);
+    if (eth->device)
+        rte_dev_remove(eth->device);
+    in_use[port->eth_port] = false;
+    port->eth_port = UINT16_MAX;
     log_captured();
     pthread_mutex_unlock(&lock);
+}
+
+void eth_close(struct port *port)
+{
+    struct eth *eth = port->state;
+
+    stop(port);
+    if (eth->reclaim)
+        eth->reclaim(eth->own_pool);
     if (eth->own_pool)
         eal_pool_retire(eth->own_pool);
     free(eth);

@@ -16,16 +16,21 @@ struct rte_mempool;
 struct eth_request {
     const char *devargs;
     struct rte_mempool *pool;    /* NULL: the common one. */
+    void (*reclaim)(struct rte_mempool *); /* Or NULL: takes back what the closed device kept of its pool. */
     uint32_t mtu;                /* Of a device that takes any frame, or 0: ask the device. */
 };
 
-/* Probes a device, starts it and fills in the port.  On failure the pool is retired. */
+/* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool retired. */
 int eth_open(struct port *, const struct eth_request *);
 void eth_close(struct port *);
+struct rte_mempool *eth_own_pool(const struct port *); /* Of the request; kept until eth_close(). */
 uint16_t eth_rx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 void eth_stats(struct port *, struct dp_port_stats *);
 bool eth_link_up(struct port *);
+
+/* `driverN` + `extra` + `,key=value…` with those options of the port that `passed` lists.  EINVAL, and error_set(). */
+int eth_devargs(const struct port *, const char *driver, const char *passed, const char *extra, char *text, uint32_t size);
 
 /* Options that every kind takes besides its own. */
 #define ETH_OPTIONS "n_rxq n_txq n_rxq_desc n_txq_desc mtu"

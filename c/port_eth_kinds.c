@@ -5,10 +5,9 @@
  *     dpdk        devargs=… : a PCI address, or the name and arguments of any virtual device of DPDK
  *     pcap        rx_pcap=FILE tx_pcap=FILE infinite_rx=1 : reads packets from a file (once, or over and over) and writes to another
  *     memif       socket=PATH id=N role=client|server … : shared memory with another process
- *     afxdp       device=NAME : a Linux device, by AF_XDP sockets
+ *     afxdp       port_afxdp.c
  *     vhost-user, vhost-user-client    path=SOCKET : a virtual machine; the client connects, the other waits to be connected to */
 #include <errno.h>
-#include <net/if.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +19,12 @@
 
 #define PCAP_OPTIONS "rx_pcap tx_pcap infinite_rx phy_mac"
 #define MEMIF_OPTIONS "id role bsize rsize socket socket-abstract mac secret zero-copy owner-uid owner-gid"
-#define AFXDP_OPTIONS "start_queue queue_count shared_umem xdp_prog busy_budget force_copy"
 #define VHOST_OPTIONS "queues iommu-support postcopy-support tso linear-buffer ext-buffer"
 #define PCAP_SPARE 8192u         /* mbufs for packets under way. */
 
 static _Atomic uint32_t serial;
 
-/* `driverN,key=value,…` with those options of the port that `passed` lists. */
-static int devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
+int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
 {
     char value[DP_TEXT_SIZE], key[DP_NAME_SIZE];
     uint32_t used = (uint32_t)snprintf(text, size, "%s_up%u%s", driver, atomic_fetch_add(&serial, 1), extra);
@@ -103,7 +100,7 @@ static int pcap_pool(const struct port *port, struct rte_mempool **pool)
     *pool = NULL;
     if (!port_option(port, "infinite_rx", text, sizeof text) || strcmp(text, "1") || !port_option(port, "rx_pcap", path, sizeof path))
         return 0;
-    *pool = eal_pool_make(count_packets(path) + PCAP_SPARE);
+    *pool = eal_pool_make(count_packets(path) + PCAP_SPARE, NULL);
     return *pool ? 0 : error_set(ENOMEM, "Cannot add port %s: no memory for all packets of %s at once", port->name, path);
 }
 
@@ -134,7 +131,7 @@ static int pcap_open(struct port *port)
     if (!error)
         error = check_file(port, "tx_pcap", "ae");
     if (!error)
-        error = devargs(port, "net_pcap", PCAP_OPTIONS, "", arguments, sizeof arguments);
+        error = eth_devargs(port, "net_pcap", PCAP_OPTIONS, "", arguments, sizeof arguments);
     if (!error)
         error = pcap_pool(port, &request.pool);
     if (!error)
@@ -153,27 +150,7 @@ static int memif_open(struct port *port)
     int error = port_options_check(port, MEMIF_OPTIONS " " ETH_OPTIONS);
 
     if (!error)
-        error = devargs(port, "net_memif", MEMIF_OPTIONS, "", arguments, sizeof arguments);
-    return error ? error : eth_open(port, &request);
-}
-
-static int afxdp_open(struct port *port)
-{
-    char arguments[2 * DP_TEXT_SIZE], extra[2 * DP_NAME_SIZE];
-    struct eth_request request = { .devargs = arguments };
-    int error = port_options_check(port, "device " AFXDP_OPTIONS " " ETH_OPTIONS);
-
-    if (error)
-        return error;
-    if (!port_option(port, "device", port->device, sizeof port->device))
-        memcpy(port->device, port->name, sizeof port->device);
-    if (strpbrk(port->device, ",[]"))
-        return error_set(EINVAL, "Cannot add port %s: %s is no name of a device", port->name, port->device);
-    if (!if_nametoindex(port->device))
-        return error_set(ENODEV, "Cannot add port %s: no device %s", port->name, port->device);
-    snprintf(extra, sizeof extra, ",iface=%s", port->device);
-    eth_xdp_clean(port->device);
-    error = devargs(port, "net_af_xdp", AFXDP_OPTIONS, extra, arguments, sizeof arguments);
+        error = eth_devargs(port, "net_memif", MEMIF_OPTIONS, "", arguments, sizeof arguments);
     return error ? error : eth_open(port, &request);
 }
 
@@ -190,7 +167,7 @@ static int vhost_open(struct port *port)
     if (error)
         return error;
     snprintf(extra, sizeof extra, ",iface=%s,client=%d", path, !strcmp(port->type, "vhost-user-client"));
-    error = devargs(port, "net_vhost", VHOST_OPTIONS, extra, arguments, sizeof arguments);
+    error = eth_devargs(port, "net_vhost", VHOST_OPTIONS, extra, arguments, sizeof arguments);
     return error ? error : eth_open(port, &request);
 }
 
@@ -202,6 +179,5 @@ static int vhost_open(struct port *port)
 ETH_CLASS(dpdk, "dpdk", dpdk_open);
 ETH_CLASS(pcap, "pcap", pcap_open);
 ETH_CLASS(memif, "memif", memif_open);
-ETH_CLASS(afxdp, "afxdp", afxdp_open);
 ETH_CLASS(vhost_user, "vhost-user", vhost_open);
 ETH_CLASS(vhost_user_client, "vhost-user-client", vhost_open);

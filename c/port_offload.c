@@ -68,6 +68,29 @@ void port_offload_complete(uint8_t *frame, uint32_t size)
         put_checksum(frame, &layout, rte_raw_cksum(frame + layout.l4, l4_size(frame, &layout, size)));
 }
 
+static uint16_t pseudo_header(const uint8_t *frame, const struct port_offload_layout *layout)
+{
+    return layout->ip6 ? rte_ipv6_phdr_cksum((const struct rte_ipv6_hdr *)(frame + layout->l3), 0)
+                       : rte_ipv4_phdr_cksum((const struct rte_ipv4_hdr *)(frame + layout->l3), 0);
+}
+
+void port_offload_detect(struct rte_mbuf *m)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    struct port_offload_layout layout;
+    uint16_t sum;
+
+    if (!port_offload_parse(frame, m->data_len, m->pkt_len, &layout))
+        return;
+    memcpy(&sum, frame + layout.checksum, sizeof sum);
+    if (!sum || sum != pseudo_header(frame, &layout))
+        return;
+    m->ol_flags |= (layout.proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM) |
+                   (layout.ip6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4);
+    m->l2_len = layout.l3;
+    m->l3_len = (uint16_t)(layout.l4 - layout.l3);
+}
+
 /* The same for a packet of which the pseudo header's sum stands in the field.  False: it has no such checksum. */
 static bool complete(struct rte_mbuf *m)
 {
@@ -145,10 +168,7 @@ static void fix_headers(struct rte_mbuf *segment, const struct port_offload_layo
     } else {
         set_be16(l4 + offsetof(struct rte_udp_hdr, dgram_len), l4_bytes);
     }
-    if (layout->ip6)
-        sum = rte_ipv6_phdr_cksum((const struct rte_ipv6_hdr *)(frame + layout->l3), 0);
-    else
-        sum = rte_ipv4_phdr_cksum((const struct rte_ipv4_hdr *)(frame + layout->l3), 0);
+    sum = pseudo_header(frame, layout);
     memcpy(frame + layout->checksum, &sum, sizeof sum);
     if (!rte_raw_cksum_mbuf(segment, layout->l4, l4_bytes, &sum))
         put_checksum(frame, layout, sum);

@@ -42,6 +42,10 @@ static inline bool port_offload_needed(const struct port *port, const struct rte
 /* Sends packets, each made fit for the port or dropped and counted; takes them over. */
 void port_offload_send(struct pmd *, struct pmd_tx *, struct rte_mbuf **packets, unsigned int n);
 
+/* Marks a packet of which the checksum field holds the pseudo header's sum as having a partial checksum.  A packet whose complete checksum
+ * happens to be the same number comes to no harm: completing it gives that number again. */
+void port_offload_detect(struct rte_mbuf *);
+
 /* Completes the partial TCP or UDP checksum of a frame that lies in one piece; leaves other frames alone. */
 void port_offload_complete(uint8_t *frame, uint32_t size);
 
