@@ -22,7 +22,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act.h",
-    sha256: "84a07422e3825bacfdf7ce2fb6b19522f781fb06725ff32519ab9f748f3bb5a8",
+    sha256: "8b217a98e38574ce6008603063f8e56cb3b5efe2f45d3777823d10f8a4e00de4",
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
@@ -47,22 +47,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act_frame.c",
-    sha256: "691efaa461c812527a123675ae115d1901464b6a95a009ff4d734134dee074ea",
+    sha256: "d36d033bbfcb7e670d880752f8e9d1b1abd35b20107b61863f647e540eee07e1",
     load: () => import("../c/act_frame.c", { with: { type: "text" } }),
   },
   {
     name: "act_int.h",
-    sha256: "db1e25c750c21b9199f81a84f66133e4d489317465e9dcd571743893497dee1f",
+    sha256: "de5f2e5b95b96b0e098af634a04cc1656e3c4e7f66e5c5ca1a2872c8f9cd00d3",
     load: () => import("../c/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act_run.c",
-    sha256: "b2ecc3217ccd4a3e484a02cba88154c5ff9959defb4fe4e74e61f85657bb489d",
+    sha256: "665e7eda48cb571c3c2c15c0e8f80415709ebe2984adacd7aec4afbe455036a1",
     load: () => import("../c/act_run.c", { with: { type: "text" } }),
   },
   {
     name: "act_set.c",
-    sha256: "3a89d9d0cce681af71ab9a147768bad555ed1a63ec5d8a52c991226514c807de",
+    sha256: "e52a962aac24fd2431d8e0a2641c7e8cd83dd06203335137e0085b27e1d95b2b",
     load: () => import("../c/act_set.c", { with: { type: "text" } }),
   },
   {
@@ -82,7 +82,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "burst.h",
-    sha256: "0d38bc5af2c5efb318bcb548d852fb5e58db89c9a327bf8547941b21abb55ff9",
+    sha256: "b0c61c2e6c8c2ea101bee6eca0a4cac5a4ab2f24f17ac01779a70d94776b5f96",
     load: () => import("../c/burst.h", { with: { type: "text" } }),
   },
   {
@@ -92,7 +92,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.h",
-    sha256: "a9ba44f935479e99d4c8d5d2b52417780cd64a14abea6da2f6c26fb2355b880a",
+    sha256: "98d05d8b5c6a6c36bab7475813120e0c5a3a0c69f106b353675bd2be4e034867",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
@@ -137,7 +137,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_prune.c",
-    sha256: "1f5bb7a255e5a0a2ee91f61ee4e4271a086de08a601cffb15c3f401c99713ab4",
+    sha256: "b13dbf157a17c7f84d62a08def168d1f7d38665e2ef30354736e17681354cbbb",
     load: () => import("../c/cls_prune.c", { with: { type: "text" } }),
   },
   {
@@ -167,7 +167,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_config.c",
-    sha256: "91569d6176226b3a533c559a9107c8f6cd2ebf52ce113cd345c9b9b5a98b5671",
+    sha256: "8a321f7a5f3cb7ac058c62ee97f35cfd150d9182ffc6b37d92c25e22c644d31b",
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
@@ -182,12 +182,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "eal.c",
-    sha256: "49723fbc20aa8d493d9e6c63a304db6c7fbddac99c52f757af58bf106488022d",
+    sha256: "5e3fc02dcdd65aaafefdad21b7776d539ab1576a733e03b4839a6c70d5b2b683",
     load: () => import("../c/eal.c", { with: { type: "text" } }),
   },
   {
     name: "eal.h",
-    sha256: "2c8f27bff7f115555dd76cefa0b03777e4a04fec6400c60ebb119771da42ad63",
+    sha256: "f3c90d3d1e7fc8b6fc0f328775fe619697c43c5e26f661a716b5759c8176c17e",
     load: () => import("../c/eal.h", { with: { type: "text" } }),
   },
   {
@@ -227,7 +227,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_exec.c",
-    sha256: "07204fd615bf879a6e93f0bef739e54fa753ac6fa98b4bcfc21702d0a84a3642",
+    sha256: "c379073b25fde6a7122fb964df5687c9e427ec1ea8a41c652f5d03bce781ffca",
     load: () => import("../c/flow_exec.c", { with: { type: "text" } }),
   },
   {
@@ -267,7 +267,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "log.c",
-    sha256: "d9b83ae85f43f7a9cf28487e451f6a4f208d8bb6af5c96681edf0037f8ddef0a",
+    sha256: "20af580a1f75a7619f6a6dd3e97313bc4e68e924147c08c5a53de40462461095",
     load: () => import("../c/log.c", { with: { type: "text" } }),
   },
   {
@@ -302,27 +302,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_tunnel.c",
-    sha256: "a0c878f65ddc13fbb7d3bc15d9b412bd733bcb77cde916a724dbeeafe0ac4655",
+    sha256: "f5786ba580e3a5aa54e2c2057937bacb9c24d99f9c703a3012602aa0416a5e79",
     load: () => import("../c/odp_tunnel.c", { with: { type: "text" } }),
   },
   {
     name: "odp_write.c",
-    sha256: "cb4e598fcd0c14efc88c190c036f30e09a741517e03f07396eb969dc9cd7662e",
+    sha256: "ac7b31475c9080f9bc75e808cb9458922273c6d9c9aa3cc87cbacdc7bda4271e",
     load: () => import("../c/odp_write.c", { with: { type: "text" } }),
   },
   {
     name: "pkt.h",
-    sha256: "1b1c6ea51ea9997160386f7e13b1377feaf080f4ebaa37c3996426b5d95aaca6",
+    sha256: "b7357723e8a5acd8027f3c950328ef7d191e822595191ef21476e73daa7e6ec4",
     load: () => import("../c/pkt.h", { with: { type: "text" } }),
   },
   {
     name: "pmd.c",
-    sha256: "31639a1a26bd2170ded662afe39f1e24261e79a8348c627b6b1f5c92842c4158",
+    sha256: "2d0dac5154486c38c8c085fc7e4b7d56d9faa154a401a36b054625d8957c3a7d",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
     name: "pmd.h",
-    sha256: "704a88ef6af87224ffb90a34385b9108bfb535b054aa6c0e20aa2dfbc48ec211",
+    sha256: "3210f7590f2fe14a9724d798a55f81f38f6368d5bf73f62263a854415dc0cbe0",
     load: () => import("../c/pmd.h", { with: { type: "text" } }),
   },
   {
@@ -347,12 +347,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port.c",
-    sha256: "85681d5e086b701ea9371884b8cc50024abec52adb02fcfc64556675524b0c8b",
+    sha256: "fb2ce721415450b71fe9d857828c5bb6cfd1da92cbd2a6209e350bcd5e7c88c4",
     load: () => import("../c/port.c", { with: { type: "text" } }),
   },
   {
     name: "port.h",
-    sha256: "81ee19c3a219629a1030b1bea1b5d97d93346a2fd91748d1173aea6ad8c77d93",
+    sha256: "831b06defe6dd85c6212a1a80f0ea421165c23e3b19ba420bc360a416c03c756",
     load: () => import("../c/port.h", { with: { type: "text" } }),
   },
   {
@@ -361,9 +361,29 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port_add.c", { with: { type: "text" } }),
   },
   {
+    name: "port_afxdp.c",
+    sha256: "79131103711f7296fe5be0fa6fd9ac20a8354fad57e8531f21eb5dec960a1985",
+    load: () => import("../c/port_afxdp.c", { with: { type: "text" } }),
+  },
+  {
     name: "port_dummy.c",
-    sha256: "fcef64141ed8b4bf333264c0260c9f0b83b81b9e4ecf07a464fc2b8e06cda6f8",
+    sha256: "6b2a183fe51b504056ec44e07b3945fb47dbf20762f1bb655ca2c337da88bdd9",
     load: () => import("../c/port_dummy.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_eth.c",
+    sha256: "9e8f2d4c504a5ecde1e64f4b2ab4adab409a6aaf696f5f07dda2da7dd4e7b824",
+    load: () => import("../c/port_eth.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_eth.h",
+    sha256: "52b0abf4ec739879b695f74e6ba762b1af87a690726ba9cf5ef1c1eace6375aa",
+    load: () => import("../c/port_eth.h", { with: { type: "text" } }),
+  },
+  {
+    name: "port_eth_kinds.c",
+    sha256: "5a6d3343c254a6001472be8fe8d881cef87946da26113a8b0a7f817536a892f6",
+    load: () => import("../c/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
     name: "port_int.h",
@@ -372,12 +392,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_offload.c",
-    sha256: "d5a118146d0d85ad07cef187046a5b80a6303f2938aa7c43af8c13b0a398cc8f",
+    sha256: "8e930c7dc3a11a6dc13aca2bcf44b2a4f5ede42743d03bb8af42af8b28359e81",
     load: () => import("../c/port_offload.c", { with: { type: "text" } }),
   },
   {
     name: "port_offload.h",
-    sha256: "c662521ee4dd1f00362e53f7215b2d7413a52d76ed38e567bf97c39e3f810fca",
+    sha256: "44174c5c0b59ea83f00a3d76ef825d6eaf186d7b10af9dba0dcdc65f751b2a3f",
     load: () => import("../c/port_offload.h", { with: { type: "text" } }),
   },
   {
@@ -392,27 +412,32 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_pair.c",
-    sha256: "d0fd559244e2b0b20d79eaa92ec66174f16e1c6c941d74f4486b72916a409638",
+    sha256: "4d727261d3520c7b1ca682b0c38e942371685f933373e9d8f615cc880f2b5521",
     load: () => import("../c/port_pair.c", { with: { type: "text" } }),
   },
   {
     name: "port_tap.c",
-    sha256: "cd03d6743a27b1b79ccca3d50c9eaebecb3a0b2842223b681f66c5cac01837d8",
+    sha256: "31757f18bcae06f837594fec4b93b9bae7450d92c11326e2624c87dd34ff2359",
     load: () => import("../c/port_tap.c", { with: { type: "text" } }),
   },
   {
     name: "port_vnet.c",
-    sha256: "d1ca7f4e30b491f35c079aa231b2168f94aade4f807a9bc1b3660e61eacc9eeb",
+    sha256: "5b47a6e17e88f355dcb4bc9f2e22b8feab82108fecc57a8ab569b75ce5f98b05",
     load: () => import("../c/port_vnet.c", { with: { type: "text" } }),
   },
   {
     name: "port_vnet.h",
-    sha256: "961b111cfc93513e5fc1dfa24bfc5878959542e45822d6837310e45ffc2a09ca",
+    sha256: "64879e14ec275a0c2362b78cbe5b6c8de0280ff1808ed431eeca9ecdf76f0125",
     load: () => import("../c/port_vnet.h", { with: { type: "text" } }),
   },
   {
+    name: "port_xdp.c",
+    sha256: "6186858425b087632683aea6cc9f8f6042c48c8b48aba900bd5bb557421b805a",
+    load: () => import("../c/port_xdp.c", { with: { type: "text" } }),
+  },
+  {
     name: "rcu.c",
-    sha256: "553570ca669f04226bd10fd74e478827a7aa13f6a852af9c56c968b58b9de4a7",
+    sha256: "6373621032093d78739a49f864a080a0ea86469e4ea1c0322a1260d04f316b81",
     load: () => import("../c/rcu.c", { with: { type: "text" } }),
   },
   {
@@ -442,27 +467,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall.c",
-    sha256: "f5291a0a58e55730033aadf60cfaee44885f9aa6494d33ebde3b94c18e66715d",
+    sha256: "c5720c13793f435f916a40e9559a0e3ea5400a235ed75845dc469da6ade2de8b",
     load: () => import("../c/upcall.c", { with: { type: "text" } }),
   },
   {
     name: "upcall.h",
-    sha256: "63798cad10fd5c37f93625ac8c43ef39db2a1ee176c7f916d2674947b10ea8ff",
+    sha256: "1c0584eca22b7af5abbda3be997a8f977019a672faded20adefa225738699895",
     load: () => import("../c/upcall.h", { with: { type: "text" } }),
   },
   {
     name: "upcall_direct.c",
-    sha256: "ec59852b3c80e46b3b95f9ab779e8a2004006243ce764ba676cb97fadc53b9d7",
+    sha256: "b2e0ca17ae95242f39075274613ee97c163d0dc0cf62b6d74b3e5c3abbc980a2",
     load: () => import("../c/upcall_direct.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_exchange.c",
-    sha256: "a07e1143a47bc7302427a9467a012b64e6f6fe78f2430dfc1233661dde017e84",
+    sha256: "b7fbab1b82dc6e174f82bab3470484d9206cbe6be081c8b4f1b5beda3b7280d8",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_handler.c",
-    sha256: "0fb217a328154677f0f54be44bd5c35fc16631f13ec12003f74b969c2ecb83a7",
+    sha256: "6ed20ace4b2ab12e4133c42af8bf14de18d1a489a97b153777b100d66192783d",
     load: () => import("../c/upcall_handler.c", { with: { type: "text" } }),
   },
   {
