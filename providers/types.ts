@@ -357,10 +357,17 @@ export interface FlowKeyFields {
 export type FieldName = keyof FlowKeyFields;
 
 /** Fields that only exist in a packet that has an IP header. */
-type TransportField = "tcp" | "tcpFlags" | "udp" | "sctp" | "icmp" | "icmpv6" | "nd";
+export type TransportField =
+  | "tcp"
+  | "tcpFlags"
+  | "udp"
+  | "sctp"
+  | "icmp"
+  | "icmpv6"
+  | "nd";
 
 /** A key of layer 4 says by which protocol, so that a port without one does not compile. */
-type Transported<Key, Ip4, Ip6> =
+export type Transported<Key, Ip4, Ip6> =
   | (Key & { readonly [Field in TransportField]?: never })
   | (Key & { readonly ipv4: Ip4 })
   | (Key & { readonly ipv6: Ip6 });
@@ -374,7 +381,7 @@ type Transported<Key, Ip4, Ip6> =
 export type FlowKey = Transported<FlowKeyFields, Ipv4Key, Ipv6Key>;
 
 /** Fields of a structure, each of which may be left out. */
-type Partially<T> = T extends number | string | bigint | boolean | Uint8Array ? T
+export type Partially<T> = T extends number | string | bigint | boolean | Uint8Array ? T
   : T extends readonly (infer Item)[] ? readonly Partially<Item>[]
   : { readonly [Field in keyof T]?: T[Field] };
 
@@ -391,7 +398,7 @@ export type FlowKeyInit = Transported<
 >;
 
 /** The mask of a field: its own shape, bits for values; `true` says every bit. */
-type MaskOf<T> = T extends boolean ? boolean
+export type MaskOf<T> = T extends boolean ? boolean
   : T extends bigint ? bigint | true
   : T extends Fragment ? number | true
   : T extends number ? number | true

@@ -25,6 +25,7 @@ import type {
 
 /** Sends the packet out of a port. */
 export interface OutputAction {
+  /** Tells it from other actions. */
   readonly type: "output";
   /** Port to send to. */
   readonly port: PortNo;
@@ -32,6 +33,7 @@ export interface OutputAction {
 
 /** Sends the packet up as an upcall of kind "action". */
 export interface UserspaceAction {
+  /** Tells it from other actions. */
   readonly type: "userspace";
   /**
    * Netlink port id to send to. A kernel datapath in per-CPU mode takes any but 0; the
@@ -48,6 +50,7 @@ export interface UserspaceAction {
 
 /** Overwrites one field of the packet, or the bits of it that `mask` has. */
 export interface SetAction {
+  /** Tells it from other actions. */
   readonly type: "set";
   /** Exactly one field. */
   readonly key: FlowKeyInitFields;
@@ -57,16 +60,19 @@ export interface SetAction {
 
 /** Adds a VLAN tag. */
 export interface PushVlanAction extends VlanTag {
+  /** Tells it from other actions. */
   readonly type: "pushVlan";
 }
 
 /** Removes the outer VLAN tag; nothing if there is none. */
 export interface PopVlanAction {
+  /** Tells it from other actions. */
   readonly type: "popVlan";
 }
 
 /** Runs actions on a share of the packets. */
 export interface SampleAction {
+  /** Tells it from other actions. */
   readonly type: "sample";
   /** Share as a fraction of 2^32-1; 0xffffffff is always. */
   readonly probability: number;
@@ -76,6 +82,7 @@ export interface SampleAction {
 
 /** Looks the packet up again under another recirculation id. */
 export interface RecircAction {
+  /** Tells it from other actions. */
   readonly type: "recirc";
   /** The id that the second lookup matches. */
   readonly id: RecircId;
@@ -83,6 +90,7 @@ export interface RecircAction {
 
 /** Computes a hash of the packet into `dpHash`. */
 export interface HashAction {
+  /** Tells it from other actions. */
   readonly type: "hash";
   /** "symL4" is known to `netdev` only; a number is an algorithm without a name here. */
   readonly algorithm: "l4" | "symL4" | number;
@@ -92,6 +100,7 @@ export interface HashAction {
 
 /** Adds an MPLS label behind the Ethernet header. */
 export interface PushMplsAction extends MplsLabel {
+  /** Tells it from other actions. */
   readonly type: "pushMpls";
   /** 0x8847 or 0x8848. */
   readonly etherType: number;
@@ -99,6 +108,7 @@ export interface PushMplsAction extends MplsLabel {
 
 /** Removes the outer MPLS label. */
 export interface PopMplsAction {
+  /** Tells it from other actions. */
   readonly type: "popMpls";
   /** EtherType of what is below. */
   readonly etherType: number;
@@ -106,6 +116,7 @@ export interface PopMplsAction {
 
 /** Adds an MPLS label in front of the packet or behind its Ethernet header. */
 export interface AddMplsAction extends MplsLabel {
+  /** Tells it from other actions. */
   readonly type: "addMpls";
   /** 0x8847 or 0x8848. */
   readonly etherType: number;
@@ -153,6 +164,7 @@ export interface NatAction {
 
 /** Sends the packet through the connection tracker. */
 export interface CtAction {
+  /** Tells it from other actions. */
   readonly type: "ct";
   /** Makes the connection known. */
   readonly commit?: boolean;
@@ -178,11 +190,13 @@ export interface CtAction {
 
 /** Forgets the connection tracker's state of the packet. */
 export interface CtClearAction {
+  /** Tells it from other actions. */
   readonly type: "ctClear";
 }
 
 /** Runs actions on a copy of the packet. */
 export interface CloneAction {
+  /** Tells it from other actions. */
   readonly type: "clone";
   /** What to run; nothing that they change shows outside. */
   readonly actions: readonly Action[];
@@ -190,6 +204,7 @@ export interface CloneAction {
 
 /** Cuts the packet for the next output or upcall. */
 export interface TruncAction {
+  /** Tells it from other actions. */
   readonly type: "trunc";
   /** Bytes to keep, 14 at least. */
   readonly size: number;
@@ -197,16 +212,19 @@ export interface TruncAction {
 
 /** Puts an Ethernet header before a packet that has none. */
 export interface PushEthAction extends EthernetKey {
+  /** Tells it from other actions. */
   readonly type: "pushEth";
 }
 
 /** Removes the Ethernet header. */
 export interface PopEthAction {
+  /** Tells it from other actions. */
   readonly type: "popEth";
 }
 
 /** Puts a network service header before the packet. */
 export interface PushNshAction {
+  /** Tells it from other actions. */
   readonly type: "pushNsh";
   /** The header. */
   readonly nsh: NshKey;
@@ -214,11 +232,13 @@ export interface PushNshAction {
 
 /** Removes the network service header. */
 export interface PopNshAction {
+  /** Tells it from other actions. */
   readonly type: "popNsh";
 }
 
 /** Drops the packet if it exceeds a meter's rate. */
 export interface MeterAction {
+  /** Tells it from other actions. */
   readonly type: "meter";
   /** The meter. */
   readonly id: MeterId;
@@ -226,6 +246,7 @@ export interface MeterAction {
 
 /** Runs one of two lists, by the packet's length. */
 export interface CheckPktLenAction {
+  /** Tells it from other actions. */
   readonly type: "checkPktLen";
   /** Bytes from the Ethernet header on, 1 to 65535. */
   readonly size: number;
@@ -237,6 +258,7 @@ export interface CheckPktLenAction {
 
 /** Decrements TTL or hop limit. */
 export interface DecTtlAction {
+  /** Tells it from other actions. */
   readonly type: "decTtl";
   /** For packets whose TTL ends. */
   readonly actions: readonly Action[];
@@ -244,6 +266,7 @@ export interface DecTtlAction {
 
 /** Drops the packet, saying why. The portable drop is an empty list. */
 export interface DropAction {
+  /** Tells it from other actions. */
   readonly type: "drop";
   /** Reason, 0 when there is no error. */
   readonly reason: number;
@@ -251,6 +274,7 @@ export interface DropAction {
 
 /** Sends a copy of the packet to the kernel's psample channel. */
 export interface PsampleAction {
+  /** Tells it from other actions. */
   readonly type: "psample";
   /** Sample group. */
   readonly group: number;
@@ -260,6 +284,7 @@ export interface PsampleAction {
 
 /** Puts a ready-made tunnel header before the packet; `netdev` only. */
 export interface TunnelPushAction {
+  /** Tells it from other actions. */
   readonly type: "tunnelPush";
   /** Tunnel port. */
   readonly tunnelPort: PortNo;
@@ -273,6 +298,7 @@ export interface TunnelPushAction {
 
 /** Removes the tunnel header and looks the packet up again; `netdev` only. */
 export interface TunnelPopAction {
+  /** Tells it from other actions. */
   readonly type: "tunnelPop";
   /** Tunnel port, the new `inPort`. */
   readonly port: PortNo;
@@ -280,6 +306,7 @@ export interface TunnelPopAction {
 
 /** Sends the packet to a member of a bond, by `dpHash`; `netdev` only. */
 export interface LbOutputAction {
+  /** Tells it from other actions. */
   readonly type: "lbOutput";
   /** Bond. */
   readonly bond: number;
@@ -287,6 +314,7 @@ export interface LbOutputAction {
 
 /** An action that has no name here. */
 export interface UnknownAction extends UnknownAttribute {
+  /** Tells it from other actions. */
   readonly type: "unknown";
 }
 

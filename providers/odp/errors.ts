@@ -9,6 +9,7 @@ import type { ErrnoName } from "../errors.ts";
 
 /** Attribute bytes that are malformed, or that cannot be made. */
 export class AttributeError extends Error {
+  /** Tells it from other errors across Workers. */
   override readonly name = "AttributeError";
   /** What a datapath would answer. */
   readonly code: ErrnoName;
@@ -28,6 +29,7 @@ export class AttributeError extends Error {
 
 /** Text of ovs-dpctl(8) that does not parse. */
 export class TextError extends SyntaxError {
+  /** As that of its base class: callers catch a `SyntaxError`. */
   override readonly name = "SyntaxError";
   /** Offset of the character at fault, in UTF-16 units. */
   readonly offset: number;

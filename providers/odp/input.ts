@@ -21,7 +21,9 @@ import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
 
 /** A flow's key and mask as bytes; no mask means that every field matters. */
 export interface KeyAndMaskBytes {
+  /** Key attributes. */
   readonly key: Uint8Array;
+  /** Mask attributes. */
   readonly mask: Uint8Array | undefined;
 }
 

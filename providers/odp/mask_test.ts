@@ -11,6 +11,7 @@ import {
   formatKey,
   keyView,
   knownTo,
+  maskedEqual,
   normalize,
   parseKeyBytes,
   toKeyAndMaskBytes,
@@ -249,4 +250,28 @@ Deno.test("a mask that says nothing sensible is refused", () => {
   );
   assert.throws(() => encodeMask({ inPort: -1 }), RangeError);
   assert.throws(() => encodeMask({ ethernet: 5 } as never), TypeError);
+});
+
+Deno.test("keys are equal under a mask when all of its bits agree", () => {
+  const bytes = (key: FlowKey) => encodeKey(key);
+  const same = (a: FlowKey, b: FlowKey, mask: FlowMask) =>
+    maskedEqual(bytes(a), bytes(b), encodeMask(mask, a));
+  const other: FlowKey = { ...tcp, ipv4: { ...ipv4, dst: "10.0.0.77" } };
+  assert.ok(same(tcp, other, any()));
+  assert.ok(same(tcp, other, { ipv4: { dst: "255.255.255.0" } }));
+  assert.ok(!same(tcp, other, { ipv4: { dst: "0.0.0.64" } }));
+  assert.ok(!same(tcp, arp, exact("etherType")));
+  assert.ok(!same(tcp, arp, exact("tcp")), "only one has ports");
+  assert.ok(!same(tcp, tagged, any()), "only one has a tag");
+  assert.ok(same(tagged, { ...tagged, inPort: 7 }, exact("vlans", "tcp")));
+  const retagged = { ...tagged, vlans: [{ tpid: 0x8100, vid: 6, pcp: 0, cfi: 1 }] };
+  assert.ok(!same(tagged, retagged, exact("vlans")));
+  assert.ok(same(tagged, retagged, { vlans: [{ vid: 0xffc }] } as FlowMask));
+  const tunnel: FlowKey = { tunnel: { id: 1n, dst: "1.1.1.1", ttl: 64 } };
+  const flagged: FlowKey = {
+    tunnel: { id: 1n, dst: "1.1.1.1", ttl: 64, checksum: true },
+  };
+  assert.ok(same(tunnel, flagged, { tunnel: { id: true, dst: true } }));
+  assert.ok(!same(tunnel, flagged, { tunnel: { checksum: true } }));
+  assert.ok(!same(tunnel, flagged, exact("tunnel")));
 });

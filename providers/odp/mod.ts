@@ -16,6 +16,9 @@
  * @module
  */
 
+export type { ErrnoName } from "../errors.ts";
+export type * from "../ids.ts";
+export type * from "../types.ts";
 export { decodeActions, encodeActions, MAX_ACTION_DEPTH } from "./action.ts";
 export * from "./constructors.ts";
 export { AttributeError } from "./errors.ts";
@@ -27,6 +30,7 @@ export {
   toKeyBytes,
 } from "./input.ts";
 export { decodeKey, encodeKey } from "./key.ts";
+export { maskedEqual } from "./match.ts";
 export { any, decodeMask, encodeMask, exact } from "./mask.ts";
 export { knownTo, type NormalFlow, normalize } from "./normalize.ts";
 export type { PortList } from "./scanner.ts";

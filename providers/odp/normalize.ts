@@ -14,18 +14,10 @@
  * @module
  */
 
-import { walk } from "./attributes.ts";
-import { AttributeError } from "./errors.ts";
-import {
-  ENCAP,
-  ETHERTYPE,
-  keyAttributes,
-  keyTable,
-  MAX_ENCAP_DEPTH,
-  VLAN,
-} from "./key.ts";
+import { ETHERTYPE, keyAttributes, keyTable, VLAN } from "./key.ts";
 import { be16 } from "./leaf.ts";
-import { type Writer, written } from "./writer.ts";
+import { joinLevels, type Level, splitLevels } from "./levels.ts";
+import { written } from "./writer.ts";
 
 const ETHERNET = keyTable.ethernet.id;
 const IN_PORT = keyTable.inPort.id;
@@ -80,54 +72,6 @@ const layer4: ReadonlySet<number> = new Set([
 ]);
 /** Fields that a tracked packet has by its EtherType. */
 const tuples: ReadonlySet<number> = new Set([CT_TUPLE4, CT_TUPLE6]);
-
-/** One level of nesting: payloads by id, unknown ids among them. */
-type Level = Map<number, Uint8Array>;
-
-function split(bytes: Uint8Array, what: string): Level[] {
-  const levels: Level[] = [];
-  let rest: Uint8Array | undefined = bytes;
-  while (rest !== undefined) {
-    if (levels.length > MAX_ENCAP_DEPTH) {
-      throw new AttributeError(what, 0, "nested too deep", "EOVERFLOW");
-    }
-    const from: Uint8Array = rest;
-    const level: Level = new Map();
-    rest = undefined;
-    walk(from, 0, from.length, what, (id, at, size) => {
-      if (level.has(id) || (id === ENCAP && rest !== undefined)) {
-        throw new AttributeError(what, at - 4, `attribute ${id} is duplicated`);
-      }
-      const payload = from.subarray(at, at + size);
-      if (id === ENCAP) rest = payload;
-      else level.set(id, payload);
-    });
-    levels.push(level);
-  }
-  return levels;
-}
-
-/** Ids in the order of the table; VLAN after its ETHERTYPE. */
-const order: readonly number[] = keyAttributes.flatMap(({ id }) =>
-  id === ETHERTYPE ? [ETHERTYPE, VLAN] : [id]
-);
-
-function join(writer: Writer, levels: readonly Level[], depth = 0): void {
-  const level = levels[depth];
-  if (level === undefined) return;
-  const known = new Set(order);
-  for (const id of order) {
-    const payload = level.get(id);
-    if (payload !== undefined) writer.attribute(id, payload, "key");
-  }
-  for (const [id, payload] of level) {
-    if (!known.has(id)) writer.attribute(id, payload, "key");
-  }
-  if (depth + 1 >= levels.length) return;
-  const start = writer.begin(ENCAP);
-  join(writer, levels, depth + 1);
-  writer.end(start, "encap");
-}
 
 function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);
@@ -193,7 +137,9 @@ function completeLayer4(level: Level, ip: number, proto: number): void {
 
 /** What a key and its mask became. */
 export interface NormalFlow {
+  /** The key with what was missing. */
   readonly key: Uint8Array<ArrayBuffer>;
+  /** The mask with its prerequisites; undefined when there was none. */
   readonly mask: Uint8Array<ArrayBuffer> | undefined;
 }
 
@@ -209,13 +155,13 @@ export function normalize(
   mask?: Uint8Array,
   options: { readonly fixed?: boolean } = {},
 ): NormalFlow {
-  const keyLevels = split(key, "key");
+  const keyLevels = splitLevels(key, "key");
   if (!options.fixed) completeKey(keyLevels);
-  const maskLevels = mask === undefined ? undefined : split(mask, "mask");
+  const maskLevels = mask === undefined ? undefined : splitLevels(mask, "mask");
   if (maskLevels !== undefined) completeMask(keyLevels, maskLevels);
   return {
-    key: written((writer) => join(writer, keyLevels)),
-    mask: maskLevels && written((writer) => join(writer, maskLevels)),
+    key: written((writer) => joinLevels(writer, keyLevels)),
+    mask: maskLevels && written((writer) => joinLevels(writer, maskLevels)),
   };
 }
 
@@ -278,10 +224,10 @@ export function knownTo(type: "kernel" | "netdev", bytes: Uint8Array): Uint8Arra
   const foreign = keyAttributes.filter((line) =>
     line.knownTo !== "both" && line.knownTo !== type
   ).map(({ id }) => id);
-  const levels = split(bytes, "key");
+  const levels = splitLevels(bytes, "key");
   let changed = false;
   for (const level of levels) {
     for (const id of foreign) if (level.delete(id)) changed = true;
   }
-  return changed ? written((writer) => join(writer, levels)) : bytes;
+  return changed ? written((writer) => joinLevels(writer, levels)) : bytes;
 }

@@ -39,8 +39,11 @@ export interface FormatOptions extends PortOptions {
 
 /** What the text of a flow's key says, as bytes. */
 export interface ParsedKeyBytes {
+  /** Key attributes in the order of the text. */
   readonly key: Uint8Array<ArrayBuffer>;
+  /** Mask attributes in the same order. */
   readonly mask: Uint8Array<ArrayBuffer>;
+  /** The identifier, when the text began with `ufid:`. */
   readonly ufid?: Ufid;
 }
 
@@ -97,7 +100,9 @@ export function parseKey(text: string, options: PortOptions = {}): ParsedKey {
 
 /** A key and perhaps its mask, in any form but text. */
 export interface KeyAndMask {
+  /** The key. */
   readonly key: FlowKey | FlowKeyInit | Uint8Array;
+  /** The mask; without one everything is exact. */
   readonly mask?: MaskInput | undefined;
 }
 
