@@ -16,6 +16,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#include "cores.h"
 #include "dp.h"
 #include "error.h"
 #include "log.h"
@@ -177,6 +178,7 @@ static int start(void)
     bool restore = !pthread_getaffinity_np(pthread_self(), sizeof affinity, &affinity);
     int error;
 
+    cores_init();
     log_init();
     if (configured[0]) {
         error = start_configured();

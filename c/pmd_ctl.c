@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
+#include "cores.h"
 #include "dp_int.h"
 #include "error.h"
 #include "pmd_int.h"
@@ -83,7 +84,7 @@ int dp_poll_threads_set(uint64_t handle, uint64_t cores_low, uint64_t cores_high
     set = dp->pmds;
     set->chosen = cores_low || cores_high;
     if (!set->chosen) {
-        uint32_t core = pmd_last_core();
+        uint32_t core = cores_last();
 
         cores[core / 64 % 2] |= 1ull << core % 64;
     }

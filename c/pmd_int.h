@@ -42,9 +42,6 @@ struct pmd_set {
     bool used[RCU_THREADS];      /* Indexes of threads; 0 is the control side. */
 };
 
-/* The last core that this process may use. */
-uint32_t pmd_last_core(void);
-
 /* Runs a thread on a core that has none; errno, and error_set(). */
 int pmd_thread_start(struct pmd_set *, uint32_t core);
 /* Ends one that polls nothing. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cls.h"
+#include "cores.h"
 #include "dp_int.h"
 #include "error.h"
 #include "flow.h"
@@ -158,6 +159,10 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
 
     if (error)
         return thread_error(error, core);
+    if (!cores_allowed(core)) {
+        thread_free(set, thread);
+        return thread_error(EINVAL, core);
+    }
     error = pthread_create(&thread->thread, NULL, pmd_main, thread);
     if (!error) {
         while (sem_wait(&thread->ready))
@@ -170,6 +175,7 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
         thread_free(set, thread);
         return thread_error(error, core);
     }
+    cores_claim(core); /* It runs, under its name. */
     while (at && set->threads[at - 1]->pmd.core > core) {
         set->threads[at] = set->threads[at - 1];
         at--;
@@ -188,6 +194,7 @@ void pmd_thread_stop(struct pmd_set *set, uint32_t at)
 
     atomic_store_explicit(&thread->stop, 1, memory_order_release);
     pthread_join(thread->thread, NULL);
+    cores_release(thread->pmd.core);
     set->n--;
     memmove(set->threads + at, set->threads + at + 1, (set->n - at) * sizeof(*set->threads));
     for (uint32_t i = 0; i < set->rxq_n; i++)
@@ -234,17 +241,6 @@ int pmd_rxqs_apply(struct pmd_set *set)
     return error;
 }
 
-uint32_t pmd_last_core(void)
-{
-    cpu_set_t allowed;
-
-    if (!sched_getaffinity(0, sizeof allowed, &allowed))
-        for (uint32_t core = CPU_SETSIZE; core-- > 0;)
-            if (CPU_ISSET(core, &allowed))
-                return core;
-    return 0;
-}
-
 static int rxqs_add(struct pmd_set *set, struct port *port)
 {
     struct rxq **larger = realloc(set->rxqs, (set->rxq_n + port->rxq_count) * sizeof(*larger) + 1);
@@ -282,7 +278,7 @@ static void rxqs_remove(struct pmd_set *set, const struct port *port)
 int pmd_set_add_port(struct pmd_set *set, struct port *port)
 {
     /* A thread that starts gives buffers to the ports that the table has, and this one is not there yet: so it starts first. */
-    int error = !set->n && port->rxq_count ? pmd_thread_start(set, pmd_last_core()) : 0;
+    int error = !set->n && port->rxq_count ? pmd_thread_start(set, cores_last()) : 0;
 
     if (error)
         return error;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Datapaths by their ABI, end to end over dummy ports: what goes in comes out or is counted, and nothing stays behind. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "dp_fixture.h"
 
@@ -436,6 +438,25 @@ static void test_moves(void)
     OK(dp_close(dp));
 }
 
+/* The program's own threads stay off the cores of poll threads, while there are others, and get them back. */
+static void test_cores(void)
+{
+    cpu_set_t before, during, after;
+    uint64_t dp;
+
+    OK(sched_getaffinity(0, sizeof before, &before));
+    if (!CPU_ISSET(0, &before) || CPU_COUNT(&before) < 2)
+        return;
+    OK(dp_open("cores", DP_CREATE, &dp));
+    OK(dp_poll_threads_set(dp, 1, 0, 50));
+    OK(sched_getaffinity(0, sizeof during, &during));
+    CHECK(!CPU_ISSET(0, &during));
+    EQUAL(CPU_COUNT(&during), CPU_COUNT(&before) - 1);
+    OK(dp_close(dp));
+    OK(sched_getaffinity(0, sizeof after, &after));
+    CHECK(CPU_EQUAL(&before, &after));
+}
+
 /* --- Direct upcalls --------------------------------------------------------------------------------------- */
 
 struct direct {
@@ -518,7 +539,7 @@ int main(void)
 {
     void (*const tests[])(void) = {
         test_handles, test_end_to_end, test_accounts, test_quota, test_handlers, test_waiting, test_ports, test_pair, test_sizes,
-        test_exhaustion, test_moves, test_direct, test_hostile,
+        test_exhaustion, test_moves, test_cores, test_direct, test_hostile,
     };
     uint64_t baseline;
 
