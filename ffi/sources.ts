@@ -146,6 +146,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls_table.c", { with: { type: "text" } }),
   },
   {
+    name: "cores.c",
+    sha256: "77ab9caed85b3f3547455a4da88ea6caefd2f3820aeeef31af570e945454ca00",
+    load: () => import("../c/cores.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cores.h",
+    sha256: "c6a7a92fdc4b4f73bde6429d00ac612e8d0ff4c11e74609732beb2067de97cef",
+    load: () => import("../c/cores.h", { with: { type: "text" } }),
+  },
+  {
     name: "csum.c",
     sha256: "9842ec938d9104379c432143d4f6bc0c3473409e33c74d7079620cc55815d2ed",
     load: () => import("../c/csum.c", { with: { type: "text" } }),
@@ -182,7 +192,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "eal.c",
-    sha256: "5e3fc02dcdd65aaafefdad21b7776d539ab1576a733e03b4839a6c70d5b2b683",
+    sha256: "b76bc2f34bb70e278fa031c5e0dc69a167a59e64da44195e92d7f2783bd3cc1d",
     load: () => import("../c/eal.c", { with: { type: "text" } }),
   },
   {
@@ -327,17 +337,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd_ctl.c",
-    sha256: "54c6b8bf8aad3e764a0cd056f7f63ad348b118a4196de5edaddb89f4be0a7184",
+    sha256: "4a0f33f744a53e27b56ac461e0a5efaf77e0283d39298471dd5e3287694bc641",
     load: () => import("../c/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
     name: "pmd_int.h",
-    sha256: "d1456d00401d440fe458b1fe5ac49ce86764ed44a20cb59aa6068b8be5bdb7b6",
+    sha256: "cb307f6b41d107d052038bde1f8df76785b816a934a16cc039c5c51d42712dbc",
     load: () => import("../c/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd_set.c",
-    sha256: "d738dd8de012b8ae8d60c35fb436892090b4dadc6b8b55f8d4eb36b01d81519c",
+    sha256: "660f318dd9ae9adbeda1de033fb827ca0f80374c4cbc629e34332ed906378bd6",
     load: () => import("../c/pmd_set.c", { with: { type: "text" } }),
   },
   {
