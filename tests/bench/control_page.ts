@@ -20,6 +20,7 @@ export interface Sample {
   readonly ms: number;
   readonly received: number;
   readonly sent: number;
+  readonly sentBytes: number;
   /** Receives that failed because the program's mempool was empty. */
   readonly starved: number;
 }
@@ -60,10 +61,13 @@ export class ControlPage {
     this.#read();
     const ms = performance.now();
     let sent = 0;
+    let sentBytes = 0;
     for (let queue = 0; queue < TX_QUEUES; queue++) {
       sent += this.#counter(TX + queue * LINE);
+      sentBytes += this.#counter(TX + queue * LINE + 8);
     }
-    return { ms, received: this.#counter(RX), sent, starved: this.#counter(RX + 16) };
+    const received = this.#counter(RX);
+    return { ms, received, sent, sentBytes, starved: this.#counter(RX + 16) };
   }
 
   [Symbol.dispose](): void {

@@ -16,6 +16,8 @@ export interface Window {
   readonly rate: number;
   /** Share of received packets that were not sent; 0 where receipt cannot be counted. */
   readonly lossShare: number;
+  /** Mean bytes of a forwarded frame; undefined where set-ups are counted. */
+  readonly frameBytes?: number;
   /** Share of the window in which the poll thread waited for its core or the hypervisor had it. */
   readonly disturbedShare: number;
   /** Clock of the core beside the window, the lower of before and after; see `core_clock.ts`. */
@@ -39,6 +41,9 @@ export interface Series {
 /** Above this share a window is not quiet. */
 const DISTURBED = 0.02;
 const WARM_MS = 60;
+/** Counters of both ports are not read at the same instant, hence a little tolerance. */
+const LOSS = 0.01;
+const FRAME_ERROR = 0.05;
 const TRIES = 6;
 /** Fewer where a window takes seconds. */
 const SET_UP_TRIES = 3;
@@ -110,6 +115,7 @@ async function forwardingWindow(
     rate: out / (sentAfter.ms - sent.ms) * 1000,
     // Both pages are read one after the other, so a little more may be sent than received.
     lossShare: into === 0 ? 0 : Math.max(0, 1 - out / into),
+    frameBytes: out === 0 ? 0 : (sentAfter.sentBytes - sent.sentBytes) / out,
     disturbedShare: noise(sentAfter.ms - sent.ms),
   };
 }
@@ -186,4 +192,19 @@ export function summarize(
     cycles: median > 0 ? tscHz / median : 0,
     flows,
   };
+}
+
+/**
+ * What is wrong with the windows of a program that forwards: packets lost, or frames of another size than `bytes`. Undefined
+ * when nothing is.
+ */
+export function findFault(windows: readonly Window[], bytes: number): string | undefined {
+  const worst = Math.max(...windows.map((window) => window.lossShare));
+  if (worst > LOSS) return `lost ${(100 * worst).toFixed(1)} % of the packets`;
+  for (const { frameBytes } of windows) {
+    if (frameBytes !== undefined && Math.abs(frameBytes - bytes) > FRAME_ERROR) {
+      return `sent frames of ${frameBytes.toFixed(2)} bytes, not ${bytes}`;
+    }
+  }
+  return undefined;
 }

@@ -79,6 +79,11 @@ export class PacketSource {
     this.classes = classes;
   }
 
+  /** Bytes of every frame. */
+  get frameSize(): number {
+    return new Frame(this.spec).bytes.length;
+  }
+
   /** Calls `visit` for each packet, classes evenly and in random order. */
   forEach(visit: (fields: PacketFields) => void): void {
     const random = new Random(this.spec.seed + 1);

@@ -26,6 +26,8 @@ export interface Scenario {
   readonly about: string;
   readonly measure?: Measure;
   readonly packets: PacketSpec;
+  /** Bytes that the actions add to a frame; 0 when absent. */
+  readonly grows?: number;
   /** Flows as ovs-dpctl(8) takes and prints them. Ports: 1 receives, 2 sends. */
   readonly flows: {
     readonly each: Repeat;
@@ -96,6 +98,9 @@ export function checkScenario(value: unknown, from: string): Scenario {
   text(top.about, "about");
   if (!["forward", "upcall", undefined].includes(top.measure as Measure | undefined)) {
     wrong('measure must be "forward" or "upcall"');
+  }
+  if (top.grows !== undefined && !Number.isSafeInteger(top.grows)) {
+    wrong("grows must be an integer");
   }
   const packets = object(top.packets, "packets");
   if (packets.kind !== "udp4" && packets.kind !== "udp6") {

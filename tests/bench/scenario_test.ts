@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { run } from "./child.ts";
+import { findFault } from "./measure.ts";
 import { compareFlows } from "./open_vswitch.ts";
 import { PacketSource } from "./packets.ts";
 import {
@@ -197,4 +198,11 @@ Deno.test("the ratio is against the better Open vSwitch", () => {
   assert.equal(ratioOf({ ovs: series(10), upcall: series(50) }), 5);
   assert.equal(ratioOf({ ovs: series(10) }), undefined);
   assert.equal(ratioOf({ upcall: series(10) }), undefined);
+});
+
+Deno.test("a program that loses packets or sends other frames has no figures", () => {
+  const good = { rate: 1, lossShare: 0, frameBytes: 60, disturbedShare: 0, clock: 1 };
+  assert.equal(findFault([good, good], 60), undefined);
+  assert.match(findFault([good, { ...good, lossShare: 0.02 }], 60) ?? "", /lost 2\.0 %/);
+  assert.match(findFault([good], 64) ?? "", /frames of 60\.00 bytes, not 64/);
 });
