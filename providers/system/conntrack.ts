@@ -15,10 +15,13 @@ import {
   parseConnection,
   Subsystem,
   writeDelete,
+  writeDeleteOf,
+  zoneOf,
 } from "./ctnetlink.ts";
 import {
   Conversation,
   inContext,
+  type Message,
   NetlinkError,
   NetlinkSocket,
   Protocol,
@@ -59,25 +62,25 @@ export class SystemConntrack implements ConntrackFacet {
   dump(options: { readonly zone?: CtZone } = {}): Connection[] {
     return inContext(
       { operation: "list connections", datapath: this.#datapath },
-      () => this.#list(options.zone),
+      () => this.#messages(options.zone).map(parseConnection),
     );
   }
 
-  #list(zone: CtZone | undefined): Connection[] {
+  #messages(zone: CtZone | undefined): Message[] {
     const messages = this.#conversation.dump((writer) => {
       beginNf(writer, { subsystem: Subsystem.conntrack, command: NfCommand.get });
       writer.end();
     });
     // The kernel filters by zone from 6.8 on, and lists all zones before: so filter here.
-    return messages.map(parseConnection)
-      .filter((connection) => zone === undefined || connection.zone === zone);
+    return messages.filter((message) => zone === undefined || zoneOf(message) === zone);
   }
 
   flush(options: { readonly zone?: CtZone; readonly tuple?: ConnTuple } = {}): void {
     const { zone, tuple } = options;
     inContext({ operation: "flush connections", datapath: this.#datapath }, () => {
-      if (tuple) this.#delete({ orig: tuple, zone: zone ?? 0 });
-      else if (zone !== undefined) this.#flushZone(zone);
+      if (tuple) {
+        this.#conversation.request((writer) => writeDelete(writer, tuple, zone ?? 0));
+      } else if (zone !== undefined) this.#flushZone(zone);
       else this.#flushAll();
     });
   }
@@ -94,18 +97,14 @@ export class SystemConntrack implements ConntrackFacet {
    * and nothing but the version tells such a kernel.
    */
   #flushZone(zone: CtZone): void {
-    for (const { orig, id } of this.#list(zone)) {
+    for (const message of this.#messages(zone)) {
       try {
-        this.#delete({ orig, zone, ...(id !== undefined && { id }) });
+        this.#conversation.request((writer) => writeDeleteOf(writer, message));
       } catch (error) {
         // It ended meanwhile.
         if (!(error instanceof NetlinkError) || error.code !== "ENOENT") throw error;
       }
     }
-  }
-
-  #delete(connection: { orig: ConnTuple; zone: CtZone; id?: number }): void {
-    this.#conversation.request((writer) => writeDelete(writer, connection));
   }
 
   features(): number {

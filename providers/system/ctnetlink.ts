@@ -8,6 +8,7 @@
  * @module
  */
 import type { Connection, ConnTuple, TcpState } from "../contract_conntrack.ts";
+import type { CtZone } from "../ids.ts";
 import {
   Attributes,
   be16,
@@ -249,16 +250,34 @@ export function parseConnection(message: Message): Connection {
   };
 }
 
-/** Writes the request to delete one connection; with `id`, only if it still is the same one. */
-export function writeDelete(
-  writer: MessageWriter,
-  connection: { orig: ConnTuple; zone: number; id?: number },
-): void {
-  const family = connection.orig.src.includes(":") ? AF_INET6 : AF_INET;
+/** Writes the request to delete the connection with a tuple. Throws `EOPNOTSUPP`, `SyntaxError`. */
+export function writeDelete(writer: MessageWriter, orig: ConnTuple, zone: CtZone): void {
+  const family = orig.src.includes(":") ? AF_INET6 : AF_INET;
   const { conntrack } = Subsystem;
   beginNf(writer, { subsystem: conntrack, command: NfCommand.delete, family });
-  if (connection.zone !== 0) writer.attribute(CTA_ZONE, be16, connection.zone);
-  writeTuple(writer, CTA_TUPLE_ORIG, connection.orig);
-  if (connection.id !== undefined) writer.attribute(CTA_ID, be32, connection.id);
+  if (zone !== 0) writer.attribute(CTA_ZONE, be16, zone);
+  writeTuple(writer, CTA_TUPLE_ORIG, orig);
+  writer.end();
+}
+
+/** The zone of the connection that a message describes. */
+export function zoneOf(message: Message): CtZone {
+  return new Attributes(message.body, nfHeaderSize).get(CTA_ZONE, be16) ?? 0;
+}
+
+/**
+ * Writes the request to delete the very connection that a message describes, whatever its
+ * protocol: what the kernel said of it is given back.
+ */
+export function writeDeleteOf(writer: MessageWriter, message: Message): void {
+  const attributes = new Attributes(message.body, nfHeaderSize);
+  const { conntrack } = Subsystem;
+  const [family = 0] = message.body;
+  beginNf(writer, { subsystem: conntrack, command: NfCommand.delete, family });
+  for (const id of [CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID]) {
+    const bytes = attributes.bytes(id);
+    const isNest = id === CTA_TUPLE_ORIG;
+    if (bytes) writer.attributeBytes(isNest ? nestedId(id) : id, bytes);
+  }
   writer.end();
 }
