@@ -42,6 +42,8 @@ export class Scanner {
   at = 0;
   /** How deep the scan is nested. */
   depth = 0;
+  /** Index of the attribute that was taken last: the next one mostly follows it. */
+  last = -1;
 
   /** Starts at the beginning of `text`. */
   constructor(readonly text: string, readonly ports?: PortNames) {}
@@ -68,11 +70,11 @@ export class Scanner {
     return true;
   }
 
-  /** Takes `name` with a `=` behind it if they come next. */
-  takeName(name: string): boolean {
+  /** Takes `name` with a `=`, or another character, behind it if they come next. */
+  takeName(name: string, behind = 61): boolean {
     const { text, at } = this;
     const end = at + name.length;
-    if (text.charCodeAt(end) !== 61) return false;
+    if (text.charCodeAt(end) !== behind) return false;
     for (let i = 0; i < name.length; i++) {
       if (text.charCodeAt(at + i) !== name.charCodeAt(i)) return false;
     }

@@ -10,7 +10,16 @@
 
 import type { NamedAttribute } from "./attributes.ts";
 import { type LeafCodec, StructCodec } from "./codec.ts";
-import { ENCAP, keyById, MAX_ENCAP_DEPTH, mplsLabel, VLAN, vlanTci } from "./key.ts";
+import {
+  ENCAP,
+  ETHERTYPE,
+  keyAttributes,
+  keyById,
+  MAX_ENCAP_DEPTH,
+  mplsLabel,
+  VLAN,
+  vlanTci,
+} from "./key.ts";
 import { MAX_ID } from "./index.ts";
 import { u32, u32x } from "./leaf.ts";
 import type { Scanner } from "./scanner.ts";
@@ -34,13 +43,14 @@ import {
 import { scanNsh } from "./text_nsh.ts";
 import { type Pair, scanLeafAttribute, scanRaw, scanTunnel } from "./text_tunnel.ts";
 
-const idByText: ReadonlyMap<string, number> = new Map([
-  ["encap", ENCAP],
-  ["vlan", VLAN],
-  ...keyById.flatMap((line) =>
-    line && line.text !== "" ? [[line.text, line.id] as const] : []
+/** Attributes in the order in which Open vSwitch prints them, more or less. */
+const named: readonly { readonly text: string; readonly id: number }[] = [
+  ...keyAttributes.filter(({ text }) => text !== "").flatMap(({ text, id }) =>
+    id === ETHERTYPE
+      ? [{ text, id }, { text: "vlan", id: VLAN }, { text: "encap", id: ENCAP }]
+      : [{ text, id }]
   ),
-]);
+];
 
 /** Takes attributes up to the end, or with `nested` up to a closing parenthesis. */
 export function scanKey(s: Scanner, out: Pair, nested: boolean): void {
@@ -62,12 +72,15 @@ export function scanKey(s: Scanner, out: Pair, nested: boolean): void {
 /** Takes one attribute, `name(…)`, and returns its id. */
 export function scanAttribute(s: Scanner, out: Pair): number {
   const start = s.at;
-  const word = s.word();
-  const id = idByText.get(word);
-  if (id !== undefined && s.takeCode(40)) {
+  for (let i = 1; i <= named.length; i++) {
+    const index = (s.last + i) % named.length;
+    const { text, id } = named[index] as typeof named[number];
+    if (!s.takeName(text, 40)) continue;
+    s.last = index;
     scanPayload(s, id, out);
     return id;
   }
+  const word = s.word();
   const number = Number(/^key(\d+)$/.exec(word)?.[1] ?? Number.NaN);
   if (Number.isNaN(number) || !s.takeCode(40)) {
     s.fail(word === "" ? "expected a field" : "no field of this name", start);

@@ -92,10 +92,10 @@ export class Writer {
   /** A copy of the bytes from `from` on. */
   slice(from = 0): Uint8Array<ArrayBuffer> {
     const size = this.at - from;
+    if (size > 64) return this.bytes.slice(from, this.at) as Uint8Array<ArrayBuffer>;
+    // For a few attributes a loop costs less.
     const copy = new Uint8Array(size);
-    // Keys are small: a loop costs less than the view that `set` would need.
-    if (size > 256) copy.set(this.bytes.subarray(from, this.at));
-    else for (let i = 0; i < size; i++) copy[i] = this.bytes[from + i] as number;
+    for (let i = 0; i < size; i++) copy[i] = this.bytes[from + i] as number;
     return copy;
   }
 
