@@ -11,10 +11,10 @@
 import type { ActionsInput, KeyInput, MaskInput } from "../types.ts";
 import { encodeActions } from "./action.ts";
 import { AttributeError } from "./errors.ts";
-import type { KeyIndex } from "./index.ts";
+import { KeyIndex } from "./index.ts";
 import { encodeKey } from "./key.ts";
 import { encodeMask, isExactMask, writeMask } from "./mask.ts";
-import { normalize } from "./normalize.ts";
+import { isComplete, normalize } from "./normalize.ts";
 import { parseActions, parseKeyBytes, type PortOptions } from "./text.ts";
 import { viewIndex } from "./view.ts";
 import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
@@ -66,6 +66,10 @@ export function toKeyAndMaskBytes(
   if (index === undefined) {
     const bytes = encodeKey(key);
     if (mask instanceof Uint8Array) return { key: normalize(bytes).key, mask };
+    if (mask !== undefined && isExactMask(mask)) {
+      const own = new KeyIndex(bytes);
+      if (isComplete(own)) return maskOfView(own, mask);
+    }
     return normalize(bytes, mask && encodeMask(mask, bytes));
   }
   if (mask === undefined || mask instanceof Uint8Array) return { key: index.bytes, mask };
@@ -103,16 +107,26 @@ function maskOfView(
 const OUTPUT = 1;
 const OUTPUT_SIZE = 8;
 
-/** Bytes of a list of actions. Text is parsed, bytes are given back as they are. */
+/**
+ * Bytes of a list of actions. Text is parsed, bytes are given back as they are.
+ *
+ * In masked sets of objects and text, bits of the value outside the mask are cleared:
+ * datapaths refuse them.
+ */
 export function toActionBytes(
   input: ActionsInput,
   options: PortOptions = {},
 ): Uint8Array {
   if (input instanceof Uint8Array) return fitting(input);
   if (typeof input === "string") {
-    return fitting(encodeActions(parseActions(input, options)));
+    return settable(encodeActions(parseActions(input, options)));
   }
-  return encodeOutputs(input) ?? fitting(encodeActions(input));
+  return encodeOutputs(input) ?? settable(encodeActions(input));
+}
+
+function settable(bytes: Uint8Array): Uint8Array {
+  clearUnmasked(fitting(bytes));
+  return bytes;
 }
 
 /** Refuses a list that does not fit into one attribute with its header. */

@@ -14,6 +14,7 @@
  * @module
  */
 
+import type { KeyIndex } from "./index.ts";
 import { ETHERTYPE, keyAttributes, keyTable, VLAN } from "./key.ts";
 import { be16 } from "./leaf.ts";
 import { joinLevels, type Level, splitLevels } from "./levels.ts";
@@ -79,8 +80,10 @@ function isZero(bytes: Uint8Array): boolean {
 
 const ones = (size: number) => new Uint8Array(size).fill(255);
 
-/** An NSH nest needs its base even when it is empty. */
+/** What is added of an attribute: zeros, where zeros are a header that can be. */
 function empty(id: number): Uint8Array {
+  // A nest needs its base, and a label stack its bottom.
+  if (id === MPLS) return Uint8Array.of(0, 0, 1, 0);
   if (id === NSH) return Uint8Array.of(12, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   return new Uint8Array(emptySize.get(id) ?? 0);
 }
@@ -116,6 +119,39 @@ function completeKey(levels: Level[]): void {
   const ip = ipOf(level);
   if (ip === undefined || ip.bytes[place[ip.id]?.frag as number] === 2) return;
   completeLayer4(level, ip.id, ip.bytes[place[ip.id]?.proto as number] as number);
+}
+
+/**
+ * Whether a key has all that {@linkcode normalize} would add; `index` is one of bytes that
+ * were encoded from an object, whose order and nesting are good.
+ */
+export function isComplete(index: KeyIndex): boolean {
+  const { bytes, offsets } = index;
+  const at = (id: number) => offsets[id] as number;
+  if (at(PACKET_TYPE) !== 0 || at(ETHERNET) === 0) return false;
+  if (at(ETHERTYPE) === 0) return true;
+  const type = be16.get(bytes, at(ETHERTYPE));
+  if (type < 0x600) return false;
+  const expected = byEtherType.get(type);
+  if (expected === undefined) return true;
+  if (at(expected) === 0) return false;
+  const where = place[expected as typeof IPV4 | typeof IPV6];
+  if (where === undefined || bytes[at(expected) + where.frag] === 2) return true;
+  switch (bytes[at(expected) + where.proto]) {
+    case 6:
+      return at(TCP) !== 0 && at(TCP_FLAGS) !== 0;
+    case 17:
+      return at(UDP) !== 0;
+    case 132:
+      return at(SCTP) !== 0;
+    case 1:
+      return expected === IPV6 || at(ICMP) !== 0;
+    case 58:
+      // Neighbour discovery is rare: look closer.
+      return expected === IPV4 || at(ND) !== 0;
+    default:
+      return true;
+  }
 }
 
 function completeLayer4(level: Level, ip: number, proto: number): void {
