@@ -14,6 +14,7 @@ import { AttributeError } from "./errors.ts";
 import { KeyIndex } from "./index.ts";
 import { encodeKey } from "./key.ts";
 import { encodeMask, isExactMask, writeMask } from "./mask.ts";
+import { clearUnmasked } from "./masked_set.ts";
 import { isComplete, normalize } from "./normalize.ts";
 import { parseActions, parseKeyBytes, type PortOptions } from "./text.ts";
 import { viewIndex } from "./view.ts";
