@@ -117,35 +117,28 @@ async function ping(from: Host, to: Host): Promise<number> {
 
 /** Sends by TCP for some seconds, and returns Gbit/s as received. */
 async function iperf(from: Host, to: Host): Promise<number> {
+  screen.say(`iperf3 for ${seconds} s from ${from.address} to ${to.address}`);
   const server = new Deno.Command("ip", {
-    args: on(to, "iperf3", "--server", "--one-off", "--bind", to.address),
+    args: on(to, "iperf3", "--server", "--one-off", "--forceflush", "--bind", to.address),
     stdin: "null",
-    stdout: "null",
+    stdout: "piped",
     stderr: "null",
   }).spawn();
   children.push(server);
-  screen.say(`iperf3 for ${seconds} s from ${from.address} to ${to.address}`);
-  const report = await retry(async () => {
-    const words = ["iperf3", "--client", to.address, "--time", `${seconds}`, "--json"];
-    const parsed = JSON.parse(await run("ip", ...on(from, ...words)));
-    // With --json a client that found no server ends well (3.12).
-    if (parsed.error !== undefined) throw new Error(`iperf3: ${parsed.error}`);
-    return parsed;
-  });
-  await server.status;
-  return report.end.sum_received.bits_per_second / 1e9;
-}
-
-/** The server needs a moment to listen. */
-async function retry<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let left = 10;; left--) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (left === 0) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+  // It says when it listens; the rest of what it says is of no interest, but must be read.
+  const { promise: listening, resolve } = Promise.withResolvers<void>();
+  void (async () => {
+    for await (const text of server.stdout.pipeThrough(new TextDecoderStream())) {
+      if (text.includes("listening")) resolve();
     }
-  }
+    resolve();
+  })();
+  await listening;
+  const client = ["iperf3", "--client", to.address, "--time", `${seconds}`, "--json"];
+  const report = JSON.parse(
+    await run("timeout", `${seconds + 10}`, "ip", ...on(from, ...client)),
+  );
+  return report.end.sum_received.bits_per_second / 1e9;
 }
 
 /** Ends what was started and removes what was made. */

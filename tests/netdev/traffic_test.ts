@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Real hosts in network namespaces talk through the userspace datapath. */
+import assert from "node:assert/strict";
+import type { Datapath } from "../../providers/datapath.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import { exact, output } from "../../providers/odp/mod.ts";
+import type { Op } from "../../providers/operations.ts";
+import type { MacAddress, PortNo } from "../../providers/ids.ts";
+import { run, tryRun } from "../support/command.ts";
+import { type Host, makeHosts, on, ping } from "../support/netns.ts";
+import { NetdevBench } from "../support/netdev.ts";
+import { needProgram, needRoot, skippable, Unsupported } from "../support/skip.ts";
+
+/** A learning switch on a datapath, until it is closed. */
+async function learn(dp: Datapath): Promise<void> {
+  const stations = new Map<MacAddress, PortNo>();
+  for await (const { key, packet } of dp.upcalls()) {
+    if (key.ethernet === undefined || key.inPort === undefined) continue;
+    stations.set(key.ethernet.src, key.inPort);
+    const known = stations.get(key.ethernet.dst);
+    const targets = known === undefined
+      ? [...dp.ports.dump()].map(({ no }) => no)
+      : [known];
+    const actions = targets.filter((no) => no !== key.inPort).map((no) => output(no));
+    const ops: Op[] = [{ op: "execute", packet, key, actions }];
+    if (known !== undefined) {
+      ops.push({
+        op: "put",
+        key,
+        mask: exact("inPort", "ethernet", "vlans"),
+        actions,
+        modify: true,
+      });
+    }
+    dp.operate(ops);
+  }
+}
+
+/** Two hosts on ports of a type, and a switch between them. */
+async function withSwitch(
+  options: { prefix: string; type?: string; mtu?: number },
+  test: (bench: NetdevBench, left: Host, right: Host) => Promise<void>,
+): Promise<void> {
+  needRoot("netdev");
+  const { prefix, type = "system", mtu } = options;
+  await using network = await makeHosts(prefix, 2, { net: 78 });
+  const [left, right] = network.hosts;
+  assert.ok(left !== undefined && right !== undefined);
+  if (mtu !== undefined) {
+    for (const { device, inner, namespace } of network.hosts) {
+      await run("ip", "link", "set", device, "mtu", `${mtu}`);
+      await run("ip", "-n", namespace, "link", "set", inner, "mtu", `${mtu}`);
+    }
+  }
+  await using bench = await NetdevBench.open();
+  for (const { device } of network.hosts) await addPort(bench.dp, device, type);
+  const loop = learn(bench.dp);
+  try {
+    await test(bench, left, right);
+  } finally {
+    await bench.dp.close();
+    await loop;
+  }
+}
+
+async function addPort(dp: Datapath, name: string, type: string): Promise<PortNo> {
+  try {
+    return (await dp.ports.add({ name, type })).no;
+  } catch (error) {
+    const cannot = ["EAFNOSUPPORT", "EOPNOTSUPP", "ENOSYS"];
+    if (
+      type === "afxdp" && error instanceof DatapathError && cannot.includes(error.code)
+    ) {
+      throw new Unsupported(`AF_XDP: ${error.message}`, { requirement: "peer" });
+    }
+    throw error;
+  }
+}
+
+/** Runs iperf3 for a second and returns the end of its report. */
+async function iperf(from: Host, to: Host, address: string, ...args: string[]) {
+  const iperf3 = needProgram("iperf3", { requirement: "peer" });
+  const server = new Deno.Command("ip", {
+    args: on(to, iperf3, "--server", "--one-off", "--forceflush").slice(1),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const { promise: listening, resolve } = Promise.withResolvers<void>();
+  const drained = (async () => {
+    for await (const text of server.stdout.pipeThrough(new TextDecoderStream())) {
+      if (text.includes("listening")) resolve();
+    }
+    resolve();
+  })();
+  try {
+    await listening;
+    const client = on(
+      from,
+      iperf3,
+      "--client",
+      address,
+      "--time",
+      "1",
+      "--json",
+      ...args,
+    );
+    return JSON.parse(await run("timeout", "15", ...client)).end;
+  } catch (error) {
+    server.kill("SIGKILL"); // It would wait for ever.
+    throw error;
+  } finally {
+    await server.status;
+    await drained;
+  }
+}
+
+Deno.test(
+  "traffic: ping, TCP and UDP over IPv4 and IPv6 through ports of Linux devices",
+  skippable(() =>
+    withSwitch({ prefix: "nta" }, async ({ dp }, left, right) => {
+      await ping(left, right.ipv4, 5);
+      await ping(right, left.ipv4, 5);
+      await ping(left, right.ipv6, 5);
+      for (const address of [right.ipv4, right.ipv6]) {
+        const tcp = await iperf(left, right, address);
+        const gigabits = tcp.sum_received.bits_per_second / 1e9;
+        // Truncated segments or broken checksums would leave some kbit/s.
+        assert.ok(gigabits > 0.2, `TCP to ${address}: ${gigabits} Gbit/s`);
+        console.log(`TCP to ${address}: ${gigabits.toFixed(2)} Gbit/s`);
+        const udp = await iperf(left, right, address, "--udp", "--bandwidth", "50M");
+        assert.ok(
+          udp.sum.lost_percent < 1,
+          `UDP to ${address}: ${udp.sum.lost_percent} % lost`,
+        );
+      }
+      const { hit, counters = {} } = dp.stats();
+      assert.ok(hit > 10_000n, "packets went by flows");
+      assert.equal(counters.drop_action_error, 0n);
+      assert.equal(counters.drop_tx_oversize, 0n);
+    })
+  ),
+);
+
+Deno.test(
+  "traffic: frames of 9000 bytes pass whole",
+  skippable(() =>
+    withSwitch({ prefix: "ntb", mtu: 9000 }, async (_bench, left, right) => {
+      const whole = (size: number) =>
+        run(
+          ...on(
+            left,
+            "ping",
+            "-c",
+            "3",
+            "-i",
+            "0.05",
+            "-W",
+            "2",
+            "-M",
+            "do",
+            "-s",
+            `${size}`,
+            right.ipv4,
+          ),
+        );
+      for (const size of [1472, 1960, 2048, 4000, 8972]) {
+        assert.match(await whole(size), / 3 received/, `${size} bytes`);
+      }
+    })
+  ),
+);
+
+Deno.test(
+  "traffic: tagged frames keep their tags",
+  skippable(() =>
+    withSwitch({ prefix: "ntc" }, async (_bench, left, right) => {
+      for (const [i, { namespace, inner }] of [left, right].entries()) {
+        const made = await tryRun(
+          "ip",
+          "-n",
+          namespace,
+          "link",
+          "add",
+          "link",
+          inner,
+          "name",
+          "tagged",
+          "type",
+          "vlan",
+          "id",
+          "42",
+        ); // deno-fmt-ignore
+        if (made.code !== 0) throw new Unsupported("VLAN devices", { requirement: "peer" });
+        await run(
+          "ip",
+          "-n",
+          namespace,
+          "addr",
+          "add",
+          `10.142.0.${i + 1}/24`,
+          "dev",
+          "tagged",
+        );
+        await run("ip", "-n", namespace, "link", "set", "tagged", "up");
+      }
+      await ping(left, "10.142.0.2", 5);
+      const tcp = await iperf(left, right, "10.142.0.2");
+      assert.ok(tcp.sum_received.bits_per_second > 0.1e9);
+    })
+  ),
+);
+
+Deno.test(
+  "traffic: ping and TCP through AF_XDP",
+  skippable(() =>
+    withSwitch({ prefix: "ntd", type: "afxdp" }, async (_bench, left, right) => {
+      await ping(left, right.ipv4, 5);
+      const tcp = await iperf(left, right, right.ipv4);
+      assert.ok(tcp.sum_received.bits_per_second > 0.05e9);
+    })
+  ),
+);
+
+Deno.test(
+  "traffic: a TAP port is a device of Linux",
+  skippable(async () => {
+    needRoot("netdev");
+    await using network = await makeHosts("nte", 1, { net: 79 });
+    const [host] = network.hosts;
+    assert.ok(host !== undefined);
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    await addPort(dp, host.device, "system");
+    const tap = `ntetap${Deno.pid % 10000}`;
+    await addPort(dp, tap, "tap");
+    await run("ip", "addr", "add", "10.79.0.100/24", "dev", tap);
+    await run("ip", "link", "set", tap, "up");
+    const loop = learn(dp);
+    await ping(host, "10.79.0.100", 5);
+    await dp.close();
+    await loop;
+    assert.notEqual(
+      (await tryRun("ip", "link", "show", tap)).code,
+      0,
+      "the device goes with its port",
+    );
+  }),
+);
+
+Deno.test(
+  "traffic: a device that disappears is told of, and the others go on",
+  skippable(() =>
+    withSwitch({ prefix: "ntf" }, async (bench, left, right) => {
+      const { dp } = bench;
+      await using more = await makeHosts("ntg", 1, { net: 88 });
+      const third = more.hosts[0] ?? assert.fail();
+      await run(
+        "ip",
+        "-n",
+        third.namespace,
+        "addr",
+        "add",
+        "10.78.0.9/24",
+        "dev",
+        third.inner,
+      );
+      const no = await addPort(dp, third.device, "system");
+      await ping(left, "10.78.0.9", 2);
+
+      const changes = dp.ports.changes({ signal: AbortSignal.timeout(5000) });
+      await changes.next();
+      const change = changes.next();
+      const flood = new Deno.Command("ip", {
+        args: on(left, "ping", "-q", "-f", "-w", "2", "10.78.0.9").slice(1),
+        stdin: "null",
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await run("ip", "link", "delete", third.device);
+      assert.ok((await change).value !== undefined, "a change of ports");
+      await ping(left, right.ipv4, 5);
+      await flood.status;
+      await dp.ports.delete(no);
+      await changes.return();
+      assert.equal(dp.ports.get(no), undefined);
+    })
+  ),
+);
