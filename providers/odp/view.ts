@@ -18,6 +18,9 @@ import { u32 } from "./leaf.ts";
 /** Under this name a view gives its index. */
 const INDEX: unique symbol = Symbol("index of a key view");
 
+/** What prints a value, as `Deno.customInspect` is given it. */
+type Inspect = (value: unknown, options: unknown) => string;
+
 /** What is behind a view: the index, and the fields that were read. */
 class ViewTarget {
   readonly index: KeyIndex;
@@ -55,8 +58,8 @@ class ViewTarget {
     return this.whole ??= decodeKey(this.index.bytes);
   }
 
-  // deno-lint-ignore no-explicit-any -- the signature that Deno.customInspect has
-  [Symbol.for("Deno.customInspect")](inspect: any, options: unknown): string {
+  /** Shows the key in `console.log`, not what is behind it. */
+  [Symbol.for("Deno.customInspect")](inspect: Inspect, options: unknown): string {
     return inspect(this.decoded(), options);
   }
 }
