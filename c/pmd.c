@@ -3,11 +3,13 @@
 #include "pmd.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_lcore.h>
@@ -21,6 +23,9 @@
 #include "rcu.h"
 
 #define SEND_RETRIES 4
+#define PARK_US 2000             /* And after this long it sleeps until something comes, if its ports can tell. */
+#define PARK_MAX_MS 100          /* Then it looks by itself: at clocks, and at what nobody rang for. */
+#define PARK_PORTS 256
 #define IDLE_US 200              /* Without a packet for this long, a thread begins to nap. */
 #define BUSY_BURST 16            /* A burst this large ends napping at once. */
 
@@ -148,7 +153,7 @@ void pmd_fini(struct pmd *pmd)
 /* What a thread remembers between rounds of its loop. */
 struct pace {
     uint64_t tsc, tick, tick_cycles; /* Now; when the clock is read again; how often. */
-    uint64_t idle_since, idle_cycles;
+    uint64_t idle_since, idle_cycles, park_cycles;
     uint32_t nap_us;
 };
 
@@ -195,6 +200,59 @@ static void nap(struct pmd_thread *self, struct pace *pace, uint32_t max_us)
     stat_add(&self->stat.cycles_sleep, pace->tsc - before);
 }
 
+void pmd_wake(struct pmd_thread *thread)
+{
+    const uint64_t one = 1;
+
+    if (write(thread->wake, &one, sizeof one) < 0)
+        return; /* It has been rung already. */
+}
+
+static void resume(const struct rxq_list *list)
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        if (list->rxqs[i]->port->class->rx_resume)
+            list->rxqs[i]->port->class->rx_resume(list->rxqs[i]->port, (uint16_t)list->rxqs[i]->queue);
+}
+
+/* Sleeps until a port has packets or pmd_wake() is called.  False: a port cannot tell, so the thread must go on polling. */
+static bool park(struct pmd_thread *self, struct pace *pace)
+{
+    const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
+    struct pollfd fds[PARK_PORTS + 1] = { { .fd = self->wake, .events = POLLIN } };
+    uint64_t before = rte_rdtsc(), rings;
+    const nfds_t n = list->n;
+
+    if (n > PARK_PORTS)
+        return false;
+    for (uint32_t i = 0; i < list->n; i++)
+        if (!list->rxqs[i]->port->class->rx_wait)
+            return false;
+    for (uint32_t i = 0; i < list->n; i++) {
+        fds[i + 1] = (struct pollfd){ .fd = list->rxqs[i]->port->class->rx_wait(list->rxqs[i]->port, (uint16_t)list->rxqs[i]->queue),
+                                      .events = POLLIN };
+        if (fds[i + 1].fd == PORT_CANNOT_WAIT) {
+            resume(list);
+            return false;
+        }
+    }
+    if (poll_queues(self)) {
+        pace->idle_since = before;
+        resume(list);
+        return true;
+    }
+    /* Offline, the list and its ports may go at any time: they are not touched again before the thread is online, and then the list is asked for anew. */
+    rcu_offline(self->pmd.qsbr, self->pmd.index);
+    poll(fds, n + 1, PARK_MAX_MS);
+    rcu_online(self->pmd.qsbr, self->pmd.index);
+    resume(atomic_load_explicit(&self->rxqs, memory_order_acquire));
+    if (read(self->wake, &rings, sizeof rings) < 0 && errno != EAGAIN)
+        return false;
+    pace->tsc = rte_rdtsc();
+    stat_add(&self->stat.cycles_sleep, pace->tsc - before);
+    return true;
+}
+
 /* Accounts for a round, and rests if there has been nothing to do. */
 static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
 {
@@ -210,12 +268,14 @@ static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
             pace->nap_us = 0;
     } else if (now - pace->idle_since > pace->idle_cycles) {
         max_us = atomic_load_explicit(&self->max_sleep_us, memory_order_relaxed);
-        if (max_us)
-            nap(self, pace, max_us);
-        else if (!(atomic_load_explicit(&self->stat.iterations, memory_order_relaxed) % 64))
+        if (max_us) {
+            if (now - pace->idle_since <= pace->park_cycles || !park(self, pace))
+                nap(self, pace, max_us);
+        } else if (!(atomic_load_explicit(&self->stat.iterations, memory_order_relaxed) % 64)) {
             sched_yield(); /* The core may be shared with others. */
-        else
+        } else {
             rte_pause();
+        }
     }
     if (pace->tsc >= pace->tick) {
         self->pmd.now_ms = pmd_clock_ms();
@@ -242,7 +302,8 @@ void *pmd_main(void *arg)
 {
     struct pmd_thread *self = arg;
     uint64_t hz = rte_get_tsc_hz();
-    struct pace pace = { .tick_cycles = hz / 1000, .idle_cycles = hz / 1000000 * IDLE_US };
+    struct pace pace = { .tick_cycles = hz / 1000, .idle_cycles = hz / 1000000 * IDLE_US,
+                         .park_cycles = hz / 1000000 * PARK_US };
 
     self->error = come_up(self);
     if (self->error) {

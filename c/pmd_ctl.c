@@ -13,8 +13,10 @@
 void pmd_set_max_sleep(struct pmd_set *set, uint32_t max_sleep_us)
 {
     set->max_sleep_us = RTE_MIN(max_sleep_us, (uint32_t)MAX_SLEEP_LIMIT_US);
-    for (uint32_t t = 0; t < set->n; t++)
+    for (uint32_t t = 0; t < set->n; t++) {
         atomic_store_explicit(&set->threads[t]->max_sleep_us, set->max_sleep_us, memory_order_relaxed);
+        pmd_wake(set->threads[t]);
+    }
 }
 
 static bool wanted(const uint64_t cores[2], uint32_t core)

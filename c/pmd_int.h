@@ -24,6 +24,7 @@ struct pmd_thread {
     _Atomic uint32_t stop;
     _Atomic uint32_t max_sleep_us;
     pthread_t thread;
+    int wake;                    /* eventfd: something changed for a thread that may be asleep. */
     sem_t ready;                 /* Posted when `error` says whether the thread came up. */
     int error;
 };
@@ -50,6 +51,9 @@ void pmd_thread_stop(struct pmd_set *, uint32_t place);
 /* Makes `next_owner` of every queue true.  In between, queues that move are polled by nobody, so never by two.  ENOMEM: nothing moved, or some are
  * polled by nobody. */
 int pmd_rxqs_apply(struct pmd_set *);
+
+/* Ends a thread's sleep, if it sleeps. */
+void pmd_wake(struct pmd_thread *);
 
 /* What the thread runs; `arg` is its struct pmd_thread. */
 void *pmd_main(void *arg);

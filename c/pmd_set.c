@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "cls.h"
 #include "cores.h"
@@ -108,6 +110,8 @@ static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
     }
     stat_sum(&set->gone, &thread->stat);
     free(atomic_load_explicit(&thread->rxqs, memory_order_relaxed));
+    if (thread->wake >= 0)
+        close(thread->wake);
     sem_destroy(&thread->ready);
     pmd_fini(pmd);
     free(thread);
@@ -128,11 +132,12 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     }
     memset(thread, 0, sizeof *thread);
     sem_init(&thread->ready, 0, 0);
+    thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
     atomic_init(&thread->max_sleep_us, set->max_sleep_us);
     error = pmd_init(&thread->pmd, &thread->stat, index, core);
     if (!error)
-        error = rcu_register(set->dp->rcu, index);
+        error = thread->wake < 0 ? errno : rcu_register(set->dp->rcu, index);
     if (error) {
         thread->pmd.index = 0;
         thread_free(set, thread);
@@ -193,6 +198,7 @@ void pmd_thread_stop(struct pmd_set *set, uint32_t at)
     struct pmd_thread *thread = set->threads[at];
 
     atomic_store_explicit(&thread->stop, 1, memory_order_release);
+    pmd_wake(thread);
     pthread_join(thread->thread, NULL);
     cores_release(thread->pmd.core);
     set->n--;
@@ -218,6 +224,8 @@ static int publish(struct pmd_set *set, int now, int next)
     for (uint32_t t = 0; t < set->n && lists; t++) {
         if (!error)
             lists[t] = atomic_exchange_explicit(&set->threads[t]->rxqs, lists[t], memory_order_acq_rel);
+        if (!error)
+            pmd_wake(set->threads[t]);
     }
     if (!error)
         rcu_synchronize(set->dp->rcu);

@@ -24,6 +24,7 @@ struct dp;
 struct port;
 struct port_table;               /* Owned by the datapath. */
 
+#define PORT_CANNOT_WAIT (-2)
 #define PORT_NO_MAX 65534u
 #define PORT_MTU_ANY 65521u      /* Of ports that take every frame: 65535 bytes with the Ethernet header. */
 
@@ -36,6 +37,10 @@ struct port_class {
     uint16_t (*rx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
     /* Takes over what it sends and returns how many that are; the rest stays the caller's. */
     uint16_t (*tx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+    /* A descriptor that becomes readable when a queue has packets, for a thread that is going to sleep; -1: it never will; PORT_CANNOT_WAIT.  The thread
+     * looks at the queue once more before it sleeps.  NULL: the queue must be polled. */
+    int (*rx_wait)(struct port *, uint16_t queue);
+    void (*rx_resume)(struct port *, uint16_t queue); /* The thread is back.  NULL: nothing to do. */
     /* NULL: the port's own counters are all there is. */
     void (*stats)(struct port *, struct dp_port_stats *);
     bool (*link_up)(struct port *);                                       /* NULL: always. */

@@ -13,6 +13,7 @@
 #include "eal.h"
 #include "error.h"
 #include "port.h"
+#include "port_bell.h"
 #include "stat.h"
 
 #define QUEUE 2048u
@@ -20,6 +21,7 @@
 
 struct dummy {
     struct rte_ring *in, *out;
+    struct port_bell bell;
 };
 
 static struct rte_ring *ring_new(uint32_t entries)
@@ -48,6 +50,7 @@ static void dummy_close(struct port *port)
 
     ring_free(dummy->in);
     ring_free(dummy->out);
+    port_bell_close(&dummy->bell);
     free(dummy);
 }
 
@@ -119,6 +122,18 @@ static uint16_t dummy_tx(struct port *port, uint16_t queue, struct rte_mbuf **pa
     return n;
 }
 
+static int dummy_wait(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    return port_bell_arm(&((struct dummy *)port->state)->bell);
+}
+
+static void dummy_resume(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    port_bell_clear(&((struct dummy *)port->state)->bell);
+}
+
 static int null_open(struct port *port)
 {
     int error = port_options_check(port, "");
@@ -186,6 +201,7 @@ int dp_dummy_inject(uint64_t handle, uint32_t no, const uint8_t *frame, uint32_t
         rte_pktmbuf_free(m);
         return dp_leave(dp, error_set(ENOBUFS, "The receive queue of dummy port %u is full", no));
     }
+    port_bell_ring(&dummy->bell);
     return dp_leave(dp, 0);
 }
 
@@ -213,6 +229,7 @@ int dp_dummy_collect(uint64_t handle, uint32_t no, uint8_t *frame, uint32_t size
 
 const struct port_class port_class_dummy = {
     .type = "dummy", .open = dummy_open, .close = dummy_close, .rx_burst = dummy_rx, .tx_burst = dummy_tx,
+    .rx_wait = dummy_wait, .rx_resume = dummy_resume,
 };
 const struct port_class port_class_null = {
     .type = "null", .open = null_open, .close = null_close, .rx_burst = null_rx, .tx_burst = null_tx,

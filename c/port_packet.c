@@ -307,7 +307,14 @@ static bool packet_link_up(struct port *port)
     return !ask(packet->fd, SIOCGIFFLAGS, port->device, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
 }
 
+static int packet_wait(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    return atomic_load_explicit(&port->gone, memory_order_relaxed) ? -1 : ((struct packet *)port->state)->fd;
+}
+
 const struct port_class port_class_system = {
     .type = "system", .open = packet_open, .close = packet_close, .rx_burst = packet_rx, .tx_burst = packet_tx,
+    .rx_wait = packet_wait,
     .stats = packet_stats, .link_up = packet_link_up,
 };

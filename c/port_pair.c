@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "port.h"
+#include "port_bell.h"
 #include "stat.h"
 
 #define QUEUE 1024u
@@ -23,6 +24,7 @@ struct end {
     char name[DP_NAME_SIZE];
     _Atomic(struct port *) port; /* NULL: not there (yet, any more). */
     struct rte_ring *ring;       /* What this end receives. */
+    struct port_bell bell;
 };
 
 struct pair {
@@ -53,6 +55,8 @@ static void pair_free(struct pair *pair)
 {
     ring_free(pair->ends[0].ring);
     ring_free(pair->ends[1].ring);
+    port_bell_close(&pair->ends[0].bell);
+    port_bell_close(&pair->ends[1].bell);
     free(pair);
 }
 
@@ -205,13 +209,28 @@ static uint16_t pair_tx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     if (n) {
         stat_add(&port->tx.packets, n);
         stat_add(&port->tx.bytes, bytes);
+        port_bell_ring(&side->other->bell);
     }
     return n;
 }
 
+static int pair_wait(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    return port_bell_arm(&((struct side *)port->state)->own->bell);
+}
+
+static void pair_resume(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    port_bell_clear(&((struct side *)port->state)->own->bell);
+}
+
 const struct port_class port_class_ring = {
     .type = "ring", .open = pair_open, .close = pair_close, .rx_burst = pair_rx, .tx_burst = pair_tx,
+    .rx_wait = pair_wait, .rx_resume = pair_resume,
 };
 const struct port_class port_class_patch = {
     .type = "patch", .open = pair_open, .close = pair_close, .rx_burst = pair_rx, .tx_burst = pair_tx,
+    .rx_wait = pair_wait, .rx_resume = pair_resume,
 };

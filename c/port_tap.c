@@ -199,9 +199,17 @@ static bool tap_link_up(struct port *port)
     return !ioctl(tap->control, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
 }
 
+static int tap_wait(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    return atomic_load_explicit(&port->gone, memory_order_relaxed) ? -1 : ((struct tap *)port->state)->fd;
+}
+
 const struct port_class port_class_tap = {
-    .type = "tap", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx, .link_up = tap_link_up,
+    .type = "tap", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
+    .rx_wait = tap_wait, .link_up = tap_link_up,
 };
 const struct port_class port_class_internal = {
-    .type = "internal", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx, .link_up = tap_link_up,
+    .type = "internal", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
+    .rx_wait = tap_wait, .link_up = tap_link_up,
 };

@@ -94,6 +94,7 @@ static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte
 
     if (handler->waiting)
         n = police(pmd, handler, packets, n);
+    UPCALL_PUBLISH(handler->ring);
     sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, n, NULL);
     if (sent < n) {
         if (handler->waiting)

@@ -135,6 +135,7 @@ void handler_purge(struct handler *handler, bool close)
     for (; handler->batch_at < handler->batch_n; n++)
         upcall_free(handler->batch[handler->batch_at++]);
     for (; !rte_ring_sc_dequeue(handler->ring, (void **)&m); n++) {
+        UPCALL_OBSERVE(handler->ring);
         if (handler->waiting)
             atomic_fetch_sub_explicit(&handler->waiting[pkt_of(m)->md.in_port & (PMD_PORTS - 1)], 1, memory_order_relaxed);
         upcall_free(m);
