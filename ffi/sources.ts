@@ -327,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.c",
-    sha256: "2d0dac5154486c38c8c085fc7e4b7d56d9faa154a401a36b054625d8957c3a7d",
+    sha256: "ba8c6f31767be16af3b6dd1ce2d9ae7dfa585914420f90ca5626bf6de66767b9",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -337,17 +337,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd_ctl.c",
-    sha256: "4a0f33f744a53e27b56ac461e0a5efaf77e0283d39298471dd5e3287694bc641",
+    sha256: "fbf8f87a3f84efa9f67996fc7fe11d8ac3ee81e587318cc359f4c152b2825805",
     load: () => import("../c/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
     name: "pmd_int.h",
-    sha256: "cb307f6b41d107d052038bde1f8df76785b816a934a16cc039c5c51d42712dbc",
+    sha256: "57f13f8dcc592ac168e688594eb4b92c442de998dbbdc325e8696382faa0c705",
     load: () => import("../c/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd_set.c",
-    sha256: "660f318dd9ae9adbeda1de033fb827ca0f80374c4cbc629e34332ed906378bd6",
+    sha256: "9521dbf9daff53022619adef4056013bf08f90b4b180809e477628f681016a51",
     load: () => import("../c/pmd_set.c", { with: { type: "text" } }),
   },
   {
@@ -362,7 +362,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port.h",
-    sha256: "831b06defe6dd85c6212a1a80f0ea421165c23e3b19ba420bc360a416c03c756",
+    sha256: "edd2e19c4d57e86621a51de3c1e90e579a281cfda25d075fe6df8e6eb9fcb58b",
     load: () => import("../c/port.h", { with: { type: "text" } }),
   },
   {
@@ -376,8 +376,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port_afxdp.c", { with: { type: "text" } }),
   },
   {
+    name: "port_bell.c",
+    sha256: "ee4b45a3f8d170ee4e39e5330505dec28d835c97b56b6bf39aa15ef0ce0173e4",
+    load: () => import("../c/port_bell.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port_bell.h",
+    sha256: "2b4d87bd01e71b9dcc91221b0c10f24b321d820f99e66e68a49fd4a2ac95e2c3",
+    load: () => import("../c/port_bell.h", { with: { type: "text" } }),
+  },
+  {
     name: "port_dummy.c",
-    sha256: "6b2a183fe51b504056ec44e07b3945fb47dbf20762f1bb655ca2c337da88bdd9",
+    sha256: "7cbd077b165ca3e4c44278a982f0910492a8c64d167d424e0d74bdfc4f98c203",
     load: () => import("../c/port_dummy.c", { with: { type: "text" } }),
   },
   {
@@ -417,17 +427,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_packet.c",
-    sha256: "877d9861fd3aa9d04d0318f35470ee81c7100dcf016bf19b53dfd1b9028ded00",
+    sha256: "7810ce50f6eb7d6bff64ad19ffa1a8df765de97597949dcdead190e2af9e17aa",
     load: () => import("../c/port_packet.c", { with: { type: "text" } }),
   },
   {
     name: "port_pair.c",
-    sha256: "4d727261d3520c7b1ca682b0c38e942371685f933373e9d8f615cc880f2b5521",
+    sha256: "85b5647fa765a487d9ccd73b055ac368a7cc952bbda9575d206cc37cccb886b9",
     load: () => import("../c/port_pair.c", { with: { type: "text" } }),
   },
   {
     name: "port_tap.c",
-    sha256: "31757f18bcae06f837594fec4b93b9bae7450d92c11326e2624c87dd34ff2359",
+    sha256: "c3160b683d0e77f804deeeecfd6cc2259927b28352c8b4a6ba67808ce73beb0e",
     load: () => import("../c/port_tap.c", { with: { type: "text" } }),
   },
   {
@@ -477,7 +487,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall.c",
-    sha256: "c5720c13793f435f916a40e9559a0e3ea5400a235ed75845dc469da6ade2de8b",
+    sha256: "d9774ba2a7eb14db804fbf205238ef19bf6ab3e90520244a1c3fc552066f643c",
     load: () => import("../c/upcall.c", { with: { type: "text" } }),
   },
   {
@@ -492,17 +502,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "b7fbab1b82dc6e174f82bab3470484d9206cbe6be081c8b4f1b5beda3b7280d8",
+    sha256: "9e2a3b6ce5b0e3912cb32065d89506d162f8be37b55e40bf67aab4b6ae572595",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_handler.c",
-    sha256: "6ed20ace4b2ab12e4133c42af8bf14de18d1a489a97b153777b100d66192783d",
+    sha256: "6948b9a31ce7e181f463889b1e209478f2292ad6dd05708497a19efa94e23cb3",
     load: () => import("../c/upcall_handler.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_int.h",
-    sha256: "ce67729eb189ebc52fd7edfc09154f7dbd2083935a236869aed1f1ce64b5260d",
+    sha256: "2ef5f9be9156618c0ff82c62ba487d650abde86dc33bd62dca8c8f15c9d3923c",
     load: () => import("../c/upcall_int.h", { with: { type: "text" } }),
   },
 ];
