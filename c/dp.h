@@ -31,7 +31,8 @@ DP_API uint32_t dp_abi_version(void);
 /* Writes one line per struct and field: `struct NAME SIZE` and `field STRUCT NAME OFFSET WIDTH`. */
 DP_API int dp_abi_layout(char *text, uint32_t size);
 
-/* Text of the last failure of this thread's last call, with what to do; empty if there is none. */
+/* Text of the failure of this thread's last call, with what to do.  If that did not fail: of the last call marked "waits" that failed on any
+ * thread, once.  Empty if there is none. */
 DP_API int dp_error_text(char *text, uint32_t size);
 
 /* Arguments for EAL, separated by '\n', used by the first dp_eal_start(); empty: chosen for this machine. */
@@ -130,7 +131,7 @@ struct dp_port_stats {
 /* Adding a port takes three calls, because only the middle one waits: stage it, add it, fetch what came of it. */
 DP_API int dp_port_stage(uint64_t dp, const struct dp_port_request *request, uint64_t *job);
 DP_API int dp_port_add(uint64_t job); /* Waits. */
-DP_API int dp_port_result(uint64_t job, struct dp_port_info *port, char *error, uint32_t error_size); /* Frees the job. */
+DP_API int dp_port_result(uint64_t job, struct dp_port_info *port, char *error, uint32_t error_size); /* Answers what adding came to, ECANCELED if it was not run; frees the job. */
 
 DP_API int dp_port_delete(uint64_t dp, uint32_t no); /* Waits. */
 DP_API int dp_port_set_config(uint64_t dp, uint32_t no, const char *config);
@@ -287,7 +288,8 @@ DP_API int dp_upcall_direct(uint64_t dp, uint64_t function, uint64_t aux);
 /* --- Poll threads ---------------------------------------------------------------------------------------- */
 
 /* Runs poll threads on exactly these cores (bits of two words); 0, 0: one, on the last core.  Receive queues are spread over them.
- * `max_sleep_us`: longest nap of an idle one, 0 never sleeps.  Waits. */
+ * `max_sleep_us`: longest nap of an idle one, 0 never sleeps; one that has long been idle sleeps until its ports wake it, if all of them can.
+ * Waits. */
 DP_API int dp_poll_threads_set(uint64_t dp, uint64_t cores_low, uint64_t cores_high, uint32_t max_sleep_us);
 
 struct dp_poll_thread_info {
