@@ -87,7 +87,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "563a49c5462d799a3e33f2b6456dfcd7bfa74f1b5c76f4236c103e65f46947c2",
+    sha256: "d98059326e6f1207bfe7da42aa9892ee07df98b07644a069946c9fd9bf1a1e39",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
@@ -137,7 +137,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_prune.c",
-    sha256: "b13dbf157a17c7f84d62a08def168d1f7d38665e2ef30354736e17681354cbbb",
+    sha256: "5cc41972bdb8a8989bd4baee6cc2a06e5fddaf74947dd047751816b77c4f25f3",
     load: () => import("../c/cls_prune.c", { with: { type: "text" } }),
   },
   {
@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "f57087c2cda5fcd5d79c737b9991ba94cdcb43006d8916f007dbb14064b18ea4",
+    sha256: "57542637925526a4f3d8683913798e98338dc2e36d3dbbf1c6891d6d52835492",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
