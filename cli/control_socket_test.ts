@@ -7,6 +7,7 @@ import {
   ControlError,
   ControlSocket,
 } from "./control_socket.ts";
+import { findProgram, skippable, Unsupported } from "../tests/support/skip.ts";
 
 const commands: ControlCommands = new Map<string, ControlCommand>([
   ["version", { usage: "", args: [0, 0], run: () => "upcall 0\n" }],
@@ -45,16 +46,6 @@ async function appctl(
   return [code, text(stdout), text(stderr)];
 }
 
-function installed(program: string): boolean {
-  return ["/usr/bin", "/usr/sbin"].some((directory) => {
-    try {
-      return Deno.statSync(`${directory}/${program}`).isFile;
-    } catch {
-      return false;
-    }
-  });
-}
-
 Deno.test("control() gets answers and refusals", () =>
   serving(async (path) => {
     assert.equal(await control(path, "echo", ["a", 'b {["\\']), 'a b {["\\');
@@ -71,19 +62,22 @@ Deno.test("control() gets answers and refusals", () =>
     );
   }));
 
-Deno.test({
-  name: "the real ovs-appctl talks to a control socket",
-  ignore: !installed("ovs-appctl"),
-  fn: () =>
-    serving(async (path) => {
+Deno.test(
+  "the real ovs-appctl talks to a control socket",
+  skippable(() => {
+    if (findProgram("ovs-appctl") === undefined) {
+      throw new Unsupported("program ovs-appctl", { requirement: "peer" });
+    }
+    return serving(async (path) => {
       assert.deepEqual(await appctl(path, "version"), [0, "upcall 0\n", ""]);
       assert.deepEqual(await appctl(path, "echo", "a", "b"), [0, "a b", ""]);
       const [code, out, err] = await appctl(path, "fail");
       assert.equal(code, 2);
       assert.equal(out, "");
       assert.match(err, /^no such thing\novs-appctl: .*: server returned an error\n$/);
-    }),
-});
+    });
+  }),
+);
 
 Deno.test("a socket file is private, taken over when stale, refused when served", () =>
   serving(async (path) => {

@@ -106,6 +106,13 @@ export const libcSymbols = {
     ],
     result: "i32", // 0, or -1
   },
+  clock_gettime: {
+    parameters: [
+      "i32", // clockid_t clockid: 1 is CLOCK_MONOTONIC
+      "buffer", // struct timespec *tp
+    ],
+    result: "i32", // 0, or -1
+  },
   /** Glibc and musl alike: where this thread keeps errno. */
   __errno_location: {
     parameters: [],

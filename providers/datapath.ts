@@ -45,6 +45,14 @@ export interface UpcallOptions extends UpcallStreamOptions {
   readonly handler?: number;
 }
 
+/** A control socket that answers for a datapath; disposing of it closes it. */
+export interface ControlServer extends AsyncDisposable {
+  /** Path of the socket file. */
+  readonly path: string;
+  /** Stops answering and removes the file. Idempotent. */
+  close(): Promise<void>;
+}
+
 /**
  * An open datapath.
  *
@@ -65,6 +73,7 @@ export class Datapath implements AsyncDisposable {
   readonly #provider: ProviderDatapath;
   readonly #onClose: () => void;
   readonly #streams = new Set<UpcallBatchStream<Upcall>>();
+  readonly #servers = new Set<ControlServer>();
   #closing: Promise<void> | undefined;
   #destroying: Promise<void> | undefined;
 
@@ -182,6 +191,28 @@ export class Datapath implements AsyncDisposable {
     );
   }
 
+  /**
+   * Answers `dpctl` and ovs-appctl(8) on a control socket, at `path` or where `dpctl` looks for this datapath by its name.
+   * `onExit` is what the command `exit` does: closing this object, if absent. The socket closes with the datapath.
+   * `Deno.errors.AddrInUse`: another program serves that path.
+   */
+  async serve(
+    path?: string,
+    options: { readonly onExit?: () => void } = {},
+  ): Promise<ControlServer> {
+    this.#open("serve");
+    // The one import that goes up: what is served are the tools, and only programs that serve load them.
+    const { serveDatapath } = await import("../cli/serve_datapath.ts");
+    const { onExit } = options;
+    const server = await serveDatapath(this, { path, onExit });
+    if (this.closed) {
+      await server.close();
+      throw this.#closedError("serve");
+    }
+    this.#servers.add(server);
+    return server;
+  }
+
   /** Lets go of the datapath, and ends this object's upcall streams. One in the kernel stays. Idempotent. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -267,6 +298,7 @@ export class Datapath implements AsyncDisposable {
     try {
       await this.#destroying?.catch(() => {});
       await this.#endStreams();
+      await Promise.all([...this.#servers].map((server) => server.close()));
       await this.#provider.close();
     } finally {
       this.#onClose();

@@ -50,6 +50,11 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
   ["ffi", -1, /^ffi\//],
 ];
 
+/** Imports that go up, each with its reason beside it in the source. */
+const upward: readonly string[] = [
+  "providers/datapath.ts cli/serve_datapath.ts",
+];
+
 function layerOf(path: string): readonly [layer: string, rank: number] | undefined {
   const found = layers.find(([, , pattern]) => pattern.test(path));
   return found && [found[0], found[1]];
@@ -68,6 +73,7 @@ Deno.test("tidy: imports go down only", () => {
       if (isTest(target)) offenders.push(`${file.path} imports the test file ${target}`);
       const to = layerOf(target);
       if (to === undefined || from[0] === to[0]) continue;
+      if (upward.includes(`${file.path} ${target}`)) continue;
       // Shared libraries are for the providers, and for the tool that examines a machine.
       const good = to[0] === "ffi"
         ? ["system", "netdev", "cli"].includes(from[0])

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `dpctl serve`: runs a datapath, with what to do about misses, until it is told to stop.
+ *
+ * @module
+ */
+import type { Datapath } from "../providers/datapath.ts";
+import { openDatapath } from "../providers/registry.ts";
+import type { Terminal } from "./dpctl.ts";
+import { fullName } from "./datapath_source.ts";
+import { Log } from "./log.ts";
+import { metricsText, metricsType } from "./metrics.ts";
+import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
+import type { CommandLine } from "./options.ts";
+import { serveDatapath } from "./serve_datapath.ts";
+import { noFlags } from "./verb.ts";
+import { runVerb } from "./verbs.ts";
+
+/** `NAME[:TYPE[,OPTION=VALUE]…]`. */
+interface PortWord {
+  readonly name: string;
+  readonly type?: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+function parsePort(word: string): PortWord {
+  const [, name = "", type, rest = ""] =
+    /^([^:,]+)(?::([^,]*))?((?:,[^,]*)*)$/.exec(word) ??
+      [];
+  if (name === "") {
+    throw new SyntaxError(`"${word}" is no port: expected NAME[:TYPE[,OPTION=VALUE...]]`);
+  }
+  const options: Record<string, string> = {};
+  for (const setting of rest.split(",").slice(1)) {
+    const at = setting.indexOf("=");
+    if (at < 1) throw new SyntaxError(`port ${name}: "${setting}" is not OPTION=VALUE`);
+    options[setting.slice(0, at)] = setting.slice(at + 1);
+  }
+  return { name, options, ...(type && { type }) };
+}
+
+/** Runs a datapath; the exit status. */
+export async function serve(line: CommandLine, terminal: Terminal): Promise<number> {
+  const [, name, ...portWords] = line.words;
+  const { extra } = line;
+  const policy = extra.get("miss") ?? "drop";
+  if (name === undefined || fullName(name) === undefined) {
+    throw new Error("'serve' needs the name of a datapath: netdev@br0");
+  }
+  if (!isMissPolicy(policy)) {
+    throw new Error(`--miss must be one of ${missPolicies.join(", ")}: it is ${policy}`);
+  }
+  const ports = portWords.map(parsePort);
+  const log = new Log(terminal.complain);
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  terminal.signal?.addEventListener("abort", abort, { once: true });
+  if (terminal.signal?.aborted) abort();
+
+  const cores = extra.get("poll-threads");
+  await using dp = await openDatapath(name, {
+    create: true,
+    onNotice: (message) => log.say("serve", "info", message),
+    ...(cores !== undefined && fullName(name)?.startsWith("netdev@") && {
+      config: { pollThreads: cores },
+    }),
+  });
+  for (const { name, type, options } of ports) {
+    if (dp.ports.get(name) !== undefined) continue; // A kernel's datapath stays between runs.
+    await dp.ports.add({ name, options, ...(type !== undefined && { type }) });
+  }
+  await addFlows(dp, extra.get("flows"), terminal);
+  await using socket = await serveDatapath(dp, {
+    path: line.socket,
+    onExit: abort,
+    log,
+  });
+  await using metrics = serveMetrics(dp, extra.get("metrics"));
+  log.say("serve", "info", `serving ${dp.fullName} at ${socket.path}`);
+  if (metrics.address !== undefined) {
+    log.say("serve", "info", `metrics at http://${metrics.address}/metrics`);
+  }
+  await decideMisses(dp, { policy, log, signal: stop.signal });
+  log.say("serve", "info", "stopping");
+  terminal.signal?.removeEventListener("abort", abort);
+  return 0;
+}
+
+async function addFlows(
+  dp: Datapath,
+  path: string | undefined,
+  { complain, print, readText }: Terminal,
+): Promise<void> {
+  if (path === undefined) return;
+  let complaints = "";
+  await runVerb(["add-flows", dp.fullName, path], {
+    program: "dpctl",
+    isControl: false,
+    flags: noFlags,
+    datapaths: {
+      list: () => Promise.resolve({ names: [dp.fullName] }),
+      exists: (name) => Promise.resolve(name === dp.fullName),
+      open: () => openDatapath(dp.fullName),
+    },
+    output: { print, complain: (text) => complaints += text },
+    readText,
+  });
+  if (complaints === "") return;
+  complain(complaints);
+  throw new Error(`the flows of ${path} could not all be added`);
+}
+
+/** Serves metrics over HTTP, if an address was given. */
+function serveMetrics(
+  dp: Datapath,
+  at: string | undefined,
+): AsyncDisposable & { readonly address?: string } {
+  if (at === undefined) return { [Symbol.asyncDispose]: () => Promise.resolve() };
+  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(at) ?? [];
+  if (port === undefined) throw new SyntaxError(`--metrics ${at}: expected ADDRESS:PORT`);
+  const server = Deno.serve({
+    hostname: host || "127.0.0.1",
+    port: Number(port),
+    onListen: () => {},
+  }, (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname !== "/metrics") return new Response("Not found\n", { status: 404 });
+    return new Response(metricsText([dp]), { headers: { "content-type": metricsType } });
+  });
+  const { hostname, port: bound } = server.addr;
+  return {
+    address: `${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}

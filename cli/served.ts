@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Datapaths that programs on this machine serve, found by their control sockets.
+ *
+ * @module
+ */
+import type { Datapath } from "../providers/datapath.ts";
+import { DatapathError } from "../providers/errors.ts";
+import { controlDirectory } from "./control_socket.ts";
+import { type DatapathSource, fullName, openableDatapaths } from "./datapath_source.ts";
+
+/** Thrown instead of opening a datapath that another program serves: the verb is for that program. */
+export class Elsewhere extends Error {
+  override readonly name = "Elsewhere";
+  /** Control socket of the program. */
+  readonly path: string;
+
+  constructor(path: string) {
+    super(`served at ${path}`);
+    this.path = path;
+  }
+}
+
+/** Control sockets by the full names of their datapaths; those that nobody serves any more are passed over. */
+export async function servedDatapaths(): Promise<Map<string, string>> {
+  const directory = controlDirectory();
+  const served = new Map<string, string>();
+  let names: string[] = [];
+  try {
+    names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  } catch {
+    return served; // No program has made the folder.
+  }
+  for (const name of names) {
+    const [, datapath] = /^([^@]+@.+)\.ctl$/.exec(name) ?? [];
+    const path = `${directory}/${name}`;
+    if (datapath !== undefined && await isAlive(path)) served.set(datapath, path);
+  }
+  return served;
+}
+
+async function isAlive(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Datapaths of the kernel, and those that are served: opening one of the latter throws `Elsewhere`. */
+export function reachableDatapaths(served: ReadonlyMap<string, string>): DatapathSource {
+  const local = openableDatapaths(["system"]);
+  return {
+    async list() {
+      const { names, error } = await local.list();
+      const others = [...served.keys()].filter((name) => !names.includes(name));
+      const all = [...names, ...others];
+      return error === undefined ? { names: all } : { names: all, error };
+    },
+    async exists(name) {
+      const full = fullName(name);
+      return (full !== undefined && served.has(full)) || await local.exists(name);
+    },
+    // deno-lint-ignore require-await -- rejects, rather than throws
+    async open(name, options): Promise<Datapath> {
+      const path = served.get(fullName(name) ?? "");
+      // The kernel's datapaths need nobody else, whoever serves them.
+      const isKernels = fullName(name)?.startsWith("system@") ?? true;
+      if (path !== undefined && !isKernels) throw new Elsewhere(path);
+      if (isKernels) return local.open(name, options);
+      throw new DatapathError({
+        operation: "open datapath",
+        object: name,
+        code: unopenable(name, options.create !== false),
+      });
+    },
+  };
+}
+
+/** A datapath in userspace lives in a program: this one would take it along when it ends. */
+function unopenable(name: string, create: boolean) {
+  const type = name.slice(0, name.indexOf("@"));
+  if (type !== "netdev") return "EAFNOSUPPORT";
+  return create ? "EOPNOTSUPP" : "ENODEV";
+}

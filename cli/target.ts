@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which datapath a tool is about: the one that was named, or the only one.
+ *
+ * @module
+ */
+import type { Datapath } from "../providers/datapath.ts";
+import { openDatapath } from "../providers/registry.ts";
+import { fullName, openableDatapaths } from "./datapath_source.ts";
+import type { CommandLine } from "./options.ts";
+import { servedDatapaths } from "./served.ts";
+
+/** The control socket of the program that serves a datapath; undefined for one that this program can open itself. */
+export async function findPath(
+  { socket }: CommandLine,
+  name: string | undefined,
+): Promise<string | undefined> {
+  if (socket !== undefined) return socket;
+  const served = await servedDatapaths();
+  if (name !== undefined) return served.get(fullName(name) ?? "");
+  const { names } = await openableDatapaths(["system"]).list();
+  const [only, ...others] = served;
+  return only !== undefined && others.length === 0 && names.length === 0
+    ? only[1]
+    : undefined;
+}
+
+/** Opens the datapath of the kernel that was named, or the only one. */
+export async function withTarget<T>(
+  name: string | undefined,
+  use: (dp: Datapath) => T | Promise<T>,
+): Promise<T> {
+  let target = name;
+  if (target === undefined) {
+    const { names } = await openableDatapaths(["system"]).list();
+    [target] = names;
+    if (target === undefined) throw new Error("no datapaths exist");
+    if (names.length > 1) throw new Error("multiple datapaths, specify one");
+  }
+  const full = fullName(target);
+  if (!full?.startsWith("system@")) throw new Error(`nobody serves ${target}`);
+  await using dp = await openDatapath(target);
+  return await use(dp);
+}

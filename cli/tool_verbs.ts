@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The verbs that ovs-dpctl does not have: names and usage. What they do is in files of their names.
+ *
+ * @module
+ */
+
+/** A verb of our own. */
+export interface ToolVerb {
+  readonly name: string;
+  readonly usage: string;
+  readonly summary: string;
+}
+
+/** Verbs of our own. */
+export const toolVerbs = [
+  {
+    name: "serve",
+    usage: "DP [NAME[:TYPE[,OPTION=VALUE...]]...] [--socket FILE] [--flows FILE] " +
+      "[--miss drop|flood|learn] [--poll-threads MASK] [--metrics ADDRESS:PORT]",
+    summary: "run a datapath and answer dpctl and ovs-appctl",
+  },
+  {
+    name: "doctor",
+    usage: "[--sysroot DIR] [--verbose]",
+    summary: "say what stands between this machine and a running datapath",
+  },
+  {
+    name: "top",
+    usage: "[DP] [--interval SECONDS] [--count N]",
+    summary: "watch ports, rates, misses and flows",
+  },
+  {
+    name: "trace",
+    usage: "[DP] PACKET|FLOW",
+    summary: "say step by step what would become of a packet",
+  },
+  {
+    name: "capture",
+    usage: "[DP] FILE [port=PORT] [flow=FLOW] [count=N] [seconds=N]",
+    summary: "write packets to a pcapng file",
+  },
+  { name: "metrics", usage: "[DP]", summary: "print counters as OpenMetrics text" },
+  {
+    name: "completions",
+    usage: "bash|zsh|fish",
+    summary: "print completions for a shell",
+  },
+] as const satisfies readonly ToolVerb[];

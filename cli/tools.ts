@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Runs the verbs that ovs-dpctl does not have.
+ *
+ * @module
+ */
+import { completionsFor } from "./completions.ts";
+import { examine } from "./doctor.ts";
+import { ask, type Terminal } from "./dpctl.ts";
+import type { CommandLine } from "./options.ts";
+import { serve } from "./serve.ts";
+import { findPath, withTarget } from "./target.ts";
+import { metricsText } from "./metrics.ts";
+import { toolVerbs } from "./tool_verbs.ts";
+import { toJson } from "./verb.ts";
+import { verbs } from "./verbs.ts";
+
+/** A verb that was called wrongly; the message says how. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+type Tool = (line: CommandLine, terminal: Terminal) => Promise<number> | number;
+
+const tools: Readonly<Record<typeof toolVerbs[number]["name"], Tool>> = {
+  serve,
+  doctor,
+  completions,
+  metrics,
+  top: async (line, terminal) => await (await import("./top.ts")).top(line, terminal),
+  trace: async (line, terminal) =>
+    await (await import("./trace.ts")).trace(line, terminal),
+  capture: async (line, terminal) =>
+    await (await import("./capture.ts")).capture(line, terminal),
+};
+
+/** Runs one of them; the exit status. */
+export async function runTool(line: CommandLine, terminal: Terminal): Promise<number> {
+  const [name = ""] = line.words;
+  try {
+    return await tools[name as keyof typeof tools](line, terminal);
+  } catch (error) {
+    if (!(error instanceof Error) || isBug(error)) throw error;
+    if (line.flags.json) {
+      const errors = [{ message: error.message }];
+      terminal.print(`${toJson({ verb: name, ok: false, result: [], errors })}\n`);
+    } else terminal.complain(`dpctl: ${error.message}\n`);
+    return 1;
+  }
+}
+
+/** Whether an error is ours to mend and not the user's. */
+function isBug(error: Error): boolean {
+  return error instanceof TypeError && !error.message.startsWith("Cannot ");
+}
+
+function doctor({ flags, extra, words }: CommandLine, { print }: Terminal): number {
+  if (words.length > 1) throw new UsageError("'doctor' takes no arguments");
+  const sysroot = extra.get("sysroot");
+  const { text, status } = examine({
+    json: flags.json,
+    verbose: extra.has("verbose") || flags.verbosity > 0,
+    ...(sysroot !== undefined && { sysroot }),
+  });
+  print(`${text}\n`);
+  return status;
+}
+
+function completions({ words }: CommandLine, { print }: Terminal): number {
+  const [, shell = ""] = words;
+  if (shell !== "bash" && shell !== "zsh" && shell !== "fish") {
+    throw new UsageError("'completions' needs the name of a shell: bash, zsh or fish");
+  }
+  print(completionsFor(shell, [...verbs, ...toolVerbs]));
+  return 0;
+}
+
+async function metrics(line: CommandLine, terminal: Terminal): Promise<number> {
+  const [, name] = line.words;
+  const path = await findPath(line, name);
+  if (path !== undefined) {
+    return await ask(path, { ...line, words: ["metrics/show"] }, terminal);
+  }
+  await withTarget(name, (dp) => terminal.print(metricsText([dp])));
+  return 0;
+}
