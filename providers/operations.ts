@@ -105,6 +105,22 @@ export function toProviderOp(op: Op): ProviderOp {
 /** Objects here are filled field by field: spreading costs more than the operation itself. */
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
 
+/** Bytes of "output to port n", by n. */
+const outputs: (Uint8Array | undefined)[] = [];
+const KEPT_OUTPUTS = 1024;
+
+/**
+ * Bytes of actions. Those of one output are kept: they are what most flows do, and making a small array costs as much as
+ * all the rest of an operation. Providers only read them.
+ */
+function actionBytes(actions: ActionsInput): Uint8Array {
+  const first = actions.length === 1 ? actions[0] : undefined;
+  if (typeof first !== "object" || first.type !== "output") return toActionBytes(actions);
+  const { port } = first;
+  if (!(port >= 0 && port < KEPT_OUTPUTS)) return toActionBytes(actions);
+  return outputs[port] ??= toActionBytes(actions);
+}
+
 function executeOp(op: Execute): ProviderExecute {
   if (!(op.packet instanceof Uint8Array)) {
     throw new TypeError("Cannot execute: packet must be a Uint8Array");
@@ -112,7 +128,7 @@ function executeOp(op: Execute): ProviderExecute {
   const made: Mutable<ProviderExecute> = {
     op: "execute",
     packet: op.packet,
-    actions: toActionBytes(op.actions),
+    actions: actionBytes(op.actions),
   };
   if (op.key !== undefined) made.key = toKeyBytes(op.key);
   if (op.probe !== undefined) made.probe = op.probe;
@@ -126,7 +142,7 @@ function putOp(op: FlowPut): ProviderFlowPut {
   const made: Mutable<ProviderFlowPut> = {
     op: "put",
     key,
-    actions: toActionBytes(op.actions),
+    actions: actionBytes(op.actions),
     create: op.create ?? true,
     modify: op.modify ?? false,
   };
