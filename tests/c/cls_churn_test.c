@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act_*.c cls*.c csum.c extract.c hash.c rcu.c stat.c
+ * link: act_*.c cls*.c csum.c error.c extract.c hash.c rcu.c stat.c
  * eal: yes
  * sanitize: address thread
  *
