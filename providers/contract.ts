@@ -248,23 +248,23 @@ export interface FlowStats {
 /** A flow as bytes. `key`, `mask` and `actions` may be missing from terse dumps. */
 export interface RawFlow {
   /** Nested `OVS_KEY_ATTR_*`. */
-  readonly key?: Uint8Array;
+  readonly key?: Uint8Array | undefined;
   /** Nested `OVS_KEY_ATTR_*`; absent: as the provider left it out, or exact. */
-  readonly mask?: Uint8Array;
+  readonly mask?: Uint8Array | undefined;
   /** Nested `OVS_ACTION_ATTR_*`; empty: drop. */
-  readonly actions?: Uint8Array;
+  readonly actions?: Uint8Array | undefined;
   /** Identifier, where the flow has one. */
-  readonly ufid?: Ufid;
+  readonly ufid?: Ufid | undefined;
   /** Counters. */
   readonly stats: FlowStats;
   /** The poll thread that owns it, where flows have owners. */
-  readonly pmd?: PmdId;
+  readonly pmd?: PmdId | undefined;
   /** Layer that forwards it: `ovs`, `tc`, `dpdk`. */
-  readonly layer?: string;
+  readonly layer?: string | undefined;
   /** Whether hardware forwards it. */
-  readonly offloaded?: boolean;
+  readonly offloaded?: boolean | undefined;
   /** What the provider has to say of it, for `-m` dumps. */
-  readonly extraInfo?: string;
+  readonly extraInfo?: string | undefined;
 }
 
 /** Which flows to list, and how much of each. */
