@@ -12,14 +12,10 @@ import { parseArgs } from "node:util";
 import { cleanUpOnSignals, temporaryFolder } from "./interrupt.ts";
 import { startSwitch, SWITCHES, type SwitchName } from "./iperf_switches.ts";
 import { describeMachine } from "./machine.ts";
+import { medianOf } from "./measure.ts";
 import { type Traffic, VethHosts } from "./veth_hosts.ts";
 
 const REACHABLE_SECONDS = 10;
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? NaN;
-}
 
 async function measure(
   name: SwitchName,
@@ -35,12 +31,12 @@ async function measure(
 function formatLine(name: SwitchName, runs: readonly Traffic[]): string {
   const rates = runs.map((run) => run.bitsPerSecond / 1e9);
   const figures = [
-    `${median(rates).toFixed(2)} [${Math.min(...rates).toFixed(2)}-${
+    `${medianOf(rates).toFixed(2)} [${Math.min(...rates).toFixed(2)}-${
       Math.max(...rates).toFixed(2)
     }]`,
-    `${Math.round(median(runs.map((run) => run.retransmits)))}`,
-    `${Math.round(median(runs.map((run) => run.rttUs)))}`,
-    `${(100 * median(runs.map((run) => run.lossShare))).toFixed(1)} %`,
+    `${Math.round(medianOf(runs.map((run) => run.retransmits)))}`,
+    `${Math.round(medianOf(runs.map((run) => run.rttUs)))}`,
+    `${(100 * medianOf(runs.map((run) => run.lossShare))).toFixed(1)} %`,
   ];
   return row([name, ...figures]);
 }

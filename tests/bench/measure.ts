@@ -173,22 +173,28 @@ export function quietWindows(windows: readonly Window[], clock: CoreClock): Wind
   return windows.filter((window) => isQuiet(window, clock));
 }
 
+/** The middle of `values`, or the mean of the two in the middle. */
+export function medianOf(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
+}
+
 /** Adds up the `chosen` ones of all windows. `tscHz` turns rates into cycles. */
 export function summarize(
   windows: readonly Window[],
   chosen: readonly Window[],
   { tscHz, flows, quiet }: { tscHz: number; flows: number; quiet: boolean },
 ): Series {
-  const rates = chosen.map((window) => window.rate).sort((a, b) => a - b);
-  const middle = rates.length >> 1;
-  const upper = rates[middle] ?? 0;
-  const median = rates.length % 2 === 1 ? upper : ((rates[middle - 1] ?? 0) + upper) / 2;
+  const rates = chosen.map((window) => window.rate);
+  const median = medianOf(rates);
   return {
     windows,
     quiet,
     median,
-    lowest: rates[0] ?? 0,
-    highest: rates.at(-1) ?? 0,
+    lowest: Math.min(...rates),
+    highest: Math.max(...rates),
     cycles: median > 0 ? tscHz / median : 0,
     flows,
   };

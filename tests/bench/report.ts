@@ -5,7 +5,7 @@
  * @module
  */
 import type { MachineRecord } from "./machine.ts";
-import type { Series } from "./measure.ts";
+import { medianOf, type Series } from "./measure.ts";
 import type { ProgramName, SourceName } from "./program.ts";
 import type { Measure } from "./scenario.ts";
 
@@ -32,12 +32,20 @@ export interface Report {
   readonly results: readonly ScenarioResult[];
 }
 
-/** This project's median over the better Open vSwitch; undefined when either is missing. */
+/**
+ * This project over the better Open vSwitch: of medians on a quiet core, else the median of the ratios of
+ * each round, whose windows lie next to each other in time. Undefined when either is missing.
+ */
 export function ratioOf(programs: ScenarioResult["programs"]): number | undefined {
-  const peers = [programs.ovs?.median, programs["ovs-smc"]?.median];
-  const better = Math.max(...peers.map((median) => median ?? 0));
-  const ours = programs.upcall?.median;
-  return ours === undefined || better === 0 ? undefined : ours / better;
+  const ours = programs.upcall;
+  const [better] = [programs.ovs, programs["ovs-smc"]]
+    .filter((series) => series !== undefined && series.median > 0)
+    .sort((a, b) => (b?.median ?? 0) - (a?.median ?? 0));
+  if (ours === undefined || better === undefined) return undefined;
+  if (ours.quiet) return ours.median / better.median;
+  return medianOf(
+    ours.windows.map(({ rate }, i) => rate / (better.windows[i]?.rate ?? NaN)),
+  );
 }
 
 /** The first lines of a table: what the numbers mean, and where they were taken. */

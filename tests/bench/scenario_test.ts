@@ -198,6 +198,13 @@ Deno.test("the ratio is against the better Open vSwitch", () => {
   assert.equal(ratioOf({ ovs: series(10), upcall: series(50) }), 5);
   assert.equal(ratioOf({ ovs: series(10) }), undefined);
   assert.equal(ratioOf({ upcall: series(10) }), undefined);
+  const noisy = (...rates: number[]) => ({
+    ...series(rates[1] ?? 0),
+    quiet: false,
+    windows: rates.map((rate) => ({ rate, lossShare: 0, disturbedShare: 1, clock: 1 })),
+  });
+  // The core halves its speed in the course of the run: each round still says 3.
+  assert.equal(ratioOf({ ovs: noisy(10, 9, 5), upcall: noisy(30, 27, 15) }), 3);
 });
 
 Deno.test("a program that loses packets or sends other frames has no figures", () => {
