@@ -24,7 +24,7 @@
 
 #define SEND_RETRIES 4
 #define PARK_US 2000             /* And after this long it sleeps until something comes, if its ports can tell. */
-#define PARK_MAX_MS 100          /* Then it looks by itself: at clocks, and at what nobody rang for. */
+#define PARK_MAX_MS 10           /* Then it looks by itself, so that its counters are never older than this. */
 #define PARK_PORTS 256
 #define IDLE_US 200              /* Without a packet for this long, a thread begins to nap. */
 #define BUSY_BURST 16            /* A burst this large ends napping at once. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sched.h>
 
 #include "cores.h"
 #include "dp_int.h"
@@ -10,13 +11,23 @@
 
 #define MAX_SLEEP_LIMIT_US 10000
 
+/* Waits until a thread has gone round once more from now on, so that what it was told holds and what it slept before is counted. */
+static void settle(struct pmd_thread *thread)
+{
+    uint64_t seen = atomic_load_explicit(&thread->stat.iterations, memory_order_relaxed);
+
+    pmd_wake(thread);
+    while (atomic_load_explicit(&thread->stat.iterations, memory_order_relaxed) < seen + 2)
+        sched_yield();
+}
+
 void pmd_set_max_sleep(struct pmd_set *set, uint32_t max_sleep_us)
 {
     set->max_sleep_us = RTE_MIN(max_sleep_us, (uint32_t)MAX_SLEEP_LIMIT_US);
-    for (uint32_t t = 0; t < set->n; t++) {
+    for (uint32_t t = 0; t < set->n; t++)
         atomic_store_explicit(&set->threads[t]->max_sleep_us, set->max_sleep_us, memory_order_relaxed);
-        pmd_wake(set->threads[t]);
-    }
+    for (uint32_t t = 0; t < set->n && !set->max_sleep_us; t++)
+        settle(set->threads[t]);
 }
 
 static bool wanted(const uint64_t cores[2], uint32_t core)

@@ -327,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.c",
-    sha256: "ba8c6f31767be16af3b6dd1ce2d9ae7dfa585914420f90ca5626bf6de66767b9",
+    sha256: "1d61bb4144b07708d2aa92310cb22d784725a1713407b5777de7dc27f33bb92c",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -337,7 +337,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd_ctl.c",
-    sha256: "fbf8f87a3f84efa9f67996fc7fe11d8ac3ee81e587318cc359f4c152b2825805",
+    sha256: "5173c8de46739fc16dc89feccbb4f939888a2101642a8f5917bb48e4b1818a63",
     load: () => import("../c/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
