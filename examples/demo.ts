@@ -31,8 +31,12 @@ if (Deno.uid() !== 0) {
 
 const screen = new Screen();
 const children: Deno.ChildProcess[] = [];
+let interrupted: Promise<never> | undefined;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => void cleanUp().then(() => Deno.exit(130)));
+  Deno.addSignalListener(
+    signal,
+    () => interrupted ??= cleanUp().then(() => Deno.exit(130)),
+  );
 }
 let failure: unknown;
 try {
@@ -40,6 +44,7 @@ try {
 } catch (error) {
   failure = error;
 }
+await interrupted; // What fails then, fails because it was taken down.
 await cleanUp();
 if (failure !== undefined) {
   console.error(failure instanceof Error ? failure.message : failure);
@@ -71,7 +76,7 @@ async function startSwitch(devices: string[]): Promise<void> {
   const program = new URL("./demo/switch.ts", import.meta.url).href;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "-A", program, datapath, ...devices],
-    stdin: "null",
+    stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
   }).spawn();

@@ -47,7 +47,7 @@ export async function makeHosts(count: number): Promise<Host[]> {
     const host = {
       namespace: `${prefix}-${Deno.pid}-h${i}`,
       address: `10.77.0.${i}`,
-      device: `ud${Deno.pid % 1_000_000}h${i}`,
+      device: deviceName(Deno.pid, i),
     };
     await run("ip", "netns", "add", host.namespace);
     await run(
@@ -81,14 +81,27 @@ export async function makeHosts(count: number): Promise<Host[]> {
   return hosts;
 }
 
-/** Removes this demo's hosts, and those of demos that are no longer running. The veth pairs go with them. */
+/** A name of at most 15 characters for the switch's end of a cable. */
+function deviceName(pid: number, host: number): string {
+  return `ud${pid % 1_000_000}h${host}`;
+}
+
+/** Removes this demo's hosts, and those of demos that are no longer running. */
 export async function removeHosts(): Promise<void> {
   const list = await run("ip", "netns", "list");
-  for (const [name, pid] of list.matchAll(new RegExp(`^${prefix}-(\\d+)-h\\d+`, "gm"))) {
+  for (
+    const [name, pid, host] of list.matchAll(
+      new RegExp(`^${prefix}-(\\d+)-h(\\d+)`, "gm"),
+    )
+  ) {
     if (Number(pid) !== Deno.pid && isDemo(Number(pid))) continue;
     for (const process of (await run("ip", "netns", "pids", name)).split("\n")) {
       if (process !== "") kill(Number(process));
     }
+    // The kernel takes a namespace's devices down at its leisure; this one now.
+    await run("ip", "link", "delete", deviceName(Number(pid), Number(host))).catch(
+      () => {},
+    );
     await run("ip", "netns", "delete", name);
   }
 }

@@ -51,12 +51,15 @@ if (import.meta.main) {
     console.log(JSON.stringify(report));
   }, 500);
 
+  const end = async (): Promise<void> => {
+    // A datapath in the kernel would go on without us; one of this process ends with it.
+    if (dp.type === "system") await dp.destroy();
+    Deno.exit(0);
+  };
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, async () => {
-      // A datapath in the kernel would go on without us; one of this process ends with it.
-      if (dp.type === "system") await dp.destroy();
-      Deno.exit(0);
-    });
+    Deno.addSignalListener(signal, end);
   }
+  // Standard input ends with the demo, also if that is killed.
+  void Deno.stdin.readable.pipeTo(new WritableStream()).finally(end);
   await import("../learning_switch.ts");
 }
