@@ -154,56 +154,92 @@ export function writeLookup(
 }
 
 /**
+ * A flow as the kernel describes it.
+ *
+ * Only where its attributes lie is found out at once; most readers of a long list want little of each.
+ */
+class KernelFlow {
+  readonly #view: DataView;
+  /** Offset and end of the payload of each attribute up to `OVS_FLOW_ATTR_UFID`; end 0: there is none. */
+  readonly #places = new Uint32Array(2 * (OVS_FLOW_ATTR_UFID + 1));
+
+  constructor(body: Uint8Array) {
+    const view = this.#view = viewOf(body);
+    for (let at = attributesOffset; at + 4 <= body.length;) {
+      const size = view.getUint16(at, littleEndian);
+      if (size < 4 || at + size > body.length) throw malformed(at);
+      const id = view.getUint16(at + 2, littleEndian) & 0x3fff;
+      if (id <= OVS_FLOW_ATTR_UFID) {
+        if (size - 4 < smallest(id)) throw malformed(at);
+        this.#places[2 * id] = at + 4;
+        this.#places[2 * id + 1] = at + size;
+      }
+      at += align(size);
+    }
+  }
+
+  #bytes(id: number): Uint8Array | undefined {
+    const at = this.#places[2 * id] as number;
+    const end = this.#places[2 * id + 1] as number;
+    if (end === 0) return undefined;
+    const { buffer, byteOffset } = this.#view;
+    return new Uint8Array(buffer, byteOffset + at, end - at);
+  }
+
+  get key(): Uint8Array | undefined {
+    return this.#bytes(OVS_FLOW_ATTR_KEY);
+  }
+
+  get mask(): Uint8Array | undefined {
+    return this.#bytes(OVS_FLOW_ATTR_MASK);
+  }
+
+  get actions(): Uint8Array | undefined {
+    return this.#bytes(OVS_FLOW_ATTR_ACTIONS);
+  }
+
+  /** Whether the kernel gave its actions. */
+  get hasActions(): boolean {
+    return this.#places[2 * OVS_FLOW_ATTR_ACTIONS + 1] !== 0;
+  }
+
+  get ufid(): Ufid | undefined {
+    const bytes = this.#bytes(OVS_FLOW_ATTR_UFID);
+    return bytes && ufidText(bytes);
+  }
+
+  get layer(): string {
+    return "ovs";
+  }
+
+  get stats(): FlowStats {
+    const at = (id: number) => this.#places[2 * id] as number;
+    const [stats, used] = [at(OVS_FLOW_ATTR_STATS), at(OVS_FLOW_ATTR_USED)];
+    const flags = at(OVS_FLOW_ATTR_TCP_FLAGS);
+    const view = this.#view;
+    return {
+      packets: stats === 0 ? 0n : view.getBigUint64(stats, littleEndian),
+      bytes: stats === 0 ? 0n : view.getBigUint64(stats + 8, littleEndian),
+      tcpFlags: flags === 0 ? 0 : view.getUint8(flags),
+      ...(used !== 0 && { usedMs: view.getBigUint64(used, littleEndian) }),
+    };
+  }
+}
+
+/** Bytes that the payload of an attribute must have. */
+function smallest(id: number): number {
+  if (id === OVS_FLOW_ATTR_STATS) return 16;
+  if (id === OVS_FLOW_ATTR_USED) return 8;
+  return id === OVS_FLOW_ATTR_TCP_FLAGS ? 1 : 0;
+}
+
+/**
  * The flow that a message describes; its bytes are views into the message.
  * Throws {@linkcode NetlinkError} `EBADMSG`.
  */
-export function parseFlow(message: Message): RawFlow {
-  const { body } = message;
-  const view = viewOf(body);
-  const stats: { -readonly [K in keyof FlowStats]: FlowStats[K] } = {
-    packets: 0n,
-    bytes: 0n,
-    tcpFlags: 0,
-  };
-  const flow: { -readonly [K in keyof RawFlow]: RawFlow[K] } = { stats };
-  for (let at = attributesOffset; at + 4 <= body.length;) {
-    const size = view.getUint16(at, littleEndian);
-    if (size < 4 || at + size > body.length) throw malformed(at);
-    const id = view.getUint16(at + 2, littleEndian) & 0x3fff;
-    const payload = at + 4;
-    const end = at + size;
-    switch (id) {
-      case OVS_FLOW_ATTR_KEY:
-        flow.key = body.subarray(payload, end);
-        break;
-      case OVS_FLOW_ATTR_MASK:
-        flow.mask = body.subarray(payload, end);
-        break;
-      case OVS_FLOW_ATTR_ACTIONS:
-        flow.actions = body.subarray(payload, end);
-        break;
-      case OVS_FLOW_ATTR_STATS:
-        if (size < 20) throw malformed(at);
-        stats.packets = view.getBigUint64(payload, littleEndian);
-        stats.bytes = view.getBigUint64(payload + 8, littleEndian);
-        break;
-      case OVS_FLOW_ATTR_TCP_FLAGS:
-        if (size < 5) throw malformed(at);
-        stats.tcpFlags = view.getUint8(payload);
-        break;
-      case OVS_FLOW_ATTR_USED:
-        if (size < 12) throw malformed(at);
-        stats.usedMs = view.getBigUint64(payload, littleEndian);
-        break;
-      case OVS_FLOW_ATTR_UFID: {
-        const ufid = ufidText(body.subarray(payload, end));
-        if (ufid !== undefined) flow.ufid = ufid;
-        break;
-      }
-    }
-    at += align(size);
-  }
-  return flow;
+export function parseFlow(message: Message): RawFlow & { readonly hasActions: boolean } {
+  // What is absent reads as undefined here, which the compiler takes for something else.
+  return new KernelFlow(message.body) as KernelFlow & RawFlow;
 }
 
 function malformed(at: number): NetlinkError {
@@ -294,7 +330,7 @@ export class SystemFlows implements ProviderFlows {
   complete(message: Message, terse: boolean): RawFlow | undefined {
     checkReply(this.#kernel.flow, message);
     const flow = parseFlow(message);
-    if (terse || flow.actions) return flow;
+    if (terse || flow.hasActions) return flow;
     const { key, ufid } = flow;
     try {
       return parseFlow(

@@ -30,6 +30,7 @@ export interface NetlinkErrorInit {
  * `EBADMSG` and `EPROTO` mean that the answer was not one; `ETIMEDOUT` that none came.
  */
 export class NetlinkError extends Error {
+  /** Always `NetlinkError`. */
   override readonly name = "NetlinkError";
   /** Name of the errno. */
   readonly code: ErrnoName;

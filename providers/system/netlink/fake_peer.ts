@@ -21,10 +21,15 @@ import type { Transport } from "./socket.ts";
 
 /** A message of the fake peer; what is left out is taken from the request. */
 export interface FakeReply {
+  /** Message type. */
   readonly type?: number;
+  /** `NLM_F_*` bits; none when left out. */
   readonly flags?: number;
+  /** Sequence number. */
   readonly sequence?: number;
+  /** Port id of the receiver. */
   readonly portId?: number;
+  /** What follows the header; nothing when left out. */
   readonly body?: Uint8Array;
 }
 

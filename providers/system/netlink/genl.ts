@@ -26,9 +26,11 @@ const CTRL_ATTR_MCAST_GRP_ID = 2;
 
 /** A generic netlink family as the kernel registered it. */
 export interface Family {
+  /** Name that it is looked up by. */
   readonly name: string;
   /** Message type of its messages; another one after every boot. */
   readonly id: number;
+  /** Version of its messages, for `genlmsghdr`. */
   readonly version: number;
   /** Size of the family's own header behind `genlmsghdr`, bytes. */
   readonly headerSize: number;
