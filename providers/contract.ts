@@ -181,13 +181,21 @@ export interface Port {
 
 /** Counters of a port, as in `struct ovs_vport_stats`; absent ones are not known. */
 export interface PortStats {
+  /** Packets that came in at the port. */
   readonly rxPackets: bigint;
+  /** Packets that went out of it. */
   readonly txPackets: bigint;
+  /** Bytes of the packets that came in. */
   readonly rxBytes: bigint;
+  /** Bytes of the packets that went out. */
   readonly txBytes: bigint;
+  /** Packets that could not be received whole. */
   readonly rxErrors: bigint;
+  /** Packets that could not be sent. */
   readonly txErrors: bigint;
+  /** Packets that were dropped before any flow saw them. */
   readonly rxDropped: bigint;
+  /** Packets that were dropped on their way out. */
   readonly txDropped: bigint;
   /** Further counters by name. */
   readonly counters?: Readonly<Record<string, bigint>>;
@@ -306,13 +314,19 @@ export type ProviderOp =
  * does. Both: either.
  */
 export interface ProviderFlowPut {
+  /** Which operation this is. */
   readonly op: "put";
+  /** Key of the flow: `OVS_KEY_ATTR_*` attributes. */
   readonly key: Uint8Array;
   /** Absent: exact match on everything in the key. */
   readonly mask?: Uint8Array;
+  /** What is done to its packets, in order: `OVS_ACTION_ATTR_*`; none: drop. */
   readonly actions: Uint8Array;
+  /** Identifier that it is found by from now on, besides its key. */
   readonly ufid?: Ufid;
+  /** Add it when there is none. */
   readonly create: boolean;
+  /** Change the actions of the one that is there. */
   readonly modify: boolean;
   /** Start counting anew (with `modify`). */
   readonly zeroStats?: boolean;
@@ -324,8 +338,11 @@ export interface ProviderFlowPut {
 
 /** Deletes a flow by `ufid`, or else by `key`. `ENOENT` if there is none. */
 export interface ProviderFlowDelete {
+  /** Which operation this is. */
   readonly op: "delete";
+  /** Key of the flow, `OVS_KEY_ATTR_*`; not looked at when there is a `ufid`. */
   readonly key?: Uint8Array;
+  /** Identifier of the flow. */
   readonly ufid?: Ufid;
   /** Answer the counters that the flow had at the end. */
   readonly wantStats?: boolean;
@@ -333,8 +350,11 @@ export interface ProviderFlowDelete {
 
 /** Finds a flow by `ufid`, or else by `key`. `ENOENT` if there is none. */
 export interface ProviderFlowGet {
+  /** Which operation this is. */
   readonly op: "get";
+  /** Key of the flow, `OVS_KEY_ATTR_*`; not looked at when there is a `ufid`. */
   readonly key?: Uint8Array;
+  /** Identifier of the flow. */
   readonly ufid?: Ufid;
 }
 
@@ -345,10 +365,13 @@ export interface ProviderFlowGet {
  * the packet.
  */
 export interface ProviderExecute {
+  /** Which operation this is. */
   readonly op: "execute";
   /** From the Ethernet header on; at least 14 bytes, or `EINVAL`/`ERANGE`. */
   readonly packet: Uint8Array;
+  /** Metadata of the packet, `OVS_KEY_ATTR_*`; all of it zero when absent. */
   readonly key?: Uint8Array;
+  /** What is done to the packet, in order: `OVS_ACTION_ATTR_*`. */
   readonly actions: Uint8Array;
   /** Only find out whether it would be accepted. */
   readonly probe?: boolean;

@@ -10,17 +10,21 @@ import type { CtZone } from "./ids.ts";
 
 /** One direction of a connection. */
 export interface ConnTuple {
-  /** Source and destination address, IPv4 or IPv6. */
+  /** Source address, IPv4 or IPv6. */
   readonly src: string;
+  /** Destination address, of the same family. */
   readonly dst: string;
   /** IP protocol number. */
   readonly proto: number;
-  /** Ports, for TCP, UDP, SCTP. */
+  /** Source port, for TCP, UDP, SCTP. */
   readonly srcPort?: number;
+  /** Destination port, for TCP, UDP, SCTP. */
   readonly dstPort?: number;
-  /** Identifier, type and code, for ICMP and ICMPv6. */
+  /** Identifier of an ICMP or ICMPv6 query. */
   readonly icmpId?: number;
+  /** ICMP or ICMPv6 type. */
   readonly icmpType?: number;
+  /** ICMP or ICMPv6 code. */
   readonly icmpCode?: number;
 }
 
@@ -40,11 +44,15 @@ export type TcpState =
 
 /** A connection. dpif: `struct ct_dpif_entry`. */
 export interface Connection {
+  /** Direction of the packet that opened it. */
   readonly orig: ConnTuple;
+  /** Direction of the answers, after address translation. */
   readonly reply: ConnTuple;
   /** Tuple of the connection that this one is related to. */
   readonly parent?: ConnTuple;
+  /** Zone that it was committed in. */
   readonly zone: CtZone;
+  /** Mark that actions gave it. */
   readonly mark: number;
   /** 128 bits. */
   readonly labels: bigint;
@@ -54,8 +62,11 @@ export interface Connection {
   readonly timeout?: number;
   /** TCP: state of either side (the kernel has one for both). */
   readonly tcp?: { readonly orig: TcpState; readonly reply: TcpState };
+  /** Name of the protocol helper that reads its payload, `ftp`. */
   readonly helper?: string;
+  /** Number that the kernel knows it by. */
   readonly id?: number;
+  /** Traffic either way, where counting is on. */
   readonly counters?: {
     readonly orig: { readonly packets: bigint; readonly bytes: bigint };
     readonly reply: { readonly packets: bigint; readonly bytes: bigint };
@@ -66,6 +77,7 @@ export interface Connection {
 
 /** Limit of connections of a zone; `"default"`: of every zone that has none of its own. */
 export interface ZoneLimit {
+  /** Zone that is limited. */
   readonly zone: CtZone | "default";
   /** Connections at most; 0: no limit. */
   readonly limit: number;
@@ -73,6 +85,7 @@ export interface ZoneLimit {
 
 /** Limit and current number of connections of a zone. */
 export interface ZoneLimitState extends ZoneLimit {
+  /** Connections now. */
   readonly count: number;
 }
 
@@ -97,7 +110,9 @@ export type TimeoutName =
 
 /** Timeouts in seconds; absent ones keep their defaults. */
 export interface TimeoutPolicy {
+  /** Number that it is set, read and deleted by. */
   readonly id: number;
+  /** Seconds, by name of the timeout. */
   readonly timeouts: { readonly [Name in TimeoutName]?: number };
 }
 

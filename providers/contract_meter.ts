@@ -36,7 +36,9 @@ export interface MeterConfig {
 
 /** Counters of a meter or band. */
 export interface MeterCount {
+  /** Packets that were counted. */
   readonly packets: bigint;
+  /** Bytes of these packets. */
   readonly bytes: bigint;
 }
 

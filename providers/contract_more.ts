@@ -44,7 +44,9 @@ export interface UpcallCallbackFacet {
 
 /** A receive queue and the poll thread that polls it. */
 export interface RxqAssignment {
+  /** Port that the queue belongs to. */
   readonly port: PortNo;
+  /** Number of the queue in its port, from 0. */
   readonly queue: number;
 }
 
@@ -90,14 +92,21 @@ export interface QueueFacet {
 
 /** State of the fragment engine for one IP version. */
 export interface FragmentCounters {
+  /** Whether fragments of this version are put together. */
   readonly enabled: boolean;
   /** Smallest accepted fragment but the last, bytes. */
   readonly minSize: number;
+  /** Fragments taken in. */
   readonly accepted: bigint;
+  /** Fragments that became part of a whole packet. */
   readonly completed: bigint;
+  /** Fragments whose packet did not become whole in time. */
   readonly expired: bigint;
+  /** Fragments below `minSize` that were refused. */
   readonly tooSmall: bigint;
+  /** Fragments that overlapped one already there. */
   readonly overlapping: bigint;
+  /** Fragments given up to make room, or at the end. */
   readonly purged: bigint;
 }
 

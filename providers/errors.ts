@@ -5,8 +5,65 @@
  * @module
  */
 
-/** Linux errno by name: number (asm-generic/errno.h) and what it says to people. */
-const errnoTable = {
+/** Name of a Linux errno that a datapath may answer with. */
+export type ErrnoName =
+  | "EPERM"
+  | "ENOENT"
+  | "EINTR"
+  | "EIO"
+  | "ENXIO"
+  | "E2BIG"
+  | "EBADF"
+  | "EAGAIN"
+  | "ENOMEM"
+  | "EACCES"
+  | "EFAULT"
+  | "EBUSY"
+  | "EEXIST"
+  | "EXDEV"
+  | "ENODEV"
+  | "EINVAL"
+  | "ENFILE"
+  | "EMFILE"
+  | "EFBIG"
+  | "ENOSPC"
+  | "EROFS"
+  | "EPIPE"
+  | "EDOM"
+  | "ERANGE"
+  | "ENAMETOOLONG"
+  | "ENOSYS"
+  | "ENODATA"
+  | "ETIME"
+  | "EPROTO"
+  | "EBADMSG"
+  | "EOVERFLOW"
+  | "EILSEQ"
+  | "EMSGSIZE"
+  | "EPROTONOSUPPORT"
+  | "EOPNOTSUPP"
+  | "EAFNOSUPPORT"
+  | "EADDRINUSE"
+  | "EADDRNOTAVAIL"
+  | "ENETDOWN"
+  | "ENETUNREACH"
+  | "ECONNABORTED"
+  | "ECONNRESET"
+  | "ENOBUFS"
+  | "EISCONN"
+  | "ENOTCONN"
+  | "ESHUTDOWN"
+  | "ETIMEDOUT"
+  | "ECONNREFUSED"
+  | "EHOSTUNREACH"
+  | "EALREADY"
+  | "EINPROGRESS"
+  | "ESTALE"
+  | "ECANCELED"
+  | "ESRCH";
+
+/** Number (asm-generic/errno.h) of each, and what it says to people. */
+const errnoTable: Readonly<Record<ErrnoName, readonly [number, string]>> = {
   EPERM: [1, "operation not permitted"],
   ENOENT: [2, "no such file or directory"],
   EINTR: [4, "interrupted system call"],
@@ -61,10 +118,7 @@ const errnoTable = {
   ESTALE: [116, "stale file handle"],
   ECANCELED: [125, "operation canceled"],
   ESRCH: [3, "no such process"],
-} as const satisfies Record<string, readonly [number, string]>;
-
-/** Name of a Linux errno that a datapath may answer with. */
-export type ErrnoName = keyof typeof errnoTable;
+};
 
 const nameByNumber: ReadonlyMap<number, ErrnoName> = new Map(
   Object.entries(errnoTable).map(([name, [number]]) => [number, name as ErrnoName]),
@@ -108,6 +162,7 @@ export interface DatapathErrorInit {
  * `Cannot add port "eth1" (netdev@br0): no such device (ENODEV)`.
  */
 export class DatapathError extends Error {
+  /** Always `DatapathError`. */
   override readonly name = "DatapathError";
   /** What was tried, as a verb phrase. */
   readonly operation: string;

@@ -8,10 +8,8 @@
  * @module
  */
 
-declare const brand: unique symbol;
-
-/** A `T` that only its own maker produces. */
-export type Brand<T, Name extends string> = T & { readonly [brand]?: Name };
+/** A `T` that only its own maker produces.  The member is never there: it tells the types apart. */
+export type Brand<T, Name extends string> = T & { readonly __brand?: Name };
 
 /** Number of a port in its datapath, 0 to 2^32-2.  0 is the local port, a real one. */
 export type PortNo = Brand<number, "PortNo">;

@@ -89,7 +89,11 @@ export class NetlinkSocket implements Transport {
   readonly portId: number;
   /** The descriptor, for waiting on it; closed with the socket. */
   readonly fd: number;
-  /** The C library, open as long as the socket is. */
+  /**
+   * The C library, open as long as the socket is.
+   *
+   * @internal
+   */
   readonly libc: Libc;
   readonly #mnl: Libmnl;
   #handle: Deno.PointerObject | null;
