@@ -8,13 +8,13 @@
  *
  * @module
  */
+import { parseError } from "./acknowledgement.ts";
+import { Dump } from "./dump.ts";
 import { NetlinkError } from "./errors.ts";
 import {
   align,
-  Attributes,
   littleEndian,
   type Message,
-  messageHeaderSize,
   MessageType,
   MessageWriter,
   NetlinkFlag,
@@ -42,49 +42,6 @@ export interface ConversationOptions {
 }
 
 const succeeded: Outcome = {};
-
-// NLMSGERR_ATTR_* of <linux/netlink.h>
-const NLMSGERR_ATTR_MSG = 1;
-const NLMSGERR_ATTR_OFFS = 2;
-
-/** The negative errno at the start of an error or done message; 0 for none. */
-function messageErrno(message: Message): number {
-  return message.body.length < 4 ? 0 : -viewOf(message.body).getInt32(0, littleEndian);
-}
-
-/** The failure that an NLMSG_ERROR speaks of; undefined for an acknowledgement. */
-export function parseError(message: Message): NetlinkError | undefined {
-  const { body, flags } = message;
-  if (body.length < 4 + messageHeaderSize) {
-    return new NetlinkError({ code: "EBADMSG", detail: "a truncated error message" });
-  }
-  const errno = messageErrno(message);
-  if (errno === 0) return undefined;
-  if (errno < 0) {
-    return new NetlinkError({
-      code: "EBADMSG",
-      detail: "an error message without error",
-    });
-  }
-  if ((flags & NetlinkFlag.ackAttributes) === 0) return new NetlinkError({ code: errno });
-  const repeated = flags & NetlinkFlag.capped
-    ? messageHeaderSize
-    : align(viewOf(body).getUint32(4, littleEndian));
-  try {
-    const attributes = new Attributes(body, 4 + repeated);
-    return new NetlinkError({
-      code: errno,
-      kernelMessage: attributes.text(NLMSGERR_ATTR_MSG),
-      offset: attributes.bytes(NLMSGERR_ATTR_OFFS)?.length === 4
-        ? viewOf(attributes.bytes(NLMSGERR_ATTR_OFFS) as Uint8Array)
-          .getUint32(0, littleEndian)
-        : undefined,
-    });
-  } catch {
-    // The error itself stands; only its explanation is unreadable.
-    return new NetlinkError({ code: errno });
-  }
-}
 
 /** Where the messages of a batch start. */
 function messageOffsets(view: DataView): number[] {
@@ -362,113 +319,5 @@ function drain(transport: Transport, exchange: Exchange): void {
       if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") throw error;
       losses++;
     }
-  }
-}
-
-interface DumpInit {
-  sequence: number;
-  timeoutMs: number;
-  datagrams: number;
-  onEnd: (clean: boolean) => void;
-}
-
-/** A dump under way. Ends by itself when `next` said so; else `close` ends it. */
-export class Dump {
-  readonly #transport: Transport;
-  readonly #init: DumpInit;
-  #datagrams = 0;
-  #ended = false;
-  /** Whether the kernel said that the table changed meanwhile. */
-  interrupted = false;
-
-  /** Made by {@linkcode Conversation.startDump}. */
-  constructor(transport: Transport, init: DumpInit) {
-    this.#transport = transport;
-    this.#init = init;
-  }
-
-  /** Sends the request. */
-  start(request: Uint8Array): void {
-    const view = viewOf(request);
-    const flags = view.getUint16(6, littleEndian) | NetlinkFlag.dump;
-    view.setUint16(6, flags, littleEndian);
-    view.setUint32(8, this.#init.sequence, littleEndian);
-    view.setUint32(12, this.#transport.portId, littleEndian);
-    try {
-      this.#transport.send(request);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
-
-  /**
-   * The messages of the next datagram, whose bytes belong to the receiver; undefined at the end.
-   * Throws {@linkcode NetlinkError} when the dump failed; it is then over.
-   */
-  next(): Message[] | undefined {
-    if (this.#ended) return undefined;
-    try {
-      // Over all datagrams: those that are not for us must not hold us up for ever.
-      const deadline = performance.now() + this.#init.timeoutMs;
-      for (;;) {
-        const messages = this.#receive(deadline);
-        if (messages.length > 0) return messages;
-        if (this.#ended) return undefined;
-      }
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
-
-  #receive(deadline: number): Message[] {
-    for (;;) {
-      const datagram = this.#transport.receive();
-      const left = deadline - performance.now();
-      if (left <= 0 || (!datagram && !this.#transport.waitReadable(Math.ceil(left)))) {
-        throw new NetlinkError({ code: "ETIMEDOUT", detail: "the dump stopped" });
-      }
-      if (!datagram) continue;
-      if (++this.#datagrams > this.#init.datagrams) {
-        throw new NetlinkError({ code: "EPROTO", detail: "the dump does not end" });
-      }
-      return this.#take(parseMessages(datagram.slice()));
-    }
-  }
-
-  #take(messages: Message[]): Message[] {
-    const { portId } = this.#transport;
-    const { sequence } = this.#init;
-    const taken: Message[] = [];
-    for (const message of messages) {
-      if (message.sequence !== sequence || message.portId !== portId) continue;
-      if (message.flags & NetlinkFlag.dumpInterrupted) this.interrupted = true;
-      if (message.type === MessageType.error) {
-        const error = parseError(message);
-        if (error) throw error;
-      } else if (message.type === MessageType.done) {
-        const errno = messageErrno(message);
-        if (errno > 0) throw new NetlinkError({ code: errno });
-        this.#end(true);
-        break;
-      } else if (message.type === MessageType.overrun) {
-        throw new NetlinkError({ code: "ENOBUFS" });
-      } else if (message.type > MessageType.overrun) {
-        taken.push(message);
-      }
-    }
-    return taken;
-  }
-
-  #end(clean: boolean): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#init.onEnd(clean);
-  }
-
-  /** Ends the dump, if it goes on. Idempotent. */
-  close(): void {
-    this.#end(false);
   }
 }

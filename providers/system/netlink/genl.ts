@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { Conversation, Dump } from "./conversation.ts";
+import type { Conversation } from "./conversation.ts";
+import type { Dump } from "./dump.ts";
 import { NetlinkError } from "./errors.ts";
 import { Attributes, type Message, type MessageWriter, u16, u32, u8 } from "./message.ts";
 

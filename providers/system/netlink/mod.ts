@@ -16,8 +16,10 @@
  *
  * @module
  */
+export * from "./acknowledgement.ts";
 export * from "./burst.ts";
 export * from "./conversation.ts";
+export * from "./dump.ts";
 export * from "./errors.ts";
 export * from "./fake_peer.ts";
 export * from "./genl.ts";
