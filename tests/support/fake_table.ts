@@ -33,7 +33,7 @@ const MAX_PORT = 65534;
 const MAX_RECIRCULATIONS = 8;
 
 /** Attributes by path (`0/1/6`): those of `encap` are told from those outside. */
-type Attributes = ReadonlyMap<string, Uint8Array>;
+export type Attributes = ReadonlyMap<string, Uint8Array>;
 
 /** A flow. */
 interface FakeFlow {
@@ -284,7 +284,8 @@ function nested(bytes: Uint8Array): { id: number; payload: Uint8Array }[] {
   return found;
 }
 
-function attributes(
+/** The attributes of a key or mask. */
+export function attributes(
   bytes: Uint8Array,
   path = "0",
   into = new Map<string, Uint8Array>(),
