@@ -28,7 +28,7 @@ import { DatapathError } from "../errors.ts";
 import type { Ufid } from "../ids.ts";
 import { ufidBytes, ufidText } from "../odp/mod.ts";
 import type { Context } from "./datapath.ts";
-import { check } from "./library.ts";
+import { check, reason } from "./library.ts";
 
 /** A packet is at most this long; one byte more is packed of a longer one, so that it is refused. */
 const MAX_PACKET = 65535;
@@ -41,6 +41,8 @@ const CHUNK = 4 << 20;
 const UFID_SIZE = 16;
 const DUMP_ROOM = 1 << 18;
 const ENOBUFS = 105;
+const ENOENT = 2;
+const EEXIST = 17;
 const E2BIG = 7;
 
 const DONE: OpResult = Object.freeze({ ok: true });
@@ -119,7 +121,7 @@ export class NetdevFlows implements ProviderFlows {
       if (error === ENOBUFS && op.op === "get") retries.push(i);
       results.push(
         error !== 0
-          ? this.#failed(error, op)
+          ? this.#failed(error, op, end - first === 1)
           : op.op === "get"
           ? { ok: true, flow: readFlow(this.#results, at, resultFields) }
           : op.op !== "execute" && op.wantStats === true
@@ -149,12 +151,16 @@ export class NetdevFlows implements ProviderFlows {
     );
     check(symbols, errno, subject("operate"));
     const error = new DataView(results.buffer).getUint32(dpResult.error, true);
-    if (error !== 0) return this.#failed(error, op);
+    if (error !== 0) return this.#failed(error, op, true);
     return { ok: true, flow: readFlow(results, 0, resultFields) };
   }
 
-  #failed(errno: number, op: ProviderOp): OpResult {
-    return new Failed(errno, op.op, this.#context);
+  /** `alone`: the library's last words are about this operation. */
+  #failed(errno: number, op: ProviderOp, alone: boolean): OpResult {
+    const { symbols } = this.#context;
+    // Programs provoke the two others all the time, and know why.
+    const asked = alone && errno !== EEXIST && errno !== ENOENT;
+    return new Failed(errno, op.op, this.#context, asked ? reason(symbols) : undefined);
   }
 
   #pack(op: ProviderOp, getRoom: number): void {
@@ -252,12 +258,19 @@ class Failed {
   readonly #errno: number;
   readonly #op: ProviderOp["op"];
   readonly #context: Context;
+  readonly #detail: string | undefined;
   #error: DatapathError | undefined;
 
-  constructor(errno: number, op: ProviderOp["op"], context: Context) {
+  constructor(
+    errno: number,
+    op: ProviderOp["op"],
+    context: Context,
+    detail: string | undefined,
+  ) {
     this.#errno = errno;
     this.#op = op;
     this.#context = context;
+    this.#detail = detail;
   }
 
   get error(): DatapathError {
@@ -265,6 +278,7 @@ class Failed {
       operation: this.#op === "execute" ? "execute" : `${this.#op} flow`,
       datapath: this.#context.fullName,
       code: this.#errno,
+      detail: this.#detail,
     });
   }
 }

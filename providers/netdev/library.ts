@@ -64,6 +64,11 @@ export async function holdLibrary(
   };
 }
 
+/** Whether somebody in this isolate holds the library. */
+export function isLibraryHeld(): boolean {
+  return users > 0;
+}
+
 const errnoOfLibrary: Readonly<Record<LibraryErrorCode, ErrnoName>> = {
   missing: "ENOENT",
   tool: "ENOENT",
@@ -104,6 +109,12 @@ export function plainFailure(
   detail = "",
 ): DatapathError {
   return new DatapathError({ ...subject, code: errno, detail: detail || undefined });
+}
+
+/** Why the last operation on a flow failed on this thread, without what it was. */
+export function reason(symbols: Symbols): string | undefined {
+  symbols.dp_error_text(text, textSize);
+  return fromCString(text).replace(/^[a-z ]+: /, "") || undefined;
 }
 
 /** Throws the error of a call on this thread, unless it returned 0. */

@@ -7,9 +7,19 @@
 import { fromCString } from "../../ffi/memory.ts";
 import type { OpenOptions, Provider, ProviderDatapath } from "../contract.ts";
 import { NetdevDatapath } from "./datapath.ts";
-import { check, holdLibrary } from "./library.ts";
+import { check, holdLibrary, isLibraryHeld } from "./library.ts";
 
-/** Datapaths of this process, forwarded by poll threads over DPDK. */
+/**
+ * Datapaths of this process, forwarded by poll threads over DPDK.
+ *
+ * Settings for `openDatapath(…, { config })`; the first three count when the datapath is opened with `create`:
+ *
+ * - `local`: kind of port 0 of a new one: `dummy` (default), `tap`, `null`, or `none` for no port 0;
+ * - `pollThreads`: cores, as for `pollThreads.set`;
+ * - `maxSleepUs`: longest nap of an idle poll thread, microseconds;
+ * - `eal`: arguments of EAL, one a line; for the first datapath of the process;
+ * - `library`: path of a library to use, instead of the one that is found or built.
+ */
 export const netdevProvider: Provider = {
   type: "netdev",
   cleanupRequired: true,
@@ -39,13 +49,15 @@ export const netdevProvider: Provider = {
 };
 
 /**
- * Whether this process has ever mapped the library: another isolate of it may have.  Without it there can be no datapath,
- * and listing them must not compile one.
+ * Whether this process has ever mapped the library: another isolate of it may have. Without it there can be no
+ * datapath, and listing them must not compile one. Where the program may not look (Deno asks for `--allow-all`), what
+ * this isolate did itself decides.
  */
 function mayHaveDatapaths(): boolean {
+  if (isLibraryHeld()) return true;
   try {
     return Deno.readTextFileSync("/proc/self/maps").includes("librte_eal");
   } catch {
-    return true; // Not allowed to look: ask the library itself.
+    return false;
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Upcalls of the userspace datapath when the program throws, hangs, is slow, or decides in other ways. */
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import { openLibrary } from "../../ffi/library.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { encodeActions, encodeMask, exact, output } from "../../providers/odp/mod.ts";
@@ -290,5 +291,24 @@ Deno.test(
     URL.revokeObjectURL(url);
     assert.equal(count + fromWorker, 400);
     assert.ok(count > 0 && fromWorker > 0, `${count} and ${fromWorker}`);
+  }),
+);
+
+Deno.test(
+  "upcalls: streams may be aborted and closed at any moment, parked or not",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    await bench.ports("p1");
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    for (let i = 0; i < 120; i++) {
+      const abort = new AbortController();
+      const stream = bench.dp.upcalls({ signal: abort.signal });
+      const next = stream.next();
+      const ended = i % 2 === 0 ? next : assert.rejects(next, { name: "AbortError" });
+      for (let turns = 0; turns < i; turns++) await turn();
+      if (i % 2 === 0) await stream.close();
+      else abort.abort();
+      await ended;
+    }
   }),
 );
