@@ -4,15 +4,26 @@
  *
  * @module
  */
-import { type Libc, openLibc } from "../ffi/libc.ts";
+import { openLibc } from "../ffi/libc.ts";
 
 const CLOCK_MONOTONIC = 1;
-let libc: Libc | undefined;
 
-/** Milliseconds on the monotonic clock, which `performance.now()` counts from another beginning. */
+/** What `performance.now()` lacks: it reads the same clock, counted from another beginning. */
+let offsetMs: number | undefined;
+
+/** Milliseconds on Linux's monotonic clock. */
 export function monotonicMs(): number {
-  libc ??= openLibc(); // Kept: the C library is never unloaded.
-  const time = new BigInt64Array(2); // struct timespec: seconds, nanoseconds
-  libc.symbols.clock_gettime(CLOCK_MONOTONIC, new Uint8Array(time.buffer));
-  return Number(time[0]) * 1000 + Number(time[1]) / 1e6;
+  offsetMs ??= readMonotonic() - performance.now();
+  return offsetMs + performance.now();
+}
+
+function readMonotonic(): number {
+  const libc = openLibc();
+  try {
+    const time = new BigInt64Array(2); // struct timespec: seconds, nanoseconds
+    libc.symbols.clock_gettime(CLOCK_MONOTONIC, new Uint8Array(time.buffer));
+    return Number(time[0]) * 1000 + Number(time[1]) / 1e6;
+  } finally {
+    libc.close();
+  }
 }

@@ -10,6 +10,11 @@ import type { FlowKey, Ipv4Key, Ipv6Key } from "../providers/types.ts";
 /** Bytes of payload of layer 4, as Open vSwitch's dummy ports make them. */
 const payloadSize = 64;
 
+// Flags of TCP (RFC 9293).
+const FIN = 0x01;
+const SYN = 0x02;
+const RST = 0x04;
+
 /** How a packet is made. */
 export interface ComposeOptions {
   /** Bytes of the whole packet; longer than the headers and their payload. Absent: no padding. */
@@ -21,15 +26,16 @@ export function composePacket(
   key: FlowKey,
   { length }: ComposeOptions = {},
 ): Uint8Array<ArrayBuffer> {
-  const inner = network(key, payloadSize);
-  const bare = [...linkHeader(key), ...inner];
-  if (length === undefined || length === bare.length) return Uint8Array.from(bare);
-  if (length < bare.length && length < linkHeader(key).length + network(key, 0).length) {
+  const link = linkHeader(key);
+  if (length === undefined) {
+    return Uint8Array.from([...link, ...network(key, payloadSize)]);
+  }
+  const empty = link.length + network(key, 0).length;
+  if (length < empty) {
     throw new RangeError(`a packet of ${length} bytes has no room for its headers`);
   }
-  const size = Math.max(0, payloadSize + length - bare.length);
-  const frame = new Uint8Array(length);
-  frame.set([...linkHeader(key), ...network(key, size)].slice(0, length));
+  const frame = new Uint8Array(length); // ARP has no payload: what is left is zero.
+  frame.set([...link, ...network(key, length - empty)]);
   return frame;
 }
 
@@ -145,18 +151,10 @@ function transport(key: FlowKey, proto: number, size: number): number[] {
     const flags = key.tcpFlags ?? 0;
     const ports = [...be16(tcp.src), ...be16(tcp.dst)];
     const sequence = [...be32(0), ...be32(0)];
-    return [
-      ...ports,
-      ...sequence,
-      ...be16(5 << 12 | flags),
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      ...payload(size),
-    ];
+    const rest = [...be16(5 << 12 | flags), 0, 0, 0, 0, 0, 0];
+    // A connection that begins or ends carries nothing.
+    const carried = flags & (FIN | SYN | RST) && size === payloadSize ? 0 : size;
+    return [...ports, ...sequence, ...rest, ...payload(carried)];
   }
   if (proto === 17 && udp) {
     return [

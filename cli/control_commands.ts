@@ -12,7 +12,10 @@ import type { Log } from "./log.ts";
 import { metricsText } from "./metrics.ts";
 import { OptionError, parseControlOptions } from "./options.ts";
 import { perfText, rxqText, statsText, ThreadHistory } from "./poll_thread_text.ts";
+import { statusOf } from "./status.ts";
+import { traceText } from "./trace_text.ts";
 import { runVerb, verbs } from "./verbs.ts";
+import { toJson } from "./verb.ts";
 import { version } from "./version.ts";
 
 /** What commands work on. */
@@ -60,6 +63,11 @@ export function controlCommands(served: Served): ControlCommands {
     for (const spec of specs) log.set(spec);
     return "";
   });
+  add("upcall/status", "", [0, 0], () => `${toJson(statusOf(dp))}\n`);
+  add("upcall/trace", "[--json] packet|flow", [1, 2], (args) => {
+    const { flags, rest } = options(args);
+    return traceText(dp, rest.at(-1) ?? "", flags);
+  });
   add("metrics/show", "", [0, 0], () => metricsText([dp]));
   for (const [name, command] of threadCommands(dp)) commands.set(name, command);
   for (const [name, command] of dummyCommands(dp)) commands.set(name, command);
@@ -98,8 +106,7 @@ function verbCommand(
       ? `takes at most ${max}`
       : undefined;
     if (bound !== undefined) {
-      const plural = bound.endsWith(" 1") ? "" : "s";
-      throw new CommandError(`"dpctl/${name}" command ${bound} argument${plural}`);
+      throw new CommandError(`"dpctl/${name}" command ${bound} arguments`);
     }
     let text = "";
     const put = (more: string): void => void (text += more);

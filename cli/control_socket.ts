@@ -145,16 +145,16 @@ export class ControlSocket {
     const command = this.#commands.get(method);
     if (command === undefined) {
       throw new Error(
-        `"${method}" is not a valid command (use "list-commands" to see a list)`,
+        `"${method}" is not a valid command ` +
+          `(use "list-commands" to see a list of valid commands)`,
       );
     }
     const [min, max] = command.args;
-    const arguments_ = (n: number): string => `${n} argument${n === 1 ? "" : "s"}`;
     if (args.length < min) {
-      throw new RangeError(`"${method}" command requires at least ${arguments_(min)}`);
+      throw new RangeError(`"${method}" command requires at least ${min} arguments`);
     }
     if (args.length > max) {
-      throw new RangeError(`"${method}" command takes at most ${arguments_(max)}`);
+      throw new RangeError(`"${method}" command takes at most ${max} arguments`);
     }
     return command.run(args);
   }

@@ -54,7 +54,7 @@ Deno.test("control() gets answers and refusals", () =>
       /^The available commands are:\n {2}echo/,
     );
     await assert.rejects(control(path, "fail", []), new ControlError("no such thing\n"));
-    await assert.rejects(control(path, "echo", []), /requires at least 1 argument\n$/);
+    await assert.rejects(control(path, "echo", []), /requires at least 1 arguments\n$/);
     await assert.rejects(control(path, "version", ["x"]), /takes at most 0 arguments\n$/);
     await assert.rejects(
       control(path, "nonsense", []),

@@ -9,10 +9,17 @@
  */
 import type { Flow } from "../providers/flow.ts";
 import { decodeKey, decodeMask } from "../providers/odp/mod.ts";
-import { filterFields, keywords, type ReadField } from "./flow_filter_fields.ts";
+import {
+  canonicalName,
+  filterFields,
+  keywords,
+  prerequisites,
+  type ReadField,
+} from "./flow_filter_fields.ts";
 
 /** Value and mask of a field of the filter. */
 interface Condition {
+  readonly name: string;
   readonly read: ReadField;
   readonly value: bigint;
   readonly mask: bigint;
@@ -70,7 +77,23 @@ export class FlowFilter {
         `${text}: value too large for ${field.bits}-bit field ${name}`,
       );
     }
-    this.#conditions.push({ read: field.read, value: value & mask, mask });
+    this.#checkNeeds(word, name);
+    this.#conditions.push({ name, read: field.read, value: value & mask, mask });
+  }
+
+  /** Fields of a protocol may be named behind that protocol only, as ovs-ofctl(8) has it. */
+  #checkNeeds(word: string, name: string): void {
+    const has = (wanted: string): bigint | undefined =>
+      this.#conditions.findLast(({ name }) => canonicalName(name) === wanted)?.value;
+    const type = has("dl_type");
+    const proto = has("nw_proto");
+    const [, types, protos] = prerequisites.find(([fields]) => fields.test(name)) ?? [];
+    if (types === undefined) return;
+    const isRight = type !== undefined && types.includes(Number(type)) &&
+      (protos === undefined || (proto !== undefined && protos.includes(Number(proto))));
+    if (!isRight) {
+      throw new SyntaxError(`${word}: prerequisites not met for setting ${name}`);
+    }
   }
 }
 

@@ -64,8 +64,8 @@ function dotted(word: string): string[] {
     : [(value >> 16n).toString(16), (value & 0xffffn).toString(16)];
 }
 
-/** Any value of a key or mask as bits. */
-function bitsOf(value: unknown, bits: number): bigint {
+/** Any value of a key or mask as bits; an address is told by how many it has. */
+export function bitsOf(value: unknown, bits: number): bigint {
   if (value === true) return (1n << BigInt(bits)) - 1n;
   if (typeof value === "bigint") return value;
   if (typeof value === "number") return BigInt(value);
@@ -257,6 +257,40 @@ function ipFragment(
   const value = key[family]?.frag;
   const cares = mask === undefined || follow(mask, [family, "frag"]) !== undefined;
   return { value: cares ? fragments[value ?? "no"] ?? 0n : 0n, mask: cares ? 3n : 0n };
+}
+
+const ip4 = 0x0800;
+const ip6 = 0x86dd;
+const arpTypes = [0x0806, 0x8035];
+const anyIp = [ip4, ip6];
+
+/** Which fields need which EtherTypes, and which protocols of IP. */
+export const prerequisites: readonly (readonly [
+  fields: RegExp,
+  etherTypes: readonly number[],
+  protos?: readonly number[],
+])[] = [
+  [/^(nw_src|nw_dst|ip_src|ip_dst)$/, [ip4, ...arpTypes]],
+  [/^nw_proto$/, [...anyIp, ...arpTypes]],
+  [/^(ip_proto|nw_tos|ip_dscp|nw_ecn|ip_ecn|nw_ttl|ip_frag)$/, anyIp],
+  [/^ipv6_(src|dst|label)$/, [ip6]],
+  [/^arp_(op|spa|tpa|sha|tha)$/, arpTypes],
+  [/^mpls_/, [0x8847, 0x8848]],
+  [/^(tp_src|tp_dst)$/, anyIp, [6, 17, 132, 1, 58]],
+  [/^tcp_/, anyIp, [6]],
+  [/^udp_/, anyIp, [17]],
+  [/^sctp_/, anyIp, [132]],
+  [/^icmp_/, [ip4], [1]],
+  [/^(icmpv6_|nd_)/, [ip6], [58]],
+];
+
+/** The name by which prerequisites know a field. */
+export function canonicalName(name: string): string {
+  const others: Readonly<Record<string, string>> = {
+    eth_type: "dl_type",
+    ip_proto: "nw_proto",
+  };
+  return others[name] ?? name;
 }
 
 const proto = (ethertype: string, ...more: string[]): readonly string[] => [

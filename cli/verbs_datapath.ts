@@ -19,7 +19,11 @@ async function addDp(run: VerbRun, args: readonly string[]): Promise<void> {
     const dp = await run.datapaths.open(name, { create: "exclusive" });
     await dp.close();
   } catch (error) {
-    throw new VerbFailure("add_dp", codeOf(error));
+    // What cannot be a name is no device to the other verbs, but an argument to this one.
+    throw new VerbFailure(
+      "add_dp",
+      error instanceof TypeError ? "EINVAL" : codeOf(error),
+    );
   }
   run.result({ created: name });
   if (args.length > 1) await addPorts(run, args);

@@ -59,6 +59,11 @@ interface Wanted {
 
 const noPort = 0xffffffff;
 
+/** Whether a number is a wish: the kernel takes 0 for none, and Open vSwitch lets it. */
+function isWish(dp: Datapath, no: number | undefined): no is number {
+  return no !== undefined && no !== noPort && !(no === 0 && dp.type === "system");
+}
+
 async function add(
   dp: Datapath,
   dpName: string,
@@ -68,7 +73,7 @@ async function add(
     return await dp.ports.add({
       name,
       type,
-      ...(no !== undefined && no !== noPort && { no }),
+      ...(isWish(dp, no) && { no }),
       ...(options.size > 0 && { options: Object.fromEntries(options) }),
     });
   } catch (error) {

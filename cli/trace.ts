@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `dpctl trace`: what a datapath would do with a packet, step by step, without sending anything.
+ *
+ * @module
+ */
+import { ask, type Terminal } from "./dpctl.ts";
+import type { CommandLine } from "./options.ts";
+import { flagWords } from "./options.ts";
+import { findPath, withTarget } from "./target.ts";
+import { traceText } from "./trace_text.ts";
+
+/** Traces a packet or flow; the exit status. */
+export async function trace(line: CommandLine, terminal: Terminal): Promise<number> {
+  const args = line.words.slice(1);
+  const what = args.pop();
+  const [name, ...more] = args;
+  if (what === undefined || more.length > 0) {
+    throw new Error("'trace' needs a packet in hexadecimal digits, or a flow");
+  }
+  const path = await findPath(line, name);
+  if (path !== undefined) {
+    const words = ["upcall/trace", ...flagWords({ ...line.flags, names: false }), what];
+    return await ask(path, { ...line, words }, terminal);
+  }
+  await withTarget(name, (dp) => terminal.print(traceText(dp, what, line.flags)));
+  return 0;
+}
