@@ -57,7 +57,7 @@ Deno.test(
       out += (await bench.collect(2)).length;
     }
     assert.equal(out, 6000);
-    const { missed, lost } = dp.stats();
+    const { missed, lost, counters = {} } = dp.stats();
     assert.ok(lost > 0n, "6000 upcalls fit into a ring of 4096");
     assert.equal(stream.lost, lost);
     // All are of one connection and one port: it may not fill the ring.
