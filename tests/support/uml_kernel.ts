@@ -23,7 +23,7 @@ const options = `
   NETFILTER NETFILTER_ADVANCED NETFILTER_NETLINK NF_CONNTRACK NF_CONNTRACK_MARK NF_CONNTRACK_ZONES NF_CONNTRACK_EVENTS
   NF_CONNTRACK_TIMEOUT NF_CONNTRACK_TIMESTAMP NF_CONNTRACK_LABELS NF_CONNTRACK_PROCFS NF_CT_PROTO_SCTP NF_CONNTRACK_FTP
   NF_CONNTRACK_TFTP NF_CT_NETLINK NF_CT_NETLINK_TIMEOUT NF_NAT NF_NAT_FTP NF_NAT_TFTP NETFILTER_XTABLES
-  NETFILTER_CONNCOUNT OPENVSWITCH OPENVSWITCH_GRE OPENVSWITCH_VXLAN OPENVSWITCH_GENEVE
+  NETFILTER_CONNCOUNT NETFILTER_XT_MATCH_CONNLIMIT OPENVSWITCH OPENVSWITCH_GRE OPENVSWITCH_VXLAN OPENVSWITCH_GENEVE
   NET_SCHED NET_SCH_INGRESS NET_SCH_HTB NET_SCH_NETEM NET_CLS NET_CLS_MATCHALL NET_CLS_FLOWER NET_CLS_ACT NET_ACT_POLICE
 `.trim().split(/\s+/);
 const off = "MODULES DEBUG_INFO STATIC_LINK".split(" ");
@@ -77,7 +77,15 @@ export async function buildKernel(jobs: number): Promise<string> {
       ./scripts/kconfig/merge_config.sh -m .config ../fragment
       make ARCH=um olddefconfig`);
     const config = await Deno.readTextFile(`${work}/src/.config`);
-    for (const name of ["OPENVSWITCH", "NF_CONNTRACK_ZONES", "OVERLAY_FS", "HOSTFS"]) {
+    for (
+      const name of [
+        "OPENVSWITCH",
+        "NF_CONNTRACK_ZONES",
+        "NETFILTER_CONNCOUNT",
+        "OVERLAY_FS",
+        "HOSTFS",
+      ]
+    ) {
       if (!config.includes(`CONFIG_${name}=y\n`)) {
         throw new Error(`No ${name} in .config`);
       }
