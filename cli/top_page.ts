@@ -69,7 +69,7 @@ export function pageOf(
 function portRows(before: Status, now: Status, seconds: number): string[] {
   const old = new Map(before.ports.map((port) => [port.no, port]));
   const head =
-    "PORT  NAME             TYPE        RX pkt/s  RX bit/s  TX pkt/s  TX bit/s" +
+    "PORT  NAME            TYPE        RX pkt/s  RX bit/s  TX pkt/s  TX bit/s" +
     "  DROP/s";
   return [
     head,
@@ -82,7 +82,7 @@ function portRows(before: Status, now: Status, seconds: number): string[] {
         bits(rate(then?.txBytes, port.txBytes, seconds)),
       ];
       const drops = number.format(rate(then?.drops, port.drops, seconds));
-      return `${`${port.no}`.padEnd(6)}${port.name.padEnd(17)}${port.type.padEnd(10)}` +
+      return `${`${port.no}`.padEnd(6)}${port.name.padEnd(16)}${port.type.padEnd(10)}` +
         cells.map((cell) => cell.padStart(10)).join("") + drops.padStart(8);
     }),
   ];
