@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `dpctl serve` as people run it: another process, found by the name of its datapath.
+ */
+import assert from "node:assert/strict";
+import { control } from "../../cli/control_socket.ts";
+import { dpctl } from "../../cli/dpctl.ts";
+import { openNetdev } from "../support/netdev.ts";
+import { skippable } from "../support/skip.ts";
+import { root } from "../support/tree.ts";
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Calls dpctl in this process, with `folder` for its control sockets. */
+async function call(folder: string, args: string[], input = ""): Promise<Outcome> {
+  const before = Deno.env.get("UPCALL_RUNDIR");
+  Deno.env.set("UPCALL_RUNDIR", folder);
+  let out = "";
+  let err = "";
+  try {
+    const code = await dpctl(args, {
+      print: (text) => out += text,
+      complain: (text) => err += text,
+      readText: () => Promise.resolve(input),
+    });
+    return { code, out, err };
+  } finally {
+    if (before === undefined) Deno.env.delete("UPCALL_RUNDIR");
+    else Deno.env.set("UPCALL_RUNDIR", before);
+  }
+}
+
+/** Serves a datapath in a process of its own until the test is over. */
+async function serving(
+  words: string[],
+  test: (folder: string, log: () => string) => Promise<void>,
+): Promise<number> {
+  // Fails where this machine has no such datapaths, before a process does.
+  await (await openNetdev(`cli${crypto.randomUUID().slice(0, 8)}`)).close();
+  const folder = await Deno.makeTempDir({ prefix: "upcall-serve-" });
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", `${root}dpctl.ts`, "serve", ...words],
+    env: { UPCALL_RUNDIR: folder, NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  let log = "";
+  const reading = (async () => {
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      log += text;
+    }
+  })();
+  try {
+    for (let i = 0; !log.includes("|serving "); i++) {
+      if (i > 200) throw new Error(`not served within 20 s:\n${log}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await test(folder, () => log);
+  } finally {
+    try {
+      child.kill("SIGTERM");
+    } catch {
+      // It was told to exit.
+    }
+    await reading;
+    await child.status;
+    await Deno.remove(folder, { recursive: true });
+  }
+  return (await child.status).code;
+}
+
+const frame = (last: string): string =>
+  `${last === "01" ? "020000000002" : "020000000001"}0200000000${last}0806` +
+  "0001080006040001".padEnd(92, "0");
+
+Deno.test(
+  "a served switch is found by name, learns, tells its numbers, and stops when told",
+  skippable(async () => {
+    const status = await serving(
+      ["netdev@lab", "p1:dummy", "p2:dummy", "p3:dummy", "--miss", "learn"]
+        .concat(["--metrics", "127.0.0.1:0", "--poll-threads", "0x1"]),
+      async (folder, log) => {
+        const shown = await call(folder, ["show"]);
+        assert.match(shown.out, /^netdev@lab:\n[^]*port 3: p3 \(dummy\)\n$/);
+        assert.equal(shown.code, 0);
+        assert.equal((await call(folder, ["dump-dps"])).out, "netdev@lab\n");
+        const json = await call(folder, ["--json", "show", "netdev@lab"]);
+        assert.equal(JSON.parse(json.out).result[0].name, "netdev@lab");
+
+        const path = `${folder}/netdev@lab.ctl`;
+        const pass = async (port: string, last: string): Promise<void> => {
+          await control(path, "netdev-dummy/receive", [port, frame(last)]);
+          await new Promise((resolve) => setTimeout(resolve, 150));
+        };
+        const take = (port: string): Promise<string> =>
+          control(path, "netdev-dummy/collect", [port]);
+        await pass("p1", "01"); // Nobody knows 02: everywhere.
+        assert.equal(await take("p2"), `${frame("01")}\n`);
+        assert.equal(await take("p3"), `${frame("01")}\n`);
+        assert.equal(await take("p1"), "");
+        await pass("p2", "02"); // 01 is behind port 1.
+        assert.equal(await take("p1"), `${frame("02")}\n`);
+        assert.equal(await take("p3"), "");
+        await pass("p2", "02"); // By the flow.
+        const flows = await call(folder, ["dump-flows", "netdev@lab"]);
+        assert.match(flows.out, /in_port\(2\).*packets:1, .*actions:1\n/);
+        assert.match((await call(folder, ["-m", "dump-flows"])).out, /in_port\(p2\)/);
+
+        const [, url = ""] = /metrics at (http:\S+)/.exec(log()) ?? [];
+        const response = await fetch(url);
+        assert.match(
+          response.headers.get("content-type") ?? "",
+          /^application\/openmetrics/,
+        );
+        assertOpenMetrics(await response.text());
+        const other = await fetch(url.replace("metrics", "x"));
+        assert.equal(other.status, 404);
+        await other.body?.cancel();
+        assertOpenMetrics((await call(folder, ["metrics", "netdev@lab"])).out);
+
+        const traced = await call(folder, [
+          "trace",
+          "netdev@lab",
+          `in_port(p2)${frame("02")}`,
+        ]);
+        assert.match(traced.out, /flow: [^]*sent to port 1, p1\nverdict: sent to 1\n$/);
+        const watched = await call(
+          folder,
+          ["top", "--interval", "0.1", "--count", "2"],
+        );
+        assert.match(watched.out, /^(netdev@lab hit\/s .* flows 1 masks 1\n){2}$/);
+
+        const input = "in_port(3),eth(),eth_type(0x0806),arp() 1\n";
+        assert.equal(
+          (await call(folder, ["add-flows", "netdev@lab", "-"], input)).code,
+          0,
+        );
+        assert.match((await call(folder, ["show"])).out, /flows: 2\n/);
+        const failed = await call(folder, ["add-dp", "netdev@other"]);
+        assert.deepEqual([failed.code, failed.err], [
+          1,
+          "dpctl: add_dp (Operation not supported)\n",
+        ]);
+        const refused = await call(folder, ["--read-only", "del-flows", "netdev@lab"]);
+        assert.match(refused.err, /does not work in read only mode/);
+        assert.equal(await control(path, "exit", []), "");
+      },
+    );
+    assert.equal(status, 0);
+  }),
+);
+
+Deno.test(
+  "a served datapath begins with the flows of a file, and ends on a signal",
+  skippable(async () => {
+    const file = await Deno.makeTempFile();
+    await Deno.writeTextFile(file, "in_port(1),eth(),eth_type(0x0806),arp() 2\n");
+    const status = await serving(
+      ["netdev@files", "a:dummy", "b:dummy", "--flows", file],
+      async (folder) => {
+        const { out } = await call(folder, ["dump-flows"]);
+        assert.match(out, /in_port\(1\).*actions:2\n$/);
+      },
+    );
+    assert.equal(status, 0);
+    await Deno.remove(file);
+  }),
+);
+
+Deno.test("serve says what is wrong with its words", async () => {
+  const said = async (...words: string[]): Promise<string> =>
+    (await call("/nonexistent", ["serve", ...words])).err;
+  assert.match(await said(), /'serve' needs the name of a datapath/);
+  assert.match(await said("netdev@x", "--miss", "guess"), /one of drop, flood, learn/);
+  assert.match(await said("netdev@x", ":dummy"), /":dummy" is no port/);
+  assert.match(await said("netdev@x", "p:dummy,x"), /"x" is not OPTION=VALUE/);
+  assert.match(
+    (await call("/nonexistent", ["--socket=/nowhere", "show"])).err,
+    /nobody serves/,
+  );
+});
+
+/** Asserts that text is OpenMetrics: types before samples, suffixes, labels, the end. */
+function assertOpenMetrics(text: string): void {
+  const lines = text.split("\n");
+  assert.deepEqual(lines.slice(-2), ["# EOF", ""]);
+  let family = "";
+  let type = "";
+  const seen = new Set<string>();
+  for (const line of lines.slice(0, -2)) {
+    const [, name, kind] = /^# TYPE (\w+) (counter|gauge)$/.exec(line) ?? [];
+    if (name !== undefined && kind !== undefined) {
+      assert(!seen.has(name), `${name} comes twice`);
+      seen.add(name);
+      [family, type] = [name, kind];
+    } else if (line.startsWith("#")) {
+      assert(new RegExp(`^# (HELP|UNIT) ${family} .`).test(line), line);
+    } else {
+      const suffix = type === "counter" ? "_total" : "";
+      const pattern = `^${family}${suffix}\\{(\\w+="[^"]*",?)+\\} \\d+$`;
+      assert(new RegExp(pattern).test(line), line);
+    }
+  }
+  assert(seen.has("upcall_port_packets") && seen.has("upcall_poll_thread_cycles"));
+}
