@@ -4,7 +4,7 @@
  *
  *     pmd-sleep-max   longest nap of an idle poll thread, 0 to 10000 us; 0: never
  *     upcall-ring     packets that may wait for a handler opened from now on; a power of two from 64, at most a quarter of the pool
- *     upcall-quota    of those, how many may come from one port; 0: all */
+ *     upcall-quota    of those, how many may come from one port at most; 0: its share (upcall.h) */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -21,6 +21,7 @@ struct rte_rcu_qsbr;
 #define PMD_RECIRC_QUEUE 256
 #define PMD_PORTS 65536
 #define PMD_DIRTY 1024
+#define PMD_RECENT 1024
 #define PMD_CONTROL_CORE UINT32_MAX
 
 struct dp;
@@ -44,6 +45,12 @@ struct pmd_recirc {
     uint32_t n;
 };
 
+/* A miss that went up (upcall_admit.c). */
+struct pmd_recent {
+    uint32_t hash;
+    uint32_t ms;
+};
+
 struct pmd {
     struct dp *dp;
     struct cls_replica *replica;
@@ -58,6 +65,7 @@ struct pmd {
     uint32_t dirty_n;
     uint16_t dirty[PMD_DIRTY];       /* Ports with packets to send; full: all are flushed. */
     struct pmd_recirc recirc;
+    struct pmd_recent recent[PMD_RECENT];
 };
 
 /* Drops a packet for a reason. */

@@ -29,8 +29,9 @@
     X(meter, "over the rate of a meter")                                    \
     X(tunnel, "tunnel header malformed or could not be built")              \
     X(ct, "connection tracking failed")                                     \
-    X(link_down, "the port's link is down or its device is gone")  \
-    X(recirc_full, "too many packets of a burst were recirculated")
+    X(link_down, "the port's link is down or its device is gone")           \
+    X(recirc_full, "too many packets of a burst were recirculated")         \
+    X(upcall_duplicate, "a miss of the same key was waiting, and room was short")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,

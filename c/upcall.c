@@ -58,51 +58,33 @@ uint32_t upcall_hash(struct rte_mbuf *m, const struct key *key)
     return hash_chunks(&seed, data, 2);
 }
 
-/* Counts upcalls that no handler will see, and frees them. */
+/* Counts upcalls that no handler will see, and frees them; not what they carry. */
 static void lose(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
 {
+    if (!n)
+        return;
     stat_add(&pmd->stat->lost, n);
     stat_drop(pmd->stat, reason, n);
     if (handler)
         atomic_fetch_add_explicit(&handler->lost, n, memory_order_relaxed);
-    for (unsigned int i = 0; i < n; i++)
-        upcall_free(packets[i]);
+    rte_pktmbuf_free_bulk(packets, n);
 }
 
-/* Loses the packets of ports that have their quota of upcalls waiting; returns how many are left. */
-static unsigned int police(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n)
-{
-    unsigned int kept = 0;
-
-    for (unsigned int i = 0; i < n; i++) {
-        _Atomic uint32_t *waiting = &handler->waiting[pkt_of(packets[i])->md.in_port & (PMD_PORTS - 1)];
-
-        if (atomic_fetch_add_explicit(waiting, 1, memory_order_relaxed) < handler->quota) {
-            packets[kept++] = packets[i];
-        } else {
-            atomic_fetch_sub_explicit(waiting, 1, memory_order_relaxed);
-            lose(pmd, handler, &packets[i], 1, DROP_upcall_quota);
-        }
-    }
-    return kept;
-}
-
-/* Gives packets whose struct pkt is complete to a handler; returns how many it took. */
+/* Gives packets of one port whose struct pkt is complete to a handler; returns how many it took. */
 static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n)
 {
-    unsigned int sent;
+    struct upcall_refused refused;
+    unsigned int admitted = upcall_admit(pmd, handler, packets, n, &refused), sent;
 
-    if (handler->waiting)
-        n = police(pmd, handler, packets, n);
+    lose(pmd, handler, packets + admitted, refused.duplicates, DROP_upcall_duplicate);
+    lose(pmd, handler, packets + admitted + refused.duplicates, n - admitted - refused.duplicates, refused.reason);
+    if (!admitted)
+        return 0;
     UPCALL_PUBLISH(handler->ring);
-    sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, n, NULL);
-    if (sent < n) {
-        if (handler->waiting)
-            for (unsigned int i = sent; i < n; i++)
-                atomic_fetch_sub_explicit(&handler->waiting[pkt_of(packets[i])->md.in_port & (PMD_PORTS - 1)], 1,
-                                          memory_order_relaxed);
-        lose(pmd, handler, packets + sent, n - sent, DROP_upcall_full);
-    }
+    sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, admitted, NULL);
+    for (unsigned int i = sent; i < admitted; i++) /* Another thread was faster. */
+        upcall_leaves(handler, packets[i]);
+    lose(pmd, handler, packets + sent, admitted - sent, DROP_upcall_full);
     /* Pairs with dp_upcall_arm(): either the handler sees the packets when it looks again, or it is seen armed here. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&handler->armed, memory_order_relaxed) &&
@@ -138,10 +120,24 @@ static unsigned int hand_up(struct pmd *pmd, const struct upcall_set *set, struc
     return set->n == 1 ? enqueue(pmd, set->handlers[0], packets, n) : spread(pmd, set, packets, n);
 }
 
+/* Loses a burst at once if no handler has room for its port: before anything is written about its packets, because this is what a flood costs. */
+static bool shed(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n, uint32_t in_port)
+{
+    enum stat_drop reason;
+
+    for (uint32_t i = 0; i < set->n; i++)
+        if (!upcall_is_full(set->handlers[i], in_port, &reason))
+            return false;
+    lose(pmd, set->handlers[pmd_random(pmd) % set->n], packets, n, reason); /* Whose they were would take their keys. */
+    return true;
+}
+
 void upcall_miss(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
     const struct upcall_set *set = atomic_load_explicit(&pmd->dp->upcalls->set, memory_order_acquire);
 
+    if (set->n && set->enabled && !set->direct && shed(pmd, set, packets, n, md ? md->in_port : pkt_of(packets[0])->md.in_port))
+        return;
     for (unsigned int i = 0; i < n; i++) {
         struct pkt *pkt = pkt_of(packets[i]);
 
@@ -167,5 +163,6 @@ void upcall_action(struct pmd *pmd, struct rte_mbuf *m, struct act_userdata *use
     pkt->userdata = userdata;
     pkt->original_size = original_size;
     pkt->kind = UPCALL_ACTION;
-    hand_up(pmd, set, &m, 1);
+    if (!hand_up(pmd, set, &m, 1))
+        act_userdata_free(userdata);
 }

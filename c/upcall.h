@@ -7,6 +7,15 @@
  * The key and the copy of the packet are made by the consumer, so that a miss costs the poll thread an enqueue.  A doorbell (eventfd) is rung
  * only if the handler is armed.
  *
+ * Room is shared among ports, so that a flood from one leaves some for the others: a port may have no more upcalls waiting than the ring has room
+ * left.  One port alone gets half of the ring, two a third each, and so on; what is more is lost as DROP_upcall_quota, or as
+ * DROP_upcall_full where there is no room at all.  `upcall-quota` may allow less.  Several poll threads may together exceed a share by a burst each.
+ *
+ * Misses that repeat one that is pending go up like any others as long as there is room, because they are the next packets of a new connection.
+ * Once a port has used half of its share, or half of the ring is taken, they are lost as DROP_upcall_duplicate: those whose
+ * key was handed up by the same thread less than UPCALL_PENDING_MS ago, as far as a direct-mapped table of keyed hashes remembers.  So one connection that
+ * nobody decides on leaves room for others of its port.  Packets of userspace actions are never duplicates.
+ *
  * Threads: upcall_miss and upcall_action by poll threads and the control side; the rest by the handler's program, one thread at a
  * time per handler, as dp.h says. */
 #ifndef UPCALL_UPCALL_H

@@ -84,10 +84,8 @@ static void refill(struct handler *handler, uint32_t max)
     handler->batch_at = 0;
     handler->batch_n = rte_ring_sc_dequeue_burst(handler->ring, (void **)handler->batch, max, NULL);
     UPCALL_OBSERVE(handler->ring);
-    if (handler->waiting)
-        for (uint32_t i = 0; i < handler->batch_n; i++)
-            atomic_fetch_sub_explicit(&handler->waiting[pkt_of(handler->batch[i])->md.in_port & (PMD_PORTS - 1)], 1,
-                                      memory_order_relaxed);
+    for (uint32_t i = 0; i < handler->batch_n; i++)
+        upcall_leaves(handler, handler->batch[i]);
 }
 
 /* Fetches what the next packets will touch, two steps ahead of use. */

@@ -75,16 +75,17 @@ int upcalls_publish(struct upcalls *upcalls)
 
 struct upcalls *upcalls_create(struct dp *dp)
 {
-    struct upcalls *upcalls = calloc(1, sizeof *upcalls);
+    struct upcalls *upcalls = aligned_alloc(64, RTE_ALIGN(sizeof *upcalls, 64));
     uint32_t quarter = rte_align32prevpow2(eal_pool()->size / 4);
 
     if (!upcalls)
         return NULL;
+    memset(upcalls, 0, sizeof *upcalls);
     upcalls->dp = dp;
     upcalls->count = 1;
     upcalls->enabled = true;
     upcalls->ring_size = RTE_MIN(quarter, (uint32_t)UPCALL_RING);
-    if (upcalls_publish(upcalls)) {
+    if (hash_seed(&upcalls->hash_key) || upcalls_publish(upcalls)) {
         free(upcalls);
         return NULL;
     }
@@ -136,8 +137,7 @@ void handler_purge(struct handler *handler, bool close)
         upcall_free(handler->batch[handler->batch_at++]);
     for (; !rte_ring_sc_dequeue(handler->ring, (void **)&m); n++) {
         UPCALL_OBSERVE(handler->ring);
-        if (handler->waiting)
-            atomic_fetch_sub_explicit(&handler->waiting[pkt_of(m)->md.in_port & (PMD_PORTS - 1)], 1, memory_order_relaxed);
+        upcall_leaves(handler, m);
         upcall_free(m);
     }
     atomic_fetch_add_explicit(&handler->purged, n, memory_order_relaxed);
@@ -178,10 +178,9 @@ static struct handler *handler_new(struct dp *dp, uint32_t id)
     handler->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     handler->arena = arena_take();
     handler->ring = aligned_alloc(64, RTE_ALIGN((size_t)rte_ring_get_memsize(upcalls->ring_size), 64));
-    if (upcalls->quota)
-        handler->waiting = calloc(PMD_PORTS, sizeof(*handler->waiting));
+    handler->waiting = calloc(PMD_PORTS, sizeof(*handler->waiting)); /* Touched for ports that have upcalls. */
     handler->quota = upcalls->quota;
-    bad = handler->doorbell < 0 || !handler->arena || !handler->ring || (handler->quota && !handler->waiting) ||
+    bad = handler->doorbell < 0 || !handler->arena || !handler->ring || !handler->waiting ||
           rte_ring_init(handler->ring, "upcall", upcalls->ring_size, RING_F_SC_DEQ);
     if (!bad)
         return handler;

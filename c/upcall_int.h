@@ -16,6 +16,7 @@
 #include "bell.h"
 #include "dp.h"
 #include "handle.h"
+#include "hash.h"
 #include "key.h"
 #include "pmd.h"
 #include "upcall.h"
@@ -26,6 +27,7 @@
 #define UPCALL_ARENA (4u << 20)
 #define UPCALL_MISS 0u
 #define UPCALL_ACTION 1u
+#define UPCALL_PENDING_MS 2         /* For so long a miss is taken to be pending. */
 
 /* DPDK 22.11's ring with several producers waits for the one before with a relaxed load, so the consumer is not formally ordered after all of them; every
  * processor that DPDK runs on does it right, but ThreadSanitizer has to be told. */
@@ -42,8 +44,8 @@ struct handler {
     struct handle_object object;
     struct dp *dp;
     struct rte_ring *ring;
-    _Atomic uint32_t *waiting;       /* Per port, if there was a quota when it was opened; NULL: none. */
-    uint32_t quota;
+    _Atomic uint32_t *waiting;       /* Per port: its upcalls in the ring. */
+    uint32_t quota;                  /* Of each port; 0: only its share. */
     uint32_t id;
     int doorbell;                    /* eventfd. */
     _Atomic uint32_t armed;
@@ -77,6 +79,7 @@ struct upcalls {
     struct upcall_service *service;
     uint32_t ring_size, quota;       /* For handlers opened from now on. */
     uint64_t handled_gone, purged_gone;
+    struct hash_key hash_key;        /* Of what makes misses duplicates. */
 };
 
 struct upcalls *upcalls_create(struct dp *);        /* NULL: no memory. */
@@ -90,6 +93,20 @@ void upcall_free(struct rte_mbuf *);
 /* Throws away what waits; with `close`, for good. */
 void handler_purge(struct handler *, bool close);
 void handler_ring_doorbell(struct handler *);
+
+/* Whether a port's share of the ring is used up, and as what its packets are lost then. */
+bool upcall_is_full(const struct handler *, uint32_t in_port, enum stat_drop *reason);
+
+/* What upcall_admit() leaves behind those it admits: first duplicates, then packets to be lost for `reason`. */
+struct upcall_refused {
+    unsigned int duplicates;
+    enum stat_drop reason;
+};
+/* Chooses among `n` <= PMD_BURST packets of one kind and port, whose struct pkt is complete, those that may enter the ring, puts them first and
+ * counts them as waiting; returns how many. */
+unsigned int upcall_admit(struct pmd *, struct handler *, struct rte_mbuf **, unsigned int n, struct upcall_refused *);
+/* A packet that was admitted is not in the ring any more. */
+void upcall_leaves(struct handler *, struct rte_mbuf *);
 
 /* The key of a packet of a ring. */
 void upcall_key(struct rte_mbuf *, struct key *);
