@@ -157,12 +157,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "csum.c",
-    sha256: "9842ec938d9104379c432143d4f6bc0c3473409e33c74d7079620cc55815d2ed",
+    sha256: "86aedef3268ac3d4c16ca0257a78540f6a0505bff8060c90826cc61fc2fd0964",
     load: () => import("../c/csum.c", { with: { type: "text" } }),
   },
   {
     name: "csum.h",
-    sha256: "6dc8db60fc0035e2d9172e5d3c959afa589f2dace5c06f30d7ef22a3b6723e5d",
+    sha256: "789efde75be10244278ac5ba4e5056517b673862972ab31a0d330894c2b62a31",
     load: () => import("../c/csum.h", { with: { type: "text" } }),
   },
   {
@@ -177,7 +177,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_config.c",
-    sha256: "8a321f7a5f3cb7ac058c62ee97f35cfd150d9182ffc6b37d92c25e22c644d31b",
+    sha256: "7b46d8d09e755dda201f3ab673324ef5b12008e8c80109ad1e4cf20c55f073d7",
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
@@ -272,7 +272,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "key.h",
-    sha256: "d2e2d4dd0865b1266b23abd3d6133d59fc330f295ebd7d39d10bc3e11b800a46",
+    sha256: "39570d523db59e7d66a06d19d7e41df09adc32c60e62cf0f8e40357f64078ab9",
     load: () => import("../c/key.h", { with: { type: "text" } }),
   },
   {
@@ -332,7 +332,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.h",
-    sha256: "3210f7590f2fe14a9724d798a55f81f38f6368d5bf73f62263a854415dc0cbe0",
+    sha256: "3ea5632c4686dd4269497369570ad4416f15818a3204275a03c9389740176755",
     load: () => import("../c/pmd.h", { with: { type: "text" } }),
   },
   {
@@ -357,12 +357,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port.c",
-    sha256: "fb2ce721415450b71fe9d857828c5bb6cfd1da92cbd2a6209e350bcd5e7c88c4",
+    sha256: "a0eb6face9fe6f07a6e082c452d79884e8b0280ac19ab4b67489a5cc843a5ad3",
     load: () => import("../c/port.c", { with: { type: "text" } }),
   },
   {
     name: "port.h",
-    sha256: "edd2e19c4d57e86621a51de3c1e90e579a281cfda25d075fe6df8e6eb9fcb58b",
+    sha256: "f4603c771ed6f000367a39ad3e48c0e75bacaa0ab92eca506e9e204c8699e6fb",
     load: () => import("../c/port.h", { with: { type: "text" } }),
   },
   {
@@ -387,7 +387,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_dummy.c",
-    sha256: "7cbd077b165ca3e4c44278a982f0910492a8c64d167d424e0d74bdfc4f98c203",
+    sha256: "adcfb9fdcce733d86f6e65fad42d3fb6a8809ce6ae647f896cdc129121a9db80",
     load: () => import("../c/port_dummy.c", { with: { type: "text" } }),
   },
   {
@@ -407,17 +407,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_int.h",
-    sha256: "f2e18876a29fa8ffa52bbab270e40034d120a51efc400479434014929623acb1",
+    sha256: "c51ec9babf32bf3a37688619fe17d74c742f7a905b59bfb6fb9a9380a51983f2",
     load: () => import("../c/port_int.h", { with: { type: "text" } }),
   },
   {
     name: "port_offload.c",
-    sha256: "8e930c7dc3a11a6dc13aca2bcf44b2a4f5ede42743d03bb8af42af8b28359e81",
+    sha256: "3238d39ed52ea966c556c630774106b45369a1eb7a15bf4352d37b105b2d39fe",
     load: () => import("../c/port_offload.c", { with: { type: "text" } }),
   },
   {
     name: "port_offload.h",
-    sha256: "44174c5c0b59ea83f00a3d76ef825d6eaf186d7b10af9dba0dcdc65f751b2a3f",
+    sha256: "eff7bf1bd18daf8ea1c9623a31176fcdcbdc93a926886a74c5b2629f146f7c56",
     load: () => import("../c/port_offload.h", { with: { type: "text" } }),
   },
   {
@@ -427,7 +427,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_packet.c",
-    sha256: "7810ce50f6eb7d6bff64ad19ffa1a8df765de97597949dcdead190e2af9e17aa",
+    sha256: "23f3f3e06335e1050a99aa0c5f5490fbc9235d2c31d78e6c22f0c1f462b7f5f8",
     load: () => import("../c/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -437,12 +437,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_tap.c",
-    sha256: "c3160b683d0e77f804deeeecfd6cc2259927b28352c8b4a6ba67808ce73beb0e",
+    sha256: "d9f431da969d7e21d70d909b334a63964c66034cecc99985e395764613d58db9",
     load: () => import("../c/port_tap.c", { with: { type: "text" } }),
   },
   {
     name: "port_vnet.c",
-    sha256: "5b47a6e17e88f355dcb4bc9f2e22b8feab82108fecc57a8ab569b75ce5f98b05",
+    sha256: "a1c7593bbbc41a8b531498ecb0fa0961e7fcd1615084918a40922cbd9d6a3832",
     load: () => import("../c/port_vnet.c", { with: { type: "text" } }),
   },
   {
@@ -482,18 +482,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "stat.h",
-    sha256: "c119cdb27b3023707ca4b2d75c8d05a16e43d7e58d2f7dd0b21de95b548d8146",
+    sha256: "31c043d9cbd9b6404b4933e6cc54f1b60ca110b9ca05fa441147c771592de631",
     load: () => import("../c/stat.h", { with: { type: "text" } }),
   },
   {
     name: "upcall.c",
-    sha256: "d9774ba2a7eb14db804fbf205238ef19bf6ab3e90520244a1c3fc552066f643c",
+    sha256: "7150eb0010c1283e7d25ea557532a1f5185be121736c6e9dedc4deb11328670d",
     load: () => import("../c/upcall.c", { with: { type: "text" } }),
   },
   {
     name: "upcall.h",
-    sha256: "1c0584eca22b7af5abbda3be997a8f977019a672faded20adefa225738699895",
+    sha256: "7b65c8c99f759da58c9fa4e1af590624e1c9e7150ec5179b070e3bea5f7fac13",
     load: () => import("../c/upcall.h", { with: { type: "text" } }),
+  },
+  {
+    name: "upcall_admit.c",
+    sha256: "217065c821d694a9676e2f7df6b2a89532aeb586a61b4b41f842ca6282bcfc20",
+    load: () => import("../c/upcall_admit.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_direct.c",
@@ -502,17 +507,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "9e2a3b6ce5b0e3912cb32065d89506d162f8be37b55e40bf67aab4b6ae572595",
+    sha256: "8d6506c71cb1b3bef204ea32954dd3e6567b4d2320f3d39c0a3c2d6f4a892b13",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_handler.c",
-    sha256: "6948b9a31ce7e181f463889b1e209478f2292ad6dd05708497a19efa94e23cb3",
+    sha256: "8813f6c58526fb96e0845f5c4980a484627174346451f2543d9bfd1477490eab",
     load: () => import("../c/upcall_handler.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_int.h",
-    sha256: "2ef5f9be9156618c0ff82c62ba487d650abde86dc33bd62dca8c8f15c9d3923c",
+    sha256: "a3c697e6f4f7e6f7e37937662808b8641b6eabaa575c8135f17762575c80da0c",
     load: () => import("../c/upcall_int.h", { with: { type: "text" } }),
   },
 ];
