@@ -12,7 +12,7 @@ import type { ActionsInput, KeyInput, MaskInput } from "../types.ts";
 import { encodeActions } from "./action.ts";
 import { AttributeError } from "./errors.ts";
 import { KeyIndex } from "./index.ts";
-import { encodeKey } from "./key.ts";
+import { encodeKey, ETHERTYPE } from "./key.ts";
 import { encodeMask, isExactMask, writeMask } from "./mask.ts";
 import { clearUnmasked } from "./masked_set.ts";
 import { isComplete, normalize } from "./normalize.ts";
@@ -95,7 +95,8 @@ function maskOfView(
   const flow = normalize(index.bytes, bits, { fixed: true });
   // The key only changes when metadata is masked that the packet does not have.
   const key = flow.key.length > index.bytes.length + 3 ? flow.key : index.bytes;
-  const depends = index.depth > 0 && "vlans" in mask ||
+  // Tagged frames of 802.2 and those cut in their tag look alike.
+  const depends = index.depth > 0 && ("vlans" in mask || !index.has(ETHERTYPE)) ||
     variable.some((field) => field in mask);
   if (key === index.bytes && !depends && isExactMask(mask)) {
     let shapes = cache.get(mask);

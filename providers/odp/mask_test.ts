@@ -233,6 +233,32 @@ Deno.test("frames of 802.2 have no EtherType in the key, only in the mask", () =
   assert.equal(formatKey(flow), "in_port(1),eth(),eth_type(0/0xffff)");
 });
 
+Deno.test("what a packet without an EtherType must say so, what is cut in its tag nothing", () => {
+  const exactly = (text: string, mask: FlowMask) => flow(decodeKey(bytes(text)), mask);
+  const bytes = (text: string) => parseKeyBytes(text).key;
+  const mask = exact("inPort");
+  assert.equal(
+    exactly("in_port(1),eth()", mask),
+    "in_port(1),eth(),eth_type(0/0xffff)",
+  );
+  assert.equal(
+    exactly("in_port(1),eth(),eth_type(0x8100),vlan(vid=5),encap()", mask),
+    "in_port(1),eth(),eth_type(0x8100),vlan(vid=5/0x0),encap(eth_type(0/0xffff))",
+  );
+  // The mask that is kept for the one above is not for this one, whose shape is the same.
+  assert.equal(
+    exactly("in_port(1),eth(),eth_type(0x8100),vlan(vid=0,cfi=0),encap()", mask),
+    "in_port(1),eth(),eth_type(0x8100),vlan(cfi=0),encap()",
+  );
+  assert.equal(
+    exactly(
+      "in_port(1),eth(),eth_type(0x8100),vlan(vid=0,cfi=0),encap()",
+      exact("inPort", "etherType"),
+    ),
+    "in_port(1),eth(),eth_type(0x8100),vlan(cfi=0),encap()",
+  );
+});
+
 Deno.test("views and bytes are given back as they are", () => {
   const bytes = encodeKey(tcp);
   const mask = encodeMask(exact("inPort"));

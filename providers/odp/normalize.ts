@@ -129,7 +129,8 @@ export function isComplete(index: KeyIndex): boolean {
   const { bytes, offsets } = index;
   const at = (id: number) => offsets[id] as number;
   if (at(PACKET_TYPE) !== 0 || at(ETHERNET) === 0) return false;
-  if (at(ETHERTYPE) === 0) return true;
+  // Without one it may be any frame, or one of 802.2 (completeMask): no short way.
+  if (at(ETHERTYPE) === 0) return false;
   const type = be16.get(bytes, at(ETHERTYPE));
   if (type < 0x600) return false;
   const expected = byEtherType.get(type);
@@ -194,7 +195,10 @@ export function normalize(
   const keyLevels = splitLevels(key, "key");
   if (!options.fixed) completeKey(keyLevels);
   const maskLevels = mask === undefined ? undefined : splitLevels(mask, "mask");
-  if (maskLevels !== undefined) completeMask(keyLevels, maskLevels);
+  if (maskLevels !== undefined) {
+    completeMask(keyLevels, maskLevels);
+    completeInnermost(keyLevels, maskLevels, options.fixed ?? false);
+  }
   return {
     key: written((writer) => joinLevels(writer, keyLevels)),
     mask: maskLevels && written((writer) => joinLevels(writer, maskLevels)),
@@ -221,6 +225,21 @@ function completeMask(keys: Level[], masks: Level[]): void {
       require(key, mask, id);
     }
   }
+}
+
+/**
+ * What a mask must say of a packet that has no EtherType, and no text or object gives it.
+ *
+ * `netdev`, as Open vSwitch, matches EtherTypes always: of a frame of 802.2 it wants to hear
+ * that there is none.  Behind a VLAN tag that the frame was too short for there is nothing,
+ * and no mask of it.  Of keys made by hand nobody knows that it is a frame of 802.2.
+ */
+function completeInnermost(keys: Level[], masks: Level[], fixed: boolean): void {
+  const key = keys.at(-1) as Level;
+  const mask = masks[keys.length - 1] as Level;
+  const tag = keys.at(-2)?.get(VLAN);
+  if (tag !== undefined && isZero(tag)) mask.clear();
+  else if (fixed && !key.has(ETHERTYPE)) mask.set(ETHERTYPE, ones(2));
 }
 
 /** Makes sure that the bits of `id` in a mask mean something. */
