@@ -12,7 +12,9 @@
  *   l3x              ND, ARP hardware addresses, MPLS stack, NSH
  *
  * Always part of a match, whatever the mask says: in_port and recirc_id (they choose the partition), and, set by
- * odp_key.c in every mask: l2 (packet type), eth_type, VLAN presence (the 0x1000 bit of vlan[0].tci when the mask of it is zero), nw_frag of IP. */
+ * odp_key.c in every mask: l2 (packet type), eth_type, VLAN presence (the 0x1000 bit of vlan[0].tci when the mask of it is zero), nw_frag of IP.
+ *
+ * Threads: any; keys and masks are values of whoever holds them. */
 #ifndef UPCALL_KEY_H
 #define UPCALL_KEY_H
 

@@ -206,4 +206,19 @@ static inline uint64_t fixture_drops(uint64_t dp, const char *reason)
     FAIL("no drop reason %s", reason);
 }
 
+/* Runs the tests of a program; each gives back every mbuf that it took. */
+static inline int fixture_run(void (*const tests[])(void), size_t n)
+{
+    uint64_t baseline;
+
+    fixture_start();
+    baseline = fixture_mbufs();
+    for (size_t i = 0; i < n; i++) {
+        tests[i]();
+        if (fixture_mbufs() != baseline)
+            FAIL("test %zu left %llu mbufs in use", i, (unsigned long long)(fixture_mbufs() - baseline));
+    }
+    return 0;
+}
+
 #endif

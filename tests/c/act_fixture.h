@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act_fixture.h - act_run.c with its callees replaced by ones that write down what they were given; packets to give it. */
+#ifndef UPCALL_ACT_FIXTURE_H
+#define UPCALL_ACT_FIXTURE_H
+
+#define act_run test_act_run
+#define pmd_drop test_drop
+#define pmd_drop_bulk test_drop_bulk
+#define pmd_flush_port test_flush_port
+#define pmd_flush test_flush
+#define pmd_recirculate test_recirculate
+#define upcall_action test_upcall_action
+#include "act_run.c"
+
+#include <errno.h>
+#include <rte_eal.h>
+#include <rte_memory.h>
+
+#include "act_model.h"
+#include "act_random.h"
+#include "check.h"
+#include "csum.h"
+
+#define LOG_MAX 4096
+#define PORTS 8
+
+/* What came out; `tag` is the packet's place in the burst, carried in m->port. */
+struct record {
+    uint32_t tag;
+    struct event event;
+};
+static struct record *events;
+static uint32_t event_count, drop_count;
+static struct rte_mempool *pool;
+static struct pmd *pmd;
+static struct stat_counters counters;
+static struct act_userdata *last_userdata;
+
+static void note(uint32_t tag, enum event_kind kind, uint32_t arg, const struct rte_mbuf *m, uint32_t original)
+{
+    struct record *r = &events[event_count++];
+    const struct pkt *pkt = pkt_of((struct rte_mbuf *)(uintptr_t)m);
+    uint32_t at = 0;
+
+    if (event_count == LOG_MAX || m->pkt_len > MODEL_ROOM)
+        abort();
+    r->tag = tag;
+    r->event.kind = kind;
+    r->event.arg = arg;
+    r->event.size = m->pkt_len;
+    r->event.original_size = original;
+    r->event.md = pkt->md;
+    for (; m; m = m->next) {
+        memcpy(r->event.bytes + at, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+        at += m->data_len;
+    }
+    if (at != r->event.size)
+        abort();
+}
+
+void test_drop(struct pmd *p, struct rte_mbuf *m, enum stat_drop why)
+{
+    (void)p;
+    (void)why;
+    drop_count++;
+    rte_pktmbuf_free(m);
+}
+
+void test_drop_bulk(struct pmd *p, struct rte_mbuf **packets, unsigned int n, enum stat_drop why)
+{
+    while (n--)
+        test_drop(p, *packets++, why);
+}
+
+void test_flush_port(struct pmd *p, struct pmd_tx *tx)
+{
+    (void)p;
+    for (uint32_t i = 0; i < tx->n; i++) {
+        /* As a port would: finish a checksum that the program left partial. */
+        struct rte_mbuf *m = tx->packets[i];
+
+        act_finish_offload(m);
+        note(m->port, EVENT_OUTPUT, tx->no, m, m->pkt_len);
+        rte_pktmbuf_free(m);
+    }
+    tx->n = 0;
+}
+
+void test_flush(struct pmd *p)
+{
+    for (uint16_t i = 0; i < PORTS; i++) {
+        struct pmd_tx *tx = atomic_load(&p->tx[i]);
+
+        test_flush_port(p, tx);
+        tx->dirty = 0;
+    }
+    p->dirty_n = 0;
+}
+
+void test_recirculate(struct pmd *p, struct rte_mbuf *m)
+{
+    (void)p;
+    act_finish_offload(m);
+    note(m->port, EVENT_RECIRC, pkt_of(m)->md.recirc_id, m, m->pkt_len);
+    rte_pktmbuf_free(m);
+}
+
+void test_upcall_action(struct pmd *p, struct rte_mbuf *m, struct act_userdata *userdata, uint32_t original)
+{
+    (void)p;
+    last_userdata = userdata;
+    act_finish_offload(m);
+    note(m->port, EVENT_UPCALL, 0, m, original);
+    rte_pktmbuf_free(m);
+}
+
+/* Sends outputs on at once, so that their order among upcalls is seen. */
+static void setup_pmd(void)
+{
+    static struct pmd_tx txs[PORTS];
+
+    pmd = calloc(1, sizeof *pmd);
+    events = malloc(LOG_MAX * sizeof *events);
+    pmd->tx = calloc(PMD_PORTS, sizeof pmd->tx[0]);
+    pmd->stat = &counters;
+    pmd->random = 88172645463325252ull;
+    for (uint16_t i = 0; i < PORTS; i++) {
+        txs[i].no = i;
+        atomic_init(&pmd->tx[i], &txs[i]);
+    }
+}
+
+/* A packet of these bytes, in segments of at most `segment` bytes. */
+static struct rte_mbuf *make_packet(const uint8_t *frame, uint32_t size, uint32_t segment, uint32_t tag)
+{
+    struct rte_mbuf *first = NULL;
+
+    for (uint32_t at = 0; at < size;) {
+        uint32_t part = RTE_MIN(segment, size - at);
+        struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+
+        memcpy(rte_pktmbuf_append(m, (uint16_t)part), frame + at, part);
+        if (!first)
+            first = m;
+        else
+            rte_pktmbuf_chain(first, m);
+        at += part;
+    }
+    first->port = (uint16_t)tag;
+    memset(pkt_of(first), 0, sizeof(struct pkt));
+    return first;
+}
+
+/* Frames that the model can judge. */
+static bool has_right_checksums(const uint8_t *frame, uint32_t size)
+{
+    uint8_t copy[FRAME_MAX];
+
+    memcpy(copy, frame, size);
+    model_fix(copy, size);
+    return !memcmp(copy, frame, size);
+}
+
+/* EAL, the packets' pool and a thread to act for; false where EAL does not start. */
+static bool fixture_start(const char *name)
+{
+    char *arguments[] = { (char *)(uintptr_t)name, (char *)"--no-huge", (char *)"--no-shconf", (char *)"--no-pci",
+                          (char *)"--no-telemetry", (char *)"-m", (char *)"128", (char *)"--log-level=error" };
+
+    if (rte_eal_init(8, arguments) < 0) {
+        puts("EAL does not start");
+        return false;
+    }
+    pool = rte_pktmbuf_pool_create(name, 2047, 0, sizeof(struct pkt), 2048, SOCKET_ID_ANY);
+    if (!pool)
+        abort();
+    setup_pmd();
+    return true;
+}
+
+#endif
