@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The flow table: put, delete, get, dump, flush; every flag, and what each answers. */
 import assert from "node:assert/strict";
-import { encodeKey, formatActions } from "../../providers/odp/mod.ts";
-import { udpFrame } from "../support/frames.ts";
-import { fails, sameFrames } from "./assert.ts";
+import { encodeKey, exact, formatActions } from "../../providers/odp/mod.ts";
+import type { KeyInput } from "../../providers/types.ts";
+import {
+  arpFrame,
+  be32,
+  bytes,
+  ethernet,
+  neighbourFrame,
+  tagged,
+  tcpFrame,
+  udpFrame,
+} from "../support/frames.ts";
+import { fails, sameFrames, upcallsOf } from "./assert.ts";
 import type { Suite } from "./environment.ts";
 
 const key =
@@ -12,6 +22,11 @@ const wider =
   "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0,frag=no)";
 const other =
   "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(dst=11.0.0.2/255.255.255.255,frag=no)";
+/** Two labels. */
+const mpls = ethernet(
+  0x8847,
+  bytes(be32(0x00064040), be32(0x00065140), new Uint8Array(40)),
+);
 const ufid = "01234567-89ab-4def-8123-456789abcdef";
 
 export const flowSuite: Suite = {
@@ -121,6 +136,89 @@ export const flowSuite: Suite = {
     const put = () => dp.flows.put({ key, actions: "2" });
     if (env.differences.has("prerequisites")) put();
     else await fails(put, "EINVAL");
+  },
+
+  "short keys are completed, match what they say and are found again": async (
+    { env, dp, ports: [a, b] },
+  ) => {
+    const cases: [KeyInput, Uint8Array][] = [
+      [`recirc_id(0),in_port(${a}),eth_type(0x0806)`, arpFrame()],
+      [`in_port(${a}),eth_type(0x0800)`, udpFrame()],
+      [`in_port(${a}),eth_type(0x0800),ipv4(proto=17)`, udpFrame()],
+      [
+        `in_port(${a}),eth_type(0x0800),ipv4(proto=6),tcp(dst=80)`,
+        tcpFrame({ dstPort: 80 }),
+      ],
+      [`in_port(${a}),eth_type(0x86dd),ipv6(proto=58)`, neighbourFrame()],
+      [
+        `in_port(${a}),eth_type(0x86dd),ipv6(proto=58),icmpv6(type=135,code=0)`,
+        neighbourFrame(),
+      ],
+      [
+        `in_port(${a}),eth_type(0x8100),vlan(vid=5),encap(eth_type(0x0800))`,
+        tagged(udpFrame(), 5),
+      ],
+      [`in_port(${a}),eth_type(0x8847)`, mpls],
+      [`in_port(${a}),eth_type(0x88cc)`, ethernet(0x88cc, new Uint8Array(46))],
+    ];
+    for (const [key, frame] of cases) {
+      dp.flows.put({ key, actions: `${b}` });
+      await env.inject(dp, a, frame);
+      sameFrames(await env.collect(dp, b), [frame]);
+      assert.equal(dp.flows.get({ key }).stats.packets, 1n, `${key}`);
+      dp.flows.delete({ key });
+    }
+    const object = { inPort: a, etherType: 0x0806 };
+    dp.flows.put({
+      key: object,
+      mask: { inPort: true, etherType: true },
+      actions: `${b}`,
+    });
+    await env.inject(dp, a, arpFrame());
+    sameFrames(await env.collect(dp, b), [arpFrame()]);
+    assert.equal(dp.flows.get({ key: object }).stats.packets, 1n);
+  },
+
+  "the key of every upcall makes a flow, by any mask that programs use": async (
+    { env, dp, ports: [a, b] },
+  ) => {
+    const llc = ethernet(38, bytes("42 42 03", new Uint8Array(43)));
+    const frames = [
+      llc,
+      tagged(llc, 5),
+      arpFrame(),
+      neighbourFrame(),
+      tagged(tcpFrame(), 7),
+      mpls,
+      ethernet(0x0800, new Uint8Array(46)), // No IP at all.
+    ];
+    const masks = [
+      exact("inPort"),
+      exact("inPort", "ethernet"),
+      exact("inPort", "vlans"),
+    ];
+    for (const frame of frames) {
+      const [upcall] = await upcallsOf(dp, 1, () => env.inject(dp, a, frame));
+      assert.ok(upcall);
+      for (const mask of masks) {
+        dp.flows.put({ key: upcall.key, mask, actions: `${b}` });
+        await env.inject(dp, a, frame);
+        sameFrames(await env.collect(dp, b), [frame]);
+        dp.flows.flush();
+      }
+    }
+  },
+
+  "a masked set has no need of a clean value": async ({ env, dp, ports: [a, b] }) => {
+    dp.flows.put({
+      key: `in_port(${a}),eth_type(0x0806)`,
+      actions: `set(eth(dst=02:00:00:00:00:ff/00:00:00:00:00:0f)),${b}`,
+    });
+    const frame = arpFrame();
+    await env.inject(dp, a, frame);
+    const wanted = frame.slice();
+    wanted[5] = (frame[5] ?? 0) & 0xf0 | 0x0f;
+    sameFrames(await env.collect(dp, b), [wanted]);
   },
 
   "bytes that are no attributes are EINVAL": async ({ dp }) => {
