@@ -98,8 +98,7 @@ export function failure(
   subject: Subject,
 ): DatapathError {
   symbols.dp_error_text(text, textSize);
-  const detail = fromCString(text) || undefined;
-  return new DatapathError({ ...subject, code: errno, detail });
+  return plainFailure(errno, subject, fromCString(text));
 }
 
 /** The error of a call that failed elsewhere. `detail` as it was reported, if it was. */
@@ -108,7 +107,11 @@ export function plainFailure(
   subject: Subject,
   detail = "",
 ): DatapathError {
-  return new DatapathError({ ...subject, code: errno, detail: detail || undefined });
+  // The library's texts are whole sentences: what the subject says already is not said twice.
+  const reason = detail.startsWith(`Cannot ${subject.operation} `)
+    ? detail.slice(detail.indexOf(": ") + 2)
+    : detail;
+  return new DatapathError({ ...subject, code: errno, detail: reason || undefined });
 }
 
 /** Why the last operation on a flow failed on this thread, without what it was. */
