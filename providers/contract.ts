@@ -330,7 +330,10 @@ export interface ProviderFlowPut {
   readonly modify: boolean;
   /** Start counting anew (with `modify`). */
   readonly zeroStats?: boolean;
-  /** Only find out whether it would be accepted: nothing is logged. */
+  /**
+   * Finds out whether such a flow is accepted: a refusal is not logged. An accepted flow is in the table
+   * like any other, to be deleted again by who probes.
+   */
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;

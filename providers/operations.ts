@@ -39,7 +39,7 @@ export interface FlowPut {
   readonly modify?: boolean;
   /** With `modify`: start counting anew. */
   readonly zeroStats?: boolean;
-  /** Only find out whether the datapath would take it. */
+  /** Find out whether the datapath takes such a flow: put like any other, but a refusal is not logged. */
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;

@@ -18,8 +18,6 @@ export const differences = {
     "A key must be complete: EtherType 0x0800 wants an ipv4(). A datapath that only compares bytes cannot tell.",
   shortPacketIsRange:
     "The kernel answers ERANGE for a packet shorter than an Ethernet header, Open vSwitch's own datapath EINVAL.",
-  probePuts:
-    "Probing keeps refusals out of a log, and the flow is put all the same: Open vSwitch deletes it again. A datapath may also only look.",
   lostIsMissedToo:
     "The kernel counts an upcall that it could not deliver as a miss and as lost, Open vSwitch's own datapath as lost alone.",
 } as const;

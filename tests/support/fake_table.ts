@@ -206,7 +206,6 @@ function put(table: FakeTable, op: ProviderFlowPut): OpResult {
   const known = table.lookup(key);
   if (known !== undefined && !op.modify) return fail("EEXIST");
   if (known === undefined && !op.create) return fail("ENOENT");
-  if (op.probe) return { ok: true };
   const stats = known === undefined
     ? { packets: 0n, bytes: 0n, tcpFlags: 0 }
     : statsOf(known);
