@@ -44,6 +44,21 @@ static uint32_t feed_zero_byte(uint32_t crc)
     return crc;
 }
 
+uint32_t csum_crc32c(uint32_t crc, const void *bytes, uint32_t size)
+{
+    const uint8_t *at = bytes;
+
+    for (; size >= 4; at += 4, size -= 4) {
+        uint32_t word;
+
+        memcpy(&word, at, 4);
+        crc = feed(crc, word);
+    }
+    while (size--)
+        crc = feed_zero_byte(crc ^ *at++);
+    return crc;
+}
+
 uint32_t csum_crc32c_change(uint32_t difference, uint32_t size)
 {
     uint32_t crc = feed(0, difference);

@@ -70,6 +70,9 @@ static inline void csum_update_partial(uint8_t *field, uint64_t change)
 /* One's complement sum of `size` bytes, to be folded. */
 uint64_t csum_sum(const void *bytes, uint32_t size);
 
+/* CRC32C of `size` more bytes, without its initial and final inversion: starts from ~0, and the result is to be inverted. */
+uint32_t csum_crc32c(uint32_t crc, const void *bytes, uint32_t size);
+
 /* What CRC32C over `size` >= 4 bytes changes by (exclusive or, as it stands in memory) when the first four change by `difference`. */
 uint32_t csum_crc32c_change(uint32_t difference, uint32_t size);
 

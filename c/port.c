@@ -116,6 +116,17 @@ void port_set_gone(struct port *port)
         port_table_changed(port->dp->ports);
 }
 
+void port_follow_mtu(struct port *port)
+{
+    uint32_t mtu;
+
+    if (!port->class->ask_mtu || atomic_load_explicit(&port->gone, memory_order_relaxed))
+        return;
+    mtu = port->class->ask_mtu(port);
+    if (mtu)
+        atomic_store_explicit(&port->mtu, mtu, memory_order_relaxed);
+}
+
 uint64_t port_table_sequence(struct port_table *table)
 {
     return atomic_load_explicit(&table->sequence, memory_order_acquire);
@@ -140,16 +151,17 @@ void port_table_wake(struct port_table *table, _Atomic bool *woken)
 
 /* --- Questions -------------------------------------------------------------------------------------------- */
 
-void port_describe(const struct port *port, struct dp_port_info *info)
+void port_describe(struct port *port, struct dp_port_info *info)
 {
     bool gone = atomic_load_explicit(&port->gone, memory_order_relaxed);
 
+    port_follow_mtu(port);
     memset(info, 0, sizeof *info);
     info->no = port->no;
     info->rxq_count = port->rxq_count;
     info->txq_count = port->txq_count;
-    info->mtu = port->mtu;
-    info->link_up = !gone && (!port->class->link_up || port->class->link_up((struct port *)port));
+    info->mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+    info->link_up = !gone && (!port->class->link_up || port->class->link_up(port));
     memcpy(info->mac, port->mac, sizeof info->mac);
     memcpy(info->name, port->name, sizeof info->name);
     memcpy(info->type, port->type, sizeof info->type);

@@ -43,6 +43,8 @@ struct port_class {
     void (*rx_resume)(struct port *, uint16_t queue); /* The thread is back.  NULL: nothing to do. */
     /* NULL: the port's own counters are all there is. */
     void (*stats)(struct port *, struct dp_port_stats *);
+    /* The largest packet that its device takes now, which others may change; 0: unknown.  NULL: it stays as it was when opened. */
+    uint32_t (*ask_mtu)(struct port *);
     bool (*link_up)(struct port *);                                       /* NULL: always. */
     int (*set_config)(struct port *, const char *key, const char *value); /* NULL: nothing can be changed. */
 };
@@ -77,7 +79,8 @@ struct port {
     uint16_t rxq_count, txq_count;
     uint16_t eth_port;           /* ethdev: port id of DPDK. */
     uint16_t pad;
-    uint32_t mtu;
+    _Atomic uint32_t mtu;
+    _Atomic uint32_t mtu_asked_ms; /* When last, as in pmd.now_ms. */
     _Atomic uint32_t gone;       /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
     uint8_t mac[6];
     char device[DP_NAME_SIZE];   /* What it stands on, for "already in use"; empty: nothing. */
@@ -98,6 +101,9 @@ int port_remove(struct dp *, uint32_t no);      /* Lets go of the control mutex 
 
 /* Poll threads: the device is gone.  Counts as a change of the set of ports. */
 void port_set_gone(struct port *);
+
+/* Asks the device for its MTU, by a system call: for the control side, and for packets that are too large or were refused for that. */
+void port_follow_mtu(struct port *);
 
 /* The set of ports changed; also ends every wait for that. */
 void port_table_changed(struct port_table *);

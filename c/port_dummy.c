@@ -57,15 +57,16 @@ static void dummy_close(struct port *port)
 static int dummy_open(struct port *port)
 {
     struct dummy *dummy;
-    uint32_t entries;
+    uint32_t entries, mtu;
     int error = port_options_check(port, "queue mtu");
 
     if (!error)
         error = port_option_number(port, "queue", 1, QUEUE_MAX - 1, QUEUE - 1, &entries);
     if (!error)
-        error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, PORT_MTU_ANY, &port->mtu);
+        error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, PORT_MTU_ANY, &mtu);
     if (error)
         return error;
+    port->mtu = mtu;
     dummy = calloc(1, sizeof *dummy);
     if (!dummy)
         return ENOMEM;

@@ -24,7 +24,7 @@ void port_unreserve(struct port_table *, struct port *);
 /* Lets threads see an open port.  errno, and error_set(): it is still the caller's. */
 int port_publish(struct dp *, struct port *);
 
-void port_describe(const struct port *, struct dp_port_info *);
+void port_describe(struct port *, struct dp_port_info *);
 void port_free(struct port *);
 
 #endif

@@ -226,7 +226,7 @@ static void send_large(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m)
 {
     struct port *port = tx->port;
     struct port_offload_layout layout;
-    uint32_t headers, size;
+    uint32_t headers, size, mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
 
     if (!port_offload_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) ||
         (layout.proto == IPPROTO_UDP && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))) {
@@ -234,19 +234,19 @@ static void send_large(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m)
         return;
     }
     headers = (uint32_t)(layout.payload - layout.l3);
-    if (port->mtu <= headers) {
+    if (mtu <= headers) {
         pmd_drop(pmd, m, DROP_tx_oversize);
         return;
     }
     /* Without a size it was executed by a program, from an upcall that had it large: TCP may be cut anywhere. */
-    size = m->ol_flags & PORT_OFFLOAD_SEG ? m->tso_segsz : port->mtu - headers;
-    if (!size || size + headers > port->mtu)
-        size = port->mtu - headers;
+    size = m->ol_flags & PORT_OFFLOAD_SEG ? m->tso_segsz : mtu - headers;
+    if (!size || size + headers > mtu)
+        size = mtu - headers;
     send_segments(pmd, tx, m, &layout, size);
 }
 
 /* Whether the packet behind its VLAN tags is larger than the MTU. */
-static bool too_large(const struct port *port, const struct rte_mbuf *m)
+static bool too_large(const struct port *port, const struct rte_mbuf *m, uint32_t *mtu)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     uint32_t l2 = PORT_ETHERNET;
@@ -254,16 +254,23 @@ static bool too_large(const struct port *port, const struct rte_mbuf *m)
     while (l2 + 4 <= m->data_len && l2 < PORT_ETHERNET + 8 &&
            ((frame[l2 - 2] == 0x81 && frame[l2 - 1] == 0x00) || (frame[l2 - 2] == 0x88 && frame[l2 - 1] == 0xa8)))
         l2 += 4;
-    return m->pkt_len > port->mtu + l2;
+    *mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+    return m->pkt_len > *mtu + l2;
 }
 
 static void send_one(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m)
 {
     struct port *port = tx->port;
+    uint32_t mtu;
 
-    if (too_large(port, m) && !((m->ol_flags & PORT_OFFLOAD_SEG) && (port->caps & PORT_CAP_TSO))) {
-        send_large(pmd, tx, m);
-        return;
+    if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
+        /* The device may have been given a larger MTU since: asked once in a millisecond at most. */
+        if (atomic_exchange_explicit(&port->mtu_asked_ms, pmd->now_ms, memory_order_relaxed) != pmd->now_ms)
+            port_follow_mtu(port);
+        if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
+            send_large(pmd, tx, m);
+            return;
+        }
     }
     m = own(pmd, m, port->caps & PORT_CAP_CHAIN);
     if (!m)

@@ -31,10 +31,18 @@ struct port_offload_layout {
 /* Whether the first `size` bytes of a packet have all headers of TCP or UDP over IP, no fragment. */
 bool port_offload_parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct port_offload_layout *);
 
+/* Whether a port takes what is larger than its MTU, because it cuts it up itself, into pieces that are not. */
+static inline bool port_offload_cuts(const struct port *port, const struct rte_mbuf *m, uint32_t mtu)
+{
+    return (m->ol_flags & PORT_OFFLOAD_SEG) && (port->caps & PORT_CAP_TSO) && (uint32_t)m->tso_segsz + m->l3_len + m->l4_len <= mtu;
+}
+
 /* Whether a packet may have to be changed before this port can send it. */
 static inline bool port_offload_needed(const struct port *port, const struct rte_mbuf *m)
 {
-    if (m->pkt_len > port->mtu + PORT_ETHERNET && !((m->ol_flags & PORT_OFFLOAD_SEG) && (port->caps & PORT_CAP_TSO)))
+    const uint32_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+
+    if (m->pkt_len > mtu + PORT_ETHERNET && !port_offload_cuts(port, m, mtu))
         return true;
     return ((m->ol_flags & PORT_OFFLOAD_FLAGS) && !(port->caps & PORT_CAP_CSUM)) || (m->nb_segs > 1 && !(port->caps & PORT_CAP_CHAIN));
 }

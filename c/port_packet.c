@@ -231,6 +231,8 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
     if (got < 0) {
         if (errno == ENETDOWN || errno == ENXIO)
             check_device(port);
+        else if (errno == EINVAL) /* A packet of which the header cannot say what it is (segments of SCTP): the kernel let it go. */
+            stat_add(&port->rx.errors, 1);
         return 0;
     }
     for (int i = 0; i < got; i++) {
@@ -252,6 +254,8 @@ static bool try_later(struct port *port, int error)
         return true;
     if (error == ENETDOWN || error == ENXIO || error == ENODEV)
         check_device(port);
+    else if (error == EMSGSIZE)
+        port_follow_mtu(port); /* It was made smaller: what follows is refused before it comes here, and counted as too large. */
     return false;
 }
 
@@ -307,6 +311,14 @@ static bool packet_link_up(struct port *port)
     return !ask(packet->fd, SIOCGIFFLAGS, port->device, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
 }
 
+static uint32_t packet_mtu(struct port *port)
+{
+    struct packet *packet = port->state;
+    struct ifreq ifr;
+
+    return ask(packet->fd, SIOCGIFMTU, port->device, &ifr) || ifr.ifr_mtu < 0 ? 0 : (uint32_t)ifr.ifr_mtu;
+}
+
 static int packet_wait(struct port *port, uint16_t queue)
 {
     (void)queue;
@@ -316,5 +328,5 @@ static int packet_wait(struct port *port, uint16_t queue)
 const struct port_class port_class_system = {
     .type = "system", .open = packet_open, .close = packet_close, .rx_burst = packet_rx, .tx_burst = packet_tx,
     .rx_wait = packet_wait,
-    .stats = packet_stats, .link_up = packet_link_up,
+    .stats = packet_stats, .ask_mtu = packet_mtu, .link_up = packet_link_up,
 };

@@ -104,11 +104,13 @@ static int tap_open(struct port *port)
 {
     int error = port_options_check(port, "device mtu");
     struct tap *tap;
+    uint32_t mtu;
 
     if (!error)
-        error = port_option_number(port, "mtu", 68, MTU_MAX, MTU, &port->mtu);
+        error = port_option_number(port, "mtu", 68, MTU_MAX, MTU, &mtu);
     if (error)
         return error;
+    port->mtu = mtu;
     if (!port_option(port, "device", port->device, sizeof port->device))
         memcpy(port->device, port->name, sizeof port->device);
     if (strlen(port->device) >= IFNAMSIZ)
@@ -199,6 +201,15 @@ static bool tap_link_up(struct port *port)
     return !ioctl(tap->control, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
 }
 
+static uint32_t tap_mtu(struct port *port)
+{
+    struct tap *tap = port->state;
+    struct ifreq ifr = { 0 };
+
+    name_device(&ifr, port);
+    return ioctl(tap->control, SIOCGIFMTU, &ifr) || ifr.ifr_mtu < 0 ? 0 : (uint32_t)ifr.ifr_mtu;
+}
+
 static int tap_wait(struct port *port, uint16_t queue)
 {
     (void)queue;
@@ -207,9 +218,9 @@ static int tap_wait(struct port *port, uint16_t queue)
 
 const struct port_class port_class_tap = {
     .type = "tap", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
-    .rx_wait = tap_wait, .link_up = tap_link_up,
+    .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up,
 };
 const struct port_class port_class_internal = {
     .type = "internal", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
-    .rx_wait = tap_wait, .link_up = tap_link_up,
+    .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up,
 };

@@ -4,8 +4,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include <rte_byteorder.h>
 #include <rte_mbuf.h>
 
+#include "csum.h"
 #include "eal.h"
 #include "port_offload.h"
 
@@ -16,6 +18,7 @@
 
 #define TCP_CHECKSUM 16          /* csum_offset. */
 #define UDP_CHECKSUM 6
+#define SCTP_CHECKSUM 8
 
 unsigned int vnet_fill(struct vnet_buffer *buffers, unsigned int n)
 {
@@ -94,6 +97,25 @@ static uint32_t l2_size(const struct rte_mbuf *m)
     return size;
 }
 
+/* SCTP's checksum is a CRC32C, of which a virtio-net header can be read but which it cannot ask for: it is completed at once, over all that follows, as the
+ * kernel does. */
+static bool complete_sctp(struct rte_mbuf *m, uint32_t start)
+{
+    uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *, start + SCTP_CHECKSUM);
+    uint32_t crc = UINT32_MAX;
+
+    if (start + SCTP_CHECKSUM + sizeof crc > m->data_len)
+        return false;
+    memset(field, 0, sizeof crc);
+    for (struct rte_mbuf *s = m; s; s = s->next) {
+        crc = csum_crc32c(crc, rte_pktmbuf_mtod_offset(s, const uint8_t *, start), s->data_len - start);
+        start = 0;
+    }
+    crc = rte_cpu_to_le_32(~crc);
+    memcpy(field, &crc, sizeof crc);
+    return true;
+}
+
 bool vnet_mark(struct rte_mbuf *m, const struct virtio_net_hdr *header)
 {
     uint32_t l2 = l2_size(m);
@@ -102,6 +124,8 @@ bool vnet_mark(struct rte_mbuf *m, const struct virtio_net_hdr *header)
         return header->gso_type == VIRTIO_NET_HDR_GSO_NONE;
     if (header->csum_start < l2 || header->csum_start + header->csum_offset + 2u > m->data_len)
         return false;
+    if (header->csum_offset == SCTP_CHECKSUM)
+        return header->gso_type == VIRTIO_NET_HDR_GSO_NONE && complete_sctp(m, header->csum_start);
     m->l2_len = l2;
     m->l3_len = header->csum_start - l2;
     if (header->csum_offset == TCP_CHECKSUM)

@@ -53,6 +53,7 @@ export interface Variant {
  */
 const controlUnits: readonly string[] = [
   "abi.c",
+  "cores.c",
   "dp.c",
   "dp_config.c",
   "eal.c",
@@ -63,7 +64,9 @@ const controlUnits: readonly string[] = [
   "pmd_set.c",
   "port.c",
   "port_add.c",
+  "port_eth_kinds.c",
   "port_options.c",
+  "port_xdp.c",
   "rxq.c",
 ];
 

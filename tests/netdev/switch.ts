@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Two hosts in network namespaces and a learning switch on the userspace datapath between them.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { Datapath } from "../../providers/datapath.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import { exact, output } from "../../providers/odp/mod.ts";
+import type { Op } from "../../providers/operations.ts";
+import type { MacAddress, PortNo } from "../../providers/ids.ts";
+import { run } from "../support/command.ts";
+import { type Host, makeHosts, on } from "../support/netns.ts";
+import { NetdevBench } from "../support/netdev.ts";
+import { needProgram, needRoot, Unsupported } from "../support/skip.ts";
+
+/** A learning switch on a datapath, until it is closed. */
+export async function learn(dp: Datapath): Promise<void> {
+  const stations = new Map<MacAddress, PortNo>();
+  for await (const { key, packet } of dp.upcalls()) {
+    if (key.ethernet === undefined || key.inPort === undefined) continue;
+    stations.set(key.ethernet.src, key.inPort);
+    const known = stations.get(key.ethernet.dst);
+    const targets = known === undefined
+      ? [...dp.ports.dump()].map(({ no }) => no)
+      : [known];
+    const actions = targets.filter((no) => no !== key.inPort).map((no) => output(no));
+    const ops: Op[] = [{ op: "execute", packet, key, actions }];
+    if (known !== undefined) {
+      ops.push({
+        op: "put",
+        key,
+        mask: exact("inPort", "ethernet", "vlans"),
+        actions,
+        modify: true,
+      });
+    }
+    dp.operate(ops);
+  }
+}
+
+/** Two hosts on ports of a type, and a switch between them. */
+export async function withSwitch(
+  options: { prefix: string; type?: string; mtu?: number },
+  test: (bench: NetdevBench, left: Host, right: Host) => Promise<void>,
+): Promise<void> {
+  needRoot("netdev");
+  const { prefix, type = "system", mtu } = options;
+  await using network = await makeHosts(prefix, 2, { net: 78 });
+  const [left, right] = network.hosts;
+  assert.ok(left !== undefined && right !== undefined);
+  if (mtu !== undefined) {
+    for (const { device, inner, namespace } of network.hosts) {
+      await run("ip", "link", "set", device, "mtu", `${mtu}`);
+      await run("ip", "-n", namespace, "link", "set", inner, "mtu", `${mtu}`);
+    }
+  }
+  await using bench = await NetdevBench.open();
+  for (const { device } of network.hosts) await addPort(bench.dp, device, type);
+  const loop = learn(bench.dp);
+  try {
+    await test(bench, left, right);
+  } finally {
+    await bench.dp.close();
+    await loop;
+  }
+}
+
+/** Adds a port, or throws `Unsupported` where AF_XDP is missing. */
+export async function addPort(dp: Datapath, name: string, type: string): Promise<PortNo> {
+  try {
+    return (await dp.ports.add({ name, type })).no;
+  } catch (error) {
+    const cannot = ["EAFNOSUPPORT", "EOPNOTSUPP", "ENOSYS"];
+    if (
+      type === "afxdp" && error instanceof DatapathError && cannot.includes(error.code)
+    ) {
+      throw new Unsupported(`AF_XDP: ${error.message}`, { requirement: "peer" });
+    }
+    throw error;
+  }
+}
+
+/** Runs iperf3 for a second and returns the end of its report. */
+export async function iperf(from: Host, to: Host, address: string, ...args: string[]) {
+  const iperf3 = needProgram("iperf3", { requirement: "peer" });
+  const server = new Deno.Command("ip", {
+    args: on(to, iperf3, "--server", "--one-off", "--forceflush").slice(1),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const { promise: listening, resolve } = Promise.withResolvers<void>();
+  const drained = (async () => {
+    for await (const text of server.stdout.pipeThrough(new TextDecoderStream())) {
+      if (text.includes("listening")) resolve();
+    }
+    resolve();
+  })();
+  try {
+    await listening;
+    const client = on(
+      from,
+      iperf3,
+      "--client",
+      address,
+      "--time",
+      "1",
+      "--json",
+      ...args,
+    );
+    return JSON.parse(await run("timeout", "15", ...client)).end;
+  } catch (error) {
+    server.kill("SIGKILL"); // It would wait for ever.
+    throw error;
+  } finally {
+    await server.status;
+    await drained;
+  }
+}
