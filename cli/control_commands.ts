@@ -5,6 +5,7 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
+import { captureOptions, capturePackets } from "./capture_run.ts";
 import type { ControlCommand, ControlCommands } from "./control_socket.ts";
 import { type DatapathSource, openableDatapaths } from "./datapath_source.ts";
 import { dummyCommands } from "./dummy_commands.ts";
@@ -62,6 +63,11 @@ export function controlCommands(served: Served): ControlCommands {
   add("vlog/set", "{spec | PATTERN:destination:pattern}", [1, Infinity], (specs) => {
     for (const spec of specs) log.set(spec);
     return "";
+  });
+  const captureUsage = "file [port=P] [flow=F] [reason=drop|miss] [count=N] [seconds=N]";
+  add("upcall/capture", captureUsage, [1, 6], async ([path = "", ...words]) => {
+    const count = await capturePackets(dp, path, captureOptions(dp, words));
+    return `${count} packets in ${path}\n`;
   });
   add("upcall/status", "", [0, 0], () => `${toJson(statusOf(dp))}\n`);
   add("upcall/trace", "[--json] packet|flow", [1, 2], (args) => {

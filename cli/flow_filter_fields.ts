@@ -98,8 +98,11 @@ function at(bits: number, ...paths: Path[]): ReadField {
   return (key, mask) => {
     const path = paths.find((candidate) => follow(key, candidate) !== undefined);
     const all = (1n << BigInt(bits)) - 1n;
-    // A packet without the field matches as if it were zero, and the flow does care.
-    if (path === undefined) return { value: 0n, mask: all };
+    if (path === undefined) {
+      // That there is no tag, or no EtherType, is something that a flow cares for; other fields it just does not have.
+      const cares = paths.some(([name]) => name === "vlans" || name === "etherType");
+      return { value: 0n, mask: cares ? all : 0n };
+    }
     const bitsThatCount = mask === undefined ? all : bitsOf(follow(mask, path), bits);
     return {
       value: bitsOf(follow(key, path), bits) & bitsThatCount,

@@ -37,7 +37,7 @@ export const toolVerbs = [
   },
   {
     name: "capture",
-    usage: "[DP] FILE [port=PORT] [flow=FLOW] [count=N] [seconds=N]",
+    usage: "[DP] FILE [port=PORT] [flow=FLOW] [reason=drop|miss] [count=N] [seconds=N]",
     summary: "write packets to a pcapng file",
   },
   { name: "metrics", usage: "[DP]", summary: "print counters as OpenMetrics text" },

@@ -98,7 +98,9 @@ async function getLimits(run: VerbRun, args: readonly string[]): Promise<void> {
     } catch (error) {
       return fail(codeOf(error));
     }
-    const standard = limits.find(({ zone }) => zone === "default")?.limit ?? 0;
+    // Asked for some zones, the kernel does not tell the limit of all others.
+    const all = zones === undefined ? limits : facet.get();
+    const standard = all.find(({ zone }) => zone === "default")?.limit ?? 0;
     const lines = limits.filter(({ zone }) => zone !== "default")
       .map(({ zone, limit, count }) => `zone=${zone},limit=${limit},count=${count}`);
     run.print(`${[`default limit=${standard}`, ...lines].join("\n")}\n`);

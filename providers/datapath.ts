@@ -20,6 +20,7 @@ import type {
   FeatureFacet,
   ProviderDatapath,
   RawUpcall,
+  UpcallHandler,
 } from "./contract.ts";
 import type { MeterFacet } from "./contract_meter.ts";
 import { DatapathError } from "./errors.ts";
@@ -74,6 +75,7 @@ export class Datapath implements AsyncDisposable {
   readonly #onClose: () => void;
   readonly #streams = new Set<UpcallBatchStream<Upcall>>();
   readonly #servers = new Set<ControlServer>();
+  readonly #taps = new Set<(upcall: RawUpcall) => boolean>();
   #closing: Promise<void> | undefined;
   #destroying: Promise<void> | undefined;
 
@@ -125,11 +127,39 @@ export class Datapath implements AsyncDisposable {
     const wrap = (raw: RawUpcall): Upcall => new Upcall(raw);
     upcalls.setReceive(true);
     const stream: UpcallBatchStream<Upcall> = new UpcallBatchStream(
-      upcalls.handler(options.handler ?? 0),
+      this.#tapped(upcalls.handler(options.handler ?? 0)),
       { ...options, wrap, onEnd: () => this.#streams.delete(stream) },
     );
     this.#streams.add(stream);
     return stream;
+  }
+
+  /**
+   * Shows every upcall of this object's streams to `see` before their loops get it, until it is disposed of; what `see` says
+   * true to, they do not get at all. For tools that look at traffic without being part of the program.
+   */
+  tap(see: (upcall: RawUpcall) => boolean): Disposable {
+    this.#open("tap upcalls");
+    this.#taps.add(see);
+    return { [Symbol.dispose]: () => void this.#taps.delete(see) };
+  }
+
+  #tapped(handler: UpcallHandler): UpcallHandler {
+    const taps = this.#taps;
+    return {
+      receive(max) {
+        const upcalls = handler.receive(max);
+        if (taps.size === 0) return upcalls;
+        return upcalls.filter((raw) => {
+          const isTaken = [...taps].map((see) => see(raw)); // Each sees all.
+          return !isTaken.includes(true);
+        });
+      },
+      wait: () => handler.wait(),
+      wake: () => handler.wake(),
+      lost: () => handler.lost(),
+      close: () => handler.close(),
+    };
   }
 
   /** Number of handlers that the datapath wants; undefined: as many as you like. */

@@ -43,7 +43,8 @@ in_port(7),eth(),eth_type(0x0806),arp() nonsense
 /**
  * All calls. They run in order, on one kernel, with no datapath at first.
  *
- * The action `drop` is left out: ovs-dpctl sends an attribute for it that kernels before 6.6 refuse, and here it is the empty
+ * Left out is what version 3.1 of ovs-dpctl does wrong: a tunnel port without `remote_ip=flow` fails without a word, and a
+ * complete tuple cannot be flushed. So is the action `drop`: ovs-dpctl sends an attribute for it that kernels before 6.6 refuse, and here it is the empty
  * list, which every kernel takes.
  */
 export const calls: readonly Call[] = [
@@ -176,7 +177,6 @@ export const calls: readonly Call[] = [
     -s del-flow in_port(40),eth(),eth_type(0x0806),arp()
     del-flow d0 in_port(40),eth(),eth_type(0x0806),arp()
     del-flow d0 ufid:11111111-2222-3333-4444-555555555555
-    del-flow d0 'ufid:11111111-2222-3333-4444-555555555555 in_port(5)'
     del-flow d0 nonsense
     del-flow d0 in_port(1),eth(),eth_type(0x0806),arp(
     del-flow nothere in_port(41),eth(),eth_type(0x0806),arp()
@@ -236,7 +236,6 @@ export const calls: readonly Call[] = [
     flush-conntrack ct_nw_proto=1,icmp_type=8
     flush-conntrack nosuchfield=8
     flush-conntrack ct_nw_src=
-    flush-conntrack ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.2,ct_nw_proto=6,ct_tp_src=1,ct_tp_dst=2
     flush-conntrack '' ct_nw_src=10.0.0.1
     flush-conntrack a b c d e
     ct-stats-show
@@ -304,11 +303,6 @@ export const calls: readonly Call[] = [
     normalize-actions nonsense 1
     normalize-actions in_port(1),eth() 1 x
     normalize-actions in_port(1)
-    add-if d0 x1,type=vxlan
-    add-if d0 vxlan_sys_4789,type=vxlan
-    add-if d0 genev_sys_6081,type=geneve
-    show d0
-    del-if d0 vxlan_sys_4789 genev_sys_6081
     show d0
     del-dp d0
     dump-dps

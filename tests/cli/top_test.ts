@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `dpctl top` on a terminal that is not there: what a person would see.
+ */
+import assert from "node:assert/strict";
+import xterm from "npm:@xterm/headless@5.5.0";
+import { top } from "../../cli/top.ts";
+import { parseCommandLine } from "../../cli/options.ts";
+import { arpFrame } from "../support/frames.ts";
+import { NetdevBench } from "../support/netdev.ts";
+import { skippable } from "../support/skip.ts";
+
+Deno.test(
+  "top draws its page on a terminal of 80 by 24, again and again, and gives the screen back",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const [p1, p2] = await bench.ports("left", "right");
+    dp.flows.put({
+      key: `in_port(${p1}),eth(),eth_type(0x0806),arp()`,
+      actions: `${p2}`,
+    });
+    const terminal = new xterm.Terminal({ cols: 80, rows: 24, allowProposedApi: true });
+    const folder = await Deno.makeTempDir();
+    try {
+      await using served = await dp.serve(`${folder}/dp.ctl`);
+      let writing = Promise.resolve();
+      const pages: string[] = [];
+      const screen = (): string =>
+        Array.from(
+          { length: 24 },
+          (_, row) => terminal.buffer.active.getLine(row)?.translateToString(true) ?? "",
+        ).join("\n").trimEnd();
+      const print = (text: string): void => {
+        writing = writing.then(() =>
+          new Promise<void>((resolve) =>
+            terminal.write(text, () => {
+              pages.push(screen());
+              resolve();
+            })
+          )
+        );
+      };
+      terminal.write("$ dpctl top\r\n");
+      const line = parseCommandLine(
+        ["top", "--socket", served.path, "--interval", "0.2", "--count", "3"],
+      );
+      const running = top(line, {
+        print,
+        complain: assert.fail,
+        readText: () => Promise.reject(new Error("nothing is read")),
+      }, () => ({ columns: 80, rows: 24 }));
+      // In the second of the three intervals, whatever the first look took.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      for (let n = 0; n < 10; n++) bench.inject(p1, arpFrame());
+      assert.equal(await running, 0);
+      await writing;
+
+      const drawn = pages.slice(1, 4);
+      for (const page of drawn) {
+        assert.match(page, /^netdev@[\w-]+ hit\/s \d+ missed\/s 0 lost\/s 0 hit /);
+        assert.match(page, /^1 +left +dummy +\d+ /m);
+        assert.match(page, /^core \d+ +\[[#.]{20}\] +\d+\.\d% busy$/m);
+        assert.match(page, /^ +\d+ {2}recirc_id\(0\),in_port\(1\),.*eth_type\(0x0806\)/m);
+        assert(!page.includes("$ dpctl top"), "the page has the screen for itself");
+      }
+      const rates = drawn.map((page) => Number(/hit\/s (\d+)/.exec(page)?.[1]));
+      assert(
+        rates.some((rate) => rate > 0) && rates.some((rate) => rate === 0),
+        `${rates}`,
+      );
+      assert.equal(screen(), "$ dpctl top", "what was there before is there again");
+      await bench.settle();
+      bench.dp.ports.collect?.(p2);
+    } finally {
+      terminal.dispose();
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
