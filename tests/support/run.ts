@@ -98,8 +98,13 @@ export function printTally({ passed, failed, skipped }: Tally): void {
   console.log(`\n${passed} passed, ${failed.length} failed, ${skipped.length} skipped`);
 }
 
+function complain(error: unknown): false {
+  console.error(`setup: ${error}`);
+  return false;
+}
+
 async function main(folders: readonly string[]): Promise<number> {
-  if (!await setup(Object.values(packages).flat())) {
+  if (!await setup(Object.values(packages).flat()).catch(complain)) {
     console.error("setup: going on with what is there; what needs the rest is skipped");
   }
   const isAsked = (group: string, file: string): boolean =>
@@ -115,7 +120,12 @@ async function main(folders: readonly string[]): Promise<number> {
       addTally(sum, { ...emptyTally(), failed: [`${group}: out of time`] });
       continue;
     }
-    addTally(sum, await runTests(group, files, { signal: deadline }));
+    try {
+      addTally(sum, await runTests(group, files, { signal: deadline }));
+    } catch (error) {
+      // Whatever happens to one group, the others are run and the figures come last.
+      addTally(sum, { ...emptyTally(), failed: [`${group}: ${error}`] });
+    }
   }
   printTally(sum);
   return sum.failed.length === 0 && sum.passed > 0 ? 0 : 1;
