@@ -243,7 +243,7 @@ function threadArguments(dp: Datapath, args: readonly string[]): ThreadArguments
   return found;
 }
 
-/** TSC cycles a second, by the sum that a thread counts over a moment. */
+/** TSC cycles a second: what a busy thread counts over a moment, or what Linux says of the processor. */
 async function measureCycles({ pollThreads }: Datapath): Promise<number> {
   const sum = (): [number, number] => {
     const [thread] = pollThreads?.dump() ?? [];
@@ -253,7 +253,22 @@ async function measureCycles({ pollThreads }: Datapath): Promise<number> {
   const [before, start] = sum();
   await new Promise((resolve) => setTimeout(resolve, 20));
   const [after, end] = sum();
-  return Math.max(1, (after - before) / (end - start) * 1000);
+  const counted = (after - before) / (end - start) * 1000;
+  // A thread that sleeps counts when it wakes.
+  return counted > slowestClock ? counted : clockOfProcessor();
+}
+
+/** No processor that this runs on has a slower counter, Hz. */
+const slowestClock = 5e8;
+
+function clockOfProcessor(): number {
+  try {
+    const text = Deno.readTextFileSync("/proc/cpuinfo");
+    const [, mhz] = /^cpu MHz\s*:\s*([\d.]+)$/m.exec(text) ?? [];
+    return Math.max(slowestClock, Number(mhz ?? 0) * 1e6);
+  } catch {
+    return slowestClock;
+  }
 }
 
 function lookupText(dp: Datapath): string {
