@@ -77,7 +77,11 @@ async function runFiles(files: string[], kernel?: string): Promise<GuestTest[]> 
 
 /** What Debian's guest kernel skips for want of zones is run by the kernel that was built for it. */
 async function runSuite(): Promise<GuestTest[]> {
-  const tests = await runFiles(["tests/system/", "tests/conformance/system_test.ts"]);
+  const tests = await runFiles([
+    "tests/system/",
+    "tests/conformance/system_test.ts",
+    "tests/cli/kernel_test.ts",
+  ]);
   const kernel = await builtKernel();
   if (kernel === undefined) return tests;
   const again = await runFiles(["tests/system/conntrack_test.ts"], kernel);
