@@ -78,13 +78,14 @@ struct plan {
     uint16_t rx_descriptors, tx_descriptors;
 };
 
-static int make_plan(const struct port *port, const struct rte_eth_dev_info *info, struct plan *plan)
+static int make_plan(const struct port *port, const struct eth_request *request, const struct rte_eth_dev_info *info, struct plan *plan)
 {
     uint32_t some = rte_eal_has_hugepages() ? DESCRIPTORS : DESCRIPTORS_SMALL, rx = 0, tx = 0;
     int error = port_option_number(port, "n_rxq", 1, info->max_rx_queues, 1, &plan->rxqs);
 
     if (!error)
-        error = port_option_number(port, "n_txq", 1, info->max_tx_queues, RTE_MIN((uint32_t)info->max_tx_queues, TXQS_MAX), &plan->txqs);
+        error = port_option_number(port, "n_txq", 1, info->max_tx_queues,
+                                   RTE_MIN((uint32_t)info->max_tx_queues, request->paired ? plan->rxqs : TXQS_MAX), &plan->txqs);
     if (!error)
         error = port_option_number(port, "n_rxq_desc", 1, 32768, some, &rx);
     if (!error)
@@ -105,7 +106,7 @@ static int configure(struct port *port, const struct eth_request *request, struc
         return fail(port, error, "cannot ask the device what it can do");
     if (!info.max_rx_queues || !info.max_tx_queues)
         return error_set(EOPNOTSUPP, "Cannot add port %s: its device cannot both receive and send", port->name);
-    error = make_plan(port, &info, plan);
+    error = make_plan(port, request, &info, plan);
     if (!error)
         error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, 0, &mtu);
     if (error)

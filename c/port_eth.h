@@ -18,6 +18,7 @@ struct eth_request {
     struct rte_mempool *pool;    /* NULL: the common one. */
     void (*reclaim)(struct rte_mempool *); /* Or NULL: takes back what the closed device kept of its pool. */
     uint32_t mtu;                /* Of a device that takes any frame, or 0: ask the device. */
+    bool paired;                 /* A peer has a receive queue for each transmit queue, or it refuses to connect: as many as are received by. */
 };
 
 /* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool retired. */

@@ -4,7 +4,7 @@
  *
  *     dpdk        devargs=… : a PCI address, or the name and arguments of any virtual device of DPDK
  *     pcap        rx_pcap=FILE tx_pcap=FILE infinite_rx=1 : reads packets from a file (once, or over and over) and writes to another
- *     memif       socket=PATH id=N role=client|server … : shared memory with another process
+ *     memif       socket=PATH id=N role=client|server … : shared memory with another process, whose n_rxq is this side's n_txq
  *     afxdp       port_afxdp.c
  *     vhost-user, vhost-user-client    path=SOCKET : a virtual machine; the client connects, the other waits to be connected to */
 #include <errno.h>
@@ -146,7 +146,7 @@ static int pcap_open(struct port *port)
 static int memif_open(struct port *port)
 {
     char arguments[2 * DP_TEXT_SIZE];
-    struct eth_request request = { .devargs = arguments };
+    struct eth_request request = { .devargs = arguments, .paired = true };
     int error = port_options_check(port, MEMIF_OPTIONS " " ETH_OPTIONS);
 
     if (!error)

@@ -392,17 +392,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_eth.c",
-    sha256: "9e8f2d4c504a5ecde1e64f4b2ab4adab409a6aaf696f5f07dda2da7dd4e7b824",
+    sha256: "b5e40ba5cf6d185b474770a93fa3e7e171eca79b76350a60ceb4ad4b5b3973d4",
     load: () => import("../c/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port_eth.h",
-    sha256: "52b0abf4ec739879b695f74e6ba762b1af87a690726ba9cf5ef1c1eace6375aa",
+    sha256: "0bef39d963ac760dfda4d8a81946c3a18c10c63818f20599f55a86ef0babe838",
     load: () => import("../c/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port_eth_kinds.c",
-    sha256: "5a6d3343c254a6001472be8fe8d881cef87946da26113a8b0a7f817536a892f6",
+    sha256: "b501af0eed756fddc448cad6ff41c77a359619f9c956c2c8e550e539ac0ac3dd",
     load: () => import("../c/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
