@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The userspace datapath on hugepages, in a process of its own: EAL starts once in each. */
+import assert from "node:assert/strict";
+import { bytes, udpFrame } from "../support/frames.ts";
+import { needRoot, skippable, Unsupported } from "../support/skip.ts";
+import { runScript } from "../support/script.ts";
+
+const base = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+/** 2 MiB each: more than what makes EAL choose them. */
+const PAGES = 192;
+const FRAMES = 500;
+
+function read(name: string): number {
+  try {
+    return Number(Deno.readTextFileSync(`${base}/${name}`));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new Unsupported("hugepages of 2 MiB", { requirement: "netdev" });
+  }
+}
+
+/** Reserves what is missing until disposed of, and no more. */
+function reserve(): Disposable {
+  const missing = PAGES - read("free_hugepages");
+  const before = read("nr_hugepages");
+  const set = (count: number) =>
+    Deno.writeTextFileSync(`${base}/nr_hugepages`, `${count}`);
+  if (missing <= 0) return { [Symbol.dispose]() {} };
+  try {
+    set(before + missing);
+  } catch (error) {
+    if (
+      !(error instanceof Deno.errors.PermissionDenied ||
+        error instanceof Deno.errors.NotCapable ||
+        (error instanceof Error && /Read-only/.test(error.message)))
+    ) throw error;
+    throw new Unsupported(`leave to reserve hugepages: ${error.message}`, {
+      requirement: "netdev",
+    });
+  }
+  const granted = read("nr_hugepages") - before;
+  const restore = {
+    // Others may have reserved some meanwhile: only these go.
+    [Symbol.dispose]: () => set(Math.max(0, read("nr_hugepages") - granted)),
+  };
+  if (read("free_hugepages") >= PAGES) return restore;
+  restore[Symbol.dispose]();
+  throw new Unsupported(`${PAGES} free hugepages`, { requirement: "netdev" });
+}
+
+/** A pcap file of UDP frames. */
+function pcap(frames: readonly Uint8Array[]): Uint8Array {
+  const words = (...numbers: number[]) => new Uint8Array(new Uint32Array(numbers).buffer);
+  return bytes(
+    words(0xa1b2c3d4, 0x00040002, 0, 0, 65535, 1),
+    ...frames.map((f) => bytes(words(0, 0, f.length, f.length), f)),
+  );
+}
+
+const module = (path: string): string =>
+  JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
+
+const script = (folder: string): string => `
+  import { NetdevBench } from ${module("tests/support/netdev.ts")};
+  import { udpFrame } from ${module("tests/support/frames.ts")};
+  const notices: string[] = [];
+  const report: Record<string, unknown> = {};
+  {
+    await using bench = await NetdevBench.open({ onNotice: (text) => notices.push(text) });
+    const { dp } = bench;
+    const [inPort, outPort] = await bench.ports("in", "out");
+    const file = ${JSON.stringify(folder)};
+    const add = async (name: string, type: string, options: Record<string, string> = {}) =>
+      (await dp.ports.add({ name, type, options })).no;
+    const sink = await add("sink", "null");
+    const writer = await add("writer", "pcap", { tx_pcap: file + "/out.pcap" });
+    const connect = (from: number, ...to: number[]) =>
+      dp.flows.put({
+        key: \`recirc_id(0),in_port(\${from}),eth_type(0x0800),ipv4(frag=no)\`,
+        actions: to.join(","),
+      });
+    connect(inPort, outPort, sink, writer);
+    const frames = Array.from({ length: ${FRAMES} }, (_, i) =>
+      udpFrame({ srcPort: i + 1, payload: new Uint8Array(i + 1) }));
+    for (let at = 0; at < frames.length; at += 50) {
+      await bench.injectAll(inPort, frames.slice(at, at + 50));
+      await bench.settle();
+    }
+    report.same = (await bench.collect(outPort))
+      .every((frame, i) => frame.toHex() === frames[i]?.toHex());
+    report.sunk = Number(dp.ports.stats(sink)?.txPackets);
+    const back = (await bench.ports("back"))[0];
+    connect(6, back);
+    const reader = (await dp.ports.add({
+      name: "reader", type: "pcap", no: 6, options: { rx_pcap: file + "/in.pcap" },
+    })).no;
+    const end = performance.now() + 5000;
+    let read = 0;
+    while (read < ${FRAMES} && performance.now() < end) {
+      while (dp.ports.collect?.(back) !== undefined) read++;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    report.read = read;
+    await dp.ports.delete(reader);
+    await dp.ports.delete(writer);
+    const status = Deno.readTextFileSync("/proc/self/status");
+    report.huge = Number(/HugetlbPages:\\s+(\\d+)/.exec(status)?.[1]) > 0;
+  }
+  // Whoever works on the sources is told of that too.
+  console.log(JSON.stringify({
+    ...report,
+    notices: notices.filter((text) => text.includes("hugepages")),
+  }));
+`;
+
+Deno.test(
+  "hugepages: EAL takes them, packets pass, every buffer comes home",
+  skippable(async () => {
+    needRoot("netdev");
+    using _pages = reserve();
+    const folder = await Deno.makeTempDir({ prefix: "upcall-huge-" });
+    try {
+      const frames = Array.from(
+        { length: FRAMES },
+        (_, i) => udpFrame({ srcPort: i + 1 }),
+      );
+      await Deno.writeFile(`${folder}/in.pcap`, pcap(frames));
+      const { code, stdout, stderr } = await runScript(script(folder), { flags: ["-A"] });
+      assert.equal(code, 0, stderr);
+      const report = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
+      assert.deepEqual(report, {
+        same: true,
+        sunk: FRAMES,
+        read: FRAMES,
+        huge: true,
+        notices: [],
+      });
+      const written = await Deno.readFile(`${folder}/out.pcap`);
+      const payloads = FRAMES * (FRAMES + 1) / 2;
+      assert.equal(written.length, 24 + FRAMES * (16 + 42) + payloads);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
