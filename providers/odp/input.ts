@@ -35,12 +35,14 @@ export interface KeyAndMaskBytes {
  * was put with it.  Views and bytes are given back as they are.
  */
 export function toKeyBytes(input: KeyInput, options: PortOptions = {}): Uint8Array {
-  if (input instanceof Uint8Array) return input;
   if (typeof input === "string") {
     const { key, mask } = parseKeyBytes(input, options);
     return normalize(key, mask).key;
   }
-  return viewIndex(input)?.bytes ?? normalize(encodeKey(input)).key;
+  // Views first: `instanceof` goes through their traps and costs three times as much.
+  const index = viewIndex(input);
+  if (index !== undefined) return index.bytes;
+  return input instanceof Uint8Array ? input : normalize(encodeKey(input)).key;
 }
 
 /**
@@ -59,12 +61,12 @@ export function toKeyAndMaskBytes(
     if (mask instanceof Uint8Array) return { key: parsed.key, mask };
     return normalize(parsed.key, mask ? encodeMask(mask, parsed.key) : parsed.mask);
   }
-  if (key instanceof Uint8Array) {
-    if (mask === undefined || mask instanceof Uint8Array) return { key, mask };
-    return { key, mask: normalize(key, encodeMask(mask, key), { fixed: true }).mask };
-  }
   const index = viewIndex(key);
   if (index === undefined) {
+    if (key instanceof Uint8Array) {
+      if (mask === undefined || mask instanceof Uint8Array) return { key, mask };
+      return { key, mask: normalize(key, encodeMask(mask, key), { fixed: true }).mask };
+    }
     const bytes = encodeKey(key);
     if (mask instanceof Uint8Array) return { key: normalize(bytes).key, mask };
     if (mask !== undefined && isExactMask(mask)) {
