@@ -13,7 +13,8 @@
  *
  * Misses that repeat one that is pending go up like any others as long as there is room, because they are the next packets of a new connection.
  * Once a port has used half of its share, or half of the ring is taken, they are lost as DROP_upcall_duplicate: those whose
- * key was handed up by the same thread less than UPCALL_PENDING_MS ago, as far as a direct-mapped table of keyed hashes remembers.  So one connection that
+ * key was handed up by the same thread less than UPCALL_PENDING_MS ago, as far as a direct-mapped table of keyed hashes remembers.  Of a burst only the
+ * first 8 have a chance then, the others are DROP_upcall_quota.  So one connection that
  * nobody decides on leaves room for others of its port.  Packets of userspace actions are never duplicates.
  *
  * Threads: upcall_miss and upcall_action by poll threads and the control side; the rest by the handler's program, one thread at a

@@ -48,7 +48,12 @@ static uint32_t share_left(uint32_t free_count, uint32_t waiting, uint32_t quota
     return waiting >= quota ? 0 : RTE_MIN(left, quota - waiting);
 }
 
-/* Keeps the packets that are no duplicates, at most `room`; moves the duplicates to the end of `packets`, in front of those that are too many. */
+#define LOOKS 8u                     /* Packets of a burst. */
+
+/* Keeps the packets that are no duplicates, at most `room`; moves the duplicates to the end of `packets`, in front of those that are too many.
+ *
+ * A key costs more than all the rest of a lost miss, so few of a burst are looked at.  Full bursts mean that the thread is behind; a quarter of what it
+ * receives then is still more than any handler takes. */
 static unsigned int sift(struct pmd *pmd, const struct hash_key *seed, struct rte_mbuf **packets, unsigned int n, unsigned int room,
                          unsigned int *duplicates)
 {
@@ -56,12 +61,13 @@ static unsigned int sift(struct pmd *pmd, const struct hash_key *seed, struct rt
     unsigned int kept = 0, looked;
 
     *duplicates = 0;
-    for (looked = 0; looked < n && kept < room; looked++) {
+    for (looked = 0; looked < RTE_MIN(n, LOOKS) && kept < room; looked++) {
         if (is_duplicate(pmd, seed, packets[looked]))
             again[(*duplicates)++] = packets[looked];
         else
             packets[kept++] = packets[looked];
     }
+    /* Those not looked at stay behind `looked` = kept + duplicates. */
     memcpy(packets + kept, again, *duplicates * sizeof again[0]);
     return kept;
 }
