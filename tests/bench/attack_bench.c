@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What attacks cost those who have a flow.  In turn, burst by burst, a port receives established traffic and another one the attack; the cycles
+ * of either are taken apart.  Built and run by cls_bench.ts.
+ *
+ *   attack_bench [ROUNDS]
+ *
+ * Each line: cycles an established packet with its ratio to the quiet case (ordinary packets, one flow, instead of the attack), and cycles an attacking packet; medians
+ * of the rounds, in which all cases take turns, so that a noisy neighbour disturbs all alike.  Exit status 1 if established packets became dearer by more than 20 %, or
+ * 10 % by a flood of misses; or if colliding flows cost 20 % more than any others. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+
+#include "attack_frames.h"
+#include "cls.h"
+#include "dp_int.h"
+#include "eal.h"
+#include "extract.h"
+#include "flow.h"
+#include "burst.h"
+#include "pmd.h"
+#include "pmd_int.h"
+#include "port.h"
+#include "upcall_int.h"
+
+#define ESTABLISHED 1000u
+#define TURNS 24u                    /* Bursts of either kind in a round. */
+#define ROUNDS_MAX 400u
+
+struct attack {
+    const char *name;
+    uint32_t (*make)(uint32_t i, uint8_t *frame);
+    uint32_t flows;                  /* Of the frames 0 to flows - 1; 0: one flow for all of the port. */
+    void (*mask)(uint32_t i, struct key *mask);
+    bool misses;                     /* No flow at all. */
+    uint32_t percent;                /* Allowed cost of established packets. */
+};
+
+static const struct attack attacks[] = {
+    { "quiet", attack_plain, 0, NULL, false, 0 },
+    { "random-10k", attack_random, 10000, attack_mask_addresses, false, 20 },
+    { "collisions-10k", attack_collision, 10000, attack_mask_addresses, false, 20 },
+    { "explosion-512", attack_explosion, 512, attack_mask_explosion, false, 20 },
+    { "mpls", attack_mpls, 0, NULL, false, 20 },
+    { "ipv6-chains", attack_chain, 0, NULL, false, 20 },
+    { "fragments", attack_fragment, 0, NULL, false, 20 },
+    { "upcalls", attack_random, 0, NULL, true, 10 },
+    { "upcalls, one flow", attack_plain, 0, NULL, true, 10 },
+};
+#define ATTACKS (sizeof attacks / sizeof attacks[0])
+#define RANDOM 1
+#define COLLISIONS 2
+
+static struct dp *dp;
+static struct cls *cls;
+static struct pmd pmd;
+static struct stat_counters stat;
+static struct act_prog *forward, *discard;
+static uint32_t next_flow = 1;
+static double established[ATTACKS][ROUNDS_MAX], ratio[ATTACKS][ROUNDS_MAX], attacking[ATTACKS][ROUNDS_MAX];
+
+static uint16_t take(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    (void)port;
+    (void)queue;
+    rte_pktmbuf_free_bulk(packets, n);
+    return n;
+}
+
+static void put(uint32_t in_port, const uint8_t *frame, uint32_t size, const struct key *mask, const struct act_prog *prog)
+{
+    const struct pkt_md md = { .in_port = in_port };
+    struct key key;
+
+    extract_key(frame, size, size, &md, NULL, &key, NULL);
+    if (!cls_find(cls, &key) && cls_insert(cls, next_flow++, &key, mask, prog))
+        exit(2);
+}
+
+static void put_flows(uint32_t in_port, const struct attack *attack)
+{
+    uint8_t frame[ATTACK_FRAME];
+    struct key mask;
+
+    if (attack->misses)
+        return;
+    if (!attack->flows) {
+        memset(&mask, 0, sizeof mask); /* The partition is the port. */
+        put(in_port, frame, attack->make(0, frame), &mask, discard);
+    }
+    for (uint32_t i = 0; i < attack->flows; i++) {
+        uint32_t size = attack->make(i, frame);
+
+        attack->mask(i, &mask);
+        put(in_port, frame, size, &mask, discard);
+    }
+}
+
+static uint64_t run_burst(uint32_t in_port, uint32_t (*make)(uint32_t, uint8_t *), uint32_t first, uint32_t modulo)
+{
+    const struct pkt_md md = { .in_port = in_port };
+    struct rte_mbuf *packets[PMD_BURST];
+    uint64_t start;
+
+    for (uint32_t i = 0; i < PMD_BURST; i++) {
+        uint8_t frame[ATTACK_FRAME];
+        uint32_t at = attack_mix(first + i), size = make(modulo ? at % modulo : at, frame);
+
+        packets[i] = eal_packet(frame, size);
+    }
+    start = rte_rdtsc();
+    burst_receive(&pmd, packets, PMD_BURST, &md);
+    pmd_flush(&pmd);
+    return rte_rdtsc() - start;
+}
+
+static void play(uint32_t round)
+{
+    for (uint32_t a = 0; a < ATTACKS; a++) {
+        static uint32_t at;
+        uint64_t good = 0, bad = 0;
+
+        for (uint32_t turn = 0; turn < TURNS; turn++, at += PMD_BURST) {
+            bad += run_burst(2 + a, attacks[a].make, at, attacks[a].flows);
+            good += run_burst(1, attack_random, at, ESTABLISHED);
+        }
+        established[a][round] = (double)good / (TURNS * PMD_BURST);
+        attacking[a][round] = (double)bad / (TURNS * PMD_BURST);
+        ratio[a][round] = established[a][round] / established[0][round];
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, uint32_t n)
+{
+    qsort(values, n, sizeof values[0], by_value);
+    return values[n / 2];
+}
+
+static int report(uint32_t rounds)
+{
+    double cost[ATTACKS];
+    int failed = 0;
+
+    for (uint32_t a = 0; a < ATTACKS; a++) {
+        double r = median(ratio[a], rounds);
+
+        cost[a] = median(attacking[a], rounds);
+        printf("%-18s established %6.1f cycles, %5.3f of quiet (%5.3f to %5.3f); attacking %6.1f cycles\n", attacks[a].name,
+               median(established[a], rounds), r, ratio[a][rounds / 4], ratio[a][rounds * 3 / 4], cost[a]);
+        if (a && r > 1 + attacks[a].percent / 100.0) {
+            printf("%s: established packets cost more than %u %% more\n", attacks[a].name, attacks[a].percent);
+            failed = 1;
+        }
+    }
+    if (cost[COLLISIONS] > 1.2 * cost[RANDOM]) {
+        printf("colliding flows cost more than any others\n");
+        failed = 1;
+    }
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct port_class class = { .type = "sink", .tx_burst = take };
+    static struct port_txq txq;
+    static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 100 };
+    static struct pmd_tx tx = { .port = &port, .no = 100 };
+    uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 200;
+    struct dp_handler_info info;
+    uint64_t handle;
+
+    if (dp_eal_start()) {
+        printf("EAL\n");
+        return 77;
+    }
+    if (rounds < 1 || rounds > ROUNDS_MAX || dp_open("attack", DP_CREATE, &handle) || !(dp = dp_of(handle)) ||
+        dp_upcall_open(handle, 0, &info) || pmd_init(&pmd, &stat, 100, 0))
+        return 2;
+    pmd.dp = dp;
+    cls = flow_table_cls(dp->flows);
+    pmd.replica = cls_replica_add(cls, 100);
+    atomic_store(&pmd.tx[100], &tx);
+    forward = attack_program(100);
+    discard = attack_program(UINT32_MAX);
+    for (uint32_t i = 0; i < ESTABLISHED; i++) {
+        uint8_t frame[ATTACK_FRAME];
+        uint32_t size = attack_random(i, frame);
+        struct key mask;
+
+        attack_mask_addresses(i, &mask);
+        put(1, frame, size, &mask, forward);
+    }
+    for (uint32_t a = 0; a < ATTACKS; a++)
+        put_flows(2 + a, &attacks[a]);
+    for (uint32_t round = 0; round < 20; round++) /* Warm, and nobody takes upcalls: the ring is as full as it gets. */
+        play(0);
+    for (uint32_t round = 0; round < rounds; round++)
+        play(round);
+    if (stat.drops[DROP_upcall_quota] + stat.drops[DROP_upcall_duplicate] == 0 || stat.tx_packets == 0) {
+        printf("no upcall was refused, or nothing forwarded\n");
+        return 2;
+    }
+    return report(rounds);
+}
