@@ -159,7 +159,7 @@ Deno.test("metadata that is masked but absent is added as zero", () => {
 Deno.test("the presence of a tag always matters", () => {
   assert.equal(
     flow(tagged, exact("inPort")),
-    "in_port(1),eth(),eth_type(0x8100),vlan(vid=5/0x0),encap()",
+    "in_port(1),eth(),eth_type(0x8100),vlan(vid=5/0x0),encap(eth_type(0x0800))",
   );
   const { mask } = toKeyAndMaskBytes(tagged, exact("inPort", "vlans", "ipv4"));
   assert.deepEqual(decodeMask(mask ?? new Uint8Array()).vlans, [

@@ -228,18 +228,19 @@ function completeMask(keys: Level[], masks: Level[]): void {
 }
 
 /**
- * What a mask must say of a packet that has no EtherType, and no text or object gives it.
+ * What a mask must say of the innermost EtherType, or of there being none.
  *
+ * Behind a tag the kernel wants it exact.
  * `netdev`, as Open vSwitch, matches EtherTypes always: of a frame of 802.2 it wants to hear
  * that there is none.  Behind a VLAN tag that the frame was too short for there is nothing,
- * and no mask of it.  Of keys made by hand nobody knows that it is a frame of 802.2.
+ * and no mask of it.  A key made by hand without one need not mean a frame of 802.2.
  */
 function completeInnermost(keys: Level[], masks: Level[], fixed: boolean): void {
   const key = keys.at(-1) as Level;
   const mask = masks[keys.length - 1] as Level;
   const tag = keys.at(-2)?.get(VLAN);
   if (tag !== undefined && isZero(tag)) mask.clear();
-  else if (fixed && !key.has(ETHERTYPE)) mask.set(ETHERTYPE, ones(2));
+  else if (key.has(ETHERTYPE) ? tag !== undefined : fixed) mask.set(ETHERTYPE, ones(2));
 }
 
 /** Makes sure that the bits of `id` in a mask mean something. */
