@@ -12,6 +12,31 @@ import { Unsupported } from "../support/skip.ts";
 export interface Dummy extends AsyncDisposable {
   /** Calls a command of ovs-appctl and returns what it prints; rejects with its complaint. */
   call(method: string, ...params: string[]): Promise<string>;
+  /** Frames that were sent to port `pN` since the last call. All that came before another `call` is there. */
+  sent(port: number): Promise<Uint8Array[]>;
+}
+
+/** Reads what was added to a pcap file since the last time. */
+class Capture {
+  readonly #path: string;
+  #at = 24;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async read(): Promise<Uint8Array[]> {
+    const bytes = await Deno.readFile(this.#path);
+    const view = new DataView(bytes.buffer);
+    const frames: Uint8Array[] = [];
+    while (this.#at + 16 <= bytes.length) {
+      const end = this.#at + 16 + view.getUint32(this.#at + 8, true);
+      if (end > bytes.length) break;
+      frames.push(bytes.slice(this.#at + 16, end));
+      this.#at = end;
+    }
+    return frames;
+  }
 }
 
 /** Whether the programs are there. */
@@ -102,6 +127,7 @@ export async function startDummy(): Promise<Dummy> {
       "Interface",
       `p${n}`,
       "type=dummy",
+      `options:tx_pcap=${folder}/p${n}.pcap`,
       `ofport_request=${n}`,
     ]);
     await run(
@@ -126,7 +152,16 @@ export async function startDummy(): Promise<Dummy> {
     request(`${folder}/switch.ctl`, method, params);
   // Nobody else may add or remove flows.
   await call("revalidator/pause");
-  return { call, [Symbol.asyncDispose]: stop };
+  const captures = Array.from(
+    { length: 9 },
+    (_, n) => new Capture(`${folder}/p${n}.pcap`),
+  );
+  return {
+    call,
+    sent: (port) =>
+      captures[port]?.read() ?? Promise.reject(new RangeError(`no port p${port}`)),
+    [Symbol.asyncDispose]: stop,
+  };
 }
 
 async function appears(path: string): Promise<void> {
