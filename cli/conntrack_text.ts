@@ -40,9 +40,10 @@ const statusNames = [
   "UNTRACKED",
 ] as const;
 
-function statusText(status: number): string {
-  const names: string[] = statusNames.filter((_, bit) => status >> bit & 1);
-  const unknown = status >>> statusNames.length << statusNames.length;
+/** Names of the bits that are set, the rest as a number. */
+function flagsText(bitNames: readonly string[], flags: number): string {
+  const names = bitNames.filter((_, bit) => flags >> bit & 1);
+  const unknown = flags >>> bitNames.length << bitNames.length;
   if (unknown !== 0) names.push(`0x${(unknown >>> 0).toString(16)}`);
   return names.length === 0 ? "0" : names.join("|");
 }
@@ -116,7 +117,7 @@ export function connectionText(
   }
   if (verbose) text += `,id=${id ?? 0}`;
   if (zone !== 0) text += `,zone=${zone}`;
-  if (verbose) text += `,status=${statusText(status)}`;
+  if (verbose) text += `,status=${flagsText(statusNames, status)}`;
   if (statistics) text += `,timeout=${timeout ?? 0}`;
   if (connection.mark !== 0) text += `,mark=${connection.mark}`;
   if (connection.labels !== 0n) text += `,labels=0x${connection.labels.toString(16)}`;
@@ -126,11 +127,30 @@ export function connectionText(
   return text;
 }
 
-function protocolText({ tcp }: Connection, verbose: boolean): string {
+/** Names of `IP_CT_TCP_FLAG_*` bits. */
+const tcpFlagNames = [
+  "WINDOW_SCALE",
+  "SACK_PERM",
+  "CLOSE_INIT",
+  "BE_LIBERAL",
+  "DATA_UNACKNOWLEDGED",
+  "MAXACK_SET",
+] as const;
+
+function protocolText({ tcp, sctp }: Connection, verbose: boolean): string {
+  if (sctp !== undefined) {
+    const tags = `vtag_orig=${sctp.tagOrig},vtag_reply=${sctp.tagReply}`;
+    return `,protoinfo=(state=${sctp.state},${tags})`;
+  }
   if (tcp === undefined) return "";
-  return verbose
-    ? `,protoinfo=(state_orig=${tcp.orig},state_reply=${tcp.reply})`
-    : `,protoinfo=(state=${tcpState(tcp)})`;
+  if (!verbose) return `,protoinfo=(state=${tcpState(tcp)})`;
+  const { windowScale: scale, flags } = tcp;
+  const isScaled = scale !== undefined && (scale.orig !== 0 || scale.reply !== 0);
+  const scales = isScaled ? `,wscale_orig=${scale.orig},wscale_reply=${scale.reply}` : "";
+  const names = (side: "orig" | "reply"): string =>
+    flags ? `,flags_${side}=${flagsText(tcpFlagNames, flags[side])}` : "";
+  const states = `state_orig=${tcp.orig},state_reply=${tcp.reply}`;
+  return `,protoinfo=(${states}${scales}${names("orig")}${names("reply")})`;
 }
 
 /** What `flush-conntrack` is to match; absent parts match anything. */

@@ -42,6 +42,18 @@ export type TcpState =
   | "FIN_WAIT_2"
   | "TIME_WAIT";
 
+/** State of an SCTP association as Open vSwitch names it. */
+export type SctpState =
+  | "CLOSED"
+  | "COOKIE_WAIT"
+  | "COOKIE_ECHOED"
+  | "ESTABLISHED"
+  | "SHUTDOWN_SENT"
+  | "SHUTDOWN_RECD"
+  | "SHUTDOWN_ACK_SENT"
+  | "HEARTBEAT_SENT"
+  | "HEARTBEAT_ACKED";
+
 /** A connection. dpif: `struct ct_dpif_entry`. */
 export interface Connection {
   /** Direction of the packet that opened it. */
@@ -61,7 +73,20 @@ export interface Connection {
   /** Seconds until it expires; absent: never. */
   readonly timeout?: number;
   /** TCP: state of either side (the kernel has one for both). */
-  readonly tcp?: { readonly orig: TcpState; readonly reply: TcpState };
+  readonly tcp?: {
+    readonly orig: TcpState;
+    readonly reply: TcpState;
+    /** Window scale of either side, where it is known. */
+    readonly windowScale?: { readonly orig: number; readonly reply: number };
+    /** `IP_CT_TCP_FLAG_*` bits of nf_conntrack_tcp.h of either side, where they are known. */
+    readonly flags?: { readonly orig: number; readonly reply: number };
+  };
+  /** SCTP: state and verification tags, where they are known. */
+  readonly sctp?: {
+    readonly state: SctpState;
+    readonly tagOrig: number;
+    readonly tagReply: number;
+  };
   /** Name of the protocol helper that reads its payload, `ftp`. */
   readonly helper?: string;
   /** Number that the kernel knows it by. */

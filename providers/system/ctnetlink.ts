@@ -7,7 +7,12 @@
  *
  * @module
  */
-import type { Connection, ConnTuple, TcpState } from "../contract_conntrack.ts";
+import type {
+  Connection,
+  ConnTuple,
+  SctpState,
+  TcpState,
+} from "../contract_conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import {
   Attributes,
@@ -194,9 +199,47 @@ const tcpStates: readonly TcpState[] = [
   "SYN_SENT",
 ];
 
-function parseTcp(attributes: Attributes | undefined): TcpState | undefined {
-  const number = attributes?.nested(1)?.get(1, u8);
-  return number === undefined ? undefined : tcpStates[number] ?? "CLOSED";
+// enum ctattr_protoinfo, and what is in it
+const CTA_PROTOINFO_TCP = 1;
+const CTA_PROTOINFO_SCTP = 3;
+
+/** `CTA_PROTOINFO_TCP`: one state for both sides, window scales, `struct nf_ct_tcp_flags`. */
+function parseTcp(attributes: Attributes | undefined): Connection["tcp"] {
+  const tcp = attributes?.nested(CTA_PROTOINFO_TCP);
+  const number = tcp?.get(1, u8);
+  if (tcp === undefined || number === undefined) return undefined;
+  const state = tcpStates[number] ?? "CLOSED";
+  const flags = (id: number): number => tcp.bytes(id)?.[0] ?? 0;
+  return {
+    orig: state,
+    reply: state,
+    windowScale: { orig: tcp.get(2, u8) ?? 0, reply: tcp.get(3, u8) ?? 0 },
+    flags: { orig: flags(4), reply: flags(5) },
+  };
+}
+
+/** States of `enum sctp_conntrack` in the words of Open vSwitch. */
+const sctpStates: readonly SctpState[] = [
+  "CLOSED",
+  "CLOSED",
+  "COOKIE_WAIT",
+  "COOKIE_ECHOED",
+  "ESTABLISHED",
+  "SHUTDOWN_SENT",
+  "SHUTDOWN_RECD",
+  "SHUTDOWN_ACK_SENT",
+  "HEARTBEAT_SENT",
+  "HEARTBEAT_ACKED",
+];
+
+function parseSctp(attributes: Attributes | undefined): Connection["sctp"] {
+  const sctp = attributes?.nested(CTA_PROTOINFO_SCTP);
+  if (sctp === undefined) return undefined;
+  return {
+    state: sctpStates[sctp.get(1, u8) ?? 0] ?? "CLOSED",
+    tagOrig: sctp.get(2, be32) ?? 0,
+    tagReply: sctp.get(3, be32) ?? 0,
+  };
 }
 
 function parseCounters(attributes: Attributes | undefined) {
@@ -218,7 +261,8 @@ function parseLabels(bytes: Uint8Array | undefined): bigint {
 export function parseConnection(message: Message): Connection {
   const attributes = new Attributes(message.body, nfHeaderSize);
   const timeout = attributes.get(CTA_TIMEOUT, be32);
-  const state = parseTcp(attributes.nested(CTA_PROTOINFO));
+  const tcp = parseTcp(attributes.nested(CTA_PROTOINFO));
+  const sctp = parseSctp(attributes.nested(CTA_PROTOINFO));
   const helper = attributes.nested(CTA_HELP)?.text(1);
   const id = attributes.get(CTA_ID, be32);
   const parent = attributes.nested(CTA_TUPLE_MASTER);
@@ -235,7 +279,8 @@ export function parseConnection(message: Message): Connection {
     status: attributes.get(CTA_STATUS, be32) ?? 0,
     ...(parent && { parent: parseTuple(parent) }),
     ...(timeout !== undefined && { timeout }),
-    ...(state && { tcp: { orig: state, reply: state } }),
+    ...(tcp && { tcp }),
+    ...(sctp && { sctp }),
     ...(helper !== undefined && { helper }),
     ...(id !== undefined && { id }),
     ...(attributes.has(CTA_COUNTERS_ORIG) && {

@@ -202,6 +202,27 @@ export const calls: readonly Call[] = [
     add-flow d0 in_port(1),eth(),eth_type(0x0806),arp() 4
     del-flows
     dump-flows
+    $ conntrack -I -s 10.1.0.1 -d 10.1.0.2 -p tcp --sport 1000 --dport 80 --state ESTABLISHED -t 600 -u SEEN_REPLY,ASSURED
+    $ conntrack -I -s 10.1.0.1 -d 10.1.0.2 -p tcp --sport 1001 --dport 80 --state SYN_RECV -t 600
+    $ conntrack -I -s 10.1.0.1 -d 10.1.0.2 -p tcp --sport 1002 --dport 80 --state TIME_WAIT -t 600 -m 5
+    $ conntrack -I -s 10.1.0.1 -d 10.1.0.2 -p udp --sport 53 --dport 53 -t 600
+    $ conntrack -I -s 10.1.0.1 -d 10.1.0.2 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 77 -t 600
+    $ conntrack -I -s fc00::1 -d fc00::2 -p udp --sport 54 --dport 53 -t 600
+    $ conntrack -I -s 10.1.0.3 -d 10.1.0.4 -p udp --sport 1 --dport 2 -t 600 --src-nat 10.9.9.9
+    dump-conntrack
+    dump-conntrack d0 zone=0
+    -m dump-conntrack
+    -s dump-conntrack d0
+    ct-stats-show
+    -m ct-stats-show
+    ct-bkts
+    flush-conntrack '' ct_nw_src=10.1.0.4
+    flush-conntrack ct_nw_proto=17
+    dump-conntrack
+    flush-conntrack ct_nw_src=10.1.0.1,ct_nw_proto=6,ct_tp_src=1000
+    dump-conntrack
+    flush-conntrack zone=0
+    dump-conntrack
     offload-stats-show
     offload-stats-show d0
     cache-get-size

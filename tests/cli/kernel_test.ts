@@ -67,7 +67,8 @@ function steady({ code, stdout, stderr }: Outcome): Outcome {
       /(packets|bytes|hit|missed|lost|dropped|hit-rate|hit\/pkt):[\d.]+%?/g,
       "$1:N",
     )
-    .replaceAll(/ \(\d+\.\d [KMGT]iB\)/g, "");
+    .replaceAll(/ \(\d+\.\d [KMGT]iB\)/g, "")
+    .replaceAll(/,(id|timeout)=\d+/g, ",$1=N");
   return { code, stdout: text, stderr };
 }
 
@@ -84,7 +85,7 @@ async function runAll(run: (call: Call) => Promise<Outcome>): Promise<Outcome[]>
       const outcome = call.shell === undefined
         ? await run(call)
         : await shell(call.shell);
-      const isListing = call.words.includes("dump-flows");
+      const isListing = call.words.some((word) => /^dump-(flows|conntrack)$/.test(word));
       outcomes.push(isListing ? sorted(steady(outcome)) : steady(outcome));
     }
   } finally {
