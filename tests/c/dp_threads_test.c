@@ -15,7 +15,7 @@
  * - rte_ring_count() and rte_ring_empty() read both ends of a ring plainly; their answers are hints, and are used as such;
  * - what lies in a ring is ordered as upcall_int.h says;
  * - the lookup reads a bucket's signatures as one vector while the control side changes one of them: what it finds is verified. */
-const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void); /* Called by libtsan.so. */
 const char *__tsan_default_suppressions(void)
 {
     return "race:eal_packet\nrace:rte_pktmbuf_\nrace:rte_mbuf_\nrace:rte_mempool_\nrace:rte_ring_count\nrace:rte_ring_empty\n"
