@@ -22,12 +22,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act.h",
-    sha256: "f6f7e3ba3478ca94ae86dae1e29957b1d0fe16b950b8167825f3099676c33b31",
+    sha256: "8b217a98e38574ce6008603063f8e56cb3b5efe2f45d3777823d10f8a4e00de4",
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
     name: "act_build.c",
-    sha256: "f30c06a6bf9909c144be17f25d113a5a58d241d184ff4034605bb989b5a78541",
+    sha256: "fa02e734dc8a9ba273e566dd487e9ebb9804428dcfd24580b89ff98c65b70aa1",
     load: () => import("../c/act_build.c", { with: { type: "text" } }),
   },
   {
@@ -52,7 +52,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act_int.h",
-    sha256: "91c3440cd0c854e6a2a9fc1492e1cdaa34714b72a7028ee59ae5997d39947db8",
+    sha256: "de5f2e5b95b96b0e098af634a04cc1656e3c4e7f66e5c5ca1a2872c8f9cd00d3",
     load: () => import("../c/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -87,12 +87,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "ea8bcc7dba9e074ea30f209391ce02f0d43020c292964dac1853049482fc39e6",
+    sha256: "d98059326e6f1207bfe7da42aa9892ee07df98b07644a069946c9fd9bf1a1e39",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls.h",
-    sha256: "633d7735a343ffccadf5b3e54f7697a282f059507d5d49ae35b8744edf36e220",
+    sha256: "98d05d8b5c6a6c36bab7475813120e0c5a3a0c69f106b353675bd2be4e034867",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_int.h",
-    sha256: "771bd1335be8f0e2468b17d50a53ae4713a9220c554d8fe12dea444106c14a40",
+    sha256: "98014b061d0bab4e6d614f3fea9502c926ff4d80067e5ac4d6a7cb710429a5cb",
     load: () => import("../c/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_part.c",
-    sha256: "5ce014ca9b60d243a63fee255876be9b832a06fc7dd4dead866f6be3c0d5694c",
+    sha256: "fd6830795065cb2882881045b741dc1d9eefacd5ae775c055cac5905c91d7eb8",
     load: () => import("../c/cls_part.c", { with: { type: "text" } }),
   },
   {
