@@ -12,9 +12,11 @@ import type { Datapath } from "../providers/datapath.ts";
 /** Media type of the text. */
 export const metricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-type Labels = Readonly<Record<string, string | number>>;
+/** Labels of a sample, by name. */
+export type Labels = Readonly<Record<string, string | number>>;
 
-interface Family {
+/** A metric and its samples. */
+export interface Family {
   readonly name: string;
   readonly type: "counter" | "gauge";
   readonly help: string;
@@ -44,6 +46,11 @@ class Exposition {
     this.#families.set(name, family);
   }
 
+  /** Every metric that has a sample. */
+  get families(): Family[] {
+    return [...this.#families.values()];
+  }
+
   toString(): string {
     const lines: string[] = [];
     for (const { name, type, help, unit, samples } of this.#families.values()) {
@@ -68,8 +75,17 @@ function labelText(labels: Labels): string {
   return `{${pairs.join(",")}}`;
 }
 
-/** Metrics of some datapaths. */
+/** Metrics of some datapaths, as OpenMetrics text. */
 export function metricsText(datapaths: readonly Datapath[]): string {
+  return collect(datapaths).toString();
+}
+
+/** Metrics of some datapaths. */
+export function metricFamilies(datapaths: readonly Datapath[]): readonly Family[] {
+  return collect(datapaths).families;
+}
+
+function collect(datapaths: readonly Datapath[]): Exposition {
   const exposition = new Exposition();
   for (const dp of datapaths) {
     const labels = { datapath: dp.fullName };
@@ -77,7 +93,7 @@ export function metricsText(datapaths: readonly Datapath[]): string {
     addPorts(exposition, dp, labels);
     addThreads(exposition, dp, labels);
   }
-  return exposition.toString();
+  return exposition;
 }
 
 function addTotals(exposition: Exposition, dp: Datapath, labels: Labels): void {

@@ -13,6 +13,7 @@ import { metricsText, metricsType } from "./metrics.ts";
 import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
 import type { CommandLine } from "./options.ts";
 import { serveDatapath } from "./serve_datapath.ts";
+import { exportMetrics } from "./telemetry.ts";
 import { noFlags } from "./verb.ts";
 import { runVerb } from "./verbs.ts";
 
@@ -75,6 +76,7 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
     onExit: abort,
     log,
   });
+  using _telemetry = exportMetrics(dp);
   await using metrics = serveMetrics(dp, extra.get("metrics"));
   log.say("serve", "info", `serving ${dp.fullName} at ${socket.path}`);
   if (metrics.address !== undefined) {

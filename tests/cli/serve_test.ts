@@ -38,13 +38,14 @@ async function call(folder: string, args: string[], input = ""): Promise<Outcome
 async function serving(
   words: string[],
   test: (folder: string, log: () => string) => Promise<void>,
+  env: Record<string, string> = {},
 ): Promise<number> {
   // Fails where this machine has no such datapaths, before a process does.
   await (await openNetdev(`cli${crypto.randomUUID().slice(0, 8)}`)).close();
   const folder = await Deno.makeTempDir({ prefix: "upcall-serve-" });
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", `${root}dpctl.ts`, "serve", ...words],
-    env: { UPCALL_RUNDIR: folder, NO_COLOR: "1" },
+    env: { UPCALL_RUNDIR: folder, NO_COLOR: "1", ...env },
     stdin: "null",
     stdout: "null",
     stderr: "piped",
@@ -169,6 +170,36 @@ Deno.test(
     );
     assert.equal(status, 0);
     await Deno.remove(file);
+  }),
+);
+
+Deno.test(
+  "a served datapath exports its metrics by OpenTelemetry when that is on",
+  skippable(async () => {
+    const received = Promise.withResolvers<string>();
+    const collector = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+      async (request) => {
+        const body = await request.text();
+        if (body.includes("upcall_lookups")) received.resolve(body);
+        return Response.json({});
+      },
+    );
+    try {
+      await serving(["netdev@otel", "p1:dummy"], async () => {
+        const body = await received.promise;
+        for (const word of ["netdev@otel", "upcall_flows", "upcall_port_packets"]) {
+          assert(body.includes(word), word);
+        }
+      }, {
+        OTEL_DENO: "true",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.addr.port}`,
+        OTEL_METRIC_EXPORT_INTERVAL: "200",
+      });
+    } finally {
+      await collector.shutdown();
+    }
   }),
 );
 
