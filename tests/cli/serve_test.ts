@@ -58,7 +58,7 @@ async function serving(
   })();
   try {
     for (let i = 0; !log.includes("|serving "); i++) {
-      if (i > 200) throw new Error(`not served within 20 s:\n${log}`);
+      if (i > 600) throw new Error(`not served within 60 s:\n${log}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     await test(folder, () => log);
