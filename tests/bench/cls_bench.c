@@ -3,7 +3,9 @@
  * Cycles a packet of burst_receive() and pmd_flush(), without devices: tables and packets of the shapes that bench:peers measures, so that a
  * regression of the lookup shows in seconds.  Built and run by cls_bench.ts.
  *
- *   cls_bench [SHAPE [ISA]]
+ *   cls_bench [SHAPE [ISA [BURSTS]]]
+ *
+ * With BURSTS, so many are received, for instructions.ts to count what they take, and nothing is measured.
  *
  * A frame is copied into each packet first, as a device would write it; `copy` is what that alone costs, and is part of every figure.
  * Figures are of slices of 3,000,000 cycles.  Whatever runs on the other half of the core steals from a slice, so each stands between two runs
@@ -263,6 +265,20 @@ static void measure(const char *name, const char *build, struct pmd *pmd, uint32
     fflush(stdout);
 }
 
+/* A fixed number of bursts. */
+static void receive_bursts(struct pmd *pmd, uint32_t count, uint32_t bursts)
+{
+    const struct pkt_md md = { .in_port = 1 };
+
+    for (uint32_t at = 0; bursts; bursts--) {
+        struct rte_mbuf *packets[PMD_BURST];
+
+        receive(&at, count, packets);
+        burst_receive(pmd, packets, PMD_BURST, &md);
+        pmd_flush(pmd);
+    }
+}
+
 static uint32_t put_flows(struct cls *cls, const struct shape *shape, const struct act_prog *prog)
 {
     uint32_t *order = malloc(shape->flows * sizeof *order), put = 0;
@@ -309,7 +325,7 @@ static void check_hits(struct pmd *pmd, const struct shape *shape)
     }
 }
 
-static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters *stat, const char *only)
+static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters *stat, const char *only, uint32_t bursts)
 {
     static const char *const builds[] = { "scalar", "avx2", "avx512" };
     const struct key key = { 0 };
@@ -344,7 +360,10 @@ static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters
         if ((only && strcmp(only, builds[isa])) || cls_isa_set(isa, false))
             continue;
         memset(stat, 0, sizeof *stat);
-        measure(shape->name, builds[isa], pmd, shape->packets);
+        if (bursts)
+            receive_bursts(pmd, shape->packets, bursts);
+        else
+            measure(shape->name, builds[isa], pmd, shape->packets);
     }
     cls_replica_remove(cls, pmd->replica);
     cls_destroy(cls);
@@ -382,7 +401,7 @@ int main(int argc, char **argv)
     }
     for (unsigned int i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         if (argc < 2 || !strcmp(argv[1], shapes[i].name) || !strcmp(argv[1], "all"))
-            run(&shapes[i], &pmd, &stat, argc > 2 ? argv[2] : NULL);
+            run(&shapes[i], &pmd, &stat, argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 0);
     }
     pmd_fini(&pmd);
     return 0;

@@ -7,7 +7,7 @@
  * FLOWS is 1,000,000 and ROUNDS 3. Flows are exact UDP connections in batches of 256: given as objects, as a program
  * that learns connections has them, and as bytes. Each figure is the median of the rounds, with the lowest and the
  * highest. The poll thread, on core 0, forwards all that DPDK's null device receives, which is endless; what it forwards beside is
- * given too. Exit status 1 if a figure misses its target: 400,000 puts a second, a dump in 2 s per million flows.
+ * given too. Exit status 1 if a figure misses its target: 400,000 puts a second of keys in bytes, as upcalls bring them, and a dump in 2 s per million flows.
  */
 import {
   encodeActions,
@@ -156,7 +156,7 @@ for (const [at, [name]] of steps.entries()) {
       `${rate(median)} a second; forwarded ` +
       `${medianOf(runs.map((run) => run.forwarded)).toFixed(1)} million packets a second`,
   );
-  if (name.startsWith("puts") && FLOWS / median < PUTS_A_SECOND) missed = true;
+  if (name === "puts, bytes" && FLOWS / median < PUTS_A_SECOND) missed = true;
   if (name === "dump" && median > DUMP_S_PER_MILLION * FLOWS / 1e6) missed = true;
 }
 if (missed) console.log("below target");

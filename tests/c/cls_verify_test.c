@@ -7,8 +7,8 @@
  *
  *   cls_verify_test [PACKETS]
  *
- * Each packet is looked up by each build.  Of the large tables few packets are compared, because the search takes as long as it does.  CONTRIBUTING
- * says how to run this for millions of packets. */
+ * Each packet is looked up by each build.  Of the large tables few packets are compared, because the search takes as long as it does.  `deno run -A
+ * tests/bench/cls_bench.ts verify` runs this for millions of packets. */
 #include "hazard_fixture.h"
 
 #define WORDS_MAX 12

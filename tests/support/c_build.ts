@@ -16,13 +16,15 @@ import { Unsupported } from "./skip.ts";
 export const cDirectory = new URL("../../c/", import.meta.url).pathname;
 
 /** A set of sanitizers that go together, and the compiler that has them. */
-export type Instrument = "address" | "thread" | "fuzzer" | "none" | "speed";
+export type Instrument = "address" | "thread" | "fuzzer" | "none" | "speed" | "count";
 
 const instruments: Readonly<
   Record<Instrument, { cc: string; flags: readonly string[] }>
 > = {
   none: { cc: "cc", flags: ["-O1", "-g"] },
   speed: { cc: "cc", flags: ["-O3", "-g"] }, // As users' builds: for benches.
+  // For valgrind, which knows no AVX-512, and the same on every machine.
+  count: { cc: "cc", flags: ["-O3", "-g", "-march=haswell", "-maes"] },
   address: {
     cc: "cc",
     flags: [

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Counts the instructions that a packet takes from receipt to the transmit buffer, by callgrind, and compares them with
+ * the committed counts: a regression shows on the noisiest machine.
+ *
+ *     deno task bench:instructions [--update]
+ *
+ * Exit status 1 if a count differs from `instructions.json` by more than 3 %; with `--update` that file is written
+ * anew. Hash keys are random, so counts vary a little from run to run. valgrind knows no AVX-512: the scalar and the AVX2
+ * build are counted. Another major version of the compiler makes other counts.
+ */
+import { buildProgram } from "../support/c_build.ts";
+
+type Counts = Record<string, Record<string, number>>;
+
+const SHAPES = ["one-flow", "l3-1k", "masks20-10k", "masks64-10k", "ipv6-10k"];
+const BUILDS = ["scalar", "avx2"];
+const BURSTS = 2000;
+const PACKETS = BURSTS * 32;
+const TOLERANCE = 0.03;
+const file = new URL("./instructions.json", import.meta.url);
+
+const source = new URL("./cls_bench.c", import.meta.url).pathname;
+const program = await buildProgram(source, { instrument: "count" });
+
+async function count(shape: string, build: string): Promise<number> {
+  const { code, stderr } = await new Deno.Command("valgrind", {
+    args: [
+      "--tool=callgrind",
+      "--callgrind-out-file=/dev/null",
+      "--toggle-collect=burst_receive",
+      program,
+      shape,
+      build,
+      `${BURSTS}`,
+    ],
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  const said = new TextDecoder().decode(stderr);
+  const collected = Number(/Collected : (\d+)/.exec(said)?.[1]);
+  if (code !== 0 || !(collected > 0)) {
+    throw new Error(`valgrind ended with status ${code}:\n${said}`);
+  }
+  return Math.round(collected / PACKETS * 10) / 10;
+}
+
+const before: Counts = JSON.parse(await Deno.readTextFile(file).catch(() => "{}"));
+const now: Counts = {};
+let differ = 0;
+for (const shape of SHAPES) {
+  const counts: Record<string, number> = now[shape] = {};
+  for (const build of BUILDS) {
+    const found = counts[build] = await count(shape, build);
+    const known = before[shape]?.[build];
+    const change = known === undefined ? NaN : found / known - 1;
+    const bad = !(Math.abs(change) <= TOLERANCE);
+    if (bad) differ++;
+    console.log(
+      `${shape.padEnd(14)} ${build.padEnd(7)} ${
+        found.toFixed(1).padStart(6)
+      } instructions a packet` +
+        (known === undefined ? "" : `, ${known.toFixed(1)} before`) +
+        (bad ? "  <- differs" : ""),
+    );
+  }
+}
+if (Deno.args.includes("--update")) {
+  await Deno.writeTextFile(file, JSON.stringify(now, null, 2) + "\n");
+} else if (differ > 0) {
+  console.log(`${differ} counts differ by more than ${100 * TOLERANCE} %`);
+  Deno.exitCode = 1;
+}
