@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act.h - actions: ODP attributes compiled once, at flow put, to a short program; the program run on packets.
  *
- * A program is immutable after act_compile and belongs to its flow; it is freed after a grace period.  Unknown and
+ * A program is immutable after act_compile and belongs to its flow, or to all flows that share it; it is freed after a grace period.  Unknown and
  * unsupported actions are refused when compiling (EINVAL), so that feature probes tell the truth.
  *
  * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP, ICMP, ICMPv6, ND, MPLS and metadata), push
@@ -48,6 +48,8 @@ void act_userdata_free(struct act_userdata *); /* Drops one reference; NULL is a
 /* Compiles `attrs` for a flow with `key`.  EINVAL, EOVERFLOW, ENOMEM; `*why` is a short static text on failure. */
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
 void act_free(struct act_prog *);
+/* One more owner: it is gone when each of them has freed it.  Owners are under one mutex: the count is no atomic. */
+struct act_prog *act_share(struct act_prog *);
 
 enum act_kind act_kind(const struct act_prog *);
 uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */

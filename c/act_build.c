@@ -170,8 +170,18 @@ struct act_prog *act_build_finish(struct act_builder *b)
     return prog;
 }
 
+struct act_prog *act_share(struct act_prog *prog)
+{
+    prog->shares++;
+    return prog;
+}
+
 void act_free(struct act_prog *prog)
 {
+    if (prog && prog->shares) {
+        prog->shares--;
+        return;
+    }
     if (prog)
         free_userdata(prog->ops, prog->op_count, prog->pool);
     free(prog);

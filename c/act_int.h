@@ -63,6 +63,7 @@ struct act_prog {
     uint32_t port;
     uint32_t op_count;
     uint32_t attrs_size;
+    uint32_t shares;         /* Owners besides the first. */
     uint8_t needs_md;        /* Looks at or changes struct pkt. */
     uint8_t writes;          /* Looks at or changes headers. */
     const uint8_t *attrs;

@@ -215,7 +215,7 @@ uint32_t cls_find(struct cls *cls, const struct key *key)
 
 uint32_t cls_find_exact(struct cls *cls, const struct key *key, const struct key *mask)
 {
-    const struct cls_part *part = cls_part_find(cls, key->base.in_port, key->base.recirc_id);
+    struct cls_part *part = cls_part_find(cls, key->base.in_port, key->base.recirc_id);
     const struct cls_sub *sub = part ? cls_sub_find(cls, part, mask) : NULL;
     uint32_t packed[CLS_CHUNKS * HASH_CHUNK];
 
@@ -223,6 +223,29 @@ uint32_t cls_find_exact(struct cls *cls, const struct key *key, const struct key
         return 0;
     pack(sub, key, packed);
     return find_in(cls, sub, packed);
+}
+
+void cls_prefetch(struct cls *cls, const struct key *key, const struct key *mask)
+{
+    struct cls_part *part = cls_part_find(cls, key->base.in_port, key->base.recirc_id);
+    const struct cls_sub *sub = part ? cls_sub_find(cls, part, mask) : NULL;
+    uint32_t packed[CLS_CHUNKS * HASH_CHUNK], sig;
+    cls_table table;
+
+    if (!sub)
+        return;
+    pack(sub, key, packed);
+    sig = cls_sig(hash_chunks(&cls->key, packed, sub->chunks));
+    table = atomic_load_explicit(&sub->table, memory_order_relaxed);
+    __builtin_prefetch(&cls_buckets(table)[sig & cls_bucket_mask(table)], 1);
+}
+
+void cls_prefetch_entry(struct cls *cls, uint32_t flow)
+{
+    for (unsigned int i = 0; i <= cls->thread_last; i++) {
+        if (cls->replicas[i])
+            __builtin_prefetch(&cls->replicas[i]->entries[flow], 1);
+    }
 }
 
 static uint64_t verdict_of(const struct act_prog *prog)

@@ -76,6 +76,9 @@ uint32_t cls_find(struct cls *, const struct key *);
 /* The flow with exactly this mask and this key under it, 0 if none. */
 uint32_t cls_find_exact(struct cls *, const struct key *, const struct key *mask);
 
+/* Fetches what cls_insert of such a flow, and cls_find of its key, will look at; and the entries that a flow of this index gets. */
+void cls_prefetch(struct cls *, const struct key *, const struct key *mask);
+void cls_prefetch_entry(struct cls *, uint32_t flow);
 /* Adds a flow whose index the caller owns (flow.h); key is masked here.  ENOMEM; ENOSPC: the partition has CLS_MASKS_MAX masks. */
 int cls_insert(struct cls *, uint32_t flow, const struct key *, const struct key *mask, const struct act_prog *);
 /* Unlinks it; the index may be used again after a grace period. */

@@ -84,6 +84,7 @@ struct cls_part {
     uint32_t sub_count, sub_room;   /* Slots in use; slots that the arrays have. */
     struct cls_sub **subs;          /* By slot. */
     uint64_t *mask_hashes;
+    uint32_t sub_last;              /* Slot that was found last: flows come many to a mask. */
     uint32_t prune_n, map_words;
     uint32_t chosen_flows, chosen_subs; /* When the pruning bytes were chosen. */
     uint16_t prune_at[CLS_PRUNE];
@@ -196,7 +197,7 @@ void cls_memory_free(void *, size_t size);
 struct cls_parts *cls_parts_create(uint32_t room);
 struct cls_part *cls_part_get(struct cls *, uint32_t in_port, uint32_t recirc_id); /* Made if there is none; NULL: no memory. */
 void cls_part_remove(struct cls *, struct cls_part *);  /* It has no subtable. */
-struct cls_sub *cls_sub_find(const struct cls *, const struct cls_part *, const struct key *mask);
+struct cls_sub *cls_sub_find(const struct cls *, struct cls_part *, const struct key *mask);
 /* Publishes a subtable for a mask, by a new view.  ENOMEM, ENOSPC. */
 int cls_sub_add(struct cls *, struct cls_part *, const struct key *mask, struct cls_sub **);
 void cls_sub_remove(struct cls *, struct cls_sub *);    /* It has no flow. */

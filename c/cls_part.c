@@ -214,17 +214,22 @@ static void key_mask_of(const struct key *mask, struct key *key_mask)
     key_mask->base.recirc_id = 0;
 }
 
-struct cls_sub *cls_sub_find(const struct cls *cls, const struct cls_part *part, const struct key *mask)
+struct cls_sub *cls_sub_find(const struct cls *cls, struct cls_part *part, const struct key *mask)
 {
+    struct cls_sub *last = part->sub_last < part->sub_room ? part->subs[part->sub_last] : NULL;
     struct key key_mask;
     uint64_t hash;
 
     key_mask_of(mask, &key_mask);
+    if (last && !memcmp(&last->key_mask, &key_mask, sizeof key_mask))
+        return last;
     hash = hash_mask(cls, &key_mask);
 
     for (uint32_t i = 0; i < part->sub_room; i++) {
-        if (part->mask_hashes[i] == hash && part->subs[i] && !memcmp(&part->subs[i]->key_mask, &key_mask, sizeof key_mask))
+        if (part->mask_hashes[i] == hash && part->subs[i] && !memcmp(&part->subs[i]->key_mask, &key_mask, sizeof key_mask)) {
+            part->sub_last = i;
             return part->subs[i];
+        }
     }
     return NULL;
 }

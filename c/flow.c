@@ -22,10 +22,11 @@ static void *reserve(size_t size)
 
 struct flow_table *flow_table_create(struct rcu *rcu)
 {
-    struct flow_table *table = calloc(1, sizeof *table);
+    struct flow_table *table = aligned_alloc(64, (sizeof *table + 63) & ~(size_t)63); /* Keys are aligned. */
 
     if (!table)
         return NULL;
+    memset(table, 0, sizeof *table);
     table->rcu = rcu;
     table->end = 1;
     table->cls = cls_create(rcu);
@@ -155,8 +156,12 @@ struct flow *flow_by_key(struct flow_table *table, const struct key *key)
 static struct flow_mask *mask_get(struct flow_table *table, const struct key *mask)
 {
     uint64_t hash[2];
-    struct flow_mask **bucket, *m;
+    struct flow_mask **bucket, *m = table->mask_last;
 
+    if (m && !memcmp(&m->mask, mask, sizeof *mask)) {
+        m->flows++;
+        return m;
+    }
     hash_128(cls_hash_key(table->cls), (const uint32_t *)mask->words, KEY_SIZE / 32, hash);
     bucket = &table->masks[hash[0] % FLOW_MASK_BUCKETS];
     for (m = *bucket; m; m = m->next) {
@@ -171,6 +176,7 @@ static struct flow_mask *mask_get(struct flow_table *table, const struct key *ma
         *bucket = m;
     }
     m->flows++;
+    table->mask_last = m;
     return m;
 }
 
@@ -183,6 +189,8 @@ static void mask_put(struct flow_table *table, struct flow_mask *mask)
     while (*at != mask)
         at = &(*at)->next;
     *at = mask->next;
+    if (table->mask_last == mask)
+        table->mask_last = NULL;
     free(mask);
 }
 
@@ -210,6 +218,16 @@ void flow_key(const struct flow *flow, struct key *key)
     memset(key, 0, sizeof *key);
     for (uint32_t map = flow->key_map; map; map &= map - 1)
         key->words[__builtin_ctz(map)] = flow->key_words[n++];
+}
+
+void flow_prefetch(struct flow_table *table, const uint64_t ufid[2], const struct key *key, const struct key *mask, uint32_t ahead)
+{
+    __builtin_prefetch(&table->ufids[ufid_tag(table, ufid) & table->ufid_mask], 1);
+    cls_prefetch(table->cls, key, mask);
+    if (table->unused_n > ahead)
+        cls_prefetch_entry(table->cls, table->unused[table->unused_n - 1 - ahead]);
+    else if (CLS_FLOWS_MAX - table->end > ahead)
+        cls_prefetch_entry(table->cls, table->end + ahead);
 }
 
 /* An index that no poll thread remembers; 0: the table is full. */

@@ -36,7 +36,7 @@ static uint32_t outputs_only(const uint8_t *actions, uint32_t size)
     return walk.left ? 0 : n;
 }
 
-/* A program of outputs only, which belongs to the cache. */
+/* A program of outputs only, which belongs to the cache.  It is the same for all keys of frames. */
 static int cached(struct flow_table *table, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
                   const char **why)
 {
@@ -58,6 +58,19 @@ static int cached(struct flow_table *table, const uint8_t *actions, uint32_t siz
     *c = (struct flow_cached){ .prog = *prog, .size = size };
     memcpy(c->attrs, actions, size);
     return 0;
+}
+
+int flow_program(struct flow_table *table, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
+                 const char **why)
+{
+    int error;
+
+    if (key->base.l2 || size > FLOW_CACHE_ATTRS || !outputs_only(actions, size))
+        return act_compile(actions, size, key, prog, why);
+    error = cached(table, actions, size, key, prog, why);
+    if (!error)
+        act_share(*prog);
+    return error;
 }
 
 void flow_cache_clear(struct flow_table *table)
@@ -100,8 +113,8 @@ static int run(struct flow_table *table, struct pmd *control, struct rte_mbuf *m
     return error;
 }
 
-int flow_execute(struct flow_table *table, struct pmd *control, const struct dp_op *op, const uint8_t *key, const uint8_t *actions,
-                 const uint8_t *packet, const char **why)
+int flow_execute(struct flow_table *table, struct pmd *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
+                 const uint8_t *actions, const uint8_t *packet, const char **why)
 {
     struct rte_mbuf *m;
     struct pkt *pkt;
@@ -121,7 +134,11 @@ int flow_execute(struct flow_table *table, struct pmd *control, const struct dp_
     pkt = pkt_of(m);
     memset(pkt, 0, sizeof *pkt);
     pkt->md.in_port = UINT32_MAX; /* Unless the key names one. */
-    error = op->key_size ? odp_md_read(key, op->key_size, pkt, why) : 0;
+    error = 0;
+    if (known)
+        odp_md_of(known, pkt);
+    else if (op->key_size)
+        error = odp_md_read(key, op->key_size, pkt, why);
     if (error) {
         rte_pktmbuf_free(m);
         return error;

@@ -38,7 +38,7 @@ struct flow_ufid_slot {
     uint32_t flow;
 };
 
-/* Programs of the lists of outputs that were executed lately. */
+/* Programs of the lists of outputs that were put or executed lately; flows share them. */
 #define FLOW_CACHE 16
 #define FLOW_CACHE_ATTRS 64
 struct flow_cached {
@@ -49,6 +49,23 @@ struct flow_cached {
 
 #define FLOW_MASK_BUCKETS 1024
 
+/* The mask that was read last.  Flows of one program come with few of them, and reading one costs as much as finding its flow. */
+#define FLOW_READ_ATTRS 256
+struct flow_read {
+    uint32_t size;                   /* 0: none yet. */
+    struct key key, mask;            /* The key that it was read for. */
+    uint8_t attrs[FLOW_READ_ATTRS];
+};
+
+/* A put whose bytes were read ahead of its turn. */
+struct flow_put {
+    struct key key, mask;
+    uint64_t ufid[2];                /* The one given, or one made of the key. */
+    const char *why;
+    int error;                       /* Of the bytes; 0: they are good. */
+    int key_error;                   /* The same of the key alone. */
+};
+
 struct flow_table {
     struct rcu *rcu;
     struct cls *cls;
@@ -58,7 +75,8 @@ struct flow_table {
     uint32_t end;                    /* Indexes from here on were never used. */
     struct flow_ufid_slot *ufids;
     uint32_t ufid_mask, ufid_n;
-    struct flow_mask *masks[FLOW_MASK_BUCKETS];
+    struct flow_mask *masks[FLOW_MASK_BUCKETS], *mask_last;
+    struct flow_read read;
     struct flow_cached cache[FLOW_CACHE];
 };
 
@@ -70,6 +88,8 @@ static inline uint32_t flow_pad(uint32_t size)
 /* flow.c */
 struct flow *flow_by_ufid(struct flow_table *, const uint64_t ufid[2]);
 struct flow *flow_by_key(struct flow_table *, const struct key *); /* The one that a packet with this key hits. */
+/* Fetches what flow_add() will touch, if it is the one after the next `ahead`. */
+void flow_prefetch(struct flow_table *, const uint64_t ufid[2], const struct key *key, const struct key *mask, uint32_t ahead);
 void flow_make_ufid(const struct flow_table *, const struct key *, uint64_t ufid[2]);
 /* Makes a flow of a program that it takes over, unless it fails.  ENOMEM, ENOSPC. */
 int flow_add(struct flow_table *, const uint64_t ufid[2], const struct key *key, const struct key *mask, struct act_prog *);
@@ -79,9 +99,19 @@ void flow_key(const struct flow *, struct key *);
 void flow_stats(struct flow_table *, const struct flow *, struct dp_flow_stats *);
 void flow_zero_stats(struct flow_table *, struct flow *);
 
-/* flow_exec.c.  0 or errno; `*why` on EINVAL. */
-int flow_execute(struct flow_table *, struct pmd *control, const struct dp_op *op, const uint8_t *key, const uint8_t *actions,
-                 const uint8_t *packet, const char **why);
+/* flow_put.c.  Reading depends on nothing but the bytes; `ahead` only chooses what to prefetch. */
+void flow_put_read(struct flow_table *, const struct dp_op *op, const uint8_t *key, const uint8_t *mask, uint32_t ahead,
+                   struct flow_put *put);
+int flow_put_perform(struct flow_table *, const struct dp_op *op, struct flow_put *put, const uint8_t *actions,
+                     struct dp_result *result, const char **why);
+void flow_write_stats(struct flow_table *, const struct flow *, struct dp_result *);
+
+/* flow_exec.c.  0 or errno; `*why` on EINVAL.  `known` is what the bytes of the key say, if somebody has read them, or NULL. */
+int flow_execute(struct flow_table *, struct pmd *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
+                 const uint8_t *actions, const uint8_t *packet, const char **why);
+/* The program of a flow, to be freed by act_free(). */
+int flow_program(struct flow_table *, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
+                 const char **why);
 void flow_cache_clear(struct flow_table *);
 
 /* flow_dump.c: key, mask and actions, each padded to 8 bytes.  0: they do not fit; else the bytes written.  Sizes go to `sizes`. */

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_op.c - batches of operations on flows, from bytes and to bytes.
  *
- * What put means is what Open vSwitch's userspace datapath (3.1) does, and the kernel where that one is lax:
- *   found       the flow of that UFID if one is given and known, else the flow that a packet with this key would hit
- *   CREATE      found: EEXIST, be it equal or only overlapping
- *   MODIFY      not found: ENOENT; found: its actions are replaced; so with both flags
- *   a UFID that is known, but under another key or mask: EEXIST with CREATE alone, else ENOENT
- *   neither     as MODIFY
- * ZERO_STATS counts with MODIFY only.  PROBE puts like any other, for who probes asks for the flow next; it keeps its failures quiet. */
+ * Puts are read some operations ahead of their turn, and what they will touch is fetched meanwhile: in a table of a million flows
+ * each would wait for memory three times. */
 #include <errno.h>
 #include <string.h>
 
@@ -15,6 +10,20 @@
 #include "flow_int.h"
 #include "odp.h"
 #include "pmd.h"
+
+#define AHEAD 8u                     /* Operations, where puts are read. */
+#define PUTS 16u                     /* Kept: those ahead, and the one before. */
+
+/* A batch under way. */
+struct batch {
+    const uint8_t *ops;
+    uint32_t size, count;
+    uint32_t read, read_at;          /* Operations that were looked at, and where the next one begins. */
+    uint32_t waiting;                /* Puts among them whose turn is to come. */
+    struct flow_put puts[PUTS];      /* Of operation i: i % PUTS, ... */
+    const uint8_t *keys[PUTS];       /* ... where its key was ... */
+    uint32_t key_sizes[PUTS];        /* ... and its size; 0: it was no put. */
+};
 
 /* Where the parts of an operation lie. */
 struct parts {
@@ -38,84 +47,6 @@ static bool op_read(const uint8_t *at, uint32_t left, struct dp_op *op, struct p
     parts->packet = at + (need <= left ? need : 0);
     need += ((uint64_t)op->packet_size + 7) & ~7ull;
     return need <= op->size && op->size <= left && op->size % 8 == 0;
-}
-
-static void write_stats(struct flow_table *table, const struct flow *flow, struct dp_result *result)
-{
-    flow_stats(table, flow, &result->stats);
-    memcpy(result->ufid, flow->ufid, sizeof result->ufid);
-}
-
-/* A known UFID counts for nothing unless key and mask are the flow's own. */
-static bool same_flow(const struct flow *flow, const struct key *key, const struct key *mask)
-{
-    struct key own;
-
-    if (memcmp(&flow->mask->mask, mask, sizeof *mask))
-        return false;
-    flow_key(flow, &own);
-    for (int w = 0; w < KEY_WORDS; w++) {
-        if ((own.words[w] ^ key->words[w]) & mask->words[w])
-            return false;
-    }
-    return true;
-}
-
-static int put(struct flow_table *table, const struct dp_op *op, const struct parts *parts, struct dp_result *result,
-               const char **why)
-{
-    const bool create = op->flags & DP_OPF_CREATE, modify = op->flags & DP_OPF_MODIFY;
-    struct flow *known = NULL, *found;
-    struct act_prog *prog;
-    struct key key, mask;
-    uint64_t ufid[2];
-    int error;
-
-    error = odp_key_read(parts->key, op->key_size, &key, why);
-    if (!error)
-        error = odp_mask_read(op->flags & DP_OPF_MASK ? parts->mask : NULL, op->mask_size, &key, &mask, why);
-    if (error)
-        return error;
-    if (op->flags & DP_OPF_UFID) {
-        memcpy(ufid, op->ufid, sizeof ufid);
-        known = flow_by_ufid(table, ufid);
-    }
-    found = known ? known : flow_by_key(table, &key);
-    if (found && create && !modify) {
-        *why = "an equal or overlapping flow exists";
-        return EEXIST;
-    }
-    if (known && !same_flow(known, &key, &mask)) {
-        *why = "the flow with this UFID has another key or mask";
-        return ENOENT;
-    }
-    if (!found && !create) {
-        *why = "no such flow";
-        return ENOENT;
-    }
-    error = act_compile(parts->actions, op->actions_size, &key, &prog, why);
-    if (error)
-        return error;
-    if (found) {
-        write_stats(table, found, result);
-        flow_set_program(table, found, prog);
-        if (op->flags & DP_OPF_ZERO_STATS)
-            flow_zero_stats(table, found);
-        return 0;
-    }
-    if (!(op->flags & DP_OPF_UFID)) {
-        flow_make_ufid(table, &key, ufid);
-        while (flow_by_ufid(table, ufid)) /* Given by hand to some other flow.  The version and the variant stay. */
-            ufid[1] += 1ull << 8;
-    }
-    error = flow_add(table, ufid, &key, &mask, prog);
-    if (error) {
-        *why = error == ENOSPC ? "the flow table, or the set of masks of this port, is full" : "out of memory";
-        act_free(prog);
-        return error;
-    }
-    memcpy(result->ufid, ufid, sizeof ufid);
-    return 0;
 }
 
 /* The flow that delete or get is about. */
@@ -154,7 +85,7 @@ static int get(struct flow_table *table, const struct dp_op *op, const struct pa
         *why = "the flow does not fit the buffer for results";
         return ENOBUFS;
     }
-    write_stats(table, flow, result);
+    flow_write_stats(table, flow, result);
     result->key_size = sizes[0];
     result->mask_size = sizes[1];
     result->actions_size = sizes[2];
@@ -170,7 +101,7 @@ static int delete(struct flow_table *table, const struct dp_op *op, const struct
 
     if (error)
         return error;
-    write_stats(table, flow, result);
+    flow_write_stats(table, flow, result);
     flow_remove(table, flow);
     return 0;
 }
@@ -191,16 +122,53 @@ static const char *name_of(uint32_t type)
     }
 }
 
-/* One operation; `rest` is where what follows its result may go. */
-static void perform(struct flow_table *table, struct pmd *control, const struct dp_op *op, const struct parts *parts,
-                    struct dp_result *result, uint8_t *rest, uint32_t room)
+/* Reads the puts up to AHEAD operations ahead of `i`. */
+static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i)
+{
+    while (batch->read < batch->count && batch->read <= i + AHEAD) {
+        uint32_t slot = batch->read++ % PUTS;
+        struct parts parts;
+        struct dp_op op;
+
+        op_read(batch->ops + batch->read_at, batch->size - batch->read_at, &op, &parts);
+        batch->read_at += op.size;
+        batch->keys[slot] = parts.key;
+        batch->key_sizes[slot] = 0;
+        if (op.type != DP_OP_PUT)
+            continue;
+        flow_put_read(table, &op, parts.key, parts.mask, batch->waiting++, &batch->puts[slot]);
+        if (!batch->puts[slot].key_error)
+            batch->key_sizes[slot] = op.key_size;
+    }
+}
+
+/* What the key of operation `i` says, if the operation before it or behind it is a put with the same: programs send a packet on its way
+ * and put its flow.  NULL: nobody has read it. */
+static const struct key *known_key(const struct batch *batch, uint32_t i, const struct dp_op *op, const uint8_t *key)
+{
+    const uint32_t slots[2] = { (i - 1) % PUTS, (i + 1) % PUTS };
+
+    for (int k = i ? 0 : 1; op->key_size && k < 2; k++) {
+        uint32_t slot = slots[k];
+
+        if ((k == 0 || i + 1 < batch->read) && batch->key_sizes[slot] == op->key_size
+            && !memcmp(batch->keys[slot], key, op->key_size))
+            return &batch->puts[slot].key;
+    }
+    return NULL;
+}
+
+/* Operation `i`; `rest` is where what follows its result may go. */
+static void perform(struct flow_table *table, struct pmd *control, struct batch *batch, uint32_t i, const struct dp_op *op,
+                    const struct parts *parts, struct dp_result *result, uint8_t *rest, uint32_t room)
 {
     const char *why = NULL;
     int error;
 
     switch (op->type) {
     case DP_OP_PUT:
-        error = put(table, op, parts, result, &why);
+        batch->waiting--;
+        error = flow_put_perform(table, op, &batch->puts[i % PUTS], parts->actions, result, &why);
         break;
     case DP_OP_DELETE:
         error = delete(table, op, parts, result, &why);
@@ -209,7 +177,7 @@ static void perform(struct flow_table *table, struct pmd *control, const struct 
         error = get(table, op, parts, result, rest, room, &why);
         break;
     case DP_OP_EXECUTE:
-        error = flow_execute(table, control, op, parts->key, parts->actions, parts->packet, &why);
+        error = flow_execute(table, control, op, parts->key, known_key(batch, i, op, parts->key), parts->actions, parts->packet, &why);
         break;
     default:
         error = EINVAL;
@@ -224,6 +192,7 @@ static void perform(struct flow_table *table, struct pmd *control, const struct 
 int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *ops, uint32_t ops_size, uint32_t count,
                  uint8_t *results, uint32_t results_size, uint32_t *results_used)
 {
+    struct batch batch; /* Its puts are not initialized: they would cost more than a short batch. */
     uint32_t at = 0, used = 0;
     struct parts parts;
     struct dp_op op;
@@ -236,13 +205,18 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
         if (!op_read(ops + at, ops_size - at, &op, &parts))
             return error_set(EINVAL, "Operation %u does not fit its buffer", i);
     }
+    batch.ops = ops;
+    batch.size = ops_size;
+    batch.count = count;
+    batch.read = batch.read_at = batch.waiting = 0;
     at = 0;
     for (uint32_t i = 0; i < count; i++, at += op.size) {
         struct dp_result result = { .size = sizeof result };
         uint32_t kept = (count - i) * (uint32_t)sizeof result; /* For the headers of this and all later results. */
 
         op_read(ops + at, ops_size - at, &op, &parts);
-        perform(table, control, &op, &parts, &result, results + used + sizeof result, results_size - used - kept);
+        read_ahead(table, &batch, i);
+        perform(table, control, &batch, i, &op, &parts, &result, results + used + sizeof result, results_size - used - kept);
         memcpy(results + used, &result, sizeof result);
         used += result.size;
     }
@@ -250,13 +224,4 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
     rcu_reclaim(table->rcu);
     *results_used = used;
     return 0;
-}
-
-int flow_put(struct flow_table *table, const struct dp_op *op, const uint8_t *key, const uint8_t *mask, const uint8_t *actions,
-             const char **why)
-{
-    const struct parts parts = { .key = key, .mask = mask, .actions = actions };
-    struct dp_result result = { .size = sizeof result };
-
-    return put(table, op, &parts, &result, why);
 }

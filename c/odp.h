@@ -9,6 +9,7 @@
 #ifndef UPCALL_ODP_H
 #define UPCALL_ODP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,8 +21,11 @@
 int odp_key_read(const uint8_t *attrs, uint32_t size, struct key *key, const char **why);
 /* The mask of `key`: exact on every field of the key's attributes when `attrs` is NULL. Adds what is always matched (key.h). */
 int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, struct key *mask, const char **why);
+/* Whether the same attributes, as a mask, mean the same for both keys.  Says false where only reading tells. */
+bool odp_mask_alike(const struct key *, const struct key *);
 /* Metadata only, for execute: missing attributes are zero, headers are ignored. */
 struct pkt;
+void odp_md_of(const struct key *, struct pkt *); /* The same of a key that was read; `pkt` is zeros. */
 int odp_md_read(const uint8_t *attrs, uint32_t size, struct pkt *pkt, const char **why);
 
 /* The attributes of a key, in the order of Open vSwitch's userspace; returns bytes written, 0 if they do not fit. */

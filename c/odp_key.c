@@ -242,6 +242,31 @@ int odp_key_read(const uint8_t *attrs, uint32_t size, struct key *key, const cha
     return error ? error : odp_check_tuples(metadata, type, why);
 }
 
+void odp_md_of(const struct key *key, struct pkt *pkt)
+{
+    static const uint8_t none[offsetof(struct key_ct, nd_options_type)];
+
+    pkt->md = (struct pkt_md){
+        .in_port = key->base.in_port,
+        .recirc_id = key->base.recirc_id,
+        .dp_hash = key->base.dp_hash,
+        .skb_mark = key->base.skb_mark,
+        .skb_priority = key->ct.skb_priority,
+        .ct_mark = key->base.ct_mark,
+        .ct_zone = key->base.ct_zone,
+        .ct_state = key->base.ct_state,
+    };
+    if (key->tunnel.family) {
+        pkt->tunnel = key->tunnel;
+        pkt->md.more |= PKT_MORE_TUNNEL;
+    }
+    /* Labels and the original tuple. */
+    if (memcmp(&key->ct, none, sizeof none)) {
+        pkt->ct = key->ct;
+        pkt->md.more |= PKT_MORE_CT;
+    }
+}
+
 int odp_md_read(const uint8_t *attrs, uint32_t size, struct pkt *pkt, const char **why)
 {
     struct odp_set set;
@@ -251,26 +276,7 @@ int odp_md_read(const uint8_t *attrs, uint32_t size, struct pkt *pkt, const char
     memset(&key, 0, sizeof key);
     if (!error)
         error = odp_read_metadata(&set, NULL, &key, why);
-    if (error)
-        return error;
-    pkt->md = (struct pkt_md){
-        .in_port = key.base.in_port,
-        .recirc_id = key.base.recirc_id,
-        .dp_hash = key.base.dp_hash,
-        .skb_mark = key.base.skb_mark,
-        .skb_priority = key.ct.skb_priority,
-        .ct_mark = key.base.ct_mark,
-        .ct_zone = key.base.ct_zone,
-        .ct_state = key.base.ct_state,
-    };
-    if (key.tunnel.family) {
-        pkt->tunnel = key.tunnel;
-        pkt->md.more |= PKT_MORE_TUNNEL;
-    }
-    if (set.present & (1ull << OVS_KEY_ATTR_CT_LABELS | 1ull << OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV4
-                       | 1ull << OVS_KEY_ATTR_CT_ORIG_TUPLE_IPV6)) {
-        pkt->ct = key.ct;
-        pkt->md.more |= PKT_MORE_CT;
-    }
-    return 0;
+    if (!error)
+        odp_md_of(&key, pkt);
+    return error;
 }

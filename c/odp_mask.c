@@ -192,3 +192,13 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
         always(key, mask);
     return error;
 }
+
+/* Masks are read with an eye on the layers of the key, and on what is in some of them: labels, tunnels, neighbour discovery. */
+bool odp_mask_alike(const struct key *a, const struct key *b)
+{
+    unsigned int l4 = odp_l4_attr(&a->base);
+
+    return (l4 == OVS_KEY_ATTR_UDP || l4 == OVS_KEY_ATTR_TCP || l4 == OVS_KEY_ATTR_SCTP) && a->base.nw_proto == b->base.nw_proto
+           && a->base.nw_frag == b->base.nw_frag && a->base.eth_type == b->base.eth_type && !a->base.l2 && !b->base.l2
+           && !a->tunnel.family && !b->tunnel.family && !memcmp(a->base.vlan, b->base.vlan, sizeof a->base.vlan);
+}

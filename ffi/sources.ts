@@ -22,12 +22,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act.h",
-    sha256: "8b217a98e38574ce6008603063f8e56cb3b5efe2f45d3777823d10f8a4e00de4",
+    sha256: "f6f7e3ba3478ca94ae86dae1e29957b1d0fe16b950b8167825f3099676c33b31",
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
     name: "act_build.c",
-    sha256: "fa02e734dc8a9ba273e566dd487e9ebb9804428dcfd24580b89ff98c65b70aa1",
+    sha256: "f30c06a6bf9909c144be17f25d113a5a58d241d184ff4034605bb989b5a78541",
     load: () => import("../c/act_build.c", { with: { type: "text" } }),
   },
   {
@@ -52,7 +52,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act_int.h",
-    sha256: "de5f2e5b95b96b0e098af634a04cc1656e3c4e7f66e5c5ca1a2872c8f9cd00d3",
+    sha256: "91c3440cd0c854e6a2a9fc1492e1cdaa34714b72a7028ee59ae5997d39947db8",
     load: () => import("../c/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -87,12 +87,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "d98059326e6f1207bfe7da42aa9892ee07df98b07644a069946c9fd9bf1a1e39",
+    sha256: "ea8bcc7dba9e074ea30f209391ce02f0d43020c292964dac1853049482fc39e6",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls.h",
-    sha256: "98d05d8b5c6a6c36bab7475813120e0c5a3a0c69f106b353675bd2be4e034867",
+    sha256: "633d7735a343ffccadf5b3e54f7697a282f059507d5d49ae35b8744edf36e220",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_int.h",
-    sha256: "98014b061d0bab4e6d614f3fea9502c926ff4d80067e5ac4d6a7cb710429a5cb",
+    sha256: "2ae6244046fc0da4c2adf3650a6dc524adcd8c979b2c05cf0c7c9cb53fa85f8d",
     load: () => import("../c/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_part.c",
-    sha256: "fd6830795065cb2882881045b741dc1d9eefacd5ae775c055cac5905c91d7eb8",
+    sha256: "5ce014ca9b60d243a63fee255876be9b832a06fc7dd4dead866f6be3c0d5694c",
     load: () => import("../c/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -222,7 +222,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow.c",
-    sha256: "5b6d6a782c75f09c80e361297e14e03d5c5b78f77084b9af288d8a9eae555793",
+    sha256: "c65005fd0fc585135bb38b45ac6b757c5ac782fbd5ee583b2ea298ab08dbdd70",
     load: () => import("../c/flow.c", { with: { type: "text" } }),
   },
   {
@@ -237,18 +237,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_exec.c",
-    sha256: "c379073b25fde6a7122fb964df5687c9e427ec1ea8a41c652f5d03bce781ffca",
+    sha256: "99db5913fb1e2a3b60cb67ea05edee2b0542ff83f26a3eff915614bf6410882f",
     load: () => import("../c/flow_exec.c", { with: { type: "text" } }),
   },
   {
     name: "flow_int.h",
-    sha256: "9029c0976f2ebeabbef74b74f5c2d19b624f755780fa85072953fe612b11868e",
+    sha256: "dc5e48665b22f052200fd3ac1e3784f4dc1bf953cbe7f5b1144a203a9ff6b41f",
     load: () => import("../c/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow_op.c",
-    sha256: "6ef99471f6556cbd42b26930b9d5753eca3bb723f707cb788b5baaf755edd405",
+    sha256: "08e82641bcd3181575d111443849861aec97abe4fde72dd1f8992b30a342b8a9",
     load: () => import("../c/flow_op.c", { with: { type: "text" } }),
+  },
+  {
+    name: "flow_put.c",
+    sha256: "223829f99c3b915a39da151d7de558ed09866afc9f41c39007160a6d6eacf898",
+    load: () => import("../c/flow_put.c", { with: { type: "text" } }),
   },
   {
     name: "handle.c",
@@ -287,7 +292,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp.h",
-    sha256: "cfd12ccda912439f82f8b04aef41cf4cc80d9911faf1e43d12b5cbd600ba87d7",
+    sha256: "cb2258f7606a9fb98f6eb6474014771133852ed016e4c8c0db2f0eb9e8bea76a",
     load: () => import("../c/odp.h", { with: { type: "text" } }),
   },
   {
@@ -297,7 +302,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_key.c",
-    sha256: "d7e111ced5efe91018f0e63ad0baaf869dffb69e721733be171da63872baef6b",
+    sha256: "b1b7759463193bc9462aea7c23c5adfb8cc92b7e2575bc3ca1f2d8b9161c4596",
     load: () => import("../c/odp_key.c", { with: { type: "text" } }),
   },
   {
@@ -307,7 +312,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_mask.c",
-    sha256: "10e88d9b3ba25665e0ac23aeb201d275a35c4f1755117dfcf05f41e1b472c33f",
+    sha256: "308f8bcf95e29911eda96d9108527ef9f4a9aa5f569c85ea93397ff402f01da5",
     load: () => import("../c/odp_mask.c", { with: { type: "text" } }),
   },
   {
