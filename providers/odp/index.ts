@@ -13,6 +13,97 @@ import { HEADER_SIZE, TYPE_MASK } from "./writer.ts";
 /** Largest id that the index has a place for. */
 export const MAX_ID = 32;
 
+/** All that an index says of bytes; it depends on nothing but their length and the headers in them. */
+interface Layout {
+  readonly size: number;
+  /** Where headers are, in the order in which they were read ... */
+  readonly headersAt: readonly number[];
+  /** ... and what is in them, as i32. */
+  readonly headers: readonly number[];
+  readonly offsets: readonly number[];
+  readonly depth: number;
+  readonly hasUnknown: boolean;
+  readonly shape: number;
+}
+
+/** Keys of one kind of packet have one layout: looking it over costs a third of reading it, and nothing is made. */
+const RECENT = 8;
+/** Layouts that were read lately, by length. */
+const recent: (Layout | undefined)[] = new Array(RECENT).fill(undefined);
+
+function header(bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) | (bytes[at + 1] as number) << 8 |
+    (bytes[at + 2] as number) << 16 | (bytes[at + 3] as number) << 24;
+}
+
+function hasLayout(bytes: Uint8Array, layout: Layout): boolean {
+  if (bytes.length !== layout.size) return false;
+  const { headersAt, headers } = layout;
+  for (let i = 0; i < headersAt.length; i++) {
+    if (header(bytes, headersAt[i] as number) !== headers[i]) return false;
+  }
+  return true;
+}
+
+function readLayout(bytes: Uint8Array): Layout {
+  const offsets = new Array<number>(MAX_ID + 1).fill(0);
+  const headersAt: number[] = [];
+  const headers: number[] = [];
+  let present = 0;
+  let depth = 0;
+  let unknown = false;
+  let at = 0;
+  let to = bytes.length;
+  for (;;) {
+    let encap = 0;
+    let encapEnd = 0;
+    let level = 0;
+    while (at + HEADER_SIZE <= to) {
+      const head = header(bytes, at);
+      const size = head & 0xffff;
+      const id = head >>> 16 & TYPE_MASK;
+      if (size < HEADER_SIZE || at + size > to) checkSize(size, at, to, "key");
+      headersAt.push(at);
+      headers.push(head);
+      if (id <= MAX_ID && keyById[id] !== undefined) {
+        const bit = 1 << (id & 31);
+        if ((level & bit) !== 0) duplicated(id, at);
+        level |= bit;
+        offsets[id] = at + HEADER_SIZE;
+      } else if (id === ENCAP) {
+        if (encap !== 0) duplicated(id, at);
+        encap = at + HEADER_SIZE;
+        encapEnd = at + size;
+      } else if (id === VLAN) {
+        offsets[VLAN] = at + HEADER_SIZE;
+      } else {
+        unknown = true;
+      }
+      at += size + 3 & ~3;
+    }
+    checkEnd(at, to, "key");
+    present |= level;
+    if (encap === 0) break;
+    if (++depth > MAX_ENCAP_DEPTH) {
+      throw new AttributeError("key", encap, "nested too deep", "EOVERFLOW");
+    }
+    offsets[ETHERTYPE] = 0;
+    present &= ~(1 << ETHERTYPE);
+    at = encap;
+    to = encapEnd;
+  }
+  if (depth === 0 && offsets[VLAN] !== 0) depth = 1;
+  return {
+    size: bytes.length,
+    headersAt,
+    headers,
+    offsets,
+    depth,
+    hasUnknown: unknown,
+    shape: (present >>> 0) + depth * 0x100000000,
+  };
+}
+
 /**
  * An index of key or mask bytes.
  *
@@ -33,59 +124,16 @@ export class KeyIndex {
 
   /** Indexes `bytes`. Throws `AttributeError` when they are malformed. */
   constructor(bytes: Uint8Array) {
-    // One literal: an array that is made elsewhere would cost more than the whole pass.
-    // deno-fmt-ignore
-    const offsets = [
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ];
-    let present = 0;
-    let depth = 0;
-    let unknown = false;
-    let at = 0;
-    let to = bytes.length;
-    for (;;) {
-      let encap = 0;
-      let encapEnd = 0;
-      let level = 0;
-      while (at + HEADER_SIZE <= to) {
-        const size = (bytes[at] as number) | (bytes[at + 1] as number) << 8;
-        const id = ((bytes[at + 2] as number) | (bytes[at + 3] as number) << 8) &
-          TYPE_MASK;
-        if (size < HEADER_SIZE || at + size > to) checkSize(size, at, to, "key");
-        if (id <= MAX_ID && keyById[id] !== undefined) {
-          const bit = 1 << (id & 31);
-          if ((level & bit) !== 0) duplicated(id, at);
-          level |= bit;
-          offsets[id] = at + HEADER_SIZE;
-        } else if (id === ENCAP) {
-          if (encap !== 0) duplicated(id, at);
-          encap = at + HEADER_SIZE;
-          encapEnd = at + size;
-        } else if (id === VLAN) {
-          offsets[VLAN] = at + HEADER_SIZE;
-        } else {
-          unknown = true;
-        }
-        at += size + 3 & ~3;
-      }
-      checkEnd(at, to, "key");
-      present |= level;
-      if (encap === 0) break;
-      if (++depth > MAX_ENCAP_DEPTH) {
-        throw new AttributeError("key", encap, "nested too deep", "EOVERFLOW");
-      }
-      offsets[ETHERTYPE] = 0;
-      present &= ~(1 << ETHERTYPE);
-      at = encap;
-      to = encapEnd;
+    const slot = bytes.length % RECENT;
+    let layout = recent[slot];
+    if (layout === undefined || !hasLayout(bytes, layout)) {
+      layout = recent[slot] = readLayout(bytes);
     }
-    if (depth === 0 && offsets[VLAN] !== 0) depth = 1;
     this.bytes = bytes;
-    this.offsets = offsets;
-    this.depth = depth;
-    this.hasUnknown = unknown;
-    this.shape = (present >>> 0) + depth * 0x100000000;
+    this.offsets = layout.offsets;
+    this.depth = layout.depth;
+    this.hasUnknown = layout.hasUnknown;
+    this.shape = layout.shape;
   }
 
   /** Whether the attribute is present. */
