@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act_build.c act_build_set.c act_compile.c act_frame.c act_set.c csum.c extract.c odp_key.c odp_l3.c odp_tunnel.c
+ * link: act_build.c act_build_set.c act_compile.c act_frame.c act_set.c csum.c extract.c odp_*.c
  * eal: yes
  * sanitize: address
  *
