@@ -100,11 +100,12 @@ class NetdevHandler implements UpcallHandler {
     if (count === 0) return [];
     // One copy for all: the arena is written again by the next call, and these are the caller's.
     const bytes = this.#arena.slice(0, words[dpExchange.used >> 2] as number);
-    const upcallWords = new Uint32Array(bytes.buffer);
+    const { buffer } = bytes;
+    const upcallWords = new Uint32Array(buffer);
     const upcalls = new Array<RawUpcall>(count);
     let at = 0;
     for (let i = 0; i < count; i++) {
-      upcalls[i] = new NetdevUpcall(bytes, upcallWords, at);
+      upcalls[i] = new NetdevUpcall(buffer, upcallWords, at);
       at += upcallWords[(at + dpUpcall.size) >> 2] as number;
     }
     return upcalls;
@@ -175,11 +176,11 @@ class NetdevHandler implements UpcallHandler {
 
 /** An upcall in a copy of the arena, read when it is looked at. */
 class NetdevUpcall implements RawUpcall {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: ArrayBuffer;
   readonly #words: Uint32Array;
   readonly #at: number;
 
-  constructor(bytes: Uint8Array, words: Uint32Array, at: number) {
+  constructor(bytes: ArrayBuffer, words: Uint32Array, at: number) {
     this.#bytes = bytes;
     this.#words = words;
     this.#at = at;
@@ -227,7 +228,8 @@ class NetdevUpcall implements RawUpcall {
   }
 
   #part(at: number, sizeField: number): Uint8Array {
-    return this.#bytes.subarray(at, at + this.#word(sizeField));
+    // Not a `subarray`, which costs half as much again.
+    return new Uint8Array(this.#bytes, at, this.#word(sizeField));
   }
 
   #word(field: number): number {

@@ -85,13 +85,21 @@ const variable: readonly string[] = ["tunnel", "mpls", "nsh", "unknown"];
 const cache = new WeakMap<object, Map<number, Uint8Array>>();
 /** Shapes are few; a mask that sees more is being used with hostile keys. */
 const MAX_SHAPES = 64;
+/** What the cache gave last: programs mostly have one mask, and one kind of packet in a row. */
+let last: { mask: object; shape: number; bytes: Uint8Array } | undefined;
 
 function maskOfView(
   index: KeyIndex,
   mask: Exclude<MaskInput, Uint8Array>,
 ): KeyAndMaskBytes {
+  if (last !== undefined && last.mask === mask && last.shape === index.shape) {
+    return { key: index.bytes, mask: last.bytes };
+  }
   const known = cache.get(mask)?.get(index.shape);
-  if (known !== undefined) return { key: index.bytes, mask: known };
+  if (known !== undefined) {
+    last = { mask, shape: index.shape, bytes: known };
+    return { key: index.bytes, mask: known };
+  }
 
   const bits = written((writer) => writeMask(writer, mask, index));
   const flow = normalize(index.bytes, bits, { fixed: true });
