@@ -123,10 +123,15 @@ systemTest("zones keep connections apart", async () => {
   deepEqual([...conntrack.dump()].map(({ zone }) => zone), [0]);
   // A limit of its own, which a third connection finds exhausted.
   conntrack.limits?.set([{ zone: 9, limit: 2 }]);
-  for (const srcPort of [1, 2]) commit(dp, udpFrame({ srcPort }), ",zone=9");
-  // What is over the limit is dropped, and to execute it says so (Linux 6.1).
-  throws(() => commit(dp, udpFrame({ srcPort: 3 }), ",zone=9"), { code: "ENOMEM" });
-  deepEqual(conntrack.limits?.get([9]), [{ zone: 9, limit: 2, count: 2 }]);
+  commit(dp, udpFrame({ srcPort: 1 }), ",zone=9");
+  // What is over the limit is dropped, and to execute it says so (Linux 6.1). The kernel counts a connection that it
+  // forgets meanwhile a little longer, so that the second one may be over it already.
+  throws(() => {
+    for (const srcPort of [2, 3]) commit(dp, udpFrame({ srcPort }), ",zone=9");
+  }, { code: "ENOMEM" });
+  const [state] = conntrack.limits?.get([9]) ?? [];
+  equal(state?.limit, 2);
+  ok([1, 2].includes([...conntrack.dump({ zone: 9 })].length));
   conntrack.limits?.delete([9]);
   conntrack.flush();
 });

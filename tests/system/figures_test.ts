@@ -15,10 +15,6 @@ import { makeDatapath, newName, systemTest } from "./system.ts";
 const flowCount = Number(Deno.env.get("UPCALL_FLOWS") ?? 30_000);
 const cycles = Number(Deno.env.get("UPCALL_CYCLES") ?? 300);
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
-}
-
 async function milliseconds(action: () => unknown): Promise<number> {
   const started = performance.now();
   await action();
@@ -73,7 +69,9 @@ systemTest("puts and dumps are at least as fast as ovs-dpctl's", async () => {
       );
     }
   }
-  const rate = (name: string) => Math.round(flowCount / median(times[name] ?? []) * 1000);
+  // The best of each: what else the machine does only ever makes a run longer.
+  const rate = (name: string) =>
+    Math.round(flowCount / Math.min(...times[name] ?? []) * 1000);
   console.log(
     `${flowCount} flows: ${rate("put")} puts/s (ovs-dpctl ${rate("add")}), ` +
       `${rate("dump")} dumped/s (ovs-dpctl ${rate("show")}), its start-up left out`,
