@@ -22,14 +22,13 @@ const help: Verb = {
   args: [0, all],
   writes: false,
   perform(run, [name]) {
-    run.print(helpText(verbs, { program: run.program, verb: name }));
+    const text = helpText(verbs, { program: run.program, verb: name });
+    if (name !== undefined && text === "") throw unknownVerb(name);
+    run.print(text);
     verbs.filter((verb) => name === undefined || verb.name === name)
       .forEach(({ name, usage, summary, writes }) =>
         run.result({ name, usage, summary, writes })
       );
-    if (name !== undefined && !verbs.some((verb) => verb.name === name)) {
-      throw unknownVerb(name);
-    }
   },
 };
 

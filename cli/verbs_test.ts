@@ -84,6 +84,19 @@ Deno.test("every verb answers --json with its shape, whatever comes of it", () =
     }
   }));
 
+Deno.test("help tells of a verb of either kind, and fails for no verb", () =>
+  onFake(async (run) => {
+    for (const name of ["show", "serve"]) {
+      const { ok, out, err } = await run(`help ${name}`);
+      assert.equal(ok, true);
+      assert.match(out, new RegExp(`^usage: dpctl .* ${name} `));
+      assert.equal(err, "");
+    }
+    const { ok, out, err } = await run("help nope");
+    assert.deepEqual([ok, out], [false, ""]);
+    assert.match(err, /unknown command 'nope'/);
+  }));
+
 Deno.test("flows are added, shown, changed, named and deleted", () =>
   onFake(async (run) => {
     assert.deepEqual(await run(`add-flow ${arp} 2`), { ok: true, out: "", err: "" });
