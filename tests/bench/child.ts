@@ -29,7 +29,7 @@ export class Child {
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #life: AsyncDisposable;
-  #ended = false;
+  #end: Deno.CommandStatus | undefined;
 
   constructor(command: string, args: readonly string[], options: ChildOptions) {
     this.#name = command;
@@ -44,13 +44,13 @@ export class Child {
     }).spawn();
     this.pid = this.#process.pid;
     this.#input = this.#process.stdin.getWriter();
-    this.#process.status.then(() => this.#ended = true);
-    this.#life = cleanedUp(() => this.#end());
+    this.#process.status.then((status) => this.#end = status);
+    this.#life = cleanedUp(() => this.#kill());
   }
 
   /** Whether the process has ended. */
   get ended(): boolean {
-    return this.#ended;
+    return this.#end !== undefined;
   }
 
   /** Everything that it wrote so far. */
@@ -72,16 +72,32 @@ export class Child {
   async until<T>(done: (log: string) => T | undefined, seconds: number): Promise<T> {
     const deadline = performance.now() + seconds * 1000;
     while (true) {
-      const ended = this.#ended;
+      const ended = this.ended;
       const value = done(this.log());
       if (value !== undefined) return value;
       if (ended || performance.now() > deadline) {
-        const why = ended ? "ended" : `was not ready after ${seconds} s`;
-        const tail = this.log().trimEnd().split("\n").slice(-12).join("\n");
-        throw new Error(`${this.#name} ${why}; its last lines:\n${tail}`);
+        throw new Error(
+          ended
+            ? this.obituary()
+            : `${this.#name} was not ready after ${seconds} s${this.#tail()}`,
+        );
       }
       await delay(20);
     }
+  }
+
+  /** How it ended, with its last lines. */
+  obituary(): string {
+    const { signal, code } = this.#end ?? {};
+    const how = signal
+      ? `was ended by ${signal}`
+      : `ended with code ${code ?? "unknown"}`;
+    return `${this.#name} ${how}${this.#tail()}`;
+  }
+
+  #tail(): string {
+    const lines = this.log().trimEnd().split("\n").slice(-12).join("\n");
+    return lines === "" ? "" : `; its last lines:\n${lines}`;
   }
 
   /** Takes it off the CPU. */
@@ -96,7 +112,7 @@ export class Child {
 
   /** CPU time of its thread that is bound to `core` alone; undefined when there is none. */
   threadOn(core: number): ThreadTime | undefined {
-    for (const task of Deno.readDirSync(`/proc/${this.pid}/task`)) {
+    for (const task of this.#tasks()) {
       const folder = `/proc/${this.pid}/task/${task.name}`;
       const status = Deno.readTextFileSync(`${folder}/status`);
       if (!status.includes(`\nCpus_allowed_list:\t${core}\n`)) continue;
@@ -108,18 +124,27 @@ export class Child {
     return undefined;
   }
 
+  #tasks(): Deno.DirEntry[] {
+    try {
+      return [...Deno.readDirSync(`/proc/${this.pid}/task`)];
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      throw new Error(this.obituary(), { cause: error });
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#life[Symbol.asyncDispose]();
   }
 
-  async #end(): Promise<void> {
+  async #kill(): Promise<void> {
     this.#signal("SIGKILL");
     await this.#process.status;
     await this.#input.close().catch(() => {}); // the pipe broke with the process
   }
 
   #signal(signal: Deno.Signal): void {
-    if (this.#ended) return;
+    if (this.ended) return;
     try {
       this.#process.kill(signal);
     } catch (error) {

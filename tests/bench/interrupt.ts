@@ -28,10 +28,26 @@ export function cleanedUp(cleanUp: () => void | Promise<void>): AsyncDisposable 
   };
 }
 
+let interrupted = false;
+
+/**
+ * Runs the whole program. When it is interrupted, what fails for want of what was cleaned up is of no interest any
+ * more: the signal's handler ends it.
+ */
+export async function untilInterrupted(main: () => Promise<number>): Promise<void> {
+  cleanUpOnSignals();
+  try {
+    Deno.exitCode = await main();
+  } catch (error) {
+    if (!interrupted) throw error;
+  }
+}
+
 /** From now on, a signal cleans up before it ends the program. */
-export function cleanUpOnSignals(): void {
+function cleanUpOnSignals(): void {
   for (const [signal, code] of Object.entries(SIGNALS)) {
     Deno.addSignalListener(signal as Deno.Signal, async () => {
+      interrupted = true;
       for (const cleanUp of [...remaining].reverse()) {
         remaining.delete(cleanUp);
         try {

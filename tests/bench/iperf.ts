@@ -9,7 +9,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { cleanUpOnSignals, temporaryFolder } from "./interrupt.ts";
+import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
 import { startSwitch, SWITCHES, type SwitchName } from "./iperf_switches.ts";
 import { describeMachine } from "./machine.ts";
 import { medianOf } from "./measure.ts";
@@ -70,7 +70,6 @@ async function main(): Promise<number> {
     throw new TypeError("--rounds must be 1 to 100, --seconds above 0 up to 60");
   }
   await using cleanup = new AsyncDisposableStack();
-  cleanUpOnSignals();
   const folder = cleanup.use(await temporaryFolder("upcall-iperf-")).path;
   const hosts = cleanup.use(await VethHosts.create(folder));
   const runs = new Map<SwitchName, Traffic[]>();
@@ -103,4 +102,4 @@ async function main(): Promise<number> {
   return failures.size > 0 ? 1 : 0;
 }
 
-Deno.exitCode = await main();
+await untilInterrupted(main);

@@ -14,7 +14,7 @@
 import { parseArgs } from "node:util";
 import { ControlPage } from "./control_page.ts";
 import { CoreClock } from "./core_clock.ts";
-import { cleanUpOnSignals, temporaryFolder } from "./interrupt.ts";
+import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
 import {
   buildNetGen,
   describeMachine,
@@ -266,7 +266,6 @@ async function main(): Promise<number> {
     );
   }
   await using cleanup = new AsyncDisposableStack();
-  cleanUpOnSignals();
   const folder = cleanup.use(await temporaryFolder("upcall-bench-")).path;
   const hugepages = cleanup.use(takeHugepages(HUGE_MEBIBYTES));
   const netGen = `${folder}/net_gen.so`;
@@ -302,4 +301,4 @@ async function main(): Promise<number> {
   return results.some((result) => Object.keys(result.failures).length > 0) ? 1 : 0;
 }
 
-Deno.exitCode = await main();
+await untilInterrupted(main);
