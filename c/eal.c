@@ -271,14 +271,14 @@ struct rte_mempool *eal_pool_large(void)
     return pool;
 }
 
-struct rte_mempool *eal_pool_make(uint32_t count, const char *ops)
+struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops)
 {
     struct rte_mempool *pool = NULL;
 
     pthread_mutex_lock(&pools_lock);
     pools_reap();
     if (pool_count < POOLS_MAX)
-        pool = pool_create(rte_align32pow2(count + 1), count + 1, EAL_FRAME_ROOM, ops);
+        pool = pool_create(rte_align32pow2(count + 1), count + 1, room, ops);
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }

@@ -25,9 +25,9 @@ struct rte_mempool *eal_pool(void);
  * when first asked for.  NULL: no memory, so frames larger than EAL_FRAME_ROOM cannot be received. */
 struct rte_mempool *eal_pool_large(void);
 
-/* A further pool with at least `count` mbufs, for ports that keep many (no memory: NULL); `ops`: mempool operations of the port's own, or NULL.  Given back by eal_pool_retire(); it goes when its last
+/* A further pool with at least `count` mbufs with `room` bytes for data, for ports that keep many (no memory: NULL); `ops`: mempool operations of the port's own, or NULL.  Given back by eal_pool_retire(); it goes when its last
  * mbuf has come home. */
-struct rte_mempool *eal_pool_make(uint32_t count, const char *ops);
+struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops);
 void eal_pool_retire(struct rte_mempool *);
 
 /* A copy of a frame, a chain if it is larger than one mbuf; NULL if the pool is empty.  Its struct pkt is not initialised. */

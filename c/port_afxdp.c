@@ -2,7 +2,9 @@
  *
  * Ports of type afxdp: a Linux device, by AF_XDP sockets (device=NAME, or the port's name).
  *
- * Two things that DPDK 22.11's driver leaves undone are done here.  It forgets the mbufs that are in the kernel's hands when the device is closed (2048 a queue):
+ * Three things that DPDK 22.11's driver leaves undone are done here.  It registers as many bytes of a pool as its mbufs have, though none of them crosses a
+ * page without hugepages, so that there are gaps between them: what lies behind the end, the kernel neither fills nor sends, and every frame in it is
+ * lost.  Here an mbuf is made as large as a page nearly, and those behind the end stay unused.  It forgets the mbufs that are in the kernel's hands when the device is closed (2048 a queue):
  * such a port has a pool of its own that knows of each mbuf whether the driver has it, and takes those back.  And checksums that veth left partial come without
  * a word: they are told by their value. */
 #define _GNU_SOURCE
@@ -21,14 +23,18 @@
 
 #include "eal.h"
 #include "error.h"
+#include "pkt.h"
 #include "port_eth.h"
 #include "port_offload.h"
 
 #define OPTIONS "start_queue queue_count shared_umem xdp_prog busy_budget force_copy"
 #define POOL_MBUFS 8191u         /* 2048 with the kernel, the rest under way. */
 #define OPS "upcall_marked"
+#define MBUF_BYTES 4032u         /* With its headers; an odd number of cache lines, which DPDK pads no further, in a page. */
+#define MBUF_HEADERS (RTE_CACHE_LINE_ROUNDUP(sizeof(struct rte_mempool_objhdr)) + sizeof(struct rte_mbuf) + sizeof(struct pkt) + RTE_PKTMBUF_HEADROOM)
+#define MBUFS_LEAST 6000u
 
-enum mark { MARK_HOME, MARK_OURS, MARK_DRIVER };
+enum mark { MARK_HOME, MARK_OURS, MARK_DRIVER, MARK_OUTSIDE };
 
 static int mark_offset = -1;
 static _Thread_local bool driver_runs; /* Who allocates now is the driver. */
@@ -101,7 +107,7 @@ static void take_back(struct rte_mempool *pool, void *arg, void *object, unsigne
     struct rte_mbuf *m = object;
 
     (void)arg, (void)index;
-    if (*mark_of(m) != MARK_DRIVER)
+    if (*mark_of(m) != MARK_DRIVER && *mark_of(m) != MARK_OUTSIDE)
         return;
     m->next = NULL;
     m->nb_segs = 1;
@@ -112,6 +118,27 @@ static void take_back(struct rte_mempool *pool, void *arg, void *object, unsigne
 static void reclaim(struct rte_mempool *pool)
 {
     rte_mempool_obj_iter(pool, take_back, NULL);
+}
+
+/* Takes the mbufs that the driver will not register out of a new pool, until reclaim().  Returns how many are left. */
+static uint32_t exclude_outside(struct rte_mempool *pool)
+{
+    uintptr_t start = (uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr;
+    uintptr_t size = pool->header_size + pool->elt_size + pool->trailer_size, end = start + pool->populated_size * size;
+    uint32_t left = 0;
+    void *object;
+
+    for (uint32_t i = pool->populated_size; i && !rte_mempool_get(pool, &object); i--) {
+        uintptr_t at = (uintptr_t)object - pool->header_size;
+
+        if (at >= start && at + size <= end) {
+            rte_mempool_put(pool, object);
+            left++;
+        } else {
+            *mark_of(object) = MARK_OUTSIDE;
+        }
+    }
+    return left;
 }
 
 /* --- Port ------------------------------------------------------------------------------------------------- */
@@ -154,7 +181,12 @@ static int afxdp_open(struct port *port)
         error = pool_register();
     if (error)
         return error;
-    request.pool = eal_pool_make(POOL_MBUFS, OPS);
+    request.pool = eal_pool_make(POOL_MBUFS, MBUF_BYTES - MBUF_HEADERS, OPS);
+    if (request.pool && exclude_outside(request.pool) < MBUFS_LEAST) { /* The pool is in pieces. */
+        reclaim(request.pool);
+        eal_pool_retire(request.pool);
+        request.pool = NULL;
+    }
     if (!request.pool)
         return error_set(ENOMEM, "Cannot add port %s: no memory for its packet buffers", port->name);
     silence("libbpf.so.1", "libbpf_set_print");

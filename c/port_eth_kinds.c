@@ -100,7 +100,7 @@ static int pcap_pool(const struct port *port, struct rte_mempool **pool)
     *pool = NULL;
     if (!port_option(port, "infinite_rx", text, sizeof text) || strcmp(text, "1") || !port_option(port, "rx_pcap", path, sizeof path))
         return 0;
-    *pool = eal_pool_make(count_packets(path) + PCAP_SPARE, NULL);
+    *pool = eal_pool_make(count_packets(path) + PCAP_SPARE, EAL_FRAME_ROOM, NULL);
     return *pool ? 0 : error_set(ENOMEM, "Cannot add port %s: no memory for all packets of %s at once", port->name, path);
 }
 

@@ -192,12 +192,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "eal.c",
-    sha256: "b76bc2f34bb70e278fa031c5e0dc69a167a59e64da44195e92d7f2783bd3cc1d",
+    sha256: "b89315ab8b64770df4d542b256441d7fad89f110cd4921676e961609728ac4d6",
     load: () => import("../c/eal.c", { with: { type: "text" } }),
   },
   {
     name: "eal.h",
-    sha256: "f3c90d3d1e7fc8b6fc0f328775fe619697c43c5e26f661a716b5759c8176c17e",
+    sha256: "d6788ca9ae3e1698bcf52d73462ecc60d6ba0454c5971f317d903cc5c468396e",
     load: () => import("../c/eal.h", { with: { type: "text" } }),
   },
   {
@@ -377,7 +377,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_afxdp.c",
-    sha256: "79131103711f7296fe5be0fa6fd9ac20a8354fad57e8531f21eb5dec960a1985",
+    sha256: "bad1d2359ea1a50570fa5b650fa91071b73fa95cd82dc2a5d263e22396cadefc",
     load: () => import("../c/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -407,7 +407,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_eth_kinds.c",
-    sha256: "b501af0eed756fddc448cad6ff41c77a359619f9c956c2c8e550e539ac0ac3dd",
+    sha256: "5ab871d7d448a3a067321cec2edf45f1f13a8545e936a9bfd9910d74ea3a5223",
     load: () => import("../c/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
