@@ -124,8 +124,8 @@ systemTest("zones keep connections apart", async () => {
   // A limit of its own, which a third connection finds exhausted.
   conntrack.limits?.set([{ zone: 9, limit: 2 }]);
   commit(dp, udpFrame({ srcPort: 1 }), ",zone=9");
-  // What is over the limit is dropped, and to execute it says so (Linux 6.1). The kernel counts a connection that it
-  // forgets meanwhile a little longer, so that the second one may be over it already.
+  // What is over the limit is dropped, and to execute it says so (Linux 6.1). Once the second connection was refused
+  // already; why is not known, so that either of the next two may be the one.
   throws(() => {
     for (const srcPort of [2, 3]) commit(dp, udpFrame({ srcPort }), ",zone=9");
   }, { code: "ENOMEM" });
