@@ -130,7 +130,11 @@ async function build(
   const work = await Deno.makeTempDir({ dir: directory, prefix: "build-" });
   const progress = new Progress(options.onProgress ?? toStderr);
   try {
-    await Promise.all(sources.map((source) => unpack(source, work)));
+    // All of them, and then the error: none may still write when the folder is removed.
+    const unpacked = await Promise.allSettled(
+      sources.map((source) => unpack(source, work)),
+    );
+    for (const file of unpacked) if (file.status === "rejected") throw file.reason;
     await compileAll(sources, { work, progress, toolPath: options.toolPath ?? toolPath });
     await Deno.rename(`${work}/library.so`, path);
     progress.done();

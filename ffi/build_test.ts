@@ -163,6 +163,25 @@ buildTest(
   },
 );
 
+buildTest(
+  "findLibrary() tells of a wrong source though others are still on their way",
+  async (cacheDirectory) => {
+    const sources = (await toy()).map((one) => ({
+      ...one,
+      sha256: one.name === "half.c" ? "0" : one.sha256,
+      load: async () => {
+        if (one.name !== "half.c") await new Promise((done) => setTimeout(done, 50));
+        return await one.load();
+      },
+    }));
+    await rejects(
+      findLibrary({ cacheDirectory, sources }),
+      isCode("integrity", /half\.c/),
+    );
+    deepStrictEqual(entries(cacheDirectory), ["lock"]);
+  },
+);
+
 buildTest("findLibrary() removes what a killed build left", async (cacheDirectory) => {
   await Deno.mkdir(`${cacheDirectory}/build-abandoned`);
   await findLibrary({ cacheDirectory, sources: await toy() });
