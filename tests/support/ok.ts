@@ -8,8 +8,8 @@
  *
  * @module
  */
-import { addTally, emptyTally } from "./report.ts";
-import { printTally, runTests, testGroups } from "./run.ts";
+import { addTally, emptyTally, summary } from "./report.ts";
+import { runTests, testGroups } from "./run.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 
@@ -51,7 +51,7 @@ async function main(): Promise<number> {
     console.log(`\n=== ${group}`);
     addTally(sum, await runTests(group, files));
   }
-  printTally(sum);
+  console.log(summary(sum).join("\n"));
   const good = results.every((success) => success) && sum.failed.length === 0;
   if (!good) console.log("not ok");
   return good ? 0 : 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs the tests, for `deno task test`: sets the machine up, runs every test file, says what
- * was skipped and why, and ends with one line `N passed, N failed, N skipped`. The exit
+ * was skipped and what failed and why, and ends with one line `N passed, N failed, N skipped`. The exit
  * status is 1 if anything failed.
  *
  * Files are run in one process per folder, so that a crash costs the tests of that folder
@@ -10,7 +10,14 @@
  * @module
  */
 import { packages, setup } from "./setup.ts";
-import { addTally, emptyTally, type Tally, tally } from "./report.ts";
+import {
+  addTally,
+  emptyTally,
+  summary,
+  type Tally,
+  tally,
+  uncaughtErrors,
+} from "./report.ts";
 import type { SkipRecord } from "./skip.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -50,23 +57,30 @@ export async function runTests(
   try {
     const junit = `${work}/junit.xml`;
     const skips = `${work}/skips`;
-    const { code, signal } = await new Deno.Command(Deno.execPath(), {
+    const child = new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", "--quiet", `--junit-path=${junit}`, ...files],
       cwd: root,
       env: { UPCALL_SKIPS: skips },
       stdin: "null",
-      stdout: "inherit",
-      stderr: "inherit",
+      stdout: "piped",
+      stderr: "piped",
       ...(options.signal === undefined ? {} : { signal: options.signal }),
-    }).output();
+    }).spawn();
+    const said = [copy(child.stdout, Deno.stdout), copy(child.stderr, Deno.stderr)];
+    const { code, signal } = await child.status;
+    // What a test left running may hold the pipes: it gets a moment, and does not hold us.
+    const over = setTimeout(() => said.forEach(({ stop }) => stop()), 2000);
+    const [stdout = "", stderr = ""] = await Promise.all(said.map(({ text }) => text));
+    clearTimeout(over);
     const records = (await readIfThere(skips)).split("\n").filter((line) => line !== "")
       .map((line) => JSON.parse(line) as SkipRecord);
     const result = tally(await readIfThere(junit), records);
-    // A crash, a file that does not compile, or a failure outside of any test.
+    result.failed.push(...uncaughtErrors(stdout));
+    // A crash, or a file that does not compile. The test that ran is named last.
     if (code !== 0 && result.failed.length === 0) {
-      result.failed.push(
-        `${name}: deno test ended by ${signal ?? `exit status ${code}`}`,
-      );
+      const test = `${name}: deno test ended by ${signal ?? `exit status ${code}`}`;
+      const last = stdout.trimEnd().split("\n").slice(-4);
+      result.failed.push({ test, why: [stderr, ...last].join("\n") });
     }
     return result;
   } finally {
@@ -83,19 +97,26 @@ async function readIfThere(path: string): Promise<string> {
   }
 }
 
-/** Prints what failed and what was skipped, and last the line of figures. */
-export function printTally({ passed, failed, skipped }: Tally): void {
-  const reasons = new Map<string, string[]>();
-  for (const { test, why } of skipped) {
-    reasons.set(why, [...reasons.get(why) ?? [], test]);
-  }
-  for (const [why, tests] of reasons) {
-    console.log(`\nskipped, ${why}:`);
-    for (const test of tests) console.log(`  ${test}`);
-  }
-  if (failed.length > 0) console.log("\nfailed:");
-  for (const test of failed) console.log(`  ${test}`);
-  console.log(`\n${passed} passed, ${failed.length} failed, ${skipped.length} skipped`);
+/** How much of what a run printed is kept for the summary. */
+const keptLength = 256 * 1024;
+
+/** Copies a stream, and keeps the end of it. `stop()` ends the copy before the stream ends. */
+function copy(
+  from: ReadableStream<Uint8Array>,
+  to: { writeSync(bytes: Uint8Array): number },
+): { text: Promise<string>; stop: () => void } {
+  const reader = from.getReader();
+  const read = async (): Promise<string> => {
+    const decoder = new TextDecoder();
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return text + decoder.decode();
+      for (let at = 0; at < value.length;) at += to.writeSync(value.subarray(at));
+      text = (text + decoder.decode(value, { stream: true })).slice(-keptLength);
+    }
+  };
+  return { text: read(), stop: () => void reader.cancel() };
 }
 
 function complain(error: unknown): false {
@@ -117,17 +138,23 @@ async function main(folders: readonly string[]): Promise<number> {
     if (files.length === 0) continue;
     console.log(`\n=== ${group}`);
     if (deadline.aborted) {
-      addTally(sum, { ...emptyTally(), failed: [`${group}: out of time`] });
+      addTally(sum, {
+        ...emptyTally(),
+        failed: [{ test: group, why: "out of time" }],
+      });
       continue;
     }
     try {
       addTally(sum, await runTests(group, files, { signal: deadline }));
     } catch (error) {
       // Whatever happens to one group, the others are run and the figures come last.
-      addTally(sum, { ...emptyTally(), failed: [`${group}: ${error}`] });
+      addTally(sum, {
+        ...emptyTally(),
+        failed: [{ test: group, why: `${error}` }],
+      });
     }
   }
-  printTally(sum);
+  console.log(summary(sum).join("\n"));
   return sum.failed.length === 0 && sum.passed > 0 ? 0 : 1;
 }
 
