@@ -57,10 +57,11 @@ export async function runTests(
   try {
     const junit = `${work}/junit.xml`;
     const skips = `${work}/skips`;
+    const figures = `${work}/figures`;
     const child = new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", "--quiet", `--junit-path=${junit}`, ...files],
       cwd: root,
-      env: { UPCALL_SKIPS: skips },
+      env: { UPCALL_SKIPS: skips, UPCALL_FIGURES: figures },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -72,6 +73,9 @@ export async function runTests(
     const over = setTimeout(() => said.forEach(({ stop }) => stop()), 2000);
     const [stdout = "", stderr = ""] = await Promise.all(said.map(({ text }) => text));
     clearTimeout(over);
+    for (const figure of (await readIfThere(figures)).split("\n")) {
+      if (figure !== "") console.log(`measured: ${figure}`);
+    }
     const records = (await readIfThere(skips)).split("\n").filter((line) => line !== "")
       .map((line) => JSON.parse(line) as SkipRecord);
     const result = tally(await readIfThere(junit), records);

@@ -3,6 +3,7 @@
  * Runs the tests of the kernel's datapath in a user-mode Linux guest, where this kernel has none, and
  * reports each as a test of this file.
  */
+import { figure } from "../support/figure.ts";
 import { isRequired, skippable, type SkipRecord, Unsupported } from "../support/skip.ts";
 import { runInGuest } from "../support/uml.ts";
 import { builtKernel } from "../support/uml_kernel.ts";
@@ -46,17 +47,30 @@ function parseReport(junit: string, skips: readonly SkipRecord[]): GuestTest[] {
   });
 }
 
+/** Variables of ours that tests look at. */
+function passedOn(): Record<string, string> {
+  const names = ["REQUIRE", "FUZZ_SECONDS", "FUZZ_SEED"];
+  return Object.fromEntries(names.flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [[name, value]];
+  }));
+}
+
 /** Runs test files in a guest. */
 async function runFiles(files: string[], kernel?: string): Promise<GuestTest[]> {
   const args = ["test", "-A", "--no-check", "--quiet", "--junit-path=$SHARED/junit.xml"];
   const line = [Deno.execPath(), ...args, ...files].join(" ");
   const result = await runInGuest(
-    ["/bin/sh", "-c", `UPCALL_SKIPS=$SHARED/skips exec ${line}`],
+    [
+      "/bin/sh",
+      "-c",
+      `UPCALL_SKIPS=$SHARED/skips UPCALL_FIGURES=$SHARED/figures exec ${line}`,
+    ],
     {
       timeoutMs: limitMs,
       cwd: root,
-      env: { REQUIRE: Deno.env.get("REQUIRE") ?? "", NO_COLOR: "1" },
-      collect: ["junit.xml", "skips"],
+      env: { ...passedOn(), NO_COLOR: "1" },
+      collect: ["junit.xml", "skips", "figures"],
       ...(kernel !== undefined && { kernel }),
     },
   );
@@ -65,6 +79,8 @@ async function runFiles(files: string[], kernel?: string): Promise<GuestTest[]> 
   )
     .map((text) => JSON.parse(text) as SkipRecord);
   const tests = parseReport(result.files.get("junit.xml") ?? "", skips);
+  const figures = result.files.get("figures") ?? "";
+  for (const text of figures.split("\n")) if (text !== "") figure(`guest: ${text}`);
   const failed = tests.some((test) => test.failure !== undefined);
   // What fails outside of any test must not pass for want of a name.
   if (tests.length === 0 || (result.status !== 0 && !failed)) {
