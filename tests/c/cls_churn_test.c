@@ -150,6 +150,7 @@ static void change(void)
 static void churn(uint32_t isa)
 {
     pthread_t threads[READERS];
+    uint64_t packets = 0, looked;
     struct cls_counters sum;
     struct key key, mask;
 
@@ -160,6 +161,7 @@ static void churn(uint32_t isa)
     rcu = rcu_create();
     cls = cls_create(rcu);
     atomic_store(&done, false);
+    atomic_store(&looked_up, 0);
     for (uint32_t i = 1; i <= STAY + COME; i++)
         atomic_store(&state[i], 0);
     for (uint32_t i = 1; i <= STAY; i++) {
@@ -184,6 +186,9 @@ static void churn(uint32_t isa)
             sched_yield();
         }
     }
+    looked = atomic_load(&looked_up);
+    while (atomic_load(&looked_up) < looked + 1000) /* Of what is there now. */
+        sched_yield();
     atomic_store(&done, true);
     for (unsigned int t = 0; t < READERS; t++) {
         void *replica;
@@ -192,8 +197,11 @@ static void churn(uint32_t isa)
         rcu_unregister(rcu, t + 1);
         cls_replica_remove(cls, replica);
     }
-    cls_counters(cls, 1, &sum);
-    CHECK(sum.packets > 0);
+    for (uint32_t i = 1; i <= STAY; i++) {
+        cls_counters(cls, i, &sum);
+        packets += sum.packets;
+    }
+    CHECK(packets > 0);
     CHECK(atomic_load(&mistakes) == 0);
     cls_destroy(cls);
     rcu_destroy(rcu);

@@ -5,10 +5,12 @@
 #ifndef UPCALL_DP_FIXTURE_H
 #define UPCALL_DP_FIXTURE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +61,29 @@ static inline uint64_t fixture_mbufs(void)
             usleep(500);                                                                                               \
         }                                                                                                              \
     } while (0)
+
+/* A thread that is about to wait for something says where to find it, and another waits until it does. */
+static inline void fixture_waits(_Atomic int *thread)
+{
+    atomic_store(thread, (int)syscall(SYS_gettid));
+}
+
+static inline bool fixture_asleep(_Atomic int *thread)
+{
+    char path[64], state = 0;
+    FILE *file;
+
+    if (!atomic_load(thread))
+        return false;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", atomic_load(thread));
+    file = fopen(path, "re");
+    if (!file)
+        return true; /* It has waited already. */
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 0;
+    fclose(file);
+    return state == 'S';
+}
 
 /* errno of adding a port. */
 static inline int fixture_port(uint64_t dp, uint32_t no, const char *name, const char *type, const char *options,
