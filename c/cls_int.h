@@ -192,6 +192,9 @@ cls_table cls_table_grow(cls_table);                  /* A larger copy; 0: no me
 /* Memory for arrays that are touched little by little, zeroed, in huge pages where there are some.  NULL: no memory. */
 void *cls_memory(size_t size);
 void cls_memory_free(void *, size_t size);
+/* An array, zeroed and on its own cache lines; the same memory as above if it is large.  NULL: no memory. */
+void *cls_array(size_t size);
+void cls_array_free(void *, size_t size);
 
 /* cls_part.c: partitions, subtables and views. */
 struct cls_parts *cls_parts_create(uint32_t room);

@@ -32,18 +32,30 @@ void cls_memory_free(void *p, size_t size)
         munmap(p, size);
 }
 
+void *cls_array(size_t size)
+{
+    void *p;
+
+    if (size >= HUGE_PAGE)
+        return cls_memory(size);
+    p = aligned_alloc(64, (size + 63) & ~(size_t)63);
+    if (p)
+        memset(p, 0, size);
+    return p;
+}
+
+void cls_array_free(void *p, size_t size)
+{
+    if (size >= HUGE_PAGE)
+        cls_memory_free(p, size);
+    else
+        free(p);
+}
+
 static cls_table create(uint32_t log)
 {
-    size_t size = sizeof(struct cls_bucket) << log;
-    void *p = NULL;
+    void *p = cls_array(sizeof(struct cls_bucket) << log);
 
-    if (size >= HUGE_PAGE) {
-        p = cls_memory(size);
-    } else {
-        p = aligned_alloc(64, size);
-        if (p)
-            memset(p, 0, size);
-    }
     return p ? (uintptr_t)p | log : 0;
 }
 
@@ -58,12 +70,7 @@ cls_table cls_table_create(uint32_t flows)
 
 void cls_table_free(cls_table table)
 {
-    size_t size = sizeof(struct cls_bucket) << (table & 63);
-
-    if (size >= HUGE_PAGE)
-        cls_memory_free(cls_buckets(table), size);
-    else
-        free(cls_buckets(table));
+    cls_array_free(cls_buckets(table), sizeof(struct cls_bucket) << (table & 63));
 }
 
 bool cls_table_full(cls_table table, uint32_t flows)

@@ -199,7 +199,7 @@ struct dp_result {
 };
 
 /* Runs `count` operations in order.  A result that does not fit its buffer is answered with ENOBUFS in its `error`; the buffer must
- * hold `count` headers at least (EINVAL). */
+ * hold `count` headers at least, aligned to 8 bytes (EINVAL). */
 DP_API int dp_operate(uint64_t dp, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results,
                       uint32_t results_size, uint32_t *results_used);
 

@@ -3,22 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
+#include "cls_int.h"
 #include "flow_int.h"
 
 #define UFIDS_FIRST 64u
 #define FLOWS_SIZE (CLS_FLOWS_MAX * sizeof(struct flow *))
 #define UNUSED_SIZE (CLS_FLOWS_MAX * sizeof(uint32_t))
-
-/* Address space for an array; its pages are touched as flows come. */
-static void *reserve(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    return p == MAP_FAILED ? NULL : p;
-}
 
 struct flow_table *flow_table_create(struct rcu *rcu)
 {
@@ -30,9 +22,9 @@ struct flow_table *flow_table_create(struct rcu *rcu)
     table->rcu = rcu;
     table->end = 1;
     table->cls = cls_create(rcu);
-    table->flows = reserve(FLOWS_SIZE);
-    table->unused = reserve(UNUSED_SIZE);
-    table->ufids = calloc(UFIDS_FIRST, sizeof table->ufids[0]);
+    table->flows = cls_memory(FLOWS_SIZE);
+    table->unused = cls_memory(UNUSED_SIZE);
+    table->ufids = cls_array(UFIDS_FIRST * sizeof table->ufids[0]);
     table->ufid_mask = UFIDS_FIRST - 1;
     if (!table->cls || !table->flows || !table->unused || !table->ufids) {
         flow_table_destroy(table);
@@ -51,11 +43,10 @@ void flow_table_destroy(struct flow_table *table)
     rcu_synchronize(table->rcu);
     if (table->cls)
         cls_destroy(table->cls);
-    if (table->flows)
-        munmap(table->flows, FLOWS_SIZE);
-    if (table->unused)
-        munmap(table->unused, UNUSED_SIZE);
-    free(table->ufids);
+    slab_clear(&table->slab);
+    cls_memory_free(table->flows, FLOWS_SIZE);
+    cls_memory_free(table->unused, UNUSED_SIZE);
+    cls_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof table->ufids[0]);
     free(table);
 }
 
@@ -99,14 +90,14 @@ static int ufid_make_room(struct flow_table *table)
 
     if (2 * (table->ufid_n + 1) <= table->ufid_mask)
         return 0;
-    slots = calloc((size_t)mask + 1, sizeof *slots);
+    slots = cls_array(((size_t)mask + 1) * sizeof *slots);
     if (!slots)
         return ENOMEM;
     for (uint32_t i = 0; i <= table->ufid_mask; i++) {
         if (table->ufids[i].flow)
             ufid_put(slots, mask, table->ufids[i].tag, table->ufids[i].flow);
     }
-    free(table->ufids);
+    cls_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof *slots);
     table->ufids = slots;
     table->ufid_mask = mask;
     return 0;
@@ -194,14 +185,20 @@ static void mask_put(struct flow_table *table, struct flow_mask *mask)
     free(mask);
 }
 
-static struct flow *flow_create(const struct key *key)
+static size_t flow_size(uint32_t key_map)
+{
+    return sizeof(struct flow) + (size_t)__builtin_popcount(key_map) * sizeof(uint64_t);
+}
+_Static_assert(sizeof(struct flow) + KEY_SIZE <= SLAB_MAX, "a flow with a full key fits the slab");
+
+static struct flow *flow_create(struct flow_table *table, const struct key *key)
 {
     uint32_t map = 0, n = 0;
     struct flow *flow;
 
     for (uint32_t w = 0; w < KEY_WORDS; w++)
         map |= (uint32_t)(key->words[w] != 0) << w;
-    flow = malloc(sizeof *flow + (size_t)__builtin_popcount(map) * sizeof flow->key_words[0]);
+    flow = slab_get(&table->slab, flow_size(map));
     if (!flow)
         return NULL;
     memset(flow, 0, sizeof *flow);
@@ -248,7 +245,7 @@ int flow_add(struct flow_table *table, const uint64_t ufid[2], const struct key 
 
     if (ufid_make_room(table))
         return ENOMEM;
-    flow = flow_create(key);
+    flow = flow_create(table, key);
     if (!flow)
         return ENOMEM;
     index = take_index(table);
@@ -259,7 +256,7 @@ int flow_add(struct flow_table *table, const uint64_t ufid[2], const struct key 
             mask_put(table, flow->mask);
         if (index)
             table->unused[table->unused_n++] = index;
-        free(flow);
+        slab_put(&table->slab, flow, flow_size(flow->key_map));
         return error;
     }
     memcpy(flow->ufid, ufid, sizeof flow->ufid);
@@ -279,7 +276,7 @@ static void release(void *object, void *arg)
 
     table->unused[table->unused_n++] = flow->index;
     act_free(flow->prog);
-    free(flow);
+    slab_put(&table->slab, flow, flow_size(flow->key_map));
 }
 
 void flow_remove(struct flow_table *table, struct flow *flow)

@@ -5,6 +5,7 @@
  * keep theirs.  Other lists are compiled each time, for what they may do depends on the packet's key. */
 #include <errno.h>
 #include <linux/openvswitch.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <rte_mbuf.h>
@@ -113,8 +114,16 @@ static int run(struct flow_table *table, struct pmd *control, struct rte_mbuf *m
     return error;
 }
 
+/* An mbuf for the packet of this operation; NULL if the pool is empty. */
+static struct rte_mbuf *take(struct flow_packets *packets)
+{
+    if (!packets->n)
+        packets->n = eal_packets_take(packets->at, RTE_MIN(packets->wanted, FLOW_PACKETS));
+    return packets->n ? packets->at[--packets->n] : NULL;
+}
+
 int flow_execute(struct flow_table *table, struct pmd *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
-                 const uint8_t *actions, const uint8_t *packet, const char **why)
+                 const uint8_t *actions, const uint8_t *packet, struct flow_packets *packets, const char **why)
 {
     struct rte_mbuf *m;
     struct pkt *pkt;
@@ -126,13 +135,15 @@ int flow_execute(struct flow_table *table, struct pmd *control, const struct dp_
     }
     if (op->flags & DP_OPF_PROBE)
         return 0; /* As Open vSwitch's userspace: nothing runs. */
-    m = eal_packet(packet, op->packet_size);
+    m = take(packets);
+    if (m)
+        m = eal_packet_fill(m, packet, op->packet_size);
     if (!m) {
         *why = "all packet buffers are in use";
         return ENOMEM;
     }
     pkt = pkt_of(m);
-    memset(pkt, 0, sizeof *pkt);
+    memset(pkt, 0, offsetof(struct pkt, tunnel)); /* The rest counts only if `more` says so. */
     pkt->md.in_port = UINT32_MAX; /* Unless the key names one. */
     error = 0;
     if (known)

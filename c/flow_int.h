@@ -14,6 +14,7 @@
 #include "cls.h"
 #include "flow.h"
 #include "rcu.h"
+#include "slab.h"
 
 struct flow_mask {
     struct key mask;
@@ -66,10 +67,19 @@ struct flow_put {
     int key_error;                   /* The same of the key alone. */
 };
 
+/* Empty mbufs for the packets of a batch. */
+#define FLOW_PACKETS 64u
+struct flow_packets {
+    uint32_t wanted;                 /* By operations whose turn is to come. */
+    uint32_t n;
+    struct rte_mbuf *at[FLOW_PACKETS];
+};
+
 struct flow_table {
     struct rcu *rcu;
     struct cls *cls;
     struct flow **flows;             /* By index. */
+    struct slab slab;                /* Of flows. */
     uint32_t *unused;                /* Indexes whose grace period is over, last in first out. */
     uint32_t unused_n;
     uint32_t end;                    /* Indexes from here on were never used. */
@@ -108,7 +118,7 @@ void flow_write_stats(struct flow_table *, const struct flow *, struct dp_result
 
 /* flow_exec.c.  0 or errno; `*why` on EINVAL.  `known` is what the bytes of the key say, if somebody has read them, or NULL. */
 int flow_execute(struct flow_table *, struct pmd *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
-                 const uint8_t *actions, const uint8_t *packet, const char **why);
+                 const uint8_t *actions, const uint8_t *packet, struct flow_packets *, const char **why);
 /* The program of a flow, to be freed by act_free(). */
 int flow_program(struct flow_table *, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
                  const char **why);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "eal.h"
 #include "error.h"
 #include "flow_int.h"
 #include "odp.h"
@@ -23,6 +24,7 @@ struct batch {
     struct flow_put puts[PUTS];      /* Of operation i: i % PUTS, ... */
     const uint8_t *keys[PUTS];       /* ... where its key was ... */
     uint32_t key_sizes[PUTS];        /* ... and its size; 0: it was no put. */
+    struct flow_packets packets;
 };
 
 /* Where the parts of an operation lie. */
@@ -177,7 +179,9 @@ static void perform(struct flow_table *table, struct pmd *control, struct batch 
         error = get(table, op, parts, result, rest, room, &why);
         break;
     case DP_OP_EXECUTE:
-        error = flow_execute(table, control, op, parts->key, known_key(batch, i, op, parts->key), parts->actions, parts->packet, &why);
+        error = flow_execute(table, control, op, parts->key, known_key(batch, i, op, parts->key), parts->actions, parts->packet,
+                             &batch->packets, &why);
+        batch->packets.wanted--;
         break;
     default:
         error = EINVAL;
@@ -198,12 +202,16 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
     struct dp_op op;
 
     *results_used = 0;
+    batch.packets.n = batch.packets.wanted = 0;
+    if ((uintptr_t)results % _Alignof(struct dp_result))
+        return error_set(EINVAL, "The buffer for results is not aligned to 8 bytes");
     if (count > results_size / sizeof(struct dp_result))
         return error_set(EINVAL, "The buffer for results is too small for %u of them", count);
     /* All or nothing: a batch that is malformed further on has no effect. */
     for (uint32_t i = 0; i < count; i++, at += op.size) {
         if (!op_read(ops + at, ops_size - at, &op, &parts))
             return error_set(EINVAL, "Operation %u does not fit its buffer", i);
+        batch.packets.wanted += op.type == DP_OP_EXECUTE;
     }
     batch.ops = ops;
     batch.size = ops_size;
@@ -211,15 +219,18 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
     batch.read = batch.read_at = batch.waiting = 0;
     at = 0;
     for (uint32_t i = 0; i < count; i++, at += op.size) {
-        struct dp_result result = { .size = sizeof result };
-        uint32_t kept = (count - i) * (uint32_t)sizeof result; /* For the headers of this and all later results. */
+        /* Written in place: a copy would wait for every store of the operation, misses of the table included. */
+        struct dp_result *result = (struct dp_result *)(results + used);
+        uint32_t kept = (count - i) * (uint32_t)sizeof *result; /* For the headers of this and all later results. */
 
         op_read(ops + at, ops_size - at, &op, &parts);
         read_ahead(table, &batch, i);
-        perform(table, control, &batch, i, &op, &parts, &result, results + used + sizeof result, results_size - used - kept);
-        memcpy(results + used, &result, sizeof result);
-        used += result.size;
+        memset(result, 0, sizeof *result);
+        result->size = sizeof *result;
+        perform(table, control, &batch, i, &op, &parts, result, (uint8_t *)(result + 1), results_size - used - kept);
+        used += result->size;
     }
+    eal_packets_free(batch.packets.at, batch.packets.n);
     pmd_flush(control);
     rcu_reclaim(table->rcu);
     *results_used = used;

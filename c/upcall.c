@@ -82,8 +82,7 @@ static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte
         return 0;
     UPCALL_PUBLISH(handler->ring);
     sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, admitted, NULL);
-    for (unsigned int i = sent; i < admitted; i++) /* Another thread was faster. */
-        upcall_leaves(handler, packets[i]);
+    upcall_leave(handler, packets + sent, admitted - sent); /* Another thread was faster. */
     lose(pmd, handler, packets + sent, admitted - sent, DROP_upcall_full);
     /* Pairs with dp_upcall_arm(): either the handler sees the packets when it looks again, or it is seen armed here. */
     atomic_thread_fence(memory_order_seq_cst);

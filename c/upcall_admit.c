@@ -101,7 +101,13 @@ unsigned int upcall_admit(struct pmd *pmd, struct handler *handler, struct rte_m
     return kept;
 }
 
-void upcall_leaves(struct handler *handler, struct rte_mbuf *m)
+void upcall_leave(struct handler *handler, struct rte_mbuf **packets, unsigned int n)
 {
-    atomic_fetch_sub_explicit(&handler->waiting[pkt_of(m)->md.in_port & (PMD_PORTS - 1)], 1, memory_order_relaxed);
+    for (unsigned int i = 0, first = 0; i < n; first = i) { /* Those of one port at once: poll threads read its counter. */
+        const uint32_t port = pkt_of(packets[first])->md.in_port;
+
+        while (i < n && pkt_of(packets[i])->md.in_port == port)
+            i++;
+        atomic_fetch_sub_explicit(&handler->waiting[port & (PMD_PORTS - 1)], i - first, memory_order_relaxed);
+    }
 }

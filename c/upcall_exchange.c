@@ -10,6 +10,7 @@
 
 #include "act.h"
 #include "dp_int.h"
+#include "eal.h"
 #include "error.h"
 #include "flow.h"
 #include "odp.h"
@@ -84,19 +85,23 @@ static void refill(struct handler *handler, uint32_t max)
     handler->batch_at = 0;
     handler->batch_n = rte_ring_sc_dequeue_burst(handler->ring, (void **)handler->batch, max, NULL);
     UPCALL_OBSERVE(handler->ring);
-    for (uint32_t i = 0; i < handler->batch_n; i++)
-        upcall_leaves(handler, handler->batch[i]);
+    for (uint32_t i = 0; i < RTE_MIN(handler->batch_n, 8u); i++) {
+        rte_mbuf_prefetch_part1(handler->batch[i]);
+        rte_mbuf_prefetch_part2(handler->batch[i]);
+        rte_prefetch0(pkt_of(handler->batch[i]));
+    }
 }
 
-/* Fetches what the next packets will touch, two steps ahead of use. */
+/* Fetches what the next packets will touch, some steps ahead of use: poll threads on other processors have just written it. */
 static void prefetch(const struct handler *handler, uint32_t i)
 {
-    if (i + 4 < handler->batch_n)
-        rte_prefetch0(handler->batch[i + 4]);
-    if (i + 2 < handler->batch_n) {
-        rte_prefetch0(rte_pktmbuf_mtod(handler->batch[i + 2], void *));
-        rte_prefetch0(pkt_of(handler->batch[i + 2]));
+    if (i + 8 < handler->batch_n) {
+        rte_mbuf_prefetch_part1(handler->batch[i + 8]);
+        rte_mbuf_prefetch_part2(handler->batch[i + 8]);
+        rte_prefetch0(pkt_of(handler->batch[i + 8]));
     }
+    if (i + 4 < handler->batch_n)
+        rte_prefetch0(rte_pktmbuf_mtod(handler->batch[i + 4], void *));
 }
 
 static void take(struct handler *handler, uint32_t max, struct dp_exchange *exchange)
@@ -118,7 +123,8 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
         exchange->used += size;
         exchange->count++;
     }
-    rte_pktmbuf_free_bulk(done, exchange->count);
+    upcall_leave(handler, done, exchange->count);
+    eal_packets_free(done, exchange->count);
     atomic_fetch_add_explicit(&handler->handled, exchange->count, memory_order_relaxed);
     exchange->more = handler->batch_at < handler->batch_n || !rte_ring_empty(handler->ring);
 }

@@ -133,11 +133,14 @@ void handler_purge(struct handler *handler, bool close)
     pthread_mutex_lock(&handler->consumer);
     if (close)
         atomic_store_explicit(&handler->closed, true, memory_order_release);
-    for (; handler->batch_at < handler->batch_n; n++)
-        upcall_free(handler->batch[handler->batch_at++]);
+    for (; handler->batch_at < handler->batch_n; n++) {
+        m = handler->batch[handler->batch_at++];
+        upcall_leave(handler, &m, 1);
+        upcall_free(m);
+    }
     for (; !rte_ring_sc_dequeue(handler->ring, (void **)&m); n++) {
         UPCALL_OBSERVE(handler->ring);
-        upcall_leaves(handler, m);
+        upcall_leave(handler, &m, 1);
         upcall_free(m);
     }
     atomic_fetch_add_explicit(&handler->purged, n, memory_order_relaxed);

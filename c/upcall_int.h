@@ -105,8 +105,8 @@ struct upcall_refused {
 /* Chooses among `n` <= PMD_BURST packets of one kind and port, whose struct pkt is complete, those that may enter the ring, puts them first and
  * counts them as waiting; returns how many. */
 unsigned int upcall_admit(struct pmd *, struct handler *, struct rte_mbuf **, unsigned int n, struct upcall_refused *);
-/* A packet that was admitted is not in the ring any more. */
-void upcall_leaves(struct handler *, struct rte_mbuf *);
+/* Packets that were admitted do not wait any more. */
+void upcall_leave(struct handler *, struct rte_mbuf **, unsigned int n);
 
 /* The key of a packet of a ring. */
 void upcall_key(struct rte_mbuf *, struct key *);

@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_int.h",
-    sha256: "2ae6244046fc0da4c2adf3650a6dc524adcd8c979b2c05cf0c7c9cb53fa85f8d",
+    sha256: "4cc73b8c7ca0b09cccb89f1e9e1c8e65c909145d28ded706fefa65d177458d20",
     load: () => import("../c/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -142,7 +142,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_table.c",
-    sha256: "26175d437e3a90b253db0d69158dc639fc102e5a2de56b6b4fac1831f0cf3959",
+    sha256: "8e9e849f00f4c3c3598559c623c7daa6b6461e208865e3ceb1cd9b5161b05bbb",
     load: () => import("../c/cls_table.c", { with: { type: "text" } }),
   },
   {
@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "57542637925526a4f3d8683913798e98338dc2e36d3dbbf1c6891d6d52835492",
+    sha256: "47dfdd3c2b67a739b72bff76655c0d87b60d95fbcfeed7976a31d6c96aee70ad",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -192,12 +192,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "eal.c",
-    sha256: "b89315ab8b64770df4d542b256441d7fad89f110cd4921676e961609728ac4d6",
+    sha256: "0d721672109a41b39318eb2059a2461a79cd44b6c08f67f993478e05b058d8a2",
     load: () => import("../c/eal.c", { with: { type: "text" } }),
   },
   {
     name: "eal.h",
-    sha256: "d6788ca9ae3e1698bcf52d73462ecc60d6ba0454c5971f317d903cc5c468396e",
+    sha256: "78125e4dc7984a528f4c4500b6914b40947d9e8bdbc6ecf4ca396df6fa35885a",
     load: () => import("../c/eal.h", { with: { type: "text" } }),
   },
   {
@@ -222,7 +222,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow.c",
-    sha256: "c65005fd0fc585135bb38b45ac6b757c5ac782fbd5ee583b2ea298ab08dbdd70",
+    sha256: "bbb41bb37489dacae35fef1f6a978777326f629630f1b65da556680d8877aa40",
     load: () => import("../c/flow.c", { with: { type: "text" } }),
   },
   {
@@ -237,17 +237,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_exec.c",
-    sha256: "99db5913fb1e2a3b60cb67ea05edee2b0542ff83f26a3eff915614bf6410882f",
+    sha256: "e4977a69500989e53181e4b58a16d966348f36e242794ef52572e77bea38443c",
     load: () => import("../c/flow_exec.c", { with: { type: "text" } }),
   },
   {
     name: "flow_int.h",
-    sha256: "dc5e48665b22f052200fd3ac1e3784f4dc1bf953cbe7f5b1144a203a9ff6b41f",
+    sha256: "4443bfeb0a5959ea041244cb75805632b0721b4dfdbb661f3c03e3f3d996d3fc",
     load: () => import("../c/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow_op.c",
-    sha256: "08e82641bcd3181575d111443849861aec97abe4fde72dd1f8992b30a342b8a9",
+    sha256: "43c70284e64a98244291c0d629e4f865edeb398e96b11fef51b79ddbd3e49d18",
     load: () => import("../c/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -481,6 +481,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/rxq.h", { with: { type: "text" } }),
   },
   {
+    name: "slab.c",
+    sha256: "cd31b4f9634a466e29b78bdd9e6d758801c8a175ddf007d816b91f41a491f324",
+    load: () => import("../c/slab.c", { with: { type: "text" } }),
+  },
+  {
+    name: "slab.h",
+    sha256: "b5779a3f91bdbcedb1feae617d70576b41aa467981eb2ae2475796c7510d5e9c",
+    load: () => import("../c/slab.h", { with: { type: "text" } }),
+  },
+  {
     name: "stat.c",
     sha256: "9be5c06350113a5169f70d6ac37570c15be12cbd03607b6c44192eee838fdad4",
     load: () => import("../c/stat.c", { with: { type: "text" } }),
@@ -492,7 +502,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall.c",
-    sha256: "7150eb0010c1283e7d25ea557532a1f5185be121736c6e9dedc4deb11328670d",
+    sha256: "a6d599d57db4edf769d0802b82bdb4787a93dd27a7323d7d05e5f670e94d8f60",
     load: () => import("../c/upcall.c", { with: { type: "text" } }),
   },
   {
@@ -502,7 +512,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_admit.c",
-    sha256: "8d83a75c5d37b0d0514f2f27aeba2881b255c3432107626a0a09a54b7f5b22b8",
+    sha256: "25ee5c2e857fb290bba632792eb6b8929bb4fad8e1a69228559f1919437a31a7",
     load: () => import("../c/upcall_admit.c", { with: { type: "text" } }),
   },
   {
@@ -512,17 +522,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "8d6506c71cb1b3bef204ea32954dd3e6567b4d2320f3d39c0a3c2d6f4a892b13",
+    sha256: "0312637b62d85561c526292ff83d6034cea478da742d91b5612fb1362843b2a7",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_handler.c",
-    sha256: "8813f6c58526fb96e0845f5c4980a484627174346451f2543d9bfd1477490eab",
+    sha256: "b6ad8b0b9ee0797462170dcc1878c622fa4962698a2a4b513fc3336c4185e2ec",
     load: () => import("../c/upcall_handler.c", { with: { type: "text" } }),
   },
   {
     name: "upcall_int.h",
-    sha256: "a3c697e6f4f7e6f7e37937662808b8641b6eabaa575c8135f17762575c80da0c",
+    sha256: "bdfea8789310fdcc6b4fbbe0c595b77aa28408994147ddb4377ff7309730460f",
     load: () => import("../c/upcall_int.h", { with: { type: "text" } }),
   },
 ];

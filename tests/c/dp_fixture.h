@@ -190,7 +190,7 @@ static inline uint32_t fixture_append(uint8_t *ops, struct dp_op *op, const void
 static inline uint32_t fixture_operate(uint64_t dp, const uint8_t *ops, uint32_t size)
 {
     struct dp_result result;
-    uint8_t results[4096];
+    uint8_t results[4096] __attribute__((aligned(8)));
     uint32_t used;
 
     OK(dp_operate(dp, ops, size, 1, results, sizeof results, &used));

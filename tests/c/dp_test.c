@@ -42,7 +42,7 @@ static void test_end_to_end(void)
     struct dp_exchange exchange;
     const struct dp_upcall *up;
     struct dp_op put = { .type = DP_OP_PUT, .flags = DP_OPF_CREATE | DP_OPF_MASK }, run = { .type = DP_OP_EXECUTE };
-    uint8_t ops[4096], results[1024], actions[16], frame[128], expected[100];
+    uint8_t ops[4096], results[1024] __attribute__((aligned(8))), actions[16], frame[128], expected[100];
     uint32_t to = 2, size, used;
 
     OK(dp_upcall_open(dp, 0, &handler));
@@ -319,7 +319,7 @@ static void test_hostile(void)
 {
     uint64_t dp = fixture_dp("hostile", 1), seed = 88172645463325252ull;
     struct dp_op op = { .size = sizeof op, .type = DP_OP_PUT };
-    uint8_t results[64 * sizeof(struct dp_result)];
+    uint8_t results[64 * sizeof(struct dp_result)] __attribute__((aligned(8)));
     uint32_t used;
 
     EQUAL(dp_operate(dp, NULL, 0, 1, results, sizeof results, &used), EINVAL);

@@ -222,7 +222,7 @@ static void test_duplicate_keys(void)
             CHECK(upcall_admit(&pmd, dp->upcalls->open[0], one, 1, &refused) == !(i && same));
             CHECK(refused.duplicates == (i && same));
             if (!(i && same))
-                upcall_leaves(dp->upcalls->open[0], pair[i]);
+                upcall_leave(dp->upcalls->open[0], &pair[i], 1);
         }
         rte_pktmbuf_free_bulk(pair, 2);
     }

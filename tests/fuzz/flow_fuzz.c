@@ -64,7 +64,7 @@ static void check_dump(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static uint8_t results[1 << 14];
+    static uint8_t results[1 << 14] __attribute__((aligned(8)));
     uint32_t count, room, used;
     uint8_t *ops;
 

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * slab.h - small objects that come and go by the million.
+ *
+ * Objects of about the same size lie side by side in chunks of up to 2 MiB, in huge pages where there are some: getting one is a few
+ * instructions, and neighbours in time are neighbours in memory.  Chunks are given back when the slab goes.
+ *
+ * Threads: one at a time. */
+#ifndef UPCALL_SLAB_H
+#define UPCALL_SLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLAB_MAX 512u               /* Bytes of an object. */
+#define SLAB_STEP 16u               /* Sizes are rounded up to multiples of this. */
+
+struct slab {
+    struct slab_free *free[SLAB_MAX / SLAB_STEP]; /* By size, last in first out. */
+    struct slab_chunk *chunks;      /* Newest first: the one that objects are cut from. */
+    uint8_t *at, *end;              /* What is left of it. */
+};
+
+/* Room for `size` bytes, 1 to SLAB_MAX, aligned to SLAB_STEP, not initialised; NULL: no memory.  A slab of zeros is an empty one. */
+void *slab_get(struct slab *, size_t size);
+/* Takes an object of this size back. */
+void slab_put(struct slab *, void *, size_t size);
+/* Gives back all memory, whatever objects are left. */
+void slab_clear(struct slab *);
+
+#endif
