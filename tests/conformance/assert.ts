@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { Upcall } from "../../providers/upcall.ts";
+import { patience } from "../support/wait.ts";
 
 /** Asserts that something throws or rejects with one of `codes`, and that the error tells what was tried. */
 export async function fails(
@@ -43,7 +44,7 @@ export function sameFrames(
 }
 
 /**
- * The first `count` upcalls that come after `cause` was run. Rejects if they have not come after five seconds.
+ * The first `count` upcalls that come after `cause` was run. Rejects if they do not come.
  */
 export async function upcallsOf(
   dp: Datapath,
@@ -51,7 +52,7 @@ export async function upcallsOf(
   cause: () => unknown,
 ): Promise<Upcall[]> {
   const upcalls: Upcall[] = [];
-  const stream = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+  const stream = dp.upcalls({ signal: patience() });
   await cause();
   for await (const upcall of stream) {
     upcalls.push(upcall);

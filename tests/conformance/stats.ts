@@ -2,6 +2,7 @@
 /** Counters of the datapath: they balance exactly. */
 import assert from "node:assert/strict";
 import { udpFrame } from "../support/frames.ts";
+import { patience } from "../support/wait.ts";
 import type { Suite } from "./environment.ts";
 
 export const statsSuite: Suite = {
@@ -21,7 +22,7 @@ export const statsSuite: Suite = {
         `recirc_id(0),in_port(${a}),eth(),eth_type(0x0800),ipv4(dst=10.1.0.0/255.255.0.0,frag=no)`,
       actions: `${b}`,
     });
-    const stream = dp.upcallBatches({ signal: AbortSignal.timeout(5000) });
+    const stream = dp.upcallBatches({ signal: patience() });
     for (let i = 0; i < 30; i++) {
       await env.inject(dp, a, udpFrame({ dst: i % 3 === 0 ? "10.1.2.3" : "10.2.2.3" }));
     }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { openDatapath } from "../../providers/registry.ts";
 import { exact, output } from "../../providers/odp/mod.ts";
 import { arpFrame, udpFrame } from "../support/frames.ts";
+import { patience, pause } from "../support/wait.ts";
 import { fails, sameFrames, upcallsOf } from "./assert.ts";
 import type { Suite } from "./environment.ts";
 
@@ -88,7 +89,7 @@ export const upcallSuite: Suite = {
   },
 
   "batches bring many at once": async ({ env, dp, ports: [a] }) => {
-    const stream = dp.upcallBatches({ batch: 8, signal: AbortSignal.timeout(5000) });
+    const stream = dp.upcallBatches({ batch: 8, signal: patience() });
     for (let i = 0; i < 20; i++) await env.inject(dp, a, udpFrame({ srcPort: i }));
     let seen = 0;
     for await (const batch of stream) {
@@ -124,7 +125,7 @@ export const upcallSuite: Suite = {
     const loop = (async () => {
       for await (const _ of other.upcalls());
     })();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
     await other.close();
     await loop;
   },
@@ -133,13 +134,13 @@ export const upcallSuite: Suite = {
     const loop = (async () => {
       for await (const _ of dp.upcalls());
     })();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
     await dp.destroy();
     await loop;
   },
 
   "purge drops what waits": async ({ env, dp, ports: [a] }) => {
-    const stream = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+    const stream = dp.upcalls({ signal: patience() });
     for (let i = 0; i < 5; i++) await env.inject(dp, a, udpFrame());
     await env.settle(dp);
     dp.purgeUpcalls();
@@ -151,9 +152,7 @@ export const upcallSuite: Suite = {
 
   "handlers share the upcalls": async ({ env, dp, ports: [a] }) => {
     dp.setHandlers(2);
-    const streams = [0, 1].map((handler) =>
-      dp.upcalls({ handler, signal: AbortSignal.timeout(10000) })
-    );
+    const streams = [0, 1].map((handler) => dp.upcalls({ handler, signal: patience() }));
     const seen = new Set<number>();
     const loops = streams.map(async (stream) => {
       for await (const { key } of stream) {

@@ -25,7 +25,7 @@ Deno.test(
     await bench.ports("p1");
     await dummy.call("upcall/set-flow-limit", "0");
     const frames = hostileFrames().filter((_, i) => i % STRIDE === 0);
-    const upcalls = bench.dp.upcalls({ signal: AbortSignal.timeout(60_000) });
+    const upcalls = bench.dp.upcalls({ signal: AbortSignal.timeout(300_000) });
     /** Exact keys in text, and the frames that have them. */
     const keys = new Map<string, Uint8Array[]>();
     let unreadable = 0;

@@ -31,7 +31,7 @@ for (const file of names) {
         args: [
           `-max_total_time=${seconds}`,
           "-rss_limit_mb=2048",
-          "-timeout=5",
+          "-timeout=25",
           "-print_final_stats=1",
           `-artifact_prefix=${work}/`,
           found, // New inputs go to the first folder: the committed ones stay as they are.
@@ -40,7 +40,7 @@ for (const file of names) {
         stdin: "null",
         stdout: "null",
         stderr: "piped",
-        signal: AbortSignal.timeout((seconds + 60) * 1000),
+        signal: AbortSignal.timeout((seconds + 240) * 1000),
       }).output();
       const said = new TextDecoder().decode(stderr);
       if (!success) {

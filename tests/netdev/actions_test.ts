@@ -20,6 +20,7 @@ import {
 } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
+import { patience } from "../support/wait.ts";
 
 const { dst } = defaults;
 
@@ -278,7 +279,7 @@ Deno.test(
       });
       await clear();
       await t.step(`${item.name}, in a flow`, async () => {
-        await using upcalls = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+        await using upcalls = dp.upcalls({ signal: patience() });
         bench.inject(inPort, item.frame);
         const { value } = await upcalls.next();
         assert.ok(value !== undefined);
@@ -301,7 +302,7 @@ Deno.test(
     await t.step(
       "hash gives packets of one connection one hash, and spreads others",
       async () => {
-        await using upcalls = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+        await using upcalls = dp.upcalls({ signal: patience() });
         const hashes = new Map<number, number>();
         for (const srcPort of [1, 2, 3, 4, 1, 2, 3, 4]) {
           const packet = udpFrame({ srcPort });
@@ -333,7 +334,7 @@ Deno.test(
     await t.step(
       "userspace takes the packet as it is at that point, and the rest goes on",
       async () => {
-        await using upcalls = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+        await using upcalls = dp.upcalls({ signal: patience() });
         const actions = "push_vlan(vid=5,pcp=3),userspace(pid=0,userdata(77)),pop_vlan,2";
         dp.execute({ packet: udp, key: { inPort }, actions });
         const upcall = (await upcalls.next()).value ?? assert.fail("ended");
@@ -346,14 +347,14 @@ Deno.test(
     );
 
     await t.step("userspace may ask for the actions", async () => {
-      await using upcalls = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+      await using upcalls = dp.upcalls({ signal: patience() });
       dp.execute({ packet: udp, key: { inPort }, actions: "userspace(pid=0,actions),2" });
       const upcall = (await upcalls.next()).value ?? assert.fail("ended");
       assert.equal(formatActions(upcall.actions ?? []), "userspace(pid=0,actions),2");
     });
 
     await t.step("trunc before userspace tells the length before", async () => {
-      await using upcalls = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+      await using upcalls = dp.upcalls({ signal: patience() });
       dp.execute({ packet: udp, key: { inPort }, actions: "trunc(20),userspace(pid=0)" });
       const upcall = (await upcalls.next()).value ?? assert.fail("ended");
       assert.equal(upcall.packet.length, 20);

@@ -5,6 +5,7 @@ import { run, tryRun } from "../support/command.ts";
 import { tcpFrame, udpFrame } from "../support/frames.ts";
 import { answers, type Host, makeHosts, on, ping } from "../support/netns.ts";
 import { NetdevBench } from "../support/netdev.ts";
+import { until } from "../support/wait.ts";
 import { needProgram, needRoot, skippable } from "../support/skip.ts";
 
 const example = (name: string) =>
@@ -43,9 +44,7 @@ async function withExample(
 
 /** Waits until a host is reached. */
 async function reached(from: Host, address: string): Promise<void> {
-  for (let left = 20; !await answers(from, address); left--) {
-    if (left === 0) throw new Error(`${address} does not answer`);
-  }
+  await until(`an answer of ${address}`, () => answers(from, address));
 }
 
 /** Compiles the library before an example's clock runs, and skips where that cannot be. */
@@ -116,7 +115,7 @@ Deno.test(
           ...on(
             monitor,
             "timeout",
-            "10",
+            "60",
             tcpdump,
             "-n",
             "-l",
@@ -127,9 +126,10 @@ Deno.test(
             "icmp",
           ),
         );
-        await new Promise((resolve) => setTimeout(resolve, 500));
-        await ping(a, b.ipv4, 5);
-        const text = await seen;
+        // It may not listen yet when the first go by.
+        let text: string | undefined;
+        const reading = seen.then((all) => text = all);
+        while (text === undefined) await Promise.race([reading, ping(a, b.ipv4, 2)]);
         assert.match(text, /echo request/);
         assert.match(text, /echo reply/);
       },

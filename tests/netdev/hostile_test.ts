@@ -21,6 +21,7 @@ import {
 import type { FlowKey } from "../../providers/types.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
 
 const fragmentHeader = (next: number, offset: number) =>
   bytes(next, 0, be16(offset), "00000001");
@@ -87,9 +88,8 @@ async function flood(
   for (let at = 0; at < frames.length; at += AT_ONCE) {
     await bench.injectAll(port, frames.slice(at, at + AT_ONCE));
     await bench.settle();
-    while (BigInt(taken) < bench.dp.stats().missed) {
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    const all = () => BigInt(taken) >= bench.dp.stats().missed;
+    await until("upcalls to be taken", all, () => taken);
   }
   await stream.close();
   await taker;

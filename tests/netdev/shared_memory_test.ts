@@ -7,9 +7,9 @@ import type { PortNo } from "../../providers/ids.ts";
 import { udpFrame } from "../support/frames.ts";
 import { collectAll, NetdevBench, settled } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
 
 const FRAMES = 1000;
-const LINK_MS = 20_000;
 
 /** A port of the userspace datapath, without its number. */
 interface Near {
@@ -48,14 +48,6 @@ async function startPeer(far: Near): Promise<Deno.ChildProcess> {
   await Deno.remove(script);
   assert.equal(new TextDecoder().decode(value), "ready\n");
   return child;
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const end = performance.now() + LINK_MS;
-  while (!holds()) {
-    assert.ok(performance.now() < end, `not in time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 /** Sends frames that differ, and returns those that came back. */

@@ -110,7 +110,7 @@ export async function iperf(from: Host, to: Host, address: string, ...args: stri
       "--json",
       ...args,
     );
-    return JSON.parse(await run("timeout", "15", ...client)).end;
+    return JSON.parse(await run("timeout", "60", ...client)).end;
   } catch (error) {
     server.kill("SIGKILL"); // It would wait for ever.
     throw error;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
+import { pause, until } from "../support/wait.ts";
 
 const frame = udpFrame();
 
@@ -31,7 +32,7 @@ class Traffic {
       await this.#bench.injectAll(1, burst);
       this.sent += burst.length;
       this.#collect();
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await pause(0);
     }
   }
 
@@ -78,8 +79,7 @@ Deno.test(
       const rxqs = threads.dump().flatMap(({ rxqs }) => rxqs.map(({ port }) => port));
       assert.deepEqual(rxqs.sort(), [0, 1, 2], "each receive queue has one thread");
       const before = traffic.received;
-      await new Promise((resolve) => setTimeout(resolve, 30));
-      assert.ok(traffic.received > before, `no packet passed with threads ${mask}`);
+      await until(`packets by threads ${mask}`, () => traffic.received > before);
     }
     await traffic.stop();
     assert.equal(traffic.received, traffic.sent);
@@ -121,14 +121,17 @@ Deno.test(
     await using bench = await NetdevBench.open();
     const threads = bench.dp.pollThreads ?? assert.fail("no poll threads");
     await bench.ports("p1");
-    const slept = async (maxSleepUs: number): Promise<boolean> => {
-      await threads.set("0x1", { maxSleepUs });
-      const before = threads.dump()[0]?.cycles.sleep ?? 0n;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      return (threads.dump()[0]?.cycles.sleep ?? 0n) > before;
-    };
-    assert.equal(await slept(100), true);
-    assert.equal(await slept(0), false);
+    const slept = () => threads.dump()[0]?.cycles.sleep ?? 0n;
+    const rounds = () => threads.dump()[0]?.counters.iterations ?? 0n;
+    await threads.set("0x1", { maxSleepUs: 100 });
+    const before = slept();
+    await until("the thread to sleep", () => slept() > before);
+    await threads.set("0x1", { maxSleepUs: 0 });
+    const start = rounds();
+    await until("its last nap to end", () => rounds() > start + 1n);
+    const [total, from] = [slept(), rounds()];
+    await until("it to poll on", () => rounds() > from + 10_000n);
+    assert.equal(slept(), total);
     await threads.set("0x1", { maxSleepUs: 100 });
   }),
 );
@@ -157,11 +160,11 @@ Deno.test(
     const { dp } = bench;
     await bench.ports("p1", "p2");
     const traffic = new Traffic(bench);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await until("traffic", () => traffic.received > 0);
     await dp.ports.delete(2);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    const dropped = () => dp.stats().counters?.drop_no_port ?? 0n;
+    await until("packets without a port", () => dropped() > 0n);
     await assert.rejects(traffic.stop(), { code: "ENODEV" });
-    assert.ok((dp.stats().counters?.drop_no_port ?? 0n) > 0n);
   }),
 );
 
@@ -186,11 +189,9 @@ Deno.test(
     dp.flows.put({ key: key(1), actions: `${left.no}` });
     dp.flows.put({ key: key(right.no), actions: "2" });
     await bench.injectAll(1, new Array<Uint8Array>(100).fill(frame));
-    const end = performance.now() + 5000;
     let count = 0;
-    while (count < 100 && performance.now() < end) {
-      count += (await bench.collect(2)).length;
-    }
+    const all = async () => (count += (await bench.collect(2)).length) >= 100;
+    await until("packets by the patch", all, () => count);
     assert.equal(count, 100);
     assert.equal(dp.ports.stats(right.no).rxPackets, 100n);
   }),

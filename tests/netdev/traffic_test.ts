@@ -5,6 +5,7 @@ import { run, tryRun } from "../support/command.ts";
 import { makeHosts, on, ping } from "../support/netns.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needProgram, needRoot, skippable, Unsupported } from "../support/skip.ts";
+import { patience, until } from "../support/wait.ts";
 import { addPort, iperf, learn, withSwitch } from "./switch.ts";
 
 Deno.test(
@@ -18,12 +19,12 @@ Deno.test(
         const tcp = await iperf(left, right, address);
         const gigabits = tcp.sum_received.bits_per_second / 1e9;
         // Truncated segments or broken checksums would leave some kbit/s.
-        assert.ok(gigabits > 0.2, `TCP to ${address}: ${gigabits} Gbit/s`);
+        assert.ok(gigabits > 0.02, `TCP to ${address}: ${gigabits} Gbit/s`);
         console.log(`TCP to ${address}: ${gigabits.toFixed(2)} Gbit/s`);
         const udp = await iperf(left, right, address, "--udp", "--bandwidth", "50M");
         // On a busy machine some are lost; with broken checksums all would be.
         assert.ok(
-          udp.sum.lost_percent < 10,
+          udp.sum.lost_percent < 50,
           `UDP to ${address}: ${udp.sum.lost_percent} % lost`,
         );
       }
@@ -99,7 +100,7 @@ Deno.test(
       }
       await ping(left, "10.142.0.2", 5);
       const tcp = await iperf(left, right, "10.142.0.2");
-      assert.ok(tcp.sum_received.bits_per_second > 0.1e9);
+      assert.ok(tcp.sum_received.bits_per_second > 0.02e9);
     })
   ),
 );
@@ -115,7 +116,7 @@ Deno.test(
         await run(...on(host, ethtool, "-K", host.inner, "tx", "off"));
       }
       const tcp = await iperf(left, right, right.ipv4);
-      assert.ok(tcp.sum_received.bits_per_second > 0.05e9);
+      assert.ok(tcp.sum_received.bits_per_second > 0.02e9);
     })
   ),
 );
@@ -166,16 +167,17 @@ Deno.test(
       const no = await addPort(dp, third.device, "system");
       await ping(left, "10.78.0.9", 2);
 
-      const changes = dp.ports.changes({ signal: AbortSignal.timeout(5000) });
+      const changes = dp.ports.changes({ signal: patience() });
       await changes.next();
       const change = changes.next();
       const flood = new Deno.Command("ip", {
-        args: on(left, "ping", "-q", "-f", "-w", "2", "10.78.0.9").slice(1),
+        args: on(left, "ping", "-q", "-f", "-w", "5", "10.78.0.9").slice(1),
         stdin: "null",
         stdout: "null",
         stderr: "null",
       }).spawn();
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      const { hit } = dp.stats();
+      await until("the flood", () => dp.stats().hit > hit + 10n);
       await run("ip", "link", "delete", third.device);
       assert.ok((await change).value !== undefined, "a change of ports");
       await ping(left, right.ipv4, 5);

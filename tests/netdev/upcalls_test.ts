@@ -9,6 +9,7 @@ import { tryRun } from "../support/command.ts";
 import { udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needProgram, skippable } from "../support/skip.ts";
+import { patience, pause, until } from "../support/wait.ts";
 
 const wanted = udpFrame({ dst: "10.1.0.1" });
 const unknown = udpFrame({ dst: "10.2.0.1" });
@@ -148,7 +149,7 @@ Deno.test(
     const stream = dp.upcalls({ batch: 4 });
     const program = (async () => {
       for await (const _ of stream) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await pause(1);
         if (++taken === 300) break;
       }
     })();
@@ -165,7 +166,7 @@ Deno.test(
     await using bench = await NetdevBench.open();
     const { dp } = bench;
     await bench.ports("p1", "p2");
-    await using stream = dp.upcalls({ signal: AbortSignal.timeout(5000) });
+    await using stream = dp.upcalls({ signal: patience() });
     dp.upcallControl?.disable();
     bench.inject(1, unknown);
     await bench.settle();
@@ -192,11 +193,7 @@ Deno.test(
       };
     });
     bench.inject(1, unknown);
-    const end = performance.now() + 5000;
-    while (dp.stats().flows === 0) {
-      assert.ok(performance.now() < end, "no flow after 5 s");
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    await until("a flow", () => dp.stats().flows > 0);
     bench.inject(1, unknown);
     assert.equal((await bench.collect(2)).length, 2);
     assert.equal(asked, 1);
@@ -261,9 +258,7 @@ Deno.test(
       bench.dp.callbacks?.onUpcall({ native });
       bench.inject(1, unknown);
       await bench.settle();
-      while (bench.dp.stats().flows === 0) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
+      await until("a flow", () => bench.dp.stats().flows > 0);
       bench.inject(1, unknown);
       assert.equal((await bench.collect(2)).length, 2);
       assert.equal(library.symbols.decide_calls(), 1);
@@ -324,11 +319,8 @@ Deno.test(
       bench.inject(1, udpFrame({ srcPort: 1000 + i }));
       if (i % 50 === 49) await bench.settle();
     }
-    const end = performance.now() + 5000;
-    while (dp.stats().counters?.upcalls_handled !== 400n) {
-      assert.ok(performance.now() < end, "not all were handled after 5 s");
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    const handled = () => dp.stats().counters?.upcalls_handled;
+    await until("all to be handled", () => handled() === 400n, handled);
     const answer = message();
     worker.postMessage("stop");
     const fromWorker = (await answer).count;

@@ -7,6 +7,7 @@
 
 import { run, tryRun } from "../support/command.ts";
 import { Unsupported } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
 
 /** A running ovs-vswitchd of its own, apart from any other on the machine. */
 export interface Dummy extends AsyncDisposable {
@@ -132,7 +133,7 @@ export async function startDummy(): Promise<Dummy> {
     ]);
     await run(
       "ovs-vsctl",
-      "--timeout=20",
+      "--timeout=30",
       `--db=${db}`,
       "add-br",
       "br0",
@@ -165,15 +166,7 @@ export async function startDummy(): Promise<Dummy> {
 }
 
 async function appears(path: string): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    try {
-      await Deno.stat(path);
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-  throw new Error(`${path} did not appear within 10 s`);
+  await until(path, () => Deno.stat(path).catch(() => undefined));
 }
 
 /** One call of the control socket: JSON-RPC, one request per connection. */

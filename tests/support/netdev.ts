@@ -12,6 +12,7 @@ import type { PortNo } from "../../providers/ids.ts";
 import { holdLibrary } from "../../providers/netdev/library.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import { Unsupported } from "./skip.ts";
+import { pause, until } from "./wait.ts";
 
 /** Opens a datapath, or throws `Unsupported` where DPDK or a compiler is missing. */
 export async function openNetdev(
@@ -95,7 +96,7 @@ export class NetdevBench implements AsyncDisposable {
           break;
         } catch (error) {
           if (!(error instanceof DatapathError) || error.code !== "ENOBUFS") throw error;
-          await new Promise((resolve) => setTimeout(resolve, 1));
+          await pause(1);
         }
       }
     }
@@ -124,14 +125,15 @@ function freshName(): string {
   return `t${crypto.randomUUID().slice(0, 12)}`;
 }
 
-/** Asserts that no more packets are in use than before; those on their way get a second. */
+/** Asserts that no more packets are in use than before, once those on their way have come home. */
 export async function assertBaseline(baseline: number): Promise<void> {
-  const end = performance.now() + 1000;
-  let now = await mbufsInUse();
-  while (now > baseline && performance.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    now = await mbufsInUse();
-  }
+  let now = 0;
+  const home = async () => (now = await mbufsInUse()) <= baseline;
+  await until(
+    "packet buffers to come home",
+    home,
+    () => `${now} in use, ${baseline} before the test`,
+  );
   assert.equal(now, baseline, "packet buffers in use after the test");
 }
 
@@ -145,16 +147,30 @@ export function collectAll(dp: Datapath, port: PortNo): Uint8Array[] {
   }
 }
 
-/** Waits until `injected` packets were received and nothing changes any more. */
+/** Waits until `injected` packets were received, handled to the end, and nothing changes any more. */
 export async function settled(dp: Datapath, injected: number): Promise<void> {
-  const end = performance.now() + 5000;
-  let before = "";
-  for (;;) {
+  let now = "";
+  const read = (): bigint => {
     const { hit, missed, lost, counters = {} } = dp.stats();
-    const now = `${hit} ${missed} ${lost} ${Object.values(counters).join(" ")}`;
-    if ((counters.received ?? 0n) >= BigInt(injected) && now === before) return;
-    assert.ok(performance.now() < end, `not settled, ${injected} were injected: ${now}`);
-    before = now;
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+    now = `${hit} ${missed} ${lost} ${Object.values(counters).join(" ")}`;
+    return counters.received ?? 0n;
+  };
+  const state = () => `${injected} were injected, counters are ${now}`;
+  await until("packets to be received", () => read() >= BigInt(injected), state);
+  // A burst is counted before it is handled, and its thread may have to wait for a core meanwhile.
+  const rounds = new Map(iterations(dp));
+  const isDone = () =>
+    iterations(dp).every(([core, round]) => (rounds.get(core) ?? -1n) < round);
+  await until("poll threads to go round", isDone);
+  await until("nothing to change", () => {
+    const before = now;
+    read();
+    return now === before;
+  }, state);
+}
+
+/** How often each poll thread has looked at all its queues, by core. */
+function iterations(dp: Datapath): [core: number, round: bigint][] {
+  const threads = dp.pollThreads?.dump() ?? [];
+  return threads.map(({ core, counters }) => [core, counters.iterations ?? 0n]);
 }

@@ -75,7 +75,7 @@ export function on(host: Host, ...words: string[]): string[] {
 /** Pings `address` from a host; rejects unless every one of `count` came back. */
 export async function ping(host: Host, address: string, count = 2): Promise<void> {
   const output = await run(
-    ...on(host, "ping", "-n", "-c", `${count}`, "-i", "0.05", "-W", "3", address),
+    ...on(host, "ping", "-n", "-c", `${count}`, "-i", "0.05", "-W", "10", address),
   );
   if (!output.includes(` ${count} received`)) throw new Error(output);
 }

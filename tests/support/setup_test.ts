@@ -43,7 +43,9 @@ Deno.test(
       strictEqual(await setup(Object.values(packages).flat()), true);
       best = Math.min(best, performance.now() - started);
     }
-    strictEqual(best <= 100, true, `took ${best.toFixed(0)} ms`);
+    console.log(`nothing to install: ${best.toFixed(0)} ms`);
+    // It takes 30 ms. Asking apt would take seconds.
+    strictEqual(best <= 1000, true, `took ${best.toFixed(0)} ms`);
   }),
 );
 
