@@ -12,8 +12,8 @@
  * wrong; a partial one (RTE_MBUF_F_TX_*_CKSUM) stays partial.  An output before the last copies the whole packet: an mbuf that shares its bytes
  * could be written to by whoever gets it next, another datapath behind a ring or patch port, say.
  *
- * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches the next output or userspace only; an empty
- * list drops.  Nesting deeper than 16 is EOVERFLOW.
+ * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches the next output or userspace only, and cuts off what
+ * the packet had too much where trunc stood: tags pushed in between are sent besides.  An empty list drops.  Nesting deeper than 16 is EOVERFLOW.
  *
  * Threads: act_compile and act_free on the control side; act_run by a poll thread, or by the control side with its own `struct pmd`. */
 #ifndef UPCALL_ACT_H

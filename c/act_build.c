@@ -152,7 +152,7 @@ struct act_prog *act_build_finish(struct act_builder *b)
         return NULL;
     pool = (uint8_t *)prog + head;
     *prog = (struct act_prog){ .kind = ACT_PROGRAM, .op_count = b->op_count, .attrs_size = b->attrs_size, .pool = pool,
-                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes };
+                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes, .cuts = b->cuts };
     if (b->op_count)
         memcpy(prog->ops, b->ops, b->op_count * sizeof b->ops[0]);
     if (b->pool_size)
@@ -161,7 +161,7 @@ struct act_prog *act_build_finish(struct act_builder *b)
         memcpy(pool + b->pool_size, b->attrs, b->attrs_size);
     if (!b->op_count) {
         prog->kind = ACT_DROP;
-    } else if (b->op_count == 1 && prog->ops[0].code == ACT_OP_OUTPUT && !prog->ops[0].b) {
+    } else if (b->op_count == 1 && prog->ops[0].code == ACT_OP_OUTPUT) {
         prog->kind = ACT_OUTPUT;
         prog->port = prog->ops[0].a;
     }

@@ -18,7 +18,7 @@ struct act_builder {
     uint32_t op_count, op_room, pool_size, pool_room;
     const uint8_t *attrs;    /* All of them, for userspace actions that ask. */
     uint32_t attrs_size;
-    bool needs_md, writes;
+    bool needs_md, writes, cuts;
     int error;
     const char *why;
 };
@@ -26,7 +26,7 @@ struct act_builder {
 /* The list that is being compiled. */
 struct act_list {
     uint32_t depth;
-    uint32_t trunc;          /* Of the next output, 0: none. */
+    bool cut;                /* A trunc waits for the next output. */
     bool acted;              /* The packet has been sent somewhere before. */
     bool parsed;             /* act_layers are those of the packet. */
     bool ended;              /* By drop: nothing may follow. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_compile.c - compiles ODP actions (act.h).
  *
- * What can be decided once is decided here: which effect is the last and may have the packets, where trunc applies, where layers must be read
+ * What can be decided once is decided here: which effect is the last and may have the packets, which obeys a trunc, where layers must be read
  * again, and that changes which nothing sees are not made. */
 #include "act.h"
 
@@ -25,8 +25,8 @@ static void add_effect(struct act_builder *b, struct act_list *l, enum act_code 
         return;
     op->a = a;
     if (code != ACT_OP_RECIRC)
-        op->b = l->trunc;
-    l->trunc = 0;
+        op->b = l->cut;
+    l->cut = false;
     l->acted = true;
 }
 
@@ -187,7 +187,7 @@ static void compile_check_len(struct act_builder *b, struct act_list *l, const s
     if (!act_build_op(b, ACT_OP_CHECK_LEN))
         return;
     b->ops[at].a = size;
-    b->ops[at].b = l->trunc;
+    b->ops[at].b = l->cut;
     nested = compile_nested(b, l, &greater);
     nested_else = compile_nested(b, l, &less);
     close_branch(b, l, at, nested, nested_else);
@@ -262,9 +262,12 @@ static void compile_simple(struct act_builder *b, struct act_list *l, const stru
         add_effect(b, l, ACT_OP_RECIRC, act_u32(attr->at));
         break;
     case OVS_ACTION_ATTR_TRUNC:
-        l->trunc = act_u32(attr->at);
-        if (l->trunc < 14)
+        if (act_u32(attr->at) < 14)
             act_build_fail(b, EINVAL, "trunc below 14 bytes");
+        op = act_build_op(b, ACT_OP_TRUNC);
+        if (op)
+            op->a = act_u32(attr->at);
+        l->cut = b->cuts = true;
         break;
     case OVS_ACTION_ATTR_HASH:
         if (act_u32(attr->at) > ACT_HASH_SYM_L4)

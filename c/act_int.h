@@ -16,18 +16,19 @@
 #define ACT_NEST_MAX 16
 
 enum act_code {
-    ACT_OP_OUTPUT,           /* a: port.  b: bytes to keep, 0 all. */
+    ACT_OP_OUTPUT,           /* a: port.  b: what ACT_OP_TRUNC said is cut off. */
     ACT_OP_USERSPACE,        /* operand: struct act_userdata *, or NULL.  b as above. */
     ACT_OP_RECIRC,           /* a: recirc_id. */
     ACT_OP_CLONE,            /* nested: its list. */
     ACT_OP_SAMPLE,           /* a: probability.  nested. */
-    ACT_OP_CHECK_LEN,        /* a: size, b: bytes to keep.  nested: list if greater, then nested_else: list if not. */
+    ACT_OP_CHECK_LEN,        /* a: size.  b as above.  nested: list if greater, then nested_else: list if not. */
     ACT_OP_DEC_TTL,          /* nested: list of packets whose TTL is used up. */
     /* Changes, no effect by themselves: without an effect behind them they are left out. */
     ACT_OP_PARSE,            /* Finds the layers that the ops behind it need. */
     ACT_OP_REWRITE,          /* operand: struct act_rewrite. */
     ACT_OP_SET,              /* a: OVS_KEY_ATTR_*.  b: size.  operand: value, then mask. */
     ACT_OP_SET_META,         /* The same for metadata. */
+    ACT_OP_TRUNC,            /* a: size.  What the packet has more than that now is to be cut off at the next output. */
     ACT_OP_HASH,             /* a: algorithm, b: basis. */
     ACT_OP_PUSH_VLAN,        /* a: tpid and tci as they stand in the frame. */
     ACT_OP_POP_VLAN,
@@ -66,6 +67,7 @@ struct act_prog {
     uint32_t shares;         /* Owners besides the first. */
     uint8_t needs_md;        /* Looks at or changes struct pkt. */
     uint8_t writes;          /* Looks at or changes headers. */
+    uint8_t cuts;            /* Has an ACT_OP_TRUNC. */
     const uint8_t *attrs;
     const uint8_t *pool;
     struct act_op ops[];

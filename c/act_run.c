@@ -13,6 +13,7 @@
 #include "pmd.h"
 #include "upcall.h"
 
+#define TRUNC_LEAST 14u
 #define HEADERS 256u         /* Bytes that hold every header (extract.h). */
 
 struct run {
@@ -20,6 +21,7 @@ struct run {
     const struct act_prog *prog;
     struct rte_mbuf *packets[PMD_BURST];
     struct act_layers layers[PMD_BURST];
+    uint32_t cut[PMD_BURST]; /* If the program has a trunc: bytes to be cut off at the next output. */
     unsigned int n;
 };
 
@@ -55,7 +57,17 @@ static struct rte_mbuf *take_out(struct run *run, unsigned int i)
     run->n--;
     memmove(&run->packets[i], &run->packets[i + 1], (run->n - i) * sizeof run->packets[0]);
     memmove(&run->layers[i], &run->layers[i + 1], (run->n - i) * sizeof run->layers[0]);
+    if (run->prog->cuts)
+        memmove(&run->cut[i], &run->cut[i + 1], (run->n - i) * sizeof run->cut[0]);
     return m;
+}
+
+/* Bytes that a trunc leaves of a packet: it took the measure where it stood in the list, and what was pushed since stays.  An Ethernet header always does. */
+static uint32_t size_left(const struct run *run, unsigned int i)
+{
+    const uint32_t size = run->packets[i]->pkt_len;
+
+    return size > run->cut[i] + TRUNC_LEAST ? size - run->cut[i] : RTE_MIN(size, TRUNC_LEAST);
 }
 
 /* Cuts a packet to `size` bytes, if it has more. */
@@ -90,7 +102,7 @@ static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned 
     if (!op->last)
         m = copy_packet(run, m, UINT32_MAX);
     if (m && op->b)
-        truncate(m, op->b);
+        truncate(m, size_left(run, i));
     return m;
 }
 
@@ -158,8 +170,11 @@ static void run_nested(struct run *run, const struct act_op *op, const struct ac
         if (!count)
             continue;
         m = op->last ? m : copy_packet(run, m, UINT32_MAX);
-        if (m)
-            nested.packets[nested.n++] = m;
+        if (!m)
+            continue;
+        if (run->prog->cuts)
+            nested.cut[nested.n] = run->cut[i];
+        nested.packets[nested.n++] = m;
     }
     if (nested.n)
         run_list(&nested, list, list + count);
@@ -179,7 +194,9 @@ static void run_branch(struct run *run, const struct act_op *op)
             break;
         case ACT_OP_CHECK_LEN:
             size = act_wire_size(run->packets[i]);
-            yes = (op->b && op->b < size ? op->b : size) > op->a;
+            if (op->b)
+                size = RTE_MIN(size, size_left(run, i));
+            yes = size > op->a;
             break;
         default:
             break;
@@ -205,10 +222,13 @@ static void run_dec_ttl(struct run *run, const struct act_op *op)
             i++;
             continue;
         }
-        if (op->nested)
-            nested.packets[nested.n++] = take_out(run, i);
-        else
+        if (!op->nested) {
             discard(run, op, take_out(run, i));
+            continue;
+        }
+        if (run->prog->cuts)
+            nested.cut[nested.n] = run->cut[i];
+        nested.packets[nested.n++] = take_out(run, i);
     }
     if (nested.n)
         run_list(&nested, op + 1, op + 1 + op->nested);
@@ -301,6 +321,10 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
         case ACT_OP_REWRITE:
             run_rewrite(run, (const void *)operand);
             break;
+        case ACT_OP_TRUNC:
+            for (unsigned int i = 0; i < run->n; i++)
+                run->cut[i] = run->packets[i]->pkt_len > op->a ? run->packets[i]->pkt_len - op->a : 0;
+            break;
         default:
             for (unsigned int i = 0; i < run->n;) {
                 if (likely(change(op, operand, run->packets[i], &run->layers[i])))
@@ -352,6 +376,8 @@ void act_run(struct pmd *pmd, const struct act_prog *prog, struct rte_mbuf **pac
     run.prog = prog;
     run.n = n;
     memcpy(run.packets, packets, n * sizeof packets[0]);
+    if (prog->cuts)
+        memset(run.cut, 0, sizeof run.cut);
     if (md && prog->needs_md) {
         for (unsigned int i = 0; i < n; i++)
             pkt_of(packets[i])->md = *md;

@@ -22,17 +22,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act.h",
-    sha256: "f6f7e3ba3478ca94ae86dae1e29957b1d0fe16b950b8167825f3099676c33b31",
+    sha256: "5525f426bde2cba7974b3cbe90ab86a8b09e4cf8c580e73e1fcd0a3c89e1b8ba",
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
     name: "act_build.c",
-    sha256: "f30c06a6bf9909c144be17f25d113a5a58d241d184ff4034605bb989b5a78541",
+    sha256: "bf1c0c5b9d37f666784dc5fa8233008d4f3e7b5878ca6ae89634ff572ae4b757",
     load: () => import("../c/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act_build.h",
-    sha256: "fab67c6a33217ab0658c4a2bf40a65be590cadb63771b9545e5081fa36b695f6",
+    sha256: "202f43dd3c6fd3d7ef88678e641773543554613ce2d7fdd73d42bbc8e4c2dcba",
     load: () => import("../c/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -42,7 +42,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act_compile.c",
-    sha256: "30951d7b19d30d7217dcfe43158e85116cf4954174d73ad30d972cd72191c784",
+    sha256: "d4f37eb3a0800bafc594e7f630b33ec8f987e2ff413141fe4fb9732a02c0081d",
     load: () => import("../c/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -52,12 +52,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act_int.h",
-    sha256: "91c3440cd0c854e6a2a9fc1492e1cdaa34714b72a7028ee59ae5997d39947db8",
+    sha256: "0f67b3c759497ae4985c3317155493d088beb9b4f7f7c4d9750d7d9c9bf6f7b0",
     load: () => import("../c/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act_run.c",
-    sha256: "665e7eda48cb571c3c2c15c0e8f80415709ebe2984adacd7aec4afbe455036a1",
+    sha256: "c10ebc2f6dce4b74beb46acf385000c6487f05a26781c590ba7b6a498251f23c",
     load: () => import("../c/act_run.c", { with: { type: "text" } }),
   },
   {

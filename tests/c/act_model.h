@@ -19,7 +19,7 @@
 struct model {
     uint8_t bytes[MODEL_ROOM];
     uint32_t size;
-    uint32_t trunc;
+    uint32_t cut;            /* To be taken off the next packet that is sent. */
     struct pkt_md md;
 };
 
@@ -243,6 +243,14 @@ static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, c
     }
 }
 
+/* Bytes of what would be sent now. */
+static inline uint32_t model_sent(const struct model *m)
+{
+    if (!m->cut)
+        return m->size;
+    return m->size >= m->cut + 14 ? m->size - m->cut : 14;
+}
+
 static inline void model_emit(const struct model *m, enum event_kind kind, uint32_t arg, event_fn *fn, void *to)
 {
     static struct event e;
@@ -250,7 +258,7 @@ static inline void model_emit(const struct model *m, enum event_kind kind, uint3
     e.kind = kind;
     e.arg = arg;
     e.original_size = m->size;
-    e.size = m->trunc && m->trunc < m->size ? m->trunc : m->size;
+    e.size = model_sent(m);
     e.md = m->md;
     memcpy(e.bytes, m->bytes, e.size);
     fn(to, &e);
@@ -335,7 +343,7 @@ static inline void model_check_len(const struct model *m, const struct odp_attr 
 {
     struct odp_walk walk = { a->at, a->size };
     struct odp_attr sub, lists[4];
-    uint32_t size = m->trunc && m->trunc < m->size ? m->trunc : m->size;
+    const uint32_t size = model_sent(m);
     uint16_t limit;
 
     while (odp_next(&walk, &sub))
@@ -384,18 +392,18 @@ static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t siz
         switch (a.type) {
         case OVS_ACTION_ATTR_OUTPUT:
             model_emit(m, EVENT_OUTPUT, word, fn, to);
-            m->trunc = 0;
+            m->cut = 0;
             break;
         case OVS_ACTION_ATTR_USERSPACE:
             model_emit(m, EVENT_UPCALL, 0, fn, to);
-            m->trunc = 0;
+            m->cut = 0;
             break;
         case OVS_ACTION_ATTR_RECIRC:
-            m->trunc = 0;
+            m->cut = 0;
             model_emit(m, EVENT_RECIRC, word, fn, to);
             break;
         case OVS_ACTION_ATTR_TRUNC:
-            m->trunc = word;
+            m->cut = m->size > word ? m->size - word : 0;
             break;
         case OVS_ACTION_ATTR_CLONE:
             model_nested(m, &a, fn, to);

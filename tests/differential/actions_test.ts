@@ -120,15 +120,9 @@ const behindHeader = (key: FlowKey, frame: Uint8Array) =>
 const differences: readonly Difference[] = [
   {
     reason:
-      "trunc(40) keeps 40 bytes of what is sent here; Open vSwitch takes away what the " +
-      "packet had more than 40 bytes when it met trunc, whatever was added since",
-    applies: ({ list }) => whileCut(list, /push_vlan|pop_vlan/),
-  },
-  {
-    reason:
-      "a cut that is pending at clone or check_pkt_len is one for the copy and for the " +
-      "packet; Open vSwitch takes it from one of them",
-    applies: ({ list }) => whileCut(list, /^(clone|check_pkt_len)/),
+      "a cut that is pending at clone, sample or check_pkt_len is one for the copy and for " +
+      "the packet, as in the kernel; Open vSwitch takes it from one of them",
+    applies: ({ list }) => whileCut(list, /^(clone|sample|check_pkt_len)/),
   },
   {
     reason:
