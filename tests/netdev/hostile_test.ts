@@ -89,7 +89,7 @@ async function flood(
     await bench.injectAll(port, frames.slice(at, at + AT_ONCE));
     await bench.settle();
     const all = () => BigInt(taken) >= bench.dp.stats().missed;
-    await until("upcalls to be taken", all, () => taken);
+    await until("upcalls to be taken", all, { state: () => taken });
   }
   await stream.close();
   await taker;

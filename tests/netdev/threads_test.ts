@@ -191,7 +191,7 @@ Deno.test(
     await bench.injectAll(1, new Array<Uint8Array>(100).fill(frame));
     let count = 0;
     const all = async () => (count += (await bench.collect(2)).length) >= 100;
-    await until("packets by the patch", all, () => count);
+    await until("packets by the patch", all, { state: () => count });
     assert.equal(count, 100);
     assert.equal(dp.ports.stats(right.no).rxPackets, 100n);
   }),

@@ -320,7 +320,7 @@ Deno.test(
       if (i % 50 === 49) await bench.settle();
     }
     const handled = () => dp.stats().counters?.upcalls_handled;
-    await until("all to be handled", () => handled() === 400n, handled);
+    await until("all to be handled", () => handled() === 400n, { state: handled });
     const answer = message();
     worker.postMessage("stop");
     const fromWorker = (await answer).count;

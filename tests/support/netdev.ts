@@ -132,7 +132,7 @@ export async function assertBaseline(baseline: number): Promise<void> {
   await until(
     "packet buffers to come home",
     home,
-    () => `${now} in use, ${baseline} before the test`,
+    { state: () => `${now} in use, ${baseline} before the test` },
   );
   assert.equal(now, baseline, "packet buffers in use after the test");
 }
@@ -156,7 +156,7 @@ export async function settled(dp: Datapath, injected: number): Promise<void> {
     return counters.received ?? 0n;
   };
   const state = () => `${injected} were injected, counters are ${now}`;
-  await until("packets to be received", () => read() >= BigInt(injected), state);
+  await until("packets to be received", () => read() >= BigInt(injected), { state });
   // A burst is counted before it is handled, and its thread may have to wait for a core meanwhile.
   const rounds = new Map(iterations(dp));
   const isDone = () =>
@@ -166,7 +166,7 @@ export async function settled(dp: Datapath, injected: number): Promise<void> {
     const before = now;
     read();
     return now === before;
-  }, state);
+  }, { state });
 }
 
 /** How often each poll thread has looked at all its queues, by core. */

@@ -22,6 +22,8 @@ import type { SkipRecord } from "./skip.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 const limitMs = 58 * 60_000;
+/** A test that hangs costs its folder only. */
+const groupLimitMs = 25 * 60_000;
 
 /** Test files by the process they run in: `tests/X`, or the top folder of unit tests. */
 export async function testGroups(): Promise<Map<string, string[]>> {
@@ -148,8 +150,9 @@ async function main(folders: readonly string[]): Promise<number> {
       });
       continue;
     }
+    const signal = AbortSignal.any([deadline, AbortSignal.timeout(groupLimitMs)]);
     try {
-      addTally(sum, await runTests(group, files, { signal: deadline }));
+      addTally(sum, await runTests(group, files, { signal }));
     } catch (error) {
       // Whatever happens to one group, the others are run and the figures come last.
       addTally(sum, {

@@ -23,15 +23,16 @@ export function pause(ms: number): Promise<void> {
 }
 
 /**
- * Looks until there is something, and gives it: anything but undefined, null and false. Fails with
- * what was waited for, and what `state()` says if given, when patience is at its end.
+ * Looks until there is something, and gives it: anything but undefined, null and false. Fails when
+ * patience is at its end, with what was waited for, and what `state()` says if given.
  */
 export async function until<T>(
   what: string,
   look: () => T | Promise<T>,
-  state: () => unknown = () => "",
+  options: { state?: () => unknown; limitMs?: number } = {},
 ): Promise<Exclude<T, undefined | null | false>> {
-  const end = performance.now() + patienceMs;
+  const { state = () => "", limitMs = patienceMs } = options;
+  const end = performance.now() + limitMs;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== null && found !== false) {
@@ -39,7 +40,7 @@ export async function until<T>(
     }
     assert.ok(
       performance.now() < end,
-      `waited ${patienceMs / 1000} s for ${what}: ${state()}`,
+      `waited ${limitMs / 1000} s for ${what}: ${state()}`,
     );
     await pause(2);
   }

@@ -19,7 +19,7 @@ function talk(kernel: FakeKernel, options = {}) {
     const peer = new FakePeer(kernel);
     peers.push(peer);
     return peer;
-  }, { timeoutMs: 50, ...options });
+  }, { timeoutMs: 30_000, ...options });
   return { conversation, peers };
 }
 

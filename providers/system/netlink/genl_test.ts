@@ -25,7 +25,7 @@ function description(): Uint8Array {
 }
 
 function genlWith(kernel: FakeKernel): Genl {
-  return new Genl(new Conversation(() => new FakePeer(kernel), { timeoutMs: 20 }));
+  return new Genl(new Conversation(() => new FakePeer(kernel), { timeoutMs: 30_000 }));
 }
 
 Deno.test("a family is asked for once", () => {
