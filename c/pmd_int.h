@@ -23,6 +23,7 @@ struct pmd_thread {
     _Atomic(struct rxq_list *) rxqs;
     _Atomic uint32_t stop;
     _Atomic uint32_t max_sleep_us;
+    bool contended;              /* Its queues compete for its time: several had packets in the last round, or one is ahead of others. */
     pthread_t thread;
     int wake;                    /* eventfd: something changed for a thread that may be asleep. */
     sem_t ready;                 /* Posted when `error` says whether the thread came up. */

@@ -67,6 +67,22 @@ void rxq_place(struct rxq **rxqs, uint32_t n, uint32_t threads)
     }
 }
 
+bool rxq_level(const struct rxq_list *list)
+{
+    uint64_t least = UINT64_MAX, leads = 0;
+
+    for (uint32_t i = 0; i < list->n; i++)
+        if (list->rxqs[i]->full && list->rxqs[i]->ahead < least)
+            least = list->rxqs[i]->ahead;
+    for (uint32_t i = 0; i < list->n; i++) {
+        struct rxq *rxq = list->rxqs[i];
+
+        rxq->ahead = rxq->ahead > least ? rxq->ahead - least : 0;
+        leads |= rxq->ahead;
+    }
+    return leads;
+}
+
 struct rxq_list *rxq_list_make(struct rxq **rxqs, uint32_t n, uint32_t owner, int now, int next)
 {
     struct rxq_list *list = malloc(sizeof *list + n * sizeof list->rxqs[0]);

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rxq.h - receive queues, and which poll thread polls which.
+ * rxq.h - receive queues: which poll thread polls which, and how a thread's time is shared among its queues.
  *
- * Threads: under the control mutex, but `packets`, which the owning thread counts, and a published list, which it reads. */
+ * Time, not packets: queues that all have more than a burst waiting are polled for the same time each, so that dear packets cost their sender, and
+ * what a queue does not use is free for the others.  A queue is charged for its bursts and passed over while it is more than RXQ_AHEAD cycles ahead of the
+ * waiting queue that had least.
+ *
+ * Threads: under the control mutex, but `packets`, which the owning thread counts, what it keeps of time, and a published list, which it reads. */
 #ifndef UPCALL_RXQ_H
 #define UPCALL_RXQ_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct port;
 
 #define RXQ_NOBODY UINT32_MAX
+/* 1 or 2 us: less would part queues that cost the same, more is what a burst may have to wait. */
+#define RXQ_AHEAD 4096u
+/* What one burst may be charged: 100 us.  More is not the packets' doing, but the scheduler's. */
+#define RXQ_CHARGE_MAX (1u << 18)
 
 struct rxq {
     struct port *port;
@@ -19,6 +28,9 @@ struct rxq {
     uint32_t next_owner;         /* While queues are being dealt out. */
     uint64_t seen;               /* `packets` when they were last dealt out. */
     _Atomic uint64_t packets;
+    /* The owning thread's. */
+    uint64_t ahead;              /* Cycles of the time stamp counter, as of the last rxq_level(). */
+    bool full;                   /* Its last burst was full, so more is waiting. */
 } __attribute__((aligned(64)));
 
 /* Queues of one thread. */
@@ -33,6 +45,10 @@ void rxq_deal(struct rxq **rxqs, uint32_t n, uint32_t threads);
 
 /* Sets `next_owner` of queues that nobody polls, and leaves the others where they are. */
 void rxq_place(struct rxq **rxqs, uint32_t n, uint32_t threads);
+
+/* Takes from every queue's lead that of the waiting queue that has the smallest one.  If none is waiting, nobody keeps a lead: what was not needed is
+ * not saved up.  Returns whether a lead is left. */
+bool rxq_level(const struct rxq_list *);
 
 /* Queues that thread `owner` has now (`now` != 0), will have (`next` != 0), or both.  NULL: no memory. */
 struct rxq_list *rxq_list_make(struct rxq **rxqs, uint32_t n, uint32_t owner, int now, int next);

@@ -332,7 +332,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.c",
-    sha256: "1d61bb4144b07708d2aa92310cb22d784725a1713407b5777de7dc27f33bb92c",
+    sha256: "211b0d1993a1795b5868e9c7280f78a154cb16e5762484e74ebf446e8f5fda52",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -347,7 +347,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd_int.h",
-    sha256: "57f13f8dcc592ac168e688594eb4b92c442de998dbbdc325e8696382faa0c705",
+    sha256: "66f4fd904ebf562aa435fdb9c5576ab3592ce12be114dcacee3806f64e8a6bb9",
     load: () => import("../c/pmd_int.h", { with: { type: "text" } }),
   },
   {
@@ -472,12 +472,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "rxq.c",
-    sha256: "6e81937af3698642168ee0ba79febf281aefb7c9c2b43d500faae4e2392ec4b5",
+    sha256: "552e41e6d60361fb02b82b9f402e24591aafe0348d63c0d1e5a274bbe6b9e9e2",
     load: () => import("../c/rxq.c", { with: { type: "text" } }),
   },
   {
     name: "rxq.h",
-    sha256: "d33b0a2d897af7340de70c83980b48f884545570e08df72597767ce4038023ee",
+    sha256: "164350e1412ea8642afb0272305a946188981e9859c46c095397685f0a8631e5",
     load: () => import("../c/rxq.h", { with: { type: "text" } }),
   },
   {

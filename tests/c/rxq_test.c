@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * link: everything
+ *
+ * A poll thread's time is shared among its queues, however dear their packets are; and queues are dealt out to threads by load. */
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+
+#include "dp_fixture.h"
+#include "dp_int.h"
+#include "eal.h"
+#include "pmd.h"
+#include "port.h"
+#include "rxq.h"
+
+/* --- The rule, with a clock of its own -------------------------------------------------------------------- */
+
+#define QUEUES 3u
+
+struct model {
+    uint64_t cost;                   /* Cycles a burst. */
+    uint32_t period;                 /* A burst comes every so many cycles; 0: always. */
+    bool full;                       /* Bursts are full ones. */
+    uint64_t used, bursts;
+};
+
+/* What the loop of a poll thread does, for so many cycles. */
+static void simulate(struct model *models, uint32_t n, uint64_t cycles)
+{
+    struct rxq queues[QUEUES] = { 0 };
+    struct rxq_list *list;
+    struct rxq *rxqs[QUEUES];
+    uint64_t now = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        rxqs[i] = &queues[i];
+    list = rxq_list_make(rxqs, n, 0, 1, 0);
+    CHECK(list && list->n == n);
+    while (now < cycles) {
+        for (uint32_t i = 0; i < n; i++) {
+            struct model *m = &models[i];
+            bool some = !m->period || m->bursts * m->period <= now;
+
+            if (queues[i].ahead > RXQ_AHEAD)
+                continue;
+            queues[i].full = some && m->full;
+            now += some ? m->cost : 10;
+            queues[i].ahead += some ? m->cost : 10;
+            m->used += some ? m->cost : 0;
+            m->bursts += some;
+        }
+        rxq_level(list);
+        now += 10;
+    }
+    free(list);
+}
+
+static bool near(uint64_t value, uint64_t wanted)
+{
+    return value > wanted / 10 * 9 && value < wanted / 10 * 11;
+}
+
+static void test_rule(void)
+{
+    const uint64_t time = 100 * 1000 * 1000;
+    struct model dear[] = { { .cost = 1600, .full = true }, { .cost = 6400, .full = true } };
+    /* One packet less than a burst is no way around it. */
+    struct model almost[] = { { .cost = 1600, .full = true }, { .cost = 6400 } };
+    /* Who wants less than its share gets all it wants, and the others the rest. */
+    struct model modest[] = { { .cost = 1600, .full = true, .period = 5000 }, { .cost = 6400, .full = true }, { .cost = 100000, .full = true } };
+
+    simulate(dear, 2, time);
+    CHECK(near(dear[0].used, time / 2) && near(dear[1].used, time / 2));
+    simulate(almost, 2, time);
+    CHECK(near(almost[0].used, time / 2) && near(almost[1].used, time / 2));
+    simulate(modest, 3, time);
+    CHECK(near(modest[0].bursts, time / 5000));
+    CHECK(near(modest[1].used, (time - modest[0].used) / 2) && near(modest[2].used, (time - modest[0].used) / 2));
+}
+
+static void test_deal(void)
+{
+    static const uint64_t loads[] = { 5, 900, 100, 800, 200 };
+    struct rxq queues[5] = { 0 }, *rxqs[5];
+    uint64_t sums[2] = { 0 };
+
+    for (uint32_t i = 0; i < 5; i++) {
+        rxqs[i] = &queues[i];
+        atomic_store(&queues[i].packets, loads[i]);
+        queues[i].owner = RXQ_NOBODY;
+    }
+    rxq_deal(rxqs, 5, 2);
+    for (uint32_t i = 0; i < 5; i++) {
+        CHECK(queues[i].next_owner < 2 && queues[i].seen == loads[i]);
+        sums[queues[i].next_owner] += loads[i];
+    }
+    CHECK(near(sums[0], 1000) && near(sums[1], 1000));
+}
+
+/* --- The thread, with ports that spin --------------------------------------------------------------------- */
+
+#define SPIN (RXQ_CHARGE_MAX * 3 / 4)
+#define DEAR_BURSTS 300u
+
+static _Atomic bool go;
+static _Atomic uint64_t polls[4];
+
+static uint16_t runts(struct rte_mbuf **packets, uint16_t n)
+{
+    static const uint8_t frame[8];
+
+    for (uint16_t i = 0; i < n; i++) {
+        packets[i] = eal_packet(frame, sizeof frame);
+        CHECK(packets[i]);
+    }
+    return n;
+}
+
+/* Port 1: all that is asked for, at little cost.  Port 2: the same, dear.  Port 3: a packet now and then. */
+static uint16_t receive(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    uint64_t poll;
+
+    (void)queue;
+    if (!atomic_load(&go))
+        return 0;
+    poll = atomic_fetch_add(&polls[port->no], 1);
+    if (port->no == 3)
+        return poll % 64 ? 0 : runts(packets, 1);
+    if (port->no == 2)
+        for (uint64_t start = rte_rdtsc(); rte_rdtsc() - start < SPIN;)
+            ;
+    return runts(packets, n);
+}
+
+static void test_thread(void)
+{
+    static struct port_class class;
+    uint64_t handle = fixture_dp("share", 3);
+    struct dp *dp = dp_of(handle);
+    struct port *ports[4];
+
+    OK(dp_poll_threads_set(handle, 1, 0, 0));
+    class = port_class_dummy;
+    class.rx_burst = receive;
+    class.rx_wait = NULL;
+    for (uint32_t no = 1; no <= 3; no++) {
+        ports[no] = port_get(dp->ports, no);
+        __atomic_store_n(&ports[no]->class, &class, __ATOMIC_RELEASE);
+    }
+    atomic_store(&go, true);
+    EVENTUALLY(atomic_load(&polls[2]) >= DEAR_BURSTS);
+    atomic_store(&go, false);
+    /* By packets they would get the same. */
+    if (atomic_load(&polls[1]) < 3 * atomic_load(&polls[2]))
+        FAIL("%llu cheap bursts while %llu dear ones", (unsigned long long)polls[1], (unsigned long long)polls[2]);
+    /* Who sends little is asked as often. */
+    CHECK(atomic_load(&polls[3]) > atomic_load(&polls[1]) / 2);
+    for (uint32_t no = 1; no <= 3; no++)
+        __atomic_store_n(&ports[no]->class, &port_class_dummy, __ATOMIC_RELEASE);
+    dp_unref(dp);
+    OK(dp_close(handle));
+}
+
+int main(void)
+{
+    static void (*const tests[])(void) = { test_rule, test_deal, test_thread };
+
+    return fixture_run(tests, sizeof tests / sizeof tests[0]);
+}
