@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A control socket under whatever bytes come: nobody else is harmed. Runs for two seconds, or FUZZ_SECONDS.
+ * A control socket under whatever bytes come: nobody else is harmed. Runs for two seconds, or
+ * five times FUZZ_SECONDS: as long as the fuzzers of ODP together. FUZZ_SEED repeats a run.
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
@@ -13,7 +14,8 @@ import { fakeProvider } from "../tests/support/fake_provider.ts";
 import { control, ControlError } from "./control_socket.ts";
 import { verbs } from "./verbs.ts";
 
-const seconds = Number(Deno.env.get("FUZZ_SECONDS") ?? 2);
+const seconds = 5 * Number(Deno.env.get("FUZZ_SECONDS") ?? 0.4);
+const seed = Number(Deno.env.get("FUZZ_SEED") ?? Date.now() % 0x7fffffff);
 
 /** Verbs that would take the datapath away, or wait. */
 const left = ["dpctl/del-dp", "dpctl/add-dp"];
@@ -105,7 +107,7 @@ Deno.test("a control socket survives requests and bytes of all kinds", async () 
         await send(path, data);
         assert.match(await control(path, "version", []), /^upcall /);
       }),
-      { interruptAfterTimeLimit: seconds * 1000, numRuns: 1_000_000 },
+      { seed, interruptAfterTimeLimit: seconds * 1000, numRuns: 1_000_000 },
     );
     assert.equal(dp.stats().lost, 0n);
   } finally {

@@ -4,7 +4,7 @@
  * compiled under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer with the units
  * that `link:` in its first comment names (all if it does not). It starts from the inputs in `tests/fuzz/corpus/NAME/`.
  *
- * `FUZZ_SECONDS` sets how long each runs (10 if unset). An input that fails is kept in the
+ * `FUZZ_SECONDS` sets how long each runs (10 if unset), `FUZZ_SEED` repeats a run. An input that fails is kept in the
  * folder that the error names.
  */
 import { buildProgram } from "../support/c_build.ts";
@@ -12,6 +12,7 @@ import { skippable } from "../support/skip.ts";
 
 const here = new URL("./", import.meta.url).pathname;
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") || 10);
+const seed = Deno.env.get("FUZZ_SEED");
 
 const names = [...Deno.readDirSync(here)].map(({ name }) => name)
   .filter((name) => name.endsWith("_fuzz.c")).sort();
@@ -30,6 +31,7 @@ for (const file of names) {
       const { success, stderr } = await new Deno.Command(program, {
         args: [
           `-max_total_time=${seconds}`,
+          ...seed === undefined ? [] : [`-seed=${seed}`],
           "-rss_limit_mb=2048",
           "-timeout=25",
           "-print_final_stats=1",
