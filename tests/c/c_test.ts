@@ -6,7 +6,8 @@
  * that says what is missing, when it cannot run here. Its first comment may say which units
  * of `c/` are linked, `link: cls*.c hash.c` (all if it does not), and under which sanitizers it
  * runs, `sanitize: address thread` (AddressSanitizer, with UndefinedBehaviorSanitizer, if it
- * does not).
+ * does not). Each also runs as users' libraries are compiled: what an optimizer makes of code
+ * that is not as it should be, an aligned load say, no sanitizer shows.
  *
  * Also holds every unit, header and C test to the warnings of `ffi/flags.ts`.
  */
@@ -38,9 +39,10 @@ const names = [...Deno.readDirSync(here)].map(({ name }) => name)
 
 for (const name of names) {
   const { sanitize } = directives(Deno.readTextFileSync(here + name));
-  for (const instrument of sanitize) {
+  for (const instrument of [...sanitize, "speed"] as const) {
+    const how = instrument === "speed" ? "optimized" : `under ${instrument} sanitizer`;
     Deno.test(
-      `c: ${name.slice(0, -7)} under ${instrument} sanitizer`,
+      `c: ${name.slice(0, -7)} ${how}`,
       skippable(async () => {
         const program = await buildProgram(here + name, { instrument });
         await runProgram(program);

@@ -65,14 +65,12 @@ static void show_mac(char *to, const uint8_t *m)
 
 static void show_flags(char *to, uint32_t flags)
 {
-    static const char *const names[12] = { "fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", NULL, NULL, NULL };
+    static const char *const names[12] = { "fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]" };
 
     *to = 0;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 12; i++)
         if (flags >> i & 1)
             sprintf(to + strlen(to), "%s%s", *to ? "|" : "", names[i]);
-    if (flags >> 9)
-        sprintf(to + strlen(to), "%s[%x]", *to ? "|" : "", flags & 0xe00);
     if (!*to)
         strcpy(to, "0");
 }

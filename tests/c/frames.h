@@ -335,7 +335,8 @@ static inline uint32_t frame_spoil(uint64_t *state, uint8_t *frame, uint32_t siz
 
     while (n--) {
         /* Mostly in the headers. */
-        uint32_t at = frame_random(state) % (frame_random(state) % 4 ? (size < 64 ? size : 64) : size);
+        uint32_t end = frame_random(state) % 4 && size > 64 ? 64 : size;
+        uint32_t at = frame_random(state) % end;
 
         if (frame_random(state) & 1)
             frame[at] ^= (uint8_t)(1u << frame_random(state) % 8);
