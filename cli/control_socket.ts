@@ -25,6 +25,8 @@ export type ControlCommands = ReadonlyMap<string, ControlCommand>;
 
 const maxMessageSize = 1 << 20;
 const maxClients = 256;
+/** After an accept that failed, the next is tried so much later. */
+const acceptPauseMs = 100;
 
 /** A control socket that is being served. */
 export class ControlSocket {
@@ -84,7 +86,9 @@ export class ControlSocket {
 
   async #accept(): Promise<void> {
     const conversations = new Set<Promise<void>>();
-    for await (const client of this.#listener) {
+    for (;;) {
+      const client = await this.#next();
+      if (client === undefined) break;
       if (this.#clients.size >= maxClients) {
         closeQuietly(client);
         continue;
@@ -97,6 +101,21 @@ export class ControlSocket {
       conversations.add(conversation);
     }
     await Promise.all(conversations);
+  }
+
+  /** The next client; undefined when the socket is closed. */
+  async #next(): Promise<Deno.UnixConn | undefined> {
+    for (;;) {
+      try {
+        return await this.#listener.accept();
+      } catch (error) {
+        const isClosed = error instanceof Deno.errors.BadResource ||
+          error instanceof Deno.errors.Interrupted;
+        if (isClosed) return undefined;
+        // Descriptors are used up, say. A program must not end for that: one may be free soon.
+        await new Promise((resolve) => setTimeout(resolve, acceptPauseMs));
+      }
+    }
   }
 
   /** Answers one client, in order, until it goes or sends what is no JSON. */

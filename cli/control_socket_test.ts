@@ -8,6 +8,7 @@ import {
   ControlSocket,
 } from "./control_socket.ts";
 import { findProgram, skippable, Unsupported } from "../tests/support/skip.ts";
+import { until } from "../tests/support/wait.ts";
 
 const commands: ControlCommands = new Map<string, ControlCommand>([
   ["version", { usage: "", args: [0, 0], run: () => "upcall 0\n" }],
@@ -167,4 +168,45 @@ Deno.test("closing ends clients that wait", async () => {
   );
   client.close();
   await Deno.remove(directory); // Fails unless the file is gone.
+});
+
+Deno.test("a program whose descriptors are used up serves on when some are free", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/few.ctl`;
+  const module = new URL("./control_socket.ts", import.meta.url).href;
+  const script = `import { ControlSocket } from ${JSON.stringify(module)};
+    await ControlSocket.serve(${JSON.stringify(path)}, new Map());`;
+  await Deno.writeTextFile(`${folder}/few.ts`, script);
+  const child = new Deno.Command("sh", {
+    args: [
+      "-c",
+      `ulimit -n 64; exec "$0" run -A --no-config --no-lock --quiet ${folder}/few.ts`,
+      Deno.execPath(),
+    ],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const stderr = new Response(child.stderr).text();
+  try {
+    const connect = () => Deno.connect({ transport: "unix", path });
+    (await until("the socket", () => connect().catch(() => undefined))).close();
+    // Those that it cannot accept wait in the queue of the kernel.
+    const clients = await Promise.all(Array.from({ length: 100 }, connect));
+    const descriptors = () => [...Deno.readDirSync(`/proc/${child.pid}/fd`)].length;
+    await until("descriptors to be used up", () => descriptors() === 64, {
+      state: descriptors,
+    });
+    for (const client of clients) client.close();
+    assert.match(await control(path, "list-commands", []), /^The available commands/);
+  } finally {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It has ended, which the next line shows.
+    }
+    await child.status;
+    assert.equal(await stderr, "");
+    await Deno.remove(folder, { recursive: true });
+  }
 });
