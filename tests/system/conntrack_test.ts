@@ -121,18 +121,38 @@ systemTest("zones keep connections apart", async () => {
   throws(() => conntrack.flush({ zone: 7, tuple: orig }), { code: "ENOENT" });
   conntrack.flush({ zone: 8, tuple: orig });
   deepEqual([...conntrack.dump()].map(({ zone }) => zone), [0]);
-  // A limit of its own, which a third connection finds exhausted.
-  conntrack.limits?.set([{ zone: 9, limit: 2 }]);
-  commit(dp, udpFrame({ srcPort: 1 }), ",zone=9");
-  // What is over the limit is dropped, and to execute it says so (Linux 6.1). Once the second connection was refused
-  // already; why is not known, so that either of the next two may be the one.
-  throws(() => {
-    for (const srcPort of [2, 3]) commit(dp, udpFrame({ srcPort }), ",zone=9");
-  }, { code: "ENOMEM" });
-  const [state] = conntrack.limits?.get([9]) ?? [];
-  equal(state?.limit, 2);
-  ok([1, 2].includes([...conntrack.dump({ zone: 9 })].length));
-  conntrack.limits?.delete([9]);
+  conntrack.flush();
+});
+
+systemTest("a zone has as many connections as its limit says", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  needZones(dp);
+  const conntrack = conntrackOf(dp);
+  ok(conntrack.limits);
+  // A zone that had no connection yet. The kernel keeps a list of what it let in, and looks over it for what is
+  // gone once a jiffy at most (nf_conncount, seen in Linux 6.1.176): connections that were flushed within the same
+  // 10 ms count as if they were there, and so do those that it refused. Of 2000 rounds in zones of
+  // their own all began with two that passed; of 1000 in one zone that was flushed between, half did not.
+  const zone = 9;
+  conntrack.limits.set([{ zone, limit: 2 }]);
+  for (const srcPort of [1, 2]) commit(dp, udpFrame({ srcPort }), `,zone=${zone}`);
+  // What is over the limit is dropped, and to execute it says so.
+  throws(() => commit(dp, udpFrame({ srcPort: 3 }), `,zone=${zone}`), { code: "ENOMEM" });
+  // What is in already passes, whatever the limit says of others.
+  commit(dp, udpFrame({ srcPort: 1 }), `,zone=${zone}`);
+  const ports = [...conntrack.dump({ zone })].map(({ orig }) => orig.srcPort);
+  deepEqual(ports.toSorted(), [1, 2]);
+  const { limits } = conntrack;
+  await until(() => limits.get([zone])[0]?.count === 2, 10_000);
+  deepEqual(limits.get([zone]), [{ zone, limit: 2, count: 2 }]);
+  // With one gone there is room for one.
+  const [first] = conntrack.dump({ zone });
+  if (first) conntrack.flush({ zone, tuple: first.orig });
+  await until(() => limits.get([zone])[0]?.count === 1, 10_000);
+  commit(dp, udpFrame({ srcPort: 4 }), `,zone=${zone}`);
+  equal([...conntrack.dump({ zone })].length, 2);
+  limits.delete([zone]);
   conntrack.flush();
 });
 

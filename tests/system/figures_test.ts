@@ -160,14 +160,18 @@ systemTest(
       await stream.close();
       await dp.destroy();
     };
-    for (let i = 0; i < cycles / 3; i++) await cycle();
+    for (let i = 0; i < Math.min(cycles / 3, 500); i++) await cycle();
     const before = footprint();
-    for (let i = 0; i < cycles; i++) await cycle();
+    const steps = [before];
+    for (let i = 1; i <= cycles; i++) {
+      await cycle();
+      if (i % Math.ceil(cycles / 10) === 0) steps.push(footprint());
+    }
     const after = footprint();
     figure(
-      `${cycles} cycles of create and destroy: ${before.rss.toFixed(1)} MB before, ${
-        after.rss.toFixed(1)
-      } MB after`,
+      `${cycles} cycles of create and destroy, resident MB: ${
+        steps.map(({ rss }) => rss.toFixed(0)).join(" ")
+      }`,
     );
     equal(after.descriptors, before.descriptors);
     ok(after.rss < before.rss * 1.15 + 5, `${before.rss} MB, then ${after.rss} MB`);
