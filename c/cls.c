@@ -167,10 +167,9 @@ void cls_unpack(const struct cls *cls, const struct cls_sub *sub, uint32_t flow,
 }
 
 /* The flow of a packed key in one subtable, 0 if none. */
-static uint32_t find_in(const struct cls *cls, const struct cls_sub *sub, const uint32_t *packed)
+static uint32_t find_in(const struct cls *cls, const struct cls_sub *sub, const uint32_t *packed, uint32_t sig)
 {
     const struct cls_entry *entries = cls->replicas[0]->entries;
-    uint32_t sig = cls_sig(hash_chunks(&cls->key, packed, sub->chunks));
     cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed);
     size_t wide = (sub->chunks - 1u) * HASH_CHUNK * sizeof packed[0];
 
@@ -190,12 +189,26 @@ static uint32_t find_in(const struct cls *cls, const struct cls_sub *sub, const 
     }
 }
 
-uint32_t cls_find(struct cls *cls, const struct key *key)
+/* The place of a key in a subtable that there is. */
+static void place_in(const struct cls *cls, struct cls_sub *sub, const struct key *key, struct cls_place *place)
+{
+    place->sub = sub;
+    place->shape = cls->shape;
+    pack(sub, key, place->packed);
+    place->sig = cls_sig(hash_chunks(&cls->key, place->packed, sub->chunks));
+}
+
+static bool is_current(const struct cls *cls, const struct cls_place *place)
+{
+    return place->sub && place->shape == cls->shape;
+}
+
+uint32_t cls_find_near(struct cls *cls, const struct key *key, const struct cls_place *near)
 {
     const struct cls_part *part = cls_part_find(cls, key->base.in_port, key->base.recirc_id);
-    uint32_t packed[CLS_CHUNKS * HASH_CHUNK], flow = 0;
     uint64_t map[CLS_MAP_WORDS];
     const struct cls_view *view;
+    uint32_t flow = 0;
 
     if (!part)
         return 0;
@@ -203,41 +216,53 @@ uint32_t cls_find(struct cls *cls, const struct key *key)
     cls_prune_map(view, key, map);
     for (uint32_t w = 0; !flow && w < view->map_words; w++) {
         while (!flow && map[w]) {
-            const struct cls_sub *sub = view->subs[w * 64 + (uint32_t)__builtin_ctzll(map[w])];
+            struct cls_sub *sub = view->subs[w * 64 + (uint32_t)__builtin_ctzll(map[w])];
+            struct cls_place place;
 
             map[w] &= map[w] - 1;
-            pack(sub, key, packed);
-            flow = find_in(cls, sub, packed);
+            if (near && near->sub == sub && is_current(cls, near)) {
+                flow = find_in(cls, sub, near->packed, near->sig);
+            } else {
+                place_in(cls, sub, key, &place);
+                flow = find_in(cls, sub, place.packed, place.sig);
+            }
         }
     }
     return flow;
 }
 
-uint32_t cls_find_exact(struct cls *cls, const struct key *key, const struct key *mask)
+uint32_t cls_find(struct cls *cls, const struct key *key)
 {
-    struct cls_part *part = cls_part_find(cls, key->base.in_port, key->base.recirc_id);
-    const struct cls_sub *sub = part ? cls_sub_find(cls, part, mask) : NULL;
-    uint32_t packed[CLS_CHUNKS * HASH_CHUNK];
-
-    if (!sub)
-        return 0;
-    pack(sub, key, packed);
-    return find_in(cls, sub, packed);
+    return cls_find_near(cls, key, NULL);
 }
 
-void cls_prefetch(struct cls *cls, const struct key *key, const struct key *mask)
+static void look(struct cls *cls, const struct key *key, const struct key *mask, struct cls_place *place)
 {
     struct cls_part *part = cls_part_find(cls, key->base.in_port, key->base.recirc_id);
-    const struct cls_sub *sub = part ? cls_sub_find(cls, part, mask) : NULL;
-    uint32_t packed[CLS_CHUNKS * HASH_CHUNK], sig;
+    struct cls_sub *sub = part ? cls_sub_find(cls, part, mask) : NULL;
+
+    place->sub = NULL;
+    if (sub)
+        place_in(cls, sub, key, place);
+}
+
+uint32_t cls_find_exact(struct cls *cls, const struct key *key, const struct key *mask)
+{
+    struct cls_place place;
+
+    look(cls, key, mask, &place);
+    return place.sub ? find_in(cls, place.sub, place.packed, place.sig) : 0;
+}
+
+void cls_look(struct cls *cls, const struct key *key, const struct key *mask, struct cls_place *place)
+{
     cls_table table;
 
-    if (!sub)
+    look(cls, key, mask, place);
+    if (!place->sub)
         return;
-    pack(sub, key, packed);
-    sig = cls_sig(hash_chunks(&cls->key, packed, sub->chunks));
-    table = atomic_load_explicit(&sub->table, memory_order_relaxed);
-    __builtin_prefetch(&cls_buckets(table)[sig & cls_bucket_mask(table)], 1);
+    table = atomic_load_explicit(&place->sub->table, memory_order_relaxed);
+    __builtin_prefetch(&cls_buckets(table)[place->sig & cls_bucket_mask(table)], 1);
 }
 
 void cls_prefetch_entry(struct cls *cls, uint32_t flow)
@@ -287,45 +312,61 @@ static void free_table(void *object, void *arg)
     cls_table_free((uintptr_t)object);
 }
 
-int cls_insert(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, const struct act_prog *prog)
+/* Makes partition and subtable of a place, and room in it. */
+static int make_place(struct cls *cls, const struct key *key, const struct key *mask, struct cls_place *place)
 {
     struct cls_part *part = cls_part_get(cls, key->base.in_port, key->base.recirc_id);
     struct cls_sub *sub = part ? cls_sub_find(cls, part, mask) : NULL;
-    uint32_t packed[CLS_CHUNKS * HASH_CHUNK];
-    struct key masked;
-    cls_table table;
     int error = part ? 0 : ENOMEM;
 
     if (part && !sub)
         error = cls_sub_add(cls, part, mask, &sub);
-    if (!error) {
-        table = atomic_load_explicit(&sub->table, memory_order_relaxed);
-        if (cls_table_full(table, sub->flows)) {
-            cls_table larger = cls_table_grow(table);
+    if (!error)
+        place_in(cls, sub, key, place);
+    else if (part && !part->flows)
+        cls_part_remove(cls, part);
+    return error;
+}
 
-            if (larger) {
-                atomic_store_explicit(&sub->table, larger, memory_order_release);
-                rcu_defer(cls->rcu, free_table, (void *)table, NULL);
-                table = larger;
-            } else {
-                error = ENOMEM;
-            }
-        }
-    }
+static int make_room(struct cls *cls, struct cls_sub *sub)
+{
+    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed), larger;
+
+    if (!cls_table_full(table, sub->flows))
+        return 0;
+    larger = cls_table_grow(table);
+    if (!larger)
+        return ENOMEM;
+    atomic_store_explicit(&sub->table, larger, memory_order_release);
+    rcu_defer(cls->rcu, free_table, (void *)table, NULL);
+    return 0;
+}
+
+int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, const struct act_prog *prog,
+                  struct cls_place *place)
+{
+    int error = is_current(cls, place) ? 0 : make_place(cls, key, mask, place);
+    struct cls_sub *sub = place->sub;
+    struct cls_part *part;
+    struct key masked;
+
+    if (error)
+        return error;
+    part = sub->part;
+    error = make_room(cls, sub);
     if (error) {
-        if (sub && !sub->flows)
+        if (!sub->flows)
             cls_sub_remove(cls, sub);
-        if (part && !part->flows)
+        if (!part->flows)
             cls_part_remove(cls, part);
         return error;
     }
-    pack(sub, key, packed);
-    for (int w = 0; w < KEY_WORDS; w++)
+    for (int w = 0; part->prune_n && w < KEY_WORDS; w++)
         masked.words[w] = key->words[w] & mask->words[w];
     cls_prune_add(part, sub, &masked);
     cls->sub_of[flow] = sub;
-    write_entries(cls, sub, flow, packed, verdict_of(prog));
-    cls_table_add(table, cls_sig(hash_chunks(&cls->key, packed, sub->chunks)), flow);
+    write_entries(cls, sub, flow, place->packed, verdict_of(prog));
+    cls_table_add(atomic_load_explicit(&sub->table, memory_order_relaxed), place->sig, flow);
     if (flow >= cls->flow_end)
         cls->flow_end = flow + 1;
     cls->flow_count++;
@@ -333,6 +374,13 @@ int cls_insert(struct cls *cls, uint32_t flow, const struct key *key, const stru
     part->flows++;
     cls_prune_review(cls, part);
     return 0;
+}
+
+int cls_insert(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, const struct act_prog *prog)
+{
+    struct cls_place place = { .sub = NULL };
+
+    return cls_insert_at(cls, flow, key, mask, prog, &place);
 }
 
 void cls_remove(struct cls *cls, uint32_t flow)

@@ -76,11 +76,24 @@ uint32_t cls_find(struct cls *, const struct key *);
 /* The flow with exactly this mask and this key under it, 0 if none. */
 uint32_t cls_find_exact(struct cls *, const struct key *, const struct key *mask);
 
-/* Fetches what cls_insert of such a flow, and cls_find of its key, will look at; and the entries that a flow of this index gets. */
-void cls_prefetch(struct cls *, const struct key *, const struct key *mask);
+/* Where a flow of one key and mask belongs.  Found out ahead of time, so that its memory is on its way when the flow's turn comes; once masks have come
+ * or gone it says nothing any more. */
+struct cls_place {
+    struct cls_sub *sub;           /* NULL: no flow has this mask. */
+    uint32_t shape;                /* Of the classifier then. */
+    uint32_t sig;
+    uint32_t packed[KEY_SIZE / 4]; /* What the mask leaves of the key. */
+};
+/* Fills a place, and fetches what is there; and the entries that a flow of this index gets. */
+void cls_look(struct cls *, const struct key *, const struct key *mask, struct cls_place *);
 void cls_prefetch_entry(struct cls *, uint32_t flow);
+/* cls_find() for a key that was looked at. */
+uint32_t cls_find_near(struct cls *, const struct key *, const struct cls_place *);
+
 /* Adds a flow whose index the caller owns (flow.h); key is masked here.  ENOMEM; ENOSPC: the partition has CLS_MASKS_MAX masks. */
 int cls_insert(struct cls *, uint32_t flow, const struct key *, const struct key *mask, const struct act_prog *);
+/* The same where cls_look() was called for key and mask. */
+int cls_insert_at(struct cls *, uint32_t flow, const struct key *, const struct key *mask, const struct act_prog *, struct cls_place *);
 /* Unlinks it; the index may be used again after a grace period. */
 void cls_remove(struct cls *, uint32_t flow);
 /* Other actions for a flow; the old program must be freed after a grace period only. */

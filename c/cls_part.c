@@ -220,9 +220,10 @@ struct cls_sub *cls_sub_find(const struct cls *cls, struct cls_part *part, const
     struct key key_mask;
     uint64_t hash;
 
-    key_mask_of(mask, &key_mask);
-    if (last && !memcmp(&last->key_mask, &key_mask, sizeof key_mask))
+    /* All but in_port and recirc_id, the first word. */
+    if (last && !memcmp(last->key_mask.words + 1, mask->words + 1, sizeof *mask - sizeof mask->words[0]))
         return last;
+    key_mask_of(mask, &key_mask);
     hash = hash_mask(cls, &key_mask);
 
     for (uint32_t i = 0; i < part->sub_room; i++) {
@@ -334,6 +335,7 @@ int cls_sub_add(struct cls *cls, struct cls_part *part, const struct key *mask, 
     part->mask_hashes[slot] = hash_mask(cls, &sub->key_mask);
     part->sub_count++;
     cls->sub_count++;
+    cls->shape++;
     cls_view_publish(cls, part, view);
     *out = sub;
     return 0;
@@ -349,6 +351,7 @@ void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
     part->subs[sub->slot] = NULL;
     part->sub_count--;
     cls->sub_count--;
+    cls->shape++;
     cls_view_publish(cls, part, view);
     rcu_defer(cls->rcu, free_sub, sub, NULL);
 }

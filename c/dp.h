@@ -163,6 +163,8 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 #define DP_OPF_UFID 16u       /* `ufid` is set. */
 #define DP_OPF_MASK 32u       /* A mask is given, even if empty; without it: exact. */
 #define DP_OPF_WANT_STATS 64u
+#define DP_OPF_SAME_KEY 128u  /* The key is that of the operation before in the batch, which has one; `key_size` is 0. */
+#define DP_OPF_SAME_MASK 256u /* Likewise the mask, of the last put. */
 
 /* One operation of a batch: this header, then key, mask, actions and packet, each padded to 8 bytes.  `size` is all of it. */
 struct dp_op {

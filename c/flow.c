@@ -135,9 +135,9 @@ struct flow *flow_by_ufid(struct flow_table *table, const uint64_t ufid[2])
     return NULL;
 }
 
-struct flow *flow_by_key(struct flow_table *table, const struct key *key)
+struct flow *flow_by_key(struct flow_table *table, const struct key *key, const struct cls_place *near)
 {
-    uint32_t index = cls_find(table->cls, key);
+    uint32_t index = cls_find_near(table->cls, key, near);
 
     return index ? table->flows[index] : NULL;
 }
@@ -217,10 +217,10 @@ void flow_key(const struct flow *flow, struct key *key)
         key->words[__builtin_ctz(map)] = flow->key_words[n++];
 }
 
-void flow_prefetch(struct flow_table *table, const uint64_t ufid[2], const struct key *key, const struct key *mask, uint32_t ahead)
+void flow_look(struct flow_table *table, struct flow_put *put, uint32_t ahead)
 {
-    __builtin_prefetch(&table->ufids[ufid_tag(table, ufid) & table->ufid_mask], 1);
-    cls_prefetch(table->cls, key, mask);
+    __builtin_prefetch(&table->ufids[ufid_tag(table, put->ufid) & table->ufid_mask], 1);
+    cls_look(table->cls, &put->key, &put->mask, &put->place);
     if (table->unused_n > ahead)
         cls_prefetch_entry(table->cls, table->unused[table->unused_n - 1 - ahead]);
     else if (CLS_FLOWS_MAX - table->end > ahead)
@@ -237,7 +237,7 @@ static uint32_t take_index(struct flow_table *table)
     return table->end < CLS_FLOWS_MAX ? table->end++ : 0;
 }
 
-int flow_add(struct flow_table *table, const uint64_t ufid[2], const struct key *key, const struct key *mask, struct act_prog *prog)
+int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *prog)
 {
     struct flow *flow;
     uint32_t index;
@@ -245,12 +245,14 @@ int flow_add(struct flow_table *table, const uint64_t ufid[2], const struct key 
 
     if (ufid_make_room(table))
         return ENOMEM;
-    flow = flow_create(table, key);
+    flow = flow_create(table, &put->key);
     if (!flow)
         return ENOMEM;
     index = take_index(table);
-    flow->mask = index ? mask_get(table, mask) : NULL;
-    error = !index ? ENOSPC : !flow->mask ? ENOMEM : cls_insert(table->cls, index, key, mask, prog);
+    flow->mask = index ? mask_get(table, &put->mask) : NULL;
+    error = !index       ? ENOSPC
+            : !flow->mask ? ENOMEM
+                          : cls_insert_at(table->cls, index, &put->key, &put->mask, prog, &put->place);
     if (error) {
         if (flow->mask)
             mask_put(table, flow->mask);
@@ -259,11 +261,11 @@ int flow_add(struct flow_table *table, const uint64_t ufid[2], const struct key 
         slab_put(&table->slab, flow, flow_size(flow->key_map));
         return error;
     }
-    memcpy(flow->ufid, ufid, sizeof flow->ufid);
+    memcpy(flow->ufid, put->ufid, sizeof flow->ufid);
     flow->prog = prog;
     flow->index = index;
     table->flows[index] = flow;
-    ufid_put(table->ufids, table->ufid_mask, ufid_tag(table, ufid), index);
+    ufid_put(table->ufids, table->ufid_mask, ufid_tag(table, flow->ufid), index);
     table->ufid_n++;
     return 0;
 }

@@ -61,6 +61,7 @@ struct flow_read {
 /* A put whose bytes were read ahead of its turn. */
 struct flow_put {
     struct key key, mask;
+    struct cls_place place;
     uint64_t ufid[2];                /* The one given, or one made of the key. */
     const char *why;
     int error;                       /* Of the bytes; 0: they are good. */
@@ -97,12 +98,13 @@ static inline uint32_t flow_pad(uint32_t size)
 
 /* flow.c */
 struct flow *flow_by_ufid(struct flow_table *, const uint64_t ufid[2]);
-struct flow *flow_by_key(struct flow_table *, const struct key *); /* The one that a packet with this key hits. */
-/* Fetches what flow_add() will touch, if it is the one after the next `ahead`. */
-void flow_prefetch(struct flow_table *, const uint64_t ufid[2], const struct key *key, const struct key *mask, uint32_t ahead);
+/* The one that a packet with this key hits; `near` is where it may be, or NULL. */
+struct flow *flow_by_key(struct flow_table *, const struct key *, const struct cls_place *near);
+/* Looks at a put whose key, mask and UFID are read: finds its place, and fetches what flow_add() will touch if it is the one after the next `ahead`. */
+void flow_look(struct flow_table *, struct flow_put *, uint32_t ahead);
 void flow_make_ufid(const struct flow_table *, const struct key *, uint64_t ufid[2]);
-/* Makes a flow of a program that it takes over, unless it fails.  ENOMEM, ENOSPC. */
-int flow_add(struct flow_table *, const uint64_t ufid[2], const struct key *key, const struct key *mask, struct act_prog *);
+/* Makes a flow of a put and a program that it takes over, unless it fails.  ENOMEM, ENOSPC. */
+int flow_add(struct flow_table *, struct flow_put *, struct act_prog *);
 void flow_remove(struct flow_table *, struct flow *);
 void flow_set_program(struct flow_table *, struct flow *, struct act_prog *);
 void flow_key(const struct flow *, struct key *);

@@ -15,11 +15,18 @@
 #define AHEAD 8u                     /* Operations, where puts are read. */
 #define PUTS 16u                     /* Kept: those ahead, and the one before. */
 
+/* Where the parts of an operation lie.  Key and mask may be those of an operation before. */
+struct parts {
+    const uint8_t *key, *mask, *actions, *packet;
+    uint32_t key_size, mask_size;
+};
+
 /* A batch under way. */
 struct batch {
     const uint8_t *ops;
     uint32_t size, count;
     uint32_t read, read_at;          /* Operations that were looked at, and where the next one begins. */
+    struct parts read_parts;         /* Of the last of them. */
     uint32_t waiting;                /* Puts among them whose turn is to come. */
     struct flow_put puts[PUTS];      /* Of operation i: i % PUTS, ... */
     const uint8_t *keys[PUTS];       /* ... where its key was ... */
@@ -27,12 +34,22 @@ struct batch {
     struct flow_packets packets;
 };
 
-/* Where the parts of an operation lie. */
-struct parts {
-    const uint8_t *key, *mask, *actions, *packet;
-};
+/* Takes a part of an operation, or the one before if `same`; false: there is none, or there are two. */
+static bool take_part(const uint8_t *at, uint32_t left, uint64_t *need, bool same, uint32_t *size, const uint8_t **last, uint32_t *last_size)
+{
+    if (same) {
+        if (*size || !*last)
+            return false;
+        *size = *last_size;
+        return true;
+    }
+    *last = at + (*need <= left ? *need : 0);
+    *last_size = *size;
+    *need += ((uint64_t)*size + 7) & ~7ull;
+    return true;
+}
 
-/* Checks an operation's sizes against what is left of the buffer. */
+/* Checks an operation's sizes against what is left of the buffer.  `parts` are those of the operation before; zeros for the first. */
 static bool op_read(const uint8_t *at, uint32_t left, struct dp_op *op, struct parts *parts)
 {
     uint64_t need = sizeof *op;
@@ -40,10 +57,11 @@ static bool op_read(const uint8_t *at, uint32_t left, struct dp_op *op, struct p
     if (left < sizeof *op)
         return false;
     memcpy(op, at, sizeof *op);
-    parts->key = at + need;
-    need += ((uint64_t)op->key_size + 7) & ~7ull;
-    parts->mask = at + (need <= left ? need : 0);
-    need += ((uint64_t)op->mask_size + 7) & ~7ull;
+    if (!take_part(at, left, &need, op->flags & DP_OPF_SAME_KEY, &op->key_size, &parts->key, &parts->key_size))
+        return false;
+    if ((op->type == DP_OP_PUT || op->mask_size)
+        && !take_part(at, left, &need, op->flags & DP_OPF_SAME_MASK, &op->mask_size, &parts->mask, &parts->mask_size))
+        return false;
     parts->actions = at + (need <= left ? need : 0);
     need += ((uint64_t)op->actions_size + 7) & ~7ull;
     parts->packet = at + (need <= left ? need : 0);
@@ -65,7 +83,7 @@ static int find(struct flow_table *table, const struct dp_op *op, const struct p
 
         if (error)
             return error;
-        *flow = flow_by_key(table, &key);
+        *flow = flow_by_key(table, &key, NULL);
     }
     if (*flow)
         return 0;
@@ -129,16 +147,16 @@ static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i
 {
     while (batch->read < batch->count && batch->read <= i + AHEAD) {
         uint32_t slot = batch->read++ % PUTS;
-        struct parts parts;
+        struct parts *parts = &batch->read_parts;
         struct dp_op op;
 
-        op_read(batch->ops + batch->read_at, batch->size - batch->read_at, &op, &parts);
+        op_read(batch->ops + batch->read_at, batch->size - batch->read_at, &op, parts);
         batch->read_at += op.size;
-        batch->keys[slot] = parts.key;
+        batch->keys[slot] = parts->key;
         batch->key_sizes[slot] = 0;
         if (op.type != DP_OP_PUT)
             continue;
-        flow_put_read(table, &op, parts.key, parts.mask, batch->waiting++, &batch->puts[slot]);
+        flow_put_read(table, &op, parts->key, parts->mask, batch->waiting++, &batch->puts[slot]);
         if (!batch->puts[slot].key_error)
             batch->key_sizes[slot] = op.key_size;
     }
@@ -154,7 +172,7 @@ static const struct key *known_key(const struct batch *batch, uint32_t i, const 
         uint32_t slot = slots[k];
 
         if ((k == 0 || i + 1 < batch->read) && batch->key_sizes[slot] == op->key_size
-            && !memcmp(batch->keys[slot], key, op->key_size))
+            && (batch->keys[slot] == key || !memcmp(batch->keys[slot], key, op->key_size)))
             return &batch->puts[slot].key;
     }
     return NULL;
@@ -198,7 +216,7 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
 {
     struct batch batch; /* Its puts are not initialized: they would cost more than a short batch. */
     uint32_t at = 0, used = 0;
-    struct parts parts;
+    struct parts parts = { 0 };
     struct dp_op op;
 
     *results_used = 0;
@@ -217,6 +235,7 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
     batch.size = ops_size;
     batch.count = count;
     batch.read = batch.read_at = batch.waiting = 0;
+    batch.read_parts = parts = (struct parts){ 0 };
     at = 0;
     for (uint32_t i = 0; i < count; i++, at += op.size) {
         /* Written in place: a copy would wait for every store of the operation, misses of the table included. */

@@ -69,7 +69,7 @@ void flow_put_read(struct flow_table *table, const struct dp_op *op, const uint8
         memcpy(put->ufid, op->ufid, sizeof put->ufid);
     else
         flow_make_ufid(table, &put->key, put->ufid);
-    flow_prefetch(table, put->ufid, &put->key, &put->mask, ahead);
+    flow_look(table, put, ahead);
 }
 
 int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct flow_put *put, const uint8_t *actions,
@@ -86,7 +86,7 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
     }
     if (op->flags & DP_OPF_UFID)
         known = flow_by_ufid(table, put->ufid);
-    found = known ? known : flow_by_key(table, &put->key);
+    found = known ? known : flow_by_key(table, &put->key, &put->place);
     if (found && create && !modify) {
         *why = "an equal or overlapping flow exists";
         return EEXIST;
@@ -113,7 +113,7 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         while (flow_by_ufid(table, put->ufid)) /* Given by hand to some other flow.  The version and the variant stay. */
             put->ufid[1] += 1ull << 8;
     }
-    error = flow_add(table, put->ufid, &put->key, &put->mask, prog);
+    error = flow_add(table, put, prog);
     if (error) {
         *why = error == ENOSPC ? "the flow table, or the set of masks of this port, is full" : "out of memory";
         act_free(prog);

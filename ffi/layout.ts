@@ -27,6 +27,8 @@ export const constants = {
   DP_OPF_UFID: 16,
   DP_OPF_MASK: 32,
   DP_OPF_WANT_STATS: 64,
+  DP_OPF_SAME_KEY: 128,
+  DP_OPF_SAME_MASK: 256,
   DP_DUMP_TERSE: 1,
 } as const;
 

@@ -87,12 +87,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "ea8bcc7dba9e074ea30f209391ce02f0d43020c292964dac1853049482fc39e6",
+    sha256: "2efda3c8918da132118b57c825960a6631fbcc6c3957a61eddc6e3a29dc2d837",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls.h",
-    sha256: "633d7735a343ffccadf5b3e54f7697a282f059507d5d49ae35b8744edf36e220",
+    sha256: "4891d303f958c566dde08b2911f9da9b81a7f35fec7baca040b348f77484ea6f",
     load: () => import("../c/cls.h", { with: { type: "text" } }),
   },
   {
@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_int.h",
-    sha256: "4cc73b8c7ca0b09cccb89f1e9e1c8e65c909145d28ded706fefa65d177458d20",
+    sha256: "c6b812a267723d810fc86a985237cd0977af711efbf339fc2f006d2b314c9998",
     load: () => import("../c/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_part.c",
-    sha256: "5ce014ca9b60d243a63fee255876be9b832a06fc7dd4dead866f6be3c0d5694c",
+    sha256: "b30545bfee8438ced1cfb48e00eee81bc76137bfe940cb6f5ecbf6637fdac680",
     load: () => import("../c/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "47dfdd3c2b67a739b72bff76655c0d87b60d95fbcfeed7976a31d6c96aee70ad",
+    sha256: "1afb42192b912e43a655b0a57824988981758f17064d0250c5f7bce04d85b97c",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -222,7 +222,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow.c",
-    sha256: "bbb41bb37489dacae35fef1f6a978777326f629630f1b65da556680d8877aa40",
+    sha256: "558ae137a874be46778e6f65422fba2aa81494d1c16788519385eaf9bc763d5a",
     load: () => import("../c/flow.c", { with: { type: "text" } }),
   },
   {
@@ -242,17 +242,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_int.h",
-    sha256: "4443bfeb0a5959ea041244cb75805632b0721b4dfdbb661f3c03e3f3d996d3fc",
+    sha256: "b1a2421ca13682b1c93fc5309c2c3aa9213b1537ba91e09e2cc67b7cb9f31964",
     load: () => import("../c/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow_op.c",
-    sha256: "43c70284e64a98244291c0d629e4f865edeb398e96b11fef51b79ddbd3e49d18",
+    sha256: "168598d9160d57ced5b7321042e491427485ebcb69d1b5baa30d15f331ba4ca4",
     load: () => import("../c/flow_op.c", { with: { type: "text" } }),
   },
   {
     name: "flow_put.c",
-    sha256: "223829f99c3b915a39da151d7de558ed09866afc9f41c39007160a6d6eacf898",
+    sha256: "603fde068800558ca3382ecb138d243b37fa3794f722e3c2e60fe8af8f9fe412",
     load: () => import("../c/flow_put.c", { with: { type: "text" } }),
   },
   {
@@ -302,7 +302,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_key.c",
-    sha256: "b1b7759463193bc9462aea7c23c5adfb8cc92b7e2575bc3ca1f2d8b9161c4596",
+    sha256: "cccf0a9e0c992c7bdbe5864e7b2c33e47c6583809613a7e55569c40c977a19b4",
     load: () => import("../c/odp_key.c", { with: { type: "text" } }),
   },
   {

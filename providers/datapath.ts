@@ -18,6 +18,7 @@ import type { ConntrackFacet } from "./contract_conntrack.ts";
 import type {
   DatapathStats,
   FeatureFacet,
+  OpResult,
   ProviderDatapath,
   RawUpcall,
   UpcallHandler,
@@ -105,9 +106,13 @@ export class Datapath implements AsyncDisposable {
    * result; nothing is thrown for it. Arguments that are wrong in themselves throw before anything is run.
    */
   operate(ops: readonly Op[]): Result[] {
-    const results = this.#open("operate").operate(ops.map(toProviderOp));
+    const done = this.#open("operate").operate(ops.map(toProviderOp));
     const name = this.fullName;
-    return results.map((result, i) => toResult(result, ops[i] as Op, name));
+    const results = new Array<Result>(done.length);
+    for (let i = 0; i < done.length; i++) {
+      results[i] = toResult(done[i] as OpResult, ops[i] as Op, name);
+    }
+    return results;
   }
 
   /** Runs actions on a packet. */

@@ -60,23 +60,24 @@ export class NetdevFlows implements ProviderFlows {
   #at = 0;
   /** Bytes that the results of the operations in `#ops` may take. */
   #room = 0;
+  /** Key and mask of the last operation that had one: programs put a flow and execute its packet. */
+  #key: Uint8Array | undefined;
+  #mask: Uint8Array | undefined;
 
   constructor(context: Context) {
     this.#context = context;
   }
 
   operate(ops: readonly ProviderOp[]): OpResult[] {
-    const results: OpResult[] = [];
+    const results = new Array<OpResult>(ops.length);
     let first = 0;
-    this.#at = 0;
-    this.#room = 0;
+    this.#start();
     for (let i = 0; i < ops.length; i++) {
       this.#pack(ops[i] as ProviderOp, GET_ROOM);
       if (this.#at < CHUNK && i + 1 < ops.length) continue;
       this.#run(ops, first, i + 1, results);
       first = i + 1;
-      this.#at = 0;
-      this.#room = 0;
+      this.#start();
     }
     return results;
   }
@@ -88,6 +89,14 @@ export class NetdevFlows implements ProviderFlows {
 
   dump(options: FlowDumpOptions): FlowDump {
     return new NetdevFlowDump(this.#context, options.terse ?? false);
+  }
+
+  /** Makes the buffer of operations empty. */
+  #start(): void {
+    this.#at = 0;
+    this.#room = 0;
+    this.#key = undefined;
+    this.#mask = undefined;
   }
 
   /** Runs what is packed: operations `first` to `end`. */
@@ -119,15 +128,13 @@ export class NetdevFlows implements ProviderFlows {
       const error = words[(at + dpResult.error) >> 2] as number;
       const op = ops[i] as ProviderOp;
       if (error === ENOBUFS && op.op === "get") retries.push(i);
-      results.push(
-        error !== 0
-          ? this.#failed(error, op, end - first === 1)
-          : op.op === "get"
-          ? { ok: true, flow: readFlow(this.#results, at, resultFields) }
-          : op.op !== "execute" && op.wantStats === true
-          ? { ok: true, stats: readStats(this.#results, at + dpResult.stats) }
-          : DONE,
-      );
+      results[i] = error !== 0
+        ? this.#failed(error, op, end - first === 1)
+        : op.op === "get"
+        ? { ok: true, flow: readFlow(this.#results, at, resultFields) }
+        : op.op !== "execute" && op.wantStats === true
+        ? { ok: true, stats: readStats(this.#results, at + dpResult.stats) }
+        : DONE;
       at += words[(at + dpResult.size) >> 2] as number;
     }
     for (const i of retries) results[i] = this.#getLarge(ops[i] as ProviderOp);
@@ -135,8 +142,7 @@ export class NetdevFlows implements ProviderFlows {
 
   /** Gets a flow that did not fit. */
   #getLarge(op: ProviderOp): OpResult {
-    this.#at = 0;
-    this.#room = 0;
+    this.#start();
     this.#pack(op, MAX_GET_ROOM);
     const { symbols, dp, subject } = this.#context;
     const results = new Uint8Array(this.#room);
@@ -197,7 +203,21 @@ export class NetdevFlows implements ProviderFlows {
         room += getRoom;
       }
     }
-    const key = op.key ?? empty;
+    let key = op.key ?? empty;
+    if (op.key !== undefined && op.key === this.#key) {
+      key = empty;
+      flags |= constants.DP_OPF_SAME_KEY;
+    } else {
+      this.#key = op.key;
+    }
+    if (op.op === "put") {
+      if (op.mask !== undefined && op.mask === this.#mask) {
+        mask = empty;
+        flags |= constants.DP_OPF_SAME_MASK;
+      } else {
+        this.#mask = op.mask;
+      }
+    }
     const start = this.#at;
     const size = dpOp.structSize + padded(key.length) + padded(mask.length) +
       padded(actions.length) + padded(packet.length);
