@@ -11,20 +11,8 @@ import { fakeProvider } from "./support/fake_provider.ts";
 import { type Attributes, attributes } from "./support/fake_table.ts";
 import { arpFrame, icmpFrame, tcpFrame, udpFrame } from "./support/frames.ts";
 import { collectAll, NetdevBench } from "./support/netdev.ts";
+import { type Random, random } from "./support/random.ts";
 import { skippable } from "./support/skip.ts";
-
-/** Numbers that are the same in each run (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ state >>> 15, 1 | state);
-    t = (t + Math.imul(t ^ t >>> 7, 61 | t)) ^ t;
-    return Math.floor(((t ^ t >>> 14) >>> 0) / 2 ** 32 * below);
-  };
-}
-
-type Random = (below: number) => number;
 
 const address = (pick: Random) => `10.${pick(3)}.${pick(3)}.${pick(4)}`;
 const address6 = (pick: Random) => `fd00::${pick(3)}:${pick(4)}`;
@@ -161,7 +149,7 @@ Deno.test(
         await t.step(`seed ${seed}`, async () => {
           await using list = await openDatapath(`list@s${seed}`, { create: "exclusive" });
           for (const name of ["p1", "p2", "p3"]) await list.ports.add({ name });
-          const pick = random(seed);
+          const pick = random(seed * 0x9e3779b1);
           const matches = new Map<string, Match>();
           dp.flows.flush();
           for (let round = 0; round < 4; round++) {

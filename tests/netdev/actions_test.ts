@@ -19,6 +19,7 @@ import {
   udpFrame,
 } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
+import { random, randomBytes } from "../support/random.ts";
 import { skippable } from "../support/skip.ts";
 import { patience } from "../support/wait.ts";
 
@@ -380,7 +381,7 @@ Deno.test(
       [neighbourFrame(), v6],
     ];
     for (let size = 0; size < 40; size++) {
-      const payload = crypto.getRandomValues(new Uint8Array(size));
+      const payload = randomBytes(random(size), size);
       packets.push([udpFrame({ payload }), `${v4},${ports.udp}`]);
       packets.push([tcpFrame({ payload, version: 6 }), `${v6},${ports.tcp}`]);
     }

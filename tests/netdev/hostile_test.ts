@@ -4,70 +4,13 @@ import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
 import { decodeKey, encodeKey, extractKey } from "../../providers/odp/mod.ts";
 import { holdLibrary } from "../../providers/netdev/library.ts";
-import {
-  arpFrame,
-  be16,
-  bytes,
-  ethernet,
-  icmpFrame,
-  ip6,
-  ipv4,
-  ipv6,
-  neighbourFrame,
-  tagged,
-  tcpFrame,
-  udpFrame,
-} from "../support/frames.ts";
+import { hostileFrames, wholeFrames } from "../odp/frames.ts";
+import { udpFrame } from "../support/frames.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import { NetdevBench } from "../support/netdev.ts";
+import { random, randomBytes } from "../support/random.ts";
 import { skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
-
-const fragmentHeader = (next: number, offset: number) =>
-  bytes(next, 0, be16(offset), "00000001");
-
-/** One frame of every kind that the extractor knows. */
-const frames: readonly Uint8Array[] = [
-  udpFrame(),
-  tcpFrame({ flags: 0x12 }),
-  icmpFrame(),
-  arpFrame(),
-  neighbourFrame(),
-  udpFrame({ version: 6 }),
-  tcpFrame({ version: 6 }),
-  udpFrame({ options: bytes("01010101 01010100") }),
-  tagged(udpFrame(), 0x2005),
-  tagged(tagged(tcpFrame({ version: 6 }), 0x2005), 0x3006, 0x88a8),
-  tagged(tagged(tagged(udpFrame(), 1), 2, 0x88a8), 3, 0x88a8),
-  ethernet(0x0800, ipv4(17, udpFrame().subarray(34), { fragment: 0x2000 })),
-  ethernet(0x0800, ipv4(17, new Uint8Array(24), { fragment: 5 })),
-  ethernet(0x0800, ipv4(132, bytes(be16(7), be16(8), new Uint8Array(12)))),
-  ethernet(
-    0x86dd,
-    ipv6(
-      0,
-      bytes(60, 0, "000000000000", 17, 0, "000000000000", be16(1), be16(2), "00080000"),
-    ),
-  ),
-  ethernet(0x86dd, ipv6(44, bytes(fragmentHeader(17, 1), be16(1), be16(2), "00080000"))),
-  ethernet(0x86dd, ipv6(44, bytes(fragmentHeader(6, 0x0100), new Uint8Array(20)))),
-  ethernet(
-    0x86dd,
-    ipv6(43, bytes(6, 2, 0, 1, "00000000", ip6("fd00::9"), tcpFrame().subarray(34))),
-  ),
-  ethernet(
-    0x86dd,
-    ipv6(51, bytes(17, 4, "0000", new Uint8Array(20), be16(1), be16(2), "00080000")),
-  ),
-  ethernet(0x8847, bytes("00064040 00065040 00066140", udpFrame().subarray(14))),
-  ethernet(
-    0x894f,
-    bytes("0fc6 01 03 000005 ff", new Uint8Array(16), udpFrame().subarray(14)),
-  ),
-  ethernet(0x0026, bytes("aaaa03 000000 0800", ipv4(17, new Uint8Array(10)))),
-  ethernet(0x0010, bytes("424203", new Uint8Array(30))),
-  ethernet(0x8035, arpFrame().subarray(14)),
-];
 
 /** Frames that are under way at once. */
 const AT_ONCE = 512;
@@ -114,7 +57,7 @@ Deno.test(
   skippable(async () => {
     await using bench = await NetdevBench.open();
     const [port] = await bench.ports("p1");
-    const cut = frames.flatMap((frame) =>
+    const cut = wholeFrames.flatMap((frame) =>
       Array.from({ length: frame.length + 1 }, (_, size) => frame.subarray(0, size))
     );
     const taken = await flood(bench, port, cut);
@@ -130,15 +73,9 @@ Deno.test(
   skippable(async () => {
     await using bench = await NetdevBench.open();
     const [port] = await bench.ports("p1");
-    const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
-    const many = Array.from({ length: 4000 }, (_, i) => {
-      if (i % 2 === 0) return random(14 + i % 200);
-      const frame = bytes(frames[i % frames.length] ?? "");
-      for (let n = 0; n < 3; n++) {
-        frame[12 + i * 7 % (frame.length - 12)] = random(1)[0] as number;
-      }
-      return frame;
-    });
+    const next = random(20260101);
+    const changed = hostileFrames().slice(-2000);
+    const many = changed.flatMap((frame, i) => [randomBytes(next, 14 + i % 200), frame]);
     await flood(bench, port, many);
     balance(bench.dp, many.length);
   }),
@@ -156,7 +93,7 @@ Deno.test(
     });
     const sizes = [1500, 2000, 2048, 2049, 4096, 9000, 16000, 65000];
     const large = sizes.map((size) =>
-      udpFrame({ payload: crypto.getRandomValues(new Uint8Array(size - 42)) })
+      udpFrame({ payload: randomBytes(random(size), size - 42) })
     );
     for (const frame of large) bench.inject(inPort, frame);
     const out = await bench.collect(second);
@@ -186,7 +123,7 @@ Deno.test(
       "trunc(14),set(ipv4(ttl=1)),2",
       "clone(set(udp(dst=1)),2)",
     ];
-    for (const frame of frames) {
+    for (const frame of wholeFrames) {
       for (const size of [14, 15, 18, 20, 33, 34, 41, 42, frame.length]) {
         const packet = frame.subarray(0, Math.min(size, frame.length));
         for (const text of actions) {
@@ -211,27 +148,7 @@ Deno.test(
     try {
       const key = new Uint8Array(1024);
       const used = new Uint32Array(1);
-      const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
-      const mutated = Array.from({ length: 5000 }, (_, i) => {
-        const frame = bytes(frames[i % frames.length] ?? "");
-        for (let n = 0; n < 1 + i % 4; n++) {
-          const at = 12 +
-            (random(1)[0] as number) % Math.max(1, Math.min(60, frame.length - 12));
-          frame[at] = random(1)[0] as number;
-        }
-        return frame;
-      });
-      const all = [
-        ...frames.flatMap((frame) =>
-          Array.from(
-            { length: frame.length - 13 },
-            (_, size) => frame.subarray(0, 14 + size),
-          )
-        ),
-        ...mutated,
-      ];
-      for (const frame of all) {
-        const own = new Uint8Array(frame);
+      for (const own of hostileFrames()) {
         const errno = library.symbols.dp_extract(
           own,
           own.length,

@@ -20,6 +20,7 @@ import {
   tcpFrame,
   udpFrame,
 } from "../support/frames.ts";
+import { random } from "../support/random.ts";
 
 export { extractKey } from "../../providers/odp/mod.ts";
 
@@ -103,17 +104,12 @@ export const wholeFrames: readonly Uint8Array[] = [
   ethernet(0x0026, bytes("aa aa 03 00 00 00 05 00", new Uint8Array(30))),
   tagged(ethernet(0x0026, bytes("42 42 03", new Uint8Array(35))), 5),
   ethernet(0x1234, new Uint8Array(46)),
+  ethernet(0x8035, arpFrame().subarray(14)),
 ];
 
 /** Whole frames, every cut of each that has an Ethernet header, and thousands of changed ones. */
 export function hostileFrames(seed = 20260101): Uint8Array[] {
-  let state = seed | 1;
-  const next = (below: number) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
+  const next = random(seed);
   const frames = [...wholeFrames];
   for (const frame of wholeFrames) {
     for (let size = 14; size < frame.length; size++) frames.push(frame.slice(0, size));

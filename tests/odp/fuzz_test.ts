@@ -22,24 +22,14 @@ import {
   parseKeyBytes,
   toKeyAndMaskBytes,
 } from "../../providers/odp/mod.ts";
+import { type Random, random } from "../support/random.ts";
 import { actions, flow } from "./arbitrary.ts";
 
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") ?? 2);
 const seed = Number(Deno.env.get("FUZZ_SEED") ?? Date.now() % 0x7fffffff);
 
-/** Random numbers that a seed repeats (xorshift32). */
-function random(from: number): (below: number) => number {
-  let state = from | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
-
 /** Runs `body` again and again for as long as the test may take. */
-function repeat(body: (next: (below: number) => number) => void): void {
+function repeat(body: (next: Random) => void): void {
   const next = random(seed);
   const end = Date.now() + seconds * 1000;
   for (let round = 0; Date.now() < end || round < 200; round++) {
@@ -52,7 +42,7 @@ function repeat(body: (next: (below: number) => number) => void): void {
 }
 
 /** Changes some bytes: bits, lengths, ids, a cut, a repetition. */
-function mutate(bytes: Uint8Array, next: (below: number) => number): Uint8Array {
+function mutate(bytes: Uint8Array, next: Random): Uint8Array {
   let result = bytes.slice();
   for (let n = next(4); n >= 0; n--) {
     if (result.length === 0) return result;
@@ -148,7 +138,7 @@ function repeated<T>(items: readonly T[]): T[] {
   return Array.from({ length: 300 }, (_, i) => items[i % items.length] as T);
 }
 
-function pick<T>(items: readonly T[], next: (below: number) => number): T {
+function pick<T>(items: readonly T[], next: Random): T {
   return items[next(items.length)] as T;
 }
 
@@ -228,7 +218,7 @@ Deno.test("mutated text parses, or is refused with an offset inside it", () => {
     ...repeated(moreKeys),
   ];
   const others = [...lists.map((list) => formatActions(list)), ...repeated(moreActions)];
-  const edit = (text: string, next: (below: number) => number) => {
+  const edit = (text: string, next: Random) => {
     const at = next(text.length);
     const insert = [
       "",
