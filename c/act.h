@@ -8,6 +8,7 @@
  * and pop of VLAN tags and MPLS labels, trunc, recirc, hash, sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth are not: there are
  * no ports for packets without an Ethernet header.
  *
+ * Layers are those of the key, which knows two tags: behind the third of a packet that comes with it there are none.  Tags that actions push do not hide them.
  * A set of a layer that the packet does not have changes nothing (Open vSwitch 3.1.0 writes there all the same).  Checksums are updated, not recomputed, so a wrong one stays
  * wrong; a partial one (RTE_MBUF_F_TX_*_CKSUM) stays partial.  An output before the last copies the whole packet: an mbuf that shares its bytes
  * could be written to by whoever gets it next, another datapath behind a ring or patch port, say.

@@ -54,12 +54,22 @@ uint32_t act_build_operand(struct act_builder *b, uint32_t size)
     return at;
 }
 
+uint8_t act_build_tags(const struct act_list *l)
+{
+    return l->tags < UINT8_MAX ? (uint8_t)l->tags : UINT8_MAX; /* No packet has room for that many. */
+}
+
 void act_build_layers(struct act_builder *b, struct act_list *l)
 {
+    struct act_op *op;
+
     b->writes = true;
-    if (!l->parsed)
-        act_build_op(b, ACT_OP_PARSE);
+    if (l->parsed)
+        return;
     l->parsed = true;
+    op = act_build_op(b, ACT_OP_PARSE);
+    if (op)
+        op->tags = act_build_tags(l);
 }
 
 /* Whether an operation needs act_layers as the last ACT_OP_PARSE left them. */
@@ -95,7 +105,7 @@ void act_build_fuse(struct act_builder *b, uint32_t from)
     memcpy(re.head, b->pool + op->operand + 6, 6); /* The attribute has the source first. */
     memcpy(re.head + 6, b->pool + op->operand, 6);
     op++;
-    if (op + 1 < end && op[0].code == ACT_OP_PARSE && op[1].code == ACT_OP_SET && op[1].a == OVS_KEY_ATTR_IPV4
+    if (op + 1 < end && op[0].code == ACT_OP_PARSE && !op[0].tags && op[1].code == ACT_OP_SET && op[1].a == OVS_KEY_ATTR_IPV4
         && !memcmp(b->pool + op[1].operand + 12, &only_ttl, sizeof only_ttl)) {
         re.what |= ACT_RE_TTL;
         re.ttl = b->pool[op[1].operand + offsetof(struct odp_ipv4, ttl)];

@@ -27,6 +27,7 @@ struct act_builder {
 struct act_list {
     uint32_t depth;
     bool cut;                /* A trunc waits for the next output. */
+    uint32_t tags;           /* Pushed and not popped again. */
     bool acted;              /* The packet has been sent somewhere before. */
     bool parsed;             /* act_layers are those of the packet. */
     bool ended;              /* By drop: nothing may follow. */
@@ -38,6 +39,8 @@ void act_build_fail(struct act_builder *, int error, const char *why);
 struct act_op *act_build_op(struct act_builder *, enum act_code);
 /* Room in the pool, zeroed and aligned for anything; its offset. */
 uint32_t act_build_operand(struct act_builder *, uint32_t size);
+/* The tags that an operation of the list finds pushed, as it keeps them. */
+uint8_t act_build_tags(const struct act_list *);
 /* What follows looks at layers. */
 void act_build_layers(struct act_builder *, struct act_list *);
 /* Joins the changes that a list begins with to one ACT_OP_REWRITE, if they are such.  `from`: the list's first operation. */

@@ -226,6 +226,7 @@ static void compile_push_vlan(struct act_builder *b, struct act_list *l, const s
     tag[1] &= (uint16_t)~ODP_BE16(KEY_TCI_PRESENT);
     b->writes = true;
     l->parsed = false;
+    l->tags++;
     op = act_build_op(b, ACT_OP_PUSH_VLAN);
     if (op)
         memcpy(&op->a, tag, sizeof tag);
@@ -276,6 +277,7 @@ static void compile_simple(struct act_builder *b, struct act_list *l, const stru
         op = act_build_op(b, ACT_OP_HASH);
         if (op) {
             op->a = act_u32(attr->at);
+            op->tags = act_build_tags(l);
             memcpy(&op->b, attr->at + 4, 4);
         }
         break;
@@ -285,6 +287,7 @@ static void compile_simple(struct act_builder *b, struct act_list *l, const stru
     case OVS_ACTION_ATTR_POP_VLAN:
         b->writes = true;
         l->parsed = false;
+        l->tags -= l->tags > 0;
         act_build_op(b, ACT_OP_POP_VLAN);
         break;
     case OVS_ACTION_ATTR_PUSH_MPLS:

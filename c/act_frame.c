@@ -65,20 +65,24 @@ static bool has_segments_left(const uint8_t *at, const uint8_t *end, uint8_t pro
     return false;
 }
 
-static void read_layers(const struct rte_mbuf *m, struct key *key, struct extract_layers *found)
+static void read_layers(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found)
 {
     static const struct pkt_md none;
+    const uint32_t skip = 4 * tags;
 
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &none, NULL, key, found);
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, &none, NULL, key, found);
+    found->l3 = (uint16_t)(found->l3 + skip);
+    if (found->l4)
+        found->l4 = (uint16_t)(found->l4 + skip);
 }
 
-void act_parse(const struct rte_mbuf *m, struct act_layers *l)
+void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *l)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     struct extract_layers found;
     struct key key;
 
-    read_layers(m, &key, &found);
+    read_layers(m, tags, &key, &found);
     *l = (struct act_layers){ .l3 = found.l3, .l4 = found.l4, .l4_size = found.l4_size, .eth_type = key.base.eth_type };
     if (!found.l4)
         return;
@@ -99,7 +103,7 @@ bool act_finish_offload(struct rte_mbuf *m)
     if (!wish)
         return true;
     m->ol_flags &= ~OFFLOAD;
-    act_parse(m, &l);
+    act_parse(m, 0, &l);
     if (l.l4_kind != 6 && l.l4_kind != 17)
         return false;
     field = (uint16_t)(l.l4 + (l.l4_kind == 6 ? 16 : 6));
@@ -172,7 +176,7 @@ static __attribute__((noinline)) void rewrite_ttl_of_any(struct rte_mbuf *m, uin
     const struct odp_ipv4 value = { .ttl = (uint8_t)ttl }, mask = { .ttl = 0xff };
     struct act_layers l;
 
-    act_parse(m, &l);
+    act_parse(m, 0, &l);
     act_set(m, &l, OVS_KEY_ATTR_IPV4, (const uint8_t *)&value, (const uint8_t *)&mask);
 }
 
@@ -243,13 +247,13 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-uint32_t act_hash(const struct rte_mbuf *m, uint32_t algorithm, uint32_t basis)
+uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, uint32_t basis)
 {
     struct extract_layers found;
     struct key key;
     uint64_t source[2], destination[2], ports, hash = basis;
 
-    read_layers(m, &key, &found);
+    read_layers(m, tags, &key, &found);
     memcpy(source, key.wide.ip6_src, 16);
     memcpy(destination, key.wide.ip6_dst, 16);
     if (key.base.eth_type != ODP_BE16(0x86dd)) {
@@ -283,7 +287,7 @@ uint32_t act_wire_size(const struct rte_mbuf *m)
     uint32_t size = m->pkt_len;
 
     if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG && m->tso_segsz) {
-        act_parse(m, &l);
+        act_parse(m, 0, &l);
         if (l.l4_kind == 6) {
             uint32_t header = l.l4 + (rte_pktmbuf_mtod(m, const uint8_t *)[l.l4 + 12] >> 4) * 4u;
 

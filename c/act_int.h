@@ -43,7 +43,7 @@ struct act_op {
     uint8_t code;            /* enum act_code. */
     uint8_t last;            /* Nothing follows: it may have the packets themselves, others get copies. */
     uint8_t acted;           /* The packet has been sent somewhere before: freeing it is no drop. */
-    uint8_t pad;
+    uint8_t tags;            /* ACT_OP_PARSE, ACT_OP_HASH: how many the list has pushed before. */
     uint32_t a, b;
     uint32_t operand;        /* Offset in the pool. */
     uint32_t nested, nested_else; /* Operations. */
@@ -85,8 +85,9 @@ struct act_layers {
     uint8_t pad;
 };
 
-/* Reads the layers of a packet whose headers are in its first segment. */
-void act_parse(const struct rte_mbuf *m, struct act_layers *layers);
+/* Reads the layers of a packet whose headers are in its first segment.  A frame is read to its second tag and no further, but what `tags` actions have pushed in
+ * front of it since does not count: the layers of a packet are where they were. */
+void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *layers);
 
 /* Sets fields of one packet.  `value` has no bits outside `mask`. */
 void act_set(struct rte_mbuf *m, const struct act_layers *layers, uint32_t attr, const uint8_t *value, const uint8_t *mask);
@@ -107,7 +108,7 @@ uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rew
 bool act_finish_offload(struct rte_mbuf *m);
 
 /* A hash of the packet's addresses and ports, never 0.  Symmetric: the same for both directions. */
-uint32_t act_hash(const struct rte_mbuf *m, uint32_t algorithm, uint32_t basis);
+uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, uint32_t basis);
 
 /* Bytes of the largest packet that this one will be on the wire: those of a segment if the port is to cut it. */
 uint32_t act_wire_size(const struct rte_mbuf *m);

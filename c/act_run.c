@@ -266,7 +266,7 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
 {
     switch (op->code) {
     case ACT_OP_PARSE:
-        act_parse(m, layers);
+        act_parse(m, op->tags, layers);
         return true;
     case ACT_OP_SET:
         act_set(m, layers, op->a, operand, operand + op->b);
@@ -275,7 +275,7 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
         set_metadata(&pkt_of(m)->md, op->a, operand);
         return true;
     case ACT_OP_HASH:
-        pkt_of(m)->md.dp_hash = act_hash(m, op->a, op->b);
+        pkt_of(m)->md.dp_hash = act_hash(m, op->tags, op->a, op->b);
         return true;
     case ACT_OP_PUSH_VLAN:
         return act_push_vlan(m, op->a);

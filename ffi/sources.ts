@@ -22,17 +22,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act.h",
-    sha256: "5525f426bde2cba7974b3cbe90ab86a8b09e4cf8c580e73e1fcd0a3c89e1b8ba",
+    sha256: "93aa760029efb07569baf0bbd99be846d5e03bf005ed928a727dedbb03df1470",
     load: () => import("../c/act.h", { with: { type: "text" } }),
   },
   {
     name: "act_build.c",
-    sha256: "bf1c0c5b9d37f666784dc5fa8233008d4f3e7b5878ca6ae89634ff572ae4b757",
+    sha256: "57f8830904401cbf707789174812078829de0129f83ed69088fdb3668b6d286d",
     load: () => import("../c/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act_build.h",
-    sha256: "202f43dd3c6fd3d7ef88678e641773543554613ce2d7fdd73d42bbc8e4c2dcba",
+    sha256: "0d3dc04e527cf82456f9d93fa54da422da1d32e126129ec2a82aabfd8d41614f",
     load: () => import("../c/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -42,22 +42,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act_compile.c",
-    sha256: "d4f37eb3a0800bafc594e7f630b33ec8f987e2ff413141fe4fb9732a02c0081d",
+    sha256: "075515a83487a7d12dae86af90af724c0ea08d20839da999f627db611e699219",
     load: () => import("../c/act_compile.c", { with: { type: "text" } }),
   },
   {
     name: "act_frame.c",
-    sha256: "d36d033bbfcb7e670d880752f8e9d1b1abd35b20107b61863f647e540eee07e1",
+    sha256: "deb0ecb05320539fdc39a6366424fce254ac0432da73f4e1701bff3a4c74a20c",
     load: () => import("../c/act_frame.c", { with: { type: "text" } }),
   },
   {
     name: "act_int.h",
-    sha256: "0f67b3c759497ae4985c3317155493d088beb9b4f7f7c4d9750d7d9c9bf6f7b0",
+    sha256: "5f1dd75e0f5075306def432bf28939ae578c3af002cdedf53d1ed3249b666a87",
     load: () => import("../c/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act_run.c",
-    sha256: "c10ebc2f6dce4b74beb46acf385000c6487f05a26781c590ba7b6a498251f23c",
+    sha256: "5a036d0db66faf19f574e9a98ba76cab3fe18a78ea5759011c4b7d3eaed329ef",
     load: () => import("../c/act_run.c", { with: { type: "text" } }),
   },
   {

@@ -19,6 +19,7 @@
 struct model {
     uint8_t bytes[MODEL_ROOM];
     uint32_t size;
+    uint32_t tags;           /* Pushed by actions, and not popped again. */
     uint32_t cut;            /* To be taken off the next packet that is sent. */
     struct pkt_md md;
 };
@@ -64,7 +65,13 @@ static inline uint32_t model_crc32c(const uint8_t *at, uint32_t size)
 
 static inline void model_extract(const struct model *m, struct key *key, struct extract_layers *layers)
 {
-    extract_key(m->bytes, m->size, m->size, &m->md, NULL, key, layers);
+    const uint32_t skip = 4 * m->tags;
+
+    /* Headers are where they were found before the tags came. */
+    extract_key(m->bytes + skip, m->size - skip, m->size - skip, &m->md, NULL, key, layers);
+    layers->l3 = (uint16_t)(layers->l3 + skip);
+    if (layers->l4)
+        layers->l4 = (uint16_t)(layers->l4 + skip);
 }
 
 /* The destination that IPv6 checksums know: the last segment, if a routing header has some left. */
@@ -111,10 +118,10 @@ static inline uint32_t model_l4_field(const struct key *key, const struct extrac
     return l->l4_size >= 8 && proto == (v4 ? 1 : 58) ? 2 : 0;
 }
 
-/* Computes all checksums of a frame anew. */
-static inline void model_fix(uint8_t *frame, uint32_t size)
+/* Computes all checksums of a frame anew, on which `tags` have been pushed. */
+static inline void model_fix_tagged(uint8_t *frame, uint32_t size, uint32_t tags)
 {
-    struct model m = { .size = size };
+    struct model m = { .size = size, .tags = tags };
     struct extract_layers l;
     struct key key;
     uint32_t field, sum, crc;
@@ -141,6 +148,11 @@ static inline void model_fix(uint8_t *frame, uint32_t size)
     model_put16(l4 + field, 0);
     sum = (uint16_t)~model_sum(l4, l.l4_size, key.base.nw_proto == 1 ? 0 : model_pseudo(frame, &key, &l));
     model_put16(l4 + field, key.base.nw_proto == 17 && !sum ? 0xffff : sum);
+}
+
+static inline void model_fix(uint8_t *frame, uint32_t size)
+{
+    model_fix_tagged(frame, size, 0);
 }
 
 static inline void model_put(uint8_t *at, const uint8_t *value, const uint8_t *mask, uint32_t n)
@@ -239,7 +251,7 @@ static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, c
                     model_put(at + 24, v + 4, k + 4, 1);
             }
         }
-        model_fix(m->bytes, m->size);
+        model_fix_tagged(m->bytes, m->size, m->tags);
     }
 }
 
@@ -290,10 +302,12 @@ static inline bool model_vlan_mpls(struct model *m, const struct odp_attr *a)
         memcpy(tag, a->at, 4);
         tag[2] &= 0xef;
         model_insert(m, 12, tag);
+        m->tags++;
         break;
     case OVS_ACTION_ATTR_POP_VLAN:
         if (m->size >= 18 && ((m->bytes[12] == 0x81 && !m->bytes[13]) || (m->bytes[12] == 0x88 && m->bytes[13] == 0xa8)))
             model_remove(m, 12);
+        m->tags -= m->tags > 0;
         break;
     case OVS_ACTION_ATTR_PUSH_MPLS:
         if (!key.base.eth_type)
@@ -325,7 +339,7 @@ static inline bool model_dec_ttl(struct model *m)
     if (*ttl <= 1)
         return false;
     --*ttl;
-    model_fix(m->bytes, m->size);
+    model_fix_tagged(m->bytes, m->size, m->tags);
     return true;
 }
 

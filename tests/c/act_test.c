@@ -177,7 +177,7 @@ static uint32_t hash_of(const char *name, uint32_t algorithm, uint32_t basis, bo
         memcpy(frame + 36, port, 2);
     }
     m = make_packet(frame, size, 600, 0);
-    hash = act_hash(m, algorithm, basis);
+    hash = act_hash(m, 0, algorithm, basis);
     rte_pktmbuf_free(m);
     return hash;
 }
@@ -257,7 +257,7 @@ static void test_udp_zero(void)
         const uint8_t value[4] = { (uint8_t)(port >> 8), (uint8_t)port, 0, 0 };
         uint8_t *checksum = rte_pktmbuf_mtod(with, uint8_t *) + 40;
 
-        act_parse(with, &layers);
+        act_parse(with, 0, &layers);
         act_set(with, &layers, OVS_KEY_ATTR_UDP, value, mask);
         CHECK(checksum[0] || checksum[1]);
         ones += checksum[0] == 0xff && checksum[1] == 0xff;

@@ -102,17 +102,6 @@ function whileCut(list: readonly string[], wanted: RegExp): boolean {
   return false;
 }
 
-/** Whether layer 3 or above is set in a packet that has more than two tags. */
-function setBehindTags({ key, list }: Case): boolean {
-  let tags = key.vlans?.length ?? 0;
-  for (const action of list) {
-    if (action.startsWith("push_vlan")) tags++;
-    else if (action === "pop_vlan") tags = Math.max(tags - 1, 0);
-    else if (tags > 2 && /set\((?!eth)/.test(action)) return true;
-  }
-  return false;
-}
-
 /** Extension headers that Open vSwitch does not look behind for the checksum of UDP. */
 const behindHeader = (key: FlowKey, frame: Uint8Array) =>
   key.ipv6 !== undefined && (frame[20] === 43 || frame[20] === 44);
@@ -140,11 +129,6 @@ const differences: readonly Difference[] = [
     applies: ({ key, frame, list }) =>
       key.nd !== undefined && frame.length > 14 + 40 + 24 + 8 &&
       list.some((action) => action.startsWith("set(nd")),
-  },
-  {
-    reason: "behind a third tag headers are not looked for, and not set; Open vSwitch " +
-      "remembers where they were",
-    applies: setBehindTags,
   },
   {
     reason:
