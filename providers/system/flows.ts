@@ -23,9 +23,13 @@ import {
   asDatapathError,
   checkReply,
   type Dump,
+  type DumpPart,
+  type Family,
   inContext,
   littleEndian,
   type Message,
+  messageAt,
+  messageHeaderSize,
   type MessageWriter,
   NetlinkError,
   NetlinkFlag,
@@ -157,54 +161,96 @@ export function writeLookup(
  * A flow as the kernel describes it.
  *
  * Only where its attributes lie is found out at once; most readers of a long list want little of each.
+ * Ends of 0 mean that there is no such attribute.
  */
 class KernelFlow {
   readonly #view: DataView;
-  /** Offset and end of the payload of each attribute up to `OVS_FLOW_ATTR_UFID`; end 0: there is none. */
-  readonly #places = new Uint32Array(2 * (OVS_FLOW_ATTR_UFID + 1));
+  #key = 0;
+  #keyEnd = 0;
+  #mask = 0;
+  #maskEnd = 0;
+  #actions = 0;
+  #actionsEnd = 0;
+  #ufid = 0;
+  #ufidEnd = 0;
+  #stats = 0;
+  #used = 0;
+  #tcpFlags = 0;
 
-  constructor(body: Uint8Array) {
-    const view = this.#view = viewOf(body);
-    for (let at = attributesOffset; at + 4 <= body.length;) {
+  /** Of the attributes from `start` to `end` in the view. Throws `EBADMSG`. */
+  constructor(view: DataView, start: number, end: number) {
+    this.#view = view;
+    for (let at = start; at + 4 <= end;) {
       const size = view.getUint16(at, littleEndian);
-      if (size < 4 || at + size > body.length) throw malformed(at);
-      const id = view.getUint16(at + 2, littleEndian) & 0x3fff;
-      if (id <= OVS_FLOW_ATTR_UFID) {
-        if (size - 4 < smallest(id)) throw malformed(at);
-        this.#places[2 * id] = at + 4;
-        this.#places[2 * id + 1] = at + size;
-      }
+      if (size < 4 || at + size > end) throw malformed(at - start);
+      const smallest = this.#place(
+        view.getUint16(at + 2, littleEndian) & 0x3fff,
+        at + 4,
+        at + size,
+      );
+      if (size - 4 < smallest) throw malformed(at - start);
       at += align(size);
     }
   }
 
-  #bytes(id: number): Uint8Array | undefined {
-    const at = this.#places[2 * id] as number;
-    const end = this.#places[2 * id + 1] as number;
+  /** Notes where an attribute's payload lies; gives how many bytes it must have. */
+  #place(id: number, at: number, end: number): number {
+    switch (id) {
+      case OVS_FLOW_ATTR_KEY:
+        this.#key = at;
+        this.#keyEnd = end;
+        return 0;
+      case OVS_FLOW_ATTR_MASK:
+        this.#mask = at;
+        this.#maskEnd = end;
+        return 0;
+      case OVS_FLOW_ATTR_ACTIONS:
+        this.#actions = at;
+        this.#actionsEnd = end;
+        return 0;
+      case OVS_FLOW_ATTR_UFID:
+        this.#ufid = at;
+        this.#ufidEnd = end;
+        return 0;
+      case OVS_FLOW_ATTR_STATS:
+        this.#stats = at;
+        return 16;
+      case OVS_FLOW_ATTR_USED:
+        this.#used = at;
+        return 8;
+      case OVS_FLOW_ATTR_TCP_FLAGS:
+        this.#tcpFlags = at;
+        return 1;
+      default:
+        return 0;
+    }
+  }
+
+  #bytes(at: number, end: number): Uint8Array | undefined {
     if (end === 0) return undefined;
     const { buffer, byteOffset } = this.#view;
     return new Uint8Array(buffer, byteOffset + at, end - at);
   }
 
   get key(): Uint8Array | undefined {
-    return this.#bytes(OVS_FLOW_ATTR_KEY);
+    return this.#bytes(this.#key, this.#keyEnd);
   }
 
   get mask(): Uint8Array | undefined {
-    return this.#bytes(OVS_FLOW_ATTR_MASK);
+    return this.#bytes(this.#mask, this.#maskEnd);
   }
 
   get actions(): Uint8Array | undefined {
-    return this.#bytes(OVS_FLOW_ATTR_ACTIONS);
+    return this.#bytes(this.#actions, this.#actionsEnd);
   }
 
   /** Whether the kernel gave its actions. */
   get hasActions(): boolean {
-    return this.#places[2 * OVS_FLOW_ATTR_ACTIONS + 1] !== 0;
+    return this.#actionsEnd !== 0;
   }
 
   get ufid(): Ufid | undefined {
-    const bytes = this.#bytes(OVS_FLOW_ATTR_UFID);
+    const bytes = this.#bytes(this.#ufid, this.#ufidEnd);
     return bytes && ufidText(bytes);
   }
 
@@ -213,9 +259,7 @@ class KernelFlow {
   }
 
   get stats(): FlowStats {
-    const at = (id: number) => this.#places[2 * id] as number;
-    const [stats, used] = [at(OVS_FLOW_ATTR_STATS), at(OVS_FLOW_ATTR_USED)];
-    const flags = at(OVS_FLOW_ATTR_TCP_FLAGS);
+    const [stats, used, flags] = [this.#stats, this.#used, this.#tcpFlags];
     const view = this.#view;
     return {
       packets: stats === 0 ? 0n : view.getBigUint64(stats, littleEndian),
@@ -226,20 +270,27 @@ class KernelFlow {
   }
 }
 
-/** Bytes that the payload of an attribute must have. */
-function smallest(id: number): number {
-  if (id === OVS_FLOW_ATTR_STATS) return 16;
-  if (id === OVS_FLOW_ATTR_USED) return 8;
-  return id === OVS_FLOW_ATTR_TCP_FLAGS ? 1 : 0;
-}
+/** A flow of the kernel, and whether its actions were in the message. */
+export type KernelRawFlow = RawFlow & { readonly hasActions: boolean };
 
 /**
  * The flow that a message describes; its bytes are views into the message.
  * Throws {@linkcode NetlinkError} `EBADMSG`.
  */
-export function parseFlow(message: Message): RawFlow & { readonly hasActions: boolean } {
+export function parseFlow(message: Message): KernelRawFlow {
+  const view = viewOf(message.body);
   // What is absent reads as undefined here, which the compiler takes for something else.
-  return new KernelFlow(message.body) as KernelFlow & RawFlow;
+  return new KernelFlow(view, attributesOffset, view.byteLength) as KernelFlow & RawFlow;
+}
+
+/** The flow that the message at `at` of a datagram describes, as {@linkcode parseFlow}. */
+function parseFlowAt(family: Family, view: DataView, at: number): KernelRawFlow {
+  const start = at + messageHeaderSize + attributesOffset;
+  const end = at + view.getUint32(at, littleEndian);
+  if (view.getUint16(at + 4, littleEndian) !== family.id || start > end) {
+    checkReply(family, messageAt(view, at));
+  }
+  return new KernelFlow(view, start, end) as KernelFlow & RawFlow;
 }
 
 function malformed(at: number): NetlinkError {
@@ -251,11 +302,13 @@ class SystemFlowDump implements FlowDump {
   readonly #flows: SystemFlows;
   readonly #dump: Dump;
   readonly #terse: boolean;
-  #messages: Message[] = [];
+  readonly #family: Family;
+  #part: DumpPart | undefined;
   #at = 0;
 
-  constructor(flows: SystemFlows, dump: Dump, terse: boolean) {
+  constructor(flows: SystemFlows, family: Family, dump: Dump, terse: boolean) {
     this.#flows = flows;
+    this.#family = family;
     this.#dump = dump;
     this.#terse = terse;
   }
@@ -264,16 +317,17 @@ class SystemFlowDump implements FlowDump {
     return inContext({ operation: "dump flows", datapath: this.#flows.datapath }, () => {
       const flows: RawFlow[] = [];
       while (flows.length < max) {
-        const message = this.#messages[this.#at++];
-        if (message) {
-          const flow = this.#flows.complete(message, this.#terse);
-          if (flow) flows.push(flow);
+        const at = this.#part?.starts[this.#at];
+        if (this.#part && at !== undefined) {
+          this.#at++;
+          const flow = parseFlowAt(this.#family, this.#part.view, at);
+          const whole = this.#terse || flow.hasActions ? flow : this.#flows.fetch(flow);
+          if (whole) flows.push(whole);
         } else {
           // Give what there is before waiting for the kernel.
           if (flows.length > 0) break;
-          const messages = this.#dump.next();
-          if (!messages) break;
-          this.#messages = messages;
+          this.#part = this.#dump.nextPart();
+          if (!this.#part) break;
           this.#at = 0;
         }
       }
@@ -285,7 +339,7 @@ class SystemFlowDump implements FlowDump {
   }
 
   close(): void {
-    this.#messages = [];
+    this.#part = undefined;
     this.#dump.close();
   }
 }
@@ -319,18 +373,15 @@ export class SystemFlows implements ProviderFlows {
         writer.put(s32, this.#ifindex);
         if (terse) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
       });
-      return new SystemFlowDump(this, dump, terse);
+      return new SystemFlowDump(this, family, dump, terse);
     });
   }
 
   /**
-   * The flow that a message of a dump describes.  The kernel leaves out actions that did not fit
-   * into the message: they are asked for here.  Undefined when the flow is gone meanwhile.
+   * A flow of a dump with its actions, which the kernel leaves out when they do not fit into the
+   * message.  Undefined when the flow is gone meanwhile.
    */
-  complete(message: Message, terse: boolean): RawFlow | undefined {
-    checkReply(this.#kernel.flow, message);
-    const flow = parseFlow(message);
-    if (terse || flow.hasActions) return flow;
+  fetch(flow: RawFlow): RawFlow | undefined {
     const { key, ufid } = flow;
     try {
       return parseFlow(

@@ -9,9 +9,10 @@ import { NetlinkError } from "./errors.ts";
 import {
   littleEndian,
   type Message,
+  messageAt,
+  messageStarts,
   MessageType,
   NetlinkFlag,
-  parseMessages,
   viewOf,
 } from "./message.ts";
 import type { Transport } from "./socket.ts";
@@ -26,6 +27,14 @@ export interface DumpInit {
   readonly datagrams: number;
   /** Called once, with whether the answer was read to its end. */
   readonly onEnd: (clean: boolean) => void;
+}
+
+/** One datagram of a dump. */
+export interface DumpPart {
+  /** The datagram, whose bytes belong to the receiver. */
+  readonly view: DataView;
+  /** Where the dump's messages start in it; at least one. */
+  readonly starts: readonly number[];
 }
 
 /** A dump under way. Ends by itself when `next` said so; else `close` ends it. */
@@ -63,13 +72,19 @@ export class Dump {
    * Throws {@linkcode NetlinkError} when the dump failed; it is then over.
    */
   next(): Message[] | undefined {
+    const part = this.nextPart();
+    return part?.starts.map((at) => messageAt(part.view, at));
+  }
+
+  /** As `next`, for long lists: the messages are left where they are. */
+  nextPart(): DumpPart | undefined {
     if (this.#ended) return undefined;
     try {
       // Over all datagrams: those that are not for us must not hold us up for ever.
       const deadline = performance.now() + this.#init.timeoutMs;
       for (;;) {
-        const messages = this.#receive(deadline);
-        if (messages.length > 0) return messages;
+        const part = this.#receive(deadline);
+        if (part.starts.length > 0) return part;
         if (this.#ended) return undefined;
       }
     } catch (error) {
@@ -78,7 +93,7 @@ export class Dump {
     }
   }
 
-  #receive(deadline: number): Message[] {
+  #receive(deadline: number): DumpPart {
     for (;;) {
       const datagram = this.#transport.receive();
       const left = deadline - performance.now();
@@ -89,32 +104,40 @@ export class Dump {
       if (++this.#datagrams > this.#init.datagrams) {
         throw new NetlinkError({ code: "EPROTO", detail: "the dump does not end" });
       }
-      return this.#take(parseMessages(datagram.slice()));
+      const view = viewOf(datagram.slice());
+      return { view, starts: this.#take(view) };
     }
   }
 
-  #take(messages: Message[]): Message[] {
+  /** Where the messages of a datagram start that are the dump's; takes in what is said of it. */
+  #take(view: DataView): number[] {
     const { portId } = this.#transport;
     const { sequence } = this.#init;
-    const taken: Message[] = [];
-    for (const message of messages) {
-      if (message.sequence !== sequence || message.portId !== portId) continue;
-      if (message.flags & NetlinkFlag.dumpInterrupted) this.interrupted = true;
-      if (message.type === MessageType.error) {
-        const error = parseError(message);
-        if (error) throw error;
-      } else if (message.type === MessageType.done) {
-        const errno = messageErrno(message);
-        if (errno > 0) throw new NetlinkError({ code: errno });
-        this.#end(true);
-        break;
-      } else if (message.type === MessageType.overrun) {
-        throw new NetlinkError({ code: "ENOBUFS" });
-      } else if (message.type > MessageType.overrun) {
-        taken.push(message);
-      }
+    const taken: number[] = [];
+    for (const at of messageStarts(view)) {
+      const isOurs = view.getUint32(at + 8, littleEndian) === sequence &&
+        view.getUint32(at + 12, littleEndian) === portId;
+      if (!isOurs) continue;
+      const flags = view.getUint16(at + 6, littleEndian);
+      if (flags & NetlinkFlag.dumpInterrupted) this.interrupted = true;
+      if (view.getUint16(at + 4, littleEndian) > MessageType.overrun) taken.push(at);
+      else this.#control(messageAt(view, at));
+      if (this.#ended) break;
     }
     return taken;
+  }
+
+  #control(message: Message): void {
+    if (message.type === MessageType.error) {
+      const error = parseError(message);
+      if (error) throw error;
+    } else if (message.type === MessageType.done) {
+      const errno = messageErrno(message);
+      if (errno > 0) throw new NetlinkError({ code: errno });
+      this.#end(true);
+    } else if (message.type === MessageType.overrun) {
+      throw new NetlinkError({ code: "ENOBUFS" });
+    }
   }
 
   #end(clean: boolean): void {

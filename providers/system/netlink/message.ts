@@ -286,31 +286,51 @@ export interface Message {
 }
 
 /**
- * The messages of one datagram. Throws {@linkcode NetlinkError} `EBADMSG` when a length does not
- * agree with what is there.
+ * Where the messages of one datagram start. Throws {@linkcode NetlinkError} `EBADMSG` when a length
+ * does not agree with what is there.
  */
-export function parseMessages(datagram: Uint8Array): Message[] {
-  const view = viewOf(datagram);
-  const messages: Message[] = [];
-  for (let at = 0; at < datagram.length;) {
-    const room = datagram.length - at;
-    const length = room < messageHeaderSize ? 0 : view.getUint32(at, littleEndian);
+export function messageStarts(datagram: DataView): number[] {
+  const starts: number[] = [];
+  const size = datagram.byteLength;
+  for (let at = 0; at < size;) {
+    const room = size - at;
+    const length = room < messageHeaderSize ? 0 : datagram.getUint32(at, littleEndian);
     if (length < messageHeaderSize || length > room) {
       throw new NetlinkError({
         code: "EBADMSG",
         detail: `a message of ${length} bytes where ${room} are left`,
       });
     }
-    messages.push({
-      type: view.getUint16(at + 4, littleEndian),
-      flags: view.getUint16(at + 6, littleEndian),
-      sequence: view.getUint32(at + 8, littleEndian),
-      portId: view.getUint32(at + 12, littleEndian),
-      body: datagram.subarray(at + messageHeaderSize, at + length),
-    });
+    starts.push(at);
     at += align(length);
   }
-  return messages;
+  return starts;
+}
+
+/** The message at one of {@linkcode messageStarts}. */
+export function messageAt(datagram: DataView, at: number): Message {
+  const { buffer, byteOffset } = datagram;
+  const length = datagram.getUint32(at, littleEndian);
+  return {
+    type: datagram.getUint16(at + 4, littleEndian),
+    flags: datagram.getUint16(at + 6, littleEndian),
+    sequence: datagram.getUint32(at + 8, littleEndian),
+    portId: datagram.getUint32(at + 12, littleEndian),
+    body: new Uint8Array(
+      buffer,
+      byteOffset + at + messageHeaderSize,
+      length - messageHeaderSize,
+    ),
+  };
+}
+
+/**
+ * The messages of one datagram. Throws {@linkcode NetlinkError} `EBADMSG` when a length does not
+ * agree with what is there.
+ */
+export function parseMessages(datagram: Uint8Array): Message[] {
+  const view = viewOf(datagram);
+  return messageStarts(view).map((at) => messageAt(view, at));
 }
 
 /**
