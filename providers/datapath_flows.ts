@@ -4,12 +4,61 @@
  *
  * @module
  */
-import type { FlowDumpOptions, FlowStats, ProviderDatapath } from "./contract.ts";
+import type {
+  FlowDump,
+  FlowDumpOptions,
+  FlowStats,
+  ProviderDatapath,
+  RawFlow,
+} from "./contract.ts";
 import { Flow } from "./flow.ts";
 import type { FlowPut, FlowReference, Op, Result } from "./operations.ts";
 
 /** Flows that are asked for at once while listing. */
 const DUMP_BATCH = 128;
+
+/** One of several readers of a listing; the last of them ends it. */
+class FlowReader implements IterableIterator<Flow, undefined> {
+  readonly #dump: FlowDump;
+  readonly #open: Set<FlowReader>;
+  readonly #check: () => void;
+  #raws: RawFlow[] = [];
+  #at = 0;
+
+  /** `open` holds the readers that go on; `check` throws when the datapath is closed. */
+  constructor(dump: FlowDump, open: Set<FlowReader>, check: () => void) {
+    this.#dump = dump;
+    this.#open = open.add(this);
+    this.#check = check;
+  }
+
+  next(): IteratorResult<Flow, undefined> {
+    if (!this.#open.has(this)) return { done: true, value: undefined };
+    if (this.#at === this.#raws.length) {
+      try {
+        this.#check();
+        this.#raws = this.#dump.next(DUMP_BATCH);
+      } catch (error) {
+        this.return();
+        throw error;
+      }
+      this.#at = 0;
+    }
+    const raw = this.#raws[this.#at++];
+    return raw ? { done: false, value: new Flow(raw) } : this.return();
+  }
+
+  return(): IteratorResult<Flow, undefined> {
+    this.#raws = [];
+    this.#at = 0;
+    if (this.#open.delete(this) && this.#open.size === 0) this.#dump.close();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+}
 
 /** Flow table of a datapath. Single operations; `Datapath.operate` is for many. */
 export class Flows {
@@ -65,6 +114,24 @@ export class Flows {
     } finally {
       dump.close();
     }
+  }
+
+  /**
+   * Lists flows to `count` readers: each flow to one of them, the next ones to whoever asks next. They are for tasks
+   * that wait between flows. A reader that is left early leaves to nobody what it was given, the others go on. An error is
+   * thrown to whoever asks.
+   */
+  readers(
+    count: number,
+    options: FlowDumpOptions = {},
+  ): IterableIterator<Flow, undefined>[] {
+    if (!Number.isInteger(count) || count < 1) {
+      throw new RangeError(`number of readers must be at least 1: it is ${count}`);
+    }
+    const dump = this.#open("dump flows").flows.dump(options);
+    const open = new Set<FlowReader>();
+    const check = () => void this.#open("dump flows");
+    return Array.from({ length: count }, () => new FlowReader(dump, open, check));
   }
 
   #one(op: Op): Result & { ok: true } {

@@ -2,6 +2,8 @@
 /** The flow table: put, delete, get, dump, flush; every flag, and what each answers. */
 import assert from "node:assert/strict";
 import { encodeKey, exact, formatActions } from "../../providers/odp/mod.ts";
+import type { Flow } from "../../providers/flow.ts";
+import type { Op } from "../../providers/operations.ts";
 import type { KeyInput } from "../../providers/types.ts";
 import {
   arpFrame,
@@ -276,6 +278,35 @@ export const flowSuite: Suite = {
     assert.equal(flow?.ufid, ufid);
     assert.equal(flow?.actions, undefined);
     assert.equal(flow?.stats.packets, 0n);
+  },
+
+  "several readers of a dump share its flows": async ({ dp }) => {
+    const count = 1000;
+    const ops = Array.from({ length: count }, (_, i): Op => ({
+      op: "put",
+      key: `recirc_id(${i + 1}),in_port(1),eth(),eth_type(0x0806),arp()`,
+      actions: [],
+    }));
+    for (const result of dp.operate(ops)) assert.ok(result.ok);
+    const read = async (reader: Iterable<Flow>, seen: number[]) => {
+      for (const { key } of reader) {
+        seen.push(key?.recircId ?? 0);
+        // Gives way to the others.
+        if (seen.length % 50 === 0) await new Promise((resolve) => setTimeout(resolve));
+      }
+    };
+    const parts: number[][] = [[], [], []];
+    const readers = dp.flows.readers(4);
+    // One that leaves at once, having been given nothing.
+    readers.pop()?.return?.();
+    await Promise.all(readers.map((reader, i) => read(reader, parts[i] ?? [])));
+    assert.deepEqual(
+      parts.flat().toSorted((a, b) => a - b),
+      Array.from({ length: count }, (_, i) => i + 1),
+    );
+    for (const part of parts) assert.ok(part.length > 0, `${parts.map((p) => p.length)}`);
+    for (const reader of readers) assert.equal(reader.next().done, true);
+    assert.throws(() => dp.flows.readers(0), RangeError);
   },
 
   "a dump may be left early, and the table changed meanwhile": ({ dp }) => {
