@@ -176,6 +176,13 @@ static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq)
     return n;
 }
 
+/* Charges a queue for what poll_queue() took. */
+static void charge(struct rxq *rxq, uint64_t cycles, uint32_t n, uint64_t hits)
+{
+    cycles = RTE_MIN(cycles, (uint64_t)RXQ_CHARGE_MAX);
+    rxq->ahead += 2 * hits < n ? cycles * RXQ_MISS_FACTOR : cycles;
+}
+
 /* Polls every queue once, but those that have had their share of time; returns the largest burst.  Time is taken only while it is contended, because a time
  * stamp costs as much as half a packet. */
 static uint32_t poll_queues(struct pmd_thread *self)
@@ -187,6 +194,7 @@ static uint32_t poll_queues(struct pmd_thread *self)
 
     for (uint32_t i = 0; i < list->n; i++) {
         struct rxq *rxq = list->rxqs[i];
+        uint64_t hit = atomic_load_explicit(&self->stat.hit, memory_order_relaxed);
         uint32_t n;
 
         if (contended && rxq->ahead > RXQ_AHEAD)
@@ -197,7 +205,7 @@ static uint32_t poll_queues(struct pmd_thread *self)
         if (contended) {
             uint64_t now = rte_rdtsc();
 
-            rxq->ahead += RTE_MIN(now - before, (uint64_t)RXQ_CHARGE_MAX);
+            charge(rxq, now - before, n, atomic_load_explicit(&self->stat.hit, memory_order_relaxed) - hit);
             before = now;
         }
     }

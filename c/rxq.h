@@ -20,6 +20,8 @@ struct port;
 #define RXQ_AHEAD 4096u
 /* What one burst may be charged: 100 us.  More is not the packets' doing, but the scheduler's. */
 #define RXQ_CHARGE_MAX (1u << 18)
+/* A burst of which most packets have no flow is charged so many times: in a flood of misses, traffic that has flows comes first. */
+#define RXQ_MISS_FACTOR 4u
 
 struct rxq {
     struct port *port;
