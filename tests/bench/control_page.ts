@@ -10,8 +10,10 @@ const PAGE = 4096;
 const LINE = 64;
 const OPEN = 0;
 const TSC_HZ = 8;
+const RATE = 16;
 const RX = LINE;
-const TX = 2 * LINE;
+const RX_QUEUES = 2;
+const TX = RX + RX_QUEUES * LINE;
 const TX_QUEUES = 30;
 
 /** Counters of a port at one moment. */
@@ -19,6 +21,8 @@ export interface Sample {
   /** `performance.now()` when they were read, ms. */
   readonly ms: number;
   readonly received: number;
+  /** Packets that came, at the rate that was set, while the queue was full. */
+  readonly missed: number;
   readonly sent: number;
   readonly sentBytes: number;
   /** Receives that failed because the program's mempool was empty. */
@@ -51,6 +55,14 @@ export class ControlPage {
     this.#file.writeSync(Uint8Array.of(open ? 1 : 0, 0, 0, 0));
   }
 
+  /** Packets a second that come to each queue from now on; 0: as many as the program takes. */
+  setRate(rate: number): void {
+    this.#file.seekSync(RATE, Deno.SeekMode.Start);
+    this.#file.writeSync(
+      new Uint8Array(BigUint64Array.of(BigInt(Math.round(rate))).buffer),
+    );
+  }
+
   /** Cycles a second of the time stamp counter; 0 before a program made the port. */
   tscHz(): number {
     this.#read();
@@ -66,8 +78,15 @@ export class ControlPage {
       sent += this.#counter(TX + queue * LINE);
       sentBytes += this.#counter(TX + queue * LINE + 8);
     }
-    const received = this.#counter(RX);
-    return { ms, received, sent, sentBytes, starved: this.#counter(RX + 16) };
+    let received = 0;
+    let starved = 0;
+    let missed = 0;
+    for (let queue = 0; queue < RX_QUEUES; queue++) {
+      received += this.#counter(RX + queue * LINE);
+      starved += this.#counter(RX + queue * LINE + 16);
+      missed += this.#counter(RX + queue * LINE + 24);
+    }
+    return { ms, received, missed, sent, sentBytes, starved };
   }
 
   [Symbol.dispose](): void {

@@ -20,6 +20,10 @@ export interface Window {
   readonly frameBytes?: number;
   /** Share of the window in which the poll thread waited for its core or the hypervisor had it. */
   readonly disturbedShare: number;
+  /** Under attack: the share of its rate without one that established traffic kept. */
+  readonly kept?: number;
+  /** Packets a second of the attack that the program took. */
+  readonly attackRate?: number;
   /** Clock of the core beside the window, the lower of before and after; see `core_clock.ts`. */
   readonly clock: number;
 }
@@ -36,6 +40,8 @@ export interface Series {
   readonly cycles: number;
   /** Flows in the table while it ran. */
   readonly flows: number;
+  /** Under attack: the median of what windows kept. */
+  readonly kept?: number;
 }
 
 /** Above this share a window is not quiet. */
@@ -57,6 +63,7 @@ export interface Gauges {
   readonly clock: CoreClock;
   readonly receiver: ControlPage;
   readonly sender: ControlPage;
+  readonly attacker: ControlPage;
 }
 
 /** Measures again until a window is quiet, a few times at most; the least disturbed one counts. */
@@ -118,6 +125,70 @@ async function forwardingWindow(
     frameBytes: out === 0 ? 0 : (sentAfter.sentBytes - sent.sentBytes) / out,
     disturbedShare: noise(sentAfter.ms - sent.ms),
   };
+}
+
+/**
+ * Measures a paused program three times in a row: what it forwards at most, then whether it forwards `load` of that, then
+ * whether it still does when another port gets as many packets of the attack as it takes.
+ */
+export function measureAttack(
+  child: Child,
+  gauges: Gauges,
+  { ms, load }: { ms: number; load: number },
+): Promise<Window> {
+  const { receiver, attacker } = gauges;
+  const window = async (): Promise<{ offered: Share; figures: OpenWindow }> => {
+    await delay(WARM_MS);
+    const before = receiver.sample();
+    const figures = await forwardingWindow(child, gauges, ms);
+    const after = receiver.sample();
+    const taken = after.received - before.received;
+    return { offered: { taken, missed: after.missed - before.missed }, figures };
+  };
+  return measureQuietly(gauges.clock, SET_UP_TRIES, async () => {
+    receiver.setRate(0);
+    child.resume();
+    try {
+      const free = await window();
+      receiver.setRate(load * free.figures.rate);
+      const calm = await window();
+      const before = attacker.sample();
+      attacker.setOpen(true);
+      const attacked = await window();
+      const after = attacker.sample();
+      return {
+        ...attacked.figures,
+        lossShare: 0, // By whose doing is what `kept` says.
+        disturbedShare: Math.max(
+          free.figures.disturbedShare,
+          calm.figures.disturbedShare,
+          attacked.figures.disturbedShare,
+        ),
+        kept: forwardedShare(attacked) / forwardedShare(calm),
+        attackRate: (after.received - before.received) / (after.ms - before.ms) * 1000,
+      };
+    } finally {
+      attacker.setOpen(false);
+      receiver.setRate(0);
+      child.pause();
+    }
+  });
+}
+
+/** Packets that came in a window: to the program, and past it because its queue was full. */
+interface Share {
+  readonly taken: number;
+  readonly missed: number;
+}
+
+type OpenWindow = Omit<Window, "clock">;
+
+/** The share of what came that was sent. */
+function forwardedShare(
+  { offered, figures }: { offered: Share; figures: OpenWindow },
+): number {
+  const { taken, missed } = offered;
+  return taken === 0 ? 0 : taken / (taken + missed) * (1 - figures.lossShare);
 }
 
 /** Empties the table of a paused program, opens the gate and counts the flows that are set up. */
@@ -189,6 +260,7 @@ export function summarize(
 ): Series {
   const rates = chosen.map((window) => window.rate);
   const median = medianOf(rates);
+  const kept = chosen.map((window) => window.kept).filter((share) => share !== undefined);
   return {
     windows,
     quiet,
@@ -197,6 +269,7 @@ export function summarize(
     highest: Math.max(...rates),
     cycles: median > 0 ? tscHz / median : 0,
     flows,
+    ...(kept.length === 0 ? {} : { kept: medianOf(kept) }),
   };
 }
 

@@ -28,6 +28,8 @@ export interface PacketSpec {
   readonly dst: PoolSpec;
   readonly sport?: PoolSpec;
   readonly dport?: PoolSpec;
+  /** Addresses of IPv4 such that both together have the same CRC32C in every packet, whatever it starts from. */
+  readonly collide?: "crc32c";
 }
 
 /** The fields that vary. */
@@ -94,6 +96,7 @@ export class PacketSource {
       sport: new Uint32Array(1),
       dport: new Uint32Array(1),
     };
+    const colliding = this.spec.collide === undefined ? [] : kernelOfCrc32c();
     const order = Uint32Array.from(this.classes, (_, i) => i);
     for (let i = 0; i < this.spec.count; i++) {
       const turn = i % order.length;
@@ -108,47 +111,116 @@ export class PacketSource {
             (random.next() & ~maskWord(prefix.length, w));
         }
       }
+      if (colliding.length > 0) collide(fields, colliding, i + 1);
       visit(fields);
     }
   }
 
-  /** Writes the packets to a capture file and returns their number. */
-  async write(path: string): Promise<number> {
+  /** Writes the packets, or the first `limit` of them, to a capture file and returns their number. */
+  async write(path: string, limit = Infinity): Promise<number> {
     const frame = new Frame(this.spec);
-    const record = 16 + frame.bytes.length;
-    const chunk = new Uint8Array(Math.max(1, Math.floor((4 << 20) / record)) * record);
-    const file = await Deno.open(path, { write: true, create: true, truncate: true });
-    let at = 0;
-    let count = 0;
-    const flush = (): void => {
-      for (let done = 0; done < at;) done += file.writeSync(chunk.subarray(done, at));
-      at = 0;
-    };
-    try {
-      file.writeSync(captureHeader());
-      const header = new Uint8Array(
-        Uint32Array.of(0, 0, frame.bytes.length, frame.bytes.length).buffer,
-      );
+    return await writeCapture(path, (add) => {
+      let count = 0;
       this.forEach((fields) => {
-        if (at === chunk.length) flush();
+        if (count++ >= limit) return;
         frame.fill(fields);
-        chunk.set(header, at);
-        chunk.set(frame.bytes, at + header.length);
-        at += record;
-        count++;
+        add(frame.bytes);
       });
-      flush();
-    } finally {
-      file.close();
-    }
-    return count;
+    });
   }
 }
 
+const CHUNK = 4 << 20;
+
+/** Writes the frames that `produce` hands to its argument to a capture file; returns their number. */
+export async function writeCapture(
+  path: string,
+  produce: (add: (frame: Uint8Array) => void) => void,
+): Promise<number> {
+  const file = await Deno.open(path, { write: true, create: true, truncate: true });
+  const chunk = new Uint8Array(CHUNK);
+  const header = new Uint32Array(4);
+  let at = 0;
+  let count = 0;
+  const flush = (): void => {
+    for (let done = 0; done < at;) done += file.writeSync(chunk.subarray(done, at));
+    at = 0;
+  };
+  try {
+    file.writeSync(captureHeader());
+    produce((frame) => {
+      if (at + 16 + frame.length > chunk.length) flush();
+      header[2] = header[3] = frame.length;
+      chunk.set(new Uint8Array(header.buffer), at);
+      chunk.set(frame, at + 16);
+      at += 16 + frame.length;
+      count++;
+    });
+    flush();
+  } finally {
+    file.close();
+  }
+  return count;
+}
+
 /** Header of a classic pcap file: microseconds, this machine's byte order, Ethernet. */
-function captureHeader(): Uint8Array {
+function captureHeader(): Uint8Array<ArrayBuffer> {
   const words = Uint32Array.of(0xa1b2c3d4, 0x00040002, 0, 0, 65535, 1);
   return new Uint8Array(words.buffer);
+}
+
+/** CRC32C of 64 bits, from 0. */
+export function crc32c(words: readonly [number, number]): number {
+  let crc = 0;
+  for (let bit = 0; bit < 64; bit++) {
+    crc ^= (words[bit >> 5] ?? 0) >>> (bit & 31) & 1;
+    crc = crc >>> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return crc >>> 0;
+}
+
+/**
+ * A basis of the values whose CRC32C is 0, by elimination: the CRC is linear, so every sum of them has that CRC too, and
+ * a secret start value changes nothing.
+ */
+function kernelOfCrc32c(): [number, number][] {
+  const rows: { image: number; row: [number, number] }[] = [];
+  const kernel: [number, number][] = [];
+  for (let bit = 0; bit < 64; bit++) {
+    let row: [number, number] = bit < 32 ? [1 << bit, 0] : [0, 1 << (bit - 32)];
+    let image = crc32c(row);
+    for (const other of rows) {
+      if (Math.clz32(image) !== Math.clz32(other.image)) continue;
+      image = (image ^ other.image) >>> 0;
+      row = [row[0] ^ other.row[0], row[1] ^ other.row[1]];
+    }
+    if (image === 0) {
+      kernel.push(row);
+    } else {
+      rows.push({ image, row });
+      rows.sort((a, b) => Math.clz32(a.image) - Math.clz32(b.image));
+    }
+  }
+  return kernel;
+}
+
+/** Makes the addresses of packet `i` the sum of those of the basis that its bits name. */
+function collide(
+  fields: PacketFields,
+  basis: readonly [number, number][],
+  i: number,
+): void {
+  let [first, second] = [0, 0];
+  basis.forEach(([a, b], bit) => {
+    if (i >>> bit & 1) [first, second] = [first ^ a, second ^ b];
+  });
+  // The CRC reads bytes as they stand in the packet.
+  fields.src[0] = swapBytes(first);
+  fields.dst[0] = swapBytes(second);
+}
+
+function swapBytes(word: number): number {
+  return (word << 24 | (word & 0xff00) << 8 | word >>> 8 & 0xff00 | word >>> 24) >>> 0;
 }
 
 /** One frame, of which only addresses, ports and checksums are written anew. */

@@ -4,7 +4,11 @@
  * on one core, the same packets, all programs in turns within seconds of each other.
  *
  *     deno task bench:peers [--scenario NAME|FILE]… [--peer testpmd|ovs|ovs-smc|upcall]…
- *                           [--source gen|pcap]… [--rounds N] [--seconds S] [--json FILE]
+ *                           [--source gen|pcap]… [--rss] [--rounds N] [--seconds S] [--json FILE]
+ *
+ * The source `pcap` is DPDK's own net_pcap, which plays no more than the first 100,000 packets, and can neither be shut nor held back:
+ * set-ups and attacks are measured with `gen` only. With `--rss`, packets of `gen` have the hash that a network card computes; Open vSwitch
+ * then computes none.
  *
  * Every program of a scenario is started, its flow table filled and compared with what the
  * scenario asks for, and then stopped (SIGSTOP). In each round each of them runs for one window.
@@ -23,6 +27,7 @@ import {
 } from "./machine.ts";
 import {
   findFault,
+  measureAttack,
   measureForwarding,
   measureSetUps,
   quietWindows,
@@ -54,6 +59,7 @@ interface Options {
   readonly sources: readonly SourceName[];
   readonly rounds: number;
   readonly seconds: number;
+  readonly rss: boolean;
   readonly json: string | undefined;
 }
 
@@ -65,6 +71,11 @@ const SET_UP_WINDOWS = 5;
 const QUIET_WINDOWS = 2;
 /** Beyond this many packets the pcap source finds no room in a program's mempool. */
 const PCAP_PACKETS = 100_000;
+/**
+ * What established traffic offers during an attack, of what the program forwards alone: somewhat less than the half that a fair
+ * share of a poll thread between two busy ports is.
+ */
+const LOAD = 0.4;
 
 const STARTERS: Record<ProgramName, (setting: Setting) => Promise<Program>> = {
   testpmd: startTestpmd,
@@ -82,6 +93,7 @@ function readOptions(args: string[]): Options {
       source: { type: "string", multiple: true, default: ["gen"] },
       rounds: { type: "string", default: "7" },
       seconds: { type: "string", default: "0.2" },
+      rss: { type: "boolean", default: false },
       json: { type: "string" },
     },
   });
@@ -110,6 +122,7 @@ function readOptions(args: string[]): Options {
     sources: among("source", values.source, ["gen", "pcap"] as const),
     rounds: Math.ceil(positive("rounds", values.rounds)),
     seconds: positive("seconds", values.seconds),
+    rss: values.rss,
     json: values.json,
   };
 }
@@ -118,6 +131,7 @@ function readOptions(args: string[]): Options {
 class Contestant implements AsyncDisposable {
   readonly receiver: ControlPage;
   readonly sender: ControlPage;
+  readonly attacker: ControlPage;
   readonly windows: Window[] = [];
   flows = 0;
   #program: Program | undefined;
@@ -126,6 +140,7 @@ class Contestant implements AsyncDisposable {
     Deno.mkdirSync(folder);
     this.receiver = new ControlPage(`${folder}/receiver`);
     this.sender = new ControlPage(`${folder}/sender`);
+    this.attacker = new ControlPage(`${folder}/attacker`);
   }
 
   get program(): Program {
@@ -135,16 +150,21 @@ class Contestant implements AsyncDisposable {
 
   /** Starts it, fills its table and stops it. */
   async start(prepared: Prepared, source: SourceName, bench: Bench): Promise<void> {
-    const file = `${bench.folder}/packets.pcap`;
+    const file = packetsOf(source, bench);
+    const rss = bench.options.rss ? ",rss=1" : "";
+    const attack = `${bench.folder}/attack.pcap`;
     this.#program = await STARTERS[this.name]({
       prepared,
       folder: this.folder,
       netGen: bench.netGen,
       hugepages: bench.hugepages.available,
       receiver: source === "gen"
-        ? `net_gen0,file=${file},control=${this.receiver.path},shuffle=1`
+        ? `net_gen0,file=${file},control=${this.receiver.path},shuffle=1${rss}`
         : `net_pcap0,rx_pcap=${file},infinite_rx=1`,
       sender: `net_gen1,control=${this.sender.path}`,
+      ...(prepared.attack && {
+        attacker: `net_gen2,file=${attack},control=${this.attacker.path}${rss}`,
+      }),
     });
     if (prepared.scenario.measure !== "upcall") {
       this.receiver.setOpen(true);
@@ -152,18 +172,24 @@ class Contestant implements AsyncDisposable {
         () => this.sender.sample().sent > 0 || undefined,
         30,
       );
+      this.attacker.setOpen((prepared.attack?.flows.length ?? 0) > 0);
       this.flows = await this.program.settle();
+      this.attacker.setOpen(false);
     }
     this.program.child.pause();
   }
 
   async measure(prepared: Prepared, bench: Bench): Promise<void> {
     const ms = bench.options.seconds * 1000;
-    const gauges = { clock: bench.clock, receiver: this.receiver, sender: this.sender };
+    const { receiver, sender, attacker } = this;
+    const gauges = { clock: bench.clock, receiver, sender, attacker };
+    const { child } = this.program;
     this.windows.push(
       prepared.scenario.measure === "upcall"
         ? await measureSetUps(this.program, gauges, ms * SET_UP_WINDOWS)
-        : await measureForwarding(this.program.child, gauges, ms),
+        : prepared.attack !== undefined
+        ? await measureAttack(child, gauges, { ms, load: LOAD })
+        : await measureForwarding(child, gauges, ms),
     );
   }
 
@@ -171,6 +197,7 @@ class Contestant implements AsyncDisposable {
     await this.#program?.[Symbol.asyncDispose]();
     this.receiver[Symbol.dispose]();
     this.sender[Symbol.dispose]();
+    this.attacker[Symbol.dispose]();
     await Deno.remove(this.folder, { recursive: true });
   }
 }
@@ -189,8 +216,13 @@ function contestantsOf(
   prepared: Prepared,
   programs: readonly ProgramName[],
 ): ProgramName[] {
-  const upcall = prepared.scenario.measure === "upcall";
-  return programs.filter((name) => !(upcall && name === "testpmd"));
+  const { measure = "forward" } = prepared.scenario;
+  return programs.filter((name) => measure === "forward" || name !== "testpmd");
+}
+
+/** The capture file that a source plays. */
+function packetsOf(source: SourceName, { folder }: Bench): string {
+  return `${folder}/packets-${source}.pcap`;
 }
 
 async function compare(
@@ -241,6 +273,13 @@ async function compare(
     const chosen = quiet ? quietWindows(windows, bench.clock) : windows;
     programs[name] = summarize(windows, chosen, { tscHz, flows, quiet });
   }
+  const { keeps = 0 } = scenario.attack ?? {};
+  const kept = programs.upcall?.kept ?? 1;
+  if (quiet && kept < keeps) {
+    failures.upcall =
+      `established traffic kept ${Math.round(100 * kept)} % of its rate, ` +
+      `not ${100 * keeps} %`;
+  }
   const ratio = ratioOf(programs);
   const result: ScenarioResult = {
     scenario: scenario.name,
@@ -276,9 +315,13 @@ async function main(): Promise<number> {
   let report: Report | undefined;
   for (const name of options.scenarios) {
     const prepared = prepare(readScenario(name));
-    await prepared.source.write(`${folder}/packets.pcap`);
+    await prepared.attack?.write(`${folder}/attack.pcap`);
     for (const source of options.sources) {
-      if (source === "pcap" && prepared.scenario.packets.count > PCAP_PACKETS) continue;
+      if (source === "pcap" && (prepared.scenario.measure ?? "forward") !== "forward") {
+        continue;
+      }
+      const most = source === "pcap" ? PCAP_PACKETS : Infinity;
+      await prepared.source.write(packetsOf(source, bench), most);
       const { result, tscHz } = await compare(prepared, source, bench);
       const machine = report?.machine ??
         await describeMachine(hugepages.available, tscHz);

@@ -15,6 +15,9 @@ export type ProgramName = (typeof PROGRAMS)[number];
 /** Where the packets come from. */
 export type SourceName = "gen" | "pcap";
 
+/** Flows that misses may set up, where a program has such a limit. */
+export const FLOW_LIMIT = 400_000;
+
 /** What a program is started with. */
 export interface Setting {
   readonly prepared: Prepared;
@@ -27,6 +30,8 @@ export interface Setting {
   readonly receiver: string;
   /** Devargs of the port that sends. */
   readonly sender: string;
+  /** Devargs of the port that the attack comes by, where there is one. */
+  readonly attacker?: string;
 }
 
 /** A program that runs, with its ports made and its poll thread on `POLL_CORE`. */

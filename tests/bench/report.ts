@@ -60,6 +60,7 @@ export function formatHead(
     } GHz, ${pages}`,
     `DPDK ${machine.dpdk}; ${machine.openvswitch}; commit ${machine.commit}`,
     "Medians: Mpps [lowest-highest] TSC cycles a packet; for upcall, thousand set-ups a second.",
+    "Under attack, cycles give way to the share of its rate that established traffic kept, at a fixed load.",
     "A ! marks figures of a core that somebody else kept busy as well, for all programs alike.",
     "",
     row(["scenario", "source", ...programs, "ratio"]),
@@ -79,7 +80,10 @@ export function formatResult(
     return `${figure(series.median)} [${figure(series.lowest)}-${
       figure(series.highest)
     }] ` +
-      `${Math.round(series.cycles)}${series.quiet ? "" : " !"}`;
+      (series.kept === undefined
+        ? Math.round(series.cycles)
+        : `${Math.round(100 * series.kept)}%`) +
+      (series.quiet ? "" : " !");
   });
   const ratio = result.ratio === undefined ? "-" : `${result.ratio.toFixed(2)}x`;
   return row([result.scenario, result.source, ...cells, ratio]);
@@ -92,7 +96,7 @@ function short(value: number): string {
 
 function row(cells: readonly string[]): string {
   return cells.map((cell, i) =>
-    i === 0 ? cell.padEnd(14) : cell.padStart(i === 1 ? 6 : 22)
+    i === 0 ? cell.padEnd(16) : cell.padStart(i === 1 ? 6 : 22)
   )
     .join(" ").trimEnd();
 }

@@ -10,14 +10,41 @@
  *
  * @module
  */
+import { ODD_KINDS, type OddSpec, writeOddPackets } from "./odd_packets.ts";
 import { type PacketClass, PacketSource, type PacketSpec } from "./packets.ts";
 import { formatCidr, formatMasked, type Prefix, widthOf } from "./prefix.ts";
 
 /** How often a template is written out. */
 export type Repeat = "once" | "class" | "packet";
 
-/** What is measured: packets forwarded, or flows set up from upcalls. */
-export type Measure = "forward" | "upcall";
+/** What is measured: packets forwarded, flows set up from upcalls, or what of a fixed load an attack leaves. */
+export type Measure = "forward" | "upcall" | "attack";
+
+/** A flow template. */
+export interface FlowTemplate {
+  readonly each: Repeat;
+  readonly key: string;
+  readonly actions: string;
+}
+
+/** An OpenFlow rule template. */
+export interface RuleTemplate {
+  readonly each: Repeat;
+  readonly rule: string;
+}
+
+/**
+ * Traffic that comes by a port of its own, 3, as fast as the program takes it, and leaves by port 1, while the scenario's
+ * packets come by port 1 at a fixed rate.
+ */
+export interface Attack {
+  readonly packets: PacketSpec | OddSpec;
+  /** None: every packet is a miss; the program sets flows up, and stops at as many as Open vSwitch. */
+  readonly flows: readonly FlowTemplate[];
+  readonly openflow: readonly RuleTemplate[];
+  /** The share of its rate that established traffic must keep. */
+  readonly keeps: number;
+}
 
 /** A scenario file. */
 export interface Scenario {
@@ -29,13 +56,11 @@ export interface Scenario {
   /** Bytes that the actions add to a frame; 0 when absent. */
   readonly grows?: number;
   /** Flows as ovs-dpctl(8) takes and prints them. Ports: 1 receives, 2 sends. */
-  readonly flows: {
-    readonly each: Repeat;
-    readonly key: string;
-    readonly actions: string;
-  };
+  readonly flows: FlowTemplate;
   /** OpenFlow rules as ovs-ofctl(8) takes them. */
-  readonly openflow: readonly { readonly each: Repeat; readonly rule: string }[];
+  readonly openflow: readonly RuleTemplate[];
+  /** With `"measure": "attack"`. */
+  readonly attack?: Attack;
 }
 
 /** A flow, written out. */
@@ -51,6 +76,11 @@ export interface Prepared {
   /** Empty when flows come from upcalls. */
   readonly flows: readonly FlowText[];
   readonly rules: readonly string[];
+  /** Flows of the attacking port, and how to write its packets; absent where nobody attacks. */
+  readonly attack?: {
+    readonly flows: readonly FlowText[];
+    write(path: string): Promise<number>;
+  };
 }
 
 const FOLDER = new URL("./scenarios/", import.meta.url);
@@ -96,43 +126,95 @@ export function checkScenario(value: unknown, from: string): Scenario {
   const top = object(value, "the file");
   text(top.name, "name");
   text(top.about, "about");
-  if (!["forward", "upcall", undefined].includes(top.measure as Measure | undefined)) {
-    wrong('measure must be "forward" or "upcall"');
-  }
+  if (
+    !["forward", "upcall", "attack", undefined].includes(
+      top.measure as Measure | undefined,
+    )
+  ) wrong('measure must be "forward", "upcall" or "attack"');
   if (top.grows !== undefined && !Number.isSafeInteger(top.grows)) {
     wrong("grows must be an integer");
   }
-  const packets = object(top.packets, "packets");
-  if (packets.kind !== "udp4" && packets.kind !== "udp6") {
-    wrong('packets.kind must be "udp4" or "udp6"');
+  const packets = (part: unknown, what: string, kinds: readonly string[]): void => {
+    const spec = object(part, what);
+    if (!kinds.includes(text(spec.kind, `${what}.kind`))) {
+      wrong(`${what}.kind must be one of ${kinds.join(" ")}`);
+    }
+    if (!Number.isSafeInteger(spec.count) || Number(spec.count) < 1) {
+      wrong(`${what}.count must be a positive integer`);
+    }
+    if (!Number.isSafeInteger(spec.seed)) wrong(`${what}.seed must be an integer`);
+  };
+  const flow = (part: unknown, what: string): void => {
+    const template = object(part, what);
+    repeat(template.each, `${what}.each`);
+    text(template.key, `${what}.key`);
+    text(template.actions, `${what}.actions`);
+  };
+  const rules = (part: unknown, what: string): void => {
+    for (const rule of Array.isArray(part) ? part : wrong(`${what} must be a list`)) {
+      repeat(object(rule, "an OpenFlow rule").each, "each of an OpenFlow rule");
+      text(object(rule, "an OpenFlow rule").rule, "rule");
+    }
+  };
+  packets(top.packets, "packets", REGULAR);
+  flow(top.flows, "flows");
+  rules(top.openflow, "openflow");
+  if ((top.measure === "attack") !== (top.attack !== undefined)) {
+    wrong('attack and "measure": "attack" go together');
   }
-  if (!Number.isSafeInteger(packets.count) || Number(packets.count) < 1) {
-    wrong("packets.count must be a positive integer");
-  }
-  if (!Number.isSafeInteger(packets.seed)) wrong("packets.seed must be an integer");
-  const flows = object(top.flows, "flows");
-  repeat(flows.each, "flows.each");
-  text(flows.key, "flows.key");
-  text(flows.actions, "flows.actions");
-  if (!Array.isArray(top.openflow)) wrong("openflow must be a list");
-  for (const rule of top.openflow as unknown[]) {
-    repeat(object(rule, "an OpenFlow rule").each, "each of an OpenFlow rule");
-    text(object(rule, "an OpenFlow rule").rule, "rule");
+  if (top.attack !== undefined) {
+    const attack = object(top.attack, "attack");
+    packets(attack.packets, "attack.packets", [...REGULAR, ...ODD_KINDS]);
+    if (!Array.isArray(attack.flows)) wrong("attack.flows must be a list");
+    for (const part of attack.flows as unknown[]) flow(part, "attack.flows");
+    rules(attack.openflow, "attack.openflow");
+    const keeps = Number(attack.keeps);
+    if (!(keeps > 0 && keeps <= 1)) wrong("attack.keeps must be a share");
   }
   return value as Scenario;
 }
 
+const REGULAR: readonly string[] = ["udp4", "udp6"];
+
 /** Writes out the templates of a scenario. */
 export function prepare(scenario: Scenario): Prepared {
   const source = new PacketSource(scenario.packets);
-  const { key, actions, each } = scenario.flows;
-  const keys = scenario.measure === "upcall" ? [] : expand(key, each, source);
+  const { attack } = scenario;
+  const attacked = attack && prepareAttack(attack);
   return {
     scenario,
     source,
-    flows: keys.map((text) => ({ key: text, actions })),
-    rules: scenario.openflow.flatMap(({ each, rule }) => expand(rule, each, source)),
+    flows: scenario.measure === "upcall" ? [] : expandFlow(scenario.flows, source),
+    rules: [
+      ...scenario.openflow.flatMap(({ each, rule }) => expand(rule, each, source)),
+      ...attacked?.rules ?? [],
+    ],
+    ...(attacked === undefined ? {} : { attack: attacked }),
   };
+}
+
+function prepareAttack({ packets, flows, openflow }: Attack) {
+  if (isOdd(packets)) {
+    return {
+      flows: flows.map(({ key, actions }) => ({ key, actions })),
+      rules: openflow.map(({ rule }) => rule),
+      write: (path: string) => writeOddPackets(packets, path),
+    };
+  }
+  const source = new PacketSource(packets);
+  return {
+    flows: flows.flatMap((flow) => expandFlow(flow, source)),
+    rules: openflow.flatMap(({ each, rule }) => expand(rule, each, source)),
+    write: (path: string) => source.write(path),
+  };
+}
+
+function isOdd(spec: PacketSpec | OddSpec): spec is OddSpec {
+  return !REGULAR.includes(spec.kind);
+}
+
+function expandFlow({ each, key, actions }: FlowTemplate, source: PacketSource) {
+  return expand(key, each, source).map((text) => ({ key: text, actions }));
 }
 
 function expand(template: string, each: Repeat, source: PacketSource): string[] {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { run } from "./child.ts";
 import { findFault } from "./measure.ts";
 import { compareFlows } from "./open_vswitch.ts";
-import { PacketSource } from "./packets.ts";
+import { ODD_KINDS, type OddKind, writeOddPackets } from "./odd_packets.ts";
+import { crc32c, PacketSource } from "./packets.ts";
 import {
   applyMask,
   expandPool,
@@ -213,3 +214,55 @@ Deno.test("a program that loses packets or sends other frames has no figures", (
   assert.match(findFault([good, { ...good, lossShare: 0.02 }], 60) ?? "", /lost 2\.0 %/);
   assert.match(findFault([good], 64) ?? "", /frames of 60\.00 bytes, not 64/);
 });
+
+Deno.test("colliding addresses are many, and have one CRC32C", () => {
+  const { attack } = readScenario("attack-crc");
+  if (attack === undefined || !("collide" in attack.packets)) {
+    assert.fail("no collisions");
+  }
+  const found = new Set<string>();
+  const swapped = (word = 0): number =>
+    new DataView(Uint32Array.of(word).buffer).getUint32(0);
+  new PacketSource(attack.packets).forEach(({ src, dst }) => {
+    assert.equal(crc32c([swapped(src[0]), swapped(dst[0])]), 0);
+    found.add(`${src[0]} ${dst[0]}`);
+  });
+  assert.equal(found.size, 10_000);
+  // Without the inversions of the wire's CRC32C, whose sum over eight zero bytes would not be 0.
+  assert.notEqual(crc32c([1, 0]), 0);
+});
+
+Deno.test("an attack belongs to scenarios that measure one", () => {
+  const good = readScenario("attack-mpls");
+  const { attack, ...rest } = good;
+  assert.throws(() => checkScenario(rest, "x"), /go together/);
+  assert.throws(() => checkScenario({ ...good, measure: "forward" }, "x"), /go together/);
+  const bad = { ...good, attack: { ...attack, keeps: 80 } };
+  assert.throws(() => checkScenario(bad, "x"), /keeps must be a share/);
+});
+
+Deno.test(
+  "tcpdump takes the packets of attacks for what they are",
+  skippable(async () => {
+    const found = await run("tcpdump", ["--version"]).catch(() => undefined);
+    if (found === undefined) throw new Unsupported("tcpdump", { requirement: "peer" });
+    const words: Record<OddKind, RegExp> = {
+      mpls: /MPLS \(/,
+      chains: /IP6 \(hlim 64, next-header .* payload length: \d+\)/,
+      fragments: /IP \(.*flags \[(\+|none)\]/,
+    };
+    const path = await Deno.makeTempFile({ suffix: ".pcap" });
+    try {
+      for (const kind of ODD_KINDS) {
+        assert.equal(await writeOddPackets({ kind, count: 200, seed: 1 }, path), 200);
+        const text = await run("tcpdump", ["-r", path, "-nv"]);
+        const lines = text.split("\n").filter((line) => /^\d\d:\d\d/.test(line));
+        assert.equal(lines.length, 200);
+        for (const line of lines) assert.match(line, words[kind]);
+        assert.doesNotMatch(text, /bad cksum|truncated|\[\|/);
+      }
+    } finally {
+      await Deno.remove(path);
+    }
+  }),
+);

@@ -6,17 +6,22 @@
  * @module
  */
 import { Child } from "./child.ts";
-import type { Program, Setting } from "./program.ts";
+import { FLOW_LIMIT, type Program, type Setting } from "./program.ts";
 
 const SIDE = new URL("./upcall_side.ts", import.meta.url).pathname;
 
 /** What the process is told, one line each. */
 export type Order =
-  | { readonly order: "start"; readonly receiver: string; readonly sender: string }
+  | {
+    readonly order: "start";
+    readonly receiver: string;
+    readonly sender: string;
+    readonly attacker?: string;
+  }
   /** Installs the flows of a file: a JSON list of `{key, actions}`. */
   | { readonly order: "install"; readonly file: string }
-  /** Sets a flow up for each miss from now on. */
-  | { readonly order: "decide" }
+  /** Sets a flow to port `to` up for each miss from now on, `most` at most. */
+  | { readonly order: "decide"; readonly to: number; readonly most?: number }
   | { readonly order: "flush" }
   | { readonly order: "count" };
 
@@ -33,7 +38,13 @@ export interface Answer {
 /** Starts this project's datapath with the flows of the scenario. */
 export async function startUpcall(setting: Setting): Promise<Program> {
   const file = `${setting.folder}/flows.json`;
-  await Deno.writeTextFile(file, JSON.stringify(setting.prepared.flows));
+  await Deno.writeTextFile(
+    file,
+    JSON.stringify([
+      ...setting.prepared.flows,
+      ...setting.prepared.attack?.flows ?? [],
+    ]),
+  );
   const child = new Child(Deno.execPath(), ["run", "-A", "--quiet", SIDE], {
     env: { LD_PRELOAD: setting.netGen },
     log: `${setting.folder}/upcall.log`,
@@ -50,10 +61,13 @@ export async function startUpcall(setting: Setting): Promise<Program> {
     return answer;
   };
   try {
-    const { receiver, sender, prepared } = setting;
-    await tell({ order: "start", receiver, sender });
-    if (prepared.scenario.measure === "upcall") await tell({ order: "decide" });
+    const { receiver, sender, attacker, prepared } = setting;
+    await tell({ order: "start", receiver, sender, ...(attacker && { attacker }) });
+    if (prepared.scenario.measure === "upcall") await tell({ order: "decide", to: 2 });
     else await tell({ order: "install", file });
+    if (prepared.attack?.flows.length === 0) {
+      await tell({ order: "decide", to: 1, most: FLOW_LIMIT });
+    }
   } catch (error) {
     await child[Symbol.asyncDispose]();
     throw error;

@@ -14,6 +14,7 @@ const BATCH = 256;
 /** The numbers that scenarios give to the ports. */
 const RECEIVER = portNo(1);
 const SENDER = portNo(2);
+const ATTACKER = portNo(3);
 
 await using dp = await openDatapath("netdev@bench", { create: true });
 let setUps = 0;
@@ -45,12 +46,13 @@ async function obey(order: Order): Promise<void> {
       await dp.pollThreads?.set(`0x${(1 << POLL_CORE).toString(16)}`);
       await addPort(RECEIVER, order.receiver);
       await addPort(SENDER, order.sender);
+      if (order.attacker !== undefined) await addPort(ATTACKER, order.attacker);
       return;
     case "install":
       install(JSON.parse(Deno.readTextFileSync(order.file)) as FlowText[]);
       return;
     case "decide":
-      decide().catch((error: unknown) => {
+      decide(portNo(order.to), order.most ?? Infinity).catch((error: unknown) => {
         console.error(error);
         Deno.exit(1);
       });
@@ -92,21 +94,18 @@ function install(flows: FlowText[]): void {
  * The program that is measured in `upcall`: a decision in TypeScript for every new flow. A packet that comes again
  * before its flow is in the table gives no second set-up: such a put fails with EEXIST.
  */
-async function decide(): Promise<void> {
-  const actions = [output(SENDER)];
+async function decide(to: PortNo, most: number): Promise<void> {
+  const actions = [output(to)];
   const mask = exact("inPort", "ipv4", "udp");
   for await (const upcalls of dp.upcallBatches({ batch: BATCH })) {
     const ops: Op[] = [];
+    const puts = setUps < most;
     for (const { key, packet } of upcalls) {
-      ops.push({ op: "put", key, mask, actions }, {
-        op: "execute",
-        key,
-        packet,
-        actions,
-      });
+      if (puts) ops.push({ op: "put", key, mask, actions });
+      ops.push({ op: "execute", key, packet, actions });
     }
     const results = dp.operate(ops);
-    for (let i = 0; i < results.length; i += 2) {
+    for (let i = 0; puts && i < results.length; i += 2) {
       if (results[i]?.ok) setUps++;
     }
   }

@@ -20,6 +20,7 @@ struct frames {
     uint8_t *bytes;   /* frame i is at bytes + i * stride */
     uint16_t *length; /* of frame i, without what pads it to a line */
     uint32_t *order;  /* of the first pass; NULL: the order of the file */
+    uint32_t *rss;    /* hash of frame i; NULL: none was asked for */
     uint32_t count;
     uint32_t stride;
     size_t mapped;
@@ -31,6 +32,8 @@ struct frames {
  * file that is not a whole capture of complete frames.
  */
 int frames_open(struct frames *, const char *path, uint64_t seed);
+/* Fills in `rss`: Toeplitz with the key that Microsoft published, as cards have it by default. ENOMEM. */
+int frames_hash(struct frames *);
 void frames_close(struct frames *);
 
 #endif

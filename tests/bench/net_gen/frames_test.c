@@ -87,6 +87,26 @@ static void test_order(void)
     frames_close(&again);
 }
 
+/* The examples that were published with the key: 66.9.149.187:2794 to 161.142.100.80:1766. */
+static void test_hash(void)
+{
+    static const uint8_t head[] = {0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 66, 9, 149, 187, 161, 142, 100, 80, 0x0a, 0xea, 0x06, 0xe6};
+    uint8_t bytes[4][64] = {{0}};
+    uint16_t length[4] = {60, 60, 60, 30};
+    struct frames frames = {.bytes = bytes[0], .length = length, .count = 4, .stride = 64};
+
+    for (int i = 0; i < 4; i++) {
+        bytes[i][12] = 8;
+        memcpy(bytes[i] + 14, head, sizeof head);
+    }
+    bytes[1][20] = 0x20; /* A fragment: the ports do not count. */
+    bytes[2][13] = 6;    /* ARP. */
+    assert(frames_hash(&frames) == 0);
+    assert(frames.rss[0] == 0x51ccc178 && frames.rss[1] == 0x323e8fc2);
+    assert(frames.rss[2] == 0 && frames.rss[3] == 0);
+    free(frames.rss);
+}
+
 static void test_cuts(void)
 {
     for (size_t cut = 0; cut < size; cut++) {
@@ -133,6 +153,7 @@ int main(int argc, char **argv)
     build();
     test_whole();
     test_order();
+    test_hash();
     test_cuts();
     test_lies();
     return 0;

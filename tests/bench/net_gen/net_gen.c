@@ -7,15 +7,17 @@
  * a transmit less, so nearly all the time that is measured belongs to the program. Preload the
  * shared object (LD_PRELOAD) and any DPDK program can open a port with the devargs
  *
- *     net_gen0,file=CAPTURE,control=PAGE,shuffle=SEED
+ *     net_gen0,file=CAPTURE,control=PAGE,shuffle=SEED,rss=1
  *
  * file     pcap file of the frames; without it the port never receives (a sink)
  * control  file of one `struct control`, mapped shared: the measuring program opens the gate
- *          in it and reads the counters from it, for every program in the same way. Without it
- *          the gate is open and the counters are seen through ethdev only
+ *          in it, sets a rate if it wants one, and reads the counters from it, for every program
+ *          in the same way. Without it the gate is open and the counters are seen through ethdev only
  * shuffle  order of the first pass, see frames.h
+ * rss      1: packets come with the hash of addresses and ports that a network card gives
  *
- * One receive queue. A port has as many transmit queues as it has counters for.
+ * A port has as many queues as it has counters for. Each receive queue plays the whole file, the
+ * second one from its middle.
  *
  * Ownership: a port owns its frames and its mapping of the control page, until it is closed.
  * Threads: the functions here run on whichever thread the program configures its ports from;
@@ -37,13 +39,15 @@
 #include <rte_mbuf.h>
 
 struct port {
-    struct rx_queue rx;
+    struct rx_queue rx[RX_QUEUES];
+    struct frames frames;
     struct control *control;
     struct control own; /* used when no control page is given */
     struct rte_ether_addr mac;
     char *file;
     char *page;
     uint64_t seed;
+    uint64_t rss;
 };
 
 static int port_configure(struct rte_eth_dev *dev)
@@ -70,7 +74,7 @@ static int port_stop(struct rte_eth_dev *dev)
 
 static void release(struct port *port)
 {
-    frames_close(&port->rx.frames);
+    frames_close(&port->frames);
     if (port->control != &port->own)
         munmap(port->control, sizeof *port->control);
     port->control = &port->own;
@@ -93,12 +97,12 @@ static int port_rx_queue(struct rte_eth_dev *dev, uint16_t index, uint16_t descr
     struct port *port = dev->data->dev_private;
     struct rte_mbuf fresh = {.data_off = RTE_PKTMBUF_HEADROOM, .nb_segs = 1};
 
-    (void)index, (void)descriptors, (void)socket, (void)conf;
+    (void)descriptors, (void)socket, (void)conf;
     fresh.port = dev->data->port_id;
     rte_mbuf_refcnt_set(&fresh, 1);
-    memcpy(&port->rx.rearm, &fresh.rearm_data, sizeof port->rx.rearm);
-    port->rx.pool = pool;
-    dev->data->rx_queues[0] = &port->rx;
+    memcpy(&port->rx[index].rearm, &fresh.rearm_data, sizeof port->rx[index].rearm);
+    port->rx[index].pool = pool;
+    dev->data->rx_queues[index] = &port->rx[index];
     return 0;
 }
 
@@ -117,7 +121,7 @@ static int port_infos(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
     (void)dev;
     info->max_mac_addrs = 1;
     info->max_rx_pktlen = UINT32_MAX;
-    info->max_rx_queues = 1;
+    info->max_rx_queues = RX_QUEUES;
     info->max_tx_queues = TX_QUEUES;
     return 0;
 }
@@ -126,9 +130,12 @@ static int port_stats(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 {
     struct control *control = ((struct port *)dev->data->dev_private)->control;
 
-    stats->ipackets = atomic_load_explicit(&control->rx.packets, memory_order_relaxed);
-    stats->ibytes = atomic_load_explicit(&control->rx.bytes, memory_order_relaxed);
-    stats->rx_nombuf = atomic_load_explicit(&control->rx.starved, memory_order_relaxed);
+    for (unsigned i = 0; i < RX_QUEUES; i++) {
+        stats->ipackets += atomic_load_explicit(&control->rx[i].packets, memory_order_relaxed);
+        stats->ibytes += atomic_load_explicit(&control->rx[i].bytes, memory_order_relaxed);
+        stats->rx_nombuf += atomic_load_explicit(&control->rx[i].starved, memory_order_relaxed);
+        stats->imissed += atomic_load_explicit(&control->rx[i].missed, memory_order_relaxed);
+    }
     for (unsigned i = 0; i < TX_QUEUES; i++) {
         stats->opackets += atomic_load_explicit(&control->tx[i].packets, memory_order_relaxed);
         stats->obytes += atomic_load_explicit(&control->tx[i].bytes, memory_order_relaxed);
@@ -199,7 +206,7 @@ static int take_number(const char *key, const char *value, void *to)
 
 static int read_devargs(struct port *port, const char *text)
 {
-    static const char *const keys[] = {"file", "control", "shuffle", NULL};
+    static const char *const keys[] = {"file", "control", "shuffle", "rss", NULL};
     struct rte_kvargs *args = rte_kvargs_parse(text, keys);
     int error;
 
@@ -210,6 +217,8 @@ static int read_devargs(struct port *port, const char *text)
         error = rte_kvargs_process(args, "control", take_text, &port->page);
     if (!error)
         error = rte_kvargs_process(args, "shuffle", take_number, &port->seed);
+    if (!error)
+        error = rte_kvargs_process(args, "rss", take_number, &port->rss);
     rte_kvargs_free(args);
     return error < 0 ? error : 0;
 }
@@ -240,12 +249,19 @@ static int prepare(struct port *port, const char *devargs)
         if (error)
             return error;
     }
-    port->rx.control = port->control;
     atomic_store_explicit(&port->control->tsc_hz, rte_get_tsc_hz(), memory_order_relaxed);
     if (!port->file)
         return 0;
-    error = frames_open(&port->rx.frames, port->file, port->seed);
-    port->rx.first_pass = port->rx.frames.order != NULL;
+    error = frames_open(&port->frames, port->file, port->seed);
+    if (!error && port->rss)
+        error = frames_hash(&port->frames);
+    for (unsigned i = 0; i < RX_QUEUES; i++) {
+        port->rx[i].control = port->control;
+        port->rx[i].counter = &port->control->rx[i];
+        port->rx[i].frames = port->frames;
+        port->rx[i].next = i * (port->frames.count / RX_QUEUES);
+        port->rx[i].first_pass = !i && port->frames.order;
+    }
     return -error;
 }
 

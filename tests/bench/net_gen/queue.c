@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
 #include "queue.h"
 
 #include <string.h>
+#include <sys/resource.h>
+
+#include <rte_cycles.h>
 
 #define AHEAD 8 /* frames between the one being copied and the one being prefetched */
 #define BULK 64
+#define LONG_GAP 20000 /* a thread that comes back after more than this part of a second may not have run */
 
 /* One writer: a plain load, add and store, no locked instruction. */
 static inline void bump(_Atomic uint64_t *counter, uint64_t by)
@@ -43,6 +48,10 @@ static inline uint16_t fill(const struct frames *frames, uint64_t rearm, struct 
     mbuf->data_len = length;
     mbuf->vlan_tci = 0;
     mbuf->hash.rss = 0;
+    if (unlikely(frames->rss != NULL)) {
+        mbuf->ol_flags = RTE_MBUF_F_RX_RSS_HASH;
+        mbuf->hash.rss = frames->rss[index];
+    }
     return length;
 }
 
@@ -79,22 +88,63 @@ static __attribute__((noinline)) uint64_t fill_first(struct rx_queue *queue,
     return bytes + (i < count ? fill_burst(queue, mbufs + i, (uint16_t)(count - i)) : 0);
 }
 
+/* Whether this thread was taken off its core since this was last asked. */
+static bool was_stopped(struct rx_queue *queue)
+{
+    struct rusage usage;
+    long before = queue->switches;
+
+    if (getrusage(RUSAGE_THREAD, &usage))
+        return false;
+    queue->switches = usage.ru_nvcsw + usage.ru_nivcsw;
+    return queue->switches != before;
+}
+
+/*
+ * How many of `count` packets have come at a fixed rate. Like a device's, the queue holds so
+ * many. While the thread was not running nothing came: that is not the program's fault.
+ */
+static __attribute__((noinline)) uint16_t pace(struct rx_queue *queue, uint64_t rate,
+                                               uint16_t count)
+{
+    double hz = (double)atomic_load_explicit(&queue->control->tsc_hz, memory_order_relaxed);
+    uint64_t now = rte_rdtsc(), passed = now - queue->last;
+
+    queue->last = now;
+    if ((double)passed < hz / LONG_GAP || !was_stopped(queue))
+        queue->waiting += (double)passed * (double)rate / hz;
+    if (queue->waiting > DESCRIPTORS) {
+        bump(&queue->counter->missed, (uint64_t)queue->waiting - DESCRIPTORS);
+        queue->waiting -= (double)((uint64_t)queue->waiting - DESCRIPTORS);
+    }
+    if (count > queue->waiting)
+        count = (uint16_t)queue->waiting;
+    queue->waiting -= count;
+    return count;
+}
+
 uint16_t queue_receive(void *rx_queue, struct rte_mbuf **mbufs, uint16_t count)
 {
     struct rx_queue *queue = rx_queue;
     struct control *control = queue->control;
-    uint64_t bytes;
+    uint64_t bytes, rate;
 
     if (unlikely(!atomic_load_explicit(&control->open, memory_order_relaxed)))
         return 0;
+    rate = atomic_load_explicit(&control->rate, memory_order_relaxed);
+    if (unlikely(rate)) {
+        count = pace(queue, rate, count);
+        if (!count)
+            return 0;
+    }
     if (unlikely(rte_mempool_get_bulk(queue->pool, (void **)mbufs, count))) {
-        bump(&control->rx.starved, 1);
+        bump(&queue->counter->starved, 1);
         return 0;
     }
     bytes = unlikely(queue->first_pass) ? fill_first(queue, mbufs, count)
                                         : fill_burst(queue, mbufs, count);
-    bump(&control->rx.packets, count);
-    bump(&control->rx.bytes, bytes);
+    bump(&queue->counter->packets, count);
+    bump(&queue->counter->bytes, bytes);
     return count;
 }
 
