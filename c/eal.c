@@ -150,11 +150,13 @@ static int start_chosen(bool huge)
     char lcores[2048];
     const char *arguments[] = {
         "upcall", lcores, "--no-pci", "--no-telemetry", "--iova-mode=va", huge ? "--in-memory" : "--no-shconf",
-        "--no-huge", "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
+        /* vhost-user shares memory by descriptors, eight at most: a file must be more than one page.  Without hugepages it is one anyhow. */
+        huge ? "--single-file-segments" : "--no-huge",
+        "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
     };
 
     floating_lcores(lcores, sizeof lcores);
-    return start_with(arguments, huge ? 6 : 9);
+    return start_with(arguments, huge ? 7 : 9);
 }
 
 /* `count` mbufs with `room` bytes for data, or fewer, by halves, where memory is short. */

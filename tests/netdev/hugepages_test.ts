@@ -20,8 +20,8 @@ function read(name: string): number {
 }
 
 /** Reserves what is missing until disposed of, and no more. */
-function reserve(): Disposable {
-  const missing = PAGES - read("free_hugepages");
+function reserve(pages: number): Disposable {
+  const missing = pages - read("free_hugepages");
   const before = read("nr_hugepages");
   const set = (count: number) =>
     Deno.writeTextFileSync(`${base}/nr_hugepages`, `${count}`);
@@ -43,9 +43,9 @@ function reserve(): Disposable {
     // Others may have reserved some meanwhile: only these go.
     [Symbol.dispose]: () => set(Math.max(0, read("nr_hugepages") - granted)),
   };
-  if (read("free_hugepages") >= PAGES) return restore;
+  if (read("free_hugepages") >= pages) return restore;
   restore[Symbol.dispose]();
-  throw new Unsupported(`${PAGES} free hugepages`, { requirement: "netdev" });
+  throw new Unsupported(`${pages} free hugepages`, { requirement: "netdev" });
 }
 
 /** A pcap file of UDP frames. */
@@ -117,7 +117,7 @@ Deno.test(
   "hugepages: EAL takes them, packets pass, every buffer comes home",
   skippable(async () => {
     needRoot("netdev");
-    using _pages = reserve();
+    using _pages = reserve(PAGES);
     const folder = await Deno.makeTempDir({ prefix: "upcall-huge-" });
     try {
       const frames = Array.from(
@@ -141,5 +141,24 @@ Deno.test(
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
+  }),
+);
+
+Deno.test(
+  "hugepages: processes share them as they share ordinary memory",
+  skippable(async () => {
+    needRoot("netdev");
+    using _pages = reserve(2 * PAGES);
+    // In a process of its own, for EAL chooses its memory once in each.
+    const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--quiet", `${import.meta.dirname}/shared_memory_test.ts`],
+      env: { NO_COLOR: "1", UPCALL_SKIPS: "" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+    }).output();
+    const said = new TextDecoder().decode(stdout);
+    assert.equal(code, 0, said);
+    assert.match(said, /vhost-user: .* ok /);
   }),
 );
