@@ -47,6 +47,9 @@ const typeNames: ReadonlyMap<number, string> = new Map([
   [VportType.geneve, "geneve"],
 ]);
 
+/** Tunnels of Open vSwitch that Linux has no device with metadata for (3.7 and 6.1). */
+const userspaceTypes: ReadonlySet<string> = new Set(["gtpu", "srv6"]);
+
 function portOf(record: VportRecord): Port {
   const { no, name, type } = record;
   const typeName = type === VportType.netdev ? tunnelTypeOf(name) ?? "system" : undefined;
@@ -109,7 +112,9 @@ export class SystemPorts implements ProviderPorts {
       }
       throw new NetlinkError({
         code: "EAFNOSUPPORT",
-        detail: `no port type ${type}`,
+        detail: userspaceTypes.has(type)
+          ? `ports of type ${type} are for datapaths in userspace only`
+          : `no port type ${type}`,
       });
     });
   }

@@ -19,6 +19,7 @@ import {
   NetlinkSocket,
   Protocol,
   s32,
+  type Scalar,
   type Transport,
   u16,
   u32,
@@ -46,26 +47,39 @@ const largestMtu = 65000;
 
 type Options = Readonly<Record<string, string | number | boolean>>;
 
+/** An attribute of `IFLA_INFO_DATA`: with a value, or a flag that is there or not. */
+type LinkAttribute =
+  | { readonly id: number; readonly scalar: Scalar<number>; readonly value: number }
+  | { readonly id: number; readonly isSet: boolean };
+
 /** One kind of tunnel port. */
 interface TunnelKind {
   /** `IFLA_INFO_KIND`. */
   readonly link: string;
+  /** `IFLA_INFO_KIND` for tunnels that carry packets without Ethernet header, where it is another one. */
+  readonly layer3Link?: string;
   /** What Open vSwitch calls its device, without a port number. */
   readonly devicePrefix: string;
   /** Attribute that holds the UDP port, if there is one, and the port of IANA. */
   readonly udpPort?: { readonly attribute: number; readonly standard: number };
   /** Attributes without a value from the caller. */
-  readonly fixed: readonly (readonly [id: number, value: number | "flag"])[];
+  readonly fixed: readonly LinkAttribute[];
   /** Further options, each a flag. */
   readonly flags?: Readonly<Record<string, number>>;
+  /** Attribute that holds the Ethernet type of what it carries, if it must be said. */
+  readonly payload?: number;
 }
+
+const on = (id: number): LinkAttribute => ({ id, scalar: u8, value: 1 });
+/** `IFLA_GRE_COLLECT_METADATA`. */
+const greMetadata: readonly LinkAttribute[] = [{ id: 18, isSet: true }];
 
 const kinds: Readonly<Record<string, TunnelKind>> = {
   vxlan: {
     link: "vxlan",
     devicePrefix: "vxlan_sys_",
     // LEARNING 0, COLLECT_METADATA 1, UDP_ZERO_CSUM6_RX 1
-    fixed: [[7, 0], [25, 1], [20, 1]],
+    fixed: [{ id: 7, scalar: u8, value: 0 }, on(25), on(20)],
     udpPort: { attribute: 15, standard: 4789 },
     flags: { gbp: 23, gpe: 27 },
   },
@@ -73,14 +87,36 @@ const kinds: Readonly<Record<string, TunnelKind>> = {
     link: "geneve",
     devicePrefix: "genev_sys_",
     // COLLECT_METADATA, UDP_ZERO_CSUM6_RX 1
-    fixed: [[6, "flag"], [10, 1]],
+    fixed: [{ id: 6, isSet: true }, on(10)],
     udpPort: { attribute: 5, standard: 6081 },
   },
-  gre: { link: "gretap", devicePrefix: "gre_sys", fixed: [[18, "flag"]] },
-  ip6gre: { link: "ip6gretap", devicePrefix: "ip6gre_sys", fixed: [[18, "flag"]] },
-  erspan: { link: "erspan", devicePrefix: "erspan_sys", fixed: [[18, "flag"]] },
-  ip6erspan: { link: "ip6erspan", devicePrefix: "ip6erspan_sys", fixed: [[18, "flag"]] },
+  gre: {
+    link: "gretap",
+    layer3Link: "gre",
+    devicePrefix: "gre_sys",
+    fixed: greMetadata,
+  },
+  ip6gre: {
+    link: "ip6gretap",
+    layer3Link: "ip6gre",
+    devicePrefix: "ip6gre_sys",
+    fixed: greMetadata,
+  },
+  erspan: { link: "erspan", devicePrefix: "erspan_sys", fixed: greMetadata },
+  ip6erspan: { link: "ip6erspan", devicePrefix: "ip6erspan_sys", fixed: greMetadata },
+  bareudp: {
+    link: "bareudp",
+    devicePrefix: "udp_sys_",
+    // SRCPORT_MIN, in host order
+    fixed: [{ id: 3, scalar: u16, value: 49153 }],
+    udpPort: { attribute: 1, standard: 6635 },
+    payload: 2,
+    flags: { multiproto: 4 },
+  },
 };
+
+/** Ethernet types that `payload_type` has names for. */
+const payloadTypes: Readonly<Record<string, number>> = { ip: 0x0800, mpls: 0x8847 };
 
 /** Whether ports of `type` are tunnel devices. */
 export function isTunnelType(type: string): boolean {
@@ -98,24 +134,48 @@ function invalid(detail: string): NetlinkError {
   return new NetlinkError({ code: "EINVAL", detail });
 }
 
-/** Checks the options of a tunnel port; gives its UDP port and the ids of its flags. */
-function checkOptions(type: string, kind: TunnelKind, options: Options) {
-  let udpPort = kind.udpPort?.standard;
-  const flags: number[] = [];
+/** A number of 16 bits that an option gives. */
+function optionNumber(name: string, value: string | number | boolean): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= 1 && number <= 0xffff) return number;
+  throw invalid(`${name} must be a number from 1 to 65535: it is ${value}`);
+}
+
+/** A device that is to be made: its kind and what it is made with. */
+interface LinkPlan {
+  readonly link: string;
+  readonly attributes: readonly LinkAttribute[];
+}
+
+/** Checks the options of a tunnel port; gives its device. */
+function planLink(type: string, kind: TunnelKind, options: Options): LinkPlan {
+  const { fixed, flags = {}, udpPort, payload } = kind;
+  const set = new Set<string>();
+  let { link } = kind;
+  let port = udpPort?.standard ?? 0;
+  let carried = 0x8847;
   for (const [name, value] of Object.entries(options)) {
-    const flag = kind.flags?.[name];
-    if (name === "dst_port" && kind.udpPort) {
-      udpPort = Number(value);
-      if (!Number.isInteger(udpPort) || udpPort < 1 || udpPort > 0xffff) {
-        throw invalid(`dst_port ${value} is not a UDP port`);
+    if (name === "dst_port" && udpPort) port = optionNumber(name, value);
+    else if (name === "payload_type" && payload !== undefined) {
+      carried = payloadTypes[String(value)] ?? optionNumber(name, value);
+    } else if (name === "packet_type" && kind.layer3Link !== undefined) {
+      if (value !== "legacy_l2" && value !== "legacy_l3") {
+        throw invalid(`packet_type is legacy_l2 or legacy_l3 here: it is ${value}`);
       }
-    } else if (flag !== undefined) {
-      if (value === true || value === "true") flags.push(flag);
-    } else {
-      throw invalid(`a port of type ${type} has no option ${name}`);
-    }
+      link = value === "legacy_l3" ? kind.layer3Link : kind.link;
+    } else if (Object.hasOwn(flags, name)) {
+      if (value === true || value === "true") set.add(name);
+    } else throw invalid(`a port of type ${type} has no option ${name}`);
   }
-  return { udpPort, flags };
+  const attributes: LinkAttribute[] = [...fixed];
+  for (const [name, id] of Object.entries(flags)) {
+    attributes.push({ id, isSet: set.has(name) });
+  }
+  if (payload !== undefined) {
+    attributes.push({ id: payload, scalar: be16, value: carried });
+  }
+  if (udpPort) attributes.push({ id: udpPort.attribute, scalar: be16, value: port });
+  return { link, attributes };
 }
 
 /** A device as rtnetlink describes it. */
@@ -171,12 +231,12 @@ export class TunnelLinks {
   ensure(name: string, type: string, options: Options): boolean {
     const kind = kinds[type];
     if (!kind) throw new NetlinkError({ code: "EAFNOSUPPORT" });
-    const { udpPort, flags } = checkOptions(type, kind, options);
+    const plan = planLink(type, kind, options);
     try {
-      this.#create(name, kind, udpPort, flags);
+      this.#create(name, kind, plan);
     } catch (error) {
       if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
-      if (!this.#matches(name, kind, udpPort, flags)) throw error;
+      if (!this.#matches(name, plan)) throw error;
       return false;
     }
     try {
@@ -197,27 +257,18 @@ export class TunnelLinks {
     });
   }
 
-  #create(
-    name: string,
-    kind: TunnelKind,
-    udpPort: number | undefined,
-    flags: readonly number[],
-  ): void {
+  #create(name: string, kind: TunnelKind, { link, attributes }: LinkPlan): void {
     const { create, exclusive } = NetlinkFlag;
     this.#request(RTM_NEWLINK, create | exclusive, (writer) => {
       writer.attributeText(IFLA_IFNAME, name);
       // GRE refuses it here and takes it later.
       if (kind.udpPort) writer.attribute(IFLA_MTU, u32, largestMtu);
       writer.nested(IFLA_LINKINFO, () => {
-        writer.attributeText(IFLA_INFO_KIND, kind.link);
+        writer.attributeText(IFLA_INFO_KIND, link);
         writer.nested(IFLA_INFO_DATA, () => {
-          for (const [id, value] of kind.fixed) {
-            if (value === "flag") writer.attributeBytes(id);
-            else writer.attribute(id, u8, value);
-          }
-          for (const id of flags) writer.attributeBytes(id);
-          if (kind.udpPort && udpPort !== undefined) {
-            writer.attribute(kind.udpPort.attribute, be16, udpPort);
+          for (const each of attributes) {
+            if ("scalar" in each) writer.attribute(each.id, each.scalar, each.value);
+            else if (each.isSet) writer.attributeBytes(each.id);
           }
         });
       });
@@ -252,23 +303,15 @@ export class TunnelLinks {
     }
   }
 
-  #matches(
-    name: string,
-    kind: TunnelKind,
-    udpPort: number | undefined,
-    flags: readonly number[],
-  ): boolean {
+  #matches(name: string, plan: LinkPlan): boolean {
     const link = this.#get(name);
-    if (link?.kind !== kind.link || !link.data) return false;
-    const { data } = link;
-    const sameFixed = kind.fixed.every(([id, value]) =>
-      value === "flag" ? data.has(id) : data.get(id, u8) === value
+    const data = link?.data;
+    if (link?.kind !== plan.link || !data) return false;
+    return plan.attributes.every((each) =>
+      "scalar" in each
+        ? data.get(each.id, each.scalar) === each.value
+        : data.has(each.id) === each.isSet
     );
-    const sameFlags = Object.values(kind.flags ?? {}).every((id) =>
-      data.has(id) === flags.includes(id)
-    );
-    const samePort = !kind.udpPort || data.get(kind.udpPort.attribute, be16) === udpPort;
-    return sameFixed && sameFlags && samePort;
   }
 
   /** Removes a device. */
@@ -281,7 +324,9 @@ export class TunnelLinks {
     const link = this.#get(name);
     if (!link) return;
     const type = tunnelTypeOf(name);
-    const named = type !== undefined && kinds[type]?.link === link.kind;
+    const kind = type === undefined ? undefined : kinds[type];
+    const named = link.kind !== undefined &&
+      (link.kind === kind?.link || link.kind === kind?.layer3Link);
     if (link.alias === alias || named) this.delete(name);
   }
 

@@ -9,7 +9,7 @@ import {
   throws,
 } from "node:assert/strict";
 import { enumerateDatapaths, openDatapath } from "../../mod.ts";
-import type { PortChange } from "../../providers/contract.ts";
+import type { PortChange, PortRequest } from "../../providers/contract.ts";
 import { run, shell, tryRun } from "../support/command.ts";
 import { makeHosts, on } from "../support/netns.ts";
 import { makeDatapath, newName, systemTest, until } from "./system.ts";
@@ -69,16 +69,24 @@ systemTest("what ovs-dpctl makes, we show", async () => {
   ok(!(await enumerateDatapaths({ type: "system" })).includes(`system@${name}`));
 });
 
+type TunnelOptions = NonNullable<PortRequest["options"]>;
+
 systemTest("tunnel devices are made with metadata and removed again", async () => {
   await using made = await makeDatapath();
   const { dp } = made;
-  const kinds: [name: string, type: string, shown: RegExp][] = [
-    ["tvx", "vxlan", /vxlan external .*dstport 4791 nolearning/],
+  const kinds: [name: string, type: string, shown: RegExp, options?: TunnelOptions][] = [
+    ["tvx", "vxlan", /vxlan external .*dstport 4791 nolearning/, {
+      dst_port: 4791,
+      gbp: true,
+    }],
     ["tgn", "geneve", /geneve external/],
     ["tgre", "gre", /gretap external/],
+    ["tgre3", "gre", /link\/none.*\n? *gre external/s, { packet_type: "legacy_l3" }],
+    ["tgre6", "ip6gre", /ip6gretap external/],
+    ["ter", "erspan", /erspan external/],
+    ["ter6", "ip6erspan", /ip6erspan external/],
   ];
-  for (const [name, type, shown] of kinds) {
-    const options = type === "vxlan" ? { dst_port: 4791, gbp: true } : {};
+  for (const [name, type, shown, options = {}] of kinds) {
     const { no } = await dp.ports.add({ name, type, options });
     match(await run("ip", "-d", "link", "show", name), shown);
     // The device of a tunnel is named otherwise by Open vSwitch, so that the kernel's word counts.
@@ -92,6 +100,13 @@ systemTest("tunnel devices are made with metadata and removed again", async () =
   await rejects(dp.ports.add({ name: "t", type: "geneve", options: { gbp: true } }), {
     code: "EINVAL",
   });
+  // Tunnels that only datapaths in userspace have.
+  for (const type of ["gtpu", "srv6"]) {
+    await rejects(dp.ports.add({ name: "t", type }), {
+      code: "EAFNOSUPPORT",
+      message: /userspace/,
+    });
+  }
   // A port that cannot be attached leaves no device behind.
   await rejects(dp.ports.add({ name: "tvx", type: "vxlan", no: 0 }), { code: "EBUSY" });
   equal((await tryRun("ip", "link", "show", "tvx")).code, 1);
