@@ -12,7 +12,8 @@
  *   l3x              ND, ARP hardware addresses, MPLS stack, NSH
  *
  * Always part of a match, whatever the mask says: in_port and recirc_id (they choose the partition), and, set by
- * odp_key.c in every mask: l2 (packet type), eth_type, VLAN presence (the 0x1000 bit of vlan[0].tci when the mask of it is zero), nw_frag of IP.
+ * odp_mask.c in every mask: l2 (packet type), eth_type, VLAN presence (the 0x1000 bit of vlan[0].tci when the mask of it is zero).  Not nw_frag: a mask
+ * without it takes packets and fragments, as in Open vSwitch and Linux; later fragments have no ports, whatever follows their header.
  *
  * Threads: any; keys and masks are values of whoever holds them. */
 #ifndef UPCALL_KEY_H

@@ -56,7 +56,7 @@ static int read_ipv4(struct odp_set *set, const struct key *of, struct key *to, 
     to->base.nw_proto = ip.proto;
     to->base.nw_tos = ip.tos;
     to->base.nw_ttl = ip.ttl;
-    to->base.nw_frag = ip.frag;
+    to->base.nw_frag = of && ip.frag ? 0xff : ip.frag;
     return 0;
 }
 
@@ -76,7 +76,7 @@ static int read_ipv6(struct odp_set *set, const struct key *of, struct key *to, 
     to->base.nw_proto = ip.proto;
     to->base.nw_tos = ip.tclass;
     to->base.nw_ttl = ip.hlimit;
-    to->base.nw_frag = ip.frag;
+    to->base.nw_frag = of && ip.frag ? 0xff : ip.frag;
     return 0;
 }
 

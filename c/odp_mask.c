@@ -110,8 +110,6 @@ static void always(const struct key *key, struct key *mask)
             break; /* There is none behind a tag that is not there. */
         b->vlan[i].tpid = 0xffff;
     }
-    if (odp_is_ip(key->base.eth_type))
-        b->nw_frag = 0xff;
     if (key->tunnel.family)
         mask->tunnel.family = 0xff;
 }
@@ -163,6 +161,9 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
         if (!attrs)
             exact(key, mask);
         always(key, mask);
+        /* No mask at all, or one of nothing: Open vSwitch's translation always looks at this.  A mask that has something decides for itself. */
+        if (odp_is_ip(key->base.eth_type))
+            mask->base.nw_frag = 0xff;
         return 0;
     }
     error = odp_collect(attrs, size, &set, why);

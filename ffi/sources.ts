@@ -277,7 +277,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "key.h",
-    sha256: "39570d523db59e7d66a06d19d7e41df09adc32c60e62cf0f8e40357f64078ab9",
+    sha256: "01450b3e001589f872f380081f3819013cdd36922b80eb0e04fbb276596cf41d",
     load: () => import("../c/key.h", { with: { type: "text" } }),
   },
   {
@@ -307,12 +307,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_l3.c",
-    sha256: "18b48f8cc0126b4d57c0eb9ea375fb3051b6afa8841bd77f33ab706042ab2628",
+    sha256: "b2d36a7f53edcf87bc3336e96a8730b658fd9c61da07aabe64aed1b4d90084a7",
     load: () => import("../c/odp_l3.c", { with: { type: "text" } }),
   },
   {
     name: "odp_mask.c",
-    sha256: "308f8bcf95e29911eda96d9108527ef9f4a9aa5f569c85ea93397ff402f01da5",
+    sha256: "49bb03710b3f99fbd59e43b67c47b91f237b47087b66087291c60551fcca0d46",
     load: () => import("../c/odp_mask.c", { with: { type: "text" } }),
   },
   {

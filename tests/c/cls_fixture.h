@@ -139,7 +139,7 @@ static inline void random_mask(enum shape shape, struct key *mask)
     mask->base.l2 = 0xff;
     mask->base.eth_type = 0xffff;
     mask->base.vlan[0].tci |= 0x10;
-    mask->base.nw_frag = 0xff;
+    mask->base.nw_frag = rnd(2) ? 0xff : 0;
 }
 
 static inline bool key_matches(const struct key *key, const struct key *flow, const struct key *mask)

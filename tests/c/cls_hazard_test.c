@@ -61,6 +61,12 @@ static void hazard_2_always_in_the_key(void)
     key_of(frame, size, 1, &key);
     CHECK(odp_mask_read((const uint8_t *)"\x08\x00\x03\x00\xff\xff\xff\xff", 8, &key, &mask, &why) == 0); /* in_port only. */
     add(1, frame, size, 1, &mask);
+    CHECK(find(frame, size, 1) == 1 && find(fragment, fragment_size, 1) == 1);
+    CHECK(!find(ip6, ip6_size, 1) && !find(tagged, tagged_size, 1));
+    cls_remove(cls, 1);
+    rcu_synchronize(rcu);
+    CHECK(odp_mask_read((const uint8_t *)"", 0, &key, &mask, &why) == 0); /* Nothing. */
+    add(1, frame, size, 1, &mask);
     CHECK(find(frame, size, 1) == 1);
     CHECK(!find(fragment, fragment_size, 1) && !find(ip6, ip6_size, 1) && !find(tagged, tagged_size, 1));
     CHECK(!find(frame, size, 2));

@@ -137,7 +137,7 @@ static void random_mask(const struct key *key, struct key *mask)
             mask->base.vlan[i].tci = ODP_BE16(KEY_TCI_PRESENT);
     }
     if (odp_is_ip(key->base.eth_type))
-        mask->base.nw_frag = 0xff;
+        mask->base.nw_frag = rnd() & 1 ? 0xff : 0;
     if (odp_l4_attr(&key->base) && (mask->base.tp_src || mask->base.tp_dst || mask->base.tcp_flags))
         mask->base.nw_proto = 0xff;
     if (odp_l4_attr(&key->base) == OVS_KEY_ATTR_ICMPV6 && odp_is_nd(&key->base)
