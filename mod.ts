@@ -15,9 +15,9 @@
  *   const b = await dp.ports.add({ name: right });
  *   for await (const { key, packet } of dp.upcalls()) {
  *     const actions = [output(key.inPort === a.no ? b.no : a.no)];
+ *     // The flow for those that follow; and the packet itself, on its way.
  *     dp.operate([
- *       { op: "execute", key, packet, actions },
- *       { op: "put", key, mask: exact("inPort", "ethernet"), actions },
+ *       { op: "put", key, mask: exact("inPort", "ethernet"), actions, packet },
  *     ]);
  *   }
  * }

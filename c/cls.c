@@ -306,12 +306,6 @@ static void write_entries(struct cls *cls, const struct cls_sub *sub, uint32_t f
     }
 }
 
-static void free_table(void *object, void *arg)
-{
-    (void)arg;
-    cls_table_free((uintptr_t)object);
-}
-
 /* Makes partition and subtable of a place, and room in it. */
 static int make_place(struct cls *cls, const struct key *key, const struct key *mask, struct cls_place *place)
 {
@@ -328,20 +322,6 @@ static int make_place(struct cls *cls, const struct key *key, const struct key *
     return error;
 }
 
-static int make_room(struct cls *cls, struct cls_sub *sub)
-{
-    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed), larger;
-
-    if (!cls_table_full(table, sub->flows))
-        return 0;
-    larger = cls_table_grow(table);
-    if (!larger)
-        return ENOMEM;
-    atomic_store_explicit(&sub->table, larger, memory_order_release);
-    rcu_defer(cls->rcu, free_table, (void *)table, NULL);
-    return 0;
-}
-
 int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, const struct act_prog *prog,
                   struct cls_place *place)
 {
@@ -353,7 +333,7 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
     if (error)
         return error;
     part = sub->part;
-    error = make_room(cls, sub);
+    error = cls_sub_make_room(cls, sub);
     if (error) {
         if (!sub->flows)
             cls_sub_remove(cls, sub);

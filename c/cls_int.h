@@ -202,6 +202,7 @@ struct cls_parts *cls_parts_create(uint32_t room);
 struct cls_part *cls_part_get(struct cls *, uint32_t in_port, uint32_t recirc_id); /* Made if there is none; NULL: no memory. */
 void cls_part_remove(struct cls *, struct cls_part *);  /* It has no subtable. */
 struct cls_sub *cls_sub_find(const struct cls *, struct cls_part *, const struct key *mask);
+int cls_sub_make_room(struct cls *, struct cls_sub *);   /* For one more flow.  ENOMEM. */
 /* Publishes a subtable for a mask, by a new view.  ENOMEM, ENOSPC. */
 int cls_sub_add(struct cls *, struct cls_part *, const struct key *mask, struct cls_sub **);
 void cls_sub_remove(struct cls *, struct cls_sub *);    /* It has no flow. */

@@ -355,3 +355,23 @@ void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
     cls_view_publish(cls, part, view);
     rcu_defer(cls->rcu, free_sub, sub, NULL);
 }
+
+static void free_table(void *object, void *arg)
+{
+    (void)arg;
+    cls_table_free((uintptr_t)object);
+}
+
+int cls_sub_make_room(struct cls *cls, struct cls_sub *sub)
+{
+    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed), larger;
+
+    if (!cls_table_full(table, sub->flows))
+        return 0;
+    larger = cls_table_grow(table);
+    if (!larger)
+        return ENOMEM;
+    atomic_store_explicit(&sub->table, larger, memory_order_release);
+    rcu_defer(cls->rcu, free_table, (void *)table, NULL);
+    return 0;
+}

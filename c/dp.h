@@ -165,6 +165,7 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 #define DP_OPF_WANT_STATS 64u
 #define DP_OPF_SAME_KEY 128u  /* The key is that of the operation before in the batch, which has one; `key_size` is 0. */
 #define DP_OPF_SAME_MASK 256u /* Likewise the mask, of the last put. */
+#define DP_OPF_PACKET 512u    /* PUT: the packet is executed with the same actions, whatever becomes of the flow; `error` tells of the put first. */
 
 /* One operation of a batch: this header, then key, mask, actions and packet, each padded to 8 bytes.  `size` is all of it. */
 struct dp_op {

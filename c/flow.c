@@ -68,8 +68,11 @@ static uint32_t ufid_tag(const struct flow_table *table, const uint64_t ufid[2])
 void flow_make_ufid(const struct flow_table *table, const struct key *key, uint64_t ufid[2])
 {
     uint8_t *bytes = (uint8_t *)ufid;
+    uint64_t rest = 0;
 
-    hash_128(cls_hash_key(table->cls), (const uint32_t *)key->words, KEY_SIZE / 32, ufid);
+    for (uint32_t w = KEY_WORDS / KEY_BLOCKS; w < KEY_WORDS; w++)
+        rest |= key->words[w];
+    hash_128(cls_hash_key(table->cls), (const uint32_t *)key->words, (rest ? KEY_SIZE : KEY_SIZE / KEY_BLOCKS) / 32, ufid);
     bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* A random UUID, version 4, as Open vSwitch's are. */
     bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
 }

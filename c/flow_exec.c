@@ -42,11 +42,15 @@ static int cached(struct flow_table *table, const uint8_t *actions, uint32_t siz
                   const char **why)
 {
     uint32_t words[FLOW_CACHE_ATTRS / 4] = { 0 };
-    struct flow_cached *c;
+    struct flow_cached *c = table->cache_last;
     int error;
 
+    if (c && c->size == size && !memcmp(c->attrs, actions, size)) {
+        *prog = c->prog;
+        return 0;
+    }
     memcpy(words, actions, size);
-    c = &table->cache[hash_chunks(cls_hash_key(table->cls), words, FLOW_CACHE_ATTRS / 32) % FLOW_CACHE];
+    c = table->cache_last = &table->cache[hash_chunks(cls_hash_key(table->cls), words, FLOW_CACHE_ATTRS / 32) % FLOW_CACHE];
     if (c->size == size && !memcmp(c->attrs, actions, size)) {
         *prog = c->prog;
         return 0;

@@ -88,7 +88,7 @@ struct flow_table {
     uint32_t ufid_mask, ufid_n;
     struct flow_mask *masks[FLOW_MASK_BUCKETS], *mask_last;
     struct flow_read read;
-    struct flow_cached cache[FLOW_CACHE];
+    struct flow_cached cache[FLOW_CACHE], *cache_last;
 };
 
 static inline uint32_t flow_pad(uint32_t size)

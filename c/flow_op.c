@@ -178,6 +178,24 @@ static const struct key *known_key(const struct batch *batch, uint32_t i, const 
     return NULL;
 }
 
+/* A put, and its packet if it brings one. */
+static int put(struct flow_table *table, struct pmd *control, struct batch *batch, struct flow_put *flow, const struct dp_op *op,
+               const struct parts *parts, struct dp_result *result, const char **why)
+{
+    int error = flow_put_perform(table, op, flow, parts->actions, result, why), sent = 0;
+    const char *packet_why = NULL;
+
+    batch->waiting--;
+    if (!(op->flags & DP_OPF_PACKET))
+        return error;
+    if (!flow->key_error)
+        sent = flow_execute(table, control, op, parts->key, &flow->key, parts->actions, parts->packet, &batch->packets, &packet_why);
+    batch->packets.wanted--;
+    if (!error)
+        *why = packet_why;
+    return error ? error : sent;
+}
+
 /* Operation `i`; `rest` is where what follows its result may go. */
 static void perform(struct flow_table *table, struct pmd *control, struct batch *batch, uint32_t i, const struct dp_op *op,
                     const struct parts *parts, struct dp_result *result, uint8_t *rest, uint32_t room)
@@ -187,8 +205,7 @@ static void perform(struct flow_table *table, struct pmd *control, struct batch 
 
     switch (op->type) {
     case DP_OP_PUT:
-        batch->waiting--;
-        error = flow_put_perform(table, op, &batch->puts[i % PUTS], parts->actions, result, &why);
+        error = put(table, control, batch, &batch->puts[i % PUTS], op, parts, result, &why);
         break;
     case DP_OP_DELETE:
         error = delete(table, op, parts, result, &why);
@@ -229,7 +246,7 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
     for (uint32_t i = 0; i < count; i++, at += op.size) {
         if (!op_read(ops + at, ops_size - at, &op, &parts))
             return error_set(EINVAL, "Operation %u does not fit its buffer", i);
-        batch.packets.wanted += op.type == DP_OP_EXECUTE;
+        batch.packets.wanted += op.type == DP_OP_EXECUTE || (op.type == DP_OP_PUT && op.flags & DP_OPF_PACKET);
     }
     batch.ops = ops;
     batch.size = ops_size;

@@ -89,14 +89,8 @@ class Switch {
       return [{ op: "execute", packet, key, actions: this.#flood(inPort) }];
     }
     const actions: Action[] = to === inPort ? [] : [output(to)];
-    const put: Op = {
-      op: "put",
-      key,
-      mask: exact("inPort", "ethernet"),
-      actions,
-      modify: true,
-    };
-    return [put, { op: "execute", packet, key, actions }];
+    const mask = exact("inPort", "ethernet");
+    return [{ op: "put", packet, key, mask, actions, modify: true }];
   }
 
   #learn(

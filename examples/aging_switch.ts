@@ -59,17 +59,12 @@ for await (const { packet, key } of dp.upcalls()) {
     ? [...dp.ports.dump()].map(({ no }) => no)
     : [known];
   const actions = targets.filter((no) => no !== key.inPort).map((no) => output(no));
-  const ops: Op[] = [{ op: "execute", packet, key, actions }];
-  if (known !== undefined) {
-    ops.push({
-      op: "put",
-      key,
-      mask: exact("inPort", "ethernet"),
-      actions,
-      modify: true,
-    });
-  }
-  dp.operate(ops);
+  const mask = exact("inPort", "ethernet");
+  dp.operate([
+    known === undefined
+      ? { op: "execute", packet, key, actions }
+      : { op: "put", packet, key, mask, actions, modify: true },
+  ]);
 }
 clearInterval(sweeper);
 

@@ -1,6 +1,6 @@
 // A learning switch. Try: deno run -A examples/learning_switch.ts netdev@br0 eth1 eth2
 import { exact, openDatapath, output } from "../mod.ts";
-import type { MacAddress, Op, PortNo } from "../mod.ts";
+import type { MacAddress, PortNo } from "../mod.ts";
 
 const [datapath = "netdev@br0", ...devices] = Deno.args;
 await using dp = await openDatapath(datapath, { create: true });
@@ -16,9 +16,9 @@ for await (const { packet, key } of dp.upcalls()) {
     ? [...dp.ports.dump()].map(({ no }) => no)
     : [known];
   const actions = targets.filter((no) => no !== key.inPort).map((no) => output(no));
-  const ops: Op[] = [{ op: "execute", packet, key, actions }];
-  if (known !== undefined) {
-    ops.push({ op: "put", key, mask: exact("inPort", "ethernet"), actions });
-  } // Flooding gets no flow: it would go on after the address is learned.
-  dp.operate(ops);
+  dp.operate([
+    known === undefined // Flooding gets no flow: it would go on after the address is learned.
+      ? { op: "execute", packet, key, actions }
+      : { op: "put", packet, key, mask: exact("inPort", "ethernet"), actions },
+  ]);
 }

@@ -26,8 +26,6 @@ for await (const { packet, key } of dp.upcalls()) {
     sample(Number(percent) / 100, [output(copy.no)]),
     output(key.inPort === a.no ? b.no : a.no),
   ];
-  dp.operate([
-    { op: "execute", packet, key, actions },
-    { op: "put", key, mask: { inPort: true, ethernet: true, etherType: true }, actions },
-  ]);
+  const mask = { inPort: true, ethernet: true, etherType: true } as const;
+  dp.operate([{ op: "put", packet, key, mask, actions }]);
 }

@@ -29,6 +29,7 @@ export const constants = {
   DP_OPF_WANT_STATS: 64,
   DP_OPF_SAME_KEY: 128,
   DP_OPF_SAME_MASK: 256,
+  DP_OPF_PACKET: 512,
   DP_DUMP_TERSE: 1,
 } as const;
 

@@ -87,7 +87,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls.c",
-    sha256: "2efda3c8918da132118b57c825960a6631fbcc6c3957a61eddc6e3a29dc2d837",
+    sha256: "a3931c8f43d50b3c256173286bdce1491bd55e956304150aa938ffee7abf5a54",
     load: () => import("../c/cls.c", { with: { type: "text" } }),
   },
   {
@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_int.h",
-    sha256: "c6b812a267723d810fc86a985237cd0977af711efbf339fc2f006d2b314c9998",
+    sha256: "3da38225b29d51d011c836d9877e05a90bfcc1b4ca79dfc45293899274f086df",
     load: () => import("../c/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls_part.c",
-    sha256: "b30545bfee8438ced1cfb48e00eee81bc76137bfe940cb6f5ecbf6637fdac680",
+    sha256: "d23b73011816397866ad4bd5046d1874491277d1515b510e5408f8d179e1b189",
     load: () => import("../c/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "1afb42192b912e43a655b0a57824988981758f17064d0250c5f7bce04d85b97c",
+    sha256: "f1c3977eebb67d31362bb534e438fc799d44b42b9b307be561ae27126888a22f",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -222,7 +222,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow.c",
-    sha256: "558ae137a874be46778e6f65422fba2aa81494d1c16788519385eaf9bc763d5a",
+    sha256: "7793a831313487eed043fa3a83e08a9ef5ef4dfb2b9567e3921be29f07a74301",
     load: () => import("../c/flow.c", { with: { type: "text" } }),
   },
   {
@@ -237,17 +237,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_exec.c",
-    sha256: "e4977a69500989e53181e4b58a16d966348f36e242794ef52572e77bea38443c",
+    sha256: "77be64899e1835b34119997a132010730171efa5fc8fb9a75154f7a7dad18b47",
     load: () => import("../c/flow_exec.c", { with: { type: "text" } }),
   },
   {
     name: "flow_int.h",
-    sha256: "b1a2421ca13682b1c93fc5309c2c3aa9213b1537ba91e09e2cc67b7cb9f31964",
+    sha256: "a7b4b5ae8394cc670a6c6ec343979721709cf14975eed38b9d3193881db78947",
     load: () => import("../c/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow_op.c",
-    sha256: "168598d9160d57ced5b7321042e491427485ebcb69d1b5baa30d15f331ba4ca4",
+    sha256: "3a8059cdadc68efc0a8440ed0e056de94937a644bc6a196205d6dadbac26d4ec",
     load: () => import("../c/flow_op.c", { with: { type: "text" } }),
   },
   {

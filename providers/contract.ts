@@ -100,6 +100,8 @@ export interface ProviderDatapath {
    * the results; nothing is thrown for them. dpif: `operate`.
    */
   operate(ops: readonly ProviderOp[]): OpResult[];
+  /** Whether a "put" may bring a packet. Absent: it is given as an operation of its own. */
+  readonly putsPackets?: boolean;
   /** Upcalls. */
   readonly upcalls: ProviderUpcalls;
 
@@ -337,6 +339,11 @@ export interface ProviderFlowPut {
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;
+  /**
+   * Packet to be run through `actions` behind the put, whatever came of that; where it is from is in `key`. Its failure is the result's if the
+   * put succeeded. Given to those only that take it (`putsPackets`).
+   */
+  readonly packet?: Uint8Array;
 }
 
 /** Deletes a flow by `ufid`, or else by `key`. `ENOENT` if there is none. */

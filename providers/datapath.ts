@@ -30,6 +30,7 @@ import { Ports } from "./datapath_ports.ts";
 import {
   type Execute,
   type Op,
+  operateApart,
   type Result,
   toProviderOp,
   toResult,
@@ -106,7 +107,11 @@ export class Datapath implements AsyncDisposable {
    * result; nothing is thrown for it. Arguments that are wrong in themselves throw before anything is run.
    */
   operate(ops: readonly Op[]): Result[] {
-    const done = this.#open("operate").operate(ops.map(toProviderOp));
+    const provider = this.#open("operate");
+    const wanted = ops.map(toProviderOp);
+    const done = provider.putsPackets === true
+      ? provider.operate(wanted)
+      : operateApart(provider, wanted);
     const name = this.fullName;
     const results = new Array<Result>(done.length);
     for (let i = 0; i < done.length; i++) {

@@ -7,6 +7,7 @@
 import type {
   FlowStats,
   OpResult,
+  ProviderDatapath,
   ProviderExecute,
   ProviderFlowPut,
   ProviderOp,
@@ -43,6 +44,11 @@ export interface FlowPut {
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;
+  /**
+   * A packet of the flow, 14 to 65535 bytes, to be run through `actions` at once, as by "execute" with this key: what an upcall mostly
+   * wants. It is run whatever comes of the put, for the flow may be there already (`EEXIST`); its own failure is told when the put succeeded.
+   */
+  readonly packet?: Uint8Array;
 }
 
 /** Names a flow: by its identifier, or by a key that it covers. */
@@ -121,10 +127,14 @@ function actionBytes(actions: ActionsInput): Uint8Array {
   return outputs[port] ??= toActionBytes(actions);
 }
 
-function executeOp(op: Execute): ProviderExecute {
-  if (!(op.packet instanceof Uint8Array)) {
+function checkPacket(packet: unknown): void {
+  if (!(packet instanceof Uint8Array)) {
     throw new TypeError("Cannot execute: packet must be a Uint8Array");
   }
+}
+
+function executeOp(op: Execute): ProviderExecute {
+  checkPacket(op.packet);
   const made: Mutable<ProviderExecute> = {
     op: "execute",
     packet: op.packet,
@@ -151,7 +161,32 @@ function putOp(op: FlowPut): ProviderFlowPut {
   if (op.zeroStats !== undefined) made.zeroStats = op.zeroStats;
   if (op.probe !== undefined) made.probe = op.probe;
   if (op.wantStats !== undefined) made.wantStats = op.wantStats;
+  if (op.packet !== undefined) {
+    checkPacket(op.packet);
+    made.packet = op.packet;
+  }
   return made;
+}
+
+/** Runs operations by a provider whose "put" takes no packet. */
+export function operateApart(
+  provider: Pick<ProviderDatapath, "operate">,
+  ops: readonly ProviderOp[],
+): OpResult[] {
+  if (!ops.some((op) => op.op === "put" && op.packet !== undefined)) {
+    return provider.operate(ops);
+  }
+  const results = provider.operate(ops.flatMap((op): ProviderOp[] => {
+    if (op.op !== "put" || op.packet === undefined) return [op];
+    const { packet, ...put } = op;
+    return [put, { op: "execute", packet, key: put.key, actions: put.actions }];
+  })).values();
+  return ops.map((op) => {
+    const result = results.next().value as OpResult;
+    if (op.op !== "put" || op.packet === undefined) return result;
+    const executed = results.next().value as OpResult;
+    return result.ok && !executed.ok ? executed : result;
+  });
 }
 
 function reference(flow: FlowReference): { key?: Uint8Array; ufid?: Ufid } {

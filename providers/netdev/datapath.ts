@@ -72,6 +72,7 @@ const configTypes = {
 /** A datapath over `c/dp.h`. */
 export class NetdevDatapath implements ProviderDatapath {
   readonly type = "netdev";
+  readonly putsPackets = true;
   readonly name: string;
   readonly ports: NetdevPorts;
   readonly flows: NetdevFlows;

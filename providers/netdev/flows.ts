@@ -180,12 +180,15 @@ export class NetdevFlows implements ProviderFlows {
     if (op.op === "execute") {
       ({ actions, packet } = op);
       if (op.probe === true) flags = constants.DP_OPF_PROBE;
-      if (packet.length > MAX_PACKET) packet = packet.subarray(0, MAX_PACKET + 1);
     } else {
       ufid = op.ufid;
       if (op.op === "put") {
         type = constants.DP_OP_PUT;
         actions = op.actions;
+        if (op.packet !== undefined) {
+          packet = op.packet;
+          flags |= constants.DP_OPF_PACKET;
+        }
         if (op.create) flags |= constants.DP_OPF_CREATE;
         if (op.modify) flags |= constants.DP_OPF_MODIFY;
         if (op.zeroStats === true) flags |= constants.DP_OPF_ZERO_STATS;
@@ -203,6 +206,7 @@ export class NetdevFlows implements ProviderFlows {
         room += getRoom;
       }
     }
+    if (packet.length > MAX_PACKET) packet = packet.subarray(0, MAX_PACKET + 1);
     let key = op.key ?? empty;
     if (op.key !== undefined && op.key === this.#key) {
       key = empty;

@@ -101,13 +101,14 @@ async function decide(to: PortNo, most: number): Promise<void> {
     const ops: Op[] = [];
     const puts = setUps < most;
     for (const { key, packet } of upcalls) {
-      if (puts) ops.push({ op: "put", key, mask, actions });
-      ops.push({ op: "execute", key, packet, actions });
+      ops.push(
+        puts
+          ? { op: "put", key, mask, actions, packet }
+          : { op: "execute", key, packet, actions },
+      );
     }
     const results = dp.operate(ops);
-    for (let i = 0; puts && i < results.length; i += 2) {
-      if (results[i]?.ok) setUps++;
-    }
+    for (const { ok } of results) if (puts && ok) setUps++;
   }
 }
 

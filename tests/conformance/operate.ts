@@ -64,6 +64,30 @@ export const operateSuite: Suite = {
     sameFrames(await env.collect(dp, b), [packet]);
   },
 
+  "a put may bring a packet, which is executed whatever comes of the put": async (
+    { env, dp, ports: [a, b] },
+  ) => {
+    const packets = [1, 2, 3].map((srcPort) => udpFrame({ srcPort }));
+    const put = {
+      op: "put",
+      key: `in_port(${a}),eth(),eth_type(0x0800),ipv4()`,
+    } as const;
+    const results = dp.operate([
+      { ...put, actions: `${b}`, packet: packets[0] as Uint8Array },
+      { ...put, actions: `${b}`, packet: packets[1] as Uint8Array },
+      { ...put, actions: `${b}`, modify: true, packet: packets[2] as Uint8Array },
+      { ...put, actions: `${b}`, modify: true, packet: new Uint8Array(13) },
+      { op: "get", key: put.key },
+    ]);
+    assert.deepEqual(codes(results), ["ok", "EEXIST", "ok", "EINVAL", "ok"]);
+    sameFrames(await env.collect(dp, b), packets);
+    assert.equal(dp.stats().flows, 1);
+    assert.throws(
+      () => dp.operate([{ ...put, actions: "2", packet: "x" as never }]),
+      TypeError,
+    );
+  },
+
   "arguments that are wrong in themselves throw before anything is run": ({ dp }) => {
     const good: Op = { op: "put", key: key(0x9001), actions: "2" };
     assert.throws(() => dp.operate([good, { ...good, actions: "fly(1)" }]), SyntaxError);
