@@ -54,9 +54,12 @@ void pmd_send(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf **packets, uns
     struct port *port = tx->port;
     struct port_txq *txq = &port->txqs[tx->txq];
     unsigned int sent = 0, retries = 0;
+    uint64_t refused;
+    bool gone;
 
     if (txq->shared)
         rte_spinlock_lock(&txq->lock);
+    refused = atomic_load_explicit(&port->tx.errors, memory_order_relaxed);
     while (sent < n) {
         uint16_t took = port->class->tx_burst(port, tx->txq, packets + sent, (uint16_t)(n - sent));
 
@@ -64,13 +67,17 @@ void pmd_send(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf **packets, uns
         if (!took && ++retries > SEND_RETRIES)
             break;
     }
+    refused = atomic_load_explicit(&port->tx.errors, memory_order_relaxed) - refused;
     if (txq->shared)
         rte_spinlock_unlock(&txq->lock);
-    stat_add(&pmd->stat->tx_packets, sent);
+    stat_add(&pmd->stat->tx_packets, sent - refused);
     stat_add(&pmd->stat->tx_batches, 1);
+    if (likely(sent == n && !refused))
+        return;
+    gone = atomic_load_explicit(&port->gone, memory_order_relaxed);
+    stat_drop(pmd->stat, gone ? DROP_link_down : DROP_tx_error, refused); /* The class has freed these. */
     if (sent < n)
-        drop_unsent(pmd, tx, packets + sent, n - sent,
-                    atomic_load_explicit(&port->gone, memory_order_relaxed) ? DROP_link_down : DROP_tx_full);
+        drop_unsent(pmd, tx, packets + sent, n - sent, gone ? DROP_link_down : DROP_tx_full);
 }
 
 void pmd_flush_port(struct pmd *pmd, struct pmd_tx *tx)

@@ -35,7 +35,8 @@ struct port_class {
     void (*close)(struct port *);
     /* At most `n` packets, at once. */
     uint16_t (*rx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
-    /* Takes over what it sends and returns how many that are; the rest stays the caller's. */
+    /* Takes over what it sends and returns how many that are; the rest stays the caller's.  A packet that can never be sent counts among them: the class
+     * frees it and counts it in tx.errors, by which the caller knows. */
     uint16_t (*tx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
     /* A descriptor that becomes readable when a queue has packets, for a thread that is going to sleep; -1: it never will; PORT_CANNOT_WAIT.  The thread
      * looks at the queue once more before it sleeps.  NULL: the queue must be polled. */
@@ -60,7 +61,7 @@ struct port_txq {
     _Atomic uint64_t dropped;    /* What its users dropped for this port: stat.h says why. */
 } __attribute__((aligned(64)));
 
-/* Counters of classes whose devices do not count: written by the one thread that receives, or sends. */
+/* Counters of classes whose devices do not count: written by the one thread that receives, or sends.  A class that counts errors has one transmit queue. */
 struct port_rx_count {
     _Atomic uint64_t packets, bytes, errors, dropped, no_mbuf;
 } __attribute__((aligned(64)));

@@ -332,7 +332,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd.c",
-    sha256: "8621ae9175c0792f5d5b8b9f6837cea8fad8deb73b5e5c1c0c37516ca9f246b3",
+    sha256: "12c805c5ca9f2ffe58b63f8f7919324bc0059bf41d3cc92002555dcd52461783",
     load: () => import("../c/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -367,7 +367,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port.h",
-    sha256: "f4603c771ed6f000367a39ad3e48c0e75bacaa0ab92eca506e9e204c8699e6fb",
+    sha256: "2fdbb99df9d20bcc1f034f61fbcb4fc29acf230c04676bc96296c6e9aa544180",
     load: () => import("../c/port.h", { with: { type: "text" } }),
   },
   {
