@@ -15,11 +15,9 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
-#include "attack_frames.h"
-#include "cls.h"
+#include "attack_table.h"
 #include "dp_int.h"
 #include "eal.h"
-#include "extract.h"
 #include "flow.h"
 #include "burst.h"
 #include "pmd.h"
@@ -27,31 +25,9 @@
 #include "port.h"
 #include "upcall_int.h"
 
-#define ESTABLISHED 1000u
 #define TURNS 24u                    /* Bursts of either kind in a round. */
 #define ROUNDS_MAX 400u
 
-struct attack {
-    const char *name;
-    uint32_t (*make)(uint32_t i, uint8_t *frame);
-    uint32_t flows;                  /* Of the frames 0 to flows - 1; 0: one flow for all of the port. */
-    void (*mask)(uint32_t i, struct key *mask);
-    bool misses;                     /* No flow at all. */
-    uint32_t percent;                /* Allowed cost of established packets. */
-};
-
-static const struct attack attacks[] = {
-    { "quiet", attack_plain, 0, NULL, false, 0 },
-    { "random-10k", attack_random, 10000, attack_mask_addresses, false, 20 },
-    { "collisions-10k", attack_collision, 10000, attack_mask_addresses, false, 20 },
-    { "explosion-512", attack_explosion, 512, attack_mask_explosion, false, 20 },
-    { "mpls", attack_mpls, 0, NULL, false, 20 },
-    { "ipv6-chains", attack_chain, 0, NULL, false, 20 },
-    { "fragments", attack_fragment, 0, NULL, false, 20 },
-    { "upcalls", attack_random, 0, NULL, true, 10 },
-    { "upcalls, one flow", attack_plain, 0, NULL, true, 10 },
-};
-#define ATTACKS (sizeof attacks / sizeof attacks[0])
 #define RANDOM 1
 #define COLLISIONS 2
 
@@ -59,8 +35,6 @@ static struct dp *dp;
 static struct cls *cls;
 static struct pmd pmd;
 static struct stat_counters stat;
-static struct act_prog *forward, *discard;
-static uint32_t next_flow = 1;
 static double established[ATTACKS][ROUNDS_MAX], ratio[ATTACKS][ROUNDS_MAX], attacking[ATTACKS][ROUNDS_MAX];
 
 static uint16_t take(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
@@ -71,36 +45,7 @@ static uint16_t take(struct port *port, uint16_t queue, struct rte_mbuf **packet
     return n;
 }
 
-static void put(uint32_t in_port, const uint8_t *frame, uint32_t size, const struct key *mask, const struct act_prog *prog)
-{
-    const struct pkt_md md = { .in_port = in_port };
-    struct key key;
-
-    extract_key(frame, size, size, &md, NULL, &key, NULL);
-    if (!cls_find(cls, &key) && cls_insert(cls, next_flow++, &key, mask, prog))
-        exit(2);
-}
-
-static void put_flows(uint32_t in_port, const struct attack *attack)
-{
-    uint8_t frame[ATTACK_FRAME];
-    struct key mask;
-
-    if (attack->misses)
-        return;
-    if (!attack->flows) {
-        memset(&mask, 0, sizeof mask); /* The partition is the port. */
-        put(in_port, frame, attack->make(0, frame), &mask, discard);
-    }
-    for (uint32_t i = 0; i < attack->flows; i++) {
-        uint32_t size = attack->make(i, frame);
-
-        attack->mask(i, &mask);
-        put(in_port, frame, size, &mask, discard);
-    }
-}
-
-static uint64_t run_burst(uint32_t in_port, uint32_t (*make)(uint32_t, uint8_t *), uint32_t first, uint32_t modulo)
+static uint64_t run_burst(uint32_t in_port, const struct attack *attack, uint32_t first)
 {
     const struct pkt_md md = { .in_port = in_port };
     struct rte_mbuf *packets[PMD_BURST];
@@ -108,7 +53,7 @@ static uint64_t run_burst(uint32_t in_port, uint32_t (*make)(uint32_t, uint8_t *
 
     for (uint32_t i = 0; i < PMD_BURST; i++) {
         uint8_t frame[ATTACK_FRAME];
-        uint32_t at = attack_mix(first + i), size = make(modulo ? at % modulo : at, frame);
+        uint32_t size = attack_packet(attack, first + i, frame);
 
         packets[i] = eal_packet(frame, size);
     }
@@ -125,8 +70,8 @@ static void play(uint32_t round)
         uint64_t good = 0, bad = 0;
 
         for (uint32_t turn = 0; turn < TURNS; turn++, at += PMD_BURST) {
-            bad += run_burst(2 + a, attacks[a].make, at, attacks[a].flows);
-            good += run_burst(1, attack_random, at, ESTABLISHED);
+            bad += run_burst(2 + a, &attacks[a], at);
+            good += run_burst(1, NULL, at);
         }
         established[a][round] = (double)good / (TURNS * PMD_BURST);
         attacking[a][round] = (double)bad / (TURNS * PMD_BURST);
@@ -174,8 +119,8 @@ int main(int argc, char **argv)
 {
     static const struct port_class class = { .type = "sink", .tx_burst = take };
     static struct port_txq txq;
-    static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 100 };
-    static struct pmd_tx tx = { .port = &port, .no = 100 };
+    static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = ATTACK_OUT };
+    static struct pmd_tx tx = { .port = &port, .no = ATTACK_OUT };
     uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 200;
     struct dp_handler_info info;
     uint64_t handle;
@@ -190,19 +135,8 @@ int main(int argc, char **argv)
     pmd.dp = dp;
     cls = flow_table_cls(dp->flows);
     pmd.replica = cls_replica_add(cls, 100);
-    atomic_store(&pmd.tx[100], &tx);
-    forward = attack_program(100);
-    discard = attack_program(UINT32_MAX);
-    for (uint32_t i = 0; i < ESTABLISHED; i++) {
-        uint8_t frame[ATTACK_FRAME];
-        uint32_t size = attack_random(i, frame);
-        struct key mask;
-
-        attack_mask_addresses(i, &mask);
-        put(1, frame, size, &mask, forward);
-    }
-    for (uint32_t a = 0; a < ATTACKS; a++)
-        put_flows(2 + a, &attacks[a]);
+    atomic_store(&pmd.tx[ATTACK_OUT], &tx);
+    attack_put_flows(cls);
     for (uint32_t round = 0; round < 20; round++) /* Warm, and nobody takes upcalls: the ring is as full as it gets. */
         play(0);
     for (uint32_t round = 0; round < rounds; round++)

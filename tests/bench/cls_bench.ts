@@ -5,10 +5,11 @@
  *     deno run -A tests/bench/cls_bench.ts [SHAPE|all [scalar|avx2|avx512]]
  *     deno run -A tests/bench/cls_bench.ts flows [COUNT]
  *     deno run -A tests/bench/cls_bench.ts attacks [ROUNDS]
+ *     deno run -A tests/bench/cls_bench.ts shares [ROUNDS]
  *     deno run -A tests/bench/cls_bench.ts verify [PACKETS]
  *
  * The first prints cycles a packet of the lookup, the second flow operations a second, the third
- * what attacks cost established flows. The last compares every build of the lookup with a search of all
+ * what attacks cost established flows, the fourth what they leave of a poll thread. The last compares every build of the lookup with a search of all
  * flows, by default for 12,000,000 fuzzed packets, which takes minutes. They need neither root
  * nor devices; a quiet machine helps.
  */
@@ -17,6 +18,7 @@ import { buildProgram } from "../support/c_build.ts";
 const programs: Readonly<Record<string, string>> = {
   flows: "flow_bench",
   attacks: "attack_bench",
+  shares: "attack_share_bench",
   verify: "../c/cls_verify_test",
 };
 
