@@ -144,12 +144,12 @@ systemTest("a zone has as many connections as its limit says", async () => {
   const ports = [...conntrack.dump({ zone })].map(({ orig }) => orig.srcPort);
   deepEqual(ports.toSorted(), [1, 2]);
   const { limits } = conntrack;
-  await until(() => limits.get([zone])[0]?.count === 2, 10_000);
+  await until(() => limits.get([zone])[0]?.count === 2);
   deepEqual(limits.get([zone]), [{ zone, limit: 2, count: 2 }]);
   // With one gone there is room for one.
   const [first] = conntrack.dump({ zone });
   if (first) conntrack.flush({ zone, tuple: first.orig });
-  await until(() => limits.get([zone])[0]?.count === 1, 10_000);
+  await until(() => limits.get([zone])[0]?.count === 1);
   commit(dp, udpFrame({ srcPort: 4 }), `,zone=${zone}`);
   equal([...conntrack.dump({ zone })].length, 2);
   limits.delete([zone]);

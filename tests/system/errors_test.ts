@@ -4,9 +4,11 @@ import { ok, strictEqual as equal } from "node:assert/strict";
 import {
   type Datapath,
   DatapathError,
+  encodeActions,
   encodeKey,
   encodeMask,
   openDatapath,
+  output,
   parseKey,
   type Ufid,
 } from "../../mod.ts";
@@ -80,6 +82,23 @@ function refusals(dp: Datapath): WrongCall[] {
     },
     theirs: ["add-flow", dp.name, key, actions],
   }));
+}
+
+/** Clones in clones, deeper than the kernel follows them; as bytes, for text is not taken that deep. */
+function tooDeep(dp: Datapath): WrongCall {
+  const depth = 17;
+  let actions = encodeActions([output(2)]);
+  for (let i = 0; i < depth; i++) {
+    // OVS_ACTION_ATTR_CLONE
+    actions = Uint8Array.of(actions.length + 4, 0, 20, 0, ...actions);
+  }
+  const key = "in_port(1),eth(),eth_type(0x0800),ipv4()";
+  const text = `${"clone(".repeat(depth)}2${")".repeat(depth)}`;
+  return {
+    name: "actions that are nested too deep",
+    ours: () => dp.flows.put({ key, actions }),
+    theirs: ["add-flow", dp.name, key, text],
+  };
 }
 
 function wrongLookups(dp: Datapath): WrongCall[] {
@@ -184,6 +203,7 @@ systemTest(
       await dp.ports.add({ name: "seint", type: "internal", no: 5 });
       const calls = [
         ...refusals(dp),
+        tooDeep(dp),
         ...wrongLookups(dp),
         ...wrongPorts(dp, device, bridged),
         ...wrongDatapaths(dp),

@@ -60,7 +60,7 @@ export async function makeDatapath(
 /** Waits until `condition` holds; rejects after `timeoutMs`. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = 5000,
+  timeoutMs = 30_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!await condition()) {

@@ -22,7 +22,7 @@ async function addTap(dp: Datapath): Promise<{ tap: Tap; no: number }> {
 /** Upcalls of a handler until `count` came or none came for a while. */
 async function take(dp: Datapath, count: number, handler = 0): Promise<Upcall[]> {
   const upcalls: Upcall[] = [];
-  const signal = AbortSignal.timeout(3000);
+  const signal = AbortSignal.timeout(30_000);
   for await (const batch of dp.upcallBatches({ handler, signal })) {
     upcalls.push(...batch);
     if (upcalls.length >= count) break;
@@ -221,7 +221,7 @@ systemTest(
       until(() => {
         from.write(frame);
         return to.readAll().length > 0;
-      }, 20_000);
+      });
     try {
       await pass(a, there, b);
       first.kill("SIGKILL");
