@@ -85,6 +85,22 @@ Deno.test("flags have three forms", () => {
   roundTrip("tcp_flags(+syn-[800])");
 });
 
+Deno.test("a tunnel's flag key says that there is an id, matched or not", () => {
+  const text = "tunnel(dst=2.2.2.2,ttl=64,flags(key))";
+  const { key, mask } = parseKey(text);
+  assert.deepEqual([key.tunnel?.id, mask.tunnel], [0n, {
+    id: 0n,
+    dst: "255.255.255.255",
+    ttl: 255,
+    dontFragment: true,
+    checksum: true,
+    oam: true,
+  }]);
+  roundTrip(text);
+  roundTrip("tunnel(tun_id=0x5/0xf,dst=2.2.2.2,ttl=64,flags(df|key))");
+  roundTrip("tunnel(dst=2.2.2.2,ttl=64,flags(-df))");
+});
+
 Deno.test("label stacks: a field that comes again starts the next label", () => {
   const text = "mpls(label=77,tc=1,ttl=64,bos=0,label=78,tc=0,ttl=3,bos=1)";
   assert.equal(parseKey(text).key.mpls?.length, 2);

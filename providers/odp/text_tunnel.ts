@@ -215,6 +215,8 @@ export interface Pair {
 
 /** Takes the fields of `tunnel(`, with the closing parenthesis. */
 export function scanTunnel(s: Scanner, out: Pair): void {
+  let hasId = false;
+  let flags = 0;
   while (!s.takeCode(41)) {
     const start = s.at;
     const word = s.word();
@@ -224,13 +226,19 @@ export function scanTunnel(s: Scanner, out: Pair): void {
       );
       if (line === undefined) s.fail("no field of tunnel", start);
       scanLeafAttribute(s, line.id, (line.wire as LeafCodec<unknown>).leaf, out);
+      hasId ||= line.id === ID;
     } else if (s.takeCode(40)) {
-      scanNested(s, word, start, out);
+      if (word === "flags") flags = scanTunnelFlags(s, out);
+      else scanNested(s, word, start, out);
     } else {
       s.fail("no field of tunnel", start);
     }
     if (!s.takeCode(44) && s.code !== 41) s.fail('expected "," or ")"');
   }
+  if ((flags & KEY) === 0 || hasId) return;
+  // There is an id, and none of its bits matters: this is how Open vSwitch prints that.
+  out.key.attribute(ID, new Uint8Array(8), "text");
+  out.mask?.attribute(ID, new Uint8Array(8), "text");
 }
 
 /** Takes one value, with its mask, as an attribute of its own. */
@@ -267,8 +275,6 @@ function sized(
 function scanNested(s: Scanner, word: string, start: number, out: Pair): void {
   const under = (mask: Uint8Array | undefined) => mask && { bytes: mask, at: 0 };
   switch (word) {
-    case "flags":
-      return scanTunnelFlags(s, out);
     case "geneve":
       return sized(out, GENEVE, 255, (key, mask) => scanGeneve(s, key, mask));
     case "vxlan": {
@@ -309,7 +315,8 @@ export function scanRaw(s: Scanner, id: number, out: Pair): void {
   s.expect(")");
 }
 
-function scanTunnelFlags(s: Scanner, out: Pair): void {
+/** Takes flags, with the closing parenthesis; returns those that are set. */
+function scanTunnelFlags(s: Scanner, out: Pair): number {
   const [flags, mask] = s.code === 41
     ? [0, ALL_FLAGS]
     : scanFlags(s, tunnelFlags, ALL_FLAGS);
@@ -318,6 +325,7 @@ function scanTunnelFlags(s: Scanner, out: Pair): void {
     if ((flags & flag) !== 0) out.key.end(out.key.begin(id), "text");
     if ((mask & flag) !== 0) out.mask?.end(out.mask.begin(id), "text");
   }
+  return flags;
 }
 
 /** Takes Geneve options with the closing parenthesis; returns how many bytes they have. */

@@ -228,6 +228,93 @@ export const flow: fc.Arbitrary<RandomFlow> = fc.record({
   return { key: key as FlowKey, mask: mask as FlowMask };
 });
 
+const wide = fc.tuple(fc.bigInt(0n, (1n << 64n) - 1n), fc.bigInt(0n, (1n << 64n) - 1n))
+  .map(([value, mask]): Masked => ({ value: value & mask, mask }));
+
+/** Open vSwitch and the kernel leave fields of a tunnel out that are 0, so that their mask does not show. */
+const orWild = (field: fc.Arbitrary<Masked>): fc.Arbitrary<Masked> =>
+  field.map(({ value, mask }) => {
+    const nothing = typeof value === "string" ? value : 0;
+    return { value, mask: isZero(value) ? nothing : mask };
+  });
+
+const isZero = (value: unknown): boolean =>
+  typeof value === "string" ? /^[0.:]*$/.test(value) : value === 0;
+
+/** Without a destination Open vSwitch takes it for no tunnel. */
+const there = (field: fc.Arbitrary<Masked>): fc.Arbitrary<Masked> =>
+  field.filter(({ value }) => !isZero(value));
+
+const flag = fc.boolean().map((value): Masked => ({ value, mask: true }));
+
+const geneveOption = fc.nat({ max: 3 }).chain((words) =>
+  fc.record({
+    class: u16.map((value) => ({ value, mask: 0xffff })),
+    type: u8.map((value) => ({ value, mask: 0xff })),
+    data: fc.tuple(bytes(4 * words), masks(4 * words)).map(([value, mask]) => ({
+      value: value.map((byte, i) => byte & (mask[i] as number)),
+      mask,
+    })),
+  })
+).map((parts): Masked => ({
+  value: {
+    class: parts.class.value,
+    type: parts.type.value,
+    data: parts.data.value,
+  },
+  mask: { class: parts.class.mask, type: parts.type.mask, data: parts.data.mask },
+}));
+
+/** What a tunnel adds to its header: nothing, options of Geneve, or the policy of VXLAN. */
+const tunnelMetadata: fc.Arbitrary<Record<string, Masked>> = fc.oneof(
+  fc.constant({}),
+  fc.array(geneveOption, { minLength: 1, maxLength: 3 }).map((options) => ({
+    geneve: {
+      value: options.map(({ value }) => value),
+      mask: options.map(({ mask }) => mask),
+    },
+  })),
+  struct({ id: there(number(0xffff)), flags: number(0xff) }).map((vxlanGbp) => ({
+    vxlanGbp,
+  })),
+);
+
+/** Keys of packets that came by a tunnel. */
+const tunnel: fc.Arbitrary<Masked> = fc.tuple(
+  fc.oneof(
+    fc.record({ src: orWild(ip4Field), dst: there(ip4Field) }),
+    fc.record({ ipv6Src: orWild(ip6Field), ipv6Dst: there(ip6Field) }),
+  ),
+  fc.record({
+    id: wide,
+    tos: orWild(number(0xff)),
+    ttl: number(0xff),
+    srcPort: orWild(number(0xffff)),
+    dstPort: orWild(number(0xffff)),
+    dontFragment: flag,
+    checksum: flag,
+    oam: flag,
+  }),
+  tunnelMetadata,
+).map(([addresses, header, metadata]) => {
+  const entries = Object.entries({ ...addresses, ...header, ...metadata });
+  const isSet = ([, { value }]: [string, Masked]) => value !== false;
+  return {
+    value: Object.fromEntries(
+      entries.filter(isSet).map(([name, part]) => [name, part.value]),
+    ),
+    mask: Object.fromEntries(entries.map(([name, part]) => [name, part.mask])),
+  };
+});
+
+/** Flows of packets that came by a tunnel. */
+export const tunnelFlow: fc.Arbitrary<RandomFlow> = fc.tuple(flow, tunnel).map(
+  ([{ key, mask }, { value, mask: bits }]) => ({
+    key: { ...key, tunnel: value } as FlowKey,
+    mask: { ...mask, tunnel: bits } as FlowMask,
+  }),
+);
+
 const plainAction: fc.Arbitrary<Action> = fc.oneof(
   u16.map((port): Action => ({ type: "output", port })),
   fc.record({ vid: num(0xfff), pcp: num(7), tpid: fc.constantFrom(0x8100, 0x88a8) })

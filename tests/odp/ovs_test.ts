@@ -12,21 +12,25 @@ import {
 } from "../../providers/odp/mod.ts";
 import { run, tryRun } from "../support/command.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
-import { actions, attributes, flow } from "./arbitrary.ts";
+import { actions, attributes, flow, tunnelFlow } from "./arbitrary.ts";
 import { startDummy } from "./ovs_dummy.ts";
 
 const SEED = 20260101;
 const FLOWS = 10_000;
+const TUNNEL_FLOWS = 5_000;
 
 Deno.test(
   "ovs-vswitchd reads random flows and prints them unchanged",
   skippable(async () => {
     await using dummy = await startDummy();
-    const flows = fc.sample(flow, { seed: SEED, numRuns: FLOWS });
+    const flows = [
+      ...fc.sample(flow, { seed: SEED, numRuns: FLOWS }),
+      ...fc.sample(tunnelFlow, { seed: SEED, numRuns: TUNNEL_FLOWS }),
+    ];
     const lists = fc.sample(actions, { seed: SEED, numRuns: FLOWS });
     const file = await Deno.makeTempFile({ prefix: "upcall-flows-" });
     try {
-      for (let from = 0; from < FLOWS; from += 2500) {
+      for (let from = 0; from < flows.length; from += 2500) {
         const batch = flows.slice(from, from + 2500).map(({ key, mask }, i) => {
           // The id keeps flows apart, whatever else they match.
           const recircId = from + i + 1;
