@@ -7,6 +7,7 @@
 
 #include <linux/openvswitch.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -150,6 +151,10 @@ int odp_read_l3(struct odp_set *set, bool type_exact, const struct key *of, stru
 /* `present` as it was at the outermost level: an original tuple is of the packet's IP version. */
 int odp_check_tuples(uint64_t present, uint16_t eth_type, const char **why);
 int odp_read_unused(const struct odp_set *set, const char **why);
+
+/* Both only know some keys, the most frequent ones (odp_plain.c): false, or 0, for all others.  Reading is into a key of zeros. */
+bool odp_plain_read(const uint8_t *attrs, uint32_t size, struct key *key);
+uint32_t odp_plain_write(const struct key *key, uint8_t *attrs, uint32_t room);
 
 /* Attributes being written.  Once one did not fit, `full` stays set. */
 struct odp_out {

@@ -217,7 +217,9 @@ end:
 
 uint32_t odp_key_write(const struct key *key, uint8_t *attrs, uint32_t room)
 {
-    return write_key(key, key, false, attrs, room);
+    uint32_t size = odp_plain_write(key, attrs, room);
+
+    return size ? size : write_key(key, key, false, attrs, room);
 }
 
 uint32_t odp_mask_write(const struct key *mask, const struct key *key, uint8_t *attrs, uint32_t room)

@@ -297,12 +297,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_int.h",
-    sha256: "61500ba84f1b3f2ae21a98c99d9dd8bfae725e5018deb3b6e6940714a3b570a4",
+    sha256: "6fd3c17fcd881e85d028614efdb5abc07b8dc4d27a97bdd3387906555d400350",
     load: () => import("../c/odp_int.h", { with: { type: "text" } }),
   },
   {
     name: "odp_key.c",
-    sha256: "cccf0a9e0c992c7bdbe5864e7b2c33e47c6583809613a7e55569c40c977a19b4",
+    sha256: "8f53f026a895b2347ce8ac1ba16b5696b6d074c094df6dc760d8409405a5200e",
     load: () => import("../c/odp_key.c", { with: { type: "text" } }),
   },
   {
@@ -316,13 +316,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/odp_mask.c", { with: { type: "text" } }),
   },
   {
+    name: "odp_plain.c",
+    sha256: "14ca1beb57bfa8195b8ecfaa2086af1b46fff8553f3782f7f4d6a11bb7279160",
+    load: () => import("../c/odp_plain.c", { with: { type: "text" } }),
+  },
+  {
     name: "odp_tunnel.c",
     sha256: "f5786ba580e3a5aa54e2c2057937bacb9c24d99f9c703a3012602aa0416a5e79",
     load: () => import("../c/odp_tunnel.c", { with: { type: "text" } }),
   },
   {
     name: "odp_write.c",
-    sha256: "ac7b31475c9080f9bc75e808cb9458922273c6d9c9aa3cc87cbacdc7bda4271e",
+    sha256: "16ebea3d0c623741794e01deea59825b09862db919aa82a5a34c280638e70320",
     load: () => import("../c/odp_write.c", { with: { type: "text" } }),
   },
   {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
  * sanitize: address
  *
  * Lists of ODP attributes, one by one: prerequisites are enforced, malformed lists are refused, metadata is found. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
  *
  * Any frame has a key; the key survives being written and read, and so does its exact mask; the same frame in two segments gives no
  * other fields than the first segment holds. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
  *
  * Any bytes as a key and, behind it, as its mask (the first two bytes say where): refused, or understood so that writing and reading again gives the
  * same. */
