@@ -67,7 +67,12 @@ async function obey(order: Order): Promise<void> {
 }
 
 async function addPort(no: PortNo, devargs: string): Promise<void> {
-  await dp.ports.add({ name: `p${no}`, no, type: "dpdk", options: { devargs } });
+  const [device = "", ...args] = devargs.split(",");
+  // Type pcap has a pool of its own, with room for every packet of the file.
+  const port = device.startsWith("net_pcap")
+    ? { type: "pcap", options: Object.fromEntries(args.map((arg) => arg.split("="))) }
+    : { type: "dpdk", options: { devargs } };
+  await dp.ports.add({ name: `p${no}`, no, ...port });
 }
 
 /** Puts the flows in an order that has nothing to do with that of the packets. */
