@@ -41,12 +41,15 @@ export function traceText(
   { json }: { readonly json: boolean },
 ): string {
   const { key, length } = keyToTrace(dp, text);
-  const steps = tracePacket(dp, key);
-  const sent = steps.filter(({ kind }) => kind === "output").map(({ port }) => port);
-  const up = steps.some(({ kind }) => kind === "upcall");
+  const steps = tracePacket(dp, key, length === undefined ? {} : { length });
+  const portsOf = (some: readonly TraceStep[]): (number | undefined)[] =>
+    some.filter(({ kind }) => kind === "output").map(({ port }) => port);
+  const sent = portsOf(steps.filter((step) => !step.perhaps));
+  const perhaps = portsOf(steps.filter((step) => step.perhaps));
+  const up = steps.some((step) => step.kind === "upcall" && !step.perhaps);
   if (json) {
     const result = steps.map((step) => ({ ...step, flow: step.flow?.toString() }));
-    const verdict = { sent, up, dropped: sent.length === 0 && !up };
+    const verdict = { sent, perhaps, up, dropped: sent.length === 0 && !up };
     return `${
       toJson({
         verb: "trace",
@@ -62,7 +65,8 @@ export function traceText(
     ...(sent.length > 0 ? [`sent to ${sent.join(", ")}`] : []),
     ...(up ? ["handed up"] : []),
   ];
-  lines.push(`verdict: ${verdict.join("; ") || "dropped"}`);
+  const some = perhaps.length > 0 ? `; perhaps sent to ${perhaps.join(", ")}` : "";
+  lines.push(`verdict: ${verdict.join("; ") || "dropped"}${some}`);
   return `${lines.join("\n")}\n`;
 }
 

@@ -2,8 +2,8 @@
 /**
  * Walks a key through the flows of a datapath and their actions.
  *
- * What only the datapath can know is said where it matters, and the usual case taken: a connection is new, a meter lets pass, a
- * sample is not taken.
+ * What only the datapath can know is said where it matters, and the usual case taken: a connection is new, a meter lets pass.
+ * What happens to some packets only, and to this one perhaps, is followed and marked.
  *
  * @module
  */
@@ -28,6 +28,8 @@ export interface TraceStep {
   readonly flow?: Flow;
   /** Number of the port that the packet left by. */
   readonly port?: number;
+  /** It happens to some such packets only. */
+  readonly perhaps?: true;
 }
 
 /** Lookups after which a packet is taken to go round in circles. */
@@ -36,10 +38,38 @@ const maxLookups = 8;
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
 type Key = Mutable<FlowKey>;
 
-/** Traces a packet with a key. */
-export function tracePacket(dp: Datapath, key: FlowKey): TraceStep[] {
+/** A packet on its way, or a copy of it. */
+interface Packet {
+  readonly key: Key;
+  /** In bytes, where it is known. */
+  length: number | undefined;
+  /** Whether it is there for some packets only. */
+  readonly perhaps: boolean;
+}
+
+/** A sample of this share is every packet. */
+const always = 0xffffffff;
+
+/** By how many bytes actions make a packet longer. */
+const growth: Partial<Record<Action["type"], number>> = {
+  pushVlan: 4,
+  popVlan: -4,
+  pushMpls: 4,
+  popMpls: -4,
+  addMpls: 4,
+  pushEth: 14,
+  popEth: -14,
+};
+
+/** Traces a packet with a key, and of a length in bytes if that is known. */
+export function tracePacket(
+  dp: Datapath,
+  key: FlowKey,
+  options: { length?: number } = {},
+): TraceStep[] {
   const tracer = new Tracer(dp);
-  tracer.lookUp({ recircId: 0, ...key }, 0);
+  const { length } = options;
+  tracer.lookUp({ key: { recircId: 0, ...key }, length, perhaps: false }, 0);
   return tracer.steps;
 }
 
@@ -54,11 +84,13 @@ class Tracer {
     this.#flows = decodeFlows(dp.flows.dump());
   }
 
-  lookUp(key: Key, depth: number): void {
+  lookUp(packet: Packet, depth: number): void {
+    const { key } = packet;
     const recircId = key.recircId ?? 0;
+    const say = (step: Omit<TraceStep, "depth">): void =>
+      this.#say({ ...step, depth }, packet);
     if (++this.#lookups > maxLookups) {
-      this.#say({ kind: "drop", depth, text: `recirculated ${maxLookups} times` });
-      return;
+      return say({ kind: "drop", text: `recirculated ${maxLookups} times` });
     }
     const inSamePartition = this.#flows.filter(({ key: wanted }) =>
       (wanted.recircId ?? 0) === recircId
@@ -66,39 +98,51 @@ class Tracer {
     const hit = inSamePartition.find((flow) => covers(key, flow));
     if (hit === undefined) {
       const text = `no flow of ${inSamePartition.length} fits: the packet is handed up`;
-      this.#say({ kind: "lookup", depth, recircId, text });
-      this.#say({
-        kind: "upcall",
-        depth,
-        action: "miss",
-        text: "an upcall of kind miss",
-      });
-      return;
+      say({ kind: "lookup", recircId, text });
+      return say({ kind: "upcall", action: "miss", text: "an upcall of kind miss" });
     }
     const text = `flow table (${inSamePartition.length} flows with this recirc_id)`;
-    this.#say({ kind: "lookup", depth, recircId, text, flow: hit.flow });
-    this.#run(hit.flow.actions ?? [], key, depth);
-  }
-
-  /** Runs a list of actions; the key is changed as the packet would be. */
-  #run(actions: readonly Action[], key: Key, depth: number): void {
+    say({ kind: "lookup", recircId, text, flow: hit.flow });
+    const actions = hit.flow.actions ?? [];
     if (actions.length === 0) {
-      this.#say({ kind: "drop", depth, action: "drop", text: "the packet ends here" });
+      say({ kind: "drop", action: "drop", text: "the packet ends here" });
     }
+    this.#run(actions, packet, depth);
+  }
+
+  /** Runs a list of actions; the packet is changed by them. */
+  #run(actions: readonly Action[], packet: Packet, depth: number): void {
     for (const action of actions) {
-      if (!this.#one(action, key, depth)) return;
+      if (!this.#one(action, packet, depth)) return;
+      if (packet.length !== undefined) packet.length += growth[action.type] ?? 0;
     }
   }
 
-  #say(step: TraceStep): void {
-    this.steps.push(step);
+  /** Runs a list of actions on a copy of the packet, which some packets only may have. */
+  #runOnCopy(
+    actions: readonly Action[],
+    { key, length, perhaps }: Packet,
+    depth: number,
+    options: { perhaps?: boolean } = {},
+  ): void {
+    const copy = {
+      key: { ...key },
+      length,
+      perhaps: perhaps || options.perhaps === true,
+    };
+    this.#run(actions, copy, depth + 1);
+  }
+
+  #say(step: TraceStep, { perhaps }: Packet): void {
+    this.steps.push({ ...step, ...(perhaps && { perhaps }) });
   }
 
   /** Runs one action; false if the packet is gone. */
-  #one(action: Action, key: Key, depth: number): boolean {
+  #one(action: Action, packet: Packet, depth: number): boolean {
+    const { key } = packet;
     const name = formatActions([action]);
     const say = (kind: TraceStep["kind"], text: string, more = {}): void =>
-      this.#say({ kind, depth, action: name, text, ...more });
+      this.#say({ kind, depth, action: name, text, ...more }, packet);
     const changed = (text: string): void =>
       say("change", `${text}: ${formatKey({ key })}`);
     switch (action.type) {
@@ -131,15 +175,46 @@ class Tracer {
         return true;
       case "recirc":
         say("note", `looked up again with recirc_id(${action.id})`);
-        this.lookUp({ ...key, recircId: action.id }, depth + 1);
+        this.lookUp({ ...packet, key: { ...key, recircId: action.id } }, depth + 1);
         return false;
       case "clone":
         say("note", "a copy of the packet:");
-        this.#run(action.actions, { ...key }, depth + 1);
+        this.#runOnCopy(action.actions, packet, depth);
+        return true;
+      case "sample": {
+        const share = `${Number((100 * action.probability / always).toFixed(3))} %`;
+        const perhaps = action.probability < always;
+        say(
+          "note",
+          perhaps ? `of ${share} of packets, a copy:` : "a copy of the packet:",
+        );
+        this.#runOnCopy(action.actions, packet, depth, { perhaps });
+        return true;
+      }
+      case "checkPktLen":
+        this.#checkLength(action, packet, depth);
         return true;
       default:
         return this.#rare(action, key, say);
     }
+  }
+
+  #checkLength(
+    action: Action & { type: "checkPktLen" },
+    packet: Packet,
+    depth: number,
+  ): void {
+    const { size, greater, lessEqual } = action;
+    const { length } = packet;
+    const perhaps = length === undefined;
+    const branch = (text: string, actions: readonly Action[]): void => {
+      const name = formatActions([action]);
+      const known = length === undefined ? "if it has" : `it has ${length} bytes,`;
+      this.#say({ kind: "note", depth, action: name, text: `${known} ${text}` }, packet);
+      this.#runOnCopy(actions, packet, depth, { perhaps });
+    };
+    if (perhaps || length > size) branch(`more than ${size}:`, greater);
+    if (perhaps || length <= size) branch(`${size} at most:`, lessEqual);
   }
 
   #rare(
@@ -158,17 +233,11 @@ class Tracer {
         key.ctZone = 0;
         say("change", "no longer tracked");
         return true;
-      case "sample":
-        say("note", "taken for some packets only; not followed");
-        return true;
       case "meter":
         say("note", "taken to be within its rate");
         return true;
       case "trunc":
         say("note", "the next output cuts the packet");
-        return true;
-      case "checkPktLen":
-        say("note", "depends on the length of the packet; not followed");
         return true;
       case "hash":
         say("note", "dp_hash is known to the datapath only");

@@ -8,6 +8,7 @@ import {
   unregisterProvider,
 } from "../providers/registry.ts";
 import { fakeProvider } from "../tests/support/fake_provider.ts";
+import { udpFrame } from "../tests/support/frames.ts";
 import { FlowFilter } from "./flow_filter.ts";
 import { keyToTrace, traceText } from "./trace_text.ts";
 
@@ -53,7 +54,12 @@ Deno.test("a trace follows tags, recirculations and copies to the ports", () =>
     // What was done to the copy was not done to the packet.
     assert.doesNotMatch(text.slice(text.lastIndexOf("set(ipv4")), /vlan/);
     const { result } = JSON.parse(traceText(dp, packet, { json: true }));
-    assert.deepEqual(result[0].verdict, { sent: [2, 3], up: false, dropped: false });
+    assert.deepEqual(result[0].verdict, {
+      sent: [2, 3],
+      perhaps: [],
+      up: false,
+      dropped: false,
+    });
     assert.deepEqual(dp.stats().hit, 0n, "nothing was sent");
   }));
 
@@ -70,6 +76,31 @@ Deno.test("a trace of what no flow covers goes up, and drops end", () =>
     const arp = "in_port(2),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02)," +
       "eth_type(0x0806),arp(sip=10.0.0.7,tip=10.0.0.8,op=1)";
     assert.match(trace(dp, arp), /verdict: handed up\n$/);
+  }));
+
+Deno.test("a trace follows what happens to some packets only, and says so", () =>
+  onFake((dp) => {
+    const put = (actions: string): void =>
+      void dp.flows.put({ key: `recirc_id(0),in_port(1),eth(),${ip}`, actions });
+    put("sample(sample=25.0%,actions(push_vlan(vid=5,pcp=0),2)),3");
+    const sampled = trace(dp, packet);
+    assert.match(sampled, /of 25 % of packets, a copy:\n {4}push_vlan.*vlan\(vid=5/);
+    assert.match(sampled, /\nverdict: sent to 3; perhaps sent to 2\n$/);
+    dp.flows.flush();
+    put("sample(sample=100.0%,actions(2))");
+    assert.match(trace(dp, packet), /\nverdict: sent to 2\n$/);
+    dp.flows.flush();
+    put("push_vlan(vid=5,pcp=0),check_pkt_len(size=64,gt(2),le(drop)),pop_vlan,3");
+    const unknown = trace(dp, packet);
+    assert.match(unknown, /if it has more than 64:\n {4}2 [^]*if it has 64 at most:/);
+    assert.match(unknown, /\nverdict: sent to 3; perhaps sent to 2\n$/);
+    const frame = (size: number): string =>
+      `in_port(1),${udpFrame({ payload: new Uint8Array(size - 42) }).toHex()}`;
+    // The tag makes it longer.
+    const short = trace(dp, frame(60));
+    assert.match(short, /it has 64 bytes, 64 at most:\n[^]*\nverdict: sent to 3\n$/);
+    const long = trace(dp, frame(61));
+    assert.match(long, /it has 65 bytes, more than 64:\n[^]*\nverdict: sent to 2, 3\n$/);
   }));
 
 Deno.test("a trace that goes round in circles ends", () =>
