@@ -127,9 +127,14 @@ Deno.test(
           ),
         );
         // It may not listen yet when the first go by.
-        let text: string | undefined;
-        const reading = seen.then((all) => text = all);
-        while (text === undefined) await Promise.race([reading, ping(a, b.ipv4, 2)]);
+        let isOver = false;
+        const over = () => isOver = true;
+        seen.then(over, over);
+        await until("tcpdump to see six", async () => {
+          await ping(a, b.ipv4, 2);
+          return isOver;
+        });
+        const text = await seen;
         assert.match(text, /echo request/);
         assert.match(text, /echo reply/);
       },
