@@ -5,39 +5,20 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { Log } from "../../cli/log.ts";
+import { decideMisses } from "../../cli/miss_policy.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";
-import { exact, output } from "../../providers/odp/mod.ts";
-import type { Op } from "../../providers/operations.ts";
-import type { MacAddress, PortNo } from "../../providers/ids.ts";
+import type { PortNo } from "../../providers/ids.ts";
 import { run } from "../support/command.ts";
 import { type Host, makeHosts, on } from "../support/netns.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needProgram, needRoot, Unsupported } from "../support/skip.ts";
 
-/** A learning switch on a datapath, until it is closed. */
-export async function learn(dp: Datapath): Promise<void> {
-  const stations = new Map<MacAddress, PortNo>();
-  for await (const { key, packet } of dp.upcalls()) {
-    if (key.ethernet === undefined || key.inPort === undefined) continue;
-    stations.set(key.ethernet.src, key.inPort);
-    const known = stations.get(key.ethernet.dst);
-    const targets = known === undefined
-      ? [...dp.ports.dump()].map(({ no }) => no)
-      : [known];
-    const actions = targets.filter((no) => no !== key.inPort).map((no) => output(no));
-    const ops: Op[] = [{ op: "execute", packet, key, actions }];
-    if (known !== undefined) {
-      ops.push({
-        op: "put",
-        key,
-        mask: exact("inPort", "ethernet", "vlans"),
-        actions,
-        modify: true,
-      });
-    }
-    dp.operate(ops);
-  }
+/** A learning switch on a datapath, until it is closed: that of `dpctl serve`. */
+export function learn(dp: Datapath): Promise<void> {
+  const { signal } = new AbortController();
+  return decideMisses(dp, { policy: "learn", log: new Log(() => {}), signal });
 }
 
 /** Two hosts on ports of a type, and a switch between them. */
