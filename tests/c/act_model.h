@@ -12,6 +12,7 @@
 
 #include "extract.h"
 #include "frames.h"
+#include "model_sum.h"
 #include "odp_int.h"
 
 #define MODEL_ROOM 1024
@@ -35,33 +36,6 @@ struct event {
 };
 
 typedef void event_fn(void *to, const struct event *);
-
-static inline uint16_t model_sum(const uint8_t *at, uint32_t size, uint32_t sum)
-{
-    for (uint32_t i = 0; i < size; i++)
-        sum += i & 1 ? at[i] : (uint32_t)at[i] << 8;
-    while (sum >> 16)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
-static inline void model_put16(uint8_t *at, uint32_t x)
-{
-    at[0] = (uint8_t)(x >> 8);
-    at[1] = (uint8_t)x;
-}
-
-static inline uint32_t model_crc32c(const uint8_t *at, uint32_t size)
-{
-    uint32_t crc = UINT32_MAX;
-
-    while (size--) {
-        crc ^= *at++;
-        for (int i = 0; i < 8; i++)
-            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
-    }
-    return ~crc;
-}
 
 static inline void model_extract(const struct model *m, struct key *key, struct extract_layers *layers)
 {

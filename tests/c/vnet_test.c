@@ -10,23 +10,12 @@
 
 #include "dp_fixture.h"
 #include "eal.h"
+#include "model_sum.h"
 #include "port_vnet.h"
 
 #define START 34u                    /* Ethernet and IPv4. */
 #define FIELD 8u
 #define MAX 4096u
-
-static uint32_t crc32c(const uint8_t *bytes, uint32_t size)
-{
-    uint32_t crc = UINT32_MAX;
-
-    for (uint32_t i = 0; i < size * 8; i++) {
-        uint32_t bit = (bytes[i / 8] >> (i % 8) & 1u) ^ (crc & 1u);
-
-        crc = crc >> 1 ^ (bit ? 0x82f63b78u : 0);
-    }
-    return ~crc;
-}
 
 /* Receives a frame as the kernel gives it; NULL: refused. */
 static struct rte_mbuf *receive(struct vnet_buffer *b, const uint8_t *frame, uint32_t size, uint8_t gso)
@@ -62,7 +51,7 @@ static void check(struct vnet_buffer *b, uint32_t size)
     EQUAL(m->ol_flags, 0);           /* Nothing is left to do. */
     EQUAL(m->nb_segs, size > EAL_FRAME_ROOM ? 2 : 1);
     memset(frame + START + FIELD, 0, 4);
-    crc = crc32c(frame + START, size - START);
+    crc = model_crc32c(frame + START, size - START);
     for (int i = 0; i < 4; i++)      /* Least significant byte first: RFC 9260, appendix A. */
         frame[START + FIELD + (uint32_t)i] = (uint8_t)(crc >> 8 * i);
     CHECK(!memcmp(rte_pktmbuf_read(m, 0, size, got), frame, size));
@@ -75,7 +64,7 @@ int main(void)
     uint8_t frame[60] = { 0 };
     uint64_t before;
 
-    EQUAL(crc32c((const uint8_t *)"123456789", 9), 0xe3069283u);
+    EQUAL(model_crc32c((const uint8_t *)"123456789", 9), 0xe3069283u);
     fixture_start();
     before = fixture_mbufs();
     for (uint32_t size = START + FIELD + 4; size <= 200; size++)
