@@ -79,7 +79,8 @@ export const operateSuite: Suite = {
       { ...put, actions: `${b}`, modify: true, packet: new Uint8Array(13) },
       { op: "get", key: put.key },
     ]);
-    assert.deepEqual(codes(results), ["ok", "EEXIST", "ok", "EINVAL", "ok"]);
+    const short = env.differences.has("shortPacketIsRange") ? "ERANGE" : "EINVAL";
+    assert.deepEqual(codes(results), ["ok", "EEXIST", "ok", short, "ok"]);
     sameFrames(await env.collect(dp, b), packets);
     assert.equal(dp.stats().flows, 1);
     assert.throws(
