@@ -55,6 +55,17 @@ export interface NamedAttribute extends Attribute<unknown> {
   readonly name: string;
 }
 
+/** Ids of the attributes of a table, by field. */
+export type AttributeIds<T> = {
+  readonly [K in Exclude<keyof T, "unknown">]-?: number;
+};
+
+/** The ids in a table, for those who read and write attributes themselves. */
+export function idsOf<T>(table: AttributeTable<T>): AttributeIds<T> {
+  const ids = attributesOf(table).map(({ name, id }) => [name, id]);
+  return Object.fromEntries(ids) as AttributeIds<T>;
+}
+
 /** The lines of a table in order, with the field names. */
 export function attributesOf<T>(table: AttributeTable<T>): readonly NamedAttribute[] {
   return Object.entries<Attribute<unknown>>(table as never)

@@ -228,6 +228,13 @@ export interface VportMessage extends WithUnknown {
   readonly upcallStats?: VportUpcallStats;
 }
 
+/** Codec of {@linkcode VportUpcallStats}. */
+export const vportUpcallStats: AttributeSet<VportUpcallStats> = new AttributeSet(
+  "upcallStats",
+  { success: line(0, one.u64), fail: line(1, one.u64) },
+  [2],
+);
+
 /** Codec of {@linkcode VportMessage}. */
 export const vportMessage: AttributeSet<VportMessage> = new AttributeSet("vport", {
   portNo: line(1, one.u32),
@@ -256,13 +263,7 @@ export const vportMessage: AttributeSet<VportMessage> = new AttributeSet("vport"
   ),
   ifindex: line(8, one.u32),
   netnsid: line(9, one.u32),
-  upcallStats: line(
-    10,
-    new AttributeSet<VportUpcallStats>("upcallStats", {
-      success: line(0, one.u64),
-      fail: line(1, one.u64),
-    }, [2]),
-  ),
+  upcallStats: line(10, vportUpcallStats),
 }, [7]);
 
 /** `struct ovs_flow_stats` */
@@ -366,22 +367,20 @@ const counters = new StructCodec<FlowCounters>("stats", 16, {
   bytes: { at: 8, leaf: u64 },
 });
 
+/** Codec of {@linkcode BandMessage}. */
+export const bandMessage: AttributeSet<BandMessage> = new AttributeSet("band", {
+  type: line(1, one.u32),
+  rate: line(2, one.u32),
+  burst: line(3, one.u32),
+  stats: line(4, counters),
+});
+
 /** Codec of {@linkcode MeterMessage}. */
 export const meterMessage: AttributeSet<MeterMessage> = new AttributeSet("meter", {
   id: line(1, one.u32),
   kbps: line(2, flag),
   stats: line(3, counters),
-  bands: line(
-    4,
-    new NestArrayCodec(
-      new AttributeSet<BandMessage>("band", {
-        type: line(1, one.u32),
-        rate: line(2, one.u32),
-        burst: line(3, one.u32),
-        stats: line(4, counters),
-      }),
-    ),
-  ),
+  bands: line(4, new NestArrayCodec(bandMessage)),
   used: line(5, one.u64),
   clear: line(6, flag),
   maxMeters: line(7, one.u32),

@@ -41,30 +41,31 @@ export interface CtTupleMessage extends WithUnknown {
   readonly zone?: number;
 }
 
-const tuple = new AttributeSet<CtTupleMessage>("tuple", {
-  ip: line(
-    1,
-    new AttributeSet<CtIpMessage>("ip", {
-      ipv4Src: line(1, one.ipv4),
-      ipv4Dst: line(2, one.ipv4),
-      ipv6Src: line(3, one.ipv6),
-      ipv6Dst: line(4, one.ipv6),
-    }),
-  ),
-  proto: line(
-    2,
-    new AttributeSet<CtProtoMessage>("proto", {
-      number: line(1, one.u8),
-      srcPort: line(2, one.be16),
-      dstPort: line(3, one.be16),
-      icmpId: line(4, one.be16),
-      icmpType: line(5, one.u8),
-      icmpCode: line(6, one.u8),
-      icmpv6Id: line(7, one.be16),
-      icmpv6Type: line(8, one.u8),
-      icmpv6Code: line(9, one.u8),
-    }),
-  ),
+/** Codec of {@linkcode CtIpMessage}. */
+export const ctIp: AttributeSet<CtIpMessage> = new AttributeSet("ip", {
+  ipv4Src: line(1, one.ipv4),
+  ipv4Dst: line(2, one.ipv4),
+  ipv6Src: line(3, one.ipv6),
+  ipv6Dst: line(4, one.ipv6),
+});
+
+/** Codec of {@linkcode CtProtoMessage}. */
+export const ctProto: AttributeSet<CtProtoMessage> = new AttributeSet("proto", {
+  number: line(1, one.u8),
+  srcPort: line(2, one.be16),
+  dstPort: line(3, one.be16),
+  icmpId: line(4, one.be16),
+  icmpType: line(5, one.u8),
+  icmpCode: line(6, one.u8),
+  icmpv6Id: line(7, one.be16),
+  icmpv6Type: line(8, one.u8),
+  icmpv6Code: line(9, one.u8),
+});
+
+/** Codec of {@linkcode CtTupleMessage}. */
+export const ctTuple: AttributeSet<CtTupleMessage> = new AttributeSet("tuple", {
+  ip: line(1, ctIp),
+  proto: line(2, ctProto),
   zone: line(3, one.be16),
 });
 
@@ -118,12 +119,43 @@ export interface CtTimestampMessage extends WithUnknown {
   readonly stop?: bigint;
 }
 
-const counters = new AttributeSet<CtCountersMessage>("counters", {
+/** Codec of {@linkcode CtTcpMessage}. */
+export const ctTcp: AttributeSet<CtTcpMessage> = new AttributeSet("tcp", {
+  state: line(1, one.u8),
+  wscaleOrig: line(2, one.u8),
+  wscaleReply: line(3, one.u8),
+  flagsOrig: line(4, tcpFlags),
+  flagsReply: line(5, tcpFlags),
+});
+
+/** Codec of {@linkcode CtSctpMessage}. */
+export const ctSctp: AttributeSet<CtSctpMessage> = new AttributeSet("sctp", {
+  state: line(1, one.u8),
+  vtagOrig: line(2, one.be32),
+  vtagReply: line(3, one.be32),
+});
+
+/** Codec of {@linkcode CtProtoInfoMessage}. */
+export const ctProtoInfo: AttributeSet<CtProtoInfoMessage> = new AttributeSet(
+  "protoInfo",
+  { tcp: line(1, ctTcp), sctp: line(3, ctSctp) },
+);
+
+/** Codec of {@linkcode CtCountersMessage}. */
+export const ctCounters: AttributeSet<CtCountersMessage> = new AttributeSet("counters", {
   packets: line(1, one.be64),
   bytes: line(2, one.be64),
 }, [5]);
 
-const named = new AttributeSet<CtNameMessage>("name", {
+/** Codec of {@linkcode CtTimestampMessage}. */
+export const ctTimestamp: AttributeSet<CtTimestampMessage> = new AttributeSet(
+  "timestamp",
+  { start: line(1, one.be64), stop: line(2, one.be64) },
+  [3],
+);
+
+/** Codec of {@linkcode CtNameMessage}. */
+export const ctName: AttributeSet<CtNameMessage> = new AttributeSet("name", {
   name: line(1, new StringCodec(256)),
 });
 
@@ -156,49 +188,21 @@ export interface CtMessage extends WithUnknown {
 export const ctMessage: AttributeSet<CtMessage> = new AttributeSet<CtMessage>(
   "conntrack",
   {
-    tupleOrig: line(1, tuple),
-    tupleReply: line(2, tuple),
+    tupleOrig: line(1, ctTuple),
+    tupleReply: line(2, ctTuple),
     status: line(3, one.be32),
-    protoInfo: line(
-      4,
-      new AttributeSet<CtProtoInfoMessage>("protoInfo", {
-        tcp: line(
-          1,
-          new AttributeSet<CtTcpMessage>("tcp", {
-            state: line(1, one.u8),
-            wscaleOrig: line(2, one.u8),
-            wscaleReply: line(3, one.u8),
-            flagsOrig: line(4, tcpFlags),
-            flagsReply: line(5, tcpFlags),
-          }),
-        ),
-        sctp: line(
-          3,
-          new AttributeSet<CtSctpMessage>("sctp", {
-            state: line(1, one.u8),
-            vtagOrig: line(2, one.be32),
-            vtagReply: line(3, one.be32),
-          }),
-        ),
-      }),
-    ),
-    help: line(5, named),
+    protoInfo: line(4, ctProtoInfo),
+    help: line(5, ctName),
     timeout: line(7, one.be32),
     mark: line(8, one.be32),
-    countersOrig: line(9, counters),
-    countersReply: line(10, counters),
+    countersOrig: line(9, ctCounters),
+    countersReply: line(10, ctCounters),
     use: line(11, one.be32),
     id: line(12, one.be32),
-    tupleMaster: line(14, tuple),
+    tupleMaster: line(14, ctTuple),
     zone: line(18, one.be16),
-    securityContext: line(19, named),
-    timestamp: line(
-      20,
-      new AttributeSet<CtTimestampMessage>("timestamp", {
-        start: line(1, one.be64),
-        stop: line(2, one.be64),
-      }, [3]),
-    ),
+    securityContext: line(19, ctName),
+    timestamp: line(20, ctTimestamp),
     markMask: line(21, one.be32),
     labels: line(22, new ViewCodec(0, 16)),
     labelsMask: line(23, new ViewCodec(0, 16)),

@@ -145,6 +145,15 @@ Deno.test("a flow may begin with its identifier", () => {
   assert.throws(() => ufidText(new Uint8Array(15)), RangeError);
 });
 
+Deno.test("an identifier reads as ovs-dpctl prints it", () => {
+  const bytes = Uint8Array.from({ length: 16 }, (_, i) => i);
+  assert.equal(ufidText(bytes), "03020100-0706-0504-0b0a-09080f0e0d0c");
+  assert.deepEqual(ufidBytes("03020100-0706-0504-0b0a-09080f0e0d0c"), bytes);
+  for (const text of ["03020100-0706", "0302010g-0706-0504-0b0a-09080f0e0d0c"]) {
+    assert.throws(() => ufidBytes(text), SyntaxError);
+  }
+});
+
 Deno.test("identifiers name keys", () => {
   const key = encodeKey({ inPort: 1 });
   assert.equal(ufidOf(key), ufidOf(key.slice()));

@@ -11,35 +11,49 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { type Ufid, ufid } from "../ids.ts";
-import { hexDump } from "./text_fields.ts";
 
 /** Another one each start: identifiers can't be guessed to make two flows collide. */
 const secret = randomBytes(32);
 
-/** The identifier of a flow's key, as bytes; the same bytes give the same one. */
+/** Bytes of an identifier. */
+export const UFID_SIZE = 16;
+
+/** The identifier of a flow's key; the same bytes give the same one. */
 export function ufidOf(key: Uint8Array): Ufid {
   const digest = createHash("sha256").update(secret).update(key).digest();
-  // RFC 9562: version 4, variant 1, as Open vSwitch marks its own.
-  digest[6] = (digest[6] as number) & 0x0f | 0x40;
-  digest[8] = (digest[8] as number) & 0x3f | 0x80;
-  return ufidText(digest.subarray(0, 16));
+  // RFC 9562: version 4, variant 1, where the text has them; Open vSwitch marks its own like that.
+  digest[5] = (digest[5] as number) & 0x0f | 0x40;
+  digest[11] = (digest[11] as number) & 0x3f | 0x80;
+  return ufidText(digest.subarray(0, UFID_SIZE));
 }
 
-/** Text of an identifier of 16 bytes. */
+/**
+ * Text of an identifier of 16 bytes.
+ *
+ * Open vSwitch prints the bytes as four numbers in host order, which is little-endian wherever this runs, and so do we:
+ * what ovs-dpctl shows is what names the flow here.
+ */
 export function ufidText(bytes: Uint8Array): Ufid {
-  if (bytes.length !== 16) {
+  if (bytes.length !== UFID_SIZE) {
     throw new RangeError(`identifier must have 16 bytes: it has ${bytes.length}`);
   }
-  const hex = hexDump(bytes);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-` +
-    `${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const [a, b, c, d] = [word(bytes, 0), word(bytes, 4), word(bytes, 8), word(bytes, 12)];
+  return `${a}-${b.slice(0, 4)}-${b.slice(4)}-${c.slice(0, 4)}-${c.slice(4)}${d}`;
+}
+
+/** The number at `at`, as eight digits. */
+function word(bytes: Uint8Array, at: number): string {
+  const number = (bytes[at] as number) | (bytes[at + 1] as number) << 8 |
+    (bytes[at + 2] as number) << 16 | (bytes[at + 3] as number) << 24;
+  return ((number >>> 0) + 0x100000000).toString(16).slice(1);
 }
 
 /** Bytes of an identifier. Throws `SyntaxError`. */
 export function ufidBytes(text: string): Uint8Array<ArrayBuffer> {
   const hex = ufid(text).replaceAll("-", "");
-  return Uint8Array.from(
-    { length: 16 },
-    (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
-  );
+  // The digits of each number come with the highest byte first.
+  return Uint8Array.from({ length: UFID_SIZE }, (_, i) => {
+    const at = 2 * (i ^ 3);
+    return Number.parseInt(hex.slice(at, at + 2), 16);
+  });
 }

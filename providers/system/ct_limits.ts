@@ -8,6 +8,8 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import { ctLimitMessage } from "../odp/message.ts";
 import type { ConntrackFacet, ZoneLimit, ZoneLimitState } from "../contract_conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import {
@@ -23,7 +25,9 @@ import { type Kernel, messageAttributes, needReply } from "./ovs.ts";
 const OVS_CT_LIMIT_CMD_SET = 1;
 const OVS_CT_LIMIT_CMD_DEL = 2;
 const OVS_CT_LIMIT_CMD_GET = 3;
-const OVS_CT_LIMIT_ATTR_ZONE_LIMIT = 1;
+const {
+  zones: OVS_CT_LIMIT_ATTR_ZONE_LIMIT,
+} = idsOf(ctLimitMessage.table);
 const OVS_ZONE_LIMIT_DEFAULT_ZONE = -1;
 const entrySize = 12;
 

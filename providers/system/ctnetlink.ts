@@ -7,6 +7,19 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import {
+  ctCounters,
+  ctIp,
+  ctMessage,
+  ctName,
+  ctProto,
+  ctProtoInfo,
+  ctSctp,
+  ctTcp,
+  ctTimestamp,
+  ctTuple,
+} from "../odp/message_conntrack.ts";
 import type {
   Connection,
   ConnTuple,
@@ -38,33 +51,46 @@ export const NfCommand = { new: 0, get: 1, delete: 2 } as const;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
-const CTA_TUPLE_ORIG = 1;
-const CTA_TUPLE_REPLY = 2;
-const CTA_STATUS = 3;
-const CTA_PROTOINFO = 4;
-const CTA_HELP = 5;
-const CTA_TIMEOUT = 7;
-const CTA_MARK = 8;
-const CTA_COUNTERS_ORIG = 9;
-const CTA_COUNTERS_REPLY = 10;
-const CTA_ID = 12;
-const CTA_TUPLE_MASTER = 14;
-const CTA_ZONE = 18;
-const CTA_TIMESTAMP = 20;
-const CTA_LABELS = 22;
+const {
+  tupleOrig: CTA_TUPLE_ORIG,
+  tupleReply: CTA_TUPLE_REPLY,
+  status: CTA_STATUS,
+  protoInfo: CTA_PROTOINFO,
+  help: CTA_HELP,
+  timeout: CTA_TIMEOUT,
+  mark: CTA_MARK,
+  countersOrig: CTA_COUNTERS_ORIG,
+  countersReply: CTA_COUNTERS_REPLY,
+  id: CTA_ID,
+  tupleMaster: CTA_TUPLE_MASTER,
+  zone: CTA_ZONE,
+  timestamp: CTA_TIMESTAMP,
+  labels: CTA_LABELS,
+} = idsOf(ctMessage.table);
 
-const CTA_TUPLE_IP = 1;
-const CTA_TUPLE_PROTO = 2;
-const CTA_IP_V4_SRC = 1;
-const CTA_IP_V4_DST = 2;
-const CTA_IP_V6_SRC = 3;
-const CTA_IP_V6_DST = 4;
-const CTA_PROTO_NUM = 1;
-const CTA_PROTO_SRC_PORT = 2;
-const CTA_PROTO_DST_PORT = 3;
-/** Id, type and code; ICMPv6 has the next three numbers. */
-const CTA_PROTO_ICMP_ID = 4;
-const CTA_PROTO_ICMPV6_ID = 7;
+const {
+  ip: CTA_TUPLE_IP,
+  proto: CTA_TUPLE_PROTO,
+} = idsOf(ctTuple.table);
+const {
+  ipv4Src: CTA_IP_V4_SRC,
+  ipv4Dst: CTA_IP_V4_DST,
+  ipv6Src: CTA_IP_V6_SRC,
+  ipv6Dst: CTA_IP_V6_DST,
+} = idsOf(ctIp.table);
+const {
+  number: CTA_PROTO_NUM,
+  srcPort: CTA_PROTO_SRC_PORT,
+  dstPort: CTA_PROTO_DST_PORT,
+  icmpId: CTA_PROTO_ICMP_ID,
+  icmpv6Id: CTA_PROTO_ICMPV6_ID,
+} = idsOf(ctProto.table);
+
+const tcpIds = idsOf(ctTcp.table);
+const sctpIds = idsOf(ctSctp.table);
+const counterIds = idsOf(ctCounters.table);
+const nameIds = idsOf(ctName.table);
+const timestampIds = idsOf(ctTimestamp.table);
 
 const IPPROTO_ICMP = 1;
 const IPPROTO_TCP = 6;
@@ -199,22 +225,26 @@ const tcpStates: readonly TcpState[] = [
   "SYN_SENT",
 ];
 
-// enum ctattr_protoinfo, and what is in it
-const CTA_PROTOINFO_TCP = 1;
-const CTA_PROTOINFO_SCTP = 3;
+const {
+  tcp: CTA_PROTOINFO_TCP,
+  sctp: CTA_PROTOINFO_SCTP,
+} = idsOf(ctProtoInfo.table);
 
 /** `CTA_PROTOINFO_TCP`: one state for both sides, window scales, `struct nf_ct_tcp_flags`. */
 function parseTcp(attributes: Attributes | undefined): Connection["tcp"] {
   const tcp = attributes?.nested(CTA_PROTOINFO_TCP);
-  const number = tcp?.get(1, u8);
+  const number = tcp?.get(tcpIds.state, u8);
   if (tcp === undefined || number === undefined) return undefined;
   const state = tcpStates[number] ?? "CLOSED";
   const flags = (id: number): number => tcp.bytes(id)?.[0] ?? 0;
   return {
     orig: state,
     reply: state,
-    windowScale: { orig: tcp.get(2, u8) ?? 0, reply: tcp.get(3, u8) ?? 0 },
-    flags: { orig: flags(4), reply: flags(5) },
+    windowScale: {
+      orig: tcp.get(tcpIds.wscaleOrig, u8) ?? 0,
+      reply: tcp.get(tcpIds.wscaleReply, u8) ?? 0,
+    },
+    flags: { orig: flags(tcpIds.flagsOrig), reply: flags(tcpIds.flagsReply) },
   };
 }
 
@@ -236,16 +266,16 @@ function parseSctp(attributes: Attributes | undefined): Connection["sctp"] {
   const sctp = attributes?.nested(CTA_PROTOINFO_SCTP);
   if (sctp === undefined) return undefined;
   return {
-    state: sctpStates[sctp.get(1, u8) ?? 0] ?? "CLOSED",
-    tagOrig: sctp.get(2, be32) ?? 0,
-    tagReply: sctp.get(3, be32) ?? 0,
+    state: sctpStates[sctp.get(sctpIds.state, u8) ?? 0] ?? "CLOSED",
+    tagOrig: sctp.get(sctpIds.vtagOrig, be32) ?? 0,
+    tagReply: sctp.get(sctpIds.vtagReply, be32) ?? 0,
   };
 }
 
 function parseCounters(attributes: Attributes | undefined) {
   return {
-    packets: attributes?.get(1, be64) ?? 0n,
-    bytes: attributes?.get(2, be64) ?? 0n,
+    packets: attributes?.get(counterIds.packets, be64) ?? 0n,
+    bytes: attributes?.get(counterIds.bytes, be64) ?? 0n,
   };
 }
 
@@ -263,12 +293,12 @@ export function parseConnection(message: Message): Connection {
   const timeout = attributes.get(CTA_TIMEOUT, be32);
   const tcp = parseTcp(attributes.nested(CTA_PROTOINFO));
   const sctp = parseSctp(attributes.nested(CTA_PROTOINFO));
-  const helper = attributes.nested(CTA_HELP)?.text(1);
+  const helper = attributes.nested(CTA_HELP)?.text(nameIds.name);
   const id = attributes.get(CTA_ID, be32);
   const parent = attributes.nested(CTA_TUPLE_MASTER);
   const timestamp = attributes.nested(CTA_TIMESTAMP);
-  const start = timestamp?.get(1, be64);
-  const stop = timestamp?.get(2, be64);
+  const start = timestamp?.get(timestampIds.start, be64);
+  const stop = timestamp?.get(timestampIds.stop, be64);
   return {
     orig: parseTuple(attributes.nested(CTA_TUPLE_ORIG)),
     reply: parseTuple(attributes.nested(CTA_TUPLE_REPLY)),

@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import { datapathMessage } from "../odp/message.ts";
 import {
   type Message,
   type MessageWriter,
@@ -18,13 +20,15 @@ import {
 import { littleEndian } from "./netlink/mod.ts";
 import { Command, Kernel, messageAttributes, messageIfindex, needReply } from "./ovs.ts";
 
-const OVS_DP_ATTR_NAME = 1;
-const OVS_DP_ATTR_UPCALL_PID = 2;
-const OVS_DP_ATTR_STATS = 3;
-const OVS_DP_ATTR_MEGAFLOW_STATS = 4;
-const OVS_DP_ATTR_USER_FEATURES = 5;
-const OVS_DP_ATTR_MASKS_CACHE_SIZE = 7;
-const OVS_DP_ATTR_PER_CPU_PIDS = 8;
+const {
+  name: OVS_DP_ATTR_NAME,
+  upcallPid: OVS_DP_ATTR_UPCALL_PID,
+  stats: OVS_DP_ATTR_STATS,
+  megaflowStats: OVS_DP_ATTR_MEGAFLOW_STATS,
+  userFeatures: OVS_DP_ATTR_USER_FEATURES,
+  masksCacheSize: OVS_DP_ATTR_MASKS_CACHE_SIZE,
+  perCpuPids: OVS_DP_ATTR_PER_CPU_PIDS,
+} = idsOf(datapathMessage.table);
 
 /** Bits of a datapath's features, `OVS_DP_F_*`. */
 export const Feature = {

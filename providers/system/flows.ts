@@ -7,6 +7,10 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import { keyTable } from "../odp/key.ts";
+import { flowMessage } from "../odp/message.ts";
+import { UFID_SIZE, ufidBytes, ufidText } from "../odp/ufid.ts";
 import type {
   FlowDump,
   FlowDumpOptions,
@@ -47,50 +51,26 @@ import {
   needReply,
 } from "./ovs.ts";
 
-const OVS_FLOW_ATTR_KEY = 1;
-const OVS_FLOW_ATTR_ACTIONS = 2;
-const OVS_FLOW_ATTR_STATS = 3;
-const OVS_FLOW_ATTR_TCP_FLAGS = 4;
-const OVS_FLOW_ATTR_USED = 5;
-const OVS_FLOW_ATTR_CLEAR = 6;
-const OVS_FLOW_ATTR_MASK = 7;
-const OVS_FLOW_ATTR_PROBE = 8;
-const OVS_FLOW_ATTR_UFID = 9;
-const OVS_FLOW_ATTR_UFID_FLAGS = 10;
+const {
+  key: OVS_FLOW_ATTR_KEY,
+  actions: OVS_FLOW_ATTR_ACTIONS,
+  stats: OVS_FLOW_ATTR_STATS,
+  tcpFlags: OVS_FLOW_ATTR_TCP_FLAGS,
+  used: OVS_FLOW_ATTR_USED,
+  clear: OVS_FLOW_ATTR_CLEAR,
+  mask: OVS_FLOW_ATTR_MASK,
+  probe: OVS_FLOW_ATTR_PROBE,
+  ufid: OVS_FLOW_ATTR_UFID,
+  ufidFlags: OVS_FLOW_ATTR_UFID_FLAGS,
+} = idsOf(flowMessage.table);
 
 /** OMIT_KEY, OMIT_MASK and OMIT_ACTIONS: only identifier and counters. */
 const terseFlags = 7;
 
-const OVS_KEY_ATTR_PACKET_TYPE = 29;
-const OVS_KEY_ATTR_ND_EXTENSIONS = 30;
-
-/**
- * The text of a flow identifier of 16 bytes; undefined for one of another length.
- *
- * Open vSwitch prints the bytes as four numbers in host order, and so do we: what ovs-dpctl shows is
- * what names the flow here.
- */
-export function ufidText(bytes: Uint8Array): Ufid | undefined {
-  if (bytes.length !== 16) return undefined;
-  const view = viewOf(bytes);
-  const hex = (at: number) =>
-    (view.getUint32(at, littleEndian) + 0x100000000).toString(16).slice(1);
-  const [a, b, c, d] = [hex(0), hex(4), hex(8), hex(12)];
-  return `${a}-${b.slice(0, 4)}-${b.slice(4)}-${c.slice(0, 4)}-${c.slice(4)}${d}`;
-}
-
-/** The 16 bytes of a flow identifier. */
-export function ufidBytes(ufid: Ufid): Uint8Array {
-  const hex = ufid.replaceAll("-", "");
-  const words = [0, 8, 16, 24].map((at) => Number(`0x${hex.slice(at, at + 8)}`));
-  if (hex.length !== 32 || words.some(Number.isNaN)) {
-    throw new NetlinkError({
-      code: "EINVAL",
-      detail: `"${ufid}" is not a flow identifier`,
-    });
-  }
-  return new Uint8Array(Uint32Array.from(words).buffer);
-}
+const {
+  packetType: OVS_KEY_ATTR_PACKET_TYPE,
+  ndExtensions: OVS_KEY_ATTR_ND_EXTENSIONS,
+} = idsOf(keyTable);
 
 /**
  * `key` without the attributes that only a datapath in userspace knows: the kernel answers EINVAL
@@ -251,7 +231,7 @@ class KernelFlow {
 
   get ufid(): Ufid | undefined {
     const bytes = this.#bytes(this.#ufid, this.#ufidEnd);
-    return bytes && ufidText(bytes);
+    return bytes?.length === UFID_SIZE ? ufidText(bytes) : undefined;
   }
 
   get layer(): string {

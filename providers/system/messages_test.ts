@@ -4,10 +4,9 @@ import {
   deepStrictEqual as deepEqual,
   ok,
   strictEqual as equal,
-  throws,
 } from "node:assert/strict";
 import { parseDatapath } from "./datapaths.ts";
-import { kernelKey, parseFlow, ufidBytes, ufidText } from "./flows.ts";
+import { kernelKey, parseFlow } from "./flows.ts";
 import { NetlinkError, parseMessages } from "./netlink/mod.ts";
 import { parseUpcall } from "./packets.ts";
 import { parseVport } from "./vports.ts";
@@ -99,15 +98,6 @@ Deno.test("bodies cut at any byte are refused or lack something, never more", ()
       }
     }
   }
-});
-
-Deno.test("an identifier reads as ovs-dpctl prints it", () => {
-  const bytes = Uint8Array.from({ length: 16 }, (_, i) => i);
-  equal(ufidText(bytes), "03020100-0706-0504-0b0a-09080f0e0d0c");
-  deepEqual(ufidBytes("03020100-0706-0504-0b0a-09080f0e0d0c"), bytes);
-  equal(ufidText(bytes.subarray(1)), undefined);
-  throws(() => ufidBytes("03020100-0706"), { code: "EINVAL" });
-  throws(() => ufidBytes("0302010g-0706-0504-0b0a-09080f0e0d0c"), { code: "EINVAL" });
 });
 
 Deno.test("attributes that the kernel does not know stay behind", () => {

@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import { bandMessage, meterMessage } from "../odp/message.ts";
 import type {
   MeterConfig,
   MeterCount,
@@ -32,17 +34,21 @@ const OVS_METER_CMD_SET = 2;
 const OVS_METER_CMD_DEL = 3;
 const OVS_METER_CMD_GET = 4;
 
-const OVS_METER_ATTR_ID = 1;
-const OVS_METER_ATTR_KBPS = 2;
-const OVS_METER_ATTR_STATS = 3;
-const OVS_METER_ATTR_BANDS = 4;
-const OVS_METER_ATTR_MAX_METERS = 7;
-const OVS_METER_ATTR_MAX_BANDS = 8;
+const {
+  id: OVS_METER_ATTR_ID,
+  kbps: OVS_METER_ATTR_KBPS,
+  stats: OVS_METER_ATTR_STATS,
+  bands: OVS_METER_ATTR_BANDS,
+  maxMeters: OVS_METER_ATTR_MAX_METERS,
+  maxBands: OVS_METER_ATTR_MAX_BANDS,
+} = idsOf(meterMessage.table);
 
-const OVS_BAND_ATTR_TYPE = 1;
-const OVS_BAND_ATTR_RATE = 2;
-const OVS_BAND_ATTR_BURST = 3;
-const OVS_BAND_ATTR_STATS = 4;
+const {
+  type: OVS_BAND_ATTR_TYPE,
+  rate: OVS_BAND_ATTR_RATE,
+  burst: OVS_BAND_ATTR_BURST,
+  stats: OVS_BAND_ATTR_STATS,
+} = idsOf(bandMessage.table);
 const OVS_METER_BAND_TYPE_DROP = 1;
 
 /** Meters of this kernel; undefined where it has none, or none that work. */

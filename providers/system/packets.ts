@@ -6,6 +6,10 @@
  *
  * @module
  */
+import { actionTable } from "../odp/action.ts";
+import { idsOf } from "../odp/attributes.ts";
+import { keyTable } from "../odp/key.ts";
+import { packetMessage } from "../odp/message.ts";
 import type { ProviderExecute, RawUpcall } from "../contract.ts";
 import {
   align,
@@ -30,18 +34,22 @@ const OVS_PACKET_CMD_MISS = 1;
 const OVS_PACKET_CMD_ACTION = 2;
 const OVS_PACKET_CMD_EXECUTE = 3;
 
-const OVS_PACKET_ATTR_PACKET = 1;
-const OVS_PACKET_ATTR_KEY = 2;
-const OVS_PACKET_ATTR_ACTIONS = 3;
-const OVS_PACKET_ATTR_USERDATA = 4;
-const OVS_PACKET_ATTR_EGRESS_TUN_KEY = 5;
-const OVS_PACKET_ATTR_PROBE = 8;
-const OVS_PACKET_ATTR_MRU = 9;
-const OVS_PACKET_ATTR_LEN = 10;
-const OVS_PACKET_ATTR_HASH = 11;
+const {
+  packet: OVS_PACKET_ATTR_PACKET,
+  key: OVS_PACKET_ATTR_KEY,
+  actions: OVS_PACKET_ATTR_ACTIONS,
+  userdata: OVS_PACKET_ATTR_USERDATA,
+  egressTunnelKey: OVS_PACKET_ATTR_EGRESS_TUN_KEY,
+  probe: OVS_PACKET_ATTR_PROBE,
+  mru: OVS_PACKET_ATTR_MRU,
+  length: OVS_PACKET_ATTR_LEN,
+  hash: OVS_PACKET_ATTR_HASH,
+} = idsOf(packetMessage.table);
 
-const OVS_KEY_ATTR_TUNNEL = 16;
-const OVS_ACTION_ATTR_SET = 3;
+const {
+  tunnel: OVS_KEY_ATTR_TUNNEL,
+} = idsOf(keyTable);
+const { id: OVS_ACTION_ATTR_SET } = actionTable.set;
 
 const noKey = new Uint8Array();
 

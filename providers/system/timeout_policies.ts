@@ -8,6 +8,13 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import {
+  ctTimeoutIcmp,
+  ctTimeoutMessage,
+  ctTimeoutTcp,
+  ctTimeoutUdp,
+} from "../odp/message_conntrack.ts";
 import type {
   ConntrackFacet,
   TimeoutName,
@@ -34,32 +41,40 @@ import {
   u8,
 } from "./netlink/mod.ts";
 
-const CTA_TIMEOUT_NAME = 1;
-const CTA_TIMEOUT_L3PROTO = 2;
-const CTA_TIMEOUT_L4PROTO = 3;
-const CTA_TIMEOUT_DATA = 4;
+const {
+  name: CTA_TIMEOUT_NAME,
+  l3Proto: CTA_TIMEOUT_L3PROTO,
+  l4Proto: CTA_TIMEOUT_L4PROTO,
+  data: CTA_TIMEOUT_DATA,
+} = idsOf(ctTimeoutMessage.table);
+
+const tcpIds = idsOf(ctTimeoutTcp.table);
+const udpIds = idsOf(ctTimeoutUdp.table);
+const icmpIds = idsOf(ctTimeoutIcmp.table);
 
 const prefix = "ovs_tp_";
 
 const tcpTimeouts: Readonly<Record<number, TimeoutName>> = {
-  1: "tcpSynSent",
-  2: "tcpSynRecv",
-  3: "tcpEstablished",
-  4: "tcpFinWait",
-  5: "tcpCloseWait",
-  6: "tcpLastAck",
-  7: "tcpTimeWait",
-  8: "tcpClose",
-  9: "tcpSynSent2",
-  10: "tcpRetransmit",
-  11: "tcpUnack",
+  [tcpIds.synSent]: "tcpSynSent",
+  [tcpIds.synRecv]: "tcpSynRecv",
+  [tcpIds.established]: "tcpEstablished",
+  [tcpIds.finWait]: "tcpFinWait",
+  [tcpIds.closeWait]: "tcpCloseWait",
+  [tcpIds.lastAck]: "tcpLastAck",
+  [tcpIds.timeWait]: "tcpTimeWait",
+  [tcpIds.close]: "tcpClose",
+  [tcpIds.synSent2]: "tcpSynSent2",
+  [tcpIds.retrans]: "tcpRetransmit",
+  [tcpIds.unack]: "tcpUnack",
 };
 /** The kernel has no timeout for a first UDP packet, nor one for ICMP replies. */
 const udpTimeouts: Readonly<Record<number, TimeoutName>> = {
-  1: "udpSingle",
-  2: "udpMultiple",
+  [udpIds.unreplied]: "udpSingle",
+  [udpIds.replied]: "udpMultiple",
 };
-const icmpTimeouts: Readonly<Record<number, TimeoutName>> = { 1: "icmpFirst" };
+const icmpTimeouts: Readonly<Record<number, TimeoutName>> = {
+  [icmpIds.timeout]: "icmpFirst",
+};
 
 /** One of the six objects of a policy. */
 interface TimeoutObject {

@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { idsOf } from "../odp/attributes.ts";
+import { vportMessage, vportUpcallStats } from "../odp/message.ts";
 import { u32Array, u32Bytes, u64Array } from "./datapaths.ts";
 import {
   type Message,
@@ -16,14 +18,18 @@ import {
 } from "./netlink/mod.ts";
 import { Command, Kernel, messageAttributes, messageIfindex, needReply } from "./ovs.ts";
 
-const OVS_VPORT_ATTR_PORT_NO = 1;
-const OVS_VPORT_ATTR_TYPE = 2;
-const OVS_VPORT_ATTR_NAME = 3;
-const OVS_VPORT_ATTR_UPCALL_PID = 5;
-const OVS_VPORT_ATTR_STATS = 6;
-const OVS_VPORT_ATTR_UPCALL_STATS = 10;
-const OVS_VPORT_UPCALL_ATTR_SUCCESS = 0;
-const OVS_VPORT_UPCALL_ATTR_FAIL = 1;
+const {
+  portNo: OVS_VPORT_ATTR_PORT_NO,
+  type: OVS_VPORT_ATTR_TYPE,
+  name: OVS_VPORT_ATTR_NAME,
+  upcallPids: OVS_VPORT_ATTR_UPCALL_PID,
+  stats: OVS_VPORT_ATTR_STATS,
+  upcallStats: OVS_VPORT_ATTR_UPCALL_STATS,
+} = idsOf(vportMessage.table);
+const {
+  success: OVS_VPORT_UPCALL_ATTR_SUCCESS,
+  fail: OVS_VPORT_UPCALL_ATTR_FAIL,
+} = idsOf(vportUpcallStats.table);
 
 /** Kinds of vport, `enum ovs_vport_type`; 3 to 5 are older than tunnel devices with metadata. */
 export const VportType = { netdev: 1, internal: 2, gre: 3, vxlan: 4, geneve: 5 } as const;
