@@ -40,7 +40,6 @@ _Static_assert(sizeof(struct plain) == 148, "as in the attributes: without paddi
 _Static_assert(offsetof(struct key_ct, orig_tp_src) == 48, "labels and addresses are six words");
 
 #define UDP_SIZE ((uint32_t)offsetof(struct plain, tcp_flags))
-#define WORDS (sizeof(struct plain) / 4)
 
 #define COMMON                                                                                                          \
     .recirc_id = { 8, OVS_KEY_ATTR_RECIRC_ID, 0 }, .dp_hash = { 8, OVS_KEY_ATTR_DP_HASH, 0 },                          \
@@ -69,47 +68,56 @@ static const struct plain fixed = {
     .ipv4 = { ALL, { .proto = 255, .frag = (uint8_t)~KEY_FRAG_FIRST } }, .l4 = { ALL, 0, 0 }, .tcp_flags = { ALL, 0, 0 },
 };
 
-/* Whether all that is fixed is as it must be. */
-static bool is_plain(const struct plain *p, const struct plain *like, uint32_t size)
-{
-    uint32_t given[WORDS], wanted[WORDS], mask[WORDS], other = 0;
+/* A key in a caller's buffer, anywhere: a copy would be read before its stores have ended. */
+typedef const struct plain plain_there __attribute__((aligned(1)));
 
-    memcpy(given, p, sizeof *p);
-    memcpy(wanted, like, sizeof *like);
-    memcpy(mask, &fixed, sizeof fixed);
-    for (uint32_t i = 0; i < size / 4; i++)
-        other |= (given[i] ^ wanted[i]) & mask[i];
+/* Whether words `from` to `end` are as they must be. */
+static inline bool is_like(const uint8_t *attrs, const struct plain *like, uint32_t from, uint32_t end)
+{
+    const uint8_t *wanted = (const uint8_t *)like, *mask = (const uint8_t *)&fixed;
+    uint32_t other = 0;
+
+    for (uint32_t i = 4 * from; i < 4 * end; i += 4) {
+        uint32_t a, b, m;
+
+        memcpy(&a, attrs + i, 4);
+        memcpy(&b, wanted + i, 4);
+        memcpy(&m, mask + i, 4);
+        other |= (a ^ b) & m;
+    }
     return !other;
 }
 
 bool odp_plain_read(const uint8_t *attrs, uint32_t size, struct key *key)
 {
+    plain_there *p = (plain_there *)attrs;
     struct key_base *b = &key->base;
-    struct plain p;
 
-    if (size != sizeof p && size != UDP_SIZE)
+    if (size != sizeof *p && size != UDP_SIZE)
         return false;
-    memset(&p.tcp_flags, 0, sizeof p.tcp_flags);
-    memcpy(&p, attrs, size);
-    if (!is_plain(&p, size == UDP_SIZE ? &udp : &tcp, size))
+    if (!is_like(attrs, size == UDP_SIZE ? &udp : &tcp, 0, UDP_SIZE / 4))
         return false;
-    b->recirc_id = p.recirc_id.value;
-    b->dp_hash = p.dp_hash.value;
-    key->ct.skb_priority = p.priority.value;
-    b->in_port = p.in_port.value;
-    b->skb_mark = p.skb_mark.value;
-    memcpy(b->eth_src, p.ethernet.src, 6);
-    memcpy(b->eth_dst, p.ethernet.dst, 6);
-    b->eth_type = p.eth_type.value;
-    b->ip4_src = p.ipv4.value.src;
-    b->ip4_dst = p.ipv4.value.dst;
-    b->nw_proto = p.ipv4.value.proto;
-    b->nw_tos = p.ipv4.value.tos;
-    b->nw_ttl = p.ipv4.value.ttl;
-    b->nw_frag = p.ipv4.value.frag;
-    b->tp_src = p.l4.src;
-    b->tp_dst = p.l4.dst;
-    b->tcp_flags = p.tcp_flags.value & ODP_BE16(0x0fff);
+    if (size != UDP_SIZE) {
+        if (!is_like(attrs, &tcp, UDP_SIZE / 4, sizeof *p / 4))
+            return false;
+        b->tcp_flags = p->tcp_flags.value & ODP_BE16(0x0fff);
+    }
+    b->recirc_id = p->recirc_id.value;
+    b->dp_hash = p->dp_hash.value;
+    key->ct.skb_priority = p->priority.value;
+    b->in_port = p->in_port.value;
+    b->skb_mark = p->skb_mark.value;
+    memcpy(b->eth_src, p->ethernet.src, 6);
+    memcpy(b->eth_dst, p->ethernet.dst, 6);
+    b->eth_type = p->eth_type.value;
+    b->ip4_src = p->ipv4.value.src;
+    b->ip4_dst = p->ipv4.value.dst;
+    b->nw_proto = p->ipv4.value.proto;
+    b->nw_tos = p->ipv4.value.tos;
+    b->nw_ttl = p->ipv4.value.ttl;
+    b->nw_frag = p->ipv4.value.frag;
+    b->tp_src = p->l4.src;
+    b->tp_dst = p->l4.dst;
     return true;
 }
 

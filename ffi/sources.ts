@@ -317,7 +317,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp_plain.c",
-    sha256: "14ca1beb57bfa8195b8ecfaa2086af1b46fff8553f3782f7f4d6a11bb7279160",
+    sha256: "8e52c18cafc608fbb78bd2d6c6013ecd563e7db1b395b97133e36c7c968eede1",
     load: () => import("../c/odp_plain.c", { with: { type: "text" } }),
   },
   {
