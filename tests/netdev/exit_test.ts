@@ -179,9 +179,9 @@ Deno.test(
     await dp.close();`);
     assert.equal(end.code, 0, end.stderr);
     const { before, after } = JSON.parse(end.stdout.slice(end.stdout.indexOf("{")));
-    // A hundred rounds: what is leaked in each shows, what Deno itself opens now and then does not.
-    assert.ok(after[0] <= before[0] + 8, `descriptors ${before[0]} to ${after[0]}`);
-    assert.ok(after[1] <= before[1] + 2, `threads ${before[1]} to ${after[1]}`);
+    // A hundred rounds: what is leaked in each shows, what Deno itself opens and starts now and then does not.
+    assert.ok(after[0] <= before[0] + 20, `descriptors ${before[0]} to ${after[0]}`);
+    assert.ok(after[1] <= before[1] + 20, `threads ${before[1]} to ${after[1]}`);
     assert.ok(after[2] <= before[2] + 30_000, `resident KiB ${before[2]} to ${after[2]}`);
   }),
 );
