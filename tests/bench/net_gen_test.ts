@@ -134,9 +134,9 @@ async function checkCounters(
     const received = receiver.sample().received - before;
     return received > 0 && sink.sample().sent === received || undefined;
   };
-  await child.until(settled, 5);
+  await child.until(settled, 30);
   const { received } = receiver.sample();
-  await child.until(settled, 5);
+  await child.until(settled, 30);
   assert.equal(receiver.sample().received, received, "packets came through a shut gate");
   assert.equal(receiver.sample().starved, 0);
   assert.ok(receiver.tscHz() > 1e8);

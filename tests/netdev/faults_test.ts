@@ -33,8 +33,9 @@ Deno.test(
     for (let round = 10; round < 1010; round++) await cycle(round);
     // One for each frame, whether or not the other port was still there.
     assert.equal((await bench.collect(2)).length, 1010);
-    assert.ok(entries("/proc/self/fd") <= before[0] + 4, "descriptors");
-    assert.ok(entries("/proc/self/task") <= before[1] + 2, "threads");
+    // Deno opens and starts some of its own now and then: not a thousand.
+    assert.ok(entries("/proc/self/fd") <= before[0] + 50, "descriptors");
+    assert.ok(entries("/proc/self/task") <= before[1] + 50, "threads");
     assert.deepEqual([...dp.ports.dump()].map(({ no }) => no), [0, 1, 2]);
   }),
 );
