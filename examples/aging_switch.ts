@@ -1,7 +1,7 @@
 // A learning switch that forgets: stations that are silent age out, flows that are idle go, and a station that moves
 // takes its flows along. Try: deno run -A examples/aging_switch.ts netdev@br0 eth1 eth2 --age=300
 import { exact, openDatapath, output } from "../mod.ts";
-import type { Datapath, FlowKey, MacAddress, Op, PortNo, Ufid } from "../mod.ts";
+import type { Datapath, FlowKey, MacAddress, PortNo, Ufid } from "../mod.ts";
 
 /** A station: where it is, and when it was last heard. */
 interface Station {
