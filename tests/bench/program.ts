@@ -47,6 +47,6 @@ export interface Program extends AsyncDisposable {
   flush?(): Promise<void>;
   /** Called after each measurement that began with `flush`, before the process is stopped. */
   rest?(): Promise<void>;
-  /** Flow set-ups that succeeded since `flush`. */
+  /** Flow set-ups that succeeded so far; `flush` may begin anew. */
   setUps?(): Promise<number>;
 }
