@@ -37,7 +37,7 @@ int eth_devargs(const struct port *, const char *driver, const char *passed, con
 #define ETH_OPTIONS "n_rxq n_txq n_rxq_desc n_txq_desc mtu"
 
 /* Takes off an AF_XDP program that a killed process left on a device: nobody reads its queues any more, and packets vanish there.  Programs that are not
- * libxdp's are left alone. */
-void eth_xdp_clean(const char *device);
+ * libxdp's are left alone.  EBUSY: a process has it, whose number `*owner` is. */
+int eth_xdp_clean(const char *device, int *owner);
 
 #endif

@@ -3,18 +3,24 @@
  * An AF_XDP socket redirects a device's packets by a program that libxdp attaches to it.  A process that is killed leaves it there, and
  * the device then swallows what it receives. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "port_eth.h"
+
+#define PROGRAM "anon_inode:bpf-prog"
 
 struct request {
     struct nlmsghdr header;
@@ -112,17 +118,68 @@ static void detach(int fd, unsigned int ifindex, uint8_t attached)
         return; /* The probe that follows fails and says why. */
 }
 
-void eth_xdp_clean(const char *device)
+/* Whether a descriptor of a process, of which /proc tells in `path`, is a program's. */
+static bool is_descriptor_of(const char *path, uint32_t id)
+{
+    FILE *file = fopen(path, "re");
+    char line[128];
+    uint32_t found;
+    bool yes = false;
+
+    while (file && !yes && fgets(line, sizeof line, file))
+        yes = sscanf(line, "prog_id: %" SCNu32, &found) == 1 && found == id;
+    if (file)
+        fclose(file);
+    return yes;
+}
+
+/* The process that has a program open, as libxdp does for as long as its sockets live; 0: none that can be seen, from another container say. */
+static int owner_of(uint32_t id)
+{
+    struct dirent *process, *descriptor;
+    DIR *processes = opendir("/proc"), *descriptors;
+    char path[64], link[64];
+    int owner = 0;
+
+    while (processes && !owner && (process = readdir(processes))) {
+        const int pid = atoi(process->d_name);
+
+        snprintf(path, sizeof path, "/proc/%d/fd", pid);
+        descriptors = pid > 0 ? opendir(path) : NULL;
+        while (descriptors && !owner && (descriptor = readdir(descriptors))) {
+            const int number = atoi(descriptor->d_name);
+            ssize_t size;
+
+            snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, number);
+            size = readlink(path, link, sizeof link);
+            snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", pid, number);
+            if (size == sizeof PROGRAM - 1 && !memcmp(link, PROGRAM, sizeof PROGRAM - 1) && is_descriptor_of(path, id))
+                owner = pid;
+        }
+        if (descriptors)
+            closedir(descriptors);
+    }
+    if (processes)
+        closedir(processes);
+    return owner;
+}
+
+int eth_xdp_clean(const char *device, int *owner)
 {
     unsigned int ifindex = if_nametoindex(device);
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     uint8_t attached = 0;
     uint32_t id;
 
+    *owner = 0;
     if (fd < 0)
-        return;
+        return 0;
     id = ifindex ? program_of(fd, ifindex, &attached) : 0;
-    if (id && is_libxdps(id))
-        detach(fd, ifindex, attached);
+    if (id && is_libxdps(id)) {
+        *owner = owner_of(id);
+        if (!*owner)
+            detach(fd, ifindex, attached);
+    }
     close(fd);
+    return *owner ? EBUSY : 0;
 }

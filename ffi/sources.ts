@@ -382,7 +382,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_afxdp.c",
-    sha256: "bad1d2359ea1a50570fa5b650fa91071b73fa95cd82dc2a5d263e22396cadefc",
+    sha256: "793f42e13b7cedeebaf07e24dc0e3a6e44509906d3aa314b36cf18bfd263470f",
     load: () => import("../c/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -407,7 +407,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_eth.h",
-    sha256: "0bef39d963ac760dfda4d8a81946c3a18c10c63818f20599f55a86ef0babe838",
+    sha256: "cf5e46ba69aa6a426264373526128875e37e389301b5bd39641146f7dd025af9",
     load: () => import("../c/port_eth.h", { with: { type: "text" } }),
   },
   {
@@ -462,7 +462,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port_xdp.c",
-    sha256: "6186858425b087632683aea6cc9f8f6042c48c8b48aba900bd5bb557421b805a",
+    sha256: "7e17927c3f8ca4b22e227750ebde9d4ee1334c1d9191b573efc1bc8ef6a9a5e5",
     load: () => import("../c/port_xdp.c", { with: { type: "text" } }),
   },
   {

@@ -3,7 +3,8 @@
  * Runs the tests written in C: every `tests/c/*_test.c`.
  *
  * Such a file has a `main` that returns 0 when all is well, and 77, after a line on stdout
- * that says what is missing, when it cannot run here. Its first comment may say which units
+ * that says what is missing, when it cannot run here (78 when not every machine that has DPDK
+ * can). Its first comment may say which units
  * of `c/` are linked, `link: cls*.c hash.c` (all if it does not), and under which sanitizers it
  * runs, `sanitize: address thread` (AddressSanitizer, with UndefinedBehaviorSanitizer, if it
  * does not). Each also runs as users' libraries are compiled: what an optimizer makes of code
@@ -71,9 +72,9 @@ async function runProgram(program: string): Promise<void> {
       signal: AbortSignal.timeout(timeoutMs),
     }).output();
     const said = new TextDecoder().decode(stdout);
-    if (code === 77) {
+    if (code === 77 || code === 78) {
       const missing = said.trim().split("\n").at(-1) ?? "something";
-      throw new Unsupported(missing, { requirement: "netdev" });
+      throw new Unsupported(missing, { requirement: code === 77 ? "netdev" : "peer" });
     }
     if (code !== 0) {
       throw new Error(
