@@ -19,12 +19,12 @@ import { makeDatapath, newName, systemTest } from "./system.ts";
 
 const setting = (name: string, otherwise: number) =>
   Number(Deno.env.get(`UPCALL_${name}`) ?? otherwise);
-const flowCount = setting("FLOWS", 30_000);
+const flowCount = setting("FLOWS", 20_000);
 const rounds = setting("ROUNDS", 3);
 const cycles = setting("CYCLES", 300);
 
-/** How far below ovs-dpctl a rate may be seen: on a machine that others use too. */
-const farBound = 0.25;
+/** How many times as long as ovs-dpctl, start-up and all, it may take: on a machine that others use too. */
+const farBound = 4;
 
 async function milliseconds(action: () => unknown): Promise<number> {
   const started = performance.now();
@@ -108,8 +108,10 @@ systemTest("puts and dumps keep up with ovs-dpctl's", async () => {
       `medians of ${rounds} and ${2 * rounds} interleaved runs (lowest to ` +
       `highest), ${startUp.toFixed(0)} ms of start-up left out`,
   );
-  ok(put.median >= farBound * add.median, "puts");
-  ok(dump.median >= farBound * show.median, "dumps");
+  // By times as they are: a difference of two of them may be nothing but noise.
+  const median = (name: keyof typeof times) => series(times[name]).median;
+  ok(median("put") <= farBound * median("add"), "puts");
+  ok(median("dump") <= farBound * median("show"), "dumps");
 });
 
 systemTest("the latency from a miss to the forwarded packet is measured", async () => {

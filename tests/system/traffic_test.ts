@@ -298,5 +298,9 @@ systemTest("the demo runs on the kernel's datapath", async () => {
     "1",
   ];
   const output = await run("timeout", "120", Deno.execPath(), ...words);
-  match(output, /bit\/s/);
+  match(output, /learning_switch\.ts system@demo/);
+  const [, loss, gigabits] = /Result: ([\d.]+) % loss, ([\d.]+) Gbit\/s/.exec(output) ??
+    [];
+  ok(Number(loss) < 100, output);
+  ok(Number(gigabits) > 0, output);
 });
