@@ -135,45 +135,38 @@ static bool read_ipv4(struct parse *p)
     return true;
 }
 
-/* Walks extension headers.  `*proto` is the first one's type, then the one that ended the walk. */
+/* Walks extension headers.  `*proto` is the first one's type, then the one that ended the walk.  No branch depends on which header it is, because who
+ * mixes them at random would make each of them mispredicted. */
 static bool skip_extensions(struct parse *p, uint32_t *proto, uint32_t *frag)
 {
-    for (;;) {
+    const uint64_t extensions = 1ull << PROTO_HOPOPTS | 1ull << PROTO_ROUTING | 1ull << PROTO_FRAGMENT | 1ull << PROTO_AH
+                                | 1ull << PROTO_DSTOPTS;
+
+    while (*proto < 64 && extensions >> *proto & 1) {
+        const bool fragment = *proto == PROTO_FRAGMENT;
+        const uint32_t ah = *proto == PROTO_AH;
         uint32_t next, size;
 
-        switch (*proto) {
-        case PROTO_HOPOPTS:
-        case PROTO_ROUTING:
-        case PROTO_DSTOPTS:
-        case PROTO_AH:
-            if (p->room < 8)
-                return false;
-            next = p->at[0];
-            size = *proto == PROTO_AH ? (p->at[1] + 2u) * 4 : (p->at[1] + 1u) * 8;
-            if (size > p->size)
-                return false;
-            break;
-        case PROTO_FRAGMENT:
-            if (p->room < 8)
-                return false;
-            next = p->at[0];
-            size = 8;
-            /* An atomic fragment (offset 0, no more) is a whole packet.  The reserved bits count, as in Open vSwitch. */
-            if (load16(p->at + 2)) {
-                *frag = KEY_FRAG_FIRST;
-                if (load16(p->at + 2) & BE16(0xfff8)) {
-                    advance(p, size);
-                    *frag = KEY_FRAG_LATER;
-                    return true;
-                }
+        if (p->room < 8)
+            return false;
+        size = ((fragment ? 0 : p->at[1]) + 1u + ah) << (3 - ah); /* AH counts in words of 4 bytes, and from 2. */
+        if (size > p->size)
+            return false;
+        next = p->at[0];
+        /* An atomic fragment (offset 0, no more) is a whole packet.  The reserved bits count, as in Open vSwitch. */
+        if (UNLIKELY(fragment & (load16(p->at + 2) != 0))) {
+            const bool later = load16(p->at + 2) & BE16(0xfff8);
+
+            *frag = later ? KEY_FRAG_LATER : KEY_FRAG_FIRST;
+            if (later) {
+                advance(p, size);
+                return true; /* What follows is not a header. */
             }
-            break;
-        default:
-            return true;
         }
-        *proto = next;
         advance(p, size);
+        *proto = next;
     }
+    return true;
 }
 
 static bool read_ipv6(struct parse *p, struct key_wide *wide)

@@ -212,7 +212,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "extract.c",
-    sha256: "d6ed514aa99231de897a9c63eee84e390dc5156a322ad1854a0122d769a874e7",
+    sha256: "6e30e5ed237baedbb80eb4ebb6b7e9f2242ceef6171b5fa6b51dd65298efe91e",
     load: () => import("../c/extract.c", { with: { type: "text" } }),
   },
   {

@@ -167,7 +167,7 @@ static void test_dear(void)
     play[3].period = 64;
     run_thread(true);
     /* By packets they would get the same. */
-    if (play[1].polls < 3 * play[2].polls)
+    if (play[1].polls < 2 * play[2].polls)
         FAIL("%llu cheap bursts while %llu dear ones", (unsigned long long)play[1].polls, (unsigned long long)play[2].polls);
     /* Who sends little is asked as often. */
     CHECK(play[3].polls > play[1].polls / 2);
