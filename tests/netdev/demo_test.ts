@@ -20,7 +20,7 @@ function start(): Deno.ChildProcess {
     args: ["run", "-A", "--quiet", demo, "--seconds", "1"],
     stdin: "null",
     stdout: "piped",
-    stderr: "null",
+    stderr: "inherit",
   }).spawn();
 }
 

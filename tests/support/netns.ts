@@ -25,8 +25,9 @@ export interface Hosts extends AsyncDisposable {
 }
 
 /**
- * Makes `count` hosts in one subnet, 10.`net`.0.0/24 and fd00:`net`::/64, host i with number i+1.  `prefix`
- * begins every name, so that tests do not meet.
+ * Makes `count` hosts in one subnet, 10.`net`.0.0/24 and fd00:`net`::/64, host i with number i+1.  `prefix`,
+ * of four letters at most, begins every name, so that tests do not meet; the process's number follows, so that neither do
+ * two runs, nor one and what was left by another that was killed.
  */
 export async function makeHosts(
   prefix: string,
@@ -34,10 +35,11 @@ export async function makeHosts(
   options: { net?: number } = {},
 ): Promise<Hosts> {
   const net = options.net ?? 77;
+  const own = `${prefix}${Deno.pid % 1_000_000}`;
   const hosts = Array.from({ length: count }, (_, i): Host => ({
-    namespace: `${prefix}h${i + 1}`,
+    namespace: `${own}h${i + 1}`,
     inner: "eth0",
-    device: `${prefix}v${i + 1}`,
+    device: `${own}v${i + 1}`,
     mac: `02:00:00:${net.toString(16).padStart(2, "0")}:00:0${i + 1}`,
     ipv4: `10.${net}.0.${i + 1}`,
     ipv6: `fd00:${net}::${i + 1}`,
