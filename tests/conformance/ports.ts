@@ -44,6 +44,12 @@ export const portSuite: Suite = {
       "ENODEV", // A provider that looks for the device first.
     );
     assert.equal(error.object, "taken");
+    // 0 is a number like any other, and the local port has it; it is no wish for any number.
+    await fails(
+      () => dp.ports.add({ name: "taken", no: 0, ...(type && { type }) }),
+      "EBUSY",
+      "ENODEV",
+    );
   },
 
   "a device that is a port already is EEXIST": async ({ dp, ports }) => {
