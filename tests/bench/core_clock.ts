@@ -15,16 +15,16 @@ import { POLL_CORE } from "./machine.ts";
 const QUIET_SHARE = 0.965;
 const SAMPLES = 40;
 
-/** Measures the clock of `POLL_CORE`, while nothing else runs there. */
+/** Measures the clock of a core, while nothing else runs there. */
 export class CoreClock implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #output: ReadableStreamDefaultReader<string>;
   #best = 0;
 
-  private constructor(program: string) {
+  private constructor(program: string, core: number) {
     this.#process = new Deno.Command(program, {
-      args: [String(POLL_CORE)],
+      args: [String(core)],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -33,12 +33,15 @@ export class CoreClock implements AsyncDisposable {
     this.#output = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Compiles the program to `path` and looks for the best speed. */
-  static async start(path: string): Promise<CoreClock> {
+  /** Compiles the program to `path` and looks for the best speed of `POLL_CORE`, or of another core. */
+  static async start(
+    path: string,
+    { core = POLL_CORE }: { core?: number } = {},
+  ): Promise<CoreClock> {
     const source = new URL("./clock.c", import.meta.url).pathname;
     const flags = "-std=gnu11 -O2 -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes";
     await run("cc", [...flags.split(" "), "-o", path, source]);
-    const clock = new CoreClock(path);
+    const clock = new CoreClock(path, core);
     for (let i = 0; i < SAMPLES; i++) {
       await clock.read();
       await delay(10);

@@ -6,13 +6,16 @@
  *     deno task bench:threads [--scenario NAME] [--rounds N] [--seconds S]
  *
  * Two virtual cores may be one physical core, which no program can make twice as fast. Therefore each round also measures
- * two processes with one poll thread each, which share nothing: what is lost against them is lost by sharing.
+ * two processes with one poll thread each, which share nothing: what is lost against them is lost by sharing. And two empty
+ * loops, which gain nothing where the cores are one. On a busy machine look at packets for each second of CPU time: one core's
+ * share of 1 is what two free cores would make twice.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { Child, delay } from "./child.ts";
 import { ControlPage } from "./control_page.ts";
+import { CoreClock } from "./core_clock.ts";
 import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
 import { buildNetGen, takeHugepages } from "./machine.ts";
 import { medianOf } from "./measure.ts";
@@ -64,9 +67,16 @@ class Forwarder implements AsyncDisposable {
     this.#child.pause();
   }
 
-  /** Packets sent so far, and when, ms. */
-  sent(): { readonly sent: number; readonly ms: number } {
-    return this.#sender.sample();
+  /** Packets sent so far, and when, ms, and the CPU time of all its poll threads until then, ms. */
+  sample(): { readonly sent: number; readonly ms: number; readonly cpuMs: number } {
+    const tasks = `/proc/${this.#child.pid}/task`;
+    let cpuMs = 0;
+    for (const { name } of Deno.readDirSync(tasks)) {
+      if (!Deno.readTextFileSync(`${tasks}/${name}/comm`).startsWith("pmd-c")) continue;
+      cpuMs += Number(Deno.readTextFileSync(`${tasks}/${name}/schedstat`).split(" ")[0]) /
+        1e6;
+    }
+    return { ...this.#sender.sample(), cpuMs };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -76,24 +86,44 @@ class Forwarder implements AsyncDisposable {
   }
 }
 
-/** Packets a second that all `forwarders` send together while nobody else does anything. */
+/** Packets a second, of time and of the poll threads' own time. */
+interface Rate {
+  readonly perSecond: number;
+  readonly perCpuSecond: number;
+}
+
+/** What all `forwarders` send together while nobody else of them does anything. */
 async function rateOf(
   forwarders: readonly (readonly [Forwarder, string])[],
   seconds: number,
-): Promise<number> {
+): Promise<Rate> {
   try {
     for (const [forwarder, cores] of forwarders) await forwarder.poll(cores);
     await delay(WARM_MS);
-    const before = forwarders.map(([forwarder]) => forwarder.sent());
+    const before = forwarders.map(([forwarder]) => forwarder.sample());
     await delay(seconds * 1000);
-    return forwarders.reduce((sum, [forwarder], i) => {
-      const { sent, ms } = forwarder.sent();
-      const { sent: from = 0, ms: start = 0 } = before[i] ?? {};
-      return sum + (sent - from) / (ms - start) * 1000;
-    }, 0);
+    let perSecond = 0;
+    let sent = 0;
+    let cpuMs = 0;
+    forwarders.forEach(([forwarder], i) => {
+      const now = forwarder.sample();
+      const then = before[i] ?? now;
+      sent += now.sent - then.sent;
+      cpuMs += now.cpuMs - then.cpuMs;
+      perSecond += (now.sent - then.sent) / (now.ms - then.ms) * 1000;
+    });
+    return { perSecond, perCpuSecond: sent / cpuMs * 1000 };
   } finally {
     for (const [forwarder] of forwarders) forwarder.pause();
   }
+}
+
+/** What two empty loops do on two cores at once, times one of them. */
+async function spinBoth(clocks: readonly CoreClock[]): Promise<number> {
+  let alone = 0;
+  for (const clock of clocks) alone += await clock.read() / clocks.length;
+  const together = await Promise.all(clocks.map((clock) => clock.read()));
+  return together.reduce((sum, speed) => sum + speed) / alone;
 }
 
 async function prepareFolder(folder: string, prepared: Prepared): Promise<void> {
@@ -117,6 +147,11 @@ async function main(): Promise<number> {
   const folder = cleanup.use(await temporaryFolder("upcall-bench-")).path;
   cleanup.use(takeHugepages(HUGE_MEBIBYTES));
   await prepareFolder(folder, prepare(readScenario(values.scenario)));
+  const clocks = [
+    cleanup.use(await CoreClock.start(`${folder}/clock0`, { core: 0 })),
+    cleanup.use(await CoreClock.start(`${folder}/clock1`, { core: 1 })),
+  ];
+  const spins: number[] = [];
   const shared = cleanup.use(new Forwarder("shared", folder));
   const other = cleanup.use(new Forwarder("other", folder));
   const kinds: Record<string, readonly (readonly [Forwarder, string])[]> = {
@@ -125,24 +160,41 @@ async function main(): Promise<number> {
     "both cores, one table": [[shared, BOTH]],
     "both cores, two processes": [[shared, CORES[1]], [other, CORES[0]]],
   };
-  const rates: Record<string, number[]> = {};
+  const rates: Record<string, Rate[]> = {};
   for (let round = 0; round < Number(values.rounds); round++) {
+    spins.push(await spinBoth(clocks));
     for (const [name, forwarders] of Object.entries(kinds)) {
       (rates[name] ??= []).push(await rateOf(forwarders, seconds));
     }
   }
-  const single = rates["core 0"]?.map((rate, i) =>
-    (rate + (rates["core 1"]?.[i] ?? NaN)) / 2
+  report(values.scenario, rates);
+  console.log(`${"both cores, empty loops".padEnd(50)}${spread(spins)}x`);
+  return 0;
+}
+
+/** `rates` of each kind, in rounds; those of one core come first. */
+function report(
+  scenario: string,
+  rates: Readonly<Record<string, readonly Rate[]>>,
+): void {
+  const [first = [], second = []] = Object.values(rates);
+  const against = (part: keyof Rate, all: readonly Rate[]): number[] =>
+    all.map((rate, i) =>
+      2 * rate[part] / ((first[i]?.[part] ?? NaN) + (second[i]?.[part] ?? NaN))
+    );
+  console.log(
+    `${scenario}: Mpps, times one core, share of one core's packets for each second of CPU time; medians [lowest-highest]`,
   );
-  console.log(`${values.scenario}: Mpps, times one core; medians [lowest-highest]`);
   for (const [name, all] of Object.entries(rates)) {
-    const times = all.map((rate, i) => rate / (single?.[i] ?? NaN));
+    const cells = [
+      spread(all.map((rate) => rate.perSecond / 1e6)),
+      `${spread(against("perSecond", all))}x`,
+      spread(against("perCpuSecond", all)),
+    ];
     console.log(
-      `${name.padEnd(26)} ${spread(all.map((rate) => rate / 1e6)).padEnd(24)}` +
-        `${spread(times)}x`,
+      name.padEnd(26) + cells.map((cell) => cell.padEnd(24)).join("").trimEnd(),
     );
   }
-  return 0;
 }
 
 function spread(values: readonly number[]): string {
