@@ -174,7 +174,9 @@ Deno.test("a program whose descriptors are used up serves on when some are free"
   const folder = await Deno.makeTempDir();
   const path = `${folder}/few.ctl`;
   const module = new URL("./control_socket.ts", import.meta.url).href;
+  // Deno 2.9.6 opens what it needs for signals late, and panics when it cannot: here it does so first.
   const script = `import { ControlSocket } from ${JSON.stringify(module)};
+    Deno.addSignalListener("SIGUSR2", () => {});
     await ControlSocket.serve(${JSON.stringify(path)}, new Map());`;
   await Deno.writeTextFile(`${folder}/few.ts`, script);
   const child = new Deno.Command("sh", {
@@ -194,7 +196,8 @@ Deno.test("a program whose descriptors are used up serves on when some are free"
     // Those that it cannot accept wait in the queue of the kernel.
     const clients = await Promise.all(Array.from({ length: 100 }, connect));
     const descriptors = () => [...Deno.readDirSync(`/proc/${child.pid}/fd`)].length;
-    await until("descriptors to be used up", () => descriptors() === 64, {
+    // One that it was started with may be above the limit.
+    await until("descriptors to be used up", () => descriptors() >= 64, {
       state: descriptors,
     });
     for (const client of clients) client.close();
