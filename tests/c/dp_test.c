@@ -172,6 +172,71 @@ static void test_handlers(void)
     OK(dp_close(dp));
 }
 
+/* --- No buffers -------------------------------------------------------------------------------------------- */
+
+/* Injects frames of a size by two ports, more than one's share, until there is no buffer left for one. */
+static void exhaust(uint64_t dp, uint32_t size)
+{
+    static uint8_t frame[60000];
+    const uint64_t before = fixture_stats(dp).received;
+    uint64_t n = 0;
+    bool idle = false;
+    int error;
+
+    do {
+        fixture_frame(frame, size, (uint32_t)(size + n));
+        error = dp_dummy_inject(dp, n & 1 ? 1 : 4, frame, size);
+        if (!error) {
+            n++;
+            idle = false;
+            continue;
+        }
+        EQUAL(error, ENOBUFS);
+        if (idle)
+            return;
+        EVENTUALLY(fixture_stats(dp).received == before + n); /* If it was the queue that was full, it is not any more. */
+        idle = true;
+    } while (n < 1000000);
+    FAIL("there are buffers without end");
+}
+
+static uint64_t iterations(uint64_t dp)
+{
+    struct dp_poll_thread_info thread;
+
+    OK(dp_poll_thread_next(dp, 0, &thread));
+    return thread.iterations;
+}
+
+/* A handler that takes nothing while large packets come holds every buffer there is: nobody gets stuck, what needs one
+ * is told so, and all come back. */
+static void test_held(void)
+{
+    uint64_t dp = fixture_dp("held", 4), taken = 0, before;
+    struct dp_op run = { .type = DP_OP_EXECUTE };
+    uint8_t ops[1024], key[256], actions[8], frame[64];
+    struct dp_handler_info handler;
+    uint32_t to = 2;
+
+    OK(dp_upcall_open(dp, 0, &handler));
+    exhaust(dp, 60000);
+    exhaust(dp, 60);
+    before = iterations(dp);
+    EVENTUALLY(iterations(dp) >= before + 5);
+    EQUAL(dp_dummy_inject(dp, 3, frame, 60), ENOBUFS);
+    fixture_frame(frame, 60, 0);
+    run.key_size = fixture_key(key, 3, 0);
+    run.packet_size = 60;
+    run.actions_size = fixture_attribute(actions, 1, &to, 4);
+    EQUAL(fixture_operate(dp, ops, fixture_append(ops, &run, key, actions, frame)), ENOMEM);
+
+    EVENTUALLY(at_rest(dp));
+    EVENTUALLY((taken += take(handler.handler, 256).count) == fixture_stats(dp).missed);
+    balance(dp, 0);
+    OK(dp_upcall_close(handler.handler));
+    OK(dp_close(dp));
+}
+
 /* --- Waiting ---------------------------------------------------------------------------------------------- */
 
 struct waiter {
@@ -344,7 +409,7 @@ static void test_hostile(void)
 int main(void)
 {
     void (*const tests[])(void) = {
-        test_end_to_end, test_accounts, test_quota, test_handlers, test_waiting, test_direct, test_hostile,
+        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_waiting, test_direct, test_hostile,
     };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);
