@@ -51,6 +51,7 @@ export type {
   UpcallStreamOptions,
 } from "./providers/upcall_stream.ts";
 export type {
+  Answer,
   Execute,
   FlowPut,
   FlowReference,

@@ -166,6 +166,7 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 #define DP_OPF_SAME_KEY 128u  /* The key is that of the operation before in the batch, which has one; `key_size` is 0. */
 #define DP_OPF_SAME_MASK 256u /* Likewise the mask, of the last put. */
 #define DP_OPF_PACKET 512u    /* PUT: the packet is executed with the same actions, whatever becomes of the flow; `error` tells of the put first. */
+#define DP_OPF_UPCALL 1024u   /* Key and packet are those of an upcall in the arena, at byte `upcall`; sizes of both are 0.  dp_upcall_exchange() only. */
 
 /* One operation of a batch: this header, then key, mask, actions and packet, each padded to 8 bytes.  `size` is all of it. */
 struct dp_op {
@@ -176,7 +177,7 @@ struct dp_op {
     uint32_t mask_size;
     uint32_t actions_size;
     uint32_t packet_size;
-    uint32_t mru;
+    uint32_t upcall;         /* With DP_OPF_UPCALL. */
     uint64_t hash;
     uint8_t ufid[16];
 };
@@ -261,7 +262,7 @@ struct dp_exchange {
     uint64_t lost;           /* Of this handler so far. */
 };
 
-/* Runs the operations (as dp_operate), then takes up to `max` (256 at most) upcalls into the arena. */
+/* Runs the operations (as dp_operate; they may be about upcalls of the exchange before that took any), then takes up to `max` (256 at most) upcalls into the arena. */
 DP_API int dp_upcall_exchange(uint64_t handler, const uint8_t *ops, uint32_t ops_size, uint32_t ops_count, uint8_t *results,
                               uint32_t results_size, uint32_t max, struct dp_exchange *exchange);
 

@@ -27,7 +27,7 @@ int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t 
     if (error)
         return error;
     control = pmd_set_control(dp->pmds);
-    error = flow_operate(dp->flows, control, ops, ops_size, count, results, results_size, results_used);
+    error = flow_operate(dp->flows, control, NULL, ops, ops_size, count, results, results_size, results_used);
     pmd_flush(control);
     return dp_leave(dp, error);
 }

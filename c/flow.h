@@ -22,9 +22,15 @@ struct flow_table *flow_table_create(struct rcu *);
 void flow_table_destroy(struct flow_table *);
 struct cls *flow_table_cls(struct flow_table *);
 
-/* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE. */
-int flow_operate(struct flow_table *, struct pmd *control, const uint8_t *ops, uint32_t ops_size, uint32_t count,
-                 uint8_t *results, uint32_t results_size, uint32_t *results_used);
+/* Upcalls that operations may be about: struct dp_upcall and what follows, at multiples of 8. */
+struct flow_upcalls {
+    const uint8_t *arena;
+    uint32_t used;
+};
+
+/* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE; `upcalls` may be NULL. */
+int flow_operate(struct flow_table *, struct pmd *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
+                 uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used);
 void flow_flush(struct flow_table *);
 
 /* A dump gives each flow that stays through it exactly once, whatever else comes and goes. */

@@ -25,6 +25,7 @@ struct parts {
 struct batch {
     const uint8_t *ops;
     uint32_t size, count;
+    const struct flow_upcalls *upcalls;
     uint32_t read, read_at;          /* Operations that were looked at, and where the next one begins. */
     struct parts read_parts;         /* Of the last of them. */
     uint32_t waiting;                /* Puts among them whose turn is to come. */
@@ -49,23 +50,48 @@ static bool take_part(const uint8_t *at, uint32_t left, uint64_t *need, bool sam
     return true;
 }
 
+/* Takes key and packet of an upcall; false: there is no such upcall. */
+static bool take_upcall(const struct flow_upcalls *upcalls, struct dp_op *op, struct parts *parts)
+{
+    const uint64_t key = (uint64_t)op->upcall + sizeof(struct dp_upcall);
+    struct dp_upcall up;
+    uint64_t packet;
+
+    if (!upcalls || op->key_size || op->packet_size || op->upcall % 8 || key > upcalls->used)
+        return false;
+    memcpy(&up, upcalls->arena + op->upcall, sizeof up);
+    packet = key + (((uint64_t)up.key_size + 7) & ~7ull) + (((uint64_t)up.userdata_size + 7) & ~7ull)
+             + (((uint64_t)up.actions_size + 7) & ~7ull);
+    if (packet + up.packet_size > upcalls->used)
+        return false;
+    parts->key = upcalls->arena + key;
+    parts->key_size = op->key_size = up.key_size;
+    parts->packet = upcalls->arena + packet;
+    op->packet_size = up.packet_size;
+    return true;
+}
+
 /* Checks an operation's sizes against what is left of the buffer.  `parts` are those of the operation before; zeros for the first. */
-static bool op_read(const uint8_t *at, uint32_t left, struct dp_op *op, struct parts *parts)
+static bool op_read(const struct flow_upcalls *upcalls, const uint8_t *at, uint32_t left, struct dp_op *op, struct parts *parts)
 {
     uint64_t need = sizeof *op;
+    bool upcall;
 
     if (left < sizeof *op)
         return false;
     memcpy(op, at, sizeof *op);
-    if (!take_part(at, left, &need, op->flags & DP_OPF_SAME_KEY, &op->key_size, &parts->key, &parts->key_size))
+    upcall = op->flags & DP_OPF_UPCALL;
+    if (upcall ? !take_upcall(upcalls, op, parts) : !take_part(at, left, &need, op->flags & DP_OPF_SAME_KEY, &op->key_size, &parts->key, &parts->key_size))
         return false;
     if ((op->type == DP_OP_PUT || op->mask_size)
         && !take_part(at, left, &need, op->flags & DP_OPF_SAME_MASK, &op->mask_size, &parts->mask, &parts->mask_size))
         return false;
     parts->actions = at + (need <= left ? need : 0);
     need += ((uint64_t)op->actions_size + 7) & ~7ull;
-    parts->packet = at + (need <= left ? need : 0);
-    need += ((uint64_t)op->packet_size + 7) & ~7ull;
+    if (!upcall) {
+        parts->packet = at + (need <= left ? need : 0);
+        need += ((uint64_t)op->packet_size + 7) & ~7ull;
+    }
     return need <= op->size && op->size <= left && op->size % 8 == 0;
 }
 
@@ -150,7 +176,7 @@ static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i
         struct parts *parts = &batch->read_parts;
         struct dp_op op;
 
-        op_read(batch->ops + batch->read_at, batch->size - batch->read_at, &op, parts);
+        op_read(batch->upcalls, batch->ops + batch->read_at, batch->size - batch->read_at, &op, parts);
         batch->read_at += op.size;
         batch->keys[slot] = parts->key;
         batch->key_sizes[slot] = 0;
@@ -228,8 +254,8 @@ static void perform(struct flow_table *table, struct pmd *control, struct batch 
         error_set(error, "%s: %s", name_of(op->type), why ? why : strerror(error));
 }
 
-int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *ops, uint32_t ops_size, uint32_t count,
-                 uint8_t *results, uint32_t results_size, uint32_t *results_used)
+int flow_operate(struct flow_table *table, struct pmd *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
+                 uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used)
 {
     struct batch batch; /* Its puts are not initialized: they would cost more than a short batch. */
     uint32_t at = 0, used = 0;
@@ -244,11 +270,12 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
         return error_set(EINVAL, "The buffer for results is too small for %u of them", count);
     /* All or nothing: a batch that is malformed further on has no effect. */
     for (uint32_t i = 0; i < count; i++, at += op.size) {
-        if (!op_read(ops + at, ops_size - at, &op, &parts))
+        if (!op_read(upcalls, ops + at, ops_size - at, &op, &parts))
             return error_set(EINVAL, "Operation %u does not fit its buffer", i);
         batch.packets.wanted += op.type == DP_OP_EXECUTE || (op.type == DP_OP_PUT && op.flags & DP_OPF_PACKET);
     }
     batch.ops = ops;
+    batch.upcalls = upcalls;
     batch.size = ops_size;
     batch.count = count;
     batch.read = batch.read_at = batch.waiting = 0;
@@ -259,7 +286,7 @@ int flow_operate(struct flow_table *table, struct pmd *control, const uint8_t *o
         struct dp_result *result = (struct dp_result *)(results + used);
         uint32_t kept = (count - i) * (uint32_t)sizeof *result; /* For the headers of this and all later results. */
 
-        op_read(ops + at, ops_size - at, &op, &parts);
+        op_read(upcalls, ops + at, ops_size - at, &op, &parts);
         read_ahead(table, &batch, i);
         memset(result, 0, sizeof *result);
         result->size = sizeof *result;

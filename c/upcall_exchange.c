@@ -123,22 +123,29 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
         exchange->used += size;
         exchange->count++;
     }
+    if (max)
+        handler->arena_used = exchange->used;
     upcall_leave(handler, done, exchange->count);
     eal_packets_free(done, exchange->count);
     atomic_fetch_add_explicit(&handler->handled, exchange->count, memory_order_relaxed);
     exchange->more = handler->batch_at < handler->batch_n || !rte_ring_empty(handler->ring);
 }
 
-static int operate(struct dp *dp, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
+static int operate(struct handler *handler, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
                    uint32_t *results_used)
 {
-    int error = dp_lock(dp);
+    struct dp *dp = handler->dp;
+    struct flow_upcalls upcalls;
     struct pmd *control;
+    int error = dp_lock(dp);
 
     if (error)
         return error;
     control = pmd_set_control(dp->pmds);
-    error = flow_operate(dp->flows, control, ops, ops_size, count, results, results_size, results_used);
+    pthread_mutex_lock(&handler->consumer); /* The arena stays as it is. */
+    upcalls = (struct flow_upcalls){ handler->arena, handler->arena_used };
+    error = flow_operate(dp->flows, control, &upcalls, ops, ops_size, count, results, results_size, results_used);
+    pthread_mutex_unlock(&handler->consumer);
     pmd_flush(control);
     dp_unlock(dp);
     return error;
@@ -158,7 +165,7 @@ int dp_upcall_exchange(uint64_t handle, const uint8_t *ops, uint32_t ops_size, u
     }
     memset(exchange, 0, sizeof *exchange);
     if (ops_count)
-        error = operate(handler->dp, ops, ops_size, ops_count, results, results_size, &exchange->results_used);
+        error = operate(handler, ops, ops_size, ops_count, results, results_size, &exchange->results_used);
     pthread_mutex_lock(&handler->consumer);
     if (atomic_load_explicit(&handler->closed, memory_order_relaxed))
         error = ESHUTDOWN;

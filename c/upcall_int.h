@@ -54,6 +54,7 @@ struct handler {
     /* Consumer side. */
     pthread_mutex_t consumer __attribute__((aligned(64)));
     uint8_t *arena;
+    uint32_t arena_used;             /* By the upcalls that were taken last. */
     uint32_t batch_n, batch_at;      /* Dequeued, not yet written to the arena. */
     struct rte_mbuf *batch[UPCALL_BATCH];
     _Atomic uint64_t handled, purged;

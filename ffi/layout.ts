@@ -30,6 +30,7 @@ export const constants = {
   DP_OPF_SAME_KEY: 128,
   DP_OPF_SAME_MASK: 256,
   DP_OPF_PACKET: 512,
+  DP_OPF_UPCALL: 1024,
   DP_DUMP_TERSE: 1,
 } as const;
 
@@ -107,7 +108,7 @@ export const dpOp = {
   maskSize: 16, // 4 bytes
   actionsSize: 20, // 4 bytes
   packetSize: 24, // 4 bytes
-  mru: 28, // 4 bytes
+  upcall: 28, // 4 bytes
   hash: 32, // 8 bytes
   ufid: 40, // 16 bytes
 } as const;
@@ -284,7 +285,7 @@ field dp_op key_size 12 4
 field dp_op mask_size 16 4
 field dp_op actions_size 20 4
 field dp_op packet_size 24 4
-field dp_op mru 28 4
+field dp_op upcall 28 4
 field dp_op hash 32 8
 field dp_op ufid 40 16
 struct dp_flow_stats 32

@@ -17,7 +17,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "abi_fields.h",
-    sha256: "aa9fdbfa0743f2ac60ad191e4a2d856bcf377cdcdfb06f77131fc805165f4bce",
+    sha256: "eafb242f0eb5e67bc7dace41b06041f5893e7d96db660ed6c78bbf7f170c71fc",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "f1c3977eebb67d31362bb534e438fc799d44b42b9b307be561ae27126888a22f",
+    sha256: "63e2eef43ec74d5f2ee8b3f6829d92afe3561af25e4c8e24eb1d62535839e64b",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -182,7 +182,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_flow.c",
-    sha256: "444daf0ac353f9babf72129da96c956b0fe13b31558c9ec5f5608e3e22dd69bc",
+    sha256: "c4997a55f656f1d848951ca2c10f71d9705d587bca59c8470881e6bab18b68fc",
     load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
   },
   {
@@ -227,7 +227,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow.h",
-    sha256: "c5ec91947ab5be65a1e85f9c4db218f5e4b0f9fba4d0d5d56d7f3198e73cd910",
+    sha256: "6e0a4b1e6a1f3a392dc223b2408e89db9baf0bc58ae29ff1637593eece3129d1",
     load: () => import("../c/flow.h", { with: { type: "text" } }),
   },
   {
@@ -247,7 +247,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_op.c",
-    sha256: "3a8059cdadc68efc0a8440ed0e056de94937a644bc6a196205d6dadbac26d4ec",
+    sha256: "840dde769ce6c17250177f232d3e23982dad376e830822ab0d4220c1bc60fc9f",
     load: () => import("../c/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -527,7 +527,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "0312637b62d85561c526292ff83d6034cea478da742d91b5612fb1362843b2a7",
+    sha256: "ed52b8d2e2dccf7ae0d21acd7784715623b1e48fc24e9dd82acc0d72afd7c006",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
@@ -537,7 +537,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_int.h",
-    sha256: "bdfea8789310fdcc6b4fbbe0c595b77aa28408994147ddb4377ff7309730460f",
+    sha256: "107432411076353f126b35557b5fd7055ffcbf2293a8474c931935fc4d4ac9ea",
     load: () => import("../c/upcall_int.h", { with: { type: "text" } }),
   },
 ];

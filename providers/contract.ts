@@ -21,6 +21,7 @@
 import type { ConntrackFacet } from "./contract_conntrack.ts";
 import type { MeterFacet } from "./contract_meter.ts";
 import type {
+  AnswerFacet,
   BondFacet,
   CacheFacet,
   FragmentFacet,
@@ -104,7 +105,8 @@ export interface ProviderDatapath {
   readonly putsPackets?: boolean;
   /** Upcalls. */
   readonly upcalls: ProviderUpcalls;
-
+  /** A short way to answer them. */
+  readonly answers?: AnswerFacet;
   /** Feature bits (`OVS_DP_F_*`). dpif: `set_features`, `get_features`. */
   readonly features?: FeatureFacet;
   /** Enabling and disabling upcalls. dpif: `enable_upcall`, `disable_upcall`. */
@@ -339,10 +341,7 @@ export interface ProviderFlowPut {
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;
-  /**
-   * Packet to be run through `actions` behind the put, whatever came of that; where it is from is in `key`. Its failure is the result's if the
-   * put succeeded. Given to those only that take it (`putsPackets`).
-   */
+  /** Packet to be executed behind it, whatever came of it, with the same key and actions; its failure is told second. */
   readonly packet?: Uint8Array;
 }
 

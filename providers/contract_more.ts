@@ -5,8 +5,9 @@
  *
  * @module
  */
-import type { RawUpcall } from "./contract.ts";
+import type { OpResult, RawUpcall } from "./contract.ts";
 import type { PmdId, PortNo } from "./ids.ts";
+import type { MaskInput } from "./types.ts";
 
 /** Enabling upcalls. While disabled, packets that miss are dropped and counted lost. */
 export interface UpcallControlFacet {
@@ -40,6 +41,28 @@ export interface UpcallCallbackFacet {
   onPurge(callback: ((pmd: PmdId) => void) | undefined): void;
   /** Takes misses directly. dpif: `register_upcall_cb`. */
   onUpcall(callback: DirectUpcall | undefined): void;
+}
+
+/** What becomes of an upcall: a flow for its key, and its packet on its way by the same actions. */
+export interface RawAnswer {
+  /** Which bits of the key matter; all that the key has when absent. */
+  readonly mask?: MaskInput;
+  /** Nested `OVS_ACTION_ATTR_*`; none: drop. */
+  readonly actions: Uint8Array;
+  /** Change the flow if there is one. */
+  readonly modify?: boolean;
+}
+
+/** Answers upcalls by what the provider still has of them: neither key nor packet goes back to it. */
+export interface AnswerFacet {
+  /**
+   * Puts the flows and executes the packets, as "put" with a packet does; one result for each answer. Undefined: nothing was done,
+   * because these are not what was received last, or not all; then operations do it.
+   */
+  answer(
+    upcalls: readonly RawUpcall[],
+    answers: readonly (RawAnswer | undefined)[],
+  ): (OpResult | undefined)[] | undefined;
 }
 
 /** A receive queue and the poll thread that polls it. */

@@ -28,11 +28,14 @@ import { DatapathError } from "./errors.ts";
 import { Flows } from "./datapath_flows.ts";
 import { Ports } from "./datapath_ports.ts";
 import {
+  type Answer,
+  DONE,
   type Execute,
   type Op,
   operateApart,
   type Result,
   toProviderOp,
+  toRawAnswers as toRaw,
   toResult,
 } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
@@ -116,6 +119,39 @@ export class Datapath implements AsyncDisposable {
     const results = new Array<Result>(done.length);
     for (let i = 0; i < done.length; i++) {
       results[i] = toResult(done[i] as OpResult, ops[i] as Op, name);
+    }
+    return results;
+  }
+
+  /**
+   * Answers upcalls: for each of which `decide` says something a flow is put and its packet executed, as by "put" with a packet; where it
+   * says nothing the packet is dropped. Answers results in the order of `upcalls`, undefined for those without an answer. What `decide` throws
+   * comes out before anything is done. This is the shortest way for a batch that was just received: neither keys nor packets are copied back,
+   * so the program must not have changed them (to send other bytes, `operate`).
+   * It is shorter still when `decide` gives the same mask, and the same answer, again.
+   */
+  answer(
+    upcalls: readonly Upcall[],
+    decide: (upcall: Upcall) => Answer | undefined,
+  ): (Result | undefined)[] {
+    const provider = this.#open("answer upcalls");
+    const answers = upcalls.map(decide);
+    const toPut = (i: number): Op | undefined => {
+      const answer = answers[i];
+      const { key, packet } = upcalls[i] as Upcall;
+      return answer && { ...answer, op: "put", key, packet };
+    };
+    const done = provider.answers?.answer(upcalls.map(({ raw }) => raw), toRaw(answers));
+    if (done === undefined) {
+      const ops = answers.map((_, i) => toPut(i));
+      const results = this.operate(ops.filter((op) => op !== undefined)).values();
+      return ops.map((op) => op && results.next().value);
+    }
+    const results = new Array<Result | undefined>(done.length);
+    for (let i = 0; i < done.length; i++) {
+      const result = done[i];
+      if (result === undefined) continue;
+      results[i] = result.ok ? DONE : toResult(result, toPut(i) as Op, this.fullName);
     }
     return results;
   }

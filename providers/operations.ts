@@ -12,6 +12,7 @@ import type {
   ProviderFlowPut,
   ProviderOp,
 } from "./contract.ts";
+import type { RawAnswer } from "./contract_more.ts";
 import { DatapathError, type ErrnoName } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
@@ -49,6 +50,16 @@ export interface FlowPut {
    * wants. It is run whatever comes of the put, for the flow may be there already (`EEXIST`); its own failure is told when the put succeeded.
    */
   readonly packet?: Uint8Array;
+}
+
+/** What becomes of an upcall: a flow for what is like it, and its packet on its way by the same actions. */
+export interface Answer {
+  /** Which bits of its key matter; all that it has when absent. */
+  readonly mask?: MaskInput;
+  /** What happens to the packet, and to those that hit the flow; an empty list drops them. */
+  readonly actions: ActionsInput;
+  /** Change the flow if there is one; otherwise that is `EEXIST`. */
+  readonly modify?: boolean;
 }
 
 /** Names a flow: by its identifier, or by a key that it covers. */
@@ -133,6 +144,26 @@ function checkPacket(packet: unknown): void {
   }
 }
 
+/** Answers with their actions in bytes. Programs say the same again and again: that is made once. */
+export function toRawAnswers(
+  answers: readonly (Answer | undefined)[],
+): (RawAnswer | undefined)[] {
+  const raws = new Array<RawAnswer | undefined>(answers.length);
+  let last: Answer | undefined;
+  let made: Mutable<RawAnswer> | undefined;
+  for (let i = 0; i < answers.length; i++) {
+    const answer = answers[i];
+    if (answer !== last) {
+      last = answer;
+      made = answer && { actions: actionBytes(answer.actions) };
+      if (answer?.mask !== undefined && made) made.mask = answer.mask;
+      if (answer?.modify !== undefined && made) made.modify = answer.modify;
+    }
+    raws[i] = made;
+  }
+  return raws;
+}
+
 function executeOp(op: Execute): ProviderExecute {
   checkPacket(op.packet);
   const made: Mutable<ProviderExecute> = {
@@ -203,7 +234,7 @@ const verbs = {
 } as const satisfies Record<Op["op"], string>;
 
 /** The result that most operations have. */
-const DONE: Result = Object.freeze({ ok: true });
+export const DONE: Result = Object.freeze({ ok: true });
 
 /** What came of `op`, in the words of users. */
 export function toResult(result: OpResult, op: Op, datapath: string): Result {

@@ -20,6 +20,7 @@ import type {
   UpcallControlFacet,
 } from "../contract_more.ts";
 import { DatapathError } from "../errors.ts";
+import { NetdevAnswers } from "./answers.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
 import { NetdevFlows } from "./flows.ts";
 import {
@@ -77,6 +78,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly ports: NetdevPorts;
   readonly flows: NetdevFlows;
   readonly upcalls: NetdevUpcalls;
+  readonly answers: NetdevAnswers;
   readonly pollThreads: PollThreadFacet;
   readonly callbacks: UpcallCallbackFacet;
   readonly upcallControl: UpcallControlFacet;
@@ -131,6 +133,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.ports = new NetdevPorts(context);
     this.flows = new NetdevFlows(context);
     this.upcalls = new NetdevUpcalls(context);
+    this.answers = new NetdevAnswers(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,

@@ -239,7 +239,6 @@ export class NetdevFlows implements ProviderFlows {
     words[word + (dpOp.maskSize >> 2)] = mask.length;
     words[word + (dpOp.actionsSize >> 2)] = actions.length;
     words[word + (dpOp.packetSize >> 2)] = packet.length;
-    words[word + (dpOp.mru >> 2)] = op.op === "execute" ? op.mru ?? 0 : 0;
     const hash = op.op === "execute" ? op.hash : undefined;
     words[word + (dpOp.hash >> 2)] = hash === undefined ? 0 : Number(hash & 0xffffffffn);
     words[word + (dpOp.hash >> 2) + 1] = hash === undefined ? 0 : Number(hash >> 32n);
@@ -277,7 +276,7 @@ function copy(source: Uint8Array, target: Uint8Array, at: number): void {
 }
 
 /** An operation that failed. Errors take microseconds to make, and of most nobody looks at more than `ok`. */
-class Failed {
+export class Failed {
   readonly ok = false;
   readonly #errno: number;
   readonly #op: ProviderOp["op"];

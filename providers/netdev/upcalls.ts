@@ -67,6 +67,8 @@ class NetdevHandler implements UpcallHandler {
   #waiting: Promise<number> | undefined;
   #closing: Promise<void> | undefined;
   #lost = 0n;
+  /** What was received last. */
+  #batch: UpcallBatch | undefined;
 
   constructor(context: Context, id: number, onClose: () => void) {
     const { symbols, dp, subject } = context;
@@ -100,15 +102,39 @@ class NetdevHandler implements UpcallHandler {
     if (count === 0) return [];
     // One copy for all: the arena is written again by the next call, and these are the caller's.
     const bytes = this.#arena.slice(0, words[dpExchange.used >> 2] as number);
-    const { buffer } = bytes;
-    const upcallWords = new Uint32Array(buffer);
+    const batch = new UpcallBatch(this, bytes.buffer);
     const upcalls = new Array<RawUpcall>(count);
+    this.#batch = batch;
     let at = 0;
     for (let i = 0; i < count; i++) {
-      upcalls[i] = new NetdevUpcall(buffer, upcallWords, at);
-      at += upcallWords[(at + dpUpcall.size) >> 2] as number;
+      upcalls[i] = new NetdevUpcall(batch, at);
+      at += batch.words[(at + dpUpcall.size) >> 2] as number;
     }
     return upcalls;
+  }
+
+  /** Whether this is what the arena holds. */
+  holds(batch: UpcallBatch): boolean {
+    return this.#batch === batch && this.#closing === undefined;
+  }
+
+  /** Runs operations that may be about what the arena holds. Returns errno. */
+  operate(
+    ops: Uint8Array<ArrayBuffer>,
+    size: number,
+    count: number,
+    results: Uint8Array<ArrayBuffer>,
+  ): number {
+    return this.#context.symbols.dp_upcall_exchange(
+      this.#handle,
+      ops,
+      size,
+      count,
+      results,
+      results.length,
+      0,
+      this.#exchange,
+    );
   }
 
   async wait(): Promise<void> {
@@ -174,16 +200,53 @@ class NetdevHandler implements UpcallHandler {
   }
 }
 
-/** An upcall in a copy of the arena, read when it is looked at. */
-class NetdevUpcall implements RawUpcall {
-  readonly #bytes: ArrayBuffer;
-  readonly #words: Uint32Array;
-  readonly #at: number;
+/** Upcalls that were received together: a copy of what the arena held. */
+export class UpcallBatch {
+  readonly bytes: ArrayBuffer;
+  readonly words: Uint32Array;
+  readonly #handler: NetdevHandler;
 
-  constructor(bytes: ArrayBuffer, words: Uint32Array, at: number) {
-    this.#bytes = bytes;
-    this.#words = words;
-    this.#at = at;
+  constructor(handler: NetdevHandler, bytes: ArrayBuffer) {
+    this.#handler = handler;
+    this.bytes = bytes;
+    this.words = new Uint32Array(bytes);
+  }
+
+  /** Whether the arena still holds it. */
+  isCurrent(): boolean {
+    return this.#handler.holds(this);
+  }
+
+  /** Runs operations that may be about the arena. Returns errno. */
+  exchange(
+    ops: Uint8Array<ArrayBuffer>,
+    size: number,
+    count: number,
+    results: Uint8Array<ArrayBuffer>,
+  ): number {
+    return this.#handler.operate(ops, size, count, results);
+  }
+}
+
+/** An upcall in a copy of the arena, read when it is looked at. */
+export class NetdevUpcall implements RawUpcall {
+  /** What it was received with. */
+  readonly batch: UpcallBatch;
+  /** Where it is in that, bytes. */
+  readonly at: number;
+
+  constructor(batch: UpcallBatch, at: number) {
+    this.batch = batch;
+    this.at = at;
+  }
+
+  /** Where its key is, and its size, bytes. */
+  get keyAt(): number {
+    return this.at + dpUpcall.structSize;
+  }
+
+  get keySize(): number {
+    return this.#word(dpUpcall.keySize);
   }
 
   get kind(): "miss" | "action" {
@@ -191,7 +254,7 @@ class NetdevUpcall implements RawUpcall {
   }
 
   get key(): Uint8Array {
-    return this.#part(this.#at + dpUpcall.structSize, dpUpcall.keySize);
+    return this.#part(this.keyAt, dpUpcall.keySize);
   }
 
   get userdata(): Uint8Array | undefined {
@@ -220,7 +283,7 @@ class NetdevUpcall implements RawUpcall {
   }
 
   #userdataAt(): number {
-    return this.#at + dpUpcall.structSize + padded(this.#word(dpUpcall.keySize));
+    return this.at + dpUpcall.structSize + padded(this.#word(dpUpcall.keySize));
   }
 
   #actionsAt(): number {
@@ -229,11 +292,11 @@ class NetdevUpcall implements RawUpcall {
 
   #part(at: number, sizeField: number): Uint8Array {
     // Not a `subarray`, which costs half as much again.
-    return new Uint8Array(this.#bytes, at, this.#word(sizeField));
+    return new Uint8Array(this.batch.bytes, at, this.#word(sizeField));
   }
 
   #word(field: number): number {
-    return this.#words[(this.#at + field) >> 2] as number;
+    return this.batch.words[(this.at + field) >> 2] as number;
   }
 }
 

@@ -121,6 +121,7 @@ export class KeyIndex {
   readonly hasUnknown: boolean;
   /** One number for what is present and how deep: keys with the same masks share it. */
   readonly shape: number;
+  readonly #layout: Layout;
 
   /** Indexes `bytes`. Throws `AttributeError` when they are malformed. */
   constructor(bytes: Uint8Array) {
@@ -130,10 +131,22 @@ export class KeyIndex {
       layout = recent[slot] = readLayout(bytes);
     }
     this.bytes = bytes;
+    this.#layout = layout;
     this.offsets = layout.offsets;
     this.depth = layout.depth;
     this.hasUnknown = layout.hasUnknown;
     this.shape = layout.shape;
+  }
+
+  /** Whether the `size` bytes at `at` of the buffer that `words` is about, a multiple of 4, have the same headers at the same places. */
+  isLike(words: Uint32Array, at: number, size: number): boolean {
+    const { headersAt, headers } = this.#layout;
+    if (size !== this.#layout.size) return false;
+    for (let i = 0; i < headersAt.length; i++) {
+      const word = words[(at + (headersAt[i] as number)) >> 2] as number;
+      if ((word | 0) !== headers[i]) return false;
+    }
+    return true;
   }
 
   /** Whether the attribute is present. */

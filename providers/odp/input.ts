@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { ActionsInput, KeyInput, MaskInput } from "../types.ts";
+import type { ActionsInput, FlowMask, KeyInput, MaskInput } from "../types.ts";
 import { encodeActions } from "./action.ts";
 import { AttributeError } from "./errors.ts";
 import { KeyIndex } from "./index.ts";
@@ -114,6 +114,40 @@ function maskOfView(
     if (shapes.size < MAX_SHAPES) shapes.set(index.shape, flow.mask as Uint8Array);
   }
   return { key, mask: flow.mask };
+}
+
+/**
+ * A mask for keys that come one after the other in one buffer: as long as they have the same attributes its bytes are the
+ * same, and no view of a key has to be made to find that out.
+ */
+export class RecurringMask {
+  #mask: FlowMask | undefined;
+  #index: KeyIndex | undefined;
+  #bytes: Uint8Array | undefined;
+
+  /** Bytes of `mask` for the key of `size` bytes at `at` of the buffer that `words` is about; undefined: they have to be learnt. */
+  recall(
+    mask: FlowMask,
+    words: Uint32Array,
+    at: number,
+    size: number,
+  ): Uint8Array | undefined {
+    const index = this.#index;
+    return mask === this.#mask && index !== undefined && index.isLike(words, at, size)
+      ? this.#bytes
+      : undefined;
+  }
+
+  /** As {@linkcode toKeyAndMaskBytes}; remembered if it depends on nothing but which attributes the key has. */
+  learn(mask: FlowMask, key: Uint8Array): KeyAndMaskBytes {
+    const index = new KeyIndex(key);
+    const flow = maskOfView(index, mask);
+    const known = cache.get(mask)?.get(index.shape);
+    this.#mask = known === undefined ? undefined : mask;
+    this.#index = index;
+    this.#bytes = known;
+    return flow;
+  }
 }
 
 const OUTPUT = 1;

@@ -25,6 +25,7 @@ export { AttributeError } from "./errors.ts";
 export { extractKey, type ExtractOptions } from "./extract.ts";
 export {
   type KeyAndMaskBytes,
+  RecurringMask,
   toActionBytes,
   toKeyAndMaskBytes,
   toKeyBytes,

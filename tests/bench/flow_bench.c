@@ -107,7 +107,7 @@ static void run(struct flow_table *table, struct pmd *control, const char *name,
         for (uint32_t k = 0; k < BATCH; k++)
             n += write_op(ops + n, type, i + k);
         before = seconds();
-        if (flow_operate(table, control, ops, n, BATCH, results, sizeof results, &used))
+        if (flow_operate(table, control, NULL, ops, n, BATCH, results, sizeof results, &used))
             exit(1);
         if (seconds() - before > worst)
             worst = seconds() - before;

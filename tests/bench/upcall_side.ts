@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { exact, type Op, openDatapath, output, type PortNo, portNo } from "../../mod.ts";
+import { exact, openDatapath, output, type PortNo, portNo } from "../../mod.ts";
 import { POLL_CORE } from "./machine.ts";
 import type { FlowText } from "./scenario.ts";
 import type { Answer, Order } from "./upcall_program.ts";
@@ -101,19 +101,15 @@ function install(flows: FlowText[]): void {
  */
 async function decide(to: PortNo, most: number): Promise<void> {
   const actions = [output(to)];
-  const mask = exact("inPort", "ipv4", "udp");
+  const answer = { mask: exact("inPort", "ipv4", "udp"), actions };
   for await (const upcalls of dp.upcallBatches({ batch: BATCH })) {
-    const ops: Op[] = [];
-    const puts = setUps < most;
-    for (const { key, packet } of upcalls) {
-      ops.push(
-        puts
-          ? { op: "put", key, mask, actions, packet }
-          : { op: "execute", key, packet, actions },
+    if (setUps >= most) {
+      dp.operate(
+        upcalls.map(({ key, packet }) => ({ op: "execute", key, packet, actions })),
       );
+      continue;
     }
-    const results = dp.operate(ops);
-    for (const { ok } of results) if (puts && ok) setUps++;
+    for (const result of dp.answer(upcalls, () => answer)) if (result?.ok) setUps++;
   }
 }
 

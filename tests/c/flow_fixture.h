@@ -158,7 +158,7 @@ static inline void add_op(uint32_t type, uint32_t flags, const uint8_t *ufid, co
 
 static inline int operate(uint32_t room, uint32_t *used)
 {
-    int error = flow_operate(table, &control, ops, ops_n, ops_count, results, room, used);
+    int error = flow_operate(table, &control, NULL, ops, ops_n, ops_count, results, room, used);
 
     ops_n = ops_count = 0;
     return error;

@@ -203,7 +203,7 @@ static void test_hostile(void)
             memcpy(copy, ops, n);
             memcpy(copy + n, ops, n);
             memcpy(copy + n + field, &value, 4);
-            if (!flow_operate(table, &control, copy, 2 * n, 2, results, sizeof results, &used)) {
+            if (!flow_operate(table, &control, NULL, copy, 2 * n, 2, results, sizeof results, &used)) {
                 CHECK(field && value <= n); /* Shorter is no harm. */
                 flow_flush(table);
             } else {
@@ -217,7 +217,7 @@ static void test_hostile(void)
         uint8_t *copy = malloc(cut + 1);
 
         memcpy(copy, ops, cut);
-        CHECK(flow_operate(table, &control, copy, cut, 1, results, sizeof results, &used) == EINVAL);
+        CHECK(flow_operate(table, &control, NULL, copy, cut, 1, results, sizeof results, &used) == EINVAL);
         free(copy);
     }
     ops_n = ops_count = 0;

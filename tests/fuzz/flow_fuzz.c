@@ -42,7 +42,7 @@ static void check_put(const struct dp_result *result)
     uint32_t used;
 
     memcpy(op.ufid, result->ufid, sizeof op.ufid);
-    check(!flow_operate(table, &control, (const uint8_t *)&op, sizeof op, 1, flow, sizeof flow, &used));
+    check(!flow_operate(table, &control, NULL, (const uint8_t *)&op, sizeof op, 1, flow, sizeof flow, &used));
     memcpy(&got, flow, sizeof got);
     check(!got.error && got.size == used && got.key_size && got.mask_size);
 }
@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ops = malloc(size + 1); /* Of exactly the size. */
     check(ops != NULL);
     memcpy(ops, data + 2, size);
-    if (!flow_operate(table, &control, ops, (uint32_t)size, count, results, room, &used)) {
+    if (!flow_operate(table, &control, NULL, ops, (uint32_t)size, count, results, room, &used)) {
         uint32_t at = 0, op_at = 0, puts[8], put_n = 0;
 
         check(used <= room);

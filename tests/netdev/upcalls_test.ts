@@ -351,3 +351,44 @@ Deno.test(
     }
   }),
 );
+
+Deno.test(
+  "upcalls: answers to what came last go by the library's own copy of it",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    await bench.ports("p1", "p2");
+    const stream = dp.upcallBatches({ batch: 8, signal: patience() });
+    const frames = [1, 2, 3].map((srcPort) => udpFrame({ srcPort }));
+    await bench.injectAll(1, frames);
+    await bench.settle();
+    const { value = [] } = await stream.next();
+    assert.equal(value.length, 3);
+    // Whatever is done to the program's copy does not come into it ...
+    for (const { packet } of value) packet.fill(0);
+    const answer = { mask: exact("inPort", "ethernet"), actions: [output(2)] };
+    const codes = (upcalls: typeof value): string[] =>
+      dp.answer(upcalls, () => answer).map((result) =>
+        result === undefined ? "none" : result.ok ? "ok" : result.error.code
+      );
+    assert.deepEqual(codes(value), ["ok", "EEXIST", "EEXIST"]);
+    assert.deepEqual(codes(value.slice(1)), ["EEXIST", "EEXIST"]);
+    const sent = [...frames, ...frames.slice(1)];
+    assert.deepEqual(
+      (await bench.collect(2)).map((frame) => frame.toHex()),
+      sent.map((frame) => frame.toHex()),
+    );
+    // ... until other upcalls take its place.
+    await bench.injectAll(2, [frames[0] as Uint8Array]);
+    await bench.settle();
+    assert.equal((await stream.next()).value?.length, 1);
+    assert.deepEqual(codes(value.slice(2)), ["EEXIST"]);
+    assert.deepEqual(
+      (await bench.collect(2)).map((frame) => frame.toHex()),
+      [new Uint8Array(sent[2]?.length ?? 0).toHex()],
+    );
+    await stream.close();
+    // A handler that is gone has nothing left.
+    assert.deepEqual(codes(value.slice(2)), ["EEXIST"]);
+  }),
+);
