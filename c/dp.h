@@ -252,6 +252,8 @@ struct dp_upcall {
     uint32_t original_size;  /* Before truncation. */
     uint32_t flags;          /* 1: userdata given, 2: actions given. */
     uint64_t hash;
+    uint32_t in_port;        /* As in the key; UINT32_MAX: none. */
+    uint32_t pad;
 };
 
 struct dp_exchange {

@@ -49,6 +49,7 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
     const struct act_userdata *sent = pkt->userdata;
     struct dp_upcall header = {
         .kind = pkt->kind, .packet_size = rte_pktmbuf_pkt_len(m), .original_size = pkt->original_size,
+        .in_port = pkt->md.in_port,
     };
     uint8_t *at = to + sizeof header;
     struct key key;

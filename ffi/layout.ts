@@ -164,7 +164,7 @@ export const dpHandlerInfo = {
 /** Offsets in `struct dp_upcall`, bytes. */
 export const dpUpcall = {
   /** Size of it all, bytes. */
-  structSize: 40,
+  structSize: 48,
   size: 0, // 4 bytes
   kind: 4, // 4 bytes
   keySize: 8, // 4 bytes
@@ -174,6 +174,8 @@ export const dpUpcall = {
   originalSize: 24, // 4 bytes
   flags: 28, // 4 bytes
   hash: 32, // 8 bytes
+  inPort: 40, // 4 bytes
+  pad: 44, // 4 bytes
 } as const;
 
 /** Offsets in `struct dp_exchange`, bytes. */
@@ -316,7 +318,7 @@ struct dp_handler_info 24
 field dp_handler_info handler 0 8
 field dp_handler_info arena 8 8
 field dp_handler_info arena_size 16 8
-struct dp_upcall 40
+struct dp_upcall 48
 field dp_upcall size 0 4
 field dp_upcall kind 4 4
 field dp_upcall key_size 8 4
@@ -326,6 +328,8 @@ field dp_upcall packet_size 20 4
 field dp_upcall original_size 24 4
 field dp_upcall flags 28 4
 field dp_upcall hash 32 8
+field dp_upcall in_port 40 4
+field dp_upcall pad 44 4
 struct dp_exchange 24
 field dp_exchange count 0 4
 field dp_exchange used 4 4

@@ -17,7 +17,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "abi_fields.h",
-    sha256: "eafb242f0eb5e67bc7dace41b06041f5893e7d96db660ed6c78bbf7f170c71fc",
+    sha256: "b3ae07969b250b8d1a1dcc91c4e381fce85a7e9c4d87b417eb4736b70f043fcb",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "63e2eef43ec74d5f2ee8b3f6829d92afe3561af25e4c8e24eb1d62535839e64b",
+    sha256: "1b318ba1ef4171f7d9e52503bf12bdfe606ded377eb9b42b6caada4178c04dcb",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -527,7 +527,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "ed52b8d2e2dccf7ae0d21acd7784715623b1e48fc24e9dd82acc0d72afd7c006",
+    sha256: "33cebd8a20e10e8dc67813832156ec827c9ac1bfb1990053c96420eddd22cdcc",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {

@@ -334,10 +334,7 @@ export interface ProviderFlowPut {
   readonly modify: boolean;
   /** Start counting anew (with `modify`). */
   readonly zeroStats?: boolean;
-  /**
-   * Finds out whether such a flow is accepted: a refusal is not logged. An accepted flow is in the table
-   * like any other, to be deleted again by who probes.
-   */
+  /** Only asks: a refusal is not logged. An accepted flow is in the table, to be deleted again by who probes. */
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;
@@ -401,6 +398,8 @@ export interface RawUpcall {
   readonly kind: "miss" | "action";
   /** Nested `OVS_KEY_ATTR_*` of the packet. */
   readonly key: Uint8Array;
+  /** The port of the key, where the provider has it at hand. */
+  readonly inPort?: PortNo | undefined;
   /** The packet from the Ethernet header on. */
   readonly packet: Uint8Array;
   /** `OVS_USERSPACE_ATTR_USERDATA` of the action. */

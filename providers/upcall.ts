@@ -5,6 +5,7 @@
  * @module
  */
 import type { RawUpcall } from "./contract.ts";
+import type { PortNo } from "./ids.ts";
 import { decodeActions, keyView } from "./odp/mod.ts";
 import type { Action, FlowKey } from "./types.ts";
 
@@ -35,6 +36,11 @@ export class Upcall {
    */
   get key(): FlowKey {
     return this.#key ??= keyView(this.raw.key);
+  }
+
+  /** The port that it came in by; sooner told than `key.inPort`. */
+  get inPort(): PortNo | undefined {
+    return this.raw.inPort ?? this.key.inPort;
   }
 
   /** The packet from the Ethernet header on. */

@@ -7,12 +7,14 @@
 import { dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
 import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract.ts";
 import { DatapathError } from "../errors.ts";
+import { type PortNo, portNo } from "../ids.ts";
 import type { Context } from "./datapath.ts";
 import { check } from "./library.ts";
 
 const EAGAIN = 11;
 const HAS_USERDATA = 1;
 const HAS_ACTIONS = 2;
+const NO_PORT = 0xffffffff;
 const empty = new Uint8Array(0);
 
 /** Upcalls over `dp_upcall_*`. */
@@ -255,6 +257,11 @@ export class NetdevUpcall implements RawUpcall {
 
   get key(): Uint8Array {
     return this.#part(this.keyAt, dpUpcall.keySize);
+  }
+
+  get inPort(): PortNo | undefined {
+    const port = this.#word(dpUpcall.inPort);
+    return port === NO_PORT ? undefined : portNo(port);
   }
 
   get userdata(): Uint8Array | undefined {

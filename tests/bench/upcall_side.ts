@@ -5,7 +5,14 @@
  *
  * @module
  */
-import { exact, openDatapath, output, type PortNo, portNo } from "../../mod.ts";
+import {
+  exact,
+  openDatapath,
+  output,
+  type PortNo,
+  portNo,
+  type Upcall,
+} from "../../mod.ts";
 import { POLL_CORE } from "./machine.ts";
 import type { FlowText } from "./scenario.ts";
 import type { Answer, Order } from "./upcall_program.ts";
@@ -102,6 +109,7 @@ function install(flows: FlowText[]): void {
 async function decide(to: PortNo, most: number): Promise<void> {
   const actions = [output(to)];
   const answer = { mask: exact("inPort", "ipv4", "udp"), actions };
+  const decision = ({ inPort }: Upcall) => inPort === to ? undefined : answer;
   for await (const upcalls of dp.upcallBatches({ batch: BATCH })) {
     if (setUps >= most) {
       dp.operate(
@@ -109,7 +117,7 @@ async function decide(to: PortNo, most: number): Promise<void> {
       );
       continue;
     }
-    for (const result of dp.answer(upcalls, () => answer)) if (result?.ok) setUps++;
+    for (const result of dp.answer(upcalls, decision)) if (result?.ok) setUps++;
   }
 }
 

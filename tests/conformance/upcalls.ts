@@ -16,6 +16,7 @@ export const upcallSuite: Suite = {
     assert.equal(upcall?.kind, "miss");
     assert.equal(upcall?.packet.toHex(), frame.toHex());
     assert.equal(upcall?.key.inPort, b);
+    assert.equal(upcall?.inPort, b);
     assert.equal(upcall?.key.ethernet?.src, "02:00:00:00:00:01");
     assert.equal(upcall?.key.ipv4?.dst, "10.9.8.7");
     assert.equal(upcall?.key.udp?.dst, 4789);
