@@ -29,13 +29,12 @@ import { Flows } from "./datapath_flows.ts";
 import { Ports } from "./datapath_ports.ts";
 import {
   type Answer,
-  DONE,
   type Execute,
   type Op,
   operateApart,
   type Result,
   toProviderOp,
-  toRawAnswers as toRaw,
+  toRawAnswers,
   toResult,
 } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
@@ -135,23 +134,31 @@ export class Datapath implements AsyncDisposable {
     decide: (upcall: Upcall) => Answer | undefined,
   ): (Result | undefined)[] {
     const provider = this.#open("answer upcalls");
-    const answers = upcalls.map(decide);
+    const count = upcalls.length;
+    const answers = new Array<Answer | undefined>(count);
+    const raws = new Array<RawUpcall>(count);
+    for (let i = 0; i < count; i++) {
+      const upcall = upcalls[i] as Upcall;
+      answers[i] = decide(upcall);
+      raws[i] = upcall.raw;
+    }
     const toPut = (i: number): Op | undefined => {
       const answer = answers[i];
       const { key, packet } = upcalls[i] as Upcall;
       return answer && { ...answer, op: "put", key, packet };
     };
-    const done = provider.answers?.answer(upcalls.map(({ raw }) => raw), toRaw(answers));
+    const done = provider.answers?.answer(raws, toRawAnswers(answers));
     if (done === undefined) {
       const ops = answers.map((_, i) => toPut(i));
       const results = this.operate(ops.filter((op) => op !== undefined)).values();
       return ops.map((op) => op && results.next().value);
     }
-    const results = new Array<Result | undefined>(done.length);
-    for (let i = 0; i < done.length; i++) {
+    // In place: where all went well nothing has to be made.
+    const results = done as (Result | undefined)[];
+    for (let i = 0; i < count; i++) {
       const result = done[i];
-      if (result === undefined) continue;
-      results[i] = result.ok ? DONE : toResult(result, toPut(i) as Op, this.fullName);
+      if (result === undefined || result.ok) continue;
+      results[i] = toResult(result, toPut(i) as Op, this.fullName);
     }
     return results;
   }

@@ -234,7 +234,7 @@ const verbs = {
 } as const satisfies Record<Op["op"], string>;
 
 /** The result that most operations have. */
-export const DONE: Result = Object.freeze({ ok: true });
+const DONE: Result = Object.freeze({ ok: true });
 
 /** What came of `op`, in the words of users. */
 export function toResult(result: OpResult, op: Op, datapath: string): Result {

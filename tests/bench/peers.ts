@@ -67,6 +67,8 @@ interface Options {
 const HUGE_MEBIBYTES = 4096;
 /** Set-ups slow down as the table grows, so their windows are this many times as long. */
 const SET_UP_WINDOWS = 5;
+/** And so many come first that do not count: tables take memory, which the kernel clears, the first time they grow. */
+const SET_UP_WARM_UPS = 2;
 /** So many windows of every program must be quiet for the others to be left out. */
 const QUIET_WINDOWS = 2;
 /** Beyond this many packets the pcap source finds no room in a program's mempool. */
@@ -244,10 +246,12 @@ async function compare(
       await contestant[Symbol.asyncDispose]();
     }
   }
-  for (let round = 0; round < bench.options.rounds; round++) {
+  const warmUps = scenario.measure === "upcall" ? SET_UP_WARM_UPS : 0;
+  for (let round = -warmUps; round < bench.options.rounds; round++) {
     for (const contestant of running) {
       try {
         await contestant.measure(prepared, bench);
+        if (round < 0) contestant.windows.length = 0;
       } catch (error) {
         failures[contestant.name] = messageOf(error);
       }
