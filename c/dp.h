@@ -251,7 +251,7 @@ struct dp_upcall {
     uint32_t packet_size;
     uint32_t original_size;  /* Before truncation. */
     uint32_t flags;          /* 1: userdata given, 2: actions given. */
-    uint64_t hash;
+    uint64_t hash;           /* As the device gave it; 0: it gave none. */
     uint32_t in_port;        /* As in the key; UINT32_MAX: none. */
     uint32_t pad;
 };

@@ -54,6 +54,7 @@ struct flow_cached {
 #define FLOW_READ_ATTRS 256
 struct flow_read {
     uint32_t size;                   /* 0: none yet. */
+    const uint8_t *from;             /* Where it lies in the batch under way; NULL: it was in another. */
     struct key key, mask;            /* The key that it was read for. */
     uint8_t attrs[FLOW_READ_ATTRS];
 };

@@ -274,6 +274,7 @@ int flow_operate(struct flow_table *table, struct pmd *control, const struct flo
             return error_set(EINVAL, "Operation %u does not fit its buffer", i);
         batch.packets.wanted += op.type == DP_OP_EXECUTE || (op.type == DP_OP_PUT && op.flags & DP_OPF_PACKET);
     }
+    table->read.from = NULL;
     batch.ops = ops;
     batch.upcalls = upcalls;
     batch.size = ops_size;

@@ -43,12 +43,14 @@ static int read_mask(struct flow_table *table, const struct dp_op *op, const uin
 
     if (!(op->flags & DP_OPF_MASK) || !op->mask_size || op->mask_size > FLOW_READ_ATTRS)
         return odp_mask_read(op->flags & DP_OPF_MASK ? attrs : NULL, op->mask_size, &put->key, &put->mask, &put->why);
-    if (read->size == op->mask_size && odp_mask_alike(&read->key, &put->key) && !memcmp(read->attrs, attrs, op->mask_size)) {
+    if (read->size == op->mask_size && odp_mask_alike(&read->key, &put->key)
+        && (read->from == attrs || !memcmp(read->attrs, attrs, op->mask_size))) {
         put->mask = read->mask;
         return 0;
     }
     error = odp_mask_read(attrs, op->mask_size, &put->key, &put->mask, &put->why);
     if (!error) {
+        read->from = attrs;
         read->size = op->mask_size;
         read->key = put->key;
         read->mask = put->mask;
@@ -129,6 +131,7 @@ int flow_put(struct flow_table *table, const struct dp_op *op, const uint8_t *ke
     struct dp_result result = { .size = sizeof result };
     struct flow_put put;
 
+    table->read.from = NULL;
     flow_put_read(table, op, key, mask, 0, &put);
     return flow_put_perform(table, op, &put, actions, &result, why);
 }

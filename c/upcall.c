@@ -34,7 +34,7 @@ void upcall_key(struct rte_mbuf *m, struct key *key)
     extract_key(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m), &pkt->md, pkt, key, NULL);
 }
 
-uint32_t upcall_hash(struct rte_mbuf *m, const struct key *key)
+static uint32_t connection_hash(struct rte_mbuf *m, const struct key *key)
 {
     /* Not a secret: only that a connection always comes to the same handler. */
     static const struct hash_key seed = { { 0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89,
@@ -101,7 +101,7 @@ static unsigned int spread(struct pmd *pmd, const struct upcall_set *set, struct
         struct key key;
 
         upcall_key(packets[i], &key);
-        sent += enqueue(pmd, set->handlers[upcall_hash(packets[i], &key) % set->n], &packets[i], 1);
+        sent += enqueue(pmd, set->handlers[connection_hash(packets[i], &key) % set->n], &packets[i], 1);
     }
     return sent;
 }

@@ -62,7 +62,7 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
     if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
         return 0;
     upcall_key(m, &key);
-    header.hash = upcall_hash(m, &key);
+    header.hash = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0;
     header.key_size = odp_key_write(&key, at, ODP_KEY_MAX);
     at += pad8(header.key_size);
     if (sent)

@@ -111,7 +111,6 @@ void upcall_leave(struct handler *, struct rte_mbuf **, unsigned int n);
 
 /* The key of a packet of a ring. */
 void upcall_key(struct rte_mbuf *, struct key *);
-uint32_t upcall_hash(struct rte_mbuf *, const struct key *);
 
 /* Misses go to a native callback, on this thread (upcall_direct.c). */
 void upcall_direct(struct pmd *, const struct upcall_set *, struct rte_mbuf **, unsigned int n);

@@ -172,7 +172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "1b318ba1ef4171f7d9e52503bf12bdfe606ded377eb9b42b6caada4178c04dcb",
+    sha256: "f211930017c9b8751248f6dd7bad77f2228ea006dea226e9e4f7d5e10da43491",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -242,17 +242,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow_int.h",
-    sha256: "a7b4b5ae8394cc670a6c6ec343979721709cf14975eed38b9d3193881db78947",
+    sha256: "0c7e3458992206cbd0184b1e2b820dcf2e18f39d2bb2259c8f4d5dbcd318d5b0",
     load: () => import("../c/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow_op.c",
-    sha256: "840dde769ce6c17250177f232d3e23982dad376e830822ab0d4220c1bc60fc9f",
+    sha256: "09db9b7e7c8f0164e622485bcf007140642a6f4c749d95b7b4e9e00c7328f956",
     load: () => import("../c/flow_op.c", { with: { type: "text" } }),
   },
   {
     name: "flow_put.c",
-    sha256: "603fde068800558ca3382ecb138d243b37fa3794f722e3c2e60fe8af8f9fe412",
+    sha256: "db80c9f1acd3fc3737a46cafd9ee4b04a82079ba6be73b16c9616d52da1e9a84",
     load: () => import("../c/flow_put.c", { with: { type: "text" } }),
   },
   {
@@ -507,7 +507,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall.c",
-    sha256: "a6d599d57db4edf769d0802b82bdb4787a93dd27a7323d7d05e5f670e94d8f60",
+    sha256: "b3f3b2a12510928a3e56b32ad7d554648a6176801272fe6864e976e07783fa35",
     load: () => import("../c/upcall.c", { with: { type: "text" } }),
   },
   {
@@ -527,7 +527,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_exchange.c",
-    sha256: "33cebd8a20e10e8dc67813832156ec827c9ac1bfb1990053c96420eddd22cdcc",
+    sha256: "30de6765ee7698651e8089c12072e4d3dc578481078e571a532c5c182c25fa77",
     load: () => import("../c/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
@@ -537,7 +537,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall_int.h",
-    sha256: "107432411076353f126b35557b5fd7055ffcbf2293a8474c931935fc4d4ac9ea",
+    sha256: "a785cc9beb046abd9bd091083f3eb42e312ee0896fc3c0e8f2367987ef1e9aa4",
     load: () => import("../c/upcall_int.h", { with: { type: "text" } }),
   },
 ];

@@ -284,9 +284,8 @@ export class NetdevUpcall implements RawUpcall {
     return length === this.#word(dpUpcall.packetSize) ? undefined : length;
   }
 
-  get hash(): bigint {
-    const low = BigInt(this.#word(dpUpcall.hash));
-    return low | BigInt(this.#word(dpUpcall.hash + 4)) << 32n;
+  get hash(): bigint | undefined {
+    return BigInt(this.#word(dpUpcall.hash)) || undefined;
   }
 
   #userdataAt(): number {
