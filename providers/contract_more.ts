@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Optional facets of a datapath that are small: poll threads, upcall control and callbacks, queues,
- * fragments, bonds, caches, hardware offload.
+ * Optional facets of a datapath that are small: upcall control, callbacks and answers, poll threads,
+ * queues, fragments, bonds, caches, hardware offload.
  *
  * @module
  */

@@ -68,7 +68,7 @@ export class Upcall {
     return this.raw.mru;
   }
 
-  /** Hash of the packet, to be given back on execute. */
+  /** Hash of the packet, to be given back on execute. Undefined: neither device nor kernel gave one. */
   get hash(): bigint | undefined {
     return this.raw.hash;
   }
