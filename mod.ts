@@ -66,7 +66,7 @@ export {
 export * from "./providers/ids.ts";
 export * from "./providers/odp/mod.ts";
 export type * from "./providers/types.ts";
-export type * from "./providers/contract.ts";
-export type * from "./providers/contract_conntrack.ts";
-export type * from "./providers/contract_meter.ts";
-export type * from "./providers/contract_more.ts";
+export type * from "./providers/contract/provider.ts";
+export type * from "./providers/contract/conntrack.ts";
+export type * from "./providers/contract/meters.ts";
+export type * from "./providers/contract/more.ts";

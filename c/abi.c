@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "dp.h"
-#include "cls.h"
-#include "error.h"
-#include "extract.h"
-#include "odp.h"
+#include "cls/cls.h"
+#include "base/error.h"
+#include "packet/extract.h"
+#include "odp/odp.h"
 
 uint32_t dp_abi_version(void)
 {

@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cls.h"
-#include "eal.h"
-#include "error.h"
-#include "flow.h"
-#include "handle.h"
-#include "pmd_set.h"
-#include "port.h"
-#include "rcu.h"
-#include "stat.h"
-#include "upcall_int.h"
+#include "cls/cls.h"
+#include "packet/eal.h"
+#include "base/error.h"
+#include "flow/flow.h"
+#include "base/handle.h"
+#include "pmd/pmd_set.h"
+#include "port/port.h"
+#include "base/rcu.h"
+#include "base/stat.h"
+#include "upcall/upcall_int.h"
 
 /* What a handle of a datapath stands for: every dp_open() makes one. */
 struct opened {

@@ -12,11 +12,11 @@
 #include <rte_mempool.h>
 
 #include "dp_int.h"
-#include "eal.h"
-#include "error.h"
-#include "pmd_set.h"
-#include "port.h"
-#include "upcall_int.h"
+#include "packet/eal.h"
+#include "base/error.h"
+#include "pmd/pmd_set.h"
+#include "port/port.h"
+#include "upcall/upcall_int.h"
 
 static int number(const char *key, const char *value, uint32_t least, uint32_t most, uint32_t *result)
 {

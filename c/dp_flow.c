@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 #include "dp_int.h"
-#include "error.h"
-#include "flow.h"
-#include "handle.h"
-#include "pmd.h"
-#include "pmd_set.h"
+#include "base/error.h"
+#include "flow/flow.h"
+#include "base/handle.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_set.h"
 
 struct dump {
     struct handle_object object;

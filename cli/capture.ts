@@ -5,7 +5,7 @@
  * @module
  */
 import { ask, type Terminal } from "./dpctl.ts";
-import type { CommandLine } from "./options.ts";
+import type { CommandLine } from "../control/options.ts";
 import { findPath } from "./target.ts";
 
 /** Captures packets; the exit status. */

@@ -4,16 +4,21 @@
  *
  * @module
  */
-import { ControlError } from "./control_socket.ts";
-import { control } from "./control_socket.ts";
-import { openableDatapaths } from "./datapath_source.ts";
+import { ControlError } from "../control/socket.ts";
+import { control } from "../control/socket.ts";
+import { openableDatapaths } from "../control/datapath_source.ts";
 import { helpText } from "./help.ts";
-import { type CommandLine, flagWords, OptionError, parseCommandLine } from "./options.ts";
+import {
+  type CommandLine,
+  flagWords,
+  OptionError,
+  parseCommandLine,
+} from "../control/options.ts";
 import { Elsewhere, reachableDatapaths, servedDatapaths } from "./served.ts";
 import { toolVerbs } from "./tool_verbs.ts";
-import { type JsonAnswer, toJson, type VerbOptions } from "./verb.ts";
-import { findVerb, runVerb, verbs } from "./verbs.ts";
-import { version } from "./version.ts";
+import { type JsonAnswer, toJson, type VerbOptions } from "../control/verbs/verb.ts";
+import { findVerb, runVerb, verbs } from "../control/verbs/verbs.ts";
+import { version } from "../control/version.ts";
 
 /** What the tool reads and writes. */
 export interface Terminal {

@@ -5,7 +5,7 @@
  * @module
  */
 import { toolVerbs } from "./tool_verbs.ts";
-import type { Verb } from "./verb.ts";
+import type { Verb } from "../control/verbs/verb.ts";
 
 /** What options there are, for help and completions. */
 export const optionHelp: readonly (readonly [names: string, summary: string])[] = [

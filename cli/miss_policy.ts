@@ -10,7 +10,7 @@ import { exact, output } from "../providers/odp/mod.ts";
 import type { Op } from "../providers/operations.ts";
 import type { Upcall } from "../providers/upcall.ts";
 import type { Action } from "../providers/types.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../control/log.ts";
 
 /** Policies, by name. */
 export const missPolicies = ["drop", "flood", "learn"] as const;

@@ -6,8 +6,12 @@
  */
 import type { Datapath } from "../providers/datapath.ts";
 import { DatapathError } from "../providers/errors.ts";
-import { controlDirectory } from "./control_socket.ts";
-import { type DatapathSource, fullName, openableDatapaths } from "./datapath_source.ts";
+import { controlDirectory } from "../control/socket.ts";
+import {
+  type DatapathSource,
+  fullName,
+  openableDatapaths,
+} from "../control/datapath_source.ts";
 
 /** Thrown instead of opening a datapath that another program serves: the verb is for that program. */
 export class Elsewhere extends Error {

@@ -6,8 +6,8 @@
  */
 import type { Datapath } from "../providers/datapath.ts";
 import { openDatapath } from "../providers/registry.ts";
-import { fullName, openableDatapaths } from "./datapath_source.ts";
-import type { CommandLine } from "./options.ts";
+import { fullName, openableDatapaths } from "../control/datapath_source.ts";
+import type { CommandLine } from "../control/options.ts";
 import { servedDatapaths } from "./served.ts";
 
 /** The control socket of the program that serves a datapath; undefined for one that this program can open itself. */

@@ -5,8 +5,8 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
-import { metricFamilies } from "./metrics.ts";
-import { version } from "./version.ts";
+import { metricFamilies } from "../control/metrics.ts";
+import { version } from "../control/version.ts";
 
 /** What is used of OpenTelemetry's API, which Deno leaves untyped. */
 interface Observable {

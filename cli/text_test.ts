@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is read and printed without a datapath: options, connections, packets, pages. */
 import assert from "node:assert/strict";
-import type { Connection } from "../providers/contract_conntrack.ts";
+import type { Connection } from "../providers/contract/conntrack.ts";
 import { extractKey, formatKey, parseKey } from "../providers/odp/mod.ts";
 import { run as runCommand } from "../tests/support/command.ts";
 import { findProgram, skippable, Unsupported } from "../tests/support/skip.ts";
 import config from "../deno.json" with { type: "json" };
 import { completionsFor } from "./completions.ts";
-import { composePacket } from "./compose.ts";
+import { composePacket } from "../control/compose.ts";
 import {
   connectionText,
   isFiveTuple,
   matchesConnection,
   parseTuple,
   type TupleMatch,
-} from "./conntrack_text.ts";
+} from "../control/text/conntrack.ts";
 import { dpctl } from "./dpctl.ts";
-import { tcpFlagsText } from "./flow_text.ts";
-import { Log } from "./log.ts";
-import { flagWords, parseCommandLine, parseControlOptions } from "./options.ts";
-import type { Status } from "./status.ts";
-import { lineOf, pageOf } from "./top_page.ts";
+import { tcpFlagsText } from "../control/text/flow.ts";
+import { Log } from "../control/log.ts";
+import { flagWords, parseCommandLine, parseControlOptions } from "../control/options.ts";
+import type { Status } from "../control/status.ts";
+import { lineOf, pageOf } from "./top/page.ts";
 import { toolVerbs } from "./tool_verbs.ts";
-import { toJson } from "./verb.ts";
-import { verbs } from "./verbs.ts";
-import { humanSize } from "./verbs_datapath.ts";
-import { version } from "./version.ts";
+import { toJson } from "../control/verbs/verb.ts";
+import { verbs } from "../control/verbs/verbs.ts";
+import { humanSize } from "../control/verbs/datapath.ts";
+import { version } from "../control/version.ts";
 
 async function call(...args: string[]): Promise<[number, string, string]> {
   let out = "";

@@ -5,15 +5,15 @@
  * @module
  */
 import { completionsFor } from "./completions.ts";
-import { examine } from "./doctor.ts";
+import { examine } from "./doctor/doctor.ts";
 import { ask, type Terminal } from "./dpctl.ts";
-import type { CommandLine } from "./options.ts";
+import type { CommandLine } from "../control/options.ts";
 import { serve } from "./serve.ts";
 import { findPath, withTarget } from "./target.ts";
-import { metricsText } from "./metrics.ts";
+import { metricsText } from "../control/metrics.ts";
 import { toolVerbs } from "./tool_verbs.ts";
-import { toJson } from "./verb.ts";
-import { verbs } from "./verbs.ts";
+import { toJson } from "../control/verbs/verb.ts";
+import { verbs } from "../control/verbs/verbs.ts";
 
 /** A verb that was called wrongly; the message says how. */
 export class UsageError extends Error {
@@ -27,7 +27,7 @@ const tools: Readonly<Record<typeof toolVerbs[number]["name"], Tool>> = {
   doctor,
   completions,
   metrics,
-  top: async (line, terminal) => await (await import("./top.ts")).top(line, terminal),
+  top: async (line, terminal) => await (await import("./top/top.ts")).top(line, terminal),
   trace: async (line, terminal) =>
     await (await import("./trace.ts")).trace(line, terminal),
   capture: async (line, terminal) =>

@@ -5,10 +5,10 @@
  * @module
  */
 import { ask, type Terminal } from "./dpctl.ts";
-import type { CommandLine } from "./options.ts";
-import { flagWords } from "./options.ts";
+import type { CommandLine } from "../control/options.ts";
+import { flagWords } from "../control/options.ts";
 import { findPath, withTarget } from "./target.ts";
-import { traceText } from "./trace_text.ts";
+import { traceText } from "../control/trace/text.ts";
 
 /** Traces a packet or flow; the exit status. */
 export async function trace(line: CommandLine, terminal: Terminal): Promise<number> {

@@ -36,7 +36,7 @@ import {
 
 /** A source file that travels with the module. */
 export interface Source {
-  /** File name, without a folder. */
+  /** Path in `c/`: `cls/cls.c`. */
   readonly name: string;
   /** SHA-256 of its bytes, hexadecimal. */
   readonly sha256: string;
@@ -108,11 +108,20 @@ const checkout = new URL("../c/", import.meta.url);
 async function checkoutNames(): Promise<string[] | undefined> {
   const { state } = Deno.permissions.querySync({ name: "read", path: checkout.pathname });
   if (state !== "granted") return undefined;
+  return await sourceNames(checkout);
+}
+
+/** Paths of the sources in a folder and in the folders of its units, sorted. */
+export async function sourceNames(folder: URL): Promise<string[]> {
   const names: string[] = [];
-  for await (const { name, isFile } of Deno.readDir(checkout)) {
-    if (isFile && isSourceName(name)) names.push(name);
+  for await (const { name, isFile, isDirectory } of Deno.readDir(folder)) {
+    if (isFile) names.push(name);
+    if (!isDirectory) continue;
+    for await (const file of Deno.readDir(new URL(`${name}/`, folder))) {
+      if (file.isFile) names.push(`${name}/${file.name}`);
+    }
   }
-  return names;
+  return names.filter(isSourceName).sort();
 }
 
 async function build(
@@ -145,7 +154,7 @@ async function build(
   await prune(directory);
 }
 
-/** Writes one source, flat, so that `#include "x.h"` finds its neighbours. */
+/** Writes one source into the folder of its unit. */
 async function unpack(source: Source, work: string): Promise<void> {
   const { default: text } = await source.load();
   const found = await sha256(text);
@@ -157,7 +166,9 @@ async function unpack(source: Source, work: string): Promise<void> {
       { code: "integrity", library: "libupcall" },
     );
   }
-  await Deno.writeTextFile(`${work}/${source.name}`, text);
+  const path = `${work}/${source.name}`;
+  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+  await Deno.writeTextFile(path, text);
 }
 
 async function compileAll(
@@ -169,7 +180,8 @@ async function compileAll(
   },
 ): Promise<void> {
   const dpdk = await dpdkFlags(path);
-  const flags = [...compileFlags, ...dpdk.compile, ...machineFlags];
+  // Includes name the folder of the unit: #include "cls/cls.h".
+  const flags = [...compileFlags, ...dpdk.compile, ...machineFlags, "-I."];
   const jobs = await largestFirst(objectsOf(sources), work);
   progress.expect(jobs.length + 1);
 
@@ -212,7 +224,9 @@ export function objectsOf(sources: readonly Pick<Source, "name">[]): Job[] {
       .filter(({ arch }) => arch === undefined || arch === Deno.build.arch)
       .map(({ suffix, flags }) => ({
         source: name,
-        object: `${name.slice(0, -2)}${suffix === "" ? "" : `-${suffix}`}.o`,
+        object: `${name.slice(0, -2).replaceAll("/", "-")}${
+          suffix === "" ? "" : `-${suffix}`
+        }.o`,
         flags,
       }))
   );

@@ -53,25 +53,25 @@ export interface Variant {
  */
 const controlUnits: readonly string[] = [
   "abi.c",
-  "cores.c",
+  "base/cores.c",
   "dp.c",
   "dp_config.c",
-  "eal.c",
-  "error.c",
-  "handle.c",
-  "log.c",
-  "pmd_ctl.c",
-  "pmd_set.c",
-  "port.c",
-  "port_add.c",
-  "port_eth_kinds.c",
-  "port_options.c",
-  "port_xdp.c",
-  "rxq.c",
+  "packet/eal.c",
+  "base/error.c",
+  "base/handle.c",
+  "base/log.c",
+  "pmd/pmd_ctl.c",
+  "pmd/pmd_set.c",
+  "port/port.c",
+  "port/port_add.c",
+  "port/port_eth_kinds.c",
+  "port/port_options.c",
+  "port/port_xdp.c",
+  "pmd/rxq.c",
 ];
 
 /**
- * Units that are not simply compiled once with the flags above, by file name. A unit that is
+ * Units that are not simply compiled once with the flags above, by path in `c/`. A unit that is
  * here is compiled once for each line, and for no other; its plain build is a line too:
  *
  * ```ts ignore
@@ -86,7 +86,7 @@ export const variants: Readonly<Record<string, readonly Variant[]>> = {
     controlUnits.map((name) => [name, [{ suffix: "", flags: ["-O1"] }]]),
   ),
   // The lookup: which of them runs is decided by what the CPU has (c/cls_isa.c).
-  "cls_hot.c": [
+  "cls/cls_hot.c": [
     { suffix: "scalar", flags: ["-DUPCALL_ISA=0"] },
     {
       suffix: "avx2",
@@ -112,9 +112,9 @@ export const variants: Readonly<Record<string, readonly Variant[]>> = {
   ],
 };
 
-/** Whether a file of `c/` is compiled or included, and so travels with the module. */
+/** Whether a path in `c/` is compiled or included, and so travels with the module. */
 export function isSourceName(name: string): boolean {
-  return /^[a-z]\w*\.[ch]$/.test(name);
+  return /^(?:[a-z]\w*\/)?[a-z]\w*\.[ch]$/.test(name);
 }
 
 /** Warnings that the sources are kept free of: for development, not for users' builds. */

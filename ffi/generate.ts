@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { isSourceName } from "./flags.ts";
+import { sourceNames } from "./build.ts";
 import { type AbiHeader, type AbiStruct, parseAbiHeader } from "./abi_header.ts";
 
 const root = new URL("../", import.meta.url);
@@ -144,9 +144,7 @@ ${entries.join("\n")}
 /** `fresh`: files that are being generated too, and so need not be what is on the disk. */
 async function sources(fresh: ReadonlyMap<string, string>): Promise<string> {
   const names = new Set(fresh.keys());
-  for await (const { name, isFile } of Deno.readDir(new URL("c", root))) {
-    if (isFile && isSourceName(name)) names.add(name);
-  }
+  for (const name of await sourceNames(new URL("c/", root))) names.add(name);
   const entries = await Promise.all(
     [...names].sort().map(async (name) => {
       const text = fresh.get(name) ?? await Deno.readTextFile(new URL(`c/${name}`, root));

@@ -13,8 +13,8 @@ import type {
   QueueFacet,
   UpcallCallbackFacet,
   UpcallControlFacet,
-} from "./contract_more.ts";
-import type { ConntrackFacet } from "./contract_conntrack.ts";
+} from "./contract/more.ts";
+import type { ConntrackFacet } from "./contract/conntrack.ts";
 import type {
   DatapathStats,
   FeatureFacet,
@@ -22,8 +22,8 @@ import type {
   ProviderDatapath,
   RawUpcall,
   UpcallHandler,
-} from "./contract.ts";
-import type { MeterFacet } from "./contract_meter.ts";
+} from "./contract/provider.ts";
+import type { MeterFacet } from "./contract/meters.ts";
 import { DatapathError } from "./errors.ts";
 import { Flows } from "./datapath_flows.ts";
 import { Ports } from "./datapath_ports.ts";
@@ -285,7 +285,7 @@ export class Datapath implements AsyncDisposable {
   ): Promise<ControlServer> {
     this.#open("serve");
     // The one import that goes up: what is served are the tools, and only programs that serve load them.
-    const { serveDatapath } = await import("../cli/serve_datapath.ts");
+    const { serveDatapath } = await import("../control/serve.ts");
     const { onExit } = options;
     const server = await serveDatapath(this, { path, onExit });
     if (this.closed) {

@@ -10,7 +10,7 @@ import type {
   FlowStats,
   ProviderDatapath,
   RawFlow,
-} from "./contract.ts";
+} from "./contract/provider.ts";
 import { Flow } from "./flow.ts";
 import type { FlowPut, FlowReference, Op, Result } from "./operations.ts";
 

@@ -10,7 +10,7 @@ import type {
   PortRequest,
   PortStats,
   ProviderDatapath,
-} from "./contract.ts";
+} from "./contract/provider.ts";
 import { DatapathError } from "./errors.ts";
 import { type PortNo, portNo } from "./ids.ts";
 

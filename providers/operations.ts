@@ -11,8 +11,8 @@ import type {
   ProviderExecute,
   ProviderFlowPut,
   ProviderOp,
-} from "./contract.ts";
-import type { RawAnswer } from "./contract_more.ts";
+} from "./contract/provider.ts";
+import type { RawAnswer } from "./contract/more.ts";
 import { DatapathError, type ErrnoName } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { OpenOptions, Provider } from "./contract.ts";
+import type { OpenOptions, Provider } from "./contract/provider.ts";
 import { Datapath } from "./datapath.ts";
 import { DatapathError } from "./errors.ts";
 

@@ -12,7 +12,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { RawUpcall, UpcallHandler } from "./contract.ts";
+import type { RawUpcall, UpcallHandler } from "./contract/provider.ts";
 
 /** How upcalls are taken. */
 export interface UpcallStreamOptions {

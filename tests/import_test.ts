@@ -178,14 +178,14 @@ Deno.test(
   skippable(async () => {
     await needToolchain();
     const change = (path: string, text: string): string =>
-      path === "c/hash.c" ? `${text}\n/* slipped in */\n` : text;
+      path === "c/base/hash.c" ? `${text}\n/* slipped in */\n` : text;
     await withServer(async (host) => {
       const script = `
       import { findLibrary } from "http://${host}/ffi/build.ts";
       try { await findLibrary(); console.log("built"); }
-      catch (error) { console.log(error.code, error.message.match(/c?\\w+\\.c/)[0]); }`;
+      catch (error) { console.log(error.code, error.message.match(/[\\w/]+\\.c/)[0]); }`;
       const { stdout, stderr } = await runAfresh(script, { host });
-      deepStrictEqual(stdout.trim(), "integrity hash.c", stderr);
+      deepStrictEqual(stdout.trim(), "integrity base/hash.c", stderr);
     }, change);
   }),
 );

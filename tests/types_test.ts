@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { encodeKey, exact, output, set } from "../providers/odp/mod.ts";
 import { type AttributeTable, line } from "../providers/odp/attributes.ts";
-import { one } from "../providers/odp/codec.ts";
+import { one } from "../providers/codec/codec.ts";
 import type { Action, FlowKey, FlowKeyInit, FlowMask } from "../providers/types.ts";
 
 /** Holds what the compiler looked at, so that it is used. */

@@ -6,8 +6,8 @@
  * @module
  */
 import { constants, dpOp, dpResult } from "../../ffi/layout.ts";
-import type { OpResult, RawUpcall } from "../contract.ts";
-import type { AnswerFacet, RawAnswer } from "../contract_more.ts";
+import type { OpResult, RawUpcall } from "../contract/provider.ts";
+import type { AnswerFacet, RawAnswer } from "../contract/more.ts";
 import { RecurringMask } from "../odp/mod.ts";
 import type { Context } from "./datapath.ts";
 import { check } from "./library.ts";

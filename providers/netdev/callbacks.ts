@@ -7,13 +7,13 @@
  *
  * @module
  */
-import type { OpResult, ProviderOp, RawUpcall } from "../contract.ts";
+import type { OpResult, ProviderOp, RawUpcall } from "../contract/provider.ts";
 import type {
   DirectUpcall,
   DirectVerdict,
   PollThread,
   UpcallCallbackFacet,
-} from "../contract_more.ts";
+} from "../contract/more.ts";
 import type { PmdId } from "../ids.ts";
 import { UpcallBatchStream } from "../upcall_stream.ts";
 import type { Context } from "./datapath.ts";

@@ -12,13 +12,13 @@ import type {
   OpResult,
   ProviderDatapath,
   ProviderOp,
-} from "../contract.ts";
+} from "../contract/provider.ts";
 import type {
   PollThreadFacet,
   QueueFacet,
   UpcallCallbackFacet,
   UpcallControlFacet,
-} from "../contract_more.ts";
+} from "../contract/more.ts";
 import { DatapathError } from "../errors.ts";
 import { NetdevAnswers } from "./answers.ts";
 import { NetdevCallbacks } from "./callbacks.ts";

@@ -23,7 +23,7 @@ import type {
   ProviderFlows,
   ProviderOp,
   RawFlow,
-} from "../contract.ts";
+} from "../contract/provider.ts";
 import { DatapathError } from "../errors.ts";
 import type { Ufid } from "../ids.ts";
 import { ufidBytes, ufidText } from "../odp/mod.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { fromCString } from "../../ffi/memory.ts";
-import type { OpenOptions, Provider, ProviderDatapath } from "../contract.ts";
+import type { OpenOptions, Provider, ProviderDatapath } from "../contract/provider.ts";
 import { NetdevDatapath } from "./datapath.ts";
 import { check, holdLibrary, isLibraryHeld } from "./library.ts";
 

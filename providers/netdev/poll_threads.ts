@@ -10,7 +10,7 @@ import type {
   PollThreadFacet,
   PollThreadOptions,
   RxqAssignment,
-} from "../contract_more.ts";
+} from "../contract/more.ts";
 import { DatapathError } from "../errors.ts";
 import type { PmdId } from "../ids.ts";
 import type { Context } from "./datapath.ts";

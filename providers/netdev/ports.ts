@@ -12,7 +12,7 @@ import type {
   PortRequest,
   PortStats,
   ProviderPorts,
-} from "../contract.ts";
+} from "../contract/provider.ts";
 import { DatapathError } from "../errors.ts";
 import type { PortNo } from "../ids.ts";
 import type { Context } from "./datapath.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
-import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract.ts";
+import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/provider.ts";
 import { DatapathError } from "../errors.ts";
 import { type PortNo, portNo } from "../ids.ts";
 import type { Context } from "./datapath.ts";

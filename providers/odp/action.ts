@@ -27,10 +27,10 @@ import {
   unknownAttribute,
   writeUnknown,
 } from "./attributes.ts";
-import { BytesCodec, type Codec, flag, one, StructCodec } from "./codec.ts";
+import { BytesCodec, type Codec, flag, one, StructCodec } from "../codec/codec.ts";
 import { ctNest } from "./ct.ts";
 import { AttributeError, joinPath } from "./errors.ts";
-import { be16x, bits, mac, u16, u32, wrong } from "./leaf.ts";
+import { be16x, bits, mac, u16, u32, wrong } from "../codec/leaf.ts";
 import { nshKey } from "./nsh.ts";
 import { readSet, writeSet } from "./set.ts";
 import {

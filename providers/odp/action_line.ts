@@ -6,9 +6,9 @@
  */
 
 import type { AttributeSet, KnownTo } from "./attributes.ts";
-import type { Codec } from "./codec.ts";
+import type { Codec } from "../codec/codec.ts";
 import { AttributeError } from "./errors.ts";
-import { type Leaf, wrong } from "./leaf.ts";
+import { type Leaf, wrong } from "../codec/leaf.ts";
 import { HEADER_SIZE, type Writer } from "./writer.ts";
 
 /** One line of the table of actions. */

@@ -9,9 +9,9 @@
  */
 
 import type { UnknownAttribute } from "../types.ts";
-import type { Codec } from "./codec.ts";
+import type { Codec } from "../codec/codec.ts";
 import { AttributeError, joinPath } from "./errors.ts";
-import { wrong } from "./leaf.ts";
+import { wrong } from "../codec/leaf.ts";
 import { HEADER_SIZE, TYPE_MASK, type Writer } from "./writer.ts";
 
 /** Who understands an attribute. */

@@ -11,9 +11,9 @@
  */
 
 import type { FlowKey, MplsLabel, NshKey, VlanTag } from "../types.ts";
-import { formatIpv4, formatIpv6, formatMac } from "./address.ts";
+import { formatIpv4, formatIpv6, formatMac } from "../codec/address.ts";
 import { mplsLabel } from "./key.ts";
-import { be16, be32 } from "./leaf.ts";
+import { be16, be32 } from "../codec/leaf.ts";
 
 /** Metadata that is not in the packet itself. */
 export type ExtractOptions = Partial<

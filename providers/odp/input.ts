@@ -11,12 +11,12 @@
 import type { ActionsInput, FlowMask, KeyInput, MaskInput } from "../types.ts";
 import { encodeActions } from "./action.ts";
 import { AttributeError } from "./errors.ts";
-import { KeyIndex } from "./index.ts";
+import { KeyIndex } from "./key_index.ts";
 import { encodeKey, ETHERTYPE } from "./key.ts";
 import { encodeMask, isExactMask, writeMask } from "./mask.ts";
 import { clearUnmasked } from "./masked_set.ts";
 import { isComplete, normalize } from "./normalize.ts";
-import { parseActions, parseKeyBytes, type PortOptions } from "./text.ts";
+import { parseActions, parseKeyBytes, type PortOptions } from "./text/text.ts";
 import { viewIndex } from "./view.ts";
 import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
 

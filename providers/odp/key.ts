@@ -38,7 +38,7 @@ import {
   unknownAttribute,
   writeUnknown,
 } from "./attributes.ts";
-import { type Codec, LeafCodec, one, StructCodec } from "./codec.ts";
+import { type Codec, LeafCodec, one, StructCodec } from "../codec/codec.ts";
 import { AttributeError, joinPath } from "./errors.ts";
 import {
   be16,
@@ -52,7 +52,7 @@ import {
   u8,
   u8x,
   wrong,
-} from "./leaf.ts";
+} from "../codec/leaf.ts";
 import { nshKey } from "./nsh.ts";
 import { tunnelKey } from "./tunnel.ts";
 import { HEADER_SIZE, TYPE_MASK, type Writer, written } from "./writer.ts";

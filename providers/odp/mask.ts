@@ -8,8 +8,8 @@
 import type { FieldName, FlowKey, FlowKeyInit, FlowMask } from "../types.ts";
 import type { UnknownAttribute, VlanTag } from "../types.ts";
 import { checkPayload, type NamedAttribute, placed } from "./attributes.ts";
-import { one } from "./codec.ts";
-import { KeyIndex } from "./index.ts";
+import { one } from "../codec/codec.ts";
+import { KeyIndex } from "./key_index.ts";
 import {
   checkFields,
   decodeKey,

@@ -34,7 +34,7 @@ export { decodeKey, encodeKey } from "./key.ts";
 export { maskedEqual } from "./match.ts";
 export { any, decodeMask, encodeMask, exact } from "./mask.ts";
 export { knownTo, type NormalFlow, normalize } from "./normalize.ts";
-export type { PortList } from "./scanner.ts";
+export type { PortList } from "./text/scanner.ts";
 export {
   formatActions,
   formatKey,
@@ -46,6 +46,6 @@ export {
   parseKey,
   parseKeyBytes,
   type PortOptions,
-} from "./text.ts";
+} from "./text/text.ts";
 export { ufidBytes, ufidOf, ufidText } from "./ufid.ts";
 export { keyView, viewBytes } from "./view.ts";

@@ -14,9 +14,9 @@
  * @module
  */
 
-import type { KeyIndex } from "./index.ts";
+import type { KeyIndex } from "./key_index.ts";
 import { ETHERTYPE, keyAttributes, keyTable, VLAN } from "./key.ts";
-import { be16 } from "./leaf.ts";
+import { be16 } from "../codec/leaf.ts";
 import { joinLevels, type Level, splitLevels } from "./levels.ts";
 import { written } from "./writer.ts";
 

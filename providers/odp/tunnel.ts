@@ -7,7 +7,7 @@
 
 import type { Erspan, GeneveOption, Gtpu, TunnelKey, VxlanGbp } from "../types.ts";
 import { AttributeSet, type AttributeTable, find, line } from "./attributes.ts";
-import { type Codec, flag, one, StructCodec } from "./codec.ts";
+import { type Codec, flag, one, StructCodec } from "../codec/codec.ts";
 import {
   be16,
   be32,
@@ -18,7 +18,7 @@ import {
   u8,
   u8x,
   wrong,
-} from "./leaf.ts";
+} from "../codec/leaf.ts";
 import type { Writer } from "./writer.ts";
 
 /** Bytes of a Geneve option's header: class, type, length in words. */

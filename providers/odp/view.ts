@@ -11,9 +11,9 @@
 
 import type { FlowKey } from "../types.ts";
 import { checkPayload, placed } from "./attributes.ts";
-import { KeyIndex } from "./index.ts";
+import { KeyIndex } from "./key_index.ts";
 import { decodeKey, keyAttributes, keyTable } from "./key.ts";
-import { u32 } from "./leaf.ts";
+import { u32 } from "../codec/leaf.ts";
 
 /** Under this name a view gives its index. */
 const INDEX: unique symbol = Symbol("index of a key view");

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Connection, ConntrackFacet, ConnTuple } from "../contract_conntrack.ts";
+import type { Connection, ConntrackFacet, ConnTuple } from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import { systemLimits } from "./ct_limits.ts";
 import {
@@ -26,7 +26,7 @@ import {
   NetlinkSocket,
   Protocol,
   type Transport,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import type { Kernel } from "./ovs.ts";
 import { SystemTimeoutPolicies } from "./timeout_policies.ts";
 

@@ -9,8 +9,8 @@
  * @module
  */
 import { idsOf } from "../odp/attributes.ts";
-import { ctLimitMessage } from "../odp/message.ts";
-import type { ConntrackFacet, ZoneLimit, ZoneLimitState } from "../contract_conntrack.ts";
+import { ctLimitMessage } from "./ovs_messages.ts";
+import type { ConntrackFacet, ZoneLimit, ZoneLimitState } from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import {
   type Family,
@@ -18,7 +18,7 @@ import {
   littleEndian,
   type Message,
   viewOf,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { type Kernel, messageAttributes, needReply } from "./ovs.ts";
 
 // enum ovs_ct_limit_cmd: other numbers than the other families'

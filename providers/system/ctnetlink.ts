@@ -19,13 +19,13 @@ import {
   ctTcp,
   ctTimestamp,
   ctTuple,
-} from "../odp/message_conntrack.ts";
+} from "./ct_messages.ts";
 import type {
   Connection,
   ConnTuple,
   SctpState,
   TcpState,
-} from "../contract_conntrack.ts";
+} from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import {
   Attributes,
@@ -37,7 +37,7 @@ import {
   nestedId,
   NetlinkError,
   u8,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 
 /** Size of `struct nfgenmsg` in bytes. */
 export const nfHeaderSize = 4;

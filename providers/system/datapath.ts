@@ -10,10 +10,10 @@ import type {
   OpResult,
   ProviderDatapath,
   ProviderOp,
-} from "../contract.ts";
-import type { ConntrackFacet } from "../contract_conntrack.ts";
-import type { MeterFacet } from "../contract_meter.ts";
-import type { CacheFacet, QueueFacet } from "../contract_more.ts";
+} from "../contract/provider.ts";
+import type { ConntrackFacet } from "../contract/conntrack.ts";
+import type { MeterFacet } from "../contract/meters.ts";
+import type { CacheFacet, QueueFacet } from "../contract/more.ts";
 import { SystemConntrack } from "./conntrack.ts";
 import {
   type DatapathRecord,
@@ -23,7 +23,7 @@ import {
 } from "./datapaths.ts";
 import { SystemFlows } from "./flows.ts";
 import { systemMeters } from "./meters.ts";
-import { inContext, NetlinkError } from "./netlink/mod.ts";
+import { inContext, NetlinkError } from "../netlink/mod.ts";
 import { Operations } from "./operations.ts";
 import type { Kernel } from "./ovs.ts";
 import { SystemPorts } from "./ports.ts";

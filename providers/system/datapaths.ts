@@ -7,7 +7,7 @@
  * @module
  */
 import { idsOf } from "../odp/attributes.ts";
-import { datapathMessage } from "../odp/message.ts";
+import { datapathMessage } from "./ovs_messages.ts";
 import {
   type Message,
   type MessageWriter,
@@ -16,8 +16,8 @@ import {
   u32,
   u64,
   viewOf,
-} from "./netlink/mod.ts";
-import { littleEndian } from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
+import { littleEndian } from "../netlink/mod.ts";
 import { Command, Kernel, messageAttributes, messageIfindex, needReply } from "./ovs.ts";
 
 const {

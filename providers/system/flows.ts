@@ -9,7 +9,7 @@
  */
 import { idsOf } from "../odp/attributes.ts";
 import { keyTable } from "../odp/key.ts";
-import { flowMessage } from "../odp/message.ts";
+import { flowMessage } from "./ovs_messages.ts";
 import { UFID_SIZE, ufidBytes, ufidText } from "../odp/ufid.ts";
 import type {
   FlowDump,
@@ -20,7 +20,7 @@ import type {
   ProviderFlowPut,
   ProviderFlows,
   RawFlow,
-} from "../contract.ts";
+} from "../contract/provider.ts";
 import type { Ufid } from "../ids.ts";
 import {
   align,
@@ -40,7 +40,7 @@ import {
   s32,
   u32,
   viewOf,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import {
   attributeSize,
   attributesOffset,

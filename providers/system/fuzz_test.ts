@@ -28,7 +28,7 @@ import {
   u16,
   u32,
   u8,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { Operations } from "./operations.ts";
 import { Kernel } from "./ovs.ts";
 import { parseUpcall } from "./packets.ts";

@@ -7,7 +7,7 @@ import {
 } from "node:assert/strict";
 import { parseDatapath } from "./datapaths.ts";
 import { kernelKey, parseFlow } from "./flows.ts";
-import { NetlinkError, parseMessages } from "./netlink/mod.ts";
+import { NetlinkError, parseMessages } from "../netlink/mod.ts";
 import { parseUpcall } from "./packets.ts";
 import { parseVport } from "./vports.ts";
 

@@ -7,14 +7,14 @@
  * @module
  */
 import { idsOf } from "../odp/attributes.ts";
-import { bandMessage, meterMessage } from "../odp/message.ts";
+import { bandMessage, meterMessage } from "./ovs_messages.ts";
 import type {
   MeterConfig,
   MeterCount,
   MeterFacet,
   MeterFeatures,
   MeterStats,
-} from "../contract_meter.ts";
+} from "../contract/meters.ts";
 import { u64Array } from "./datapaths.ts";
 import {
   Attributes,
@@ -25,7 +25,7 @@ import {
   NetlinkError,
   NetlinkFlag,
   u32,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { type Kernel, messageAttributes, needReply } from "./ovs.ts";
 
 // enum ovs_meter_cmd: other numbers than the other families'

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { OpenOptions, Provider, ProviderDatapath } from "../contract.ts";
+import type { OpenOptions, Provider, ProviderDatapath } from "../contract/provider.ts";
 import { SystemDatapath } from "./datapath.ts";
 import {
   type DatapathRecord,
@@ -15,7 +15,7 @@ import {
   negotiateDatapath,
   setDatapath,
 } from "./datapaths.ts";
-import { inContext, NetlinkError } from "./netlink/mod.ts";
+import { inContext, NetlinkError } from "../netlink/mod.ts";
 import { Kernel } from "./ovs.ts";
 
 /** Names and values of {@linkcode OpenOptions.config}. */

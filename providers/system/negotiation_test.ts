@@ -20,7 +20,7 @@ import {
   s32,
   u16,
   u32,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { attributesOffset, Kernel } from "./ovs.ts";
 import { TunnelLinks } from "./tunnel_links.ts";
 import { parseVport } from "./vports.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { OpResult, ProviderOp } from "../contract.ts";
+import type { OpResult, ProviderOp } from "../contract/provider.ts";
 import { parseFlow, writeLookup, writePut } from "./flows.ts";
 import {
   asDatapathError,
@@ -12,7 +12,7 @@ import {
   MessageWriter,
   NetlinkError,
   type Outcome,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { Kernel } from "./ovs.ts";
 import { writeExecute } from "./packets.ts";
 

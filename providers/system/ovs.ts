@@ -24,7 +24,7 @@ import {
   s32,
   type Transport,
   viewOf,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 
 /** Size of `struct ovs_header` in bytes. */
 const ovsHeaderSize = 4;

@@ -9,8 +9,8 @@
 import { actionTable } from "../odp/action.ts";
 import { idsOf } from "../odp/attributes.ts";
 import { keyTable } from "../odp/key.ts";
-import { packetMessage } from "../odp/message.ts";
-import type { ProviderExecute, RawUpcall } from "../contract.ts";
+import { packetMessage } from "./ovs_messages.ts";
+import type { ProviderExecute, RawUpcall } from "../contract/provider.ts";
 import {
   align,
   littleEndian,
@@ -20,7 +20,7 @@ import {
   u16,
   u64,
   viewOf,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { kernelKey } from "./flows.ts";
 import {
   attributeSize,

@@ -10,7 +10,7 @@ import type {
   PortRequest,
   PortStats,
   ProviderPorts,
-} from "../contract.ts";
+} from "../contract/provider.ts";
 import { LOCAL_PORT, type PortNo } from "../ids.ts";
 import {
   asDatapathError,
@@ -21,7 +21,7 @@ import {
   parseMessages,
   Protocol,
   Waiter,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { Kernel, messageIfindex } from "./ovs.ts";
 import { isTunnelType, TunnelLinks, tunnelTypeOf } from "./tunnel_links.ts";
 import type { SystemUpcalls } from "./upcalls.ts";

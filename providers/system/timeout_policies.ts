@@ -14,12 +14,12 @@ import {
   ctTimeoutMessage,
   ctTimeoutTcp,
   ctTimeoutUdp,
-} from "../odp/message_conntrack.ts";
+} from "./ct_messages.ts";
 import type {
   ConntrackFacet,
   TimeoutName,
   TimeoutPolicy,
-} from "../contract_conntrack.ts";
+} from "../contract/conntrack.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -39,7 +39,7 @@ import {
   NetlinkError,
   NetlinkFlag,
   u8,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 
 const {
   name: CTA_TIMEOUT_NAME,

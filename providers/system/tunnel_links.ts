@@ -24,7 +24,7 @@ import {
   u16,
   u32,
   u8,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;

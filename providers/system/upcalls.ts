@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract.ts";
+import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/provider.ts";
 import { type DatapathRecord, Feature, getDatapath, setDatapath } from "./datapaths.ts";
 import {
   Burst,
@@ -23,7 +23,7 @@ import {
   parseMessages,
   Protocol,
   Waiter,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { Kernel, messageIfindex } from "./ovs.ts";
 import { parseUpcall } from "./packets.ts";
 import { listVports, setVportPids } from "./vports.ts";

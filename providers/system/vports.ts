@@ -7,7 +7,7 @@
  * @module
  */
 import { idsOf } from "../odp/attributes.ts";
-import { vportMessage, vportUpcallStats } from "../odp/message.ts";
+import { vportMessage, vportUpcallStats } from "./ovs_messages.ts";
 import { u32Array, u32Bytes, u64Array } from "./datapaths.ts";
 import {
   type Message,
@@ -15,7 +15,7 @@ import {
   NetlinkError,
   NetlinkFlag,
   u32,
-} from "./netlink/mod.ts";
+} from "../netlink/mod.ts";
 import { Command, Kernel, messageAttributes, messageIfindex, needReply } from "./ovs.ts";
 
 const {

@@ -17,13 +17,13 @@
 
 #include "attack_table.h"
 #include "dp_int.h"
-#include "eal.h"
-#include "flow.h"
-#include "burst.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "port.h"
-#include "upcall_int.h"
+#include "packet/eal.h"
+#include "flow/flow.h"
+#include "path/burst.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "port/port.h"
+#include "upcall/upcall_int.h"
 
 #define TURNS 24u                    /* Bursts of either kind in a round. */
 #define ROUNDS_MAX 400u

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "act.h"
-#include "key.h"
+#include "act/act.h"
+#include "packet/key.h"
 
 #define ATTACK_FRAME 160u
 

@@ -22,10 +22,10 @@
 #include "../c/dp_fixture.h"
 #include "attack_table.h"
 #include "dp_int.h"
-#include "eal.h"
-#include "flow.h"
-#include "pmd.h"
-#include "port.h"
+#include "packet/eal.h"
+#include "flow/flow.h"
+#include "pmd/pmd.h"
+#include "port/port.h"
 
 #define FRAMES 8192u                 /* Of each kind. */
 #define WINDOW_US 10000u

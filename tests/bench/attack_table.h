@@ -6,8 +6,8 @@
 #define UPCALL_ATTACK_TABLE_H
 
 #include "attack_frames.h"
-#include "cls.h"
-#include "extract.h"
+#include "cls/cls.h"
+#include "packet/extract.h"
 
 #define ATTACK_ESTABLISHED 1000u
 #define ATTACK_OUT 100u              /* Where established packets go. */

@@ -20,15 +20,15 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
-#include "act.h"
-#include "burst.h"
-#include "cls.h"
-#include "extract.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "port.h"
-#include "rcu.h"
-#include "stat.h"
+#include "act/act.h"
+#include "path/burst.h"
+#include "cls/cls.h"
+#include "packet/extract.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "port/port.h"
+#include "base/rcu.h"
+#include "base/stat.h"
 
 #define SLICES 100
 #define TRIES 600

@@ -11,11 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cls.h"
-#include "flow.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "rcu.h"
+#include "cls/cls.h"
+#include "flow/flow.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "base/rcu.h"
 
 #define BATCH 64u
 

@@ -10,7 +10,7 @@
 #define pmd_flush test_flush
 #define pmd_recirculate test_recirculate
 #define upcall_action test_upcall_action
-#include "act_run.c"
+#include "act/act_run.c"
 
 #include <errno.h>
 #include <rte_eal.h>
@@ -19,7 +19,7 @@
 #include "act_model.h"
 #include "act_random.h"
 #include "check.h"
-#include "csum.h"
+#include "packet/csum.h"
 
 #define LOG_MAX 4096
 #define PORTS 8

@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "extract.h"
+#include "packet/extract.h"
 #include "frames.h"
 #include "model_sum.h"
-#include "odp_int.h"
+#include "odp/odp_int.h"
 
 #define MODEL_ROOM 1024
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act_build.c act_build_set.c act_compile.c act_frame.c act_set.c csum.c extract.c odp_*.c
+ * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c
  * eal: yes
  * sanitize: address
  *

@@ -9,14 +9,14 @@
 #include <linux/openvswitch.h>
 #include <rte_mbuf.h>
 
-#include "burst.h"
+#include "path/burst.h"
 #include "cls_fixture.h"
 #include "dp_int.h"
-#include "eal.h"
-#include "flow.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "port.h"
+#include "packet/eal.h"
+#include "flow/flow.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "port/port.h"
 
 #define HOSTS 12u                    /* Flow h is for frames to host h; hosts behind them have none. */
 #define PORTS 3u

@@ -5,7 +5,7 @@
  * Such a file has a `main` that returns 0 when all is well, and 77, after a line on stdout
  * that says what is missing, when it cannot run here (78 when not every machine that has DPDK
  * can). Its first comment may say which units
- * of `c/` are linked, `link: cls*.c hash.c` (all if it does not), and under which sanitizers it
+ * of `c/` are linked, `link: cls/*.c base/hash.c` (all if it does not), and under which sanitizers it
  * runs, `sanitize: address thread` (AddressSanitizer, with UndefinedBehaviorSanitizer, if it
  * does not). Each also runs as users' libraries are compiled: what an optimizer makes of code
  * that is not as it should be, an aligned load say, no sanitizer shows.

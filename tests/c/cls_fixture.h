@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cls.h"
-#include "extract.h"
+#include "cls/cls.h"
+#include "packet/extract.h"
 #include "frames.h"
-#include "rcu.h"
-#include "stat.h"
+#include "base/rcu.h"
+#include "base/stat.h"
 
 static int failures;
 static uint64_t seed = 0x243f6a8885a308d3ull;

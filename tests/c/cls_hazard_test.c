@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <rte_mbuf.h>
 
-#include "burst.h"
+#include "path/burst.h"
 #include "hazard_fixture.h"
-#include "odp.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "port.h"
+#include "odp/odp.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "port/port.h"
 
 /* The union of masks grows and shrinks; flows of all masks are found at each step, also under an index that was another flow's. */
 static void hazard_1_union_changes(void)

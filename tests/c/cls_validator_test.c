@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act_*.c cls.c cls_hot.c cls_part.c cls_prune.c cls_table.c csum.c error.c extract.c hash.c rcu.c stat.c
+ * link: act/act_*.c cls/cls.c cls/cls_hot.c cls/cls_part.c cls/cls_prune.c cls/cls_table.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c
  * eal: yes
  * sanitize: address
  *
  * The mode in which all builds of the lookup must agree says so when one does not.  The unit that compares them is compiled into this file, with
  * a scalar build that is spoilt on demand. */
-#include "cls_int.h"
+#include "cls/cls_int.h"
 
 static cls_hot_fn spoilt;
 
 #define cls_hot_scalar spoilt
-#include "cls_isa.c"
+#include "cls/cls_isa.c"
 #undef cls_hot_scalar
 
 #include "hazard_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act_*.c cls*.c csum.c error.c extract.c hash.c rcu.c stat.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c
  * eal: yes
  * sanitize: address
  *

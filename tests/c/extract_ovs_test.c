@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c
+ * link: packet/extract.c
  * sanitize: address
  *
  * Compares extract_key with Open vSwitch's own extraction: `ovs-ofctl parse-pcap` prints the flow of each frame of a file.  Every field
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "extract.h"
+#include "packet/extract.h"
 #include "frames.h"
 
 #define RANDOM_FRAMES 12000

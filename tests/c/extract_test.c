@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c
+ * link: packet/extract.c
  * sanitize: address
  *
  * extract_key: never reads past the bytes that it was given (frames end at a page that cannot be read), metadata, layers, chains, and
@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "extract.h"
+#include "packet/extract.h"
 #include "frames.h"
 
 static int failures;

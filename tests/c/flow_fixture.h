@@ -10,12 +10,12 @@
 #include <rte_mbuf.h>
 
 #include "cls_fixture.h"
-#include "eal.h"
-#include "flow.h"
-#include "odp.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "port.h"
+#include "packet/eal.h"
+#include "flow/flow.h"
+#include "odp/odp.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "port/port.h"
 
 static struct rcu *rcu;
 static struct flow_table *table;

@@ -6,7 +6,7 @@
 #include <rte_mbuf.h>
 
 #include "cls_fixture.h"
-#include "cls_int.h"
+#include "cls/cls_int.h"
 
 static struct rcu *rcu;
 static struct cls *cls;

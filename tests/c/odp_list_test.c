@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
  * sanitize: address
  *
  * Lists of ODP attributes, one by one: prerequisites are enforced, malformed lists are refused, metadata is found. */
@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "check.h"
-#include "extract.h"
-#include "odp.h"
-#include "odp_int.h"
-#include "pkt.h"
+#include "packet/extract.h"
+#include "odp/odp.h"
+#include "odp/odp_int.h"
+#include "packet/pkt.h"
 
 /* A list of attributes under construction. */
 struct list {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
  * sanitize: address
  *
  * ODP attributes: what is written is read back the same, for random keys and masks. */
@@ -8,11 +8,11 @@
 #include <stdio.h>
 
 #include "check.h"
-#include "extract.h"
+#include "packet/extract.h"
 #include "frames.h"
-#include "odp.h"
-#include "odp_int.h"
-#include "pkt.h"
+#include "odp/odp.h"
+#include "odp/odp_int.h"
+#include "packet/pkt.h"
 
 static uint64_t seed = 0xabcdef987654321ull;
 

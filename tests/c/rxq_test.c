@@ -7,10 +7,10 @@
 
 #include "dp_fixture.h"
 #include "dp_int.h"
-#include "eal.h"
-#include "pmd.h"
-#include "port.h"
-#include "rxq.h"
+#include "packet/eal.h"
+#include "pmd/pmd.h"
+#include "port/port.h"
+#include "pmd/rxq.h"
 
 /* --- The rule, with a clock of its own -------------------------------------------------------------------- */
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Small objects: none overlaps another, what is put back is used again, and all memory goes.
- * link: cls_table.c slab.c */
+ * link: cls/cls_table.c base/slab.c */
 #include <string.h>
 
 #include "check.h"
-#include "slab.h"
+#include "base/slab.h"
 
 #define OBJECTS 100000u
 

@@ -8,10 +8,10 @@
 
 #include "cls_fixture.h"
 #include "dp_int.h"
-#include "eal.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "upcall_int.h"
+#include "packet/eal.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "upcall/upcall_int.h"
 
 #define RING 1024u
 

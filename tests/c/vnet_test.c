@@ -9,9 +9,9 @@
 #include <rte_mbuf.h>
 
 #include "dp_fixture.h"
-#include "eal.h"
+#include "packet/eal.h"
 #include "model_sum.h"
-#include "port_vnet.h"
+#include "port/port_vnet.h"
 
 #define START 34u                    /* Ethernet and IPv4. */
 #define FIELD 8u

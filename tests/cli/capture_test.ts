@@ -3,8 +3,8 @@
  * Captures of a userspace datapath, read back by tcpdump.
  */
 import assert from "node:assert/strict";
-import { captureOptions } from "../../cli/capture_run.ts";
-import { control } from "../../cli/control_socket.ts";
+import { captureOptions } from "../../control/capture/capture.ts";
+import { control } from "../../control/socket.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { tryRun } from "../support/command.ts";
 import { arpFrame, udpFrame } from "../support/frames.ts";

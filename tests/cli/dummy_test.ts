@@ -3,7 +3,7 @@
  * A served userspace datapath against ovs-vswitchd's: the same session of ovs-appctl, the same answers.
  */
 import assert from "node:assert/strict";
-import { control, ControlError } from "../../cli/control_socket.ts";
+import { control, ControlError } from "../../control/socket.ts";
 import { startDummy } from "../odp/ovs_dummy.ts";
 import { run, tryRun } from "../support/command.ts";
 import { openNetdev, settled } from "../support/netdev.ts";

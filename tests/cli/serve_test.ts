@@ -3,7 +3,7 @@
  * `dpctl serve` as people run it: another process, found by the name of its datapath.
  */
 import assert from "node:assert/strict";
-import { control } from "../../cli/control_socket.ts";
+import { control } from "../../control/socket.ts";
 import { dpctl } from "../../cli/dpctl.ts";
 import { openNetdev } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import xterm from "npm:@xterm/headless@5.5.0";
-import { top } from "../../cli/top.ts";
-import { parseCommandLine } from "../../cli/options.ts";
+import { top } from "../../cli/top/top.ts";
+import { parseCommandLine } from "../../control/options.ts";
 import { arpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";

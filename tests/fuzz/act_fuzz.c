@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act_build.c act_build_set.c act_compile.c act_frame.c act_set.c csum.c extract.c odp_*.c
+ * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -11,7 +11,7 @@
 #define pmd_flush fuzz_flush
 #define pmd_recirculate fuzz_recirculate
 #define upcall_action fuzz_upcall_action
-#include "act_run.c"
+#include "act/act_run.c"
 
 #include <rte_eal.h>
 #include <rte_memory.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
  *
  * Any frame has a key; the key survives being written and read, and so does its exact mask; the same frame in two segments gives no
  * other fields than the first segment holds. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "extract.h"
-#include "odp.h"
+#include "packet/extract.h"
+#include "odp/odp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cls.h"
-#include "flow.h"
-#include "pmd.h"
-#include "pmd_int.h"
-#include "rcu.h"
+#include "cls/cls.h"
+#include "flow/flow.h"
+#include "pmd/pmd.h"
+#include "pmd/pmd_int.h"
+#include "base/rcu.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

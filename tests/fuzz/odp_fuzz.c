@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: extract.c odp_key.c odp_l3.c odp_plain.c odp_mask.c odp_tunnel.c odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
  *
  * Any bytes as a key and, behind it, as its mask (the first two bytes say where): refused, or understood so that writing and reading again gives the
  * same. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "odp.h"
-#include "pkt.h"
+#include "odp/odp.h"
+#include "packet/pkt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

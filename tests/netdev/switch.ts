@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { Log } from "../../cli/log.ts";
+import { Log } from "../../control/log.ts";
 import { decideMisses } from "../../cli/miss_policy.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";

@@ -7,7 +7,7 @@
 
 import fc from "npm:fast-check@4.10.2";
 import type { Action, FlowKey, FlowMask } from "../../providers/types.ts";
-import { formatIpv4, formatIpv6, formatMac } from "../../providers/odp/address.ts";
+import { formatIpv4, formatIpv6, formatMac } from "../../providers/codec/address.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Draft = Mutable<FlowKey> & Record<string, unknown>;

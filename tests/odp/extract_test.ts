@@ -2,7 +2,7 @@
 // extractKey() sees in a packet what Open vSwitch sees.
 
 import assert from "node:assert/strict";
-import { printFlags, tcpFlagNames } from "../../providers/odp/text_fields.ts";
+import { printFlags, tcpFlagNames } from "../../providers/odp/text/fields.ts";
 import { extractKey, hostileFrames } from "./frames.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import { run, tryRun } from "../support/command.ts";

@@ -7,8 +7,8 @@ import { actionTable, SET_MASKED } from "../../providers/odp/action.ts";
 import type { AttributeSet } from "../../providers/odp/attributes.ts";
 import { ctNest, natNest } from "../../providers/odp/ct.ts";
 import { ENCAP, keyTable, VLAN } from "../../providers/odp/key.ts";
-import * as messages from "../../providers/odp/message.ts";
-import * as conntrack from "../../providers/odp/message_conntrack.ts";
+import * as messages from "../../providers/system/ovs_messages.ts";
+import * as conntrack from "../../providers/system/ct_messages.ts";
 import { tunnelKey } from "../../providers/odp/tunnel.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 

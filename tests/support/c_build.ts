@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { cacheDirectory, objectsOf } from "../../ffi/build.ts";
+import { cacheDirectory, objectsOf, sourceNames } from "../../ffi/build.ts";
 import { compileFlags, machineFlags, warningFlags } from "../../ffi/flags.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { dpdkFlags, findToolchain } from "../../ffi/toolchain.ts";
@@ -87,7 +87,12 @@ export async function buildProgram(
   ];
   const folder = main.slice(0, main.lastIndexOf("/") + 1);
   const headers = await sha256(
-    await digestOf(cDirectory, ".h") + await digestOf(folder, ".h"),
+    await digestOf(cDirectory, await filesOf(".h")) +
+      await digestOf(
+        folder,
+        [...Deno.readDirSync(folder)].map(({ name }) => name)
+          .filter((name) => name.endsWith(".h")).sort(),
+      ),
   );
   const { link } = directives(await Deno.readTextFile(main));
   const units = objectsOf(await linked(link));
@@ -157,18 +162,15 @@ async function toolchainFlags(): Promise<{ compile: string[]; link: string[] }> 
   }
 }
 
-/** Names in `c/` that end so. */
+/** Paths in `c/` that end so. */
 export async function filesOf(ending: ".c" | ".h"): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { name } of Deno.readDir(cDirectory)) {
-    if (name.endsWith(ending)) names.push(name);
-  }
-  return names.sort();
+  const names = await sourceNames(new URL(`file://${cDirectory}`));
+  return names.filter((name) => name.endsWith(ending));
 }
 
 /** What the first comment of a test or fuzzer asks for. */
 export interface Directives {
-  /** `link: cls*.c hash.c`: the units to link; all if absent or `link: everything`. */
+  /** `link: cls/*.c base/hash.c`: the units to link; all if absent or `link: everything`. */
   readonly link: readonly string[] | undefined;
   /** `sanitize: address thread`: one program for each; `address` (with UBSan) if absent. */
   readonly sanitize: readonly ("address" | "thread")[];
@@ -193,7 +195,7 @@ export function directives(text: string): Directives {
   return { link: link?.includes("everything") ? undefined : link, sanitize };
 }
 
-/** The units that patterns such as `cls*.c` name; a name that fits none is an error. */
+/** The units that patterns such as `cls/*.c` name; a name that fits none is an error. */
 async function linked(link: readonly string[] | undefined): Promise<{ name: string }[]> {
   const names = await filesOf(".c");
   if (link === undefined) return names.map((name) => ({ name }));
@@ -209,9 +211,7 @@ async function linked(link: readonly string[] | undefined): Promise<{ name: stri
   return [...chosen].map((name) => ({ name }));
 }
 
-async function digestOf(folder: string, ending: string): Promise<string> {
-  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
-    .filter((name) => name.endsWith(ending)).sort();
+async function digestOf(folder: string, names: readonly string[]): Promise<string> {
   const texts = await Promise.all(names.map((name) => Deno.readTextFile(folder + name)));
   return await sha256(JSON.stringify([names, texts]));
 }

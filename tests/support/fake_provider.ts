@@ -23,7 +23,7 @@ import type {
   ProviderOp,
   RawUpcall,
   UpcallHandler,
-} from "../../providers/contract.ts";
+} from "../../providers/contract/provider.ts";
 import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { fakeDump, type FakePort, FakeTable, operateOne } from "./fake_table.ts";

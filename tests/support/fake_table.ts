@@ -15,7 +15,7 @@ import type {
   ProviderOp,
   RawFlow,
   RawUpcall,
-} from "../../providers/contract.ts";
+} from "../../providers/contract/provider.ts";
 import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
 import { encodeKey, extractKey } from "../../providers/odp/mod.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { OpenOptions } from "../../providers/contract.ts";
+import type { OpenOptions } from "../../providers/contract/provider.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";
 import type { PortNo } from "../../providers/ids.ts";

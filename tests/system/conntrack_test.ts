@@ -7,8 +7,8 @@ import {
   throws,
 } from "node:assert/strict";
 import { type Datapath, DatapathError } from "../../mod.ts";
-import type { ConntrackFacet } from "../../providers/contract_conntrack.ts";
-import type { MeterFacet } from "../../providers/contract_meter.ts";
+import type { ConntrackFacet } from "../../providers/contract/conntrack.ts";
+import type { MeterFacet } from "../../providers/contract/meters.ts";
 import { run } from "../support/command.ts";
 import { tcpFrame, udpFrame } from "../support/frames.ts";
 import { needProgram, Unsupported } from "../support/skip.ts";

@@ -7,7 +7,7 @@
 import { Kernel } from "../../providers/system/ovs.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import type { Datapath } from "../../providers/datapath.ts";
-import type { OpenOptions } from "../../providers/contract.ts";
+import type { OpenOptions } from "../../providers/contract/provider.ts";
 import { skippable } from "../support/skip.ts";
 import { inGuest } from "../support/uml.ts";
 

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act_build.c - see act_build.h; and what act.h says of a finished program. */
+#include "act/act_build.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+void act_build_fail(struct act_builder *b, int error, const char *why)
+{
+    if (!b->error) {
+        b->error = error;
+        b->why = why;
+    }
+}
+
+struct act_op *act_build_op(struct act_builder *b, enum act_code code)
+{
+    if (b->error)
+        return NULL;
+    if (b->op_count == b->op_room) {
+        uint32_t room = b->op_room ? 2 * b->op_room : 16;
+        struct act_op *ops = realloc(b->ops, room * sizeof *ops);
+
+        if (!ops) {
+            act_build_fail(b, ENOMEM, "out of memory");
+            return NULL;
+        }
+        b->ops = ops;
+        b->op_room = room;
+    }
+    b->ops[b->op_count] = (struct act_op){ .code = (uint8_t)code };
+    return &b->ops[b->op_count++];
+}
+
+uint32_t act_build_operand(struct act_builder *b, uint32_t size)
+{
+    uint32_t at = b->pool_size, padded = (size + 15u) & ~15u;
+
+    if (b->error)
+        return 0;
+    if (padded > b->pool_room - b->pool_size) {
+        uint32_t room = 2 * b->pool_room + padded + 256;
+        uint8_t *pool = realloc(b->pool, room);
+
+        if (!pool) {
+            act_build_fail(b, ENOMEM, "out of memory");
+            return 0;
+        }
+        b->pool = pool;
+        b->pool_room = room;
+    }
+    memset(b->pool + at, 0, padded);
+    b->pool_size += padded;
+    return at;
+}
+
+uint8_t act_build_tags(const struct act_list *l)
+{
+    return l->tags < UINT8_MAX ? (uint8_t)l->tags : UINT8_MAX; /* No packet has room for that many. */
+}
+
+void act_build_layers(struct act_builder *b, struct act_list *l)
+{
+    struct act_op *op;
+
+    b->writes = true;
+    if (l->parsed)
+        return;
+    l->parsed = true;
+    op = act_build_op(b, ACT_OP_PARSE);
+    if (op)
+        op->tags = act_build_tags(l);
+}
+
+/* Whether an operation needs act_layers as the last ACT_OP_PARSE left them. */
+static bool uses_layers(const struct act_op *op)
+{
+    return (op->code == ACT_OP_SET && op->a != OVS_KEY_ATTR_ETHERNET) || op->code == ACT_OP_PUSH_MPLS || op->code == ACT_OP_POP_MPLS
+           || op->code == ACT_OP_DEC_TTL;
+}
+
+static bool all_ones(const uint8_t *at, uint32_t size)
+{
+    while (size--)
+        if (*at++ != 0xff)
+            return false;
+    return true;
+}
+
+void act_build_fuse(struct act_builder *b, uint32_t from)
+{
+    static const struct odp_ipv4 only_ttl = { .ttl = 0xff };
+    const struct act_op *op, *end, *next;
+    struct act_rewrite re = { .what = ACT_RE_MAC };
+    uint32_t operand, keep;
+    bool layers = false;
+
+    if (b->error || from == b->op_count)
+        return;
+    op = b->ops + from;
+    end = b->ops + b->op_count;
+    if (op->code != ACT_OP_SET || op->a != OVS_KEY_ATTR_ETHERNET
+        || !all_ones(b->pool + op->operand + 12, 12))
+        return;
+    memcpy(re.head, b->pool + op->operand + 6, 6); /* The attribute has the source first. */
+    memcpy(re.head + 6, b->pool + op->operand, 6);
+    op++;
+    if (op + 1 < end && op[0].code == ACT_OP_PARSE && !op[0].tags && op[1].code == ACT_OP_SET && op[1].a == OVS_KEY_ATTR_IPV4
+        && !memcmp(b->pool + op[1].operand + 12, &only_ttl, sizeof only_ttl)) {
+        re.what |= ACT_RE_TTL;
+        re.ttl = b->pool[op[1].operand + offsetof(struct odp_ipv4, ttl)];
+        op += 2;
+    }
+    if (op < end && op->code == ACT_OP_PUSH_VLAN) {
+        re.what |= ACT_RE_VLAN;
+        memcpy(re.head + 12, &op->a, 4);
+        op++;
+    }
+    /* The parse that has gone may have been for others, too. */
+    for (next = op; next < end && next->code != ACT_OP_PARSE && !layers; next += 1 + next->nested + next->nested_else)
+        layers = uses_layers(next);
+    keep = (uint32_t)(op - b->ops);
+    if (layers && keep - from < 2)
+        return;
+    operand = act_build_operand(b, sizeof re);
+    if (b->error)
+        return;
+    memcpy(b->pool + operand, &re, sizeof re);
+    b->ops[from] = (struct act_op){ .code = ACT_OP_REWRITE, .operand = operand };
+    if (layers)
+        b->ops[++from] = (struct act_op){ .code = ACT_OP_PARSE };
+    memmove(b->ops + from + 1, b->ops + keep, (b->op_count - keep) * sizeof b->ops[0]);
+    b->op_count -= keep - (from + 1);
+}
+
+static void free_userdata(const struct act_op *ops, uint32_t count, const uint8_t *pool)
+{
+    struct act_userdata *userdata;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (ops[i].code == ACT_OP_USERSPACE) {
+            memcpy(&userdata, pool + ops[i].operand, sizeof userdata);
+            act_userdata_free(userdata);
+        }
+}
+
+void act_build_abandon(struct act_builder *b)
+{
+    free_userdata(b->ops, b->op_count, b->pool);
+    free(b->ops);
+    free(b->pool);
+}
+
+struct act_prog *act_build_finish(struct act_builder *b)
+{
+    /* The pool is aligned for what lies in it. */
+    size_t head = (sizeof(struct act_prog) + b->op_count * sizeof(struct act_op) + 15) & ~(size_t)15;
+    struct act_prog *prog = malloc(head + b->pool_size + b->attrs_size);
+    uint8_t *pool;
+
+    if (!prog)
+        return NULL;
+    pool = (uint8_t *)prog + head;
+    *prog = (struct act_prog){ .kind = ACT_PROGRAM, .op_count = b->op_count, .attrs_size = b->attrs_size, .pool = pool,
+                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes, .cuts = b->cuts };
+    if (b->op_count)
+        memcpy(prog->ops, b->ops, b->op_count * sizeof b->ops[0]);
+    if (b->pool_size)
+        memcpy(pool, b->pool, b->pool_size);
+    if (b->attrs_size)
+        memcpy(pool + b->pool_size, b->attrs, b->attrs_size);
+    if (!b->op_count) {
+        prog->kind = ACT_DROP;
+    } else if (b->op_count == 1 && prog->ops[0].code == ACT_OP_OUTPUT) {
+        prog->kind = ACT_OUTPUT;
+        prog->port = prog->ops[0].a;
+    }
+    free(b->ops);
+    free(b->pool);
+    return prog;
+}
+
+struct act_prog *act_share(struct act_prog *prog)
+{
+    prog->shares++;
+    return prog;
+}
+
+void act_free(struct act_prog *prog)
+{
+    if (prog && prog->shares) {
+        prog->shares--;
+        return;
+    }
+    if (prog)
+        free_userdata(prog->ops, prog->op_count, prog->pool);
+    free(prog);
+}
+
+void act_userdata_free(struct act_userdata *userdata)
+{
+    if (userdata && atomic_fetch_sub_explicit(&userdata->references, 1, memory_order_acq_rel) == 1)
+        free(userdata);
+}
+
+enum act_kind act_kind(const struct act_prog *prog)
+{
+    return (enum act_kind)prog->kind;
+}
+
+uint32_t act_output_port(const struct act_prog *prog)
+{
+    return prog->port;
+}
+
+const uint8_t *act_attrs(const struct act_prog *prog, uint32_t *size)
+{
+    *size = prog->attrs_size;
+    return prog->attrs;
+}

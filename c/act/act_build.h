@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act_build.h - a program in the making: what the units that compile actions share.
+ *
+ * Threads: the control side. */
+#ifndef UPCALL_ACT_BUILD_H
+#define UPCALL_ACT_BUILD_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "act/act_int.h"
+#include "odp/odp_int.h"
+
+/* A program in the making.  The first failure stays. */
+struct act_builder {
+    struct act_op *ops;
+    uint8_t *pool;
+    uint32_t op_count, op_room, pool_size, pool_room;
+    const uint8_t *attrs;    /* All of them, for userspace actions that ask. */
+    uint32_t attrs_size;
+    bool needs_md, writes, cuts;
+    int error;
+    const char *why;
+};
+
+/* The list that is being compiled. */
+struct act_list {
+    uint32_t depth;
+    bool cut;                /* A trunc waits for the next output. */
+    uint32_t tags;           /* Pushed and not popped again. */
+    bool acted;              /* The packet has been sent somewhere before. */
+    bool parsed;             /* act_layers are those of the packet. */
+    bool ended;              /* By drop: nothing may follow. */
+};
+
+/* Notes a failure. */
+void act_build_fail(struct act_builder *, int error, const char *why);
+/* A new operation, zeroed; NULL after a failure.  Valid until the next one is added. */
+struct act_op *act_build_op(struct act_builder *, enum act_code);
+/* Room in the pool, zeroed and aligned for anything; its offset. */
+uint32_t act_build_operand(struct act_builder *, uint32_t size);
+/* The tags that an operation of the list finds pushed, as it keeps them. */
+uint8_t act_build_tags(const struct act_list *);
+/* What follows looks at layers. */
+void act_build_layers(struct act_builder *, struct act_list *);
+/* Joins the changes that a list begins with to one ACT_OP_REWRITE, if they are such.  `from`: the list's first operation. */
+void act_build_fuse(struct act_builder *, uint32_t from);
+/* Frees what has been built. */
+void act_build_abandon(struct act_builder *);
+/* Makes the program of it, which takes over all that has been built.  NULL: no memory. */
+struct act_prog *act_build_finish(struct act_builder *);
+
+/* set and set_masked. */
+void act_build_set(struct act_builder *, struct act_list *, const struct odp_attr *nest, bool masked);
+
+static inline uint32_t act_u32(const uint8_t *at)
+{
+    uint32_t x;
+
+    memcpy(&x, at, 4);
+    return x;
+}
+
+static inline uint16_t act_u16(const uint8_t *at)
+{
+    uint16_t x;
+
+    memcpy(&x, at, 2);
+    return x;
+}
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act_frame.c - layers, tags, labels, hashes: what actions do with a whole frame (act_int.h). */
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+#include "act/act_int.h"
+#include "packet/extract.h"
+#include "odp/odp_int.h"
+
+#define OFFLOAD (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
+
+static uint16_t load16(const uint8_t *at)
+{
+    uint16_t x;
+
+    memcpy(&x, at, 2);
+    return x;
+}
+
+/* Whether `proto` has its whole header in the `room` bytes at l4.  ICMP belongs to IPv4, ICMPv6 to IPv6. */
+static bool has_header(uint8_t proto, uint32_t room, uint8_t ip)
+{
+    switch (proto) {
+    case 1:
+        return ip == 4 && room >= 8;
+    case 6:
+        return room >= 20;
+    case 17:
+        return room >= 8;
+    case 58:
+        return ip == 6 && room >= 8;
+    case 132:
+        return room >= 12;
+    default:
+        return false;
+    }
+}
+
+/* Whether a routing header between `at` and `end`, all of it validated, has segments left. */
+static bool has_segments_left(const uint8_t *at, const uint8_t *end, uint8_t proto)
+{
+    while (at + 8 <= end) {
+        uint32_t size = (at[1] + 1u) * 8;
+
+        switch (proto) {
+        case 43:
+            if (at[3])
+                return true;
+            break;
+        case 44:
+            size = 8;
+            break;
+        case 51:
+            size = (at[1] + 2u) * 4;
+            break;
+        case 0:
+        case 60:
+            break;
+        default:
+            return false;
+        }
+        proto = at[0];
+        at += size;
+    }
+    return false;
+}
+
+static void read_layers(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found)
+{
+    static const struct pkt_md none;
+    const uint32_t skip = 4 * tags;
+
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, &none, NULL, key, found);
+    found->l3 = (uint16_t)(found->l3 + skip);
+    if (found->l4)
+        found->l4 = (uint16_t)(found->l4 + skip);
+}
+
+void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *l)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    struct extract_layers found;
+    struct key key;
+
+    read_layers(m, tags, &key, &found);
+    *l = (struct act_layers){ .l3 = found.l3, .l4 = found.l4, .l4_size = found.l4_size, .eth_type = key.base.eth_type };
+    if (!found.l4)
+        return;
+    l->ip = key.base.eth_type == ODP_BE16(0x0800) ? 4 : 6;
+    if (key.base.nw_frag != KEY_FRAG_LATER
+        && has_header(key.base.nw_proto, RTE_MIN((uint32_t)found.l4_size, (uint32_t)m->data_len - found.l4), l->ip))
+        l->l4_kind = key.base.nw_proto;
+    if (l->ip == 6 && found.l4 > found.l3 + 40)
+        l->routed = has_segments_left(frame + found.l3 + 40, frame + found.l4, frame[found.l3 + 6]);
+}
+
+bool act_finish_offload(struct rte_mbuf *m)
+{
+    uint64_t wish = m->ol_flags & OFFLOAD;
+    struct act_layers l;
+    uint16_t sum, field;
+
+    if (!wish)
+        return true;
+    m->ol_flags &= ~OFFLOAD;
+    act_parse(m, 0, &l);
+    if (l.l4_kind != 6 && l.l4_kind != 17)
+        return false;
+    field = (uint16_t)(l.l4 + (l.l4_kind == 6 ? 16 : 6));
+    if (rte_raw_cksum_mbuf(m, l.l4, l.l4_size, &sum))
+        return false;
+    sum = (uint16_t)~sum;
+    if (l.l4_kind == 17 && !sum)
+        sum = 0xffff;
+    memcpy(rte_pktmbuf_mtod(m, uint8_t *) + field, &sum, 2);
+    return true;
+}
+
+bool act_push_vlan(struct rte_mbuf *m, uint32_t tag)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    uint8_t *start;
+
+    /* Behind a third tag nobody finds the checksum any more. */
+    if (m->ol_flags & OFFLOAD && m->data_len >= 18 && odp_is_vlan(load16(frame + 12)) && odp_is_vlan(load16(frame + 16)))
+        act_finish_offload(m);
+    start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
+    if (!start)
+        return false;
+    memmove(start, start + 4, 12);
+    memcpy(start + 12, &tag, 4);
+    return true;
+}
+
+void act_pop_vlan(struct rte_mbuf *m)
+{
+    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
+
+    if (m->data_len < 18 || !odp_is_vlan(load16(frame + 12)))
+        return;
+    memmove(frame + 4, frame, 12);
+    rte_pktmbuf_adj(m, 4);
+}
+
+bool act_push_mpls(struct rte_mbuf *m, const struct act_layers *l, uint32_t lse, uint32_t eth_type)
+{
+    uint16_t type = (uint16_t)eth_type;
+    uint8_t *start;
+
+    if (!l->eth_type)
+        return false; /* 802.2: there is no type that could be replaced. */
+    act_finish_offload(m);
+    start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
+    if (!start)
+        return false;
+    memmove(start, start + 4, l->l3);
+    memcpy(start + l->l3 - 2, &type, 2);
+    memcpy(start + l->l3, &lse, 4);
+    return true;
+}
+
+void act_pop_mpls(struct rte_mbuf *m, const struct act_layers *l, uint32_t eth_type)
+{
+    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
+    uint16_t type = (uint16_t)eth_type;
+
+    if (!odp_is_mpls(l->eth_type) || m->data_len < l->l3 + 4u)
+        return;
+    memcpy(frame + l->l3 - 2, &type, 2);
+    memmove(frame + 4, frame, l->l3);
+    rte_pktmbuf_adj(m, 4);
+}
+
+static __attribute__((noinline)) void rewrite_ttl_of_any(struct rte_mbuf *m, uint32_t ttl)
+{
+    const struct odp_ipv4 value = { .ttl = (uint8_t)ttl }, mask = { .ttl = 0xff };
+    struct act_layers l;
+
+    act_parse(m, 0, &l);
+    act_set(m, &l, OVS_KEY_ATTR_IPV4, (const uint8_t *)&value, (const uint8_t *)&mask);
+}
+
+/* Sets the TTL of a plain IPv4 packet; any other goes the general way.  Eight bytes from eth_type on tell which, and TTL, protocol and
+ * checksum are one word. */
+static inline void rewrite_ttl(struct rte_mbuf *m, uint8_t *frame, uint32_t ttl)
+{
+    uint32_t size = m->pkt_len - 14, total, word, sum;
+    uint64_t head;
+
+    if (likely(m->data_len >= 34)) {
+        memcpy(&head, frame + 12, 8);
+        memcpy(&word, frame + 22, 4);
+        total = ODP_BE16((uint32_t)(head >> 32) & 0xffff);
+        if (likely((head & 0x0fffff) == 0x050008 && total >= 20 && total <= size && size - total <= UINT16_MAX)) {
+            /* ~checksum + ~old + new (RFC 1624); the TTL is the low half of its word in memory. */
+            sum = (~word >> 16) + (uint16_t)~(word & 0xff) + ttl;
+            if ((word & 0xff) == ttl)
+                return;
+            sum = (sum & 0xffff) + (sum >> 16);
+            sum += sum >> 16;
+            word = ttl | (word & 0xff00) | ~sum << 16;
+            memcpy(frame + 22, &word, 4);
+            return;
+        }
+    }
+    rewrite_ttl_of_any(m, ttl);
+}
+
+static inline bool rewrite(struct rte_mbuf *m, const struct act_rewrite *re)
+{
+    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
+    uint32_t tag;
+
+    if (re->what & ACT_RE_TTL)
+        rewrite_ttl(m, frame, re->ttl);
+    if (!(re->what & ACT_RE_VLAN)) {
+        memcpy(frame, re->head, 12);
+        return true;
+    }
+    if (likely(m->data_off >= 4 && !(m->ol_flags & OFFLOAD))) {
+        m->data_off -= 4;
+        m->data_len += 4;
+        m->pkt_len += 4;
+        memcpy(frame - 4, re->head, 16);
+        return true;
+    }
+    memcpy(frame, re->head, 12);
+    memcpy(&tag, re->head + 12, 4);
+    return act_push_vlan(m, tag);
+}
+
+uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re)
+{
+    const struct act_rewrite local = *re; /* Stores to packets cannot change it. */
+    uint32_t bad = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        bad |= (uint32_t)!rewrite(packets[i], &local) << i;
+    return bad;
+}
+
+/* One step of a multiply-and-fold hash; both inputs reach all bits of the result. */
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+    __uint128_t product = (__uint128_t)(a ^ 0x9e3779b97f4a7c15ull) * (b ^ 0xc2b2ae3d27d4eb4full);
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, uint32_t basis)
+{
+    struct extract_layers found;
+    struct key key;
+    uint64_t source[2], destination[2], ports, hash = basis;
+
+    read_layers(m, tags, &key, &found);
+    memcpy(source, key.wide.ip6_src, 16);
+    memcpy(destination, key.wide.ip6_dst, 16);
+    if (key.base.eth_type != ODP_BE16(0x86dd)) {
+        source[0] = key.base.ip4_src;
+        destination[0] = key.base.ip4_dst;
+        if (!found.l4 && algorithm == ACT_HASH_SYM_L4) {
+            /* Not IP: the Ethernet addresses. */
+            source[1] = destination[1] = 0;
+            memcpy(&source[1], key.base.eth_src, 6);
+            memcpy(&destination[1], key.base.eth_dst, 6);
+        }
+    }
+    ports = key.base.tp_src | (uint64_t)key.base.tp_dst << 16;
+    if (algorithm == ACT_HASH_SYM_L4) {
+        source[0] ^= destination[0];
+        source[1] ^= destination[1];
+        destination[0] = destination[1] = 0;
+        /* The two directions of ping or of fragments have no ports to tell them apart. */
+        ports = (key.base.nw_proto == 6 || key.base.nw_proto == 132) && !key.base.nw_frag ? key.base.tp_src ^ key.base.tp_dst : 0;
+    }
+    hash = mix(hash ^ source[0], destination[0]);
+    hash = mix(hash ^ source[1], destination[1]);
+    hash = mix(hash ^ ports, key.base.nw_proto | (uint64_t)key.base.eth_type << 8);
+    hash ^= hash >> 32;
+    return (uint32_t)hash ? (uint32_t)hash : 1; /* 0 means "not computed". */
+}
+
+uint32_t act_wire_size(const struct rte_mbuf *m)
+{
+    struct act_layers l;
+    uint32_t size = m->pkt_len;
+
+    if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG && m->tso_segsz) {
+        act_parse(m, 0, &l);
+        if (l.l4_kind == 6) {
+            uint32_t header = l.l4 + (rte_pktmbuf_mtod(m, const uint8_t *)[l.l4 + 12] >> 4) * 4u;
+
+            size = RTE_MIN(size, header + m->tso_segsz);
+        }
+    }
+    return size;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * act_run.c - runs programs on bursts (act.h).
+ *
+ * Each operation is done on all packets before the next one; `struct run` is what one list works with.  Whoever branches (clone, sample,
+ * check_pkt_len, dec_ttl) runs the nested list with a `struct run` of its own: on copies, or on the packets themselves if nothing follows. */
+#include "act/act.h"
+
+#include <rte_mbuf.h>
+#include <string.h>
+
+#include "act/act_int.h"
+#include "odp/odp_int.h"
+#include "pmd/pmd.h"
+#include "upcall/upcall.h"
+
+#define TRUNC_LEAST 14u
+#define HEADERS 256u         /* Bytes that hold every header (extract.h). */
+
+struct run {
+    struct pmd *pmd;
+    const struct act_prog *prog;
+    struct rte_mbuf *packets[PMD_BURST];
+    struct act_layers layers[PMD_BURST];
+    uint32_t cut[PMD_BURST]; /* If the program has a trunc: bytes to be cut off at the next output. */
+    unsigned int n;
+};
+
+static void run_list(struct run *run, const struct act_op *op, const struct act_op *end);
+
+/* A copy of a packet that shares nothing with it, or NULL, counted. */
+static struct rte_mbuf *copy_packet(struct run *run, struct rte_mbuf *m, uint32_t size)
+{
+    struct rte_mbuf *copy = rte_pktmbuf_copy(m, m->pool, 0, size);
+
+    if (!copy) {
+        stat_add(&run->pmd->stat->drops[DROP_no_mbuf], 1);
+        return NULL;
+    }
+    if (run->prog->needs_md) {
+        const struct pkt *from = pkt_of(m);
+        struct pkt *to = pkt_of(copy);
+
+        to->md = from->md;
+        if (from->md.more) {
+            to->tunnel = from->tunnel;
+            to->ct = from->ct;
+        }
+    }
+    return copy;
+}
+
+/* Takes packet `i` out; the next one is `i` then.  Order is kept. */
+static struct rte_mbuf *take_out(struct run *run, unsigned int i)
+{
+    struct rte_mbuf *m = run->packets[i];
+
+    run->n--;
+    memmove(&run->packets[i], &run->packets[i + 1], (run->n - i) * sizeof run->packets[0]);
+    memmove(&run->layers[i], &run->layers[i + 1], (run->n - i) * sizeof run->layers[0]);
+    if (run->prog->cuts)
+        memmove(&run->cut[i], &run->cut[i + 1], (run->n - i) * sizeof run->cut[0]);
+    return m;
+}
+
+/* Bytes that a trunc leaves of a packet: it took the measure where it stood in the list, and what was pushed since stays.  An Ethernet header always does. */
+static uint32_t size_left(const struct run *run, unsigned int i)
+{
+    const uint32_t size = run->packets[i]->pkt_len;
+
+    return size > run->cut[i] + TRUNC_LEAST ? size - run->cut[i] : RTE_MIN(size, TRUNC_LEAST);
+}
+
+/* Cuts a packet to `size` bytes, if it has more. */
+static void truncate(struct rte_mbuf *m, uint32_t size)
+{
+    if (m->pkt_len <= size)
+        return;
+    /* What is left of a packet does not want its checksum completed, nor to be cut again. */
+    act_finish_offload(m);
+    while (m->pkt_len > size) {
+        struct rte_mbuf *last = rte_pktmbuf_lastseg(m), *before = m;
+        uint32_t excess = m->pkt_len - size;
+
+        if (excess < last->data_len || last == m) {
+            rte_pktmbuf_trim(m, (uint16_t)excess);
+            return;
+        }
+        while (before->next != last)
+            before = before->next;
+        before->next = NULL;
+        m->pkt_len -= last->data_len;
+        m->nb_segs--;
+        rte_pktmbuf_free_seg(last);
+    }
+}
+
+/* The packet for an output-like operation: itself if nothing follows. */
+static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned int i)
+{
+    struct rte_mbuf *m = run->packets[i];
+
+    if (!op->last)
+        m = copy_packet(run, m, UINT32_MAX);
+    if (m && op->b)
+        truncate(m, size_left(run, i));
+    return m;
+}
+
+static void run_effect(struct run *run, const struct act_op *op)
+{
+    struct act_userdata *userdata = NULL;
+
+    if (op->code == ACT_OP_OUTPUT && op->last && !op->b) {
+        for (unsigned int i = 0; i < run->n; i++)
+            pmd_output(run->pmd, run->packets[i], op->a);
+        run->n = 0;
+        return;
+    }
+    if (op->code == ACT_OP_USERSPACE)
+        memcpy(&userdata, run->prog->pool + op->operand, sizeof userdata);
+    for (unsigned int i = 0; i < run->n; i++) {
+        uint32_t size = run->packets[i]->pkt_len;
+        struct rte_mbuf *m = take(run, op, i);
+
+        if (!m)
+            continue;
+        switch (op->code) {
+        case ACT_OP_OUTPUT:
+            pmd_output(run->pmd, m, op->a);
+            break;
+        case ACT_OP_USERSPACE:
+            upcall_action(run->pmd, m, userdata, size);
+            break;
+        default:
+            pkt_of(m)->md.recirc_id = op->a;
+            pmd_recirculate(run->pmd, m);
+            break;
+        }
+    }
+    if (op->last)
+        run->n = 0;
+}
+
+/* Frees what no list wants: a drop, unless the packet has been sent somewhere before. */
+static void discard(struct run *run, const struct act_op *op, struct rte_mbuf *m)
+{
+    if (op->acted)
+        rte_pktmbuf_free(m);
+    else
+        pmd_drop(run->pmd, m, DROP_action);
+}
+
+/* Runs a list nested in `op` on the chosen packets (bits of `chosen`) or copies of them. */
+static void run_nested(struct run *run, const struct act_op *op, const struct act_op *list, uint32_t count, uint32_t chosen)
+{
+    struct run nested;
+
+    nested.pmd = run->pmd;
+    nested.prog = run->prog;
+    nested.n = 0;
+    for (unsigned int i = 0; i < run->n; i++) {
+        struct rte_mbuf *m = run->packets[i];
+
+        if (!(chosen >> i & 1))
+            continue;
+        if (op->last && !count) {
+            discard(run, op, m);
+            continue;
+        }
+        if (!count)
+            continue;
+        m = op->last ? m : copy_packet(run, m, UINT32_MAX);
+        if (!m)
+            continue;
+        if (run->prog->cuts)
+            nested.cut[nested.n] = run->cut[i];
+        nested.packets[nested.n++] = m;
+    }
+    if (nested.n)
+        run_list(&nested, list, list + count);
+}
+
+static void run_branch(struct run *run, const struct act_op *op)
+{
+    uint32_t all = run->n == 32 ? UINT32_MAX : (1u << run->n) - 1, chosen = 0;
+
+    for (unsigned int i = 0; i < run->n; i++) {
+        uint32_t size;
+        bool yes = true;
+
+        switch (op->code) {
+        case ACT_OP_SAMPLE:
+            yes = op->a == UINT32_MAX || pmd_random(run->pmd) < op->a;
+            break;
+        case ACT_OP_CHECK_LEN:
+            size = act_wire_size(run->packets[i]);
+            if (op->b)
+                size = RTE_MIN(size, size_left(run, i));
+            yes = size > op->a;
+            break;
+        default:
+            break;
+        }
+        chosen |= (uint32_t)yes << i;
+    }
+    run_nested(run, op, op + 1, op->nested, chosen);
+    run_nested(run, op, op + 1 + op->nested, op->nested_else, all & ~chosen);
+    if (op->last)
+        run->n = 0;
+}
+
+/* Packets whose TTL is used up leave the list for the nested one, and end there. */
+static void run_dec_ttl(struct run *run, const struct act_op *op)
+{
+    struct run nested;
+
+    nested.pmd = run->pmd;
+    nested.prog = run->prog;
+    nested.n = 0;
+    for (unsigned int i = 0; i < run->n;) {
+        if (act_dec_ttl(run->packets[i], &run->layers[i])) {
+            i++;
+            continue;
+        }
+        if (!op->nested) {
+            discard(run, op, take_out(run, i));
+            continue;
+        }
+        if (run->prog->cuts)
+            nested.cut[nested.n] = run->cut[i];
+        nested.packets[nested.n++] = take_out(run, i);
+    }
+    if (nested.n)
+        run_list(&nested, op + 1, op + 1 + op->nested);
+}
+
+static void set_word(uint32_t *field, const uint8_t *operand)
+{
+    uint32_t value, mask;
+
+    memcpy(&value, operand, 4);
+    memcpy(&mask, operand + 4, 4);
+    *field = value | (*field & ~mask);
+}
+
+static void set_metadata(struct pkt_md *md, uint32_t attr, const uint8_t *operand)
+{
+    switch (attr) {
+    case OVS_KEY_ATTR_PRIORITY:
+        set_word(&md->skb_priority, operand);
+        break;
+    case OVS_KEY_ATTR_SKB_MARK:
+        set_word(&md->skb_mark, operand);
+        break;
+    case OVS_KEY_ATTR_DP_HASH:
+        set_word(&md->dp_hash, operand);
+        break;
+    default:
+        set_word(&md->recirc_id, operand);
+        break;
+    }
+}
+
+/* One packet, one change; false: the packet cannot take it. */
+static inline bool change(const struct act_op *op, const uint8_t *operand, struct rte_mbuf *m, struct act_layers *layers)
+{
+    switch (op->code) {
+    case ACT_OP_PARSE:
+        act_parse(m, op->tags, layers);
+        return true;
+    case ACT_OP_SET:
+        act_set(m, layers, op->a, operand, operand + op->b);
+        return true;
+    case ACT_OP_SET_META:
+        set_metadata(&pkt_of(m)->md, op->a, operand);
+        return true;
+    case ACT_OP_HASH:
+        pkt_of(m)->md.dp_hash = act_hash(m, op->tags, op->a, op->b);
+        return true;
+    case ACT_OP_PUSH_VLAN:
+        return act_push_vlan(m, op->a);
+    case ACT_OP_POP_VLAN:
+        act_pop_vlan(m);
+        return true;
+    case ACT_OP_PUSH_MPLS:
+        return act_push_mpls(m, layers, op->a, op->b);
+    default:
+        act_pop_mpls(m, layers, op->b);
+        return true;
+    }
+}
+
+static void run_rewrite(struct run *run, const struct act_rewrite *re)
+{
+    uint32_t bad = act_rewrite(run->packets, run->n, re);
+
+    for (unsigned int i = run->n; unlikely(bad) && i-- > 0;)
+        if (bad >> i & 1)
+            pmd_drop(run->pmd, take_out(run, i), DROP_action_error);
+}
+
+static void run_list(struct run *run, const struct act_op *op, const struct act_op *end)
+{
+    for (; op < end && run->n; op += 1 + op->nested + op->nested_else) {
+        const uint8_t *operand = run->prog->pool + op->operand;
+
+        switch (op->code) {
+        case ACT_OP_OUTPUT:
+        case ACT_OP_USERSPACE:
+        case ACT_OP_RECIRC:
+            run_effect(run, op);
+            break;
+        case ACT_OP_CLONE:
+        case ACT_OP_SAMPLE:
+        case ACT_OP_CHECK_LEN:
+            run_branch(run, op);
+            break;
+        case ACT_OP_DEC_TTL:
+            run_dec_ttl(run, op);
+            break;
+        case ACT_OP_REWRITE:
+            run_rewrite(run, (const void *)operand);
+            break;
+        case ACT_OP_TRUNC:
+            for (unsigned int i = 0; i < run->n; i++)
+                run->cut[i] = run->packets[i]->pkt_len > op->a ? run->packets[i]->pkt_len - op->a : 0;
+            break;
+        default:
+            for (unsigned int i = 0; i < run->n;) {
+                if (likely(change(op, operand, run->packets[i], &run->layers[i])))
+                    i++;
+                else
+                    pmd_drop(run->pmd, take_out(run, i), DROP_action_error);
+            }
+            break;
+        }
+    }
+    /* Only after a dec_ttl that ends a list is anything left. */
+    if (run->n)
+        pmd_drop_bulk(run->pmd, run->packets, run->n, DROP_action);
+}
+
+/* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so that it does. */
+static void gather(struct run *run)
+{
+    for (unsigned int i = 0; i < run->n;) {
+        struct rte_mbuf *m = run->packets[i];
+
+        if (likely(m->nb_segs == 1 || m->data_len >= HEADERS)) {
+            i++;
+            continue;
+        }
+        run->packets[i] = copy_packet(run, m, UINT32_MAX);
+        rte_pktmbuf_free(m);
+        if (run->packets[i])
+            i++;
+        else
+            run->packets[i] = run->packets[--run->n];
+    }
+}
+
+void act_run(struct pmd *pmd, const struct act_prog *prog, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    struct run run;
+
+    if (prog->kind != ACT_PROGRAM) {
+        if (prog->kind == ACT_DROP) {
+            pmd_drop_bulk(pmd, packets, n, DROP_action);
+            return;
+        }
+        for (unsigned int i = 0; i < n; i++)
+            pmd_output(pmd, packets[i], prog->port);
+        return;
+    }
+    run.pmd = pmd;
+    run.prog = prog;
+    run.n = n;
+    memcpy(run.packets, packets, n * sizeof packets[0]);
+    if (prog->cuts)
+        memset(run.cut, 0, sizeof run.cut);
+    if (md && prog->needs_md) {
+        for (unsigned int i = 0; i < n; i++)
+            pkt_of(packets[i])->md = *md;
+    }
+    if (prog->writes)
+        gather(&run);
+    run_list(&run, prog->ops, prog->ops + prog->op_count);
+}

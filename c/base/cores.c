@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "base/cores.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static cpu_set_t process;        /* Allowed to the process. */
+static uint32_t claims[CPU_SETSIZE];
+
+void cores_init(void)
+{
+    pthread_mutex_lock(&lock);
+    if (!CPU_COUNT(&process) && sched_getaffinity(0, sizeof process, &process))
+        CPU_SET(0, &process);
+    pthread_mutex_unlock(&lock);
+}
+
+bool cores_allowed(uint32_t core)
+{
+    return core < CPU_SETSIZE && CPU_ISSET(core, &process);
+}
+
+uint32_t cores_last(void)
+{
+    uint32_t core = CPU_SETSIZE - 1;
+
+    while (core && !CPU_ISSET(core, &process))
+        core--;
+    return core;
+}
+
+/* What the other threads may use: the cores that are left, or all if none is. */
+static cpu_set_t rest(void)
+{
+    cpu_set_t left = process;
+
+    for (uint32_t core = 0; core < CPU_SETSIZE; core++)
+        if (claims[core])
+            CPU_CLR(core, &left);
+    return CPU_COUNT(&left) ? left : process;
+}
+
+/* Poll threads are known by their name: they set their own affinity before it is looked at, and keep it. */
+static bool is_poll_thread(const char *tid)
+{
+    char path[64], name[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/self/task/%.16s/comm", tid);
+    file = fopen(path, "re");
+    if (!file)
+        return true; /* Gone. */
+    if (!fgets(name, sizeof name, file))
+        name[0] = '\0';
+    fclose(file);
+    return !strncmp(name, "pmd-c", 5);
+}
+
+/* Gives every other thread of the process the rest of the cores.  Threads made later inherit it. */
+static void spread(void)
+{
+    cpu_set_t left = rest();
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *task;
+
+    while (tasks && (task = readdir(tasks)) != NULL) {
+        pid_t tid = (pid_t)atoi(task->d_name);
+
+        if (tid > 0 && !is_poll_thread(task->d_name))
+            sched_setaffinity(tid, sizeof left, &left); /* It may have ended meanwhile. */
+    }
+    if (tasks)
+        closedir(tasks);
+}
+
+void cores_claim(uint32_t core)
+{
+    pthread_mutex_lock(&lock);
+    if (!claims[core]++)
+        spread();
+    pthread_mutex_unlock(&lock);
+}
+
+void cores_release(uint32_t core)
+{
+    pthread_mutex_lock(&lock);
+    if (!--claims[core])
+        spread();
+    pthread_mutex_unlock(&lock);
+}

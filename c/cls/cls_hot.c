@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cls_hot.c - the lookup of a burst: compiled once for each kind of CPU, chosen by cls_isa.c.
+ *
+ * A burst goes through stages, so that the cache misses of its packets overlap:
+ *   keys     extract, mask by the union, compare with the packet before; prefetch the data of the fourth next
+ *   aim      next mask worth probing, pack, hash, prefetch the bucket
+ *   match    compare signatures, prefetch the entry
+ *   verify   compare packed keys; who has more masks to probe goes round again from aim, the rest dense
+ * With one mask, aim is part of the first loop.
+ *
+ * Equal keys in a row: a packet whose masked key equals its predecessor's gets the same flow without a lookup.  The chain never leaves
+ * the burst, so it cannot outlive a flow or a view; every packet here has a key (runts never come), so its predecessor is always the
+ * one compared with.  Where fewer than one in eight packets gains from it, it pauses for 1024 bursts. */
+#include <rte_prefetch.h>
+
+#include "cls/cls_int.h"
+
+#ifndef UPCALL_ISA
+#define UPCALL_ISA 0
+#endif
+#if UPCALL_ISA == 2
+#include "cls/cls_hot_avx512.h"
+#define HOT_NAME cls_hot_avx512
+#elif UPCALL_ISA == 1
+#include "cls/cls_hot_avx2.h"
+#define HOT_NAME cls_hot_avx2
+#else
+#include "cls/cls_hot_scalar.h"
+#define HOT_NAME cls_hot_scalar
+#endif
+
+#define HOT static inline __attribute__((always_inline))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define AHEAD 4                     /* Packets whose data is on its way. */
+#define SAME UINT32_MAX             /* The flow of the packet before. */
+#define SAME_TRIES 2048
+#define SAME_WORTH 8                /* One in so many must gain. */
+#define SAME_PAUSE 1024
+
+struct hot {
+    struct key keys[CLS_BURST];
+    uint32_t packed[CLS_BURST][HASH_CHUNK] __attribute__((aligned(64)));
+    uint64_t maps[CLS_BURST][CLS_MAP_WORDS] __attribute__((aligned(64)));
+    const struct cls_sub *subs[CLS_BURST];
+    const struct cls_bucket *buckets[CLS_BURST];
+    uint32_t sigs[CLS_BURST];
+    uint32_t flows[CLS_BURST];      /* Candidates. */
+    uint8_t pending[CLS_BURST];
+    uint32_t n;                     /* Of pending. */
+};
+
+/* Packs a key for a subtable, and starts to fetch its bucket. */
+HOT void aim_at(struct hot *hot, const struct cls *cls, const struct cls_sub *sub, hot_block block, uint32_t i)
+{
+    cls_table table = atomic_load_explicit(&((struct cls_sub *)(uintptr_t)sub)->table, memory_order_acquire);
+    uint32_t sig = hot_pack(&cls->key, sub, block, &hot->keys[i], hot->packed[i]);
+
+    if (UNLIKELY(sub->chunks > 1)) {
+        uint32_t wide[CLS_CHUNKS * HASH_CHUNK];
+
+        for (unsigned int k = 0; k < sub->chunks; k++)
+            cls_pack_chunk(sub, &hot->keys[i], k, wide + k * HASH_CHUNK);
+        sig = hash_chunks(&cls->key, wide, sub->chunks);
+    }
+    hot->sigs[i] = cls_sig(sig);
+    hot->subs[i] = sub;
+    hot->buckets[i] = &cls_buckets(table)[hot->sigs[i] & cls_bucket_mask(table)];
+    rte_prefetch0(hot->buckets[i]);
+}
+
+HOT bool same_blocks(const struct cls_view *view, const struct key *a, const struct key *b)
+{
+    uint64_t difference = 0;
+
+    for (uint32_t block = 1; block < KEY_BLOCKS; block++) {
+        if (!(view->blocks >> block & 1))
+            continue;
+        for (uint32_t w = 8 * block; w < 8 * block + 8; w++)
+            difference |= a->words[w] ^ b->words[w];
+    }
+    return !difference;
+}
+
+/* The first loop.  Returns how many packets are like the one before. */
+HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
+                       const bool single)
+{
+    const bool shortcut = !replica->same_pause;
+    const struct cls *cls = replica->cls;
+    struct hot_context context;
+    uint32_t n = 0, same = 0;
+    hot_block before = { 0 };
+    uint32_t before_at = 0;
+
+    hot_begin(&context, view, burst->md);
+    for (uint32_t i = 0; i < AHEAD && i < burst->n; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i], const void *));
+    for (uint32_t i = 0; i < burst->n; i++) {
+        hot_block block;
+
+        if (i + AHEAD < burst->n)
+            rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i + AHEAD], const void *));
+        block = hot_extract(&context, burst->packets[i], &hot->keys[i], &burst->tcp_flags[i]);
+        if (shortcut && i && hot_same(block, before)
+            && (view->blocks == 1 || same_blocks(view, &hot->keys[i], &hot->keys[before_at]))) {
+            burst->flows[i] = SAME;
+            same++;
+            continue;
+        }
+        before = block;
+        before_at = i;
+        burst->flows[i] = 0;
+        hot->pending[n++] = (uint8_t)i;
+        if (single)
+            aim_at(hot, cls, view->subs[0], block, i);
+    }
+    hot->n = n;
+    return same;
+}
+
+HOT void make_maps(struct hot *hot, const struct cls_view *view)
+{
+    if (UNLIKELY(view->map_words > 1)) {
+        for (uint32_t j = 0; j < hot->n; j++)
+            hot_map(view, &hot->keys[hot->pending[j]], hot->maps[hot->pending[j]]);
+        return;
+    }
+    for (uint32_t j = 0; j < hot->n; j++) {
+        const uint8_t *bytes = hot->keys[hot->pending[j]].bytes;
+        uint64_t map = view->all[0];
+
+        for (uint32_t k = 0; k < view->prune_n; k++)
+            map &= atomic_load_explicit(&view->prune[k][bytes[view->prune_at[k]]], memory_order_relaxed);
+        hot->maps[hot->pending[j]][0] = map;
+    }
+}
+
+/* Takes the lowest bit of a bitmap.  False: there is none. */
+HOT bool next_slot(uint64_t *map, uint32_t words, uint32_t *slot)
+{
+    for (uint32_t w = 0; w < words; w++) {
+        if (map[w]) {
+            *slot = w * 64 + (uint32_t)__builtin_ctzll(map[w]);
+            map[w] &= map[w] - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+HOT void aim(struct hot *hot, const struct cls *cls, const struct cls_view *view)
+{
+    const uint32_t words = view->map_words;
+    uint32_t n = 0;
+
+    for (uint32_t j = 0; j < hot->n; j++) {
+        uint32_t i = hot->pending[j], slot;
+
+        if (UNLIKELY(!next_slot(hot->maps[i], words, &slot)))
+            continue;
+        aim_at(hot, cls, view->subs[slot], hot_load(&hot->keys[i]), i);
+        hot->pending[n++] = (uint8_t)i;
+    }
+    hot->n = n;
+}
+
+HOT void match(struct hot *hot, const struct cls_entry *entries)
+{
+    for (uint32_t j = 0; j < hot->n; j++) {
+        uint32_t i = hot->pending[j], found = hot_match(hot->buckets[i], hot->sigs[i]);
+
+        hot->flows[i] = found ? atomic_load_explicit(&hot->buckets[i]->flow[__builtin_ctz(found)], memory_order_acquire) : 0;
+        rte_prefetch0(&entries[hot->flows[i]]);
+        if (UNLIKELY(hot->subs[i]->chunks > 1))
+            rte_prefetch0(cls_spill(hot->subs[i], hot->flows[i]));
+    }
+}
+
+static bool wide_equal(const struct cls_sub *sub, const struct key *key, uint32_t flow)
+{
+    const uint32_t *spill = cls_spill(sub, flow);
+    uint32_t packed[HASH_CHUNK];
+
+    for (unsigned int k = 1; k < sub->chunks; k++, spill += HASH_CHUNK) {
+        cls_pack_chunk(sub, key, k, packed);
+        if (memcmp(packed, spill, sizeof packed))
+            return false;
+    }
+    return true;
+}
+
+HOT bool is_flow(const struct hot *hot, const struct cls_entry *entries, uint32_t i, uint32_t flow)
+{
+    return LIKELY(hot_equal(hot->packed[i], &entries[flow]))
+        && (LIKELY(hot->subs[i]->chunks == 1) || wide_equal(hot->subs[i], &hot->keys[i], flow));
+}
+
+/* Not the first flow of the bucket with this signature: goes through all of them, and through the buckets behind. */
+static __attribute__((noinline)) uint32_t search(const struct hot *hot, const struct cls_entry *entries, cls_table table, uint32_t i)
+{
+    for (uint32_t at = hot->sigs[i];; at++) {
+        const struct cls_bucket *b = &cls_buckets(table)[at & cls_bucket_mask(table)];
+
+        for (uint32_t found = hot_match(b, hot->sigs[i]); found; found &= found - 1) {
+            uint32_t flow = atomic_load_explicit(&b->flow[__builtin_ctz(found)], memory_order_acquire);
+
+            if (is_flow(hot, entries, i, flow))
+                return flow;
+        }
+        if (!atomic_load_explicit(&b->passed, memory_order_acquire) || at - hot->sigs[i] > cls_bucket_mask(table))
+            return 0;
+    }
+}
+
+HOT void verify(struct hot *hot, const struct cls_entry *entries, struct cls_burst *burst)
+{
+    uint32_t n = 0;
+
+    for (uint32_t j = 0; j < hot->n; j++) {
+        uint32_t i = hot->pending[j], flow = hot->flows[i];
+
+        if (UNLIKELY(!flow || !is_flow(hot, entries, i, flow))) {
+            flow = 0;
+            /* Nothing with the signature here and nothing pushed out of here: the usual end of a probe in vain. */
+            if (hot->flows[i] || atomic_load_explicit(&hot->buckets[i]->passed, memory_order_acquire))
+                flow = search(hot, entries, atomic_load_explicit(&((struct cls_sub *)(uintptr_t)hot->subs[i])->table,
+                                                                 memory_order_acquire), i);
+        }
+        if (flow)
+            burst->flows[i] = flow;
+        else
+            hot->pending[n++] = (uint8_t)i;
+    }
+    hot->n = n;
+}
+
+HOT void look_up(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst, const bool single)
+{
+    const struct cls_entry *entries = replica->entries;
+    struct hot hot;
+    uint32_t same = make_keys(&hot, replica, view, burst, single);
+
+    burst->probes = 0;
+    if (single) {
+        burst->probes = hot.n;
+        match(&hot, entries);
+        verify(&hot, entries, burst);
+    } else {
+        make_maps(&hot, view);
+        for (aim(&hot, replica->cls, view); hot.n; aim(&hot, replica->cls, view)) {
+            burst->probes += hot.n;
+            match(&hot, entries);
+            verify(&hot, entries, burst);
+        }
+    }
+    if (same) {
+        for (uint32_t i = 1; i < burst->n; i++) {
+            if (burst->flows[i] == SAME)
+                burst->flows[i] = burst->flows[i - 1];
+        }
+    }
+    if (replica->same_pause) {
+        replica->same_pause--;
+        return;
+    }
+    replica->same_tried += burst->n;
+    replica->same_hit += same;
+    if (UNLIKELY(replica->same_tried >= SAME_TRIES)) {
+        if (replica->same_hit < replica->same_tried / SAME_WORTH)
+            replica->same_pause = SAME_PAUSE;
+        replica->same_tried = replica->same_hit = 0;
+    }
+}
+
+void HOT_NAME(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst)
+{
+    if (view->single)
+        look_up(replica, view, burst, true);
+    else
+        look_up(replica, view, burst, false);
+}

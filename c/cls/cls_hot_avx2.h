@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cls_hot_avx2.h - the steps of a lookup with AVX2, for cls_hot.c.
+ *
+ * Block 0 of a key is two halves.  The lower one, metadata and Ethernet, lies in the frame in the same order, so that an untagged frame
+ * loaded from 8 bytes before its beginning needs no shuffle; the upper one is one shuffle of 16 bytes of the IP header.
+ *
+ * Threads: as cls_lookup. */
+#ifndef UPCALL_CLS_HOT_AVX2_H
+#define UPCALL_CLS_HOT_AVX2_H
+
+#include <immintrin.h>
+
+#include "cls/cls_int.h"
+#include "cls/cls_hot_frame.h"
+#include "packet/extract.h"
+
+/* Block 0 of a masked key. */
+typedef struct {
+    __m256i low, high;
+} hot_block;
+
+struct hot_context {
+    const struct cls_view *view;
+    const struct pkt_md *md;
+    hot_block mask;                 /* Block 0 of the union. */
+    hot_block metadata;             /* Block 0 of `md`. */
+    bool plain;                     /* `md` has nothing that only its struct pkt tells. */
+};
+
+static inline hot_block hot_load(const struct key *key)
+{
+    const __m256i *at = (const __m256i *)key->words;
+
+    return (hot_block){ _mm256_load_si256(at), _mm256_load_si256(at + 1) };
+}
+
+static inline hot_block hot_metadata(const struct pkt_md *md)
+{
+    return (hot_block){
+        _mm256_set_epi64x((int64_t)((uint64_t)md->ct_state << 56), 0, 0, (int64_t)(md->in_port | (uint64_t)md->recirc_id << 32)),
+        _mm256_set_epi64x((int64_t)(md->ct_mark | (uint64_t)md->dp_hash << 32),
+                          (int64_t)((uint64_t)md->ct_zone << 16 | (uint64_t)md->skb_mark << 32), 0, 0),
+    };
+}
+
+static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md)
+{
+    context->view = view;
+    context->md = md;
+    context->mask = hot_load(&view->mask);
+    context->plain = md && !md->more;
+    if (md)
+        context->metadata = hot_metadata(md);
+}
+
+/* By the scalar extractor. */
+static __attribute__((noinline)) void hot_extract_any(const struct hot_context *context, struct rte_mbuf *m, struct key *key,
+                                                      uint16_t *tcp_flags)
+{
+    const struct cls_view *view = context->view;
+
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
+                pkt_of(m), key, NULL);
+    *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
+    for (int w = 0; w < (view->blocks == 1 ? 8 : KEY_WORDS); w++)
+        key->words[w] &= view->mask.words[w];
+}
+
+/* Addresses, type and tags, then the last byte free for ct_state. */
+static inline __m256i hot_ethernet(const uint8_t *frame, uint32_t tags)
+{
+    uint64_t words[4];
+
+    words[0] = 0;
+    words[1] = hot_load64(frame);
+    words[2] = (uint32_t)hot_load64(frame + 8);
+    words[3] = 0;
+    if (__builtin_expect(!tags, 1))
+        return _mm256_set_epi64x(0, (int64_t)(hot_load64(frame + 6) >> 16), (int64_t)words[1], 0);
+    /* tci, then tpid; the wire has tpid, then tci. */
+    words[3] = tags == 1 ? 0 : hot_load64(frame + 16);
+    {
+        uint64_t first = hot_load64(frame + 12), second = words[3];
+        uint64_t tag0 = ((first >> 16) & 0xffff) | 0x10 | (first & 0xffff) << 16;
+        uint64_t tag1 = tags == 1 ? 0 : ((second >> 16) & 0xffff) | 0x10 | (second & 0xffff) << 16;
+        uint64_t type = hot_load64(frame + 12 + 4 * tags) & 0xffff, both = tag0 | tag1 << 32;
+
+        return _mm256_set_epi64x((int64_t)(both >> 16), (int64_t)(words[2] | type << 32 | both << 48), (int64_t)words[1], 0);
+    }
+}
+
+/* Addresses, protocol and ports of IPv4; for IPv6 all but addresses. */
+static inline __m256i hot_network(const uint8_t *ip, const struct hot_frame *f)
+{
+    const __m128i shuffle = _mm_setr_epi8(4, 5, 6, 7, 8, 9, 10, 11, 1, -1, 0, -1, 12, 13, 14, 15);
+    const uint16_t flags = __builtin_bswap16(f->tcp_flags);
+    uint64_t nw, ports;
+    __m128i x;
+
+    if (__builtin_expect(!f->ipv6 && f->l4 != HOT_ICMP, 1)) {
+        x = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(ip + 8)), shuffle); /* ttl to ports. */
+        x = _mm_insert_epi8(x, ip[1], 9);
+        return _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_cvtsi32_si128(flags), 1);
+    }
+    nw = f->ipv6 ? ip[6] | (uint32_t)f->tos << 8 | (uint32_t)ip[7] << 16 : ip[9] | (uint32_t)ip[1] << 8 | (uint32_t)ip[8] << 16;
+    ip += f->ipv6 ? 40 : 20;
+    ports = f->l4 == HOT_ICMP ? (uint32_t)ip[0] << 8 | (uint32_t)ip[1] << 24 : (uint32_t)hot_load64(ip);
+    return _mm256_set_epi64x(0, flags, (int64_t)(nw | ports << 32), f->ipv6 ? 0 : (int64_t)hot_load64(ip - 8));
+}
+
+static inline void hot_store_upper(const struct cls_view *view, const struct pkt_md *md, struct key *key, const uint8_t *ip6)
+{
+    const __m256i zero = _mm256_setzero_si256(), *mask = (const __m256i *)view->mask.words;
+    __m256i *to = (__m256i *)key->words;
+
+    _mm256_store_si256(to + 2, zero);
+    _mm256_store_si256(to + 3, zero);
+    if (ip6) {
+        uint32_t label;
+
+        memcpy(&label, ip6, sizeof label);
+        _mm256_store_si256(to + 2, _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(ip6 + 8)), _mm256_load_si256(mask + 2)));
+        key->wide.ip6_label = label & 0xffff0f00 & view->mask.wide.ip6_label;
+    }
+    if (view->blocks >> 2) {
+        for (int i = 4; i < 8; i++)
+            _mm256_store_si256(to + i, zero);
+        key->ct.skb_priority = md->skb_priority & view->mask.ct.skb_priority;
+    }
+}
+
+/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its TCP flags. */
+static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
+    hot_block block, metadata;
+    struct hot_frame f;
+    const uint8_t *ip;
+
+    if (__builtin_expect((!context->plain && md->more) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0)) {
+        hot_extract_any(context, m, key, tcp_flags);
+        return hot_load(key);
+    }
+    *tcp_flags = f.tcp_flags;
+    ip = frame + 14 + 4 * f.tags;
+    metadata = context->md ? context->metadata : hot_metadata(md);
+    block.low = _mm256_and_si256(_mm256_or_si256(hot_ethernet(frame, f.tags), metadata.low), context->mask.low);
+    block.high = _mm256_and_si256(_mm256_or_si256(hot_network(ip, &f), metadata.high), context->mask.high);
+    _mm256_store_si256((__m256i *)key->words, block.low);
+    _mm256_store_si256((__m256i *)key->words + 1, block.high);
+    if (__builtin_expect(context->view->blocks != 1, 0))
+        hot_store_upper(context->view, md, key, f.ipv6 ? ip : NULL);
+    return block;
+}
+
+static inline bool hot_same(hot_block a, hot_block b)
+{
+    __m256i difference = _mm256_or_si256(_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high));
+
+    return _mm256_testz_si256(difference, difference);
+}
+
+static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cls_sub *sub, hot_block block, const struct key *key,
+                                uint32_t *packed)
+{
+    const __m256i at = _mm256_load_si256((const __m256i *)sub->at);
+    __m256i x;
+
+    if (__builtin_expect(sub->span == CLS_SPAN_0, 1)) {
+        __m256i low = _mm256_permutevar8x32_epi32(block.low, at), high = _mm256_permutevar8x32_epi32(block.high, at);
+
+        /* Word numbers from 8 on are in the upper half: bit 3, moved to the sign. */
+        x = _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high),
+                                                 _mm256_castsi256_ps(_mm256_slli_epi32(at, 28))));
+    } else {
+        x = _mm256_i32gather_epi32((const int *)key->words, at, 4);
+    }
+    x = _mm256_and_si256(x, _mm256_load_si256((const __m256i *)sub->mask));
+    _mm256_store_si256((__m256i *)packed, x);
+    return hash_chunks(hash_key, packed, 1);
+}
+
+/* Slots of a bucket with a signature, as bits. */
+static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
+{
+    __m256i equal = _mm256_cmpeq_epi32(_mm256_load_si256((const __m256i *)bucket), _mm256_set1_epi32((int)sig));
+
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(equal)) & 0x7f;
+}
+
+static inline bool hot_equal(const uint32_t *packed, const struct cls_entry *entry)
+{
+    __m256i difference = _mm256_xor_si256(_mm256_load_si256((const __m256i *)packed), _mm256_load_si256((const __m256i *)entry->packed));
+
+    return _mm256_testz_si256(difference, difference);
+}
+
+/* Masks to probe, where there are more than 64. */
+static inline void hot_map(const struct cls_view *view, const struct key *key, uint64_t *map)
+{
+    cls_prune_map(view, key, map);
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cls_hot_scalar.h - the steps of a lookup in plain C, for cls_hot.c: any machine, and what ThreadSanitizer can follow.
+ *
+ * Threads: as cls_lookup. */
+#ifndef UPCALL_CLS_HOT_SCALAR_H
+#define UPCALL_CLS_HOT_SCALAR_H
+
+#include "cls/cls_int.h"
+#include "packet/extract.h"
+
+/* Block 0 of a masked key, at hand. */
+typedef const struct key *hot_block;
+
+struct hot_context {
+    const struct cls_view *view;
+    const struct pkt_md *md;
+};
+
+static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md)
+{
+    context->view = view;
+    context->md = md;
+}
+
+/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its TCP flags. */
+static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+{
+    const struct cls_view *view = context->view;
+
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
+                pkt_of(m), key, NULL);
+    *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
+    for (int w = 0; w < 8; w++)
+        key->words[w] &= view->mask.words[w];
+    for (int w = 8; view->blocks > 1 && w < KEY_WORDS; w++)
+        key->words[w] &= view->mask.words[w];
+    return key;
+}
+
+static inline bool hot_same(hot_block a, hot_block b)
+{
+    uint64_t difference = 0;
+
+    for (int w = 1; w < 8; w++)
+        difference |= a->words[w] ^ b->words[w];
+    return !difference;
+}
+
+static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cls_sub *sub, hot_block block, const struct key *key,
+                                uint32_t *packed)
+{
+    (void)block;
+    cls_pack_chunk(sub, key, 0, packed);
+    return hash_chunks(hash_key, packed, 1);
+}
+
+static inline hot_block hot_load(const struct key *key)
+{
+    return key;
+}
+
+/* Slots of a bucket with a signature, as bits. */
+static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
+{
+    uint32_t match = 0;
+
+    for (uint32_t j = 0; j < CLS_SLOTS; j++)
+        match |= (uint32_t)(atomic_load_explicit(&bucket->sig[j], memory_order_acquire) == sig) << j;
+    return match;
+}
+
+static inline bool hot_equal(const uint32_t *packed, const struct cls_entry *entry)
+{
+    const uint64_t *a = (const uint64_t *)packed, *b = (const uint64_t *)entry->packed;
+
+    return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
+/* Masks to probe, where there are more than 64. */
+static inline void hot_map(const struct cls_view *view, const struct key *key, uint64_t *map)
+{
+    cls_prune_map(view, key, map);
+}
+
+#endif

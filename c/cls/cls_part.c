@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cls_part.c - partitions, their subtables, and the views that lookups see. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cls/cls_int.h"
+
+#define SUB_ROOM_FIRST 4u
+#define NEAR_CHUNKS 2u
+
+struct cls_part cls_part_gone;
+
+static void free_object(void *object, void *arg)
+{
+    (void)arg;
+    free(object);
+}
+
+struct cls_parts *cls_parts_create(uint32_t room)
+{
+    struct cls_parts *parts = calloc(1, sizeof *parts + room * sizeof parts->slots[0]);
+
+    if (parts)
+        parts->mask = room - 1;
+    return parts;
+}
+
+static void put_part(struct cls_parts *parts, struct cls_part *part)
+{
+    uint64_t id = cls_part_id(part->in_port, part->recirc_id);
+
+    for (uint32_t i = cls_part_hash(id);; i++) {
+        struct cls_part_slot *slot = &parts->slots[i & parts->mask];
+        struct cls_part *old = atomic_load_explicit(&slot->part, memory_order_relaxed);
+
+        /* A slot whose partition was removed is only good for the same numbers: a reader may be between its two loads. */
+        if (old && atomic_load_explicit(&slot->id, memory_order_relaxed) != id)
+            continue;
+        if (!old)
+            parts->used++;
+        atomic_store_explicit(&slot->id, id, memory_order_relaxed);
+        atomic_store_explicit(&slot->part, part, memory_order_release);
+        return;
+    }
+}
+
+/* Keeps the table at most half full; recirculation ids come and go, so the slots of removed ones are left out. */
+static int make_room(struct cls *cls)
+{
+    struct cls_parts *old = atomic_load_explicit(&cls->parts, memory_order_relaxed), *parts;
+    uint32_t room = old->mask + 1;
+
+    if (2 * (old->used + 1) <= room)
+        return 0;
+    while (4 * (cls->part_count + 1) > room)
+        room *= 2;
+    parts = cls_parts_create(room);
+    if (!parts)
+        return ENOMEM;
+    for (uint32_t i = 0; i <= old->mask; i++) {
+        struct cls_part *part = atomic_load_explicit(&old->slots[i].part, memory_order_relaxed);
+
+        if (part && part != &cls_part_gone)
+            put_part(parts, part);
+    }
+    atomic_store_explicit(&cls->parts, parts, memory_order_release);
+    rcu_defer(cls->rcu, free_object, old, NULL);
+    return 0;
+}
+
+struct cls_part *cls_part_get(struct cls *cls, uint32_t in_port, uint32_t recirc_id)
+{
+    struct cls_part *part = cls_part_find(cls, in_port, recirc_id);
+    struct cls_view *view;
+
+    if (part)
+        return part;
+    part = calloc(1, sizeof *part);
+    if (!part)
+        return NULL;
+    part->in_port = in_port;
+    part->recirc_id = recirc_id;
+    part->map_words = 1;
+    view = cls_view_create(part);
+    if (!view || make_room(cls)) {
+        free(view);
+        free(part);
+        return NULL;
+    }
+    cls_view_publish(cls, part, view);
+    put_part(atomic_load_explicit(&cls->parts, memory_order_relaxed), part);
+    cls->part_count++;
+    return part;
+}
+
+static void free_sub(void *object, void *arg)
+{
+    struct cls_sub *sub = object;
+
+    (void)arg;
+    if (sub->table)
+        cls_table_free(sub->table);
+    free(sub->counts);
+    free(sub);
+}
+
+void cls_part_free(struct cls_part *part)
+{
+    for (uint32_t i = 0; i < part->sub_room; i++) {
+        if (part->subs[i])
+            free_sub(part->subs[i], NULL);
+    }
+    for (uint32_t i = 0; i < part->prune_n; i++)
+        free((void *)part->prune[i]);
+    free(atomic_load_explicit(&part->view, memory_order_relaxed));
+    free(part->subs);
+    free(part->mask_hashes);
+    free(part);
+}
+
+static void free_part(void *object, void *arg)
+{
+    (void)arg;
+    cls_part_free(object);
+}
+
+void cls_part_remove(struct cls *cls, struct cls_part *part)
+{
+    struct cls_parts *parts = atomic_load_explicit(&cls->parts, memory_order_relaxed);
+    uint64_t id = cls_part_id(part->in_port, part->recirc_id);
+
+    for (uint32_t i = cls_part_hash(id);; i++) {
+        struct cls_part_slot *slot = &parts->slots[i & parts->mask];
+
+        if (atomic_load_explicit(&slot->part, memory_order_relaxed) == part) {
+            atomic_store_explicit(&slot->part, &cls_part_gone, memory_order_release);
+            break;
+        }
+    }
+    cls->part_count--;
+    cls->sub_count -= part->sub_count;
+    rcu_defer(cls->rcu, free_part, part, NULL);
+}
+
+struct cls_view *cls_view_create(const struct cls_part *part)
+{
+    size_t size = (sizeof(struct cls_view) + part->sub_room * sizeof(struct cls_sub *) + 63) & ~(size_t)63;
+    struct cls_view *view = aligned_alloc(64, size);
+
+    if (view)
+        memset(view, 0, size);
+    return view;
+}
+
+static void fill_view(const struct cls_part *part, struct cls_view *view)
+{
+    for (uint32_t i = 0; i < part->sub_room; i++) {
+        struct cls_sub *sub = part->subs[i];
+
+        view->subs[i] = sub;
+        if (!sub)
+            continue;
+        view->sub_n = i + 1;
+        view->all[i / 64] |= 1ull << (i % 64);
+        for (int w = 0; w < KEY_WORDS; w++)
+            view->mask.words[w] |= sub->key_mask.words[w];
+    }
+    view->blocks = 1;
+    for (uint32_t w = KEY_WORDS / KEY_BLOCKS; w < KEY_WORDS; w++) {
+        if (view->mask.words[w])
+            view->blocks |= 1u << w / (KEY_WORDS / KEY_BLOCKS);
+    }
+    view->single = part->sub_count == 1 && view->sub_n == 1;
+    view->map_words = part->map_words;
+    view->prune_n = part->prune_n;
+    for (uint32_t i = 0; i < part->prune_n; i++) {
+        view->prune_at[i] = part->prune_at[i];
+        view->prune[i] = part->prune[i];
+    }
+}
+
+void cls_view_publish(struct cls *cls, struct cls_part *part, struct cls_view *view)
+{
+    struct cls_view *old = atomic_load_explicit(&part->view, memory_order_relaxed);
+
+    fill_view(part, view);
+    atomic_store_explicit(&part->view, view, memory_order_release);
+    if (!old)
+        return;
+    for (uint32_t i = 0; i < old->prune_n; i++) {
+        bool kept = false;
+
+        for (uint32_t j = 0; j < view->prune_n; j++)
+            kept |= old->prune[i] == view->prune[j];
+        if (!kept)
+            rcu_defer(cls->rcu, free_object, (void *)(uintptr_t)old->prune[i], NULL);
+    }
+    rcu_defer(cls->rcu, free_object, old, NULL);
+}
+
+static uint64_t hash_mask(const struct cls *cls, const struct key *mask)
+{
+    uint64_t hash[2];
+
+    hash_128(&cls->key, (const uint32_t *)mask->words, KEY_SIZE / 32, hash);
+    return hash[0];
+}
+
+/* What a subtable compares: not the port and the recirculation id, which choose the partition. */
+static void key_mask_of(const struct key *mask, struct key *key_mask)
+{
+    *key_mask = *mask;
+    key_mask->base.in_port = 0;
+    key_mask->base.recirc_id = 0;
+}
+
+struct cls_sub *cls_sub_find(const struct cls *cls, struct cls_part *part, const struct key *mask)
+{
+    struct cls_sub *last = part->sub_last < part->sub_room ? part->subs[part->sub_last] : NULL;
+    struct key key_mask;
+    uint64_t hash;
+
+    /* All but in_port and recirc_id, the first word. */
+    if (last && !memcmp(last->key_mask.words + 1, mask->words + 1, sizeof *mask - sizeof mask->words[0]))
+        return last;
+    key_mask_of(mask, &key_mask);
+    hash = hash_mask(cls, &key_mask);
+
+    for (uint32_t i = 0; i < part->sub_room; i++) {
+        if (part->mask_hashes[i] == hash && part->subs[i] && !memcmp(&part->subs[i]->key_mask, &key_mask, sizeof key_mask)) {
+            part->sub_last = i;
+            return part->subs[i];
+        }
+    }
+    return NULL;
+}
+
+/* Which words of a key the mask looks at, and where those go that do not fit an entry. */
+static int lay_out(struct cls *cls, struct cls_sub *sub)
+{
+    const uint32_t *words = (const uint32_t *)sub->key_mask.words;
+    uint32_t n = 0, last = 0;
+
+    for (uint32_t w = CLS_WORD_FIRST; w < CLS_KEY_WORDS; w++) {
+        if (!words[w])
+            continue;
+        if (n < HASH_CHUNK) {
+            sub->at[n] = w;
+            sub->mask[n] = words[w];
+            last = w;
+        } else {
+            sub->wide_at[n - HASH_CHUNK] = w;
+            sub->wide_mask[n - HASH_CHUNK] = words[w];
+        }
+        n++;
+    }
+    sub->span = last < 16 ? CLS_SPAN_0 : last < 32 ? CLS_SPAN_01 : CLS_SPAN_ALL;
+    sub->chunks = (uint16_t)(n ? (n + HASH_CHUNK - 1) / HASH_CHUNK : 1);
+    if (sub->chunks > 1) {
+        uint32_t chunks = sub->chunks - 1u <= NEAR_CHUNKS ? NEAR_CHUNKS : CLS_CHUNKS - 1;
+        uint8_t **spill = chunks == NEAR_CHUNKS ? &cls->spill_near : &cls->spill_far;
+
+        sub->stride = chunks * HASH_CHUNK * 4;
+        if (!*spill)
+            *spill = cls_memory((size_t)sub->stride * CLS_FLOWS_MAX);
+        sub->spill = *spill;
+        return *spill ? 0 : ENOMEM;
+    }
+    return 0;
+}
+
+static struct cls_sub *sub_create(struct cls *cls, const struct key *mask)
+{
+    struct cls_sub *sub = aligned_alloc(64, sizeof *sub);
+
+    if (!sub)
+        return NULL;
+    memset(sub, 0, sizeof *sub);
+    key_mask_of(mask, &sub->key_mask);
+    sub->table = cls_table_create(1);
+    if (!sub->table || lay_out(cls, sub)) {
+        free_sub(sub, NULL);
+        return NULL;
+    }
+    return sub;
+}
+
+/* The lowest free slot, so that bitmaps stay short.  CLS_MASKS_MAX: none. */
+static uint32_t free_slot(struct cls_part *part)
+{
+    uint32_t room = part->sub_room;
+
+    for (uint32_t i = 0; i < room; i++) {
+        if (!part->subs[i])
+            return i;
+    }
+    if (room < CLS_MASKS_MAX) {
+        uint32_t more = room ? 2 * room : SUB_ROOM_FIRST;
+        struct cls_sub **subs = realloc(part->subs, more * sizeof *subs);
+        uint64_t *hashes;
+
+        if (!subs)
+            return CLS_MASKS_MAX;
+        part->subs = subs;
+        hashes = realloc(part->mask_hashes, more * sizeof *hashes);
+        if (!hashes)
+            return CLS_MASKS_MAX;
+        part->mask_hashes = hashes;
+        memset(subs + room, 0, (more - room) * sizeof *subs);
+        memset(hashes + room, 0, (more - room) * sizeof *hashes);
+        part->sub_room = more;
+    }
+    return room;
+}
+
+int cls_sub_add(struct cls *cls, struct cls_part *part, const struct key *mask, struct cls_sub **out)
+{
+    uint32_t slot = free_slot(part);
+    struct cls_view *view;
+    struct cls_sub *sub;
+
+    if (slot == CLS_MASKS_MAX)
+        return part->sub_count == CLS_MASKS_MAX ? ENOSPC : ENOMEM;
+    view = cls_view_create(part);
+    sub = view ? sub_create(cls, mask) : NULL;
+    if (!sub || cls_prune_prepare(part, sub, slot)) {
+        if (sub)
+            free_sub(sub, NULL);
+        free(view);
+        return ENOMEM;
+    }
+    sub->part = part;
+    sub->slot = (uint16_t)slot;
+    part->subs[slot] = sub;
+    part->mask_hashes[slot] = hash_mask(cls, &sub->key_mask);
+    part->sub_count++;
+    cls->sub_count++;
+    cls->shape++;
+    cls_view_publish(cls, part, view);
+    *out = sub;
+    return 0;
+}
+
+void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
+{
+    struct cls_part *part = sub->part;
+    struct cls_view *view = cls_view_create(part);
+
+    if (!view) /* It stays, empty, and may serve again. */
+        return;
+    part->subs[sub->slot] = NULL;
+    part->sub_count--;
+    cls->sub_count--;
+    cls->shape++;
+    cls_view_publish(cls, part, view);
+    rcu_defer(cls->rcu, free_sub, sub, NULL);
+}
+
+static void free_table(void *object, void *arg)
+{
+    (void)arg;
+    cls_table_free((uintptr_t)object);
+}
+
+int cls_sub_make_room(struct cls *cls, struct cls_sub *sub)
+{
+    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed), larger;
+
+    if (!cls_table_full(table, sub->flows))
+        return 0;
+    larger = cls_table_grow(table);
+    if (!larger)
+        return ENOMEM;
+    atomic_store_explicit(&sub->table, larger, memory_order_release);
+    rcu_defer(cls->rcu, free_table, (void *)table, NULL);
+    return 0;
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "packet/eal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include "base/cores.h"
+#include "dp.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "packet/pkt.h"
+
+#define POOL_HUGE 65536u
+#define POOL_SMALL 16384u
+#define POOL_LEAST 2048u
+#define POOL_CACHE 256u
+#define SPARE 512u                /* Packets freed and not yet back in the pool. */
+#define POOL_LARGE 512u
+#define POOL_LARGE_LEAST 64u
+#define POOLS_MAX 64u
+#define HUGE_LEAST (96ull << 20)  /* Free hugepages that make them worth using, bytes. */
+#define HEAP_MB "1024"            /* Without hugepages: address space, touched only as it is used. */
+#define ARGUMENTS_MAX 64
+
+struct pool {
+    struct rte_mempool *pool;
+    bool retired;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(struct rte_mempool *) main_pool; /* Not NULL: started. */
+static uint32_t starts;
+static char configured[DP_TEXT_SIZE];
+static char notice[DP_TEXT_SIZE];
+
+/* Mbufs of packets that were handed up, for packets that are executed next.  From the pool these threads would get the ones that nobody
+ * has touched for longest: two misses in every cache for each packet. */
+static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rte_mempool_cache *spare;
+
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pool pools[POOLS_MAX];
+static uint32_t pool_count;
+static uint32_t pool_serial;
+
+bool eal_started(void)
+{
+    return atomic_load_explicit(&main_pool, memory_order_acquire) != NULL;
+}
+
+struct rte_mempool *eal_pool(void)
+{
+    return atomic_load_explicit(&main_pool, memory_order_acquire);
+}
+
+/* Bytes of free hugepages of all sizes. */
+static uint64_t free_hugepages(void)
+{
+    const char *base = "/sys/kernel/mm/hugepages";
+    uint64_t sum = 0;
+    DIR *directory = opendir(base);
+    struct dirent *entry;
+
+    if (!directory)
+        return 0;
+    while ((entry = readdir(directory)) != NULL) {
+        unsigned long long kilobytes, pages;
+        char path[320];
+        FILE *file;
+
+        if (sscanf(entry->d_name, "hugepages-%llukB", &kilobytes) != 1)
+            continue;
+        snprintf(path, sizeof path, "%s/%s/free_hugepages", base, entry->d_name);
+        file = fopen(path, "re");
+        if (!file)
+            continue;
+        if (fscanf(file, "%llu", &pages) == 1)
+            sum += pages * kilobytes * 1024;
+        fclose(file);
+    }
+    closedir(directory);
+    return sum;
+}
+
+/* One lcore that floats over every core that this process may use: `0@(0,1,2)`. */
+static void floating_lcores(char *text, size_t size)
+{
+    cpu_set_t allowed;
+    size_t used = (size_t)snprintf(text, size, "--lcores=0@(");
+    const char *comma = "";
+
+    if (sched_getaffinity(0, sizeof allowed, &allowed))
+        CPU_SET(0, &allowed);
+    for (int core = 0; core < CPU_SETSIZE && used + 8 < size; core++) {
+        if (CPU_ISSET(core, &allowed)) {
+            used += (size_t)snprintf(text + used, size - used, "%s%d", comma, core);
+            comma = ",";
+        }
+    }
+    snprintf(text + used, size - used, ")");
+}
+
+static int start_with(const char **arguments, int count)
+{
+    static char *kept[ARGUMENTS_MAX];
+    char *given[ARGUMENTS_MAX + 1];
+    int result;
+
+    /* EAL reorders and keeps what it is given: it gets copies, which live as long as the process. */
+    for (int i = 0; i < count; i++) {
+        free(kept[i]);
+        given[i] = kept[i] = strdup(arguments[i]);
+    }
+    given[count] = NULL;
+    log_capture();
+    result = rte_eal_init(count, given);
+    return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "Cannot start EAL: %s", log_captured());
+}
+
+static int start_configured(void)
+{
+    static char text[DP_TEXT_SIZE];
+    const char *arguments[ARGUMENTS_MAX] = { "upcall" };
+    int count = 1;
+    char *at = NULL;
+
+    strcpy(text, configured);
+    for (char *word = strtok_r(text, "\n", &at); word; word = strtok_r(NULL, "\n", &at)) {
+        if (count == ARGUMENTS_MAX)
+            return error_set(E2BIG, "Cannot start EAL: more than %d arguments", ARGUMENTS_MAX - 1);
+        arguments[count++] = word;
+    }
+    return start_with(arguments, count);
+}
+
+static int start_chosen(bool huge)
+{
+    char lcores[2048];
+    const char *arguments[] = {
+        "upcall", lcores, "--no-pci", "--no-telemetry", "--iova-mode=va", huge ? "--in-memory" : "--no-shconf",
+        /* vhost-user shares memory by descriptors, eight at most: a file must be more than one page.  Without hugepages it is one anyhow. */
+        huge ? "--single-file-segments" : "--no-huge",
+        "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
+    };
+
+    floating_lcores(lcores, sizeof lcores);
+    return start_with(arguments, huge ? 7 : 9);
+}
+
+/* `count` mbufs with `room` bytes for data, or fewer, by halves, where memory is short. */
+static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room, const char *ops)
+{
+    struct rte_mempool *pool = NULL;
+    char name[RTE_MEMPOOL_NAMESIZE];
+
+    for (; !pool && count >= least; count /= 2) {
+        snprintf(name, sizeof name, "upcall_%u", ++pool_serial);
+        log_capture();
+        pool = rte_pktmbuf_pool_create_by_ops(name, count - 1, ops ? 0 : RTE_MIN(POOL_CACHE, count / 8), sizeof(struct pkt),
+                                              (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY, ops);
+        log_captured();
+    }
+    if (pool)
+        pools[pool_count++] = (struct pool){ .pool = pool };
+    return pool;
+}
+
+static int start(void)
+{
+    uint64_t huge_bytes = free_hugepages();
+    bool huge = huge_bytes >= HUGE_LEAST;
+    struct rte_mempool *pool;
+    cpu_set_t affinity;
+    bool restore = !pthread_getaffinity_np(pthread_self(), sizeof affinity, &affinity);
+    int error;
+
+    cores_init();
+    log_init();
+    if (configured[0]) {
+        error = start_configured();
+    } else {
+        error = start_chosen(huge);
+        if (error && huge && error != EALREADY) {
+            huge = false;
+            error = start_chosen(false);
+        }
+        if (!error && !huge)
+            snprintf(notice, sizeof notice,
+                     "no free hugepages (%llu MiB): using ordinary memory, which is slower; "
+                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20));
+    }
+    if (restore)
+        pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
+    if (error)
+        return error;
+    pthread_mutex_lock(&pools_lock);
+    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL);
+    pthread_mutex_unlock(&pools_lock);
+    if (!pool)
+        return error_set(ENOMEM, "Cannot make a pool of packet buffers: not enough memory for %u of them", POOL_LEAST);
+    spare = rte_mempool_cache_create(RTE_MIN(SPARE, pool->size / 16), SOCKET_ID_ANY); /* Without it (NULL) all go to the pool itself. */
+    atomic_store_explicit(&main_pool, pool, memory_order_release);
+    return 0;
+}
+
+int dp_eal_configure(const char *arguments)
+{
+    int error = 0;
+
+    error_clear();
+    if (!arguments || strlen(arguments) >= sizeof configured)
+        return error_set(EINVAL, "Cannot configure EAL: arguments missing or longer than %zu bytes", sizeof configured - 1);
+    pthread_mutex_lock(&lock);
+    if (eal_started())
+        error = error_set(EALREADY, "Cannot configure EAL: it has been started, which happens once per process");
+    else
+        strcpy(configured, arguments);
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+int dp_eal_start(void)
+{
+    int error = 0;
+
+    error_clear();
+    pthread_mutex_lock(&lock);
+    if (!eal_started())
+        error = start();
+    if (!error)
+        starts++;
+    pthread_mutex_unlock(&lock);
+    return error_publish(error);
+}
+
+int dp_eal_notice(char *text, uint32_t size)
+{
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    pthread_mutex_lock(&lock);
+    snprintf(text, size, "%s", notice);
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
+/* Frees retired pools whose mbufs are all home. */
+static void pools_reap(void)
+{
+    for (uint32_t i = 0; i < pool_count;) {
+        if (pools[i].retired && rte_mempool_full(pools[i].pool)) {
+            rte_mempool_free(pools[i].pool);
+            pools[i] = pools[--pool_count];
+        } else {
+            i++;
+        }
+    }
+}
+
+struct rte_mempool *eal_pool_large(void)
+{
+    static struct rte_mempool *pool;
+
+    pthread_mutex_lock(&pools_lock);
+    if (!pool && pool_count < POOLS_MAX)
+        pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL);
+    pthread_mutex_unlock(&pools_lock);
+    return pool;
+}
+
+struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops)
+{
+    struct rte_mempool *pool = NULL;
+
+    pthread_mutex_lock(&pools_lock);
+    pools_reap();
+    if (pool_count < POOLS_MAX)
+        pool = pool_create(rte_align32pow2(count + 1), count + 1, room, ops);
+    pthread_mutex_unlock(&pools_lock);
+    return pool;
+}
+
+void eal_pool_retire(struct rte_mempool *pool)
+{
+    pthread_mutex_lock(&pools_lock);
+    for (uint32_t i = 0; i < pool_count; i++)
+        if (pools[i].pool == pool)
+            pools[i].retired = true;
+    pools_reap();
+    pthread_mutex_unlock(&pools_lock);
+}
+
+int dp_mbufs_in_use(uint64_t *count)
+{
+    error_clear();
+    if (!count)
+        return EINVAL;
+    *count = 0;
+    pthread_mutex_lock(&pools_lock);
+    for (uint32_t i = 0; i < pool_count; i++)
+        *count += rte_mempool_in_use_count(pools[i].pool); /* Caches of threads count as in the pool. */
+    pthread_mutex_unlock(&pools_lock);
+    pthread_mutex_lock(&spare_lock);
+    *count -= spare ? RTE_MIN(*count, (uint64_t)spare->len) : 0;
+    pthread_mutex_unlock(&spare_lock);
+    return 0;
+}
+
+uint32_t eal_packets_take(struct rte_mbuf **packets, uint32_t n)
+{
+    struct rte_mempool *pool = eal_pool();
+    uint32_t taken = 0;
+
+    if (!pool)
+        return 0;
+    pthread_mutex_lock(&spare_lock);
+    if (!rte_mempool_generic_get(pool, (void **)packets, n, spare))
+        taken = n;
+    else /* All or nothing: it may still have some. */
+        while (taken < n && !rte_mempool_generic_get(pool, (void **)packets + taken, 1, spare))
+            taken++;
+    pthread_mutex_unlock(&spare_lock);
+    for (uint32_t i = 0; i < taken; i++)
+        rte_pktmbuf_reset(packets[i]);
+    return taken;
+}
+
+void eal_packets_free(struct rte_mbuf **packets, uint32_t n)
+{
+    struct rte_mempool *pool = eal_pool();
+    struct rte_mbuf *own[64];
+
+    for (uint32_t at = 0; at < n;) {
+        uint32_t kept = 0;
+
+        for (; at < n && kept < RTE_DIM(own); at++) {
+            struct rte_mbuf *m = packets[at];
+
+            if (m->pool != pool || m->next)
+                rte_pktmbuf_free(m);
+            else if ((m = rte_pktmbuf_prefree_seg(m)) != NULL)
+                own[kept++] = m;
+        }
+        pthread_mutex_lock(&spare_lock);
+        rte_mempool_generic_put(pool, (void **)own, kept, spare);
+        pthread_mutex_unlock(&spare_lock);
+    }
+}
+
+struct rte_mbuf *eal_packet_fill(struct rte_mbuf *first, const uint8_t *frame, uint32_t size)
+{
+    struct rte_mbuf *last = first;
+
+    for (;;) {
+        uint32_t part = RTE_MIN(size, (uint32_t)rte_pktmbuf_tailroom(last));
+        struct rte_mbuf *next;
+
+        memcpy(rte_pktmbuf_mtod(last, uint8_t *), frame, part);
+        last->data_len = (uint16_t)part;
+        first->pkt_len += part;
+        frame += part;
+        size -= part;
+        if (!size)
+            return first;
+        if (!eal_packets_take(&next, 1)) {
+            rte_pktmbuf_free(first);
+            return NULL;
+        }
+        first->nb_segs++;
+        last->next = next;
+        last = next;
+    }
+}
+
+struct rte_mbuf *eal_packet(const uint8_t *frame, uint32_t size)
+{
+    struct rte_mbuf *first;
+
+    return eal_packets_take(&first, 1) ? eal_packet_fill(first, frame, size) : NULL;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "path/burst.h"
+
+#include <string.h>
+
+#include "act/act.h"
+#include "cls/cls.h"
+#include "packet/extract.h"
+#include "pmd/pmd.h"
+#include "upcall/upcall.h"
+
+_Static_assert(PMD_BURST <= CLS_BURST, "a received burst is looked up at once");
+
+/* Leaves packets for a port's transmit buffer, as pmd_output() does for one. */
+static void output(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, uint32_t port)
+{
+    struct pmd_tx *tx;
+    unsigned int k;
+
+    pmd_output(pmd, packets[0], port); /* Also marks the buffer. */
+    if (--n == 0)
+        return;
+    packets++;
+    tx = port < PMD_PORTS ? atomic_load_explicit(&pmd->tx[port], memory_order_acquire) : NULL;
+    if (__builtin_expect(!tx, 0)) {
+        pmd_drop_bulk(pmd, packets, n, DROP_no_port);
+        return;
+    }
+    for (; n; packets += k, n -= k) {
+        k = n < PMD_BURST - tx->n ? n : PMD_BURST - tx->n;
+        memcpy(&tx->packets[tx->n], packets, k * sizeof packets[0]);
+        tx->n += k;
+        if (tx->n == PMD_BURST)
+            pmd_flush_port(pmd, tx);
+    }
+}
+
+/* Does with a run of packets what their flows say. */
+static inline void perform(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, uint64_t verdict, const struct pkt_md *md)
+{
+    if (__builtin_expect(verdict & CLS_VERDICT_OUTPUT, 1))
+        output(pmd, packets, n, (uint32_t)(verdict >> 2));
+    else if (verdict == CLS_VERDICT_DROP)
+        pmd_drop_bulk(pmd, packets, n, DROP_action);
+    else
+        act_run(pmd, (const struct act_prog *)(uintptr_t)verdict, packets, n, md);
+}
+
+static inline void count(struct pmd *pmd, struct cls_entry *entry, unsigned int packets, uint64_t bytes, uint32_t tcp_flags)
+{
+    const uint32_t flags = atomic_load_explicit(&entry->tcp_flags, memory_order_relaxed);
+
+    stat_add(&entry->packets, packets);
+    stat_add(&entry->bytes, bytes);
+    atomic_store_explicit(&entry->used_ms, pmd->now_ms, memory_order_relaxed);
+    if (tcp_flags & ~flags)
+        atomic_store_explicit(&entry->tcp_flags, (uint16_t)(flags | tcp_flags), memory_order_relaxed);
+}
+
+/* Packets that share in_port and recirc_id.  Counters are written once for each run of packets of one flow, actions run once for each run
+ * of flows with the same verdict. */
+static void classify(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
+                     const struct pkt_md *md)
+{
+    struct cls_entry *entries = cls_entries(pmd->replica);
+    struct rte_mbuf *misses[CLS_BURST];
+    uint32_t flows[CLS_BURST];
+    uint16_t tcp_flags[CLS_BURST];
+    unsigned int miss_n = 0, from = 0;
+    uint64_t verdict = 0;
+
+    cls_lookup(pmd->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, pmd->stat);
+    for (unsigned int i = 0; i < n;) {
+        const uint32_t flow = flows[i];
+        unsigned int start = i;
+        uint64_t bytes = 0, wanted;
+        uint32_t flags = 0;
+
+        do {
+            bytes += packets[i]->pkt_len;
+            flags |= tcp_flags[i];
+        } while (++i < n && flows[i] == flow);
+        if (__builtin_expect(flow, 1)) {
+            count(pmd, &entries[flow], i - start, bytes, flags);
+            wanted = atomic_load_explicit(&entries[flow].verdict, memory_order_acquire);
+        } else {
+            memcpy(&misses[miss_n], &packets[start], (i - start) * sizeof misses[0]);
+            miss_n += i - start;
+            wanted = 0;
+        }
+        if (wanted == verdict && wanted)
+            continue;
+        if (verdict)
+            perform(pmd, packets + from, start - from, verdict, md);
+        verdict = wanted;
+        from = start;
+    }
+    if (verdict)
+        perform(pmd, packets + from, n - from, verdict, md);
+    stat_add(&pmd->stat->hit, n - miss_n);
+    if (miss_n)
+        upcall_miss(pmd, misses, miss_n, md);
+}
+
+static unsigned int drop_runts(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n)
+{
+    unsigned int kept = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        if (__builtin_expect(packets[i]->data_len < EXTRACT_RUNT, 0))
+            pmd_drop(pmd, packets[i], DROP_rx_runt);
+        else
+            packets[kept++] = packets[i];
+    }
+    return kept;
+}
+
+/* Packets of a list that are to be looked up together. */
+static bool together(struct rte_mbuf *a, uint8_t depth_a, struct rte_mbuf *b, uint8_t depth_b)
+{
+    return pkt_of(a)->md.recirc_id == pkt_of(b)->md.recirc_id && pkt_of(a)->md.in_port == pkt_of(b)->md.in_port && depth_a == depth_b;
+}
+
+/* Takes the list as it is, so that packets that go round once more find an empty one, and handles it group by group, in
+ * order within each. */
+static void recirculate_once(struct pmd *pmd)
+{
+    struct rte_mbuf *waiting[PMD_RECIRC_QUEUE];
+    uint8_t depths[PMD_RECIRC_QUEUE];
+    unsigned int left = pmd->recirc.n;
+
+    memcpy(waiting, pmd->recirc.packets, left * sizeof waiting[0]);
+    memcpy(depths, pmd->recirc.depth, left);
+    pmd->recirc.n = 0;
+    while (left) {
+        struct rte_mbuf *group[CLS_BURST], *first = waiting[0];
+        const uint8_t depth = depths[0];
+        const struct pkt_md md = pkt_of(first)->md;
+        unsigned int n = 0, kept = 0;
+
+        for (unsigned int i = 0; i < left; i++) {
+            if (n < CLS_BURST && together(first, depth, waiting[i], depths[i])) {
+                group[n++] = waiting[i];
+            } else {
+                waiting[kept] = waiting[i];
+                depths[kept++] = depths[i];
+            }
+        }
+        left = kept;
+        stat_add(&pmd->stat->recirculated, n);
+        n = drop_runts(pmd, group, n);
+        pmd->depth = depth;
+        if (n)
+            classify(pmd, group, n, md.in_port, md.recirc_id, NULL);
+    }
+}
+
+void burst_recirculate(struct pmd *pmd)
+{
+    while (pmd->recirc.n)
+        recirculate_once(pmd);
+    pmd->depth = 0;
+}
+
+void burst_receive(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    n = drop_runts(pmd, packets, n);
+    if (n)
+        classify(pmd, packets, n, md->in_port, md->recirc_id, md);
+    if (__builtin_expect(pmd->recirc.n, 0))
+        burst_recirculate(pmd);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * burst.h - what becomes of a burst of packets: lookup, counters, actions, upcalls, recirculation.
+ *
+ * Counts stat.hit and stat.recirculated; received is counted by who received, missed and lost by upcall.c.
+ *
+ * Threads: the owner of the pmd. */
+#ifndef UPCALL_BURST_H
+#define UPCALL_BURST_H
+
+#include "packet/pkt.h"
+
+struct rte_mbuf;
+struct pmd;
+
+/* Takes over `n` <= CLS_BURST packets that came in by one port and handles them to the end, recirculations included.  `md` is their
+ * common metadata.  Output is left in the pmd's transmit buffers (pmd_flush). */
+void burst_receive(struct pmd *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+
+/* Handles to the end what pmd_recirculate() was given outside burst_receive(): by actions that the control side ran. */
+void burst_recirculate(struct pmd *);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pmd_int.h - what pmd.c, pmd_set.c and pmd_ctl.c share: a poll thread's queues, how it is told to stop, the set of threads.
+ *
+ * Threads: `rxqs`, `stop` and `max_sleep_us` are written by the control side and read by the thread; the list that it may be
+ * reading is freed after a grace period. */
+#ifndef UPCALL_PMD_INT_H
+#define UPCALL_PMD_INT_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "pmd/pmd.h"
+#include "base/rcu.h"
+#include "pmd/rxq.h"
+
+#define PMD_THREADS_MAX (RCU_THREADS - 1)
+
+struct pmd_thread {
+    struct pmd pmd;
+    struct stat_counters stat;
+    _Atomic(struct rxq_list *) rxqs;
+    _Atomic uint32_t stop;
+    _Atomic uint32_t max_sleep_us;
+    bool contended;              /* Its queues compete for its time: several had packets in the last round, or one is ahead of others. */
+    pthread_t thread;
+    int wake;                    /* eventfd: something changed for a thread that may be asleep. */
+    sem_t ready;                 /* Posted when `error` says whether the thread came up. */
+    int error;
+};
+
+struct pmd_set {
+    struct dp *dp;
+    struct pmd control;
+    struct stat_counters control_stat;
+    struct stat_counters gone;            /* Sum of threads that are no more. */
+    struct pmd_thread **threads; /* Sorted by core. */
+    uint32_t n;
+    uint32_t max_sleep_us;
+    bool chosen;                 /* dp_poll_threads_set() was called with cores. */
+    struct rxq **rxqs;
+    uint32_t rxq_n;
+    bool used[RCU_THREADS];      /* Indexes of threads; 0 is the control side. */
+};
+
+/* Runs a thread on a core that has none; errno, and error_set(). */
+int pmd_thread_start(struct pmd_set *, uint32_t core);
+/* Ends one that polls nothing. */
+void pmd_thread_stop(struct pmd_set *, uint32_t place);
+
+/* Makes `next_owner` of every queue true.  In between, queues that move are polled by nobody, so never by two.  ENOMEM: nothing moved, or some are
+ * polled by nobody. */
+int pmd_rxqs_apply(struct pmd_set *);
+
+/* Ends a thread's sleep, if it sleeps. */
+void pmd_wake(struct pmd_thread *);
+
+/* What the thread runs; `arg` is its struct pmd_thread. */
+void *pmd_main(void *arg);
+
+/* Prepares the part that poll threads and the control side share.  ENOMEM. */
+int pmd_init(struct pmd *, struct stat_counters *, uint32_t index, uint32_t core);
+void pmd_fini(struct pmd *);
+
+/* CLOCK_MONOTONIC in ms, as in struct pmd. */
+uint32_t pmd_clock_ms(void);
+
+#endif

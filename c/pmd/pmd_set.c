@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "pmd/pmd_set.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "cls/cls.h"
+#include "base/cores.h"
+#include "dp_int.h"
+#include "base/error.h"
+#include "flow/flow.h"
+#include "pmd/pmd_int.h"
+#include "port/port.h"
+
+#define MAX_SLEEP_US 50
+
+struct pmd_set *pmd_set_create(struct dp *dp)
+{
+    struct pmd_set *set = aligned_alloc(64, RTE_ALIGN(sizeof *set, 64));
+
+    if (!set)
+        return NULL;
+    memset(set, 0, sizeof *set);
+    set->dp = dp;
+    set->max_sleep_us = MAX_SLEEP_US;
+    set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
+    if (!set->threads || pmd_init(&set->control, &set->control_stat, 0, PMD_CONTROL_CORE)) {
+        free(set->threads);
+        free(set);
+        return NULL;
+    }
+    set->control.dp = dp;
+    set->control.qsbr = rcu_qsbr(dp->rcu);
+    set->control.replica = cls_replica_add(flow_table_cls(dp->flows), 0);
+    set->used[0] = true;
+    return set;
+}
+
+void pmd_set_destroy(struct pmd_set *set)
+{
+    if (!set)
+        return;
+    pmd_fini(&set->control);
+    free(set->rxqs);
+    free(set->threads);
+    free(set);
+}
+
+struct pmd *pmd_set_control(struct pmd_set *set)
+{
+    set->control.now_ms = pmd_clock_ms();
+    return &set->control;
+}
+
+/* --- Transmit buffers ------------------------------------------------------------------------------------- */
+
+static int tx_add(struct pmd *pmd, struct port *port)
+{
+    struct pmd_tx *tx = aligned_alloc(64, RTE_ALIGN(sizeof *tx, 64));
+
+    if (!tx)
+        return ENOMEM;
+    memset(tx, 0, sizeof *tx);
+    tx->port = port;
+    tx->no = (uint16_t)port->no;
+    tx->txq = (uint16_t)RTE_MIN(pmd->index, port->txq_count - 1u); /* The last one is shared, see port.h. */
+    atomic_store_explicit(&pmd->tx[port->no], tx, memory_order_release);
+    return 0;
+}
+
+/* After this and a grace period the thread has forgotten the buffer; what is left in it is the caller's. */
+static struct pmd_tx *tx_unlink(struct pmd *pmd, uint32_t no)
+{
+    return atomic_exchange_explicit(&pmd->tx[no], NULL, memory_order_acq_rel);
+}
+
+static void tx_free(struct pmd_set *set, struct pmd_tx *tx)
+{
+    if (tx && tx->n)
+        pmd_drop_bulk(&set->control, tx->packets, tx->n, DROP_no_port);
+    free(tx);
+}
+
+/* --- Threads ---------------------------------------------------------------------------------------------- */
+
+static int thread_error(int error, uint32_t core)
+{
+    const char *why = error == EINVAL ? "this process may not run on it" : strerror(error);
+
+    return error_set(error, "Cannot run a poll thread on core %u: %s", core, why);
+}
+
+static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
+{
+    struct pmd *pmd = &thread->pmd;
+
+    for (struct port *port = port_first(set->dp->ports, 0); port; port = port_first(set->dp->ports, port->no + 1))
+        if (pmd->tx)
+            tx_free(set, tx_unlink(pmd, port->no));
+    if (pmd->replica)
+        cls_replica_remove(flow_table_cls(set->dp->flows), pmd->replica);
+    if (pmd->index) {
+        rcu_unregister(set->dp->rcu, pmd->index);
+        set->used[pmd->index] = false;
+    }
+    stat_sum(&set->gone, &thread->stat);
+    free(atomic_load_explicit(&thread->rxqs, memory_order_relaxed));
+    if (thread->wake >= 0)
+        close(thread->wake);
+    sem_destroy(&thread->ready);
+    pmd_fini(pmd);
+    free(thread);
+}
+
+/* A thread with everything but a life of its own; ENOMEM. */
+static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **made)
+{
+    struct pmd_thread *thread = aligned_alloc(64, RTE_ALIGN(sizeof *thread, 64));
+    uint32_t index = 1;
+    int error;
+
+    while (index < RCU_THREADS && set->used[index])
+        index++;
+    if (!thread || index == RCU_THREADS) {
+        free(thread);
+        return ENOMEM;
+    }
+    memset(thread, 0, sizeof *thread);
+    sem_init(&thread->ready, 0, 0);
+    thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
+    atomic_init(&thread->max_sleep_us, set->max_sleep_us);
+    error = pmd_init(&thread->pmd, &thread->stat, index, core);
+    if (!error)
+        error = thread->wake < 0 ? errno : rcu_register(set->dp->rcu, index);
+    if (error) {
+        thread->pmd.index = 0;
+        thread_free(set, thread);
+        return ENOMEM;
+    }
+    set->used[index] = true;
+    thread->pmd.dp = set->dp;
+    thread->pmd.qsbr = rcu_qsbr(set->dp->rcu);
+    thread->pmd.replica = cls_replica_add(flow_table_cls(set->dp->flows), index);
+    error = thread->pmd.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
+    for (struct port *port = port_first(set->dp->ports, 0); port && !error; port = port_first(set->dp->ports, port->no + 1))
+        error = tx_add(&thread->pmd, port);
+    if (error)
+        thread_free(set, thread);
+    *made = thread;
+    return error;
+}
+
+int pmd_thread_start(struct pmd_set *set, uint32_t core)
+{
+    struct pmd_thread *thread = NULL;
+    int error = thread_make(set, core, &thread);
+    uint32_t at = set->n;
+
+    if (error)
+        return thread_error(error, core);
+    if (!cores_allowed(core)) {
+        thread_free(set, thread);
+        return thread_error(EINVAL, core);
+    }
+    error = pthread_create(&thread->thread, NULL, pmd_main, thread);
+    if (!error) {
+        while (sem_wait(&thread->ready))
+            ;
+        error = thread->error;
+        if (error)
+            pthread_join(thread->thread, NULL);
+    }
+    if (error) {
+        thread_free(set, thread);
+        return thread_error(error, core);
+    }
+    cores_claim(core); /* It runs, under its name. */
+    while (at && set->threads[at - 1]->pmd.core > core) {
+        set->threads[at] = set->threads[at - 1];
+        at--;
+    }
+    set->threads[at] = thread;
+    set->n++;
+    for (uint32_t i = 0; i < set->rxq_n; i++) /* Owners are places in the set. */
+        if (set->rxqs[i]->owner != RXQ_NOBODY && set->rxqs[i]->owner >= at)
+            set->rxqs[i]->owner++;
+    return 0;
+}
+
+void pmd_thread_stop(struct pmd_set *set, uint32_t at)
+{
+    struct pmd_thread *thread = set->threads[at];
+
+    atomic_store_explicit(&thread->stop, 1, memory_order_release);
+    pmd_wake(thread);
+    pthread_join(thread->thread, NULL);
+    cores_release(thread->pmd.core);
+    set->n--;
+    memmove(set->threads + at, set->threads + at + 1, (set->n - at) * sizeof(*set->threads));
+    for (uint32_t i = 0; i < set->rxq_n; i++)
+        if (set->rxqs[i]->owner != RXQ_NOBODY && set->rxqs[i]->owner > at)
+            set->rxqs[i]->owner--;
+    thread_free(set, thread);
+}
+
+/* --- Queues ----------------------------------------------------------------------------------------------- */
+
+/* Gives every thread the queues that it has now and (`next`) keeps, or those that it is to have. */
+static int publish(struct pmd_set *set, int now, int next)
+{
+    struct rxq_list **lists = calloc(set->n + 1, sizeof(*lists));
+    int error = lists ? 0 : ENOMEM;
+
+    for (uint32_t t = 0; t < set->n && !error; t++) {
+        lists[t] = rxq_list_make(set->rxqs, set->rxq_n, t, now, next);
+        error = lists[t] ? 0 : ENOMEM;
+    }
+    for (uint32_t t = 0; t < set->n && lists; t++) {
+        if (!error)
+            lists[t] = atomic_exchange_explicit(&set->threads[t]->rxqs, lists[t], memory_order_acq_rel);
+        if (!error)
+            pmd_wake(set->threads[t]);
+    }
+    if (!error)
+        rcu_synchronize(set->dp->rcu);
+    for (uint32_t t = 0; t < set->n && lists; t++)
+        free(lists[t]);
+    free(lists);
+    return error;
+}
+
+int pmd_rxqs_apply(struct pmd_set *set)
+{
+    int error = publish(set, 1, 1);
+
+    for (uint32_t i = 0; i < set->rxq_n && !error; i++)
+        if (set->rxqs[i]->owner != set->rxqs[i]->next_owner)
+            set->rxqs[i]->owner = RXQ_NOBODY;
+    if (!error)
+        error = publish(set, 0, 1);
+    for (uint32_t i = 0; i < set->rxq_n && !error; i++)
+        set->rxqs[i]->owner = set->rxqs[i]->next_owner;
+    return error;
+}
+
+static int rxqs_add(struct pmd_set *set, struct port *port)
+{
+    struct rxq **larger = realloc(set->rxqs, (set->rxq_n + port->rxq_count) * sizeof(*larger) + 1);
+
+    if (!larger)
+        return ENOMEM;
+    set->rxqs = larger;
+    for (uint32_t queue = 0; queue < port->rxq_count; queue++) {
+        struct rxq *rxq = aligned_alloc(64, sizeof *rxq);
+
+        if (!rxq)
+            return ENOMEM;
+        memset(rxq, 0, sizeof *rxq);
+        rxq->port = port;
+        rxq->queue = queue;
+        rxq->owner = rxq->next_owner = RXQ_NOBODY;
+        set->rxqs[set->rxq_n++] = rxq;
+    }
+    return 0;
+}
+
+static void rxqs_remove(struct pmd_set *set, const struct port *port)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < set->rxq_n; i++) {
+        if (set->rxqs[i]->port == port)
+            free(set->rxqs[i]);
+        else
+            set->rxqs[n++] = set->rxqs[i];
+    }
+    set->rxq_n = n;
+}
+
+int pmd_set_add_port(struct pmd_set *set, struct port *port)
+{
+    /* A thread that starts gives buffers to the ports that the table has, and this one is not there yet: so it starts first. */
+    int error = !set->n && port->rxq_count ? pmd_thread_start(set, cores_last()) : 0;
+
+    if (error)
+        return error;
+    error = tx_add(&set->control, port);
+    for (uint32_t t = 0; t < set->n && !error; t++)
+        error = tx_add(&set->threads[t]->pmd, port);
+    if (!error)
+        error = rxqs_add(set, port);
+    if (!error) {
+        rxq_place(set->rxqs, set->rxq_n, set->n);
+        error = pmd_rxqs_apply(set);
+    }
+    if (error) {
+        error_set(error, "Cannot add port %s: no memory for its queues", port->name);
+        pmd_set_remove_port(set, port);
+    }
+    return error;
+}
+
+void pmd_set_remove_port(struct pmd_set *set, struct port *port)
+{
+    struct pmd_tx *unlinked[RCU_THREADS];
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < set->rxq_n; i++)
+        set->rxqs[i]->next_owner = set->rxqs[i]->port == port ? RXQ_NOBODY : set->rxqs[i]->owner;
+    while (publish(set, 1, 1)) /* Tiny lists: memory comes back. */
+        sched_yield();
+    rxqs_remove(set, port);
+    unlinked[n++] = tx_unlink(&set->control, port->no);
+    for (uint32_t t = 0; t < set->n; t++)
+        unlinked[n++] = tx_unlink(&set->threads[t]->pmd, port->no);
+    rcu_synchronize(set->dp->rcu);
+    while (n)
+        tx_free(set, unlinked[--n]);
+}

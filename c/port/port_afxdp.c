@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ports of type afxdp: a Linux device, by AF_XDP sockets (device=NAME, or the port's name).
+ *
+ * Three things that DPDK 22.11's driver leaves undone are done here.  It registers as many bytes of a pool as its mbufs have, though none of them crosses a
+ * page without hugepages, so that there are gaps between them: what lies behind the end, the kernel neither fills nor sends, and every frame in it is
+ * lost.  Here an mbuf is made as large as a page nearly, and those behind the end stay unused.  It forgets the mbufs that are in the kernel's hands when the device is closed (2048 a queue):
+ * such a port has a pool of its own that knows of each mbuf whether the driver has it, and takes those back.  And checksums that veth left partial come without
+ * a word: they are told by their value. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_ring.h>
+
+#include "packet/eal.h"
+#include "base/error.h"
+#include "packet/pkt.h"
+#include "port/port_eth.h"
+#include "port/port_offload.h"
+
+#define OPEN_TRIES 20u           /* In a second. */
+#define OPTIONS "start_queue queue_count shared_umem xdp_prog busy_budget force_copy"
+#define POOL_MBUFS 8191u         /* 2048 with the kernel, the rest under way. */
+#define OPS "upcall_marked"
+#define MBUF_BYTES 4032u         /* With its headers; an odd number of cache lines, which DPDK pads no further, in a page. */
+#define MBUF_HEADERS (RTE_CACHE_LINE_ROUNDUP(sizeof(struct rte_mempool_objhdr)) + sizeof(struct rte_mbuf) + sizeof(struct pkt) + RTE_PKTMBUF_HEADROOM)
+#define MBUFS_LEAST 6000u
+
+#define SOCKETS 256u             /* That are told apart, ... */
+#define SOCKETS_EACH 64u         /* ... and of each port. */
+
+/* The sockets of an open port, which are the driver's. */
+struct sockets {
+    struct sockets *next;
+    const struct port *port;
+    uint32_t n;
+    int fds[SOCKETS_EACH];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* Devices come and go one at a time. */
+static struct sockets *sockets;
+
+enum mark { MARK_HOME, MARK_OURS, MARK_DRIVER, MARK_OUTSIDE };
+
+static int mark_offset = -1;
+static _Thread_local bool driver_runs; /* Who allocates now is the driver. */
+
+static uint8_t *mark_of(struct rte_mbuf *m)
+{
+    return RTE_MBUF_DYNFIELD(m, mark_offset, uint8_t *);
+}
+
+/* --- Pool ------------------------------------------------------------------------------------------------- */
+
+static int pool_alloc(struct rte_mempool *pool)
+{
+    uint32_t entries = rte_align32pow2(pool->size + 1);
+    struct rte_ring *ring = aligned_alloc(64, RTE_ALIGN((size_t)rte_ring_get_memsize(entries), 64));
+
+    if (!ring || rte_ring_init(ring, OPS, entries, 0)) {
+        free(ring);
+        return -ENOMEM;
+    }
+    pool->pool_data = ring;
+    return 0;
+}
+
+static void pool_free(struct rte_mempool *pool)
+{
+    free(pool->pool_data);
+}
+
+static int pool_enqueue(struct rte_mempool *pool, void *const *objects, unsigned int n)
+{
+    for (unsigned int i = 0; i < n; i++)
+        *mark_of(objects[i]) = MARK_HOME;
+    return rte_ring_mp_enqueue_bulk(pool->pool_data, objects, n, NULL) ? 0 : -ENOBUFS;
+}
+
+static int pool_dequeue(struct rte_mempool *pool, void **objects, unsigned int n)
+{
+    if (!rte_ring_mc_dequeue_bulk(pool->pool_data, objects, n, NULL))
+        return -ENOBUFS;
+    for (unsigned int i = 0; i < n; i++)
+        *mark_of(objects[i]) = driver_runs ? MARK_DRIVER : MARK_OURS;
+    return 0;
+}
+
+static unsigned int pool_count(const struct rte_mempool *pool)
+{
+    return rte_ring_count(pool->pool_data);
+}
+
+/* Once per process: DPDK 22.11 takes the same name again and again, until its table of 16 is full. */
+static int pool_register(void)
+{
+    static int registered = -1;
+    static const struct rte_mbuf_dynfield field = { .name = "upcall_mark", .size = 1, .align = 1 };
+    static const struct rte_mempool_ops ops = {
+        .name = OPS, .alloc = pool_alloc, .free = pool_free, .enqueue = pool_enqueue, .dequeue = pool_dequeue,
+        .get_count = pool_count,
+    };
+    int error = 0;
+
+    pthread_mutex_lock(&lock);
+    mark_offset = rte_mbuf_dynfield_register(&field);
+    if (mark_offset < 0)
+        error = rte_errno;
+    else if (registered < 0)
+        registered = rte_mempool_register_ops(&ops);
+    if (!error && registered < 0)
+        error = -registered;
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+static void take_back(struct rte_mempool *pool, void *arg, void *object, unsigned int index)
+{
+    struct rte_mbuf *m = object;
+
+    (void)arg, (void)index;
+    if (*mark_of(m) != MARK_DRIVER && *mark_of(m) != MARK_OUTSIDE)
+        return;
+    m->next = NULL;
+    m->nb_segs = 1;
+    rte_mbuf_refcnt_set(m, 1);
+    rte_mempool_put(pool, m);
+}
+
+static void reclaim(struct rte_mempool *pool)
+{
+    rte_mempool_obj_iter(pool, take_back, NULL);
+}
+
+/* Takes the mbufs that the driver will not register out of a new pool, until reclaim().  Returns how many are left. */
+static uint32_t exclude_outside(struct rte_mempool *pool)
+{
+    uintptr_t start = (uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr;
+    uintptr_t size = pool->header_size + pool->elt_size + pool->trailer_size, end = start + pool->populated_size * size;
+    uint32_t left = 0;
+    void *object;
+
+    for (uint32_t i = pool->populated_size; i && !rte_mempool_get(pool, &object); i--) {
+        uintptr_t at = (uintptr_t)object - pool->header_size;
+
+        if (at >= start && at + size <= end) {
+            rte_mempool_put(pool, object);
+            left++;
+        } else {
+            *mark_of(object) = MARK_OUTSIDE;
+        }
+    }
+    return left;
+}
+
+/* --- Port ------------------------------------------------------------------------------------------------- */
+
+static int say_nothing(int level, const char *format, va_list arguments)
+{
+    (void)level, (void)format, (void)arguments;
+    return 0;
+}
+
+/* libbpf and libxdp tell stderr what they try on the way to success. */
+static void silence(const char *library, const char *function)
+{
+    void *(*set_print)(int (*)(int, const char *, va_list));
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+
+    if (!handle)
+        return;
+    *(void **)&set_print = dlsym(handle, function);
+    if (set_print)
+        set_print(say_nothing);
+    dlclose(handle);
+}
+
+static bool is_socket(int fd)
+{
+    int domain;
+    socklen_t size = sizeof domain;
+
+    return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) && domain == AF_XDP;
+}
+
+/* The AF_XDP sockets of this process; returns how many there are, of which `most` fit. */
+static uint32_t list_sockets(int fds[], uint32_t most)
+{
+    DIR *all = opendir("/proc/self/fd");
+    struct dirent *entry;
+    uint32_t n = 0;
+
+    while (all && (entry = readdir(all))) {
+        const int fd = atoi(entry->d_name);
+
+        if (!is_socket(fd))
+            continue;
+        if (n < most)
+            fds[n] = fd;
+        n++;
+    }
+    if (all)
+        closedir(all);
+    return n;
+}
+
+/* Keeps those of a port that have been opened since `before` was listed. */
+static void find_new(struct sockets *s, const int before[], uint32_t old)
+{
+    int after[SOCKETS];
+    const uint32_t now = list_sockets(after, SOCKETS);
+
+    for (uint32_t i = 0; i < RTE_MIN(now, SOCKETS); i++) {
+        bool known = false;
+
+        for (uint32_t j = 0; j < RTE_MIN(old, SOCKETS) && !known; j++)
+            known = before[j] == after[i];
+        if (!known && s->n < SOCKETS_EACH)
+            s->fds[s->n++] = after[i];
+    }
+}
+
+/* DPDK 22.11.11 with libxdp 1.3.1 leaves the first socket of a closed device open, and as long as it is, no other can be bound to the device. */
+static void close_left(const struct sockets *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (is_socket(s->fds[i]))
+            close(s->fds[i]);
+}
+
+static struct rte_mempool *make_pool(void)
+{
+    struct rte_mempool *pool = eal_pool_make(POOL_MBUFS, MBUF_BYTES - MBUF_HEADERS, OPS);
+
+    if (pool && exclude_outside(pool) < MBUFS_LEAST) { /* It is in pieces. */
+        reclaim(pool);
+        eal_pool_retire(pool);
+        pool = NULL;
+    }
+    return pool;
+}
+
+/* Opens the device and remembers the sockets that are new then: DPDK does not say which they are. */
+static int open_sockets(struct port *port, const char *devargs)
+{
+    struct sockets *s = calloc(1, sizeof *s);
+    struct eth_request request = { .devargs = devargs, .reclaim = reclaim, .pool = s ? make_pool() : NULL };
+    int before[SOCKETS], error;
+    uint32_t old;
+
+    if (!request.pool) {
+        free(s);
+        return error_set(ENOMEM, "Cannot add port %s: no memory for its packet buffers", port->name);
+    }
+    s->port = port;
+    pthread_mutex_lock(&lock);
+    old = list_sockets(before, SOCKETS);
+    driver_runs = true;
+    error = eth_open(port, &request);
+    driver_runs = false;
+    find_new(s, before, old);
+    if (error) {
+        close_left(s);
+        free(s);
+    } else {
+        s->next = sockets;
+        sockets = s;
+    }
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+static int afxdp_open(struct port *port)
+{
+    char arguments[2 * DP_TEXT_SIZE], extra[2 * DP_NAME_SIZE];
+    int error = port_options_check(port, "device " OPTIONS " " ETH_OPTIONS), owner;
+
+    if (error)
+        return error;
+    if (!port_option(port, "device", port->device, sizeof port->device))
+        memcpy(port->device, port->name, sizeof port->device);
+    if (strpbrk(port->device, ",[]") || !if_nametoindex(port->device))
+        return error_set(ENODEV, "Cannot add port %s: no device %s", port->name, port->device);
+    snprintf(extra, sizeof extra, ",iface=%s", port->device);
+    error = eth_devargs(port, "net_af_xdp", OPTIONS, extra, arguments, sizeof arguments);
+    if (!error)
+        error = pool_register();
+    if (error)
+        return error;
+    if (eth_xdp_clean(port->device, &owner))
+        return error_set(EBUSY, "Cannot add port %s: process %d has AF_XDP sockets on %s", port->name, owner, port->device);
+    silence("libbpf.so.1", "libbpf_set_print");
+    silence("libbpf.so.0", "libbpf_set_print");
+    silence("libxdp.so.1", "libxdp_set_print");
+    /* The kernel lets go of a device a while after the socket was closed or its process killed, and the driver says no more than EINVAL. */
+    for (unsigned int tries = 0; (error = open_sockets(port, arguments)) == EINVAL && tries < OPEN_TRIES; tries++)
+        usleep(1000000 / OPEN_TRIES);
+    return error;
+}
+
+static void afxdp_close(struct port *port)
+{
+    struct sockets **at, *s;
+
+    pthread_mutex_lock(&lock);
+    for (at = &sockets; *at && (*at)->port != port; at = &(*at)->next)
+        ;
+    s = *at;
+    if (s)
+        *at = s->next;
+    eth_close(port);
+    if (s)
+        close_left(s);
+    pthread_mutex_unlock(&lock);
+    free(s);
+}
+
+/* What the driver counts as missed is what no buffer was there for; what found the ring of a slow thread full is asked for here. */
+static void afxdp_stats(struct port *port, struct dp_port_stats *stats)
+{
+    eth_stats(port, stats);
+    pthread_mutex_lock(&lock);
+    for (const struct sockets *s = sockets; s; s = s->next) {
+        for (uint32_t i = 0; s->port == port && i < s->n; i++) {
+            struct xdp_statistics kernel;
+            socklen_t size = sizeof kernel;
+
+            /* Linux before 5.9 tells of less. */
+            if (!getsockopt(s->fds[i], SOL_XDP, XDP_STATISTICS, &kernel, &size) && size == sizeof kernel)
+                stats->rx_dropped += kernel.rx_ring_full;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static uint16_t afxdp_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    driver_runs = true;
+    n = eth_rx(port, queue, packets, n);
+    driver_runs = false;
+    for (uint16_t i = 0; i < n; i++) {
+        *mark_of(packets[i]) = MARK_OURS;
+        port_offload_detect(packets[i]);
+    }
+    return n;
+}
+
+static uint16_t afxdp_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    const struct rte_mempool *own = eth_own_pool(port);
+    uint16_t sent;
+
+    for (uint16_t i = 0; i < n; i++)
+        if (packets[i]->pool == own)
+            *mark_of(packets[i]) = MARK_DRIVER; /* It may keep those until the kernel has sent them. */
+    driver_runs = true;
+    sent = eth_tx(port, queue, packets, n);
+    driver_runs = false;
+    for (uint16_t i = sent; i < n; i++)
+        if (packets[i]->pool == own)
+            *mark_of(packets[i]) = MARK_OURS;
+    return sent;
+}
+
+const struct port_class port_class_afxdp = {
+    .type = "afxdp", .open = afxdp_open, .close = afxdp_close, .rx_burst = afxdp_rx, .tx_burst = afxdp_tx, .stats = afxdp_stats,
+    .link_up = eth_link_up,
+};

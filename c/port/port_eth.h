@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * port_eth.h - ports on DPDK's ethdev devices.
+ *
+ * port_eth.c runs a device: configures, starts, receives, sends, closes.  port_eth_kinds.c says for each kind of port which device that is: the
+ * devargs that its options come to.
+ *
+ * Threads: as port.h says. */
+#ifndef UPCALL_PORT_ETH_H
+#define UPCALL_PORT_ETH_H
+
+#include "port/port.h"
+
+struct rte_mempool;
+
+/* What there is to know before the device is opened. */
+struct eth_request {
+    const char *devargs;
+    struct rte_mempool *pool;    /* NULL: the common one. */
+    void (*reclaim)(struct rte_mempool *); /* Or NULL: takes back what the closed device kept of its pool. */
+    uint32_t mtu;                /* Of a device that takes any frame, or 0: ask the device. */
+    bool paired;                 /* A peer has a receive queue for each transmit queue, or it refuses to connect: as many as are received by. */
+};
+
+/* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool retired. */
+int eth_open(struct port *, const struct eth_request *);
+void eth_close(struct port *);
+struct rte_mempool *eth_own_pool(const struct port *); /* Of the request; kept until eth_close(). */
+uint16_t eth_rx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+void eth_stats(struct port *, struct dp_port_stats *);
+bool eth_link_up(struct port *);
+
+/* `driverN` + `extra` + `,key=value…` with those options of the port that `passed` lists.  EINVAL, and error_set(). */
+int eth_devargs(const struct port *, const char *driver, const char *passed, const char *extra, char *text, uint32_t size);
+
+/* Options that every kind takes besides its own. */
+#define ETH_OPTIONS "n_rxq n_txq n_rxq_desc n_txq_desc mtu"
+
+/* Takes off an AF_XDP program that a killed process left on a device: nobody reads its queues any more, and packets vanish there.  Programs that are not
+ * libxdp's are left alone.  EBUSY: a process has it, whose number `*owner` is. */
+int eth_xdp_clean(const char *device, int *owner);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "port/port.h"
+
+/* Finds `key=` at the beginning of a line; its value is `*size` bytes. */
+static const char *find(const char *options, const char *key, size_t *size)
+{
+    size_t key_size = strlen(key);
+
+    for (const char *line = options; *line; line += strspn(line, "\n")) {
+        size_t line_size = strcspn(line, "\n");
+
+        if (line_size > key_size && !strncmp(line, key, key_size) && line[key_size] == '=') {
+            *size = line_size - key_size - 1;
+            return line + key_size + 1;
+        }
+        line += line_size;
+    }
+    return NULL;
+}
+
+const char *port_option(const struct port *port, const char *key, char *value, uint32_t size)
+{
+    size_t found = 0;
+    const char *at = find(port->options, key, &found);
+
+    if (!at)
+        return NULL;
+    snprintf(value, size, "%.*s", (int)found, at);
+    return value;
+}
+
+int port_option_number(const struct port *port, const char *key, uint32_t least, uint32_t most, uint32_t fallback, uint32_t *value)
+{
+    char text[32], *end;
+    unsigned long number;
+
+    *value = fallback;
+    if (!port_option(port, key, text, sizeof text))
+        return 0;
+    errno = 0;
+    number = strtoul(text, &end, 0);
+    if (errno || *end || end == text || text[0] == '-' || number < least || number > most)
+        return error_set(EINVAL, "Cannot add port %s: option %s is \"%s\", expected a number from %u to %u", port->name, key, text,
+                         least, most);
+    *value = (uint32_t)number;
+    return 0;
+}
+
+/* Whether `word` is one of the blank separated words of `words`. */
+static bool listed(const char *words, const char *word, size_t size)
+{
+    for (const char *at = words; *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+
+        if (n == size && !strncmp(at, word, n))
+            return true;
+        at += n;
+    }
+    return false;
+}
+
+int port_options_check(const struct port *port, const char *known)
+{
+    for (const char *line = port->options; *line; line += strspn(line, "\n")) {
+        size_t line_size = strcspn(line, "\n"), key_size = strcspn(line, "=\n");
+
+        if (line_size && key_size == line_size)
+            return error_set(EINVAL, "Cannot add port %s: option \"%.*s\" has no value", port->name, (int)line_size, line);
+        if (line_size && !listed(known, line, key_size))
+            return error_set(EINVAL, "Cannot add port %s: ports of type %s have no option %.*s, only: %s", port->name, port->type,
+                             (int)key_size, line, *known ? known : "none");
+        line += line_size;
+    }
+    return 0;
+}
+
+void port_make_mac(struct port *port)
+{
+    uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a. */
+
+    for (const char *at = port->name; *at; at++)
+        hash = (hash ^ (uint8_t)*at) * 0x100000001b3ull;
+    port->mac[0] = 0x02; /* Locally administered, one station. */
+    for (int i = 1; i < 6; i++)
+        port->mac[i] = (uint8_t)(hash >> (8 * i));
+}

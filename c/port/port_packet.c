@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ports of type system: a Linux network device, by a packet socket.
+ *
+ * The socket carries a virtio-net header with each packet (PACKET_VNET_HDR), so that what veth and tap leave undone passes through as it is and TCP works
+ * without ethtool.  Everything set on the device belongs to the socket (promiscuous mode is a membership), so that nothing stays behind a process
+ * that was killed. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <rte_ether.h>
+
+#include "base/error.h"
+#include "port/port.h"
+#include "port/port_vnet.h"
+#include "base/stat.h"
+
+#define BATCH 32
+#define RECEIVE_BYTES (8 << 20)  /* Of kernel memory for what waits. */
+
+/* Linux >= 4.20; missing in some libc headers. */
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+union ancillary {
+    struct cmsghdr align;
+    uint8_t bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+};
+
+struct packet {
+    int fd;
+    int ifindex;
+    uint64_t kernel_drops;       /* The kernel forgets its count when asked. */
+    struct vnet_buffer rx[BATCH];
+    struct mmsghdr rx_messages[BATCH];
+    union ancillary rx_ancillary[BATCH];
+    struct mmsghdr tx_messages[BATCH];
+    struct virtio_net_hdr tx_headers[BATCH];
+    struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
+};
+
+/* --- Opening ---------------------------------------------------------------------------------------------- */
+
+static int fail(const struct port *port, int error, const char *what)
+{
+    const char *hint = error == EPERM || error == EACCES ? " (this needs CAP_NET_RAW: run as root)" : "";
+
+    return error_set(error, "Cannot add port %s: %s device %s: %s%s", port->name, what, port->device, strerror(error), hint);
+}
+
+static int ask(int fd, unsigned long request, const char *device, struct ifreq *ifr)
+{
+    memset(ifr, 0, sizeof *ifr);
+    memcpy(ifr->ifr_name, device, strnlen(device, IFNAMSIZ - 1));
+    return ioctl(fd, request, ifr) ? errno : 0;
+}
+
+/* Reads what the device is like.  EINVAL: not one to forward by. */
+static int examine(struct port *port, struct packet *packet)
+{
+    struct ifreq ifr;
+    int error = ask(packet->fd, SIOCGIFINDEX, port->device, &ifr);
+
+    if (error)
+        return fail(port, error, "no");
+    packet->ifindex = ifr.ifr_ifindex;
+    error = ask(packet->fd, SIOCGIFFLAGS, port->device, &ifr);
+    if (error)
+        return fail(port, error, "cannot examine");
+    if (ifr.ifr_flags & IFF_LOOPBACK)
+        return error_set(EINVAL, "Cannot add port %s: %s is a loopback device", port->name, port->device);
+    error = ask(packet->fd, SIOCGIFHWADDR, port->device, &ifr);
+    if (!error)
+        memcpy(port->mac, ifr.ifr_hwaddr.sa_data, sizeof port->mac);
+    if (!error)
+        error = ask(packet->fd, SIOCGIFMTU, port->device, &ifr);
+    if (!error)
+        port->mtu = (uint32_t)ifr.ifr_mtu;
+    return error ? fail(port, error, "cannot examine") : 0;
+}
+
+static int set_option(int fd, int name, const void *value, socklen_t size)
+{
+    return setsockopt(fd, SOL_PACKET, name, value, size) ? errno : 0;
+}
+
+static int attach(struct port *port, struct packet *packet)
+{
+    const int one = 1, bytes = RECEIVE_BYTES;
+    struct packet_mreq membership = { .mr_ifindex = packet->ifindex, .mr_type = PACKET_MR_PROMISC };
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = packet->ifindex,
+    };
+    int error = set_option(packet->fd, PACKET_VNET_HDR, &one, sizeof one);
+
+    if (!error)
+        error = set_option(packet->fd, PACKET_AUXDATA, &one, sizeof one);
+    if (!error)
+        error = set_option(packet->fd, PACKET_IGNORE_OUTGOING, &one, sizeof one);
+    if (!error)
+        error = set_option(packet->fd, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership);
+    if (error)
+        return fail(port, error, "cannot prepare");
+    /* The second is bounded by net.core.rmem_max; the first needs privileges. */
+    if (setsockopt(packet->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes))
+        setsockopt(packet->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    if (bind(packet->fd, (struct sockaddr *)&address, sizeof address))
+        return fail(port, errno, "cannot bind to");
+    return 0;
+}
+
+static void packet_close(struct port *port)
+{
+    struct packet *packet = port->state;
+
+    if (packet->fd >= 0)
+        close(packet->fd);
+    vnet_empty(packet->rx, BATCH);
+    free(packet);
+}
+
+static int packet_open(struct port *port)
+{
+    int error = port_options_check(port, "device");
+    struct packet *packet;
+
+    if (error)
+        return error;
+    if (!port_option(port, "device", port->device, sizeof port->device))
+        memcpy(port->device, port->name, sizeof port->device);
+    if (strlen(port->device) >= IFNAMSIZ)
+        return error_set(ENODEV, "Cannot add port %s: %s is too long for a device's name", port->name, port->device);
+    packet = calloc(1, sizeof *packet);
+    if (!packet)
+        return ENOMEM;
+    port->state = packet;
+    packet->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* Receives nothing before it is bound. */
+    error = packet->fd < 0 ? fail(port, errno, "cannot open a packet socket for") : examine(port, packet);
+    if (!error)
+        error = attach(port, packet);
+    if (error) {
+        packet_close(port);
+        return error;
+    }
+    port->rxq_count = 1;
+    port->txq_count = 1;
+    port->caps = PORT_CAP_CHAIN | PORT_CAP_CSUM | PORT_CAP_TSO;
+    return 0;
+}
+
+/* --- Receiving -------------------------------------------------------------------------------------------- */
+
+/* A socket says ENETDOWN once, both for a device that was set down and for one that went away (another namespace included). */
+static void check_device(struct port *port)
+{
+    struct packet *packet = port->state;
+    struct sockaddr_ll address;
+    socklen_t size = sizeof address;
+    struct ifreq ifr = { .ifr_ifindex = packet->ifindex };
+
+    if (getsockname(packet->fd, (struct sockaddr *)&address, &size) || address.sll_ifindex != packet->ifindex ||
+        ioctl(packet->fd, SIOCGIFNAME, &ifr))
+        port_set_gone(port);
+}
+
+/* Puts back the VLAN tag that the kernel keeps beside the packet. */
+static void restore_tag(struct msghdr *message, struct vnet_buffer *buffer, struct rte_mbuf *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        struct tpacket_auxdata aux;
+
+        if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
+            continue;
+        memcpy(&aux, CMSG_DATA(c), sizeof aux);
+        if (aux.tp_status & TP_STATUS_VLAN_VALID)
+            vnet_tag(buffer, m, aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : RTE_ETHER_TYPE_VLAN, aux.tp_vlan_tci);
+    }
+}
+
+static struct rte_mbuf *take(struct port *port, struct packet *packet, unsigned int i)
+{
+    struct mmsghdr *message = &packet->rx_messages[i];
+    bool whole = !(message->msg_hdr.msg_flags & MSG_TRUNC);
+    struct rte_mbuf *m = whole ? vnet_take(&packet->rx[i], message->msg_len) : NULL;
+
+    if (!m) {
+        stat_add(&port->rx.errors, 1);
+        return NULL;
+    }
+    restore_tag(&message->msg_hdr, &packet->rx[i], m);
+    if (!vnet_mark(m, &packet->rx[i].header)) {
+        stat_add(&port->rx.errors, 1);
+        rte_pktmbuf_free(m);
+        return NULL;
+    }
+    stat_add(&port->rx.bytes, m->pkt_len);
+    return m;
+}
+
+static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    struct packet *packet = port->state;
+    unsigned int ready;
+    uint16_t good = 0;
+    int got;
+
+    (void)queue;
+    if (atomic_load_explicit(&port->gone, memory_order_relaxed))
+        return 0;
+    ready = vnet_fill(packet->rx, n < BATCH ? n : BATCH);
+    if (!ready) {
+        stat_add(&port->rx.no_mbuf, 1);
+        return 0;
+    }
+    for (unsigned int i = 0; i < ready; i++)
+        packet->rx_messages[i].msg_hdr = (struct msghdr){
+            .msg_iov = packet->rx[i].parts, .msg_iovlen = VNET_PARTS,
+            .msg_control = &packet->rx_ancillary[i], .msg_controllen = sizeof packet->rx_ancillary[i],
+        };
+    got = recvmmsg(packet->fd, packet->rx_messages, ready, MSG_DONTWAIT, NULL);
+    if (got < 0) {
+        if (errno == ENETDOWN || errno == ENXIO)
+            check_device(port);
+        else if (errno == EINVAL) /* A packet of which the header cannot say what it is (segments of SCTP): the kernel let it go. */
+            stat_add(&port->rx.errors, 1);
+        return 0;
+    }
+    for (int i = 0; i < got; i++) {
+        struct rte_mbuf *m = take(port, packet, (unsigned int)i);
+
+        if (m)
+            packets[good++] = m;
+    }
+    stat_add(&port->rx.packets, good);
+    return good;
+}
+
+/* --- Sending ---------------------------------------------------------------------------------------------- */
+
+/* Whether to try again later with the packet that was refused; otherwise it is the packet's fault, or the device's. */
+static bool try_later(struct port *port, int error)
+{
+    if (error == EAGAIN || error == ENOBUFS || error == EINTR)
+        return true;
+    if (error == ENETDOWN || error == ENXIO || error == ENODEV)
+        check_device(port);
+    else if (error == EMSGSIZE)
+        port_follow_mtu(port); /* It was made smaller: what follows is refused before it comes here, and counted as too large. */
+    return false;
+}
+
+static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    struct packet *packet = port->state;
+    uint64_t bytes = 0;
+    uint16_t ready;
+    int sent;
+
+    (void)queue;
+    for (ready = 0; ready < n && ready < BATCH; ready++) {
+        unsigned int parts = vnet_parts(packets[ready], &packet->tx_headers[ready], packet->tx_parts[ready]);
+
+        if (!parts)
+            break;
+        packet->tx_messages[ready].msg_hdr = (struct msghdr){ .msg_iov = packet->tx_parts[ready], .msg_iovlen = parts };
+    }
+    sent = ready ? sendmmsg(packet->fd, packet->tx_messages, ready, MSG_DONTWAIT) : -1;
+    if (sent <= 0) {
+        if (ready && try_later(port, errno))
+            return 0;
+        stat_add(&port->tx.errors, 1); /* The first one is the one that was refused. */
+        rte_pktmbuf_free(packets[0]);
+        return 1;
+    }
+    for (int i = 0; i < sent; i++)
+        bytes += packets[i]->pkt_len;
+    stat_add(&port->tx.packets, (uint64_t)sent);
+    stat_add(&port->tx.bytes, bytes);
+    rte_pktmbuf_free_bulk(packets, (unsigned int)sent);
+    return (uint16_t)sent;
+}
+
+/* --- Questions -------------------------------------------------------------------------------------------- */
+
+static void packet_stats(struct port *port, struct dp_port_stats *stats)
+{
+    struct packet *packet = port->state;
+    struct tpacket_stats kernel;
+    socklen_t size = sizeof kernel;
+
+    if (!getsockopt(packet->fd, SOL_PACKET, PACKET_STATISTICS, &kernel, &size))
+        packet->kernel_drops += kernel.tp_drops;
+    stats->rx_dropped += packet->kernel_drops;
+}
+
+static bool packet_link_up(struct port *port)
+{
+    struct packet *packet = port->state;
+    struct ifreq ifr;
+
+    return !ask(packet->fd, SIOCGIFFLAGS, port->device, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
+}
+
+static uint32_t packet_mtu(struct port *port)
+{
+    struct packet *packet = port->state;
+    struct ifreq ifr;
+
+    return ask(packet->fd, SIOCGIFMTU, port->device, &ifr) || ifr.ifr_mtu < 0 ? 0 : (uint32_t)ifr.ifr_mtu;
+}
+
+static int packet_wait(struct port *port, uint16_t queue)
+{
+    (void)queue;
+    return atomic_load_explicit(&port->gone, memory_order_relaxed) ? -1 : ((struct packet *)port->state)->fd;
+}
+
+const struct port_class port_class_system = {
+    .type = "system", .open = packet_open, .close = packet_close, .rx_burst = packet_rx, .tx_burst = packet_tx,
+    .rx_wait = packet_wait,
+    .stats = packet_stats, .ask_mtu = packet_mtu, .link_up = packet_link_up,
+};

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "upcall/upcall.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_mbuf.h>
+
+#include "act/act.h"
+#include "dp_int.h"
+#include "packet/extract.h"
+#include "base/hash.h"
+#include "upcall/upcall_int.h"
+
+void upcall_free(struct rte_mbuf *m)
+{
+    act_userdata_free(pkt_of(m)->userdata);
+    rte_pktmbuf_free(m);
+}
+
+void handler_ring_doorbell(struct handler *handler)
+{
+    const uint64_t one = 1;
+
+    /* It can only fail when the counter is full, and then the doorbell rings already. */
+    if (write(handler->doorbell, &one, sizeof one) < 0)
+        return;
+}
+
+void upcall_key(struct rte_mbuf *m, struct key *key)
+{
+    const struct pkt *pkt = pkt_of(m);
+
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m), &pkt->md, pkt, key, NULL);
+}
+
+static uint32_t connection_hash(struct rte_mbuf *m, const struct key *key)
+{
+    /* Not a secret: only that a connection always comes to the same handler. */
+    static const struct hash_key seed = { { 0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89,
+                                            0x452821e638d01377, 0xbe5466cf34e90c6c, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917,
+                                            0x9216d5d98979fb1b, 0xd1310ba698dfb5ac, 0x2ffd72dbd01adfb7, 0xb8e1afed6a267e96 } };
+    uint32_t data[2 * HASH_CHUNK] = { 0 };
+
+    if (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH)
+        return m->hash.rss;
+    data[3] = key->base.eth_type;
+    if (key->base.eth_type == RTE_BE16(0x0800)) {
+        data[0] = key->base.ip4_src;
+        data[1] = key->base.ip4_dst;
+    } else if (key->base.eth_type == RTE_BE16(0x86dd)) {
+        memcpy(data + 4, key->wide.ip6_src, 32);
+    } else {
+        memcpy(data, key->base.eth_dst, 12);
+    }
+    data[12] = key->base.nw_proto; /* 0 where there is none. */
+    data[13] = (uint32_t)key->base.tp_src << 16 | key->base.tp_dst;
+    return hash_chunks(&seed, data, 2);
+}
+
+/* Counts upcalls that no handler will see, and frees them; not what they carry. */
+static void lose(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
+{
+    if (!n)
+        return;
+    stat_add(&pmd->stat->lost, n);
+    stat_drop(pmd->stat, reason, n);
+    if (handler)
+        atomic_fetch_add_explicit(&handler->lost, n, memory_order_relaxed);
+    rte_pktmbuf_free_bulk(packets, n);
+}
+
+/* Gives packets of one port whose struct pkt is complete to a handler; returns how many it took. */
+static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n)
+{
+    struct upcall_refused refused;
+    unsigned int admitted = upcall_admit(pmd, handler, packets, n, &refused), sent;
+
+    lose(pmd, handler, packets + admitted, refused.duplicates, DROP_upcall_duplicate);
+    lose(pmd, handler, packets + admitted + refused.duplicates, n - admitted - refused.duplicates, refused.reason);
+    if (!admitted)
+        return 0;
+    UPCALL_PUBLISH(handler->ring);
+    sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, admitted, NULL);
+    upcall_leave(handler, packets + sent, admitted - sent); /* Another thread was faster. */
+    lose(pmd, handler, packets + sent, admitted - sent, DROP_upcall_full);
+    /* Pairs with dp_upcall_arm(): either the handler sees the packets when it looks again, or it is seen armed here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&handler->armed, memory_order_relaxed) &&
+        atomic_exchange_explicit(&handler->armed, 0, memory_order_acq_rel))
+        handler_ring_doorbell(handler);
+    return sent;
+}
+
+/* Spreads packets over several handlers, by connection. */
+static unsigned int spread(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n)
+{
+    unsigned int sent = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        struct key key;
+
+        upcall_key(packets[i], &key);
+        sent += enqueue(pmd, set->handlers[connection_hash(packets[i], &key) % set->n], &packets[i], 1);
+    }
+    return sent;
+}
+
+static unsigned int hand_up(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n)
+{
+    if (!set->enabled) {
+        lose(pmd, NULL, packets, n, DROP_upcall_disabled);
+        return 0;
+    }
+    if (!set->n) {
+        lose(pmd, NULL, packets, n, DROP_upcall_no_handler);
+        return 0;
+    }
+    return set->n == 1 ? enqueue(pmd, set->handlers[0], packets, n) : spread(pmd, set, packets, n);
+}
+
+/* Loses a burst at once if no handler has room for its port: before anything is written about its packets, because this is what a flood costs. */
+static bool shed(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n, uint32_t in_port)
+{
+    enum stat_drop reason;
+
+    for (uint32_t i = 0; i < set->n; i++)
+        if (!upcall_is_full(set->handlers[i], in_port, &reason))
+            return false;
+    lose(pmd, set->handlers[pmd_random(pmd) % set->n], packets, n, reason); /* Whose they were would take their keys. */
+    return true;
+}
+
+void upcall_miss(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    const struct upcall_set *set = atomic_load_explicit(&pmd->dp->upcalls->set, memory_order_acquire);
+
+    if (set->n && set->enabled && !set->direct && shed(pmd, set, packets, n, md ? md->in_port : pkt_of(packets[0])->md.in_port))
+        return;
+    for (unsigned int i = 0; i < n; i++) {
+        struct pkt *pkt = pkt_of(packets[i]);
+
+        if (md)
+            pkt->md = *md;
+        pkt->userdata = NULL;
+        pkt->original_size = rte_pktmbuf_pkt_len(packets[i]);
+        pkt->kind = UPCALL_MISS;
+    }
+    if (set->direct && set->enabled)
+        upcall_direct(pmd, set, packets, n);
+    else
+        stat_add(&pmd->stat->missed, hand_up(pmd, set, packets, n));
+}
+
+void upcall_action(struct pmd *pmd, struct rte_mbuf *m, struct act_userdata *userdata, uint32_t original_size)
+{
+    const struct upcall_set *set = atomic_load_explicit(&pmd->dp->upcalls->set, memory_order_acquire);
+    struct pkt *pkt = pkt_of(m);
+
+    if (userdata)
+        atomic_fetch_add_explicit(&userdata->references, 1, memory_order_relaxed);
+    pkt->userdata = userdata;
+    pkt->original_size = original_size;
+    pkt->kind = UPCALL_ACTION;
+    if (!hand_up(pmd, set, &m, 1))
+        act_userdata_free(userdata);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The handler's side: verdicts out, upcalls in.  Keys and copies are made here and not by poll threads. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_mbuf.h>
+
+#include "act/act.h"
+#include "dp_int.h"
+#include "packet/eal.h"
+#include "base/error.h"
+#include "flow/flow.h"
+#include "odp/odp.h"
+#include "pmd/pmd_set.h"
+#include "port/port_offload.h"
+#include "upcall/upcall_int.h"
+
+static struct handler *handler_of(uint64_t handle)
+{
+    error_clear();
+    return (struct handler *)handle_get(handle, HANDLE_HANDLER);
+}
+
+static uint32_t pad8(uint32_t size)
+{
+    return (size + 7) & ~7u;
+}
+
+/* Copies the bytes of a packet together.  Checksums that the receiving device left to us are completed in the copy. */
+static void copy_packet(struct rte_mbuf *m, uint8_t *to)
+{
+    uint8_t *at = to;
+
+    for (const struct rte_mbuf *s = m; s; s = s->next) {
+        memcpy(at, rte_pktmbuf_mtod(s, const uint8_t *), s->data_len);
+        at += s->data_len;
+    }
+    if (m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG))
+        port_offload_complete(to, rte_pktmbuf_pkt_len(m));
+}
+
+/* Writes an upcall of `room` bytes at most; 0 if it takes more. */
+static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
+{
+    const struct pkt *pkt = pkt_of(m);
+    const struct act_userdata *sent = pkt->userdata;
+    struct dp_upcall header = {
+        .kind = pkt->kind, .packet_size = rte_pktmbuf_pkt_len(m), .original_size = pkt->original_size,
+        .in_port = pkt->md.in_port,
+    };
+    uint8_t *at = to + sizeof header;
+    struct key key;
+
+    if (sent) {
+        header.userdata_size = sent->size;
+        header.actions_size = sent->actions_size;
+        header.flags = (sent->given ? 1u : 0) | (sent->actions_size ? 2u : 0);
+    }
+    if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
+        return 0;
+    upcall_key(m, &key);
+    header.hash = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0;
+    header.key_size = odp_key_write(&key, at, ODP_KEY_MAX);
+    at += pad8(header.key_size);
+    if (sent)
+        memcpy(at, sent->bytes, header.userdata_size);
+    at += pad8(header.userdata_size);
+    if (header.actions_size)
+        memcpy(at, sent->bytes + header.userdata_size, header.actions_size);
+    at += pad8(header.actions_size);
+    copy_packet(m, at);
+    at += pad8(header.packet_size);
+    header.size = (uint32_t)(at - to);
+    memcpy(to, &header, sizeof header);
+    return header.size;
+}
+
+/* Gets up to `max` upcalls from the ring if none are left over. */
+static void refill(struct handler *handler, uint32_t max)
+{
+    if (handler->batch_at < handler->batch_n)
+        return;
+    handler->batch_at = 0;
+    handler->batch_n = rte_ring_sc_dequeue_burst(handler->ring, (void **)handler->batch, max, NULL);
+    UPCALL_OBSERVE(handler->ring);
+    for (uint32_t i = 0; i < RTE_MIN(handler->batch_n, 8u); i++) {
+        rte_mbuf_prefetch_part1(handler->batch[i]);
+        rte_mbuf_prefetch_part2(handler->batch[i]);
+        rte_prefetch0(pkt_of(handler->batch[i]));
+    }
+}
+
+/* Fetches what the next packets will touch, some steps ahead of use: poll threads on other processors have just written it. */
+static void prefetch(const struct handler *handler, uint32_t i)
+{
+    if (i + 8 < handler->batch_n) {
+        rte_mbuf_prefetch_part1(handler->batch[i + 8]);
+        rte_mbuf_prefetch_part2(handler->batch[i + 8]);
+        rte_prefetch0(pkt_of(handler->batch[i + 8]));
+    }
+    if (i + 4 < handler->batch_n)
+        rte_prefetch0(rte_pktmbuf_mtod(handler->batch[i + 4], void *));
+}
+
+static void take(struct handler *handler, uint32_t max, struct dp_exchange *exchange)
+{
+    struct rte_mbuf *done[UPCALL_BATCH];
+
+    while (exchange->count < max) {
+        uint32_t size;
+
+        refill(handler, max - exchange->count);
+        if (handler->batch_at == handler->batch_n)
+            break;
+        prefetch(handler, handler->batch_at);
+        size = write_upcall(handler->batch[handler->batch_at], handler->arena + exchange->used, UPCALL_ARENA - exchange->used);
+        if (!size)
+            break;
+        done[exchange->count] = handler->batch[handler->batch_at++];
+        act_userdata_free(pkt_of(done[exchange->count])->userdata);
+        exchange->used += size;
+        exchange->count++;
+    }
+    if (max)
+        handler->arena_used = exchange->used;
+    upcall_leave(handler, done, exchange->count);
+    eal_packets_free(done, exchange->count);
+    atomic_fetch_add_explicit(&handler->handled, exchange->count, memory_order_relaxed);
+    exchange->more = handler->batch_at < handler->batch_n || !rte_ring_empty(handler->ring);
+}
+
+static int operate(struct handler *handler, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
+                   uint32_t *results_used)
+{
+    struct dp *dp = handler->dp;
+    struct flow_upcalls upcalls;
+    struct pmd *control;
+    int error = dp_lock(dp);
+
+    if (error)
+        return error;
+    control = pmd_set_control(dp->pmds);
+    pthread_mutex_lock(&handler->consumer); /* The arena stays as it is. */
+    upcalls = (struct flow_upcalls){ handler->arena, handler->arena_used };
+    error = flow_operate(dp->flows, control, &upcalls, ops, ops_size, count, results, results_size, results_used);
+    pthread_mutex_unlock(&handler->consumer);
+    pmd_flush(control);
+    dp_unlock(dp);
+    return error;
+}
+
+int dp_upcall_exchange(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t ops_count, uint8_t *results,
+                       uint32_t results_size, uint32_t max, struct dp_exchange *exchange)
+{
+    struct handler *handler = handler_of(handle);
+    int error = 0;
+
+    if (!handler)
+        return error_set(EBADF, "No such handler");
+    if (!exchange || (ops_count && (!ops || !results))) {
+        handle_put(&handler->object);
+        return EINVAL;
+    }
+    memset(exchange, 0, sizeof *exchange);
+    if (ops_count)
+        error = operate(handler, ops, ops_size, ops_count, results, results_size, &exchange->results_used);
+    pthread_mutex_lock(&handler->consumer);
+    if (atomic_load_explicit(&handler->closed, memory_order_relaxed))
+        error = ESHUTDOWN;
+    if (!error)
+        take(handler, max < UPCALL_BATCH ? max : UPCALL_BATCH, exchange);
+    pthread_mutex_unlock(&handler->consumer);
+    exchange->lost = atomic_load_explicit(&handler->lost, memory_order_relaxed);
+    handle_put(&handler->object);
+    return error;
+}
+
+int dp_upcall_arm(uint64_t handle)
+{
+    struct handler *handler = handler_of(handle);
+    int error = 0;
+
+    if (!handler)
+        return error_set(EBADF, "No such handler");
+    atomic_store_explicit(&handler->armed, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* Pairs with enqueue() in upcall.c. */
+    pthread_mutex_lock(&handler->consumer);
+    if (atomic_load_explicit(&handler->closed, memory_order_acquire))
+        error = ESHUTDOWN;
+    else if (handler->batch_at < handler->batch_n || !rte_ring_empty(handler->ring))
+        error = EAGAIN;
+    pthread_mutex_unlock(&handler->consumer);
+    if (error)
+        atomic_store_explicit(&handler->armed, 0, memory_order_relaxed);
+    handle_put(&handler->object);
+    return error;
+}
+
+int dp_upcall_wait(uint64_t handle)
+{
+    struct handler *handler = handler_of(handle);
+    struct pollfd doorbell;
+    uint64_t rings;
+    int error = 0;
+
+    if (!handler)
+        return error_set(EBADF, "No such handler");
+    doorbell = (struct pollfd){ .fd = handler->doorbell, .events = POLLIN };
+    if (!atomic_load_explicit(&handler->closed, memory_order_acquire)) {
+        while (poll(&doorbell, 1, -1) < 0 && errno == EINTR)
+            ;
+        if (read(handler->doorbell, &rings, sizeof rings) < 0 && errno != EAGAIN)
+            error = errno;
+    }
+    if (atomic_load_explicit(&handler->closed, memory_order_acquire))
+        error = ESHUTDOWN;
+    handle_put(&handler->object);
+    return error;
+}
+
+int dp_upcall_wake(uint64_t handle)
+{
+    struct handler *handler = handler_of(handle);
+
+    if (!handler)
+        return error_set(EBADF, "No such handler");
+    handler_ring_doorbell(handler);
+    handle_put(&handler->object);
+    return 0;
+}

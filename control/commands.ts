@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The commands of a control socket that serves a datapath: those of ovs-appctl(8) that make sense for it.
+ *
+ * @module
+ */
+import type { Datapath } from "../providers/datapath.ts";
+import { captureOptions, capturePackets } from "./capture/capture.ts";
+import type { ControlCommand, ControlCommands } from "./socket.ts";
+import { type DatapathSource, openableDatapaths } from "./datapath_source.ts";
+import { dummyCommands } from "./dummy_commands.ts";
+import type { Log } from "./log.ts";
+import { metricsText } from "./metrics.ts";
+import { OptionError, parseControlOptions } from "./options.ts";
+import { perfText, rxqText, statsText, ThreadHistory } from "./text/poll_thread.ts";
+import { statusOf } from "./status.ts";
+import { traceText } from "./trace/text.ts";
+import { runVerb, verbs } from "./verbs/verbs.ts";
+import { toJson } from "./verbs/verb.ts";
+import { version } from "./version.ts";
+
+/** What commands work on. */
+export interface Served {
+  readonly dp: Datapath;
+  readonly log: Log;
+  /** What `exit` does. */
+  readonly onExit: () => void;
+}
+
+/** A command that failed; the message is the answer. */
+class CommandError extends Error {
+  override readonly name = "CommandError";
+}
+
+/** All commands for a datapath. */
+export function controlCommands(served: Served): ControlCommands {
+  const { dp, log } = served;
+  const datapaths = openableDatapaths([dp.type]);
+  const commands = new Map<string, ControlCommand>();
+  for (const { name, usage } of verbs) {
+    if (name === "help") continue;
+    commands.set(`dpctl/${name}`, verbCommand(name, usage, datapaths));
+  }
+  const add = (
+    name: string,
+    usage: string,
+    args: readonly [number, number],
+    run: ControlCommand["run"],
+  ): void => void commands.set(name, { usage, args, run });
+  add("version", "", [0, 0], () => `upcall ${version}\n`);
+  add("exit", "[--cleanup]", [0, 1], () => {
+    // Once the answer is on its way.
+    setTimeout(served.onExit, 10);
+    return "";
+  });
+  add("coverage/show", "", [0, 0], () => coverageText(dp));
+  add("coverage/read-counter", "counter", [1, 1], ([name = ""]) => {
+    const value = allCounters(dp)[name];
+    if (value === undefined) throw new CommandError("No such counter");
+    return `${value}\n`;
+  });
+  add("vlog/list", "", [0, 0], () => log.list());
+  add("vlog/set", "{spec | PATTERN:destination:pattern}", [1, Infinity], (specs) => {
+    for (const spec of specs) log.set(spec);
+    return "";
+  });
+  const captureUsage = "file [port=P] [flow=F] [reason=drop|miss] [count=N] [seconds=N]";
+  add("upcall/capture", captureUsage, [1, 6], async ([path = "", ...words]) => {
+    const count = await capturePackets(dp, path, captureOptions(dp, words));
+    return `${count} packets in ${path}\n`;
+  });
+  add("upcall/status", "", [0, 0], () => `${toJson(statusOf(dp))}\n`);
+  add("upcall/trace", "[--json] packet|flow", [1, 2], (args) => {
+    const { flags, rest } = options(args);
+    return traceText(dp, rest.at(-1) ?? "", flags);
+  });
+  add("metrics/show", "", [0, 0], () => metricsText([dp]));
+  for (const [name, command] of threadCommands(dp)) commands.set(name, command);
+  for (const [name, command] of dummyCommands(dp)) commands.set(name, command);
+  return logged(commands, log);
+}
+
+function logged(commands: ControlCommands, log: Log): ControlCommands {
+  return new Map(
+    [...commands].map(([name, command]): [string, ControlCommand] => [name, {
+      ...command,
+      run: async (args) => {
+        log.say("control", "dbg", `received ${[name, ...args].join(" ")}`);
+        try {
+          return await command.run(args);
+        } catch (error) {
+          log.say("control", "dbg", `${name} failed: ${(error as Error).message.trim()}`);
+          throw error;
+        }
+      },
+    }]),
+  );
+}
+
+/** Options count as arguments in Open vSwitch, so that some commands cannot take all of theirs; here they do not. */
+function verbCommand(
+  name: string,
+  usage: string,
+  datapaths: DatapathSource,
+): ControlCommand {
+  const run = async (args: readonly string[]): Promise<string> => {
+    const { flags, rest } = options(args);
+    const [min, max] = verbs.find((verb) => verb.name === name)?.args ?? [0, Infinity];
+    const bound = rest.length < min
+      ? `requires at least ${min}`
+      : rest.length > max
+      ? `takes at most ${max}`
+      : undefined;
+    if (bound !== undefined) {
+      throw new CommandError(`"dpctl/${name}" command ${bound} arguments`);
+    }
+    let text = "";
+    const put = (more: string): void => void (text += more);
+    const ok = await runVerb([name, ...rest], {
+      program: "upcall",
+      isControl: true,
+      flags,
+      datapaths,
+      output: { print: put, complain: put },
+      readText: (path) => Deno.readTextFile(path),
+    });
+    if (ok) return text;
+    throw new CommandError(text);
+  };
+  return { usage, args: [0, Infinity], run };
+}
+
+function options(args: readonly string[]): ReturnType<typeof parseControlOptions> {
+  try {
+    return parseControlOptions(args);
+  } catch (error) {
+    if (error instanceof OptionError) throw new CommandError(error.message);
+    throw error;
+  }
+}
+
+/** Counters of a datapath by name. */
+export function allCounters(dp: Datapath): Readonly<Record<string, bigint>> {
+  const { hit, missed, lost, maskHit, cacheHit, counters } = dp.stats();
+  return {
+    datapath_hit: hit,
+    datapath_missed: missed,
+    datapath_lost: lost,
+    ...(maskHit !== undefined && { datapath_mask_hit: maskHit }),
+    ...(cacheHit !== undefined && { datapath_cache_hit: cacheHit }),
+    ...Object.fromEntries(
+      Object.entries(counters ?? {}).map(([name, value]) => [`datapath_${name}`, value]),
+    ),
+  };
+}
+
+function coverageText(dp: Datapath): string {
+  const counters = Object.entries(allCounters(dp));
+  const happened = counters.filter(([, count]) => count !== 0n);
+  const lines = happened.map(([name, count]) => `${name.padEnd(32)} total: ${count}\n`);
+  return "Event coverage:\n" + lines.join("") +
+    `${counters.length - happened.length} events never hit\n`;
+}
+
+/** Commands about poll threads; none for a datapath that has no such threads. */
+function threadCommands(dp: Datapath): Map<string, ControlCommand> {
+  const commands = new Map<string, ControlCommand>();
+  const { pollThreads } = dp;
+  if (pollThreads === undefined) return commands;
+  const history = new ThreadHistory();
+  const add = (
+    name: string,
+    [usage, max]: readonly [string, number],
+    run: (args: ThreadArguments) => string | Promise<string>,
+  ): void => {
+    commands.set(`dpif-netdev/${name}`, {
+      usage,
+      args: [0, max],
+      run: (args) => run(threadArguments(dp, args)),
+    });
+  };
+  const chosen = ({ core }: ThreadArguments) =>
+    pollThreads.dump().filter((thread) => core === undefined || thread.core === core);
+  add(
+    "pmd-stats-show",
+    ["[-pmd core] [dp]", 3],
+    (args) => chosen(args).map((thread) => statsText(history.since(thread))).join(""),
+  );
+  add("pmd-stats-clear", ["[-pmd core] [dp]", 3], (args) => {
+    history.clear(chosen(args));
+    return "";
+  });
+  add("pmd-rxq-show", ["[-pmd core] [-secs secs] [dp]", 5], (args) => {
+    const threads = chosen(args);
+    const seconds = Math.min(Math.ceil((args.seconds || 60) / 5) * 5, 60);
+    const head = `Displaying last ${seconds} seconds pmd usage %\n`;
+    return (threads.length > 0 ? head : "") +
+      threads.map((thread) => rxqText(dp, thread)).join("");
+  });
+  const perfUsage = "[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]";
+  add("pmd-perf-show", [perfUsage, 8], async (args) => {
+    const cyclesPerSecond = await measureCycles(dp);
+    const { seconds } = history;
+    return chosen(args).map((thread) =>
+      perfText(history.since(thread), { seconds, cyclesPerSecond })
+    ).join("");
+  });
+  add("pmd-rxq-rebalance", ["[dp]", 1], async () => {
+    // Setting the same cores again spreads the queues over them anew.
+    const mask = pollThreads.dump().reduce(
+      (all, { core }) => all | 1n << BigInt(core),
+      0n,
+    );
+    await pollThreads.set(mask.toString(16));
+    return "pmd rxq rebalance requested.\n";
+  });
+  const lookups = (): string => lookupText(dp);
+  for (const name of ["subtable-lookup-prio-get", "subtable-lookup-info-get"]) {
+    add(name, ["", 0], lookups);
+  }
+  return commands;
+}
+
+interface ThreadArguments {
+  readonly core?: number;
+  readonly seconds?: number;
+}
+
+function threadArguments(dp: Datapath, args: readonly string[]): ThreadArguments {
+  const found: { core?: number; seconds?: number } = {};
+  for (let i = 0; i < args.length; i++) {
+    const [arg, next] = [args[i], args[i + 1]];
+    if (arg === "-nh") continue;
+    if (["-pmd", "-secs", "-it", "-ms"].includes(arg ?? "") && next !== undefined) {
+      i++;
+      if (!/^\d+$/.test(next)) continue;
+      if (arg === "-pmd") found.core = Number(next);
+      if (arg === "-secs") found.seconds = Number(next);
+    } else if (arg !== dp.name && arg !== dp.fullName) {
+      throw new CommandError("please specify an existing datapath");
+    }
+  }
+  return found;
+}
+
+/** TSC cycles a second: what a busy thread counts over a moment, or what Linux says of the processor. */
+async function measureCycles({ pollThreads }: Datapath): Promise<number> {
+  const sum = (): [number, number] => {
+    const [thread] = pollThreads?.dump() ?? [];
+    const { busy = 0n, idle = 0n, sleep = 0n } = thread?.cycles ?? {};
+    return [Number(busy + idle + sleep), performance.now()];
+  };
+  const [before, start] = sum();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const [after, end] = sum();
+  const counted = (after - before) / (end - start) * 1000;
+  // A thread that sleeps counts when it wakes.
+  return counted > slowestClock ? counted : clockOfProcessor();
+}
+
+/** No processor that this runs on has a slower counter, Hz. */
+const slowestClock = 5e8;
+
+function clockOfProcessor(): number {
+  try {
+    const text = Deno.readTextFileSync("/proc/cpuinfo");
+    const [, mhz] = /^cpu MHz\s*:\s*([\d.]+)$/m.exec(text) ?? [];
+    return Math.max(slowestClock, Number(mhz ?? 0) * 1e6);
+  } catch {
+    return slowestClock;
+  }
+}
+
+function lookupText(dp: Datapath): string {
+  const { masks = 0, flows, maskHit = 0n, hit } = dp.stats();
+  const perHit = hit === 0n ? 0 : Number(maskHit) / Number(hit);
+  return `Available dpcls implementations:\n  partitioned (Use count: ${masks}, Priority: 0)\n` +
+    `flows: ${flows}, masks: ${masks}, lookups per hit: ${perHit.toFixed(2)}\n`;
+}

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Verbs about flows.
+ *
+ * @module
+ */
+import type { FlowStats } from "../../providers/contract/provider.ts";
+import type { Datapath } from "../../providers/datapath.ts";
+import type { Flow } from "../../providers/flow.ts";
+import { type Ufid, ufid } from "../../providers/ids.ts";
+import {
+  encodeActions,
+  parseActions,
+  type ParsedKeyBytes,
+  parseKeyBytes,
+} from "../../providers/odp/mod.ts";
+import { FlowFilter } from "../text/flow_filter.ts";
+import { flowJson, flowStatsJson, flowStatsText, flowText } from "../text/flow.ts";
+import { readInteger } from "../text/scan.ts";
+import { codeOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
+
+const flowTypes = [
+  "ovs",
+  "tc",
+  "dpdk",
+  "offloaded",
+  "non-offloaded",
+  "partially-offloaded",
+] as const;
+type FlowType = typeof flowTypes[number];
+
+/** Poll thread that `pmd=-1` means. */
+const mainThread = 0x7fffffff;
+
+interface DumpArguments {
+  readonly rest: readonly string[];
+  readonly filter?: string;
+  readonly types?: string;
+  readonly pmd?: number;
+}
+
+/** Takes `filter=`, `type=` and `pmd=` off the end. Every further filter or list of types stays an argument. */
+function dumpArguments(run: VerbRun, args: readonly string[]): DumpArguments {
+  const rest = [...args];
+  let filter: string | undefined;
+  let types: string | undefined;
+  let pmd: number | undefined;
+  for (;;) {
+    const last = rest.at(-1) ?? "";
+    if (last.startsWith("filter=") && filter === undefined) filter = last.slice(7);
+    else if (last.startsWith("type=") && types === undefined) {
+      if (!run.isControl) {
+        throw new VerbFailure(
+          "Invalid argument 'type'. Use 'ovs-appctl dpctl/dump-flows' instead.",
+        );
+      }
+      types = last.slice(5);
+    } else if (last.startsWith("pmd=")) {
+      if (!/^pmd=[-+]?\d/.test(last)) throw new SilentFailure();
+      const id = readInteger(last.slice(4));
+      pmd = id === -1 ? mainThread : id;
+    } else break;
+    rest.pop();
+  }
+  return {
+    rest,
+    ...(filter !== undefined && { filter }),
+    ...(types !== undefined && { types }),
+    ...(pmd !== undefined && { pmd }),
+  };
+}
+
+/** Ends a verb with exit status 1 and no word, as Open vSwitch does for a bad `pmd=`. */
+class SilentFailure extends Error {
+  override readonly name = "SilentFailure";
+}
+
+function parseTypes(list: string | undefined): ReadonlySet<FlowType> {
+  if (list === undefined) return new Set(flowTypes);
+  const types = new Set<FlowType>();
+  for (const word of list === "" ? [] : list.replace(/,$/, "").split(",")) {
+    if (word === "all") flowTypes.forEach((type) => types.add(type));
+    else if ((flowTypes as readonly string[]).includes(word)) types.add(word as FlowType);
+    else throw new VerbFailure(`Failed to parse type (${word})`, "EINVAL");
+  }
+  return types;
+}
+
+function hasType(flow: Flow, types: ReadonlySet<FlowType>): boolean {
+  const { layer = "ovs", offloaded } = flow;
+  return types.has(layer as FlowType) ||
+    (types.has("offloaded") && offloaded && layer !== "ovs") ||
+    (types.has("partially-offloaded") && offloaded && layer === "ovs") ||
+    (types.has("non-offloaded") && !offloaded);
+}
+
+async function dumpFlows(run: VerbRun, args: readonly string[]): Promise<void> {
+  let wanted: DumpArguments;
+  try {
+    wanted = dumpArguments(run, args);
+  } catch (error) {
+    if (!(error instanceof SilentFailure)) throw error;
+    return run.failSilently();
+  }
+  await run.withDatapath(wanted.rest, 1, (dp) => {
+    const ports = [...dp.ports.dump()];
+    const filter = parseFilter(wanted.filter, ports);
+    const types = parseTypes(wanted.types);
+    const names = run.flags.names ? { ports } : {};
+    const options = { verbose: run.flags.verbosity > 0, ...names };
+    let pmd = wanted.pmd;
+    run.attempt("Failed to dump flows from datapath", () => {
+      for (const flow of dp.flows.dump()) {
+        if (filter !== undefined && !filter.matches(flow)) continue;
+        if (wanted.pmd === undefined && pmd !== flow.pmd) {
+          pmd = flow.pmd;
+          run.print(
+            pmd === mainThread
+              ? "flow-dump from the main thread:\n"
+              : `flow-dump from pmd on cpu core: ${pmd}\n`,
+          );
+        }
+        if (pmd !== flow.pmd || !hasType(flow, types)) continue;
+        run.print(`${flowText(flow, options)}\n`);
+        run.result(flowJson(flow, names));
+      }
+    });
+  });
+}
+
+function parseFilter(
+  text: string | undefined,
+  ports: Iterable<{ readonly no: number; readonly name: string }>,
+): FlowFilter | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return new FlowFilter(text, { ports });
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    // The reason is in the message itself; the exit status is the only other sign.
+    throw new VerbFailure(`Failed to parse filter (${error.message})`);
+  }
+}
+
+/** A flow in text, as bytes; the identifier in front of it, if there is one, is taken off first. */
+function parseFlow(
+  text: string,
+  dp: Datapath,
+  complaint: (syntax: string) => string,
+): ParsedKeyBytes {
+  const id = takeUfid(text);
+  const key = id === undefined ? text : text.slice(ufidLength);
+  try {
+    const parsed = parseKeyBytes(key, { ports: dp.ports.dump() });
+    return id === undefined ? parsed : { ...parsed, ufid: id };
+  } catch (error) {
+    const { offset } = error as { offset?: unknown };
+    if (!(error instanceof SyntaxError) || typeof offset !== "number") throw error;
+    const at = fieldStart(key, offset);
+    throw new VerbFailure(complaint(`syntax error at ${key.slice(at)}`), "EINVAL");
+  }
+}
+
+const ufidLength = "ufid:".length + 36;
+
+function takeUfid(text: string): Ufid | undefined {
+  if (!text.startsWith("ufid:")) return undefined;
+  try {
+    return ufid(text.slice(5, ufidLength));
+  } catch {
+    throw new VerbFailure("parsing flow ufid", "EINVAL");
+  }
+}
+
+/** Where the field begins that has something wrong at `offset`: so far Open vSwitch says that it read. */
+export function fieldStart(text: string, offset: number): number {
+  let start = 0;
+  let depth = 0;
+  let isBetween = true;
+  for (let at = 0; at < text.length; at++) {
+    const letter = text[at] as string;
+    if (depth === 0 && /[,\s]/.test(letter)) {
+      isBetween = true;
+      continue;
+    }
+    if (isBetween) {
+      if (at > offset) break;
+      start = at;
+      isBetween = false;
+    }
+    if (letter === "(") depth++;
+    // Fields may follow each other without a delimiter.
+    else if (letter === ")" && depth > 0 && --depth === 0) isBetween = true;
+  }
+  return start;
+}
+
+function printStats(run: VerbRun, stats: FlowStats | undefined): void {
+  if (stats === undefined) return;
+  run.result(flowStatsJson(stats));
+  if (run.flags.statistics) run.print(`${flowStatsText(stats)}\n`);
+}
+
+type PutKind = { readonly create: boolean; readonly modify: boolean };
+
+function putFlow(
+  run: VerbRun,
+  dp: Datapath,
+  [keyText = "", actionsText = ""]: readonly string[],
+  kind: PutKind & { readonly zeroStats?: boolean },
+): void {
+  const { key, mask, ufid: id } = parseFlow(
+    keyText,
+    dp,
+    (syntax) => `parsing flow key (${syntax})`,
+  );
+  let actions: Uint8Array;
+  try {
+    actions = encodeActions(parseActions(actionsText));
+  } catch {
+    throw new VerbFailure("parsing actions", "EINVAL");
+  }
+  const stats = run.attempt("updating flow table", () =>
+    dp.flows.put({
+      key,
+      ...(mask.length > 0 && { mask }),
+      actions,
+      ...kind,
+      ...(id !== undefined && { ufid: id }),
+      wantStats: run.flags.statistics,
+    }));
+  // A flow that was made has no counters yet, and Open vSwitch prints what it has: none.
+  const none: FlowStats = { packets: 0n, bytes: 0n, tcpFlags: 0 };
+  printStats(run, run.flags.statistics ? stats ?? none : undefined);
+}
+
+const adding: PutKind = { create: true, modify: false };
+const changing: PutKind = { create: false, modify: true };
+
+async function addFlow(run: VerbRun, args: readonly string[]): Promise<void> {
+  await run.withDatapath(
+    args,
+    3,
+    (dp) => putFlow(run, dp, args.slice(-2), adding),
+  );
+}
+
+async function modFlow(run: VerbRun, args: readonly string[]): Promise<void> {
+  const { mayCreate, clear } = run.flags;
+  await run.withDatapath(
+    args,
+    3,
+    (dp) =>
+      putFlow(run, dp, args.slice(-2), {
+        create: mayCreate,
+        modify: true,
+        zeroStats: clear,
+      }),
+  );
+}
+
+async function getFlow(run: VerbRun, args: readonly string[]): Promise<void> {
+  const text = args.at(-1) ?? "";
+  await run.withDatapath(args, 2, (dp) => {
+    const id = takeUfidOrComplain(run, text);
+    if (id === undefined) return;
+    const ports = run.flags.names ? { ports: [...dp.ports.dump()] } : {};
+    const flow = run.attempt("getting flow", () => dp.flows.get({ ufid: id }));
+    run.print(`${flowText(flow, { verbose: run.flags.verbosity > 0, ...ports })}\n`);
+    run.result(flowJson(flow, ports));
+  });
+}
+
+/** A bad identifier is complained of, but Open vSwitch (3.1) ends with status 0 all the same. */
+function takeUfidOrComplain(run: VerbRun, text: string): Ufid | undefined {
+  try {
+    const id = takeUfid(text);
+    if (id === undefined) run.complain("parsing flow ufid");
+    return id;
+  } catch (error) {
+    if (!(error instanceof VerbFailure)) throw error;
+    run.complain(error.message, error.code);
+    return undefined;
+  }
+}
+
+/** Deletes a flow. `say` tells of a failure: it is the exit status that a file of flows does not have. */
+function deleteFlow(
+  run: VerbRun,
+  dp: Datapath,
+  text: string,
+  say: "fail" | "complain" = "fail",
+): void {
+  const { key, ufid: id } = parseFlow(text, dp, (syntax) => syntax);
+  try {
+    printStats(run, dp.flows.delete(id === undefined ? { key } : { ufid: id }));
+  } catch (error) {
+    const code = codeOf(error);
+    run[say]("deleting flow", code);
+    if (code === "ENOENT" && id === undefined) {
+      run.print("Perhaps you need to specify a UFID?\n");
+    }
+  }
+}
+
+async function delFlow(run: VerbRun, args: readonly string[]): Promise<void> {
+  await run.withDatapath(args, 2, (dp) => deleteFlow(run, dp, args.at(-1) ?? ""));
+}
+
+const lineWords = ["add", "delete", "modify"] as const;
+type LineWord = typeof lineWords[number];
+
+/** A line of a file of flows: what to do, the flow, and its actions. */
+function parseLine(
+  line: string,
+  usual: LineWord,
+): { word: LineWord; flow?: string; actions?: string } {
+  const text = line.trimStart();
+  const first = /^[^,\s]*/.exec(text)?.[0] ?? "";
+  // Any beginning of a word will do, the empty one as well.
+  const word = lineWords.find((candidate) => candidate.startsWith(first));
+  const rest = (word === undefined ? text : text.slice(first.length)).trimStart();
+  const [, flow, actions] = /^(\S+)\s*([^]*)$/.exec(rest) ?? [];
+  return {
+    word: word ?? usual,
+    ...(flow !== undefined && { flow }),
+    ...(actions && { actions }),
+  };
+}
+
+/** Runs the lines of a file; whatever becomes of them, the exit status is 0, as Open vSwitch's (3.1). */
+async function eachLine(
+  run: VerbRun,
+  args: readonly string[],
+  usual: LineWord,
+): Promise<void> {
+  const path = args.at(-1) ?? "";
+  await run.withDatapath(args, Infinity, async (dp) => {
+    let text: string;
+    try {
+      text = await run.readText(path);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      const code = error instanceof Deno.errors.NotFound ? "ENOENT" : "EACCES";
+      return run.complain(`Opening file "${path}" failed`, code);
+    }
+    for (const [index, line] of text.split("\n").entries()) {
+      const content = line.replace(/#.*$/, "");
+      if (content.trim() === "") continue;
+      runLine(run, dp, { line: content, number: index + 1, usual });
+    }
+  });
+}
+
+function runLine(
+  run: VerbRun,
+  dp: Datapath,
+  { line, number, usual }: { line: string; number: number; usual: LineWord },
+): void {
+  const { word, flow, actions } = parseLine(line, usual);
+  if (flow === undefined || (actions === undefined) !== (word === "delete")) {
+    return run.complain(`Failed parsing line number ${number}, skipped!`);
+  }
+  try {
+    if (word === "delete") deleteFlow(run, dp, flow, "complain");
+    else putFlow(run, dp, [flow, actions ?? ""], word === "add" ? adding : changing);
+  } catch (error) {
+    if (!(error instanceof VerbFailure)) throw error;
+    run.complain(error.message, error.code);
+  }
+}
+
+async function delFlows(run: VerbRun, args: readonly string[]): Promise<void> {
+  const [first] = args;
+  const named = first !== undefined && await run.datapaths.exists(first);
+  if (args.length === 2 || (args.length === 1 && !named)) {
+    return await eachLine(run, args, "delete");
+  }
+  await run.withDatapath(args, 1, (dp) => {
+    run.attempt("deleting all flows", () => dp.flows.flush());
+  });
+}
+
+/** Verbs about flows, in the order of ovs-dpctl's list. */
+export const flowVerbs: readonly Verb[] = [
+  {
+    name: "dump-flows",
+    usage: "[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]",
+    summary: "show the flows of DP",
+    args: [0, 6],
+    writes: false,
+    perform: dumpFlows,
+  },
+  {
+    name: "add-flow",
+    usage: "[dp] flow actions",
+    summary: "add FLOW with ACTIONS to DP",
+    args: [2, 3],
+    writes: true,
+    perform: addFlow,
+  },
+  {
+    name: "mod-flow",
+    usage: "[dp] flow actions",
+    summary: "give FLOW of DP other ACTIONS",
+    args: [2, 3],
+    writes: true,
+    perform: modFlow,
+  },
+  {
+    name: "get-flow",
+    usage: "[dp] ufid",
+    summary: "show the flow with an identifier, ufid:…",
+    args: [1, 2],
+    writes: false,
+    perform: getFlow,
+  },
+  {
+    name: "del-flow",
+    usage: "[dp] flow",
+    summary: "delete FLOW from DP",
+    args: [1, 2],
+    writes: true,
+    perform: delFlow,
+  },
+  {
+    name: "add-flows",
+    usage: "[dp] file",
+    summary: "add the flows of FILE, - for standard input",
+    args: [1, 2],
+    writes: true,
+    perform: (run, args) => eachLine(run, args, "add"),
+  },
+  {
+    name: "mod-flows",
+    usage: "[dp] file",
+    summary: "change flows as FILE says",
+    args: [1, 2],
+    writes: true,
+    perform: (run, args) => eachLine(run, args, "modify"),
+  },
+  {
+    name: "del-flows",
+    usage: "[dp] [file]",
+    summary: "delete the flows of FILE, or all",
+    args: [0, 2],
+    writes: true,
+    perform: delFlows,
+  },
+];

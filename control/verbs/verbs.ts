@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Every verb of ovs-dpctl(8), in its order: one table for the command line, the control socket, help and completions.
+ *
+ * @module
+ */
+import { helpText } from "../../cli/help.ts";
+import { type Verb, VerbFailure, type VerbOptions, VerbRun } from "./verb.ts";
+import { conntrackVerbs } from "./conntrack.ts";
+import { datapathVerbs } from "./datapath.ts";
+import { flowVerbs } from "./flow.ts";
+import { limitVerbs } from "./limit.ts";
+import { portVerbs } from "./port.ts";
+import { textVerbs } from "./text.ts";
+
+const all = Infinity;
+
+const help: Verb = {
+  name: "help",
+  usage: "",
+  summary: "show this list, or tell of VERB",
+  args: [0, all],
+  writes: false,
+  perform(run, [name]) {
+    const text = helpText(verbs, { program: run.program, verb: name });
+    if (name !== undefined && text === "") throw unknownVerb(name);
+    run.print(text);
+    verbs.filter((verb) => name === undefined || verb.name === name)
+      .forEach(({ name, usage, summary, writes }) =>
+        run.result({ name, usage, summary, writes })
+      );
+  },
+};
+
+const listCommands: Verb = {
+  name: "list-commands",
+  usage: "",
+  summary: "list verbs and their arguments",
+  args: [0, all],
+  writes: false,
+  perform(run) {
+    run.print("The available commands are:\n");
+    for (const { name, usage } of verbs) {
+      if (run.isControl && name === "help") continue;
+      run.print(`  ${run.isControl ? "dpctl/" : ""}${name.padEnd(23)} ${usage}\n`);
+      run.result({ name, usage });
+    }
+  },
+};
+
+/** Names in the order in which ovs-dpctl lists them; those of later versions where those have them. */
+const order = [
+  "add-dp del-dp add-if del-if set-if dump-dps show",
+  "dump-flows add-flow mod-flow get-flow del-flow add-flows mod-flows del-flows",
+  "offload-stats-show dump-conntrack dump-conntrack-exp flush-conntrack",
+  "cache-get-size cache-set-size ct-stats-show ct-bkts",
+  "ct-set-maxconns ct-get-maxconns ct-get-nconns",
+  "ct-enable-tcp-seq-chk ct-disable-tcp-seq-chk ct-get-tcp-seq-chk",
+  "ct-set-limits ct-del-limits ct-get-limits",
+  "ct-get-sweep-interval ct-set-sweep-interval",
+  "ipf-set-enabled ipf-set-disabled ipf-set-min-frag ipf-set-max-nfrags ipf-get-status",
+  "help list-commands parse-actions normalize-actions",
+].join(" ").split(" ");
+
+/** Every verb. */
+export const verbs: readonly Verb[] = [
+  ...datapathVerbs,
+  ...portVerbs,
+  ...flowVerbs,
+  ...conntrackVerbs,
+  ...limitVerbs,
+  ...textVerbs,
+  help,
+  listCommands,
+].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+
+const byName: ReadonlyMap<string, Verb> = new Map(
+  verbs.map((verb) => [verb.name, verb]),
+);
+
+/** The verb of a name. */
+export function findVerb(name: string): Verb | undefined {
+  return byName.get(name);
+}
+
+function unknownVerb(name: string): VerbFailure {
+  return new VerbFailure(`unknown command '${name}'; use --help for help`);
+}
+
+/** Runs one verb with its arguments; true if all went well. Nothing but bugs is thrown. */
+export async function runVerb(
+  [name, ...args]: readonly string[],
+  options: VerbOptions,
+): Promise<boolean> {
+  const run = new VerbRun(options);
+  try {
+    const verb = checkedVerb(name, args, options);
+    await verb.perform(run, args);
+  } catch (error) {
+    if (!(error instanceof VerbFailure)) throw error;
+    run.fail(error.message, error.code);
+  }
+  run.finish(name ?? "");
+  return !run.failed;
+}
+
+function checkedVerb(
+  name: string | undefined,
+  args: readonly string[],
+  { flags }: VerbOptions,
+): Verb {
+  if (name === undefined) {
+    throw new VerbFailure("missing command name; use --help for help");
+  }
+  const verb = byName.get(name);
+  if (verb === undefined) throw unknownVerb(name);
+  const [min, max] = verb.args;
+  const arguments_ = (words: string, count: number): VerbFailure =>
+    new VerbFailure(`'${name}' command ${words} ${count} arguments`);
+  if (args.length < min) throw arguments_("requires at least", min);
+  if (args.length > max) throw arguments_("takes at most", max);
+  if (verb.writes && flags.readOnly) {
+    throw new VerbFailure(`'${name}' command does not work in read only mode`);
+  }
+  return verb;
+}

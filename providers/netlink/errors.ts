@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Failure of a netlink conversation, and how it becomes the failure of a datapath operation.
+ *
+ * @module
+ */
+import {
+  DatapathError,
+  type ErrnoName,
+  errnoName,
+  errnoNumber,
+  errnoText,
+} from "../errors.ts";
+
+/** What a {@linkcode NetlinkError} is made of. */
+export interface NetlinkErrorInit {
+  /** Errno, by name or by positive number. */
+  code: ErrnoName | number;
+  /** What went wrong here; replaces the errno's own text. */
+  detail?: string | undefined;
+  /** What the kernel said of it (extended acknowledgement). */
+  kernelMessage?: string | undefined;
+  /** Byte of the request that the kernel objects to, from its `nlmsghdr` on. */
+  offset?: number | undefined;
+}
+
+/**
+ * The kernel refused a request, or an exchange of messages failed.
+ *
+ * `EBADMSG` and `EPROTO` mean that the answer was not one; `ETIMEDOUT` that none came.
+ */
+export class NetlinkError extends Error {
+  /** Always `NetlinkError`. */
+  override readonly name = "NetlinkError";
+  /** Name of the errno. */
+  readonly code: ErrnoName;
+  /** Positive number of the errno. */
+  readonly errno: number;
+  /** What the kernel said of it, if it did. */
+  readonly kernelMessage: string | undefined;
+  /** Byte of the request that the kernel objects to, if it said. */
+  readonly offset: number | undefined;
+
+  /** Makes an error from its parts. */
+  constructor(init: NetlinkErrorInit) {
+    const code = typeof init.code === "number" ? errnoName(init.code) : init.code;
+    super(init.kernelMessage ?? init.detail ?? errnoText(code));
+    this.code = code;
+    this.errno = typeof init.code === "number" ? init.code : errnoNumber(code);
+    this.kernelMessage = init.kernelMessage;
+    this.offset = init.offset;
+  }
+}
+
+/** Which operation on what failed. */
+export interface OperationContext {
+  /** Verb phrase: `add port`. */
+  readonly operation: string;
+  /** Full name of the datapath. */
+  readonly datapath?: string | undefined;
+  /** What it was tried on. */
+  readonly object?: string | undefined;
+}
+
+/** `error` as the failure of an operation; other errors than a `NetlinkError` stay as they are. */
+export function asDatapathError(error: unknown, context: OperationContext): Error {
+  if (!(error instanceof NetlinkError)) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+  const { message, code, errno } = error;
+  return new DatapathError({
+    ...context,
+    // An errno that has no name here keeps its number.
+    code: errnoNumber(code) === errno ? code : errno,
+    detail: message === errnoText(code) ? undefined : message,
+    cause: error,
+  });
+}
+
+/** Runs `action`; a `NetlinkError` in it becomes a `DatapathError`. */
+export function inContext<T>(context: OperationContext, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw asDatapathError(error, context);
+  }
+}
