@@ -15,6 +15,8 @@ import { Unsupported } from "./skip.ts";
 /** Folder of the C sources. */
 export const cDirectory = new URL("../../c/", import.meta.url).pathname;
 
+const checkout = cDirectory.slice(0, -"c/".length);
+
 /** A set of sanitizers that go together, and the compiler that has them. */
 export type Instrument = "address" | "thread" | "fuzzer" | "none" | "speed" | "count";
 
@@ -222,10 +224,9 @@ async function cachedObject(
   { flags, salt }: { flags: readonly string[]; salt: string },
 ): Promise<string> {
   const text = await Deno.readTextFile(source);
-  const key = (await sha256(JSON.stringify([cc, flags, salt, source, text]))).slice(
-    0,
-    24,
-  );
+  // Without the place of the checkout: two checkouts of the same sources share their objects.
+  const parts = JSON.stringify([cc, flags, salt, source, text]).replaceAll(checkout, "");
+  const key = (await sha256(parts)).slice(0, 24);
   const object = `${await objectDirectory()}/${key}.o`;
   if (!await exists(object)) {
     await into(object, (path) => runCompiler(cc, [...flags, "-c", source, "-o", path]));
