@@ -137,12 +137,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/slab.c",
-    sha256: "49a2f92a9c4a0975f4281e0f5750567e8f70428cb243d804ac112649ac5cf85f",
+    sha256: "70dfae4f090daedbdbf51cd0bd27973d28925590bbf1192268443023b3b8b0a8",
     load: () => import("../c/base/slab.c", { with: { type: "text" } }),
   },
   {
     name: "base/slab.h",
-    sha256: "b5779a3f91bdbcedb1feae617d70576b41aa467981eb2ae2475796c7510d5e9c",
+    sha256: "a1cbf2f4026157ffbeb52e1563ae68ba741e73c5c53a011f310b8e4c49c79871",
     load: () => import("../c/base/slab.h", { with: { type: "text" } }),
   },
   {
@@ -192,7 +192,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "ceed906f83ec615d4b77fca242551b34a8655fa4d5635da3069ef218c84748c2",
+    sha256: "830e6303b834e10ac54e5ff811eb9c086b884d87f54507fbfba055fc606ace0b",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -202,7 +202,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_part.c",
-    sha256: "8aec8c50cd430ddb00f24f4e8dccb9c89cd19f2a75d8e6f9302176d59a2c9d84",
+    sha256: "91496e1a3a6aaa5cbc20e5984b46ae9c5d078c4413cd5b1f37b74048966641a6",
     load: () => import("../c/cls/cls_part.c", { with: { type: "text" } }),
   },
   {

@@ -119,7 +119,7 @@ struct cls {
     struct cls_sub **sub_of;        /* By flow index. */
     uint8_t *spill_near, *spill_far; /* Two chunks a flow; all that there may be. */
     uint32_t flow_count, sub_count, part_count;
-    uint32_t shape;                 /* Counts subtables and partitions that come and go. */
+    uint32_t shape;                 /* Changes whenever a subtable comes or goes, alone or with its partition. */
     uint32_t flow_end;              /* Indexes from here on were never used. */
     uint32_t thread_last;           /* Replicas end here. */
 };

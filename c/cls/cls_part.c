@@ -124,6 +124,13 @@ static void free_part(void *object, void *arg)
     cls_part_free(object);
 }
 
+/* Subtables come or go: every struct cls_place that was found before says nothing any more. */
+static void count_subs(struct cls *cls, int n)
+{
+    cls->sub_count += (uint32_t)n;
+    cls->shape++;
+}
+
 void cls_part_remove(struct cls *cls, struct cls_part *part)
 {
     struct cls_parts *parts = atomic_load_explicit(&cls->parts, memory_order_relaxed);
@@ -138,7 +145,7 @@ void cls_part_remove(struct cls *cls, struct cls_part *part)
         }
     }
     cls->part_count--;
-    cls->sub_count -= part->sub_count;
+    count_subs(cls, -(int)part->sub_count);
     rcu_defer(cls->rcu, free_part, part, NULL);
 }
 
@@ -334,8 +341,7 @@ int cls_sub_add(struct cls *cls, struct cls_part *part, const struct key *mask, 
     part->subs[slot] = sub;
     part->mask_hashes[slot] = hash_mask(cls, &sub->key_mask);
     part->sub_count++;
-    cls->sub_count++;
-    cls->shape++;
+    count_subs(cls, 1);
     cls_view_publish(cls, part, view);
     *out = sub;
     return 0;
@@ -350,8 +356,7 @@ void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
         return;
     part->subs[sub->slot] = NULL;
     part->sub_count--;
-    cls->sub_count--;
-    cls->shape++;
+    count_subs(cls, -1);
     cls_view_publish(cls, part, view);
     rcu_defer(cls->rcu, free_sub, sub, NULL);
 }
