@@ -1,79 +1,174 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/slab.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#include "cls/cls_int.h"
-
-#define CHUNK_FIRST ((size_t)64 << 10)
+#define PAGE_SIZE ((size_t)64 << 10)
 #define CHUNK_LAST ((size_t)2 << 20)
 
 struct slab_free {
     struct slab_free *next;
 };
 
+/* The head of a page.  The page of an object is found by the low bits of its address. */
+struct slab_page {
+    struct slab_page *next, **link; /* In the list that it is in; `link` points here.  NULL: in none. */
+    struct slab_chunk *chunk;
+    struct slab_free *free;         /* Objects that were put back, last in first out. */
+    uint8_t *at;                    /* From here on nothing was ever given out. */
+    uint32_t used;                  /* Objects that are out. */
+} __attribute__((aligned(64)));
+
 struct slab_chunk {
-    struct slab_chunk *next;
+    struct slab_chunk *next, **link;
+    uint8_t *memory;
     size_t size;
-} __attribute__((aligned(SLAB_STEP)));
+    uint32_t used;                  /* Pages that some size has. */
+};
 
 static size_t rounded(size_t size)
 {
     return (size + SLAB_STEP - 1) & ~(size_t)(SLAB_STEP - 1);
 }
 
+static void link_page(struct slab_page **list, struct slab_page *page)
+{
+    page->next = *list;
+    page->link = list;
+    if (page->next)
+        page->next->link = &page->next;
+    *list = page;
+}
+
+static void unlink_page(struct slab_page *page)
+{
+    *page->link = page->next;
+    if (page->next)
+        page->next->link = page->link;
+    page->link = NULL;
+}
+
 /* Chunks grow with the slab, so that a table of ten flows is small. */
 static struct slab_chunk *add_chunk(struct slab *slab)
 {
-    size_t size = slab->chunks ? 2 * slab->chunks->size : CHUNK_FIRST;
-    struct slab_chunk *chunk;
+    size_t size = PAGE_SIZE;
+    struct slab_chunk *chunk = malloc(sizeof *chunk);
 
-    if (size > CHUNK_LAST)
-        size = CHUNK_LAST;
-    chunk = cls_array(size);
+    while (size < slab->size && size < CHUNK_LAST)
+        size *= 2;
     if (!chunk)
         return NULL;
-    *chunk = (struct slab_chunk){ .next = slab->chunks, .size = size };
+    *chunk = (struct slab_chunk){ .next = slab->chunks, .link = &slab->chunks, .memory = aligned_alloc(size, size), .size = size };
+    if (!chunk->memory) {
+        free(chunk);
+        return NULL;
+    }
+    if (size == CHUNK_LAST)
+        madvise(chunk->memory, size, MADV_HUGEPAGE); /* Only a wish. */
+    if (chunk->next)
+        chunk->next->link = &chunk->next;
     slab->chunks = chunk;
-    slab->at = (uint8_t *)(chunk + 1);
-    slab->end = (uint8_t *)chunk + size;
+    slab->size += size;
+    for (size_t at = size; at; at -= PAGE_SIZE) { /* The first is taken first. */
+        struct slab_page *page = (struct slab_page *)(chunk->memory + at - PAGE_SIZE);
+
+        page->chunk = chunk;
+        link_page(&slab->unused, page);
+    }
     return chunk;
+}
+
+static void remove_chunk(struct slab *slab, struct slab_chunk *chunk)
+{
+    *chunk->link = chunk->next;
+    if (chunk->next)
+        chunk->next->link = chunk->link;
+    slab->size -= chunk->size;
+    free(chunk->memory);
+    free(chunk);
+}
+
+static struct slab_page *take_page(struct slab *slab, struct slab_page **list)
+{
+    struct slab_page *page;
+
+    if (!slab->unused && !add_chunk(slab))
+        return NULL;
+    page = slab->unused;
+    unlink_page(page);
+    page->chunk->used++;
+    page->free = NULL;
+    page->at = (uint8_t *)(page + 1);
+    page->used = 0;
+    link_page(list, page);
+    return page;
+}
+
+/* Any size may have the page; and the system the chunk, unless its pages are all that is left for what comes next. */
+static void give_page(struct slab *slab, struct slab_page *page)
+{
+    struct slab_chunk *chunk = page->chunk;
+    struct slab_page *other = slab->unused;
+
+    unlink_page(page);
+    link_page(&slab->unused, page);
+    if (--chunk->used || !other)
+        return;
+    while (other && other->chunk == chunk)
+        other = other->next;
+    if (!other)
+        return;
+    for (size_t at = 0; at < chunk->size; at += PAGE_SIZE)
+        unlink_page((struct slab_page *)(chunk->memory + at));
+    remove_chunk(slab, chunk);
+}
+
+static int is_full(const struct slab_page *page, size_t room)
+{
+    return !page->free && (size_t)((const uint8_t *)page + PAGE_SIZE - page->at) < room;
 }
 
 void *slab_get(struct slab *slab, size_t size)
 {
     size_t room = rounded(size);
-    struct slab_free **list = &slab->free[room / SLAB_STEP - 1];
-    void *object = *list;
+    struct slab_page **list = &slab->room[room / SLAB_STEP - 1];
+    struct slab_page *page = *list ? *list : take_page(slab, list);
+    void *object;
 
-    if (object) {
-        *list = (*list)->next;
-        return object;
-    }
-    /* What is left of the last chunk is less than one object: too little to keep. */
-    if ((size_t)(slab->end - slab->at) < room && !add_chunk(slab))
+    if (!page)
         return NULL;
-    object = slab->at;
-    slab->at += room;
+    if (page->free) {
+        object = page->free;
+        page->free = page->free->next;
+    } else {
+        object = page->at;
+        page->at += room;
+    }
+    page->used++;
+    if (is_full(page, room))
+        unlink_page(page);
     return object;
 }
 
 void slab_put(struct slab *slab, void *object, size_t size)
 {
-    struct slab_free **list = &slab->free[rounded(size) / SLAB_STEP - 1];
+    struct slab_page **list = &slab->room[rounded(size) / SLAB_STEP - 1];
+    struct slab_page *page = (struct slab_page *)((uintptr_t)object & ~(uintptr_t)(PAGE_SIZE - 1));
     struct slab_free *freed = object;
 
-    freed->next = *list;
-    *list = freed;
+    freed->next = page->free;
+    page->free = freed;
+    if (!page->link)
+        link_page(list, page);
+    if (!--page->used)
+        give_page(slab, page);
 }
 
 void slab_clear(struct slab *slab)
 {
-    while (slab->chunks) {
-        struct slab_chunk *chunk = slab->chunks;
-
-        slab->chunks = chunk->next;
-        cls_array_free(chunk, chunk->size);
-    }
+    while (slab->chunks)
+        remove_chunk(slab, slab->chunks);
     memset(slab, 0, sizeof *slab);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * slab.h - small objects that come and go by the million.
  *
- * Objects of about the same size lie side by side in chunks of up to 2 MiB, in huge pages where there are some: getting one is a few
- * instructions, and neighbours in time are neighbours in memory.  Chunks are given back when the slab goes.
+ * Objects of about the same size lie side by side in pages of 64 KiB, and pages in chunks of up to
+ * 2 MiB, in huge pages where there are some: getting an object is a few instructions, and
+ * neighbours in time are neighbours in memory.  A page without objects serves any size again, and a
+ * chunk without objects is given back to the system, but for one that is kept for what comes next.
  *
  * Threads: one at a time. */
 #ifndef UPCALL_SLAB_H
@@ -15,9 +17,10 @@
 #define SLAB_STEP 16u               /* Sizes are rounded up to multiples of this. */
 
 struct slab {
-    struct slab_free *free[SLAB_MAX / SLAB_STEP]; /* By size, last in first out. */
-    struct slab_chunk *chunks;      /* Newest first: the one that objects are cut from. */
-    uint8_t *at, *end;              /* What is left of it. */
+    struct slab_page *room[SLAB_MAX / SLAB_STEP]; /* Pages with room for an object, by size. */
+    struct slab_page *unused;       /* Pages that no size has. */
+    struct slab_chunk *chunks;
+    size_t size;                    /* Bytes of all chunks. */
 };
 
 /* Room for `size` bytes, 1 to SLAB_MAX, aligned to SLAB_STEP, not initialised; NULL: no memory.  A slab of zeros is an empty one. */

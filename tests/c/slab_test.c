@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Small objects: none overlaps another, what is put back is used again, and all memory goes.
- * link: cls/cls_table.c base/slab.c */
+ * link: base/slab.c */
 #include <string.h>
 
 #include "check.h"
@@ -20,6 +20,42 @@ static void check_whole(uint32_t i)
 {
     for (size_t k = 0; k < sizes[i]; k++)
         CHECK(objects[i][k] == i % 251);
+}
+
+/* Objects of one size after another, as many each time: memory of one serves the next, and goes when it is too much. */
+static void test_sizes(void)
+{
+    struct slab slab = { 0 };
+    size_t first = 0;
+
+    for (size_t size = 16; size <= SLAB_MAX; size += 16) {
+        const uint32_t n = (uint32_t)((16u << 20) / size / 2);
+
+        for (uint32_t i = 0; i < n && i < OBJECTS; i++)
+            CHECK(objects[i] = slab_get(&slab, size));
+        if (!first)
+            first = slab.size;
+        for (uint32_t i = 0; i < n && i < OBJECTS; i++)
+            slab_put(&slab, objects[i * 7919u % (n < OBJECTS ? n : OBJECTS)], size); /* n is no multiple of a prime that large. */
+        CHECK(slab.size <= (4u << 20)); /* A chunk for what comes next, and a page for each size. */
+    }
+    slab_clear(&slab);
+    CHECK(!slab.chunks && !slab.size);
+}
+
+/* An object that comes and goes while others stay takes the same place, not pages or chunks. */
+static void test_at_rest(void)
+{
+    struct slab slab = { 0 };
+    void *one = slab_get(&slab, 64), *same;
+    const size_t size = slab.size;
+
+    for (int i = 0; i < 1000; i++) {
+        slab_put(&slab, one, 64);
+        same = slab_get(&slab, 64);
+        CHECK(same == one && slab.size == size);
+    }
+    slab_clear(&slab);
 }
 
 int main(void)
@@ -48,6 +84,8 @@ int main(void)
         check_whole(i);
     slab_clear(&slab);
     CHECK(!slab.chunks);
+    test_sizes();
+    test_at_rest();
     CHECK(slab_get(&slab, 1)); /* An empty one, as new. */
     slab_clear(&slab);
     return failures != 0;
