@@ -49,14 +49,14 @@ export type {
   UpcallBatchStream,
   UpcallStream,
   UpcallStreamOptions,
-} from "./providers/upcall_stream.ts";
+} from "./providers/contract/upcall_stream.ts";
 export type {
-  Answer,
   Execute,
   FlowPut,
   FlowReference,
   Op,
   Result,
+  Verdict,
 } from "./providers/operations.ts";
 export {
   DatapathError,
@@ -66,7 +66,4 @@ export {
 export * from "./providers/ids.ts";
 export * from "./providers/odp/mod.ts";
 export type * from "./providers/types.ts";
-export type * from "./providers/contract/provider.ts";
-export type * from "./providers/contract/conntrack.ts";
-export type * from "./providers/contract/meters.ts";
-export type * from "./providers/contract/more.ts";
+export type * from "./providers/contract/mod.ts";

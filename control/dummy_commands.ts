@@ -4,10 +4,9 @@
  *
  * @module
  */
-import type { Port } from "../providers/contract/provider.ts";
+import type { Port } from "../providers/contract/ports.ts";
 import type { Datapath } from "../providers/datapath.ts";
-import { parseKeyBytes } from "../providers/odp/mod.ts";
-import { decodeKey } from "../providers/odp/mod.ts";
+import { decodeKey, parseKeyBytes } from "../providers/odp/mod.ts";
 import { composePacket } from "./compose.ts";
 import type { ControlCommand } from "./socket.ts";
 import { fieldStart } from "./verbs/flow.ts";

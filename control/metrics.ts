@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { PortStats } from "../providers/contract/provider.ts";
+import type { PortStats } from "../providers/contract/ports.ts";
 import type { Datapath } from "../providers/datapath.ts";
 
 /** Media type of the text. */

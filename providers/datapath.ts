@@ -7,42 +7,44 @@
 import type {
   BondFacet,
   CacheFacet,
-  FragmentFacet,
   OffloadFacet,
-  PollThreadFacet,
   QueueFacet,
+} from "./contract/devices.ts";
+import type { FragmentFacet } from "./contract/fragments.ts";
+import type { PollThreadFacet } from "./contract/poll_threads.ts";
+import type {
+  RawUpcall,
   UpcallCallbackFacet,
   UpcallControlFacet,
-} from "./contract/more.ts";
+  UpcallHandler,
+} from "./contract/upcalls.ts";
 import type { ConntrackFacet } from "./contract/conntrack.ts";
 import type {
   DatapathStats,
   FeatureFacet,
-  OpResult,
   ProviderDatapath,
-  RawUpcall,
-  UpcallHandler,
 } from "./contract/provider.ts";
+import type { OpResult } from "./contract/flows.ts";
 import type { MeterFacet } from "./contract/meters.ts";
 import { DatapathError } from "./errors.ts";
 import { Flows } from "./datapath_flows.ts";
 import { Ports } from "./datapath_ports.ts";
 import {
-  type Answer,
   type Execute,
   type Op,
   operateApart,
   type Result,
   toProviderOp,
-  toRawAnswers,
+  toRawVerdicts,
   toResult,
+  type Verdict,
 } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
 import {
   UpcallBatchStream,
   UpcallStream,
   type UpcallStreamOptions,
-} from "./upcall_stream.ts";
+} from "./contract/upcall_stream.ts";
 
 /** Which upcalls to take, and how. */
 export interface UpcallOptions extends UpcallStreamOptions {
@@ -123,33 +125,37 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Answers upcalls: for each of which `decide` says something a flow is put and its packet executed, as by "put" with a packet; where it
-   * says nothing the packet is dropped. Answers results in the order of `upcalls`, undefined for those without an answer. What `decide` throws
-   * comes out before anything is done. This is the shortest way for a batch that was just received: neither keys nor packets are copied back,
-   * so the program must not have changed them (to send other bytes, `operate`).
-   * It is shorter still when `decide` gives the same mask, and the same answer, again.
+   * Answers upcalls. `decide` gives a verdict on each: a flow is put and the packet executed, as by
+   * "put" with a packet. Without a verdict the packet is dropped.
+   *
+   * Returns results in the order of `upcalls`, undefined for those without a verdict. An error that
+   * `decide` throws comes out before anything is done.
+   *
+   * This is the shortest way for a batch that was just received: neither keys nor packets are copied
+   * back, so the program must not have changed them (to send other bytes, use `operate`). It is
+   * shorter still when `decide` gives the same mask, and the same verdict, again.
    */
   answer(
     upcalls: readonly Upcall[],
-    decide: (upcall: Upcall) => Answer | undefined,
+    decide: (upcall: Upcall) => Verdict | undefined,
   ): (Result | undefined)[] {
     const provider = this.#open("answer upcalls");
     const count = upcalls.length;
-    const answers = new Array<Answer | undefined>(count);
+    const verdicts = new Array<Verdict | undefined>(count);
     const raws = new Array<RawUpcall>(count);
     for (let i = 0; i < count; i++) {
       const upcall = upcalls[i] as Upcall;
-      answers[i] = decide(upcall);
+      verdicts[i] = decide(upcall);
       raws[i] = upcall.raw;
     }
     const toPut = (i: number): Op | undefined => {
-      const answer = answers[i];
+      const verdict = verdicts[i];
       const { key, packet } = upcalls[i] as Upcall;
-      return answer && { ...answer, op: "put", key, packet };
+      return verdict && { ...verdict, op: "put", key, packet };
     };
-    const done = provider.answers?.answer(raws, toRawAnswers(answers));
+    const done = provider.verdicts?.give(raws, toRawVerdicts(verdicts));
     if (done === undefined) {
-      const ops = answers.map((_, i) => toPut(i));
+      const ops = verdicts.map((_, i) => toPut(i));
       const results = this.operate(ops.filter((op) => op !== undefined)).values();
       return ops.map((op) => op && results.next().value);
     }

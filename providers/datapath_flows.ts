@@ -4,13 +4,8 @@
  *
  * @module
  */
-import type {
-  FlowDump,
-  FlowDumpOptions,
-  FlowStats,
-  ProviderDatapath,
-  RawFlow,
-} from "./contract/provider.ts";
+import type { FlowDump, FlowDumpOptions, FlowStats, RawFlow } from "./contract/flows.ts";
+import type { ProviderDatapath } from "./contract/provider.ts";
 import { Flow } from "./flow.ts";
 import type { FlowPut, FlowReference, Op, Result } from "./operations.ts";
 

@@ -4,13 +4,8 @@
  *
  * @module
  */
-import type {
-  Port,
-  PortChange,
-  PortRequest,
-  PortStats,
-  ProviderDatapath,
-} from "./contract/provider.ts";
+import type { Port, PortChange, PortRequest, PortStats } from "./contract/ports.ts";
+import type { ProviderDatapath } from "./contract/provider.ts";
 import { DatapathError } from "./errors.ts";
 import { type PortNo, portNo } from "./ids.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { FlowStats, RawFlow } from "./contract/provider.ts";
+import type { FlowStats, RawFlow } from "./contract/flows.ts";
 import type { PmdId, Ufid } from "./ids.ts";
 import {
   decodeActions,

@@ -7,12 +7,12 @@
 import type {
   FlowStats,
   OpResult,
-  ProviderDatapath,
   ProviderExecute,
   ProviderFlowPut,
   ProviderOp,
-} from "./contract/provider.ts";
-import type { RawAnswer } from "./contract/more.ts";
+} from "./contract/flows.ts";
+import type { ProviderDatapath } from "./contract/provider.ts";
+import type { RawVerdict } from "./contract/upcalls.ts";
 import { DatapathError, type ErrnoName } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
@@ -52,8 +52,8 @@ export interface FlowPut {
   readonly packet?: Uint8Array;
 }
 
-/** What becomes of an upcall: a flow for what is like it, and its packet on its way by the same actions. */
-export interface Answer {
+/** What a program says about an upcall: a flow for what is like it, and the same actions for its packet. */
+export interface Verdict {
   /** Which bits of its key matter; all that it has when absent. */
   readonly mask?: MaskInput;
   /** What happens to the packet, and to those that hit the flow; an empty list drops them. */
@@ -144,20 +144,20 @@ function checkPacket(packet: unknown): void {
   }
 }
 
-/** Answers with their actions in bytes. Programs say the same again and again: that is made once. */
-export function toRawAnswers(
-  answers: readonly (Answer | undefined)[],
-): (RawAnswer | undefined)[] {
-  const raws = new Array<RawAnswer | undefined>(answers.length);
-  let last: Answer | undefined;
-  let made: Mutable<RawAnswer> | undefined;
-  for (let i = 0; i < answers.length; i++) {
-    const answer = answers[i];
-    if (answer !== last) {
-      last = answer;
-      made = answer && { actions: actionBytes(answer.actions) };
-      if (answer?.mask !== undefined && made) made.mask = answer.mask;
-      if (answer?.modify !== undefined && made) made.modify = answer.modify;
+/** Verdicts with their actions in bytes. Programs say the same again and again: that is made once. */
+export function toRawVerdicts(
+  verdicts: readonly (Verdict | undefined)[],
+): (RawVerdict | undefined)[] {
+  const raws = new Array<RawVerdict | undefined>(verdicts.length);
+  let last: Verdict | undefined;
+  let made: Mutable<RawVerdict> | undefined;
+  for (let i = 0; i < verdicts.length; i++) {
+    const verdict = verdicts[i];
+    if (verdict !== last) {
+      last = verdict;
+      made = verdict && { actions: actionBytes(verdict.actions) };
+      if (verdict?.mask !== undefined && made) made.mask = verdict.mask;
+      if (verdict?.modify !== undefined && made) made.modify = verdict.modify;
     }
     raws[i] = made;
   }

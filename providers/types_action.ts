@@ -21,7 +21,7 @@ import type {
   NshKey,
   UnknownAttribute,
   VlanTag,
-} from "./types.ts";
+} from "./types_key.ts";
 
 /** Sends the packet out of a port. */
 export interface OutputAction {

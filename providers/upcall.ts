@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { RawUpcall } from "./contract/provider.ts";
+import type { RawUpcall } from "./contract/upcalls.ts";
 import type { PortNo } from "./ids.ts";
 import { decodeActions, keyView } from "./odp/mod.ts";
 import type { Action, FlowKey } from "./types.ts";

@@ -59,10 +59,7 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
 const upward: readonly string[] = [
   "providers/datapath.ts control/serve.ts",
   "control/verbs/verbs.ts cli/help.ts",
-  "providers/codec/codec.ts providers/odp/writer.ts",
-  "providers/netdev/callbacks.ts providers/upcall_stream.ts",
   "providers/odp/covers.ts providers/flow.ts",
-  "providers/odp/ct.ts providers/system/ovs_messages.ts",
 ];
 
 function layerOf(path: string): readonly [layer: string, rank: number] | undefined {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { RawUpcall } from "../../providers/contract/provider.ts";
+import type { RawUpcall } from "../../providers/contract/upcalls.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";
 import type { Flow } from "../../providers/flow.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { FlowStats } from "../../providers/contract/provider.ts";
+import type { FlowStats } from "../../providers/contract/flows.ts";
 import type { Flow } from "../../providers/flow.ts";
 import { formatActions, formatKey, type PortList } from "../../providers/odp/mod.ts";
 import { monotonicMs } from "../clock.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { PollThread } from "../../providers/contract/more.ts";
+import type { PollThread } from "../../providers/contract/poll_threads.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 
 /** Counters of a poll thread since it began, or since they were cleared. */

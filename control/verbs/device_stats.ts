@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Port, PortStats } from "../../providers/contract/provider.ts";
+import type { Port, PortStats } from "../../providers/contract/ports.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { DeviceCounters } from "./datapath.ts";
 

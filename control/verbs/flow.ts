@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { FlowStats } from "../../providers/contract/provider.ts";
+import type { FlowStats } from "../../providers/contract/flows.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { Flow } from "../../providers/flow.ts";
 import { type Ufid, ufid } from "../../providers/ids.ts";

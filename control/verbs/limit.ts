@@ -5,7 +5,7 @@
  * @module
  */
 import type { ZoneLimit } from "../../providers/contract/conntrack.ts";
-import type { FragmentCounters } from "../../providers/contract/more.ts";
+import type { FragmentCounters } from "../../providers/contract/fragments.ts";
 import { readExact, readU16, readU32 } from "../text/scan.ts";
 import { codeOf, reasonOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 import { need } from "./conntrack.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Port } from "../../providers/contract/provider.ts";
+import type { Port } from "../../providers/contract/ports.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { bringUp } from "./link_up.ts";
 import { readInteger } from "../text/scan.ts";

@@ -24,7 +24,7 @@ import {
   u8x,
   wrong,
 } from "./leaf.ts";
-import type { Writer } from "../odp/writer.ts";
+import type { Writer } from "./writer.ts";
 
 /** A whole payload. */
 export interface Codec<T> {
@@ -215,6 +215,49 @@ export class BytesCodec implements Codec<Uint8Array> {
     const size = shape?.length ?? 0;
     const at = writer.alloc(size);
     writer.bytes.fill(0xff, at, at + size);
+  }
+}
+
+/** Bytes that are not copied when read. */
+export class ViewCodec extends BytesCodec {
+  override read(bytes: Uint8Array, at: number, size: number): Uint8Array {
+    return bytes.subarray(at, at + size);
+  }
+}
+
+/** A string with its terminating NUL. */
+export class StringCodec implements Codec<string> {
+  readonly min = 1;
+  readonly #decoder = new TextDecoder();
+  readonly #encoder = new TextEncoder();
+
+  /** `max` counts the NUL. */
+  constructor(readonly max: number) {}
+
+  read(bytes: Uint8Array, at: number, size: number): string {
+    const end = bytes.indexOf(0, at);
+    const stop = end < 0 || end > at + size ? at + size : end;
+    return this.#decoder.decode(bytes.subarray(at, stop));
+  }
+
+  write(writer: Writer, value: string, what: string): void {
+    if (typeof value !== "string" || value.includes("\0")) {
+      throw wrong(what, "a string without NUL", value);
+    }
+    const text = this.#encoder.encode(value);
+    if (text.length >= this.max) {
+      throw new RangeError(`${what} must have at most ${this.max - 1} bytes: "${value}"`);
+    }
+    writer.append(text);
+    writer.alloc(1);
+  }
+
+  readMask(): never {
+    throw new TypeError("a string has no mask");
+  }
+
+  writeMask(): never {
+    throw new TypeError("a string has no mask");
   }
 }
 

@@ -7,16 +7,17 @@
  *
  * @module
  */
-import type { OpResult, ProviderOp, RawUpcall } from "../contract/provider.ts";
+import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import type {
   DirectUpcall,
   DirectVerdict,
-  PollThread,
+  RawUpcall,
   UpcallCallbackFacet,
-} from "../contract/more.ts";
+} from "../contract/upcalls.ts";
+import type { PollThread } from "../contract/poll_threads.ts";
 import type { PmdId } from "../ids.ts";
-import { UpcallBatchStream } from "../upcall_stream.ts";
-import type { Context } from "./datapath.ts";
+import { UpcallBatchStream } from "../contract/upcall_stream.ts";
+import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 import type { PurgeListener } from "./poll_threads.ts";
 import type { NetdevUpcalls } from "./upcalls.ts";

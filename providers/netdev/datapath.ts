@@ -9,19 +9,15 @@ import { cString, fromCString } from "../../ffi/memory.ts";
 import type {
   DatapathStats,
   OpenOptions,
-  OpResult,
   ProviderDatapath,
-  ProviderOp,
 } from "../contract/provider.ts";
-import type {
-  PollThreadFacet,
-  QueueFacet,
-  UpcallCallbackFacet,
-  UpcallControlFacet,
-} from "../contract/more.ts";
+import type { OpResult, ProviderOp } from "../contract/flows.ts";
+import type { PollThreadFacet } from "../contract/poll_threads.ts";
+import type { QueueFacet } from "../contract/devices.ts";
+import type { UpcallCallbackFacet, UpcallControlFacet } from "../contract/upcalls.ts";
 import { DatapathError } from "../errors.ts";
-import { NetdevAnswers } from "./answers.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
+import type { Context } from "./context.ts";
 import { NetdevFlows } from "./flows.ts";
 import {
   check,
@@ -36,17 +32,7 @@ import {
 import { NetdevPollThreads } from "./poll_threads.ts";
 import { NetdevPorts } from "./ports.ts";
 import { NetdevUpcalls } from "./upcalls.ts";
-
-/** What the parts of a datapath share. */
-export interface Context {
-  readonly symbols: Symbols;
-  /** Handle of the datapath; `EBADF` once it is closed or destroyed. */
-  readonly dp: bigint;
-  /** `netdev@br0`. */
-  readonly fullName: string;
-  /** An operation on this datapath, for errors. */
-  subject(operation: string, object?: string): Subject;
-}
+import { NetdevVerdicts } from "./verdicts.ts";
 
 /** Settings for `openDatapath(…, { config })`. */
 interface Config {
@@ -78,7 +64,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly ports: NetdevPorts;
   readonly flows: NetdevFlows;
   readonly upcalls: NetdevUpcalls;
-  readonly answers: NetdevAnswers;
+  readonly verdicts: NetdevVerdicts;
   readonly pollThreads: PollThreadFacet;
   readonly callbacks: UpcallCallbackFacet;
   readonly upcallControl: UpcallControlFacet;
@@ -133,7 +119,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.ports = new NetdevPorts(context);
     this.flows = new NetdevFlows(context);
     this.upcalls = new NetdevUpcalls(context);
-    this.answers = new NetdevAnswers(context);
+    this.verdicts = new NetdevVerdicts(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,

@@ -2,9 +2,8 @@
 /**
  * Flows and batches of operations of a datapath of this process.
  *
- * A batch is packed into one buffer that is used again, and run by one call.  This is half of what a decision of a program
- * costs, so it is written for speed: no objects between an operation and its bytes, and results that say no more than
- * "done" are all the same object.
+ * A batch is packed into one buffer and run by one call. Results that say no more than "done" are
+ * all the same object.
  *
  * @module
  */
@@ -23,12 +22,13 @@ import type {
   ProviderFlows,
   ProviderOp,
   RawFlow,
-} from "../contract/provider.ts";
+} from "../contract/flows.ts";
 import { DatapathError } from "../errors.ts";
 import type { Ufid } from "../ids.ts";
 import { ufidBytes, ufidText } from "../odp/mod.ts";
-import type { Context } from "./datapath.ts";
+import type { Context } from "./context.ts";
 import { check, reason } from "./library.ts";
+import { OpBuffer, padded, ResultBuffer } from "./op_buffer.ts";
 
 /** A packet is at most this long; one byte more is packed of a longer one, so that it is refused. */
 const MAX_PACKET = 65535;
@@ -51,18 +51,11 @@ const empty = new Uint8Array(0);
 /** Flow table over `dp_operate`, `dp_flow_*` and `dp_dump_*`. */
 export class NetdevFlows implements ProviderFlows {
   readonly #context: Context;
-  #ops = new Uint8Array(1 << 16);
-  #opWords = new Uint32Array(this.#ops.buffer);
-  #results = new Uint8Array(1 << 15);
-  #resultWords = new Uint32Array(this.#results.buffer);
+  readonly #ops = new OpBuffer(1 << 16);
+  readonly #results = new ResultBuffer();
   readonly #used = new Uint8Array(4);
-  /** Bytes of `#ops` in use. */
-  #at = 0;
   /** Bytes that the results of the operations in `#ops` may take. */
   #room = 0;
-  /** Key and mask of the last operation that had one: programs put a flow and execute its packet. */
-  #key: Uint8Array | undefined;
-  #mask: Uint8Array | undefined;
 
   constructor(context: Context) {
     this.#context = context;
@@ -74,7 +67,7 @@ export class NetdevFlows implements ProviderFlows {
     this.#start();
     for (let i = 0; i < ops.length; i++) {
       this.#pack(ops[i] as ProviderOp, GET_ROOM);
-      if (this.#at < CHUNK && i + 1 < ops.length) continue;
+      if (this.#ops.at < CHUNK && i + 1 < ops.length) continue;
       this.#run(ops, first, i + 1, results);
       first = i + 1;
       this.#start();
@@ -93,10 +86,8 @@ export class NetdevFlows implements ProviderFlows {
 
   /** Makes the buffer of operations empty. */
   #start(): void {
-    this.#at = 0;
+    this.#ops.clear();
     this.#room = 0;
-    this.#key = undefined;
-    this.#mask = undefined;
   }
 
   /** Runs what is packed: operations `first` to `end`. */
@@ -107,21 +98,18 @@ export class NetdevFlows implements ProviderFlows {
     results: OpResult[],
   ): void {
     const { symbols, dp, subject } = this.#context;
-    if (this.#results.length < this.#room) {
-      this.#results = new Uint8Array(2 * this.#room);
-      this.#resultWords = new Uint32Array(this.#results.buffer);
-    }
+    this.#results.reserve(this.#room);
+    const { bytes, words } = this.#results;
     const errno = symbols.dp_operate(
       dp,
-      this.#ops,
-      this.#at,
-      end - first,
-      this.#results,
-      this.#results.length,
+      this.#ops.bytes,
+      this.#ops.at,
+      this.#ops.count,
+      bytes,
+      bytes.length,
       this.#used,
     );
     check(symbols, errno, subject("operate"));
-    const words = this.#resultWords;
     const retries: number[] = [];
     let at = 0;
     for (let i = first; i < end; i++) {
@@ -131,9 +119,9 @@ export class NetdevFlows implements ProviderFlows {
       results[i] = error !== 0
         ? this.#failed(error, op, end - first === 1)
         : op.op === "get"
-        ? { ok: true, flow: readFlow(this.#results, at, resultFields) }
+        ? { ok: true, flow: readFlow(bytes, at, resultFields) }
         : op.op !== "execute" && op.wantStats === true
-        ? { ok: true, stats: readStats(this.#results, at + dpResult.stats) }
+        ? { ok: true, stats: readStats(bytes, at + dpResult.stats) }
         : DONE;
       at += words[(at + dpResult.size) >> 2] as number;
     }
@@ -148,8 +136,8 @@ export class NetdevFlows implements ProviderFlows {
     const results = new Uint8Array(this.#room);
     const errno = symbols.dp_operate(
       dp,
-      this.#ops,
-      this.#at,
+      this.#ops.bytes,
+      this.#ops.at,
       1,
       results,
       results.length,
@@ -172,7 +160,7 @@ export class NetdevFlows implements ProviderFlows {
   #pack(op: ProviderOp, getRoom: number): void {
     let type: number = constants.DP_OP_EXECUTE;
     let flags = 0;
-    let mask = empty as Uint8Array;
+    let mask: Uint8Array | undefined;
     let actions = empty as Uint8Array;
     let packet = empty as Uint8Array;
     let ufid: Ufid | undefined;
@@ -194,10 +182,7 @@ export class NetdevFlows implements ProviderFlows {
         if (op.zeroStats === true) flags |= constants.DP_OPF_ZERO_STATS;
         if (op.probe === true) flags |= constants.DP_OPF_PROBE;
         if (op.wantStats === true) flags |= constants.DP_OPF_WANT_STATS;
-        if (op.mask !== undefined) {
-          mask = op.mask;
-          flags |= constants.DP_OPF_MASK;
-        }
+        mask = op.mask;
       } else if (op.op === "delete") {
         type = constants.DP_OP_DELETE;
         if (op.wantStats === true) flags |= constants.DP_OPF_WANT_STATS;
@@ -207,72 +192,17 @@ export class NetdevFlows implements ProviderFlows {
       }
     }
     if (packet.length > MAX_PACKET) packet = packet.subarray(0, MAX_PACKET + 1);
-    let key = op.key ?? empty;
-    if (op.key !== undefined && op.key === this.#key) {
-      key = empty;
-      flags |= constants.DP_OPF_SAME_KEY;
-    } else {
-      this.#key = op.key;
-    }
-    if (op.op === "put") {
-      if (op.mask !== undefined && op.mask === this.#mask) {
-        mask = empty;
-        flags |= constants.DP_OPF_SAME_MASK;
-      } else {
-        this.#mask = op.mask;
-      }
-    }
-    const start = this.#at;
-    const size = dpOp.structSize + padded(key.length) + padded(mask.length) +
-      padded(actions.length) + padded(packet.length);
-    if (start + size > this.#ops.length) this.#grow(start + size);
+    if (ufid !== undefined) flags |= constants.DP_OPF_UFID;
     this.#room += room;
-
-    const words = this.#opWords;
-    const word = start >> 2;
-    words[word + (dpOp.size >> 2)] = size;
-    words[word + (dpOp.type >> 2)] = type;
-    words[word + (dpOp.flags >> 2)] = ufid === undefined
-      ? flags
-      : flags | constants.DP_OPF_UFID;
-    words[word + (dpOp.keySize >> 2)] = key.length;
-    words[word + (dpOp.maskSize >> 2)] = mask.length;
-    words[word + (dpOp.actionsSize >> 2)] = actions.length;
-    words[word + (dpOp.packetSize >> 2)] = packet.length;
-    const hash = op.op === "execute" ? op.hash : undefined;
-    words[word + (dpOp.hash >> 2)] = hash === undefined ? 0 : Number(hash & 0xffffffffn);
-    words[word + (dpOp.hash >> 2) + 1] = hash === undefined ? 0 : Number(hash >> 32n);
-
-    const bytes = this.#ops;
-    if (ufid !== undefined) bytes.set(ufidBytes(ufid), start + dpOp.ufid);
-    let at = start + dpOp.structSize;
-    copy(key, bytes, at);
-    at += padded(key.length);
-    copy(mask, bytes, at);
-    at += padded(mask.length);
-    copy(actions, bytes, at);
-    at += padded(actions.length);
-    copy(packet, bytes, at);
-    this.#at = start + size;
+    const ops = this.#ops;
+    const start = ops.append(type, flags, op.key, mask, actions, packet);
+    if (ufid !== undefined) ops.bytes.set(ufidBytes(ufid), start + dpOp.ufid);
+    if (op.op === "execute" && op.hash !== undefined) {
+      const at = (start + dpOp.hash) >> 2;
+      ops.words[at] = Number(op.hash & 0xffffffffn);
+      ops.words[at + 1] = Number(op.hash >> 32n);
+    }
   }
-
-  #grow(size: number): void {
-    const bytes = new Uint8Array(2 * size + 7 & ~7);
-    bytes.set(this.#ops.subarray(0, this.#at));
-    this.#ops = bytes;
-    this.#opWords = new Uint32Array(bytes.buffer);
-  }
-}
-
-function padded(size: number): number {
-  return size + 7 & ~7;
-}
-
-/** Copies `source`. A loop is faster than `set` up to some words. */
-function copy(source: Uint8Array, target: Uint8Array, at: number): void {
-  const size = source.length;
-  if (size > 24) target.set(source, at);
-  else for (let i = 0; i < size; i++) target[at + i] = source[i] as number;
 }
 
 /** An operation that failed. Errors take microseconds to make, and of most nobody looks at more than `ok`. */

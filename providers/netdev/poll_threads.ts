@@ -10,10 +10,10 @@ import type {
   PollThreadFacet,
   PollThreadOptions,
   RxqAssignment,
-} from "../contract/more.ts";
+} from "../contract/poll_threads.ts";
 import { DatapathError } from "../errors.ts";
 import type { PmdId } from "../ids.ts";
-import type { Context } from "./datapath.ts";
+import type { Context } from "./context.ts";
 import { check, plainFailure } from "./library.ts";
 
 const ENOENT = 2;

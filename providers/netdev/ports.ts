@@ -12,10 +12,10 @@ import type {
   PortRequest,
   PortStats,
   ProviderPorts,
-} from "../contract/provider.ts";
+} from "../contract/ports.ts";
 import { DatapathError } from "../errors.ts";
 import type { PortNo } from "../ids.ts";
-import type { Context } from "./datapath.ts";
+import type { Context } from "./context.ts";
 import { check, failure, parseSettings, plainFailure, settingLines } from "./library.ts";
 
 const NONE = 0xffffffff; // DP_PORT_NONE

@@ -5,10 +5,10 @@
  * @module
  */
 import { dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
-import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/provider.ts";
+import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
 import { DatapathError } from "../errors.ts";
 import { type PortNo, portNo } from "../ids.ts";
-import type { Context } from "./datapath.ts";
+import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 
 const EAGAIN = 11;

@@ -8,11 +8,14 @@
  * @module
  */
 
-import type { Action, HashAction, NshKey, SampleAction } from "../types.ts";
 import type {
+  Action,
   CheckPktLenAction,
   DecTtlAction,
+  HashAction,
+  NshKey,
   PsampleAction,
+  SampleAction,
   TunnelPushAction,
   UnknownAction,
   UserspaceAction,
@@ -29,7 +32,7 @@ import {
 } from "./attributes.ts";
 import { BytesCodec, type Codec, flag, one, StructCodec } from "../codec/codec.ts";
 import { ctNest } from "./ct.ts";
-import { AttributeError, joinPath } from "./errors.ts";
+import { AttributeError, joinPath } from "../codec/errors.ts";
 import { be16x, bits, mac, u16, u32, wrong } from "../codec/leaf.ts";
 import { nshKey } from "./nsh.ts";
 import { readSet, writeSet } from "./set.ts";
@@ -39,7 +42,7 @@ import {
   TYPE_MASK,
   type Writer,
   written,
-} from "./writer.ts";
+} from "../codec/writer.ts";
 
 /** Deepest nesting: the kernel's limit. Text of Open vSwitch may go to 32. */
 export const MAX_ACTION_DEPTH = 16;

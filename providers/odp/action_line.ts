@@ -7,9 +7,9 @@
 
 import type { AttributeSet, KnownTo } from "./attributes.ts";
 import type { Codec } from "../codec/codec.ts";
-import { AttributeError } from "./errors.ts";
+import { AttributeError } from "../codec/errors.ts";
 import { type Leaf, wrong } from "../codec/leaf.ts";
-import { HEADER_SIZE, type Writer } from "./writer.ts";
+import { HEADER_SIZE, type Writer } from "../codec/writer.ts";
 
 /** One line of the table of actions. */
 export interface ActionLine<A> {

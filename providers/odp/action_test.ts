@@ -20,7 +20,7 @@ import {
   toActionBytes,
   userspace,
 } from "./mod.ts";
-import { Writer } from "./writer.ts";
+import { Writer } from "../codec/writer.ts";
 
 const src = "02:00:00:00:00:01";
 const dst = "02:00:00:00:00:02";

@@ -10,9 +10,9 @@
 
 import type { UnknownAttribute } from "../types.ts";
 import type { Codec } from "../codec/codec.ts";
-import { AttributeError, joinPath } from "./errors.ts";
+import { AttributeError, joinPath } from "../codec/errors.ts";
 import { wrong } from "../codec/leaf.ts";
-import { HEADER_SIZE, TYPE_MASK, type Writer } from "./writer.ts";
+import { HEADER_SIZE, TYPE_MASK, type Writer } from "../codec/writer.ts";
 
 /** Who understands an attribute. */
 export type KnownTo = "kernel" | "netdev" | "both";

@@ -5,13 +5,17 @@
  * @module
  */
 
-import type { CtAction, CtLabelsValue, CtMarkValue, NatAction } from "../types.ts";
-import type { UnknownAttribute } from "../types.ts";
+import type {
+  CtAction,
+  CtLabelsValue,
+  CtMarkValue,
+  NatAction,
+  UnknownAttribute,
+} from "../types.ts";
 import { AttributeSet, line } from "./attributes.ts";
-import { type Codec, flag, one, StructCodec } from "../codec/codec.ts";
+import { type Codec, flag, one, StringCodec, StructCodec } from "../codec/codec.ts";
 import { ipv4, ipv6, u128, u32x } from "../codec/leaf.ts";
-import { StringCodec } from "../system/ovs_messages.ts";
-import type { Writer } from "./writer.ts";
+import type { Writer } from "../codec/writer.ts";
 
 /** An address of 4 or 16 bytes. */
 class AnyAddressCodec implements Codec<string> {

@@ -10,7 +10,7 @@
 
 import type { ActionsInput, FlowMask, KeyInput, MaskInput } from "../types.ts";
 import { encodeActions } from "./action.ts";
-import { AttributeError } from "./errors.ts";
+import { AttributeError } from "../codec/errors.ts";
 import { KeyIndex } from "./key_index.ts";
 import { encodeKey, ETHERTYPE } from "./key.ts";
 import { encodeMask, isExactMask, writeMask } from "./mask.ts";
@@ -18,7 +18,7 @@ import { clearUnmasked } from "./masked_set.ts";
 import { isComplete, normalize } from "./normalize.ts";
 import { parseActions, parseKeyBytes, type PortOptions } from "./text/text.ts";
 import { viewIndex } from "./view.ts";
-import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "./writer.ts";
+import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "../codec/writer.ts";
 
 /** A flow's key and mask as bytes; no mask means that every field matters. */
 export interface KeyAndMaskBytes {

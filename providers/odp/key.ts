@@ -39,7 +39,7 @@ import {
   writeUnknown,
 } from "./attributes.ts";
 import { type Codec, LeafCodec, one, StructCodec } from "../codec/codec.ts";
-import { AttributeError, joinPath } from "./errors.ts";
+import { AttributeError, joinPath } from "../codec/errors.ts";
 import {
   be16,
   be16x,
@@ -55,7 +55,7 @@ import {
 } from "../codec/leaf.ts";
 import { nshKey } from "./nsh.ts";
 import { tunnelKey } from "./tunnel.ts";
-import { HEADER_SIZE, TYPE_MASK, type Writer, written } from "./writer.ts";
+import { HEADER_SIZE, TYPE_MASK, type Writer, written } from "../codec/writer.ts";
 
 /** `OVS_KEY_ATTR_ENCAP`: what is behind a VLAN tag. */
 export const ENCAP = 1;

@@ -6,9 +6,9 @@
  */
 
 import { checkEnd, checkSize } from "./attributes.ts";
-import { AttributeError } from "./errors.ts";
+import { AttributeError } from "../codec/errors.ts";
 import { ENCAP, ETHERTYPE, keyById, MAX_ENCAP_DEPTH, VLAN } from "./key.ts";
-import { HEADER_SIZE, TYPE_MASK } from "./writer.ts";
+import { HEADER_SIZE, TYPE_MASK } from "../codec/writer.ts";
 
 /** Largest id that the index has a place for. */
 export const MAX_ID = 32;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { FlowKey } from "../types.ts";
 import { AttributeError, decodeKey, encodeKey, keyView, viewBytes } from "./mod.ts";
 import { keyAttributes } from "./key.ts";
-import { Writer } from "./writer.ts";
+import { Writer } from "../codec/writer.ts";
 
 const src = "02:00:00:00:00:01";
 const dst = "02:00:00:00:00:02";

@@ -6,9 +6,9 @@
  */
 
 import { walk } from "./attributes.ts";
-import { AttributeError } from "./errors.ts";
+import { AttributeError } from "../codec/errors.ts";
 import { ENCAP, ETHERTYPE, keyAttributes, MAX_ENCAP_DEPTH, VLAN } from "./key.ts";
-import { type Writer } from "./writer.ts";
+import { type Writer } from "../codec/writer.ts";
 
 /** One level of nesting: payloads by id, unknown ids among them. */
 export type Level = Map<number, Uint8Array>;

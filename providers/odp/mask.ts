@@ -5,8 +5,14 @@
  * @module
  */
 
-import type { FieldName, FlowKey, FlowKeyInit, FlowMask } from "../types.ts";
-import type { UnknownAttribute, VlanTag } from "../types.ts";
+import type {
+  FieldName,
+  FlowKey,
+  FlowKeyInit,
+  FlowMask,
+  UnknownAttribute,
+  VlanTag,
+} from "../types.ts";
 import { checkPayload, type NamedAttribute, placed } from "./attributes.ts";
 import { one } from "../codec/codec.ts";
 import { KeyIndex } from "./key_index.ts";
@@ -24,7 +30,7 @@ import {
   writeLevel,
 } from "./key.ts";
 import { viewIndex } from "./view.ts";
-import { type Writer, written } from "./writer.ts";
+import { type Writer, written } from "../codec/writer.ts";
 
 /** What {@linkcode exact} made: its masks never change, so their bytes can be kept. */
 const exactMasks = new WeakSet<object>();

@@ -21,7 +21,7 @@ export type * from "../ids.ts";
 export type * from "../types.ts";
 export { decodeActions, encodeActions, MAX_ACTION_DEPTH } from "./action.ts";
 export * from "./constructors.ts";
-export { AttributeError } from "./errors.ts";
+export { AttributeError } from "../codec/errors.ts";
 export { extractKey, type ExtractOptions } from "./extract.ts";
 export {
   type KeyAndMaskBytes,

@@ -18,7 +18,7 @@ import type { KeyIndex } from "./key_index.ts";
 import { ETHERTYPE, keyAttributes, keyTable, VLAN } from "./key.ts";
 import { be16 } from "../codec/leaf.ts";
 import { joinLevels, type Level, splitLevels } from "./levels.ts";
-import { written } from "./writer.ts";
+import { written } from "../codec/writer.ts";
 
 const ETHERNET = keyTable.ethernet.id;
 const IN_PORT = keyTable.inPort.id;

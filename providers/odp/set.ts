@@ -17,7 +17,7 @@ import {
   unknownAttribute,
   writeUnknown,
 } from "./attributes.ts";
-import { AttributeError, joinPath } from "./errors.ts";
+import { AttributeError, joinPath } from "../codec/errors.ts";
 import {
   checkFields,
   keyAttributes,
@@ -28,7 +28,7 @@ import {
   writeTag,
 } from "./key.ts";
 import { readMaskedNsh, writeMaskedNsh } from "./nsh.ts";
-import { HEADER_SIZE, TYPE_MASK, type Writer } from "./writer.ts";
+import { HEADER_SIZE, TYPE_MASK, type Writer } from "../codec/writer.ts";
 
 const byName: ReadonlyMap<string, NamedAttribute> = new Map(
   keyAttributes.map((attribute) => [attribute.name, attribute]),

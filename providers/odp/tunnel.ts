@@ -19,7 +19,7 @@ import {
   u8x,
   wrong,
 } from "../codec/leaf.ts";
-import type { Writer } from "./writer.ts";
+import type { Writer } from "../codec/writer.ts";
 
 /** Bytes of a Geneve option's header: class, type, length in words. */
 const OPTION_HEADER = 4;

@@ -9,9 +9,9 @@
  */
 
 import { AttributeSet, type AttributeTable, line } from "../odp/attributes.ts";
-import { one, StructCodec } from "../codec/codec.ts";
+import { one, StringCodec, StructCodec, ViewCodec } from "../codec/codec.ts";
 import { u8 } from "../codec/leaf.ts";
-import { StringCodec, ViewCodec, type WithUnknown } from "./ovs_messages.ts";
+import type { WithUnknown } from "./ovs_messages.ts";
 
 /** `CTA_IP_*` */
 export interface CtIpMessage extends WithUnknown {

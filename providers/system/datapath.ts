@@ -7,13 +7,12 @@
 import type {
   DatapathStats,
   FeatureFacet,
-  OpResult,
   ProviderDatapath,
-  ProviderOp,
 } from "../contract/provider.ts";
+import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import type { ConntrackFacet } from "../contract/conntrack.ts";
 import type { MeterFacet } from "../contract/meters.ts";
-import type { CacheFacet, QueueFacet } from "../contract/more.ts";
+import type { CacheFacet, QueueFacet } from "../contract/devices.ts";
 import { SystemConntrack } from "./conntrack.ts";
 import {
   type DatapathRecord,

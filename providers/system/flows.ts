@@ -20,7 +20,7 @@ import type {
   ProviderFlowPut,
   ProviderFlows,
   RawFlow,
-} from "../contract/provider.ts";
+} from "../contract/flows.ts";
 import type { Ufid } from "../ids.ts";
 import {
   align,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { OpResult, ProviderOp } from "../contract/provider.ts";
+import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import { parseFlow, writeLookup, writePut } from "./flows.ts";
 import {
   asDatapathError,

@@ -12,55 +12,19 @@
 
 import type { UnknownAttribute } from "../types.ts";
 import { AttributeSet, line } from "../odp/attributes.ts";
-import { BytesCodec, type Codec, flag, one, StructCodec } from "../codec/codec.ts";
-import { u32, u64, wrong } from "../codec/leaf.ts";
-import type { Writer } from "../odp/writer.ts";
-
-/** Bytes that are not copied when read. */
-class ViewCodec extends BytesCodec {
-  override read(bytes: Uint8Array, at: number, size: number): Uint8Array {
-    return bytes.subarray(at, at + size);
-  }
-}
-
-/** A string with its terminating NUL. */
-class StringCodec implements Codec<string> {
-  readonly min = 1;
-  readonly #decoder = new TextDecoder();
-  readonly #encoder = new TextEncoder();
-
-  /** `max` counts the NUL. */
-  constructor(readonly max: number) {}
-
-  read(bytes: Uint8Array, at: number, size: number): string {
-    const end = bytes.indexOf(0, at);
-    const stop = end < 0 || end > at + size ? at + size : end;
-    return this.#decoder.decode(bytes.subarray(at, stop));
-  }
-
-  write(writer: Writer, value: string, what: string): void {
-    if (typeof value !== "string" || value.includes("\0")) {
-      throw wrong(what, "a string without NUL", value);
-    }
-    const text = this.#encoder.encode(value);
-    if (text.length >= this.max) {
-      throw new RangeError(`${what} must have at most ${this.max - 1} bytes: "${value}"`);
-    }
-    writer.append(text);
-    writer.alloc(1);
-  }
-
-  readMask(): never {
-    throw new TypeError("a string has no mask");
-  }
-
-  writeMask(): never {
-    throw new TypeError("a string has no mask");
-  }
-}
+import {
+  type Codec,
+  flag,
+  one,
+  StringCodec,
+  StructCodec,
+  ViewCodec,
+} from "../codec/codec.ts";
+import { u32, u64 } from "../codec/leaf.ts";
+import type { Writer } from "../codec/writer.ts";
 
 /** An array of payloads of the same size. */
-class ArrayCodec<T> implements Codec<readonly T[]> {
+export class ArrayCodec<T> implements Codec<readonly T[]> {
   readonly min = 0;
   readonly max = 0xfffb;
 
@@ -414,4 +378,3 @@ export const ctLimitMessage: AttributeSet<CtLimitMessage> = new AttributeSet("ct
 });
 
 /** Codecs that other tables of messages use. */
-export { ArrayCodec, StringCodec, ViewCodec };

@@ -17,7 +17,7 @@ import {
   vportMessage,
 } from "./ovs_messages.ts";
 import { ctMessage } from "./ct_messages.ts";
-import { written } from "../odp/writer.ts";
+import { written } from "../codec/writer.ts";
 
 /** Bytes of hex digits. */
 function hex(...lines: readonly string[]): Uint8Array {

@@ -10,7 +10,8 @@ import { actionTable } from "../odp/action.ts";
 import { idsOf } from "../odp/attributes.ts";
 import { keyTable } from "../odp/key.ts";
 import { packetMessage } from "./ovs_messages.ts";
-import type { ProviderExecute, RawUpcall } from "../contract/provider.ts";
+import type { ProviderExecute } from "../contract/flows.ts";
+import type { RawUpcall } from "../contract/upcalls.ts";
 import {
   align,
   littleEndian,

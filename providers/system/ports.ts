@@ -10,7 +10,7 @@ import type {
   PortRequest,
   PortStats,
   ProviderPorts,
-} from "../contract/provider.ts";
+} from "../contract/ports.ts";
 import { LOCAL_PORT, type PortNo } from "../ids.ts";
 import {
   asDatapathError,

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/provider.ts";
+import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
 import { type DatapathRecord, Feature, getDatapath, setDatapath } from "./datapaths.ts";
 import {
   Burst,

@@ -5,13 +5,16 @@
  * The provider is one that answers at once with prepared upcalls and packs operations into nothing, so that what is measured is
  * the layers above it; the last two benches measure the whole way, library included.
  */
-import type { RawUpcall, UpcallHandler } from "../../providers/contract/provider.ts";
+import type { RawUpcall, UpcallHandler } from "../../providers/contract/upcalls.ts";
 import type { MacAddress, PortNo } from "../../providers/ids.ts";
 import { encodeKey, exact, extractKey, output } from "../../providers/odp/mod.ts";
 import { type Op, toProviderOp } from "../../providers/operations.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import { Upcall } from "../../providers/upcall.ts";
-import { UpcallBatchStream, UpcallStream } from "../../providers/upcall_stream.ts";
+import {
+  UpcallBatchStream,
+  UpcallStream,
+} from "../../providers/contract/upcall_stream.ts";
 import { udpFrame } from "../support/frames.ts";
 
 const BATCH = 256;

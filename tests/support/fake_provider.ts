@@ -10,20 +10,23 @@
  */
 import type {
   DatapathStats,
+  OpenOptions,
+  Provider,
+  ProviderDatapath,
+} from "../../providers/contract/provider.ts";
+import type {
   FlowDump,
   FlowDumpOptions,
-  OpenOptions,
   OpResult,
+  ProviderOp,
+} from "../../providers/contract/flows.ts";
+import type {
   Port,
   PortChange,
   PortRequest,
   PortStats,
-  Provider,
-  ProviderDatapath,
-  ProviderOp,
-  RawUpcall,
-  UpcallHandler,
-} from "../../providers/contract/provider.ts";
+} from "../../providers/contract/ports.ts";
+import type { RawUpcall, UpcallHandler } from "../../providers/contract/upcalls.ts";
 import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { fakeDump, type FakePort, FakeTable, operateOne } from "./fake_table.ts";

@@ -9,13 +9,12 @@ import type {
   FlowDumpOptions,
   FlowStats,
   OpResult,
-  Port,
-  PortRequest,
   ProviderFlowPut,
   ProviderOp,
   RawFlow,
-  RawUpcall,
-} from "../../providers/contract/provider.ts";
+} from "../../providers/contract/flows.ts";
+import type { Port, PortRequest } from "../../providers/contract/ports.ts";
+import type { RawUpcall } from "../../providers/contract/upcalls.ts";
 import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
 import { encodeKey, extractKey } from "../../providers/odp/mod.ts";

@@ -10,7 +10,7 @@ import {
   throws,
 } from "node:assert/strict";
 import { enumerateDatapaths, openDatapath } from "../../mod.ts";
-import type { PortChange, PortRequest } from "../../providers/contract/provider.ts";
+import type { PortChange, PortRequest } from "../../providers/contract/ports.ts";
 import { run, shell, tryRun } from "../support/command.ts";
 import { makeHosts, on } from "../support/netns.ts";
 import { makeDatapath, newName, systemTest, until } from "./system.ts";

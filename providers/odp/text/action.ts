@@ -8,7 +8,7 @@
 import type { Action, SetAction, UserspaceAction } from "../../types.ts";
 import { encodeActions } from "../action.ts";
 import { walk } from "../attributes.ts";
-import { written } from "../writer.ts";
+import { written } from "../../codec/writer.ts";
 import { ENCAP, keyTable } from "../key.ts";
 import { nshKey } from "../nsh.ts";
 import { printUserdata } from "./cookie.ts";

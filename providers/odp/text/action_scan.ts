@@ -16,7 +16,7 @@ import { scanCt } from "./ct.ts";
 import { scanAttribute } from "./key_scan.ts";
 import { scanPushNsh } from "./nsh.ts";
 import { scanHeader } from "./tunnel_push.ts";
-import { Writer } from "../writer.ts";
+import { Writer } from "../../codec/writer.ts";
 
 const U32 = 0xffffffff;
 const CLOSE = 41;

@@ -10,7 +10,7 @@
 
 import { find, type NamedAttribute, walk } from "../attributes.ts";
 import { type LeafCodec, StructCodec } from "../../codec/codec.ts";
-import { AttributeError } from "../errors.ts";
+import { AttributeError } from "../../codec/errors.ts";
 import {
   ENCAP,
   ETHERTYPE,
@@ -39,7 +39,7 @@ import {
 } from "./fields.ts";
 import { printNsh } from "./nsh.ts";
 import { printTunnel } from "./tunnel.ts";
-import { HEADER_SIZE, TYPE_MASK } from "../writer.ts";
+import { HEADER_SIZE, TYPE_MASK } from "../../codec/writer.ts";
 
 /** Attributes whose text is not made from the table alone. */
 export const IN_PORT: number = keyTable.inPort.id;

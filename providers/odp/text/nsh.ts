@@ -12,7 +12,7 @@ import { nshBase, nshContexts, nshKey } from "../nsh.ts";
 import type { Scanner } from "./scanner.ts";
 import { hexDump, printFields, scanLeaf, scanMasked } from "./fields.ts";
 import type { Pair } from "./tunnel.ts";
-import { Writer } from "../writer.ts";
+import { Writer } from "../../codec/writer.ts";
 
 const NSH_BASE = 1;
 const NSH_MD1 = 2;

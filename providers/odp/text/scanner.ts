@@ -6,7 +6,7 @@
  */
 
 import { hexDigit } from "../../codec/address.ts";
-import { TextError } from "../errors.ts";
+import { TextError } from "../../codec/errors.ts";
 
 /** Numbers of ports by name, and names by number. */
 export interface PortNames {

@@ -23,7 +23,7 @@ import { scanActionList } from "./action_scan.ts";
 import { printKey } from "./key.ts";
 import { scanKey } from "./key_scan.ts";
 import { viewBytes } from "../view.ts";
-import { MAX_ATTRIBUTE_SIZE, written } from "../writer.ts";
+import { MAX_ATTRIBUTE_SIZE, written } from "../../codec/writer.ts";
 
 /** Names for port numbers. */
 export interface PortOptions {

@@ -34,7 +34,7 @@ import {
   tunnelFlags,
 } from "./fields.ts";
 import { gtpu, tunnelKey, VXLAN_EXT_GBP, vxlanGbp } from "../tunnel.ts";
-import type { Writer } from "../writer.ts";
+import type { Writer } from "../../codec/writer.ts";
 
 const OAM = 1;
 const DF = 2;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
-import type { RawUpcall, UpcallHandler } from "./contract/provider.ts";
+import type { RawUpcall, UpcallHandler } from "./upcalls.ts";
 import {
   UpcallBatchStream,
   UpcallStream,

@@ -12,7 +12,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { RawUpcall, UpcallHandler } from "./contract/provider.ts";
+import type { RawUpcall, UpcallHandler } from "./upcalls.ts";
 
 /** How upcalls are taken. */
 export interface UpcallStreamOptions {

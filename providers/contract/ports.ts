@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Ports of a datapath, as a provider has them. dpif: `port_*`.
+ *
+ * @module
+ */
+import type { PortNo } from "../ids.ts";
+
+/** What a port is to be. */
+export interface PortRequest {
+  /** Name of the port: of a Linux device, or one of its own. */
+  readonly name: string;
+  /** Kind of port; the provider's usual kind when absent (`netdev` for system, `system` for netdev). */
+  readonly type?: string;
+  /** Number wanted; the lowest free one from 1 when absent. 0 is the local port. */
+  readonly no?: PortNo;
+  /** Options of the kind of port, by name. */
+  readonly options?: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** A port of a datapath. dpif: `struct dpif_port`. */
+export interface Port {
+  /** Its number. */
+  readonly no: PortNo;
+  /** Its name. */
+  readonly name: string;
+  /** Kind of port: `system`, `internal`, `vxlan`, `dpdk`, … */
+  readonly type: string;
+  /** Options in force, where the provider can tell. */
+  readonly options?: Readonly<Record<string, string>>;
+}
+
+/** Counters of a port, as in `struct ovs_vport_stats`; absent ones are not known. */
+export interface PortStats {
+  /** Packets that came in at the port. */
+  readonly rxPackets: bigint;
+  /** Packets that went out of it. */
+  readonly txPackets: bigint;
+  /** Bytes of the packets that came in. */
+  readonly rxBytes: bigint;
+  /** Bytes of the packets that went out. */
+  readonly txBytes: bigint;
+  /** Packets that could not be received whole. */
+  readonly rxErrors: bigint;
+  /** Packets that could not be sent. */
+  readonly txErrors: bigint;
+  /** Packets that were dropped before any flow saw them. */
+  readonly rxDropped: bigint;
+  /** Packets that were dropped on their way out. */
+  readonly txDropped: bigint;
+  /** Further counters by name. */
+  readonly counters?: Readonly<Record<string, bigint>>;
+}
+
+/** What became of a port. `rescan`: the set of ports may have changed in any way; list it again. */
+export type PortChange =
+  | { readonly kind: "rescan" }
+  | { readonly kind: "changed"; readonly name: string };
+
+/** Ports of a datapath. */
+export interface ProviderPorts {
+  /**
+   * Attaches a port. dpif: `port_add`.
+   *
+   * `EBUSY` number in use; `EEXIST` the device is a port already; `EFBIG` no number free or number
+   * out of range; `ENODEV` no such device; `EAFNOSUPPORT` no such type; `EINVAL` bad option.
+   */
+  add(request: PortRequest): Promise<Port>;
+  /** Detaches a port. `ENODEV` unknown number, `EINVAL` the local port. dpif: `port_del`. */
+  delete(no: PortNo): Promise<void>;
+  /** Changes options of a port. Absent: none can be changed. dpif: `port_set_config`. */
+  setConfig?(no: PortNo, config: Readonly<Record<string, string>>): Promise<void>;
+  /** The port with a number or name; undefined if there is none. dpif: `port_query_by_*`. */
+  get(port: PortNo | string): Port | undefined;
+  /** Every port, in order of number. dpif: `port_dump_*`. */
+  dump(): Iterable<Port>;
+  /** Counters of a port; `ENODEV` if there is none. */
+  stats(no: PortNo): PortStats;
+  /**
+   * The value for `OVS_USERSPACE_ATTR_PID` in actions of flows of a port. Absent: 0.
+   * dpif: `port_get_pid`.
+   */
+  upcallPortId?(no: PortNo): number;
+  /** Changes, the first being `rescan`; ends when the signal aborts. dpif: `port_poll`. */
+  changes(options: { readonly signal?: AbortSignal }): AsyncIterable<PortChange>;
+  /**
+   * Puts a frame into a port of type `dummy`, as if it had been received; `ENOBUFS` its queue is full, `EOPNOTSUPP` a
+   * port of another type. Absent: there are no such ports.
+   */
+  inject?(no: PortNo, frame: Uint8Array): void;
+  /** Takes the oldest frame that was sent to a port of type `dummy`. */
+  collect?(no: PortNo): Uint8Array | undefined;
+}
