@@ -34,12 +34,28 @@ export const libcSymbols = {
     ],
     result: "i32", // 0, or -1
   },
-  /** Waits on another thread. The array must be C memory that lives until it returns. */
-  pollWait: {
-    name: "poll",
+  epoll_create1: {
     parameters: [
-      "usize", // struct pollfd *fds, as an address
-      "u64", // nfds_t nfds
+      "i32", // int flags: EPOLL_CLOEXEC
+    ],
+    result: "i32", // descriptor, or -1
+  },
+  epoll_ctl: {
+    parameters: [
+      "i32", // int epfd
+      "i32", // int op
+      "i32", // int fd
+      "buffer", // struct epoll_event *event
+    ],
+    result: "i32", // 0, or -1
+  },
+  /** Waits on another thread. The array must be C memory that lives until it returns. */
+  epollWait: {
+    name: "epoll_wait",
+    parameters: [
+      "i32", // int epfd
+      "usize", // struct epoll_event *events, as an address
+      "i32", // int maxevents
       "i32", // int timeout, milliseconds; -1 for ever
     ],
     result: "i32", // descriptors that are ready, 0 on time-out, or -1
@@ -154,6 +170,12 @@ export const PollEvent = {
   Hup: 0x10,
   Nval: 0x20,
 } as const;
+
+/** Events of `struct epoll_event` (`<sys/epoll.h>`). */
+export const EpollEvent = { In: 0x1, OneShot: 0x40000000 } as const;
+
+/** Operations of `epoll_ctl` (`<sys/epoll.h>`). */
+export const EpollOperation = { Add: 1, Delete: 2, Modify: 3 } as const;
 
 /** Flags of `eventfd` (`<sys/eventfd.h>`, x86-64 and arm64). */
 export const EventfdFlag = { Semaphore: 0x1, Nonblock: 0x800, Cloexec: 0x80000 } as const;

@@ -107,20 +107,6 @@ Deno.test("errno() tells why the call before it failed", () => {
   strictEqual(libc.errno(), 9); // EBADF
 });
 
-Deno.test("pollWait() returns when an eventfd in C memory is written", async () => {
-  using libc = openLibc();
-  const fd = libc.symbols.eventfd(0, 0x80800); // EFD_CLOEXEC | EFD_NONBLOCK
-  using fds = allocate(libc, 8);
-  const view = new DataView(fds.bytes.buffer);
-  view.setInt32(0, fd, true);
-  view.setInt16(4, 1, true); // POLLIN
-  const waiting = libc.symbols.pollWait(fds.address, 1n, 5000);
-  strictEqual(libc.symbols.eventfd_write(fd, 1n), 0);
-  strictEqual(await waiting, 1);
-  strictEqual(view.getInt16(6, true), 1);
-  strictEqual(libc.symbols.close(fd), 0);
-});
-
 Deno.test("allocate() gives zeroed memory, and nothing after free()", () => {
   using libc = openLibc();
   const memory = allocate(libc, 32);

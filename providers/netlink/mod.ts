@@ -26,4 +26,4 @@ export * from "./fake_peer.ts";
 export * from "./genl.ts";
 export * from "./message.ts";
 export * from "./socket.ts";
-export * from "./waiter.ts";
+export { Waiter } from "../../ffi/waiter.ts";

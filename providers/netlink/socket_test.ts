@@ -3,7 +3,7 @@ import { deepStrictEqual as equal, ok, throws } from "node:assert/strict";
 import { Burst } from "./burst.ts";
 import { MessageWriter, parseMessages, s32, u16, u32, u8, viewOf } from "./message.ts";
 import { NetlinkSocket, Protocol } from "./socket.ts";
-import { Waiter } from "./waiter.ts";
+import { Waiter } from "../../ffi/waiter.ts";
 
 /** RTM_GETLINK of the loopback device, `count` times. */
 function links(count: number): Uint8Array {
@@ -126,7 +126,7 @@ Deno.test("a full queue is reported once and counted exactly", () => {
 
 Deno.test("a wait ends when a datagram comes, on wake and on close", async () => {
   const socket = new NetlinkSocket(Protocol.route);
-  const waiter = new Waiter(socket.libc, socket.fd);
+  const waiter = new Waiter(socket.fd);
   try {
     const first = waiter.wait();
     equal(waiter.wait(), first);

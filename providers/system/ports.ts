@@ -206,7 +206,7 @@ export class SystemPorts implements ProviderPorts {
       }
       return socket;
     });
-    const waiter = new Waiter(socket.libc, socket.fd);
+    const waiter = new Waiter(socket.fd);
     const wake = () => waiter.wake();
     this.#watchers.add(waiter);
     signal?.addEventListener("abort", wake);

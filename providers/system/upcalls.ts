@@ -104,7 +104,7 @@ class SystemHandler implements UpcallHandler {
     this.#onClose = onClose;
     this.#socket = bindExclusively(portId, "another program or Worker has this handler");
     this.#burst = new Burst(this.#socket, burstSize, slotSize);
-    this.#waiter = new Waiter(this.#socket.libc, this.#socket.fd);
+    this.#waiter = new Waiter(this.#socket.fd);
   }
 
   receive(max: number): RawUpcall[] {
