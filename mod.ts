@@ -58,11 +58,8 @@ export type {
   Result,
   Verdict,
 } from "./providers/operations.ts";
-export {
-  DatapathError,
-  type DatapathErrorInit,
-  type ErrnoName,
-} from "./providers/errors.ts";
+export { DatapathError, type DatapathErrorInit } from "./providers/errors.ts";
+export type { ErrnoName } from "./providers/errno.ts";
 export * from "./providers/ids.ts";
 export * from "./providers/odp/mod.ts";
 export type * from "./providers/types.ts";

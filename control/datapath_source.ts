@@ -5,7 +5,8 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
-import { DatapathError, type ErrnoName } from "../providers/errors.ts";
+import { DatapathError } from "../providers/errors.ts";
+import type { ErrnoName } from "../providers/errno.ts";
 import {
   datapathTypes,
   enumerateDatapaths,

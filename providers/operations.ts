@@ -6,6 +6,7 @@
  */
 import type {
   FlowStats,
+  OpFailure,
   OpResult,
   ProviderExecute,
   ProviderFlowPut,
@@ -13,7 +14,7 @@ import type {
 } from "./contract/flows.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
 import type { RawVerdict } from "./contract/upcalls.ts";
-import { DatapathError, type ErrnoName } from "./errors.ts";
+import { DatapathError } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
 import {
@@ -244,36 +245,28 @@ export function toResult(result: OpResult, op: Op, datapath: string): Result {
   return stats === undefined ? DONE : { ok: true, stats };
 }
 
-/**
- * An operation that failed. Its error, with the flow in text, is made when it is looked at: several
- * packets of one new flow come up in a batch, so that `EEXIST` is common and mostly ignored.
- */
+/** An operation that failed. The error, which has the flow in text, is made when it is looked at. */
 class Failure {
   readonly ok = false;
-  readonly #result: OpResult & { ok: false };
+  readonly #failure: OpFailure;
   readonly #op: Op;
   readonly #datapath: string;
   #error: DatapathError | undefined;
 
-  constructor(result: OpResult & { ok: false }, op: Op, datapath: string) {
-    this.#result = result;
+  constructor(failure: OpFailure, op: Op, datapath: string) {
+    this.#failure = failure;
     this.#op = op;
     this.#datapath = datapath;
   }
 
   get error(): DatapathError {
-    return this.#error ??= this.#make();
-  }
-
-  #make(): DatapathError {
-    const cause = this.#result.error;
-    const known = cause instanceof DatapathError ? cause : undefined;
-    return new DatapathError({
+    const { code, detail, cause } = this.#failure;
+    return this.#error ??= new DatapathError({
       operation: verbs[this.#op.op],
       datapath: this.#datapath,
       object: describe(this.#op),
-      code: known?.errno ?? ("EIO" satisfies ErrnoName),
-      detail: known?.detail ?? (known === undefined ? cause.message : undefined),
+      code,
+      detail,
       cause,
     });
   }

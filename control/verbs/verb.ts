@@ -8,12 +8,8 @@
  * @module
  */
 import type { Datapath } from "../../providers/datapath.ts";
-import {
-  DatapathError,
-  type ErrnoName,
-  errnoName,
-  errnoText,
-} from "../../providers/errors.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import { type ErrnoName, errnoName, errnoText } from "../../providers/errno.ts";
 import type { DatapathSource } from "../datapath_source.ts";
 
 /** What the options before and between the arguments say. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ErrnoName } from "../errors.ts";
+import type { ErrnoName } from "../errno.ts";
 
 /** Attribute bytes that are malformed, or that cannot be made. */
 export class AttributeError extends Error {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ErrnoName } from "../errno.ts";
 import type { PmdId, Ufid } from "../ids.ts";
 
 /** Counters of a flow. dpif: `struct dpif_flow_stats`. */
@@ -151,4 +152,19 @@ export interface ProviderExecute {
 /** What came of one operation of a batch. */
 export type OpResult =
   | { readonly ok: true; readonly stats?: FlowStats; readonly flow?: RawFlow }
-  | { readonly ok: false; readonly error: Error };
+  | OpFailure;
+
+/**
+ * An operation that failed, as the provider knows it. `Datapath` makes an error of it when somebody
+ * looks: several packets of one new flow come up in a batch, so that `EEXIST` is common and ignored.
+ */
+export interface OpFailure {
+  /** It failed. */
+  readonly ok: false;
+  /** Errno, by name or by positive number. */
+  readonly code: ErrnoName | number;
+  /** What went wrong, where that says more than the errno. */
+  readonly detail?: string | undefined;
+  /** The error behind it, where there is one. */
+  readonly cause?: unknown;
+}

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Subject, Symbols } from "./library.ts";
+import type { OperationContext } from "../errors.ts";
+import type { Symbols } from "./library.ts";
 
 /** One handle on a datapath. */
 export interface Context {
@@ -15,5 +16,5 @@ export interface Context {
   /** `netdev@br0`. */
   readonly fullName: string;
   /** An operation on this datapath, for errors. */
-  subject(operation: string, object?: string): Subject;
+  subject(operation: string, object?: string): OperationContext;
 }

@@ -15,7 +15,8 @@ import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import type { PollThreadFacet } from "../contract/poll_threads.ts";
 import type { QueueFacet } from "../contract/devices.ts";
 import type { UpcallCallbackFacet, UpcallControlFacet } from "../contract/upcalls.ts";
-import { DatapathError } from "../errors.ts";
+import { Errno } from "../errno.ts";
+import { DatapathError, type OperationContext } from "../errors.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
 import type { Context } from "./context.ts";
 import { NetdevFlows } from "./flows.ts";
@@ -26,7 +27,6 @@ import {
   plainFailure,
   settingLines,
   startEal,
-  type Subject,
   type Symbols,
 } from "./library.ts";
 import { NetdevPollThreads } from "./poll_threads.ts";
@@ -221,7 +221,7 @@ export class NetdevDatapath implements ProviderDatapath {
     await this.#quiet();
     const errno = await symbols.dp_close(dp);
     // Whoever destroyed it has made the handle stale; what was asked for has happened.
-    if (errno !== 0 && errno !== EBADF) {
+    if (errno !== 0 && errno !== Errno.EBADF) {
       throw plainFailure(errno, subject("close datapath"));
     }
   }
@@ -241,13 +241,11 @@ export class NetdevDatapath implements ProviderDatapath {
   }
 }
 
-const EBADF = 9;
-
 function openHandle(
   symbols: Symbols,
   name: string,
   create: boolean | "exclusive",
-  subject: Subject,
+  subject: OperationContext,
 ): bigint {
   if (new TextEncoder().encode(name).length >= constants.DP_NAME_SIZE) {
     throw new DatapathError({ ...subject, code: "ENAMETOOLONG" });
@@ -263,7 +261,10 @@ function openHandle(
   return handle[0] as bigint;
 }
 
-function readConfig(given: NonNullable<OpenOptions["config"]>, subject: Subject): Config {
+function readConfig(
+  given: NonNullable<OpenOptions["config"]>,
+  subject: OperationContext,
+): Config {
   for (const [name, value] of Object.entries(given)) {
     const wanted = Object.hasOwn(configTypes, name)
       ? configTypes[name as keyof Config]

@@ -23,7 +23,7 @@ import type {
   ProviderOp,
   RawFlow,
 } from "../contract/flows.ts";
-import { DatapathError } from "../errors.ts";
+import { Errno } from "../errno.ts";
 import type { Ufid } from "../ids.ts";
 import { ufidBytes, ufidText } from "../odp/mod.ts";
 import type { Context } from "./context.ts";
@@ -40,10 +40,7 @@ const MAX_GET_ROOM = 4 * 65536;
 const CHUNK = 4 << 20;
 const UFID_SIZE = 16;
 const DUMP_ROOM = 1 << 18;
-const ENOBUFS = 105;
-const ENOENT = 2;
-const EEXIST = 17;
-const E2BIG = 7;
+const { E2BIG, EEXIST, ENOBUFS, ENOENT } = Errno;
 
 const DONE: OpResult = Object.freeze({ ok: true });
 const empty = new Uint8Array(0);
@@ -117,7 +114,7 @@ export class NetdevFlows implements ProviderFlows {
       const op = ops[i] as ProviderOp;
       if (error === ENOBUFS && op.op === "get") retries.push(i);
       results[i] = error !== 0
-        ? this.#failed(error, op, end - first === 1)
+        ? this.#failed(error, end - first === 1)
         : op.op === "get"
         ? { ok: true, flow: readFlow(bytes, at, resultFields) }
         : op.op !== "execute" && op.wantStats === true
@@ -145,16 +142,15 @@ export class NetdevFlows implements ProviderFlows {
     );
     check(symbols, errno, subject("operate"));
     const error = new DataView(results.buffer).getUint32(dpResult.error, true);
-    if (error !== 0) return this.#failed(error, op, true);
+    if (error !== 0) return this.#failed(error, true);
     return { ok: true, flow: readFlow(results, 0, resultFields) };
   }
 
   /** `alone`: the library's last words are about this operation. */
-  #failed(errno: number, op: ProviderOp, alone: boolean): OpResult {
-    const { symbols } = this.#context;
+  #failed(code: number, alone: boolean): OpResult {
     // Programs provoke the two others all the time, and know why.
-    const asked = alone && errno !== EEXIST && errno !== ENOENT;
-    return new Failed(errno, op.op, this.#context, asked ? reason(symbols) : undefined);
+    if (!alone || code === EEXIST || code === ENOENT) return { ok: false, code };
+    return { ok: false, code, detail: reason(this.#context.symbols) };
   }
 
   #pack(op: ProviderOp, getRoom: number): void {
@@ -202,37 +198,6 @@ export class NetdevFlows implements ProviderFlows {
       ops.words[at] = Number(op.hash & 0xffffffffn);
       ops.words[at + 1] = Number(op.hash >> 32n);
     }
-  }
-}
-
-/** An operation that failed. Errors take microseconds to make, and of most nobody looks at more than `ok`. */
-export class Failed {
-  readonly ok = false;
-  readonly #errno: number;
-  readonly #op: ProviderOp["op"];
-  readonly #context: Context;
-  readonly #detail: string | undefined;
-  #error: DatapathError | undefined;
-
-  constructor(
-    errno: number,
-    op: ProviderOp["op"],
-    context: Context,
-    detail: string | undefined,
-  ) {
-    this.#errno = errno;
-    this.#op = op;
-    this.#context = context;
-    this.#detail = detail;
-  }
-
-  get error(): DatapathError {
-    return this.#error ??= new DatapathError({
-      operation: this.#op === "execute" ? "execute" : `${this.#op} flow`,
-      datapath: this.#context.fullName,
-      code: this.#errno,
-      detail: this.#detail,
-    });
   }
 }
 

@@ -10,17 +10,11 @@
 import { type Libdatapath, openLibdatapath } from "../../ffi/libdatapath.ts";
 import { LibraryError, type LibraryErrorCode } from "../../ffi/library.ts";
 import { cString, fromCString } from "../../ffi/memory.ts";
-import { DatapathError, type ErrnoName } from "../errors.ts";
+import type { ErrnoName } from "../errno.ts";
+import { DatapathError, type OperationContext } from "../errors.ts";
 
 /** Functions of `c/dp.h`. */
 export type Symbols = Libdatapath["symbols"];
-
-/** What an operation was about, for its error. */
-export interface Subject {
-  readonly operation: string;
-  readonly datapath?: string | undefined;
-  readonly object?: string | undefined;
-}
 
 /** The library, held by one user. */
 export interface HeldLibrary {
@@ -37,7 +31,7 @@ let opening: Promise<Libdatapath> | undefined;
  * Failure is a `DatapathError` that says what to do, with the `LibraryError` as its cause.
  */
 export async function holdLibrary(
-  subject: Subject,
+  subject: OperationContext,
   options: { readonly path?: string; readonly onNotice?: (message: string) => void } = {},
 ): Promise<HeldLibrary> {
   const { path, onNotice: onProgress } = options;
@@ -80,7 +74,7 @@ const errnoOfLibrary: Readonly<Record<LibraryErrorCode, ErrnoName>> = {
   integrity: "EBADMSG",
 };
 
-function libraryFailure(error: LibraryError, subject: Subject): DatapathError {
+function libraryFailure(error: LibraryError, subject: OperationContext): DatapathError {
   const code = errnoOfLibrary[error.code];
   return new DatapathError({ ...subject, code, detail: error.message, cause: error });
 }
@@ -95,7 +89,7 @@ const text = new Uint8Array(textSize);
 export function failure(
   symbols: Symbols,
   errno: number,
-  subject: Subject,
+  subject: OperationContext,
 ): DatapathError {
   symbols.dp_error_text(text, textSize);
   return plainFailure(errno, subject, fromCString(text));
@@ -104,7 +98,7 @@ export function failure(
 /** The error of a call that failed elsewhere. `detail` as it was reported, if it was. */
 export function plainFailure(
   errno: number,
-  subject: Subject,
+  subject: OperationContext,
   detail = "",
 ): DatapathError {
   // The library's texts are whole sentences: what the subject says already is not said twice.
@@ -121,7 +115,7 @@ export function reason(symbols: Symbols): string | undefined {
 }
 
 /** Throws the error of a call on this thread, unless it returned 0. */
-export function check(symbols: Symbols, errno: number, subject: Subject): void {
+export function check(symbols: Symbols, errno: number, subject: OperationContext): void {
   if (errno !== 0) throw failure(symbols, errno, subject);
 }
 
@@ -133,7 +127,7 @@ let noticed = false;
  */
 export async function startEal(
   symbols: Symbols,
-  subject: Subject,
+  subject: OperationContext,
   options: { readonly args?: string; readonly onNotice?: (message: string) => void },
 ): Promise<void> {
   if (options.args !== undefined) {

@@ -11,12 +11,13 @@ import type {
   PollThreadOptions,
   RxqAssignment,
 } from "../contract/poll_threads.ts";
+import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
 import type { PmdId } from "../ids.ts";
 import type { Context } from "./context.ts";
 import { check, plainFailure } from "./library.ts";
 
-const ENOENT = 2;
+const { ENOENT } = Errno;
 const DEFAULT_MAX_SLEEP_US = 50;
 const MAX_SLEEP_US = 1_000_000;
 const low64 = (1n << 64n) - 1n;

@@ -13,6 +13,7 @@ import type {
   PortStats,
   ProviderPorts,
 } from "../contract/ports.ts";
+import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
 import type { PortNo } from "../ids.ts";
 import type { Context } from "./context.ts";
@@ -20,8 +21,7 @@ import { check, failure, parseSettings, plainFailure, settingLines } from "./lib
 
 const NONE = 0xffffffff; // DP_PORT_NONE
 const DEFAULT_TYPE = "system";
-const ENODEV = 19;
-const ENOENT = 2;
+const { ENODEV, ENOENT } = Errno;
 /** Largest frame that a dummy port can hold. */
 const MAX_FRAME = 65535;
 

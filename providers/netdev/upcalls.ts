@@ -6,12 +6,13 @@
  */
 import { dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
 import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
+import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
 import { type PortNo, portNo } from "../ids.ts";
 import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 
-const EAGAIN = 11;
+const { EAGAIN } = Errno;
 const HAS_USERDATA = 1;
 const HAS_ACTIONS = 2;
 const NO_PORT = 0xffffffff;

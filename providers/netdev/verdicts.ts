@@ -11,7 +11,6 @@ import type { RawUpcall, RawVerdict, VerdictFacet } from "../contract/upcalls.ts
 import { RecurringMask } from "../odp/mod.ts";
 import type { Context } from "./context.ts";
 import { check } from "./library.ts";
-import { Failed } from "./flows.ts";
 import { OpBuffer, ResultBuffer } from "./op_buffer.ts";
 import { NetdevUpcall, type UpcallBatch } from "./upcalls.ts";
 
@@ -68,9 +67,7 @@ export class NetdevVerdicts implements VerdictFacet {
     for (let i = 0; i < verdicts.length; i++) {
       if (verdicts[i] === undefined) continue;
       const error = words[at >> 2] as number;
-      results[i] = error === 0
-        ? DONE
-        : new Failed(error, "put", this.#context, undefined);
+      results[i] = error === 0 ? DONE : { ok: false, code: error };
       at += dpResult.structSize;
     }
     return results;

@@ -4,13 +4,8 @@
  *
  * @module
  */
-import {
-  DatapathError,
-  type ErrnoName,
-  errnoName,
-  errnoNumber,
-  errnoText,
-} from "../errors.ts";
+import { type ErrnoName, errnoName, errnoNumber, errnoText } from "../errno.ts";
+import { DatapathError, type OperationContext } from "../errors.ts";
 
 /** What a {@linkcode NetlinkError} is made of. */
 export interface NetlinkErrorInit {
@@ -52,29 +47,25 @@ export class NetlinkError extends Error {
   }
 }
 
-/** Which operation on what failed. */
-export interface OperationContext {
-  /** Verb phrase: `add port`. */
-  readonly operation: string;
-  /** Full name of the datapath. */
-  readonly datapath?: string | undefined;
-  /** What it was tried on. */
-  readonly object?: string | undefined;
-}
-
-/** `error` as the failure of an operation; other errors than a `NetlinkError` stay as they are. */
-export function asDatapathError(error: unknown, context: OperationContext): Error {
-  if (!(error instanceof NetlinkError)) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
+/** What of an error belongs into a {@linkcode DatapathError}. */
+export function reasonOf(
+  error: NetlinkError,
+): { code: ErrnoName | number; detail: string | undefined; cause: NetlinkError } {
   const { message, code, errno } = error;
-  return new DatapathError({
-    ...context,
+  return {
     // An errno that has no name here keeps its number.
     code: errnoNumber(code) === errno ? code : errno,
     detail: message === errnoText(code) ? undefined : message,
     cause: error,
-  });
+  };
+}
+
+/** `error` as the failure of an operation; other errors than a `NetlinkError` stay as they are. */
+export function asDatapathError(error: unknown, context: OperationContext): Error {
+  if (error instanceof NetlinkError) {
+    return new DatapathError({ ...context, ...reasonOf(error) });
+  }
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** Runs `action`; a `NetlinkError` in it becomes a `DatapathError`. */

@@ -17,7 +17,7 @@
  * @module
  */
 export * from "./acknowledgement.ts";
-export type { ErrnoName } from "../errors.ts";
+export type { ErrnoName } from "../errno.ts";
 export * from "./burst.ts";
 export * from "./conversation.ts";
 export * from "./dump.ts";

@@ -16,7 +16,7 @@
  * @module
  */
 
-export type { ErrnoName } from "../errors.ts";
+export type { ErrnoName } from "../errno.ts";
 export type * from "../ids.ts";
 export type * from "../types.ts";
 export { decodeActions, encodeActions, MAX_ACTION_DEPTH } from "./action.ts";

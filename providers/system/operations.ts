@@ -7,11 +7,11 @@
 import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import { parseFlow, writeLookup, writePut } from "./flows.ts";
 import {
-  asDatapathError,
   checkReply,
   MessageWriter,
   NetlinkError,
   type Outcome,
+  reasonOf,
 } from "../netlink/mod.ts";
 import { Kernel } from "./ovs.ts";
 import { writeExecute } from "./packets.ts";
@@ -21,36 +21,12 @@ const batchBytes = 64 << 10;
 /** Or when it has so many operations: their answers must fit into the socket's queue. */
 const batchCount = 256;
 
-const operationNames = {
-  put: "put flow",
-  delete: "delete flow",
-  get: "get flow",
-  execute: "execute packet",
-} as const;
-
 const succeeded: OpResult = { ok: true };
 
-/** An operation that failed.  Its error is made when it is looked at: `EEXIST` is often ignored. */
-class Failure {
-  readonly ok = false;
-  readonly #op: ProviderOp;
-  readonly #cause: unknown;
-  readonly #datapath: string;
-  #error: Error | undefined;
-
-  constructor(op: ProviderOp, cause: unknown, datapath: string) {
-    this.#op = op;
-    this.#cause = cause;
-    this.#datapath = datapath;
-  }
-
-  get error(): Error {
-    return this.#error ??= asDatapathError(this.#cause, {
-      operation: operationNames[this.#op.op],
-      datapath: this.#datapath,
-      object: "ufid" in this.#op ? this.#op.ufid : undefined,
-    });
-  }
+function failed(error: unknown): OpResult {
+  if (error instanceof NetlinkError) return { ok: false, ...reasonOf(error) };
+  const detail = error instanceof Error ? error.message : String(error);
+  return { ok: false, code: "EIO", detail, cause: error };
 }
 
 /** Runs operations on one datapath. Belongs to one isolate. */
@@ -81,7 +57,7 @@ export class Operations {
         batch.push(index);
       } catch (error) {
         writer.reset(start);
-        results[index] = this.#failure(op, error);
+        results[index] = failed(error);
       }
       if (writer.length >= batchBytes || batch.length >= batchCount) {
         this.#send(ops, batch, results);
@@ -110,7 +86,7 @@ export class Operations {
       outcomes = this.#kernel.genl.conversation.exchange(this.#writer.bytes);
     } catch (error) {
       for (const index of batch) {
-        results[index] = this.#failure(ops[index] as ProviderOp, error);
+        results[index] = failed(error);
       }
       return;
     } finally {
@@ -119,14 +95,8 @@ export class Operations {
     for (const [i, index] of batch.entries()) {
       const outcome = outcomes[i] as Outcome;
       const op = ops[index] as ProviderOp;
-      results[index] = outcome.error
-        ? this.#failure(op, outcome.error)
-        : this.#result(op, outcome);
+      results[index] = outcome.error ? failed(outcome.error) : this.#result(op, outcome);
     }
-  }
-
-  #failure(op: ProviderOp, error: unknown): OpResult {
-    return new Failure(op, error, this.#datapath);
   }
 
   #result(op: ProviderOp, outcome: Outcome): OpResult {
@@ -135,7 +105,7 @@ export class Operations {
     if (!outcome.reply) {
       // A put that added a flow echoes it; a kernel that does not has nothing to count yet.
       return op.op === "get"
-        ? this.#failure(op, new NetlinkError({ code: "EPROTO", detail: "no reply" }))
+        ? { ok: false, code: "EPROTO", detail: "no reply" }
         : { ok: true, stats: { packets: 0n, bytes: 0n, tcpFlags: 0 } };
     }
     try {
@@ -145,7 +115,7 @@ export class Operations {
         ? { ok: true, flow, stats: flow.stats }
         : { ok: true, stats: flow.stats };
     } catch (error) {
-      return this.#failure(op, error);
+      return failed(error);
     }
   }
 }

@@ -5,7 +5,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import type { ErrnoName } from "../../providers/errno.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { Upcall } from "../../providers/upcall.ts";
 import { patience } from "../support/wait.ts";

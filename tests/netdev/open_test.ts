@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opening a userspace datapath: settings, and what is said when it cannot be. */
 import assert from "node:assert/strict";
-import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import type { ErrnoName } from "../../providers/errno.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import { tryRun } from "../support/command.ts";
 import { NetdevBench, openNetdev } from "../support/netdev.ts";

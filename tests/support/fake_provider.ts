@@ -27,7 +27,8 @@ import type {
   PortStats,
 } from "../../providers/contract/ports.ts";
 import type { RawUpcall, UpcallHandler } from "../../providers/contract/upcalls.ts";
-import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import type { ErrnoName } from "../../providers/errno.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { fakeDump, type FakePort, FakeTable, operateOne } from "./fake_table.ts";
 
@@ -136,8 +137,8 @@ class FakeDatapath implements ProviderDatapath {
       try {
         return operateOne(table, op);
       } catch (error) {
-        if (error instanceof Error) return { ok: false, error };
-        throw error;
+        if (!(error instanceof DatapathError)) throw error;
+        return { ok: false, code: error.code, detail: error.detail, cause: error };
       }
     });
   }

@@ -15,7 +15,8 @@ import type {
 } from "../../providers/contract/flows.ts";
 import type { Port, PortRequest } from "../../providers/contract/ports.ts";
 import type { RawUpcall } from "../../providers/contract/upcalls.ts";
-import { DatapathError, type ErrnoName } from "../../providers/errors.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import type { ErrnoName } from "../../providers/errno.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
 import { encodeKey, extractKey } from "../../providers/odp/mod.ts";
 import type { FakeHandler } from "./fake_provider.ts";

@@ -12,7 +12,7 @@ import {
   parseKey,
   type Ufid,
 } from "../../mod.ts";
-import { errnoText } from "../../providers/errors.ts";
+import { errnoText } from "../../providers/errno.ts";
 import { run, tryRun } from "../support/command.ts";
 import { makeHosts } from "../support/netns.ts";
 import { makeDatapath, newName, systemTest } from "./system.ts";
