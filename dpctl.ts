@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { dpctl, type Terminal } from "./cli/dpctl.ts";
+import { dpctl } from "./cli/dpctl.ts";
+import type { Terminal } from "./cli/terminal.ts";
 
 function writeTo(
   stream: typeof Deno.stdout | typeof Deno.stderr,

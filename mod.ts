@@ -36,11 +36,7 @@ export {
   registerProvider,
   unregisterProvider,
 } from "./providers/registry.ts";
-export {
-  type ControlServer,
-  Datapath,
-  type UpcallOptions,
-} from "./providers/datapath.ts";
+export { Datapath, type UpcallOptions } from "./providers/datapath.ts";
 export type { Flows } from "./providers/datapath_flows.ts";
 export type { Ports } from "./providers/datapath_ports.ts";
 export { Flow } from "./providers/flow.ts";

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { ask, type Terminal } from "./dpctl.ts";
+import { ask } from "./ask.ts";
+import type { Terminal } from "./terminal.ts";
 import type { CommandLine } from "../control/options.ts";
 import { findPath } from "./target.ts";
 
@@ -21,7 +22,7 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
   if (path === undefined) {
     throw new Error(
       "packets can be captured where a program serves the datapath (dpctl serve, or " +
-        "dp.serve()): taking them from a program that does not know would disturb it",
+        "serve(dp)): taking them from a program that does not know would disturb it",
     );
   }
   const absolute = file.startsWith("/") ? file : `${Deno.cwd()}/${file}`;

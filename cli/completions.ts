@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { optionHelp } from "./help.ts";
+import { optionHelp } from "../control/verbs/help.ts";
 
 interface Named {
   readonly name: string;

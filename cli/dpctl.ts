@@ -4,36 +4,16 @@
  *
  * @module
  */
-import { ControlError } from "../control/socket.ts";
-import { control } from "../control/socket.ts";
 import { openableDatapaths } from "../control/datapath_source.ts";
-import { helpText } from "./help.ts";
-import {
-  type CommandLine,
-  flagWords,
-  OptionError,
-  parseCommandLine,
-} from "../control/options.ts";
+import { helpText } from "../control/verbs/help.ts";
+import { type CommandLine, OptionError, parseCommandLine } from "../control/options.ts";
+import { ask } from "./ask.ts";
 import { Elsewhere, reachableDatapaths, servedDatapaths } from "./served.ts";
+import { program, type Terminal } from "./terminal.ts";
 import { toolVerbs } from "./tool_verbs.ts";
 import { type JsonAnswer, toJson, type VerbOptions } from "../control/verbs/verb.ts";
 import { findVerb, runVerb, verbs } from "../control/verbs/verbs.ts";
 import { version } from "../control/version.ts";
-
-/** What the tool reads and writes. */
-export interface Terminal {
-  /** Text for people and programs. */
-  readonly print: (text: string) => void;
-  /** Complaints, in whole lines. */
-  readonly complain: (text: string) => void;
-  /** Text of a file; `-` is standard input. */
-  readonly readText: (path: string) => Promise<string>;
-  /** Ends what runs on and on: `serve`, `top`, `capture`. */
-  readonly signal?: AbortSignal;
-}
-
-/** Name in messages. */
-const program = "dpctl";
 
 /** Runs the tool; the exit status. */
 export async function dpctl(
@@ -53,7 +33,7 @@ export async function dpctl(
     return 0;
   }
   if (line.instead === "help") {
-    terminal.print(helpText(verbs, { program, verb: line.words[0] }));
+    terminal.print(helpText(verbs, { program, own: toolVerbs, verb: line.words[0] }));
     return 0;
   }
   if (line.timeout === undefined) return await run(line, terminal);
@@ -98,6 +78,7 @@ function here(
 ): VerbOptions {
   return {
     program,
+    ownVerbs: toolVerbs,
     isControl: false,
     flags,
     datapaths: reachableDatapaths(served),
@@ -150,60 +131,4 @@ async function runOverAll(
     terminal.print(`${toJson({ verb, ok, result, errors })}\n`);
   }
   return ok ? 0 : 1;
-}
-
-/** Verbs whose last argument is a file, which the other program would look for where it runs. */
-const withFile: readonly string[] = ["add-flows", "mod-flows", "del-flows"];
-
-/** Has another program do a verb. */
-export async function ask(
-  path: string,
-  { flags, words }: CommandLine,
-  terminal: Terminal,
-): Promise<number> {
-  const [verb = "", ...args] = words;
-  const method = findVerb(verb) === undefined && verb.includes("/")
-    ? verb
-    : `dpctl/${verb}`;
-  const options = method.startsWith("dpctl/") ? flagWords(flags) : [];
-  const file = withFile.includes(verb) && !args.at(-1)?.includes("@")
-    ? args.pop()
-    : undefined;
-  const made = file === undefined ? undefined : await fileFor(file, terminal);
-  try {
-    const params = [...options, ...args, ...(made === undefined ? [] : [made.path])];
-    terminal.print(await control(path, method, params));
-    return 0;
-  } catch (error) {
-    if (error instanceof ControlError) {
-      // An answer in JSON says by itself that it is of a failure.
-      const say = flags.json && error.message.startsWith("{") ? "print" : "complain";
-      terminal[say](error.message);
-      return 1;
-    }
-    if (!(error instanceof Deno.errors.NotFound) && !isRefusal(error)) throw error;
-    terminal.complain(`${program}: nobody serves ${path}\n`);
-    return 1;
-  } finally {
-    if (made?.isOurs === true) await Deno.remove(made.path);
-  }
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionRefused ||
-    error instanceof Deno.errors.PermissionDenied;
-}
-
-/** A file that the other program can read: standard input is made one. */
-async function fileFor(
-  path: string,
-  { readText }: Terminal,
-): Promise<{ path: string; isOurs: boolean }> {
-  if (path !== "-") {
-    const absolute = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
-    return { path: absolute, isOurs: false };
-  }
-  const copy = await Deno.makeTempFile({ prefix: "dpctl-" });
-  await Deno.writeTextFile(copy, await readText("-"));
-  return { path: copy, isOurs: true };
 }

@@ -6,13 +6,13 @@
  */
 import type { Datapath } from "../providers/datapath.ts";
 import { openDatapath } from "../providers/registry.ts";
-import type { Terminal } from "./dpctl.ts";
+import type { Terminal } from "./terminal.ts";
 import { fullName } from "../control/datapath_source.ts";
 import { Log } from "../control/log.ts";
 import { metricsText, metricsType } from "../control/metrics.ts";
 import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
 import type { CommandLine } from "../control/options.ts";
-import { serveDatapath } from "../control/serve.ts";
+import { serve as serveDatapath } from "../control/serve.ts";
 import { exportMetrics } from "./telemetry.ts";
 import { noFlags } from "../control/verbs/verb.ts";
 import { runVerb } from "../control/verbs/verbs.ts";

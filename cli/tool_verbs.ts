@@ -5,12 +5,7 @@
  * @module
  */
 
-/** A verb of our own. */
-export interface ToolVerb {
-  readonly name: string;
-  readonly usage: string;
-  readonly summary: string;
-}
+import type { NamedVerb } from "../control/verbs/verb.ts";
 
 /** Verbs of our own. */
 export const toolVerbs = [
@@ -46,4 +41,4 @@ export const toolVerbs = [
     usage: "bash|zsh|fish",
     summary: "print completions for a shell",
   },
-] as const satisfies readonly ToolVerb[];
+] as const satisfies readonly NamedVerb[];

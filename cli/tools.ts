@@ -6,7 +6,8 @@
  */
 import { completionsFor } from "./completions.ts";
 import { examine } from "./doctor/doctor.ts";
-import { ask, type Terminal } from "./dpctl.ts";
+import { ask } from "./ask.ts";
+import type { Terminal } from "./terminal.ts";
 import type { CommandLine } from "../control/options.ts";
 import { serve } from "./serve.ts";
 import { findPath, withTarget } from "./target.ts";

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { ask, type Terminal } from "./dpctl.ts";
+import { ask } from "./ask.ts";
+import type { Terminal } from "./terminal.ts";
 import type { CommandLine } from "../control/options.ts";
 import { flagWords } from "../control/options.ts";
 import { findPath, withTarget } from "./target.ts";

@@ -6,15 +6,22 @@
  * @module
  */
 
-/** Levels, from the one that says least. */
-export const logLevels = ["off", "emer", "err", "warn", "info", "dbg"] as const;
 /** How much is said. */
-export type LogLevel = typeof logLevels[number];
+export type LogLevel = "off" | "emer" | "err" | "warn" | "info" | "dbg";
+/** Levels, from the one that says least. */
+export const logLevels: readonly LogLevel[] = [
+  "off",
+  "emer",
+  "err",
+  "warn",
+  "info",
+  "dbg",
+];
 
 /** What may say something. */
-export const logModules = ["control", "serve", "upcall"] as const;
-/** One of them. */
-export type LogModule = typeof logModules[number];
+export type LogModule = "control" | "serve" | "upcall";
+/** All of them. */
+export const logModules: readonly LogModule[] = ["control", "serve", "upcall"];
 
 /** A log. */
 export class Log {

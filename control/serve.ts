@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Serves an open datapath on a control socket: what `Datapath.serve` does.
+ * Serves an open datapath on a control socket, for `dpctl` and ovs-appctl(8).
+ *
+ * ```ts
+ * import { openDatapath } from "../mod.ts";
+ * import { serve } from "./serve.ts";
+ *
+ * export async function run(): Promise<void> {
+ *   await using dp = await openDatapath("netdev@br0", { create: true });
+ *   await serve(dp); // From now on: deno run -A dpctl.ts show netdev@br0
+ *   for await (const upcall of dp.upcalls()) console.log(`${upcall}`);
+ * }
+ * ```
  *
  * @module
  */
@@ -9,22 +20,48 @@ import { controlCommands } from "./commands.ts";
 import { controlPath, ControlSocket } from "./socket.ts";
 import { Log } from "./log.ts";
 
+export { Log, type LogLevel, type LogModule } from "./log.ts";
+
 /** How a datapath is served. */
-export interface ServeDatapathOptions {
-  /** Path of the socket file; the usual one of the datapath if absent. */
+export interface ServeOptions {
+  /** Path of the socket file; where `dpctl` looks for the datapath by its name, if absent. */
   readonly path?: string | undefined;
   /** What the command `exit` does; closes the datapath if absent. */
   readonly onExit?: (() => void) | undefined;
-  /** Where messages go. */
-  readonly log?: Log;
+  /** Where messages go; stderr if absent. */
+  readonly log?: Log | undefined;
 }
 
-/** Serves `dp` until the socket is closed. `Deno.errors.AddrInUse` if another program serves the path. */
-export async function serveDatapath(
+/** A control socket that answers for a datapath. Disposing of it closes it. */
+export interface ControlServer extends AsyncDisposable {
+  /** Path of the socket file. */
+  readonly path: string;
+  /** Stops answering and removes the file. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Answers commands for `dp` on a socket of mode 0600, until it is closed or the datapath is.
+ *
+ * `Deno.errors.AddrInUse`: another program serves the path.
+ */
+export async function serve(
   dp: Datapath,
-  options: ServeDatapathOptions = {},
-): Promise<ControlSocket> {
+  options: ServeOptions = {},
+): Promise<ControlServer> {
   const { log = new Log(), onExit = () => void dp.close() } = options;
   const path = options.path ?? await controlPath(dp.fullName);
-  return await ControlSocket.serve(path, controlCommands({ dp, log, onExit }));
+  const socket = await ControlSocket.serve(path, controlCommands({ dp, log, onExit }));
+  let attached: Disposable;
+  try {
+    attached = dp.onClose(socket);
+  } catch (error) {
+    await socket.close(); // The datapath was closed meanwhile.
+    throw error;
+  }
+  const close = (): Promise<void> => {
+    attached[Symbol.dispose]();
+    return socket.close();
+  };
+  return { path: socket.path, close, [Symbol.asyncDispose]: close };
 }

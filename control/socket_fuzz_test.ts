@@ -11,6 +11,7 @@ import {
   unregisterProvider,
 } from "../providers/registry.ts";
 import { fakeProvider } from "../tests/support/fake_provider.ts";
+import { serve } from "./serve.ts";
 import { control, ControlError } from "./socket.ts";
 import { verbs } from "./verbs/verbs.ts";
 
@@ -89,7 +90,7 @@ Deno.test("a control socket survives requests and bytes of all kinds", async () 
   await dp.ports.add({ name: "p1", type: "dummy" });
   const folder = await Deno.makeTempDir();
   try {
-    await using served = await dp.serve(`${folder}/dp.ctl`);
+    await using served = await serve(dp, { path: `${folder}/dp.ctl` });
     const { path } = served;
     await fc.assert(
       fc.asyncProperty(request, bytes, async ({ method, params }, data) => {

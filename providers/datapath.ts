@@ -52,14 +52,6 @@ export interface UpcallOptions extends UpcallStreamOptions {
   readonly handler?: number;
 }
 
-/** A control socket that answers for a datapath; disposing of it closes it. */
-export interface ControlServer extends AsyncDisposable {
-  /** Path of the socket file. */
-  readonly path: string;
-  /** Stops answering and removes the file. Idempotent. */
-  close(): Promise<void>;
-}
-
 /**
  * An open datapath.
  *
@@ -78,19 +70,19 @@ export class Datapath implements AsyncDisposable {
   /** Flow table. */
   readonly flows: Flows;
   readonly #provider: ProviderDatapath;
-  readonly #onClose: () => void;
+  readonly #onClosed: () => void;
   readonly #streams = new Set<UpcallBatchStream<Upcall>>();
-  readonly #servers = new Set<ControlServer>();
+  readonly #dependants = new Set<Disposable | AsyncDisposable>();
   readonly #taps = new Set<(upcall: RawUpcall) => boolean>();
   #closing: Promise<void> | undefined;
   #destroying: Promise<void> | undefined;
 
-  /** Made by `openDatapath`. `onClose` is called once, when the datapath was closed. */
-  constructor(provider: ProviderDatapath, onClose: () => void = () => {}) {
+  /** Made by `openDatapath`. `onClosed` is called once, when the datapath was closed. */
+  constructor(provider: ProviderDatapath, onClosed: () => void = () => {}) {
     this.type = provider.type;
     this.name = provider.name;
     this.#provider = provider;
-    this.#onClose = onClose;
+    this.#onClosed = onClosed;
     const open = (operation: string): ProviderDatapath => this.#open(operation);
     this.ports = new Ports(provider, open);
     this.flows = new Flows(this, open);
@@ -206,7 +198,9 @@ export class Datapath implements AsyncDisposable {
   #tapped(handler: UpcallHandler): UpcallHandler {
     const taps = this.#taps;
     return {
-      receive(max) {
+      receive: (max) => {
+        // A handler ends with its datapath, and its stream soon after it.
+        if (this.#destroying !== undefined) return [];
         const upcalls = handler.receive(max);
         if (taps.size === 0) return upcalls;
         return upcalls.filter((raw) => {
@@ -281,25 +275,18 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Answers `dpctl` and ovs-appctl(8) on a control socket, at `path` or where `dpctl` looks for this datapath by its name.
-   * `onExit` is what the command `exit` does: closing this object, if absent. The socket closes with the datapath.
-   * `Deno.errors.AddrInUse`: another program serves that path.
+   * Ends `dependant` with this object: it is disposed of when this object was closed or has
+   * destroyed its datapath, after the upcall streams have ended, the last one first. Operations
+   * fail with `EBADF` by then. What it throws is thrown by `close` or `destroy`, after everything
+   * else has been let go.
+   *
+   * For what works on a datapath for as long as that is open: a control socket, a switch.
+   * Disposing of what is returned forgets `dependant`, which is then left alone.
    */
-  async serve(
-    path?: string,
-    options: { readonly onExit?: () => void } = {},
-  ): Promise<ControlServer> {
-    this.#open("serve");
-    // The one import that goes up: what is served are the tools, and only programs that serve load them.
-    const { serveDatapath } = await import("../control/serve.ts");
-    const { onExit } = options;
-    const server = await serveDatapath(this, { path, onExit });
-    if (this.closed) {
-      await server.close();
-      throw this.#closedError("serve");
-    }
-    this.#servers.add(server);
-    return server;
+  onClose(dependant: Disposable | AsyncDisposable): Disposable {
+    this.#open("attach to datapath");
+    this.#dependants.add(dependant);
+    return { [Symbol.dispose]: () => void this.#dependants.delete(dependant) };
   }
 
   /** Lets go of the datapath, and ends this object's upcall streams. One in the kernel stays. Idempotent. */
@@ -307,7 +294,10 @@ export class Datapath implements AsyncDisposable {
     return this.#closing ??= this.#close();
   }
 
-  /** Removes the datapath and its ports, whoever else has it open. Idempotent. */
+  /**
+   * Removes the datapath and its ports, also from others who have it open. Idempotent. A failure
+   * leaves this object open, and a further call tries again.
+   */
   destroy(): Promise<void> {
     if (this.#closing !== undefined) {
       return this.#destroying ?? Promise.reject(this.#closedError("destroy datapath"));
@@ -379,23 +369,47 @@ export class Datapath implements AsyncDisposable {
     });
   }
 
-  async #endStreams(): Promise<void> {
-    await Promise.all([...this.#streams].map((stream) => stream.close()));
+  /** Ends all that depends on this object. Nothing is left out because something else fails. */
+  async #endDependants(): Promise<void> {
+    const errors: unknown[] = [];
+    const ends = [...this.#streams].map((stream) => stream.close());
+    for (const end of await Promise.allSettled(ends)) {
+      if (end.status === "rejected") errors.push(end.reason);
+    }
+    for (const dependant of [...this.#dependants].reverse()) {
+      this.#dependants.delete(dependant);
+      try {
+        if (Symbol.asyncDispose in dependant) await dependant[Symbol.asyncDispose]();
+        else dependant[Symbol.dispose]();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
   }
 
   async #close(): Promise<void> {
     try {
       await this.#destroying?.catch(() => {});
-      await this.#endStreams();
-      await Promise.all([...this.#servers].map((server) => server.close()));
-      await this.#provider.close();
+      await this.#endDependants();
     } finally {
-      this.#onClose();
+      try {
+        await this.#provider.close();
+      } finally {
+        this.#onClosed();
+      }
     }
   }
 
   async #destroy(): Promise<void> {
-    await this.#endStreams();
-    await this.#provider.destroy();
+    // The count is the handler's, which the provider closes with the datapath.
+    for (const stream of this.#streams) void stream.lost;
+    try {
+      await this.#provider.destroy();
+    } catch (error) {
+      this.#destroying = undefined;
+      throw error;
+    }
+    await this.#endDependants();
   }
 }

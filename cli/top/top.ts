@@ -6,7 +6,7 @@
  */
 import { openDatapath } from "../../providers/registry.ts";
 import { control } from "../../control/socket.ts";
-import type { Terminal } from "../dpctl.ts";
+import type { Terminal } from "../terminal.ts";
 import type { CommandLine } from "../../control/options.ts";
 import { type Status, statusOf } from "../../control/status.ts";
 import { findPath, withTarget } from "../target.ts";

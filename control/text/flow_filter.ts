@@ -10,19 +10,18 @@
 import type { Flow } from "../../providers/flow.ts";
 import { decodeKey, decodeMask } from "../../providers/odp/mod.ts";
 import {
-  canonicalName,
-  filterFields,
+  type Field,
+  type FieldBits,
+  fields,
   keywords,
-  prerequisites,
-  type ReadField,
+  parseFieldValue,
+  readField,
 } from "../../providers/odp/fields.ts";
+import { allBits } from "../../providers/odp/field_bits.ts";
 
-/** Value and mask of a field of the filter. */
-interface Condition {
-  readonly name: string;
-  readonly read: ReadField;
-  readonly value: bigint;
-  readonly mask: bigint;
+/** A field of the filter, and what it must be. */
+interface Condition extends FieldBits {
+  readonly field: Field;
 }
 
 /** Ports by number and name. */
@@ -45,11 +44,11 @@ export class FlowFilter {
     const { key: keyBytes = new Uint8Array(), mask: maskBytes } = flow.raw;
     const key = decodeKey(keyBytes);
     const mask = maskBytes === undefined ? undefined : decodeMask(maskBytes, keyBytes);
-    return this.#conditions.every(({ read, value, mask: wanted }) => {
-      const field = read(key, mask);
-      const cares = field.mask & wanted;
-      // Bits that the flow does not care for are zero on either side.
-      return (field.value & cares) === (value & cares);
+    return this.#conditions.every(({ field, value, mask: wanted }) => {
+      const found = readField(field, key, mask);
+      const cares = found.mask & wanted;
+      // Bits that do not matter to the flow are zero on either side.
+      return (found.value & cares) === (value & cares);
     });
   }
 
@@ -61,35 +60,38 @@ export class FlowFilter {
       for (const implied of keyword) this.#add(implied, names);
       return;
     }
-    const field = filterFields.get(name);
+    const field = fields.get(name);
     if (field === undefined) throw new SyntaxError(`${word}: unknown field ${name}`);
     if (parts.length === 0) throw new SyntaxError(`field ${name} missing value`);
-    const [valueText = "", maskText] = splitMask(text, field.isAddress === true);
-    const port = name === "in_port" ? names.get(valueText) : undefined;
-    const value = port === undefined ? field.parse(valueText) : BigInt(port);
-    const all = (1n << BigInt(field.bits)) - 1n;
-    const mask = maskText === undefined ? all : parseMask(maskText, field);
-    if (value === undefined || mask === undefined) {
+    const [valueText = "", maskText] = splitMask(text, hasPrefixes(field));
+    const port = field.name === "in_port" ? names.get(valueText) : undefined;
+    const all = allBits(field.bits);
+    const parsed = port === undefined
+      ? parseFieldValue(field, valueText)
+      : { value: BigInt(port), mask: all };
+    const mask = maskText === undefined ? parsed?.mask : parseMask(maskText, field);
+    if (parsed === undefined || mask === undefined) {
       throw new SyntaxError(`${text}: invalid value for ${name}`);
     }
+    const { value } = parsed;
     if (value > all || mask > all) {
       throw new SyntaxError(
         `${text}: value too large for ${field.bits}-bit field ${name}`,
       );
     }
-    this.#checkNeeds(word, name);
-    this.#conditions.push({ name, read: field.read, value: value & mask, mask });
+    this.#checkNeeds(word, name, field);
+    this.#conditions.push({ field, value: value & mask, mask });
   }
 
   /** Fields of a protocol may be named behind that protocol only, as ovs-ofctl(8) has it. */
-  #checkNeeds(word: string, name: string): void {
+  #checkNeeds(word: string, name: string, { needs }: Field): void {
+    if (needs === undefined) return;
     const has = (wanted: string): bigint | undefined =>
-      this.#conditions.findLast(({ name }) => canonicalName(name) === wanted)?.value;
-    const type = has("dl_type");
+      this.#conditions.findLast(({ field }) => field.name === wanted)?.value;
+    const type = has("eth_type");
     const proto = has("nw_proto");
-    const [, types, protos] = prerequisites.find(([fields]) => fields.test(name)) ?? [];
-    if (types === undefined) return;
-    const isRight = type !== undefined && types.includes(Number(type)) &&
+    const { etherTypes, protos } = needs;
+    const isRight = type !== undefined && etherTypes.includes(Number(type)) &&
       (protos === undefined || (proto !== undefined && protos.includes(Number(proto))));
     if (!isRight) {
       throw new SyntaxError(`${word}: prerequisites not met for setting ${name}`);
@@ -97,25 +99,23 @@ export class FlowFilter {
   }
 }
 
+/** Whether a mask of a field may be a number of leading bits. */
+function hasPrefixes({ form }: Field): boolean {
+  return form === "ipv4" || form === "ipv6";
+}
+
 function splitMask(text: string, isAddress: boolean): [string, string?] {
   const at = text.lastIndexOf("/");
   if (at < 0) return [text];
-  return isAddress || /^\/(0x|\d)/i.test(text.slice(at))
+  return isAddress || /^\/(0x|\d|[0-9a-f]+:)/i.test(text.slice(at))
     ? [text.slice(0, at), text.slice(at + 1)]
     : [text];
 }
 
-function parseMask(
-  text: string,
-  field: {
-    readonly bits: number;
-    readonly isAddress?: boolean;
-    parse(text: string): bigint | undefined;
-  },
-): bigint | undefined {
-  if (field.isAddress && /^\d+$/.test(text) && Number(text) <= field.bits) {
-    const ones = (1n << BigInt(text)) - 1n;
+function parseMask(text: string, field: Field): bigint | undefined {
+  if (hasPrefixes(field) && /^\d+$/.test(text) && Number(text) <= field.bits) {
+    const ones = allBits(Number(text));
     return ones << (BigInt(field.bits) - BigInt(text));
   }
-  return field.parse(text);
+  return parseFieldValue(field, text)?.value;
 }

@@ -11,6 +11,7 @@ import type { Datapath } from "../../providers/datapath.ts";
 import type { Flow } from "../../providers/flow.ts";
 import { formatActions, formatKey } from "../../providers/odp/mod.ts";
 import type { Action, FlowKey } from "../../providers/types.ts";
+import { applySet } from "../../providers/odp/apply.ts";
 import { covers, type DecodedFlow, decodeFlows } from "../../providers/odp/covers.ts";
 
 /** One step. */
@@ -76,7 +77,7 @@ export function tracePacket(
 class Tracer {
   readonly steps: TraceStep[] = [];
   readonly #dp: Datapath;
-  readonly #flows: readonly DecodedFlow[];
+  readonly #flows: readonly DecodedFlow<Flow>[];
   #lookups = 0;
 
   constructor(dp: Datapath) {
@@ -160,7 +161,7 @@ class Tracer {
         say("drop", `the packet ends here, counted under ${action.reason}`);
         return false;
       case "set":
-        applySet(action, key);
+        Object.assign(key, applySet(key, action));
         changed("the packet is now");
         return true;
       case "pushVlan": {
@@ -247,40 +248,4 @@ class Tracer {
         return true;
     }
   }
-}
-
-/** Lays a set action over a key: the bits that its mask has, all of them if it has none. */
-function applySet(action: Action & { type: "set" }, key: Key): void {
-  for (const [name, value] of Object.entries(action.key)) {
-    const before = key[name as keyof FlowKey];
-    const merged = isRecord(value) && isRecord(before) ? { ...before, ...value } : value;
-    Object.assign(key, { [name]: kept(before, merged, action, name) });
-  }
-}
-
-/** Parts that the mask of a set action does not name keep their values. */
-function kept(
-  before: unknown,
-  merged: unknown,
-  { mask }: Action & { type: "set" },
-  name: string,
-): unknown {
-  const part = (mask as Record<string, unknown> | undefined)?.[name];
-  if (mask === undefined || part === true) return merged;
-  if (!isRecord(part) || !isRecord(merged) || !isRecord(before)) return merged;
-  return Object.fromEntries(
-    Object.entries(merged).map(([field, value]) => [
-      field,
-      part[field] === undefined || isZero(part[field]) ? before[field] : value,
-    ]),
-  );
-}
-
-function isZero(mask: unknown): boolean {
-  return mask === 0 || mask === 0n || (typeof mask === "string" && /^[0:.]*$/.test(mask));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) &&
-    !(value instanceof Uint8Array);
 }

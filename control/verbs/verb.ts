@@ -52,13 +52,17 @@ export interface JsonAnswer {
   readonly errors: readonly { readonly message: string; readonly code?: ErrnoName }[];
 }
 
-/** One verb. */
-export interface Verb {
+/** A verb as help shows it. */
+export interface NamedVerb {
   readonly name: string;
   /** Its arguments, as ovs-dpctl's `list-commands` has them. */
   readonly usage: string;
   /** What it does, in a line. */
   readonly summary: string;
+}
+
+/** One verb. */
+export interface Verb extends NamedVerb {
   /** Fewest and most arguments. */
   readonly args: readonly [min: number, max: number];
   /** Whether it changes anything: refused with `--read-only`. */
@@ -91,6 +95,8 @@ export interface VerbOutput {
 export interface VerbOptions {
   /** What complaints begin with: `dpctl`. */
   readonly program: string;
+  /** Verbs that the program has besides those of ovs-dpctl(8), for help. */
+  readonly ownVerbs?: readonly NamedVerb[];
   /** Whether it came by a control socket: ovs-appctl's habits, where they differ. */
   readonly isControl: boolean;
   readonly flags: Flags;
@@ -103,6 +109,7 @@ export interface VerbOptions {
 /** One run of a verb. */
 export class VerbRun {
   readonly program: string;
+  readonly ownVerbs: readonly NamedVerb[];
   readonly isControl: boolean;
   readonly flags: Flags;
   readonly datapaths: DatapathSource;
@@ -114,6 +121,7 @@ export class VerbRun {
 
   constructor(options: VerbOptions) {
     this.program = options.program;
+    this.ownVerbs = options.ownVerbs ?? [];
     this.isControl = options.isControl;
     this.flags = options.flags;
     this.datapaths = options.datapaths;

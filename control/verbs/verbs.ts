@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { helpText } from "../../cli/help.ts";
+import { helpText } from "./help.ts";
 import { type Verb, VerbFailure, type VerbOptions, VerbRun } from "./verb.ts";
 import { conntrackVerbs } from "./conntrack.ts";
 import { datapathVerbs } from "./datapath.ts";
@@ -22,7 +22,8 @@ const help: Verb = {
   args: [0, all],
   writes: false,
   perform(run, [name]) {
-    const text = helpText(verbs, { program: run.program, verb: name });
+    const { program, ownVerbs: own } = run;
+    const text = helpText(verbs, { program, own, verb: name });
     if (name !== undefined && text === "") throw unknownVerb(name);
     run.print(text);
     verbs.filter((verb) => name === undefined || verb.name === name)

@@ -135,7 +135,10 @@ export class NetdevDatapath implements ProviderDatapath {
   }
 
   destroy(): Promise<void> {
-    return this.#destroying ??= this.#destroy();
+    return this.#destroying ??= this.#destroy().catch((error) => {
+      this.#destroying = undefined; // It may be tried again.
+      throw error;
+    });
   }
 
   stats(): DatapathStats {

@@ -1,322 +1,314 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The fields that a filter of flows may name, and where they are in a key: names of ovs-fields(7).
+ * The one list of fields by their names in ovs-fields(7): how many bits a field has, where it is
+ * in a key, and which EtherTypes and protocols a match must name before it.
+ *
+ * Filters of flows and matches of OpenFlow are written in these names. A field that lies in
+ * different headers by the kind of packet (`tp_src`) has several places, of which the first that
+ * a key has counts.
  *
  * @module
  */
-import type { FlowKey, FlowMask } from "../types.ts";
+import type { FieldName, FlowKey, FlowMask } from "../types.ts";
+import { CtState } from "./constructors.ts";
+import {
+  allBits,
+  bitsOf,
+  type FieldForm,
+  fragmentBits,
+  parseBits,
+  TcpFlags,
+} from "./field_bits.ts";
 
-/** Value of a field in a key, and the bits of it that the flow cares for. */
-export type ReadField = (
-  key: FlowKey,
-  mask: FlowMask | undefined,
-) => { readonly value: bigint; readonly mask: bigint };
+/** The way to a field in a key: `["vlans", 0, "vid"]`. */
+export type FieldPlace = readonly [FieldName, ...(string | number)[]];
 
-/** A field of a filter. */
-export interface FilterField {
+/** What a match must say before it may name a field. */
+export interface FieldNeeds {
+  /** One of these EtherTypes. */
+  readonly etherTypes: readonly number[];
+  /** And one of these IP protocols; absent: any. */
+  readonly protos?: readonly number[];
+}
+
+/** A field. */
+export interface Field {
+  /** Its name; the others that it has are in {@linkcode fields} as well. */
+  readonly name: string;
   /** Size. */
   readonly bits: number;
-  /** Whether a mask may be a number of leading bits. */
-  readonly isAddress?: boolean;
-  /** Reads a value; undefined if it is none. */
-  readonly parse: (text: string) => bigint | undefined;
-  readonly read: ReadField;
+  /** How its values are written. */
+  readonly form: FieldForm;
+  /** Names of its bits, if it has the form of flags. */
+  readonly flags?: ReadonlyMap<string, bigint>;
+  /** Where it is in a key; the first place that the key has counts. */
+  readonly places: readonly FieldPlace[];
+  /** Bits of the place that are below the field. */
+  readonly shift: number;
+  /** Whether a packet that lacks it is matched as 0, as a frame without a tag is. */
+  readonly isZeroIfAbsent: boolean;
+  /** Prerequisites; absent: none. */
+  readonly needs?: FieldNeeds;
 }
 
-function number(text: string): bigint | undefined {
-  return /^(0x[0-9a-f]+|\d+)$/i.test(text) ? BigInt(text) : undefined;
+/** A value, and the bits of it that matter; the other bits of the value are 0. */
+export interface FieldBits {
+  readonly value: bigint;
+  readonly mask: bigint;
 }
 
-function ethernet(text: string): bigint | undefined {
-  return /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i.test(text)
-    ? BigInt(`0x${text.split(":").map((byte) => byte.padStart(2, "0")).join("")}`)
-    : undefined;
+const ip4 = 0x0800;
+const ip6 = 0x86dd;
+const anyIp = [ip4, ip6];
+const arpTypes = [0x0806, 0x8035];
+
+const isIp: FieldNeeds = { etherTypes: anyIp };
+const isIp4: FieldNeeds = { etherTypes: [ip4] };
+const isIp6: FieldNeeds = { etherTypes: [ip6] };
+const isIp4OrArp: FieldNeeds = { etherTypes: [ip4, ...arpTypes] };
+const isIpOrArp: FieldNeeds = { etherTypes: [...anyIp, ...arpTypes] };
+const isArp: FieldNeeds = { etherTypes: arpTypes };
+const isMpls: FieldNeeds = { etherTypes: [0x8847, 0x8848] };
+const isNsh: FieldNeeds = { etherTypes: [0x894f] };
+const isTcp: FieldNeeds = { etherTypes: anyIp, protos: [6] };
+const isUdp: FieldNeeds = { etherTypes: anyIp, protos: [17] };
+const isSctp: FieldNeeds = { etherTypes: anyIp, protos: [132] };
+const isIcmp: FieldNeeds = { etherTypes: [ip4], protos: [1] };
+const isIcmp6: FieldNeeds = { etherTypes: [ip6], protos: [58] };
+const isLayer4: FieldNeeds = { etherTypes: anyIp, protos: [6, 17, 132, 1, 58] };
+
+const ctFlags = new Map([
+  ["new", CtState.New],
+  ["est", CtState.Established],
+  ["rel", CtState.Related],
+  ["rpl", CtState.Reply],
+  ["inv", CtState.Invalid],
+  ["trk", CtState.Tracked],
+  ["snat", CtState.SourceNat],
+  ["dnat", CtState.DestinationNat],
+].map(([name, bit]) => [name as string, BigInt(bit as number)]));
+
+const ports = ["tcp", "udp", "sctp"] as const;
+const icmps = ["icmp", "icmpv6"] as const;
+
+type Line = readonly [
+  /** Its name, and its other names. */
+  names: string,
+  bits: number,
+  form: FieldForm,
+  places: readonly FieldPlace[],
+  needs?: FieldNeeds | undefined,
+  more?: Partial<Pick<Field, "flags" | "shift" | "isZeroIfAbsent">>,
+];
+
+/** In the order of ovs-fields(7). */
+const lines: readonly Line[] = [
+  // Conjunctive matches and registers are OpenFlow's alone: no key has them.
+  ["dp_hash", 32, "number", [["dpHash"]]],
+  ["recirc_id", 32, "number", [["recircId"]]],
+  ["tun_id tunnel_id", 64, "number", [["tunnel", "id"]]],
+  ["tun_src", 32, "ipv4", [["tunnel", "src"]]],
+  ["tun_dst", 32, "ipv4", [["tunnel", "dst"]]],
+  ["tun_ipv6_src", 128, "ipv6", [["tunnel", "ipv6Src"]]],
+  ["tun_ipv6_dst", 128, "ipv6", [["tunnel", "ipv6Dst"]]],
+  ["tun_gbp_id", 16, "number", [["tunnel", "vxlanGbp", "id"]]],
+  ["tun_gbp_flags", 8, "number", [["tunnel", "vxlanGbp", "flags"]]],
+  ["tun_erspan_ver", 4, "number", [["tunnel", "erspan", "version"]]],
+  ["tun_erspan_idx", 20, "number", [["tunnel", "erspan", "index"]]],
+  ["tun_erspan_dir", 1, "number", [["tunnel", "erspan", "direction"]]],
+  ["tun_erspan_hwid", 6, "number", [["tunnel", "erspan", "hardwareId"]]],
+  ["tun_gtpu_flags", 8, "number", [["tunnel", "gtpu", "flags"]]],
+  ["tun_gtpu_msgtype", 8, "number", [["tunnel", "gtpu", "messageType"]]],
+  ["in_port", 32, "number", [["inPort"]]],
+  ["skb_priority", 32, "number", [["priority"]]],
+  ["pkt_mark", 32, "number", [["skbMark"]]],
+  ["ct_state", 32, "flags", [["ctState"]], undefined, { flags: ctFlags }],
+  ["ct_zone", 16, "number", [["ctZone"]]],
+  ["ct_mark", 32, "number", [["ctMark"]]],
+  ["ct_label", 128, "number", [["ctLabels"]]],
+  ["ct_nw_src", 32, "ipv4", [["ctTuple4", "src"]], isIp4],
+  ["ct_nw_dst", 32, "ipv4", [["ctTuple4", "dst"]], isIp4],
+  ["ct_ipv6_src", 128, "ipv6", [["ctTuple6", "src"]], isIp6],
+  ["ct_ipv6_dst", 128, "ipv6", [["ctTuple6", "dst"]], isIp6],
+  ["ct_nw_proto", 8, "number", [["ctTuple4", "proto"], ["ctTuple6", "proto"]], isIp],
+  ["ct_tp_src", 16, "number", [["ctTuple4", "srcPort"], ["ctTuple6", "srcPort"]], isIp],
+  ["ct_tp_dst", 16, "number", [["ctTuple4", "dstPort"], ["ctTuple6", "dstPort"]], isIp],
+  ["eth_src dl_src", 48, "ethernet", [["ethernet", "src"]]],
+  ["eth_dst dl_dst", 48, "ethernet", [["ethernet", "dst"]]],
+  ["eth_type dl_type", 16, "number", [["etherType"]], undefined, {
+    isZeroIfAbsent: true,
+  }],
+  // The outermost tag.
+  ["vlan_vid dl_vlan", 12, "number", [["vlans", 0, "vid"]], undefined, {
+    isZeroIfAbsent: true,
+  }],
+  ["vlan_pcp dl_vlan_pcp", 3, "number", [["vlans", 0, "pcp"]], undefined, {
+    isZeroIfAbsent: true,
+  }],
+  ["mpls_label", 20, "number", [["mpls", 0, "label"]], isMpls],
+  ["mpls_tc", 3, "number", [["mpls", 0, "tc"]], isMpls],
+  ["mpls_bos", 1, "number", [["mpls", 0, "bos"]], isMpls],
+  ["mpls_ttl", 8, "number", [["mpls", 0, "ttl"]], isMpls],
+  ["ip_src nw_src", 32, "ipv4", [["ipv4", "src"], ["arp", "sip"]], isIp4OrArp],
+  ["ip_dst nw_dst", 32, "ipv4", [["ipv4", "dst"], ["arp", "tip"]], isIp4OrArp],
+  ["ipv6_src", 128, "ipv6", [["ipv6", "src"]], isIp6],
+  ["ipv6_dst", 128, "ipv6", [["ipv6", "dst"]], isIp6],
+  ["ipv6_label", 20, "number", [["ipv6", "label"]], isIp6],
+  [
+    "nw_proto ip_proto",
+    8,
+    "number",
+    [["ipv4", "proto"], ["ipv6", "proto"], ["arp", "op"]],
+    isIpOrArp,
+  ],
+  ["nw_ttl", 8, "number", [["ipv4", "ttl"], ["ipv6", "hlimit"]], isIp],
+  ["ip_frag nw_frag", 2, "fragment", [["ipv4", "frag"], ["ipv6", "frag"]], isIp],
+  ["nw_tos", 8, "number", [["ipv4", "tos"], ["ipv6", "tclass"]], isIp],
+  ["ip_dscp", 6, "number", [["ipv4", "tos"], ["ipv6", "tclass"]], isIp, { shift: 2 }],
+  ["nw_ecn ip_ecn", 2, "number", [["ipv4", "tos"], ["ipv6", "tclass"]], isIp],
+  ["nsh_flags", 8, "number", [["nsh", "flags"]], isNsh],
+  ["nsh_ttl", 6, "number", [["nsh", "ttl"]], isNsh],
+  ["nsh_mdtype", 8, "number", [["nsh", "mdtype"]], isNsh],
+  ["nsh_np", 8, "number", [["nsh", "np"]], isNsh],
+  ["nsh_spi nsp", 24, "number", [["nsh", "spi"]], isNsh],
+  ["nsh_si nsi", 8, "number", [["nsh", "si"]], isNsh],
+  ["nsh_c1 nshc1", 32, "number", [["nsh", "contexts", 0]], isNsh],
+  ["nsh_c2 nshc2", 32, "number", [["nsh", "contexts", 1]], isNsh],
+  ["nsh_c3 nshc3", 32, "number", [["nsh", "contexts", 2]], isNsh],
+  ["nsh_c4 nshc4", 32, "number", [["nsh", "contexts", 3]], isNsh],
+  ["arp_op", 16, "number", [["arp", "op"]], isArp],
+  ["arp_spa", 32, "ipv4", [["arp", "sip"]], isArp],
+  ["arp_tpa", 32, "ipv4", [["arp", "tip"]], isArp],
+  ["arp_sha", 48, "ethernet", [["arp", "sha"]], isArp],
+  ["arp_tha", 48, "ethernet", [["arp", "tha"]], isArp],
+  ["tp_src", 16, "number", [
+    ...ports.map((name): FieldPlace => [name, "src"]),
+    ...icmps.map((name): FieldPlace => [name, "type"]),
+  ], isLayer4],
+  ["tp_dst", 16, "number", [
+    ...ports.map((name): FieldPlace => [name, "dst"]),
+    ...icmps.map((name): FieldPlace => [name, "code"]),
+  ], isLayer4],
+  ["tcp_src", 16, "number", [["tcp", "src"]], isTcp],
+  ["tcp_dst", 16, "number", [["tcp", "dst"]], isTcp],
+  ["tcp_flags", 12, "flags", [["tcpFlags"]], isTcp, { flags: TcpFlags }],
+  ["udp_src", 16, "number", [["udp", "src"]], isUdp],
+  ["udp_dst", 16, "number", [["udp", "dst"]], isUdp],
+  ["sctp_src", 16, "number", [["sctp", "src"]], isSctp],
+  ["sctp_dst", 16, "number", [["sctp", "dst"]], isSctp],
+  ["icmp_type", 8, "number", [["icmp", "type"]], isIcmp],
+  ["icmp_code", 8, "number", [["icmp", "code"]], isIcmp],
+  ["icmpv6_type", 8, "number", [["icmpv6", "type"]], isIcmp6],
+  ["icmpv6_code", 8, "number", [["icmpv6", "code"]], isIcmp6],
+  ["nd_target", 128, "ipv6", [["nd", "target"]], isIcmp6],
+  ["nd_sll", 48, "ethernet", [["nd", "sll"]], isIcmp6],
+  ["nd_tll", 48, "ethernet", [["nd", "tll"]], isIcmp6],
+  ["nd_reserved", 32, "number", [["ndExtensions", "reserved"]], isIcmp6],
+  ["nd_options_type", 8, "number", [["ndExtensions", "optionsType"]], isIcmp6],
+];
+
+/** Every field, by each of its names. */
+export const fields: ReadonlyMap<string, Field> = new Map(
+  lines.flatMap(([names, bits, form, places, needs, more]) => {
+    const all = names.split(" ");
+    const field: Field = {
+      name: all[0] as string,
+      bits,
+      form,
+      places,
+      shift: 0,
+      isZeroIfAbsent: false,
+      ...(needs !== undefined && { needs }),
+      ...more,
+    };
+    return all.map((name): [string, Field] => [name, field]);
+  }),
+);
+
+/**
+ * Parses a value of a field, as ovs-fields(7) writes it; undefined if it is none. Flags by name
+ * (`+trk-new`) have a mask of those that are named, other values of all bits.
+ */
+export function parseFieldValue(field: Field, text: string): FieldBits | undefined {
+  const { form, bits, flags } = field;
+  if (form === "fragment") return fragmentBits(text);
+  if (flags !== undefined && /^[+-]/.test(text)) {
+    let value = 0n;
+    let mask = 0n;
+    if (!/^([+-][a-z]+)+$/.test(text)) return undefined;
+    for (const [, sign, name = ""] of text.matchAll(/([+-])([a-z]+)/g)) {
+      const bit = flags.get(name);
+      if (bit === undefined || (mask & bit) !== 0n) return undefined;
+      mask |= bit;
+      if (sign === "+") value |= bit;
+    }
+    return { value, mask };
+  }
+  if (flags !== undefined && /^[a-z]+(\|[a-z]+)*$/.test(text)) {
+    const named = text.split("|").map((name) => flags.get(name));
+    if (named.includes(undefined)) return undefined;
+    const value = named.reduce<bigint>((sum, bit) => sum | (bit ?? 0n), 0n);
+    return { value, mask: allBits(bits) };
+  }
+  const value = parseBits(form, text);
+  return value === undefined ? undefined : { value, mask: allBits(bits) };
 }
 
-function ipv4(text: string): bigint | undefined {
-  const bytes = text.split(".").map(Number);
-  if (bytes.length !== 4 || !/^[\d.]+$/.test(text)) return undefined;
-  return bytes.every((byte) => byte <= 255)
-    ? bytes.reduce((all, byte) => all << 8n | BigInt(byte), 0n)
-    : undefined;
+/**
+ * A field of a key, and the bits of it that a mask has; all bits without a mask. A field that the
+ * key lacks has no bits that matter, unless its absence says something.
+ */
+export function readField(
+  { places, bits, shift, form, isZeroIfAbsent }: Field,
+  key: FlowKey,
+  mask: FlowMask | undefined,
+): FieldBits {
+  const all = allBits(bits);
+  const place = places.find((candidate) => follow(key, candidate) !== undefined);
+  if (place === undefined) return { value: 0n, mask: isZeroIfAbsent ? all : 0n };
+  const width = bits + shift;
+  // A mask of a fragment is a number, however its value is written.
+  const cares = mask === undefined ? true : follow(mask, place);
+  const bitsThatCount = bitsOf(cares, width) >> BigInt(shift) & all;
+  const mine = form === "fragment" && bitsThatCount !== 0n ? all : bitsThatCount;
+  const value = bitsOf(follow(key, place), width) >> BigInt(shift);
+  return { value: value & mine, mask: mine };
 }
 
-function ipv6(text: string): bigint | undefined {
-  const sides = text.split("::");
-  if (!/^[0-9a-f:.]+$/i.test(text) || sides.length > 2) return undefined;
-  const words = (side: string | undefined): string[] =>
-    side ? side.split(":").flatMap(dotted) : [];
-  const head = words(sides[0]);
-  const tail = words(sides[1]);
-  const gap = 8 - head.length - tail.length;
-  if (sides.length === 2 ? gap < 1 : gap !== 0) return undefined;
-  const all = [...head, ...Array(gap).fill("0"), ...tail];
-  return all.every((word) => /^[0-9a-f]{1,4}$/i.test(word))
-    ? BigInt(`0x${all.map((word) => word.padStart(4, "0")).join("")}`)
-    : undefined;
-}
-
-/** The last 32 bits may be written as an IPv4 address. */
-function dotted(word: string): string[] {
-  const value = word.includes(".") ? ipv4(word) : undefined;
-  return value === undefined
-    ? [word]
-    : [(value >> 16n).toString(16), (value & 0xffffn).toString(16)];
-}
-
-/** Any value of a key or mask as bits; an address is told by how many it has. */
-export function bitsOf(value: unknown, bits: number): bigint {
-  if (value === true) return (1n << BigInt(bits)) - 1n;
-  if (typeof value === "bigint") return value;
-  if (typeof value === "number") return BigInt(value);
-  if (typeof value !== "string") return 0n;
-  const fragment = fragments[value];
-  if (fragment !== undefined) return fragment;
-  return bits === 48
-    ? ethernet(value) ?? 0n
-    : bits === 32
-    ? ipv4(value) ?? 0n
-    : ipv6(value) ?? 0n;
-}
-
-/** Bits of `ip_frag`: any fragment, and a later one. */
-const fragments: Readonly<Record<string, bigint>> = { no: 0n, first: 1n, later: 3n };
-
-type Path = readonly (string | number)[];
-
-function follow(from: unknown, path: Path): unknown {
+/** What is at a place of a key or mask; `true` for a part of a mask that has every bit. */
+function follow(from: unknown, place: FieldPlace): unknown {
   let value = from;
-  for (const step of path) {
+  for (const step of place) {
     if (value === true || value === undefined || value === null) return value;
     value = (value as Record<string | number, unknown>)[step];
   }
   return value;
 }
 
-/** Reads the first of some paths that the key has. */
-function at(bits: number, ...paths: Path[]): ReadField {
-  return (key, mask) => {
-    const path = paths.find((candidate) => follow(key, candidate) !== undefined);
-    const all = (1n << BigInt(bits)) - 1n;
-    if (path === undefined) {
-      // That there is no tag, or no EtherType, is something that a flow cares for; other fields it just does not have.
-      const cares = paths.some(([name]) => name === "vlans" || name === "etherType");
-      return { value: 0n, mask: cares ? all : 0n };
-    }
-    const bitsThatCount = mask === undefined ? all : bitsOf(follow(mask, path), bits);
-    return {
-      value: bitsOf(follow(key, path), bits) & bitsThatCount,
-      mask: bitsThatCount,
-    };
-  };
+const inIp4 = (proto?: number): readonly string[] => words("0x0800", proto);
+const inIp6 = (proto?: number): readonly string[] => words("0x86dd", proto);
+
+function words(etherType: string, proto?: number): readonly string[] {
+  const type = `eth_type=${etherType}`;
+  return proto === undefined ? [type] : [type, `nw_proto=${proto}`];
 }
 
-const numeric = (bits: number, ...paths: Path[]): FilterField => ({
-  bits,
-  parse: number,
-  read: at(bits, ...paths),
-});
-const address = (
-  bits: number,
-  parse: FilterField["parse"],
-  ...paths: Path[]
-): FilterField => ({ bits, isAddress: bits !== 48, parse, read: at(bits, ...paths) });
-
-const ports = ["tcp", "udp", "sctp"] as const;
-const icmps = ["icmp", "icmpv6"] as const;
-const nwProto: Path[] = [["ipv4", "proto"], ["ipv6", "proto"], ["arp", "op"]];
-const nwTos: Path[] = [["ipv4", "tos"], ["ipv6", "tclass"]];
-const nwTtl: Path[] = [["ipv4", "ttl"], ["ipv6", "hlimit"]];
-const tpSrc: Path[] = [...ports.map((p) => [p, "src"]), ...icmps.map((p) => [p, "type"])];
-const tpDst: Path[] = [...ports.map((p) => [p, "dst"]), ...icmps.map((p) => [p, "code"])];
-
-/** Only some bits of a field, shifted down. */
-function part(field: FilterField, shift: bigint, bits: number): FilterField {
-  const low = (1n << BigInt(bits)) - 1n;
-  return {
-    bits,
-    parse: number,
-    read: (key, mask) => {
-      const whole = field.read(key, mask);
-      return { value: whole.value >> shift & low, mask: whole.mask >> shift & low };
-    },
-  };
-}
-
-const tos = numeric(8, ...nwTos);
-
-/** `vlan_tci` and `dl_vlan` see the outermost tag; a frame without one has 0. */
-const vlanVid = numeric(12, ["vlans", 0, "vid"]);
-const vlanPcp = numeric(3, ["vlans", 0, "pcp"]);
-
-/** `+trk-new`: bits by name, set or clear. */
-function ctState(text: string): bigint | undefined {
-  if (number(text) !== undefined) return number(text);
-  let bits = 0n;
-  for (const [, sign, name = ""] of text.matchAll(/([+-]|\|?)([a-z]+)/g)) {
-    const bit = ctStateBits.get(name);
-    if (bit === undefined) return undefined;
-    if (sign !== "-") bits |= bit;
-  }
-  return bits;
-}
-
-const ctStateBits: ReadonlyMap<string, bigint> = new Map([
-  ["new", 0x01n],
-  ["est", 0x02n],
-  ["rel", 0x04n],
-  ["rpl", 0x08n],
-  ["inv", 0x10n],
-  ["trk", 0x20n],
-  ["snat", 0x40n],
-  ["dnat", 0x80n],
+/** Words that stand for conditions: `tcp` is an EtherType and a protocol. */
+export const keywords: ReadonlyMap<string, readonly string[]> = new Map([
+  ["ip", inIp4()],
+  ["ipv4", inIp4()],
+  ["icmp", inIp4(1)],
+  ["tcp", inIp4(6)],
+  ["udp", inIp4(17)],
+  ["sctp", inIp4(132)],
+  ["arp", words("0x0806")],
+  ["rarp", words("0x8035")],
+  ["ipv6", inIp6()],
+  ["ip6", inIp6()],
+  ["icmp6", inIp6(58)],
+  ["tcp6", inIp6(6)],
+  ["udp6", inIp6(17)],
+  ["sctp6", inIp6(132)],
+  ["mpls", words("0x8847")],
+  ["mplsm", words("0x8848")],
 ]);
-
-/** What an EtherType that stands for itself in a key looks like: below 0x600 there is none. */
-const etherType: FilterField = numeric(16, ["etherType"]);
-
-/** Every field, by its names. */
-export const filterFields: ReadonlyMap<string, FilterField> = new Map(
-  Object.entries(
-    {
-      in_port: numeric(32, ["inPort"]),
-      recirc_id: numeric(32, ["recircId"]),
-      dp_hash: numeric(32, ["dpHash"]),
-      skb_priority: numeric(32, ["priority"]),
-      pkt_mark: numeric(32, ["skbMark"]),
-      ct_state: { bits: 32, parse: ctState, read: at(32, ["ctState"]) },
-      ct_zone: numeric(16, ["ctZone"]),
-      ct_mark: numeric(32, ["ctMark"]),
-      ct_label: numeric(128, ["ctLabels"]),
-      tun_id: numeric(64, ["tunnel", "id"]),
-      tunnel_id: numeric(64, ["tunnel", "id"]),
-      tun_src: address(32, ipv4, ["tunnel", "src"]),
-      tun_dst: address(32, ipv4, ["tunnel", "dst"]),
-      tun_ipv6_src: address(128, ipv6, ["tunnel", "ipv6Src"]),
-      tun_ipv6_dst: address(128, ipv6, ["tunnel", "ipv6Dst"]),
-      dl_src: address(48, ethernet, ["ethernet", "src"]),
-      dl_dst: address(48, ethernet, ["ethernet", "dst"]),
-      eth_src: address(48, ethernet, ["ethernet", "src"]),
-      eth_dst: address(48, ethernet, ["ethernet", "dst"]),
-      dl_type: etherType,
-      eth_type: etherType,
-      dl_vlan: vlanVid,
-      vlan_vid: vlanVid,
-      dl_vlan_pcp: vlanPcp,
-      vlan_pcp: vlanPcp,
-      mpls_label: numeric(20, ["mpls", 0, "label"]),
-      mpls_tc: numeric(3, ["mpls", 0, "tc"]),
-      mpls_bos: numeric(1, ["mpls", 0, "bos"]),
-      nw_src: address(32, ipv4, ["ipv4", "src"], ["arp", "sip"]),
-      nw_dst: address(32, ipv4, ["ipv4", "dst"], ["arp", "tip"]),
-      ip_src: address(32, ipv4, ["ipv4", "src"], ["arp", "sip"]),
-      ip_dst: address(32, ipv4, ["ipv4", "dst"], ["arp", "tip"]),
-      ipv6_src: address(128, ipv6, ["ipv6", "src"]),
-      ipv6_dst: address(128, ipv6, ["ipv6", "dst"]),
-      ipv6_label: numeric(20, ["ipv6", "label"]),
-      nw_proto: numeric(8, ...nwProto),
-      ip_proto: numeric(8, ...nwProto),
-      nw_tos: tos,
-      ip_dscp: part(tos, 2n, 6),
-      nw_ecn: part(tos, 0n, 2),
-      ip_ecn: part(tos, 0n, 2),
-      nw_ttl: numeric(8, ...nwTtl),
-      ip_frag: { bits: 2, parse: fragmentBits, read: ipFragment },
-      arp_op: numeric(16, ["arp", "op"]),
-      arp_spa: address(32, ipv4, ["arp", "sip"]),
-      arp_tpa: address(32, ipv4, ["arp", "tip"]),
-      arp_sha: address(48, ethernet, ["arp", "sha"]),
-      arp_tha: address(48, ethernet, ["arp", "tha"]),
-      tp_src: numeric(16, ...tpSrc),
-      tp_dst: numeric(16, ...tpDst),
-      tcp_src: numeric(16, ["tcp", "src"]),
-      tcp_dst: numeric(16, ["tcp", "dst"]),
-      udp_src: numeric(16, ["udp", "src"]),
-      udp_dst: numeric(16, ["udp", "dst"]),
-      sctp_src: numeric(16, ["sctp", "src"]),
-      sctp_dst: numeric(16, ["sctp", "dst"]),
-      tcp_flags: numeric(12, ["tcpFlags"]),
-      icmp_type: numeric(8, ["icmp", "type"]),
-      icmp_code: numeric(8, ["icmp", "code"]),
-      icmpv6_type: numeric(8, ["icmpv6", "type"]),
-      icmpv6_code: numeric(8, ["icmpv6", "code"]),
-      nd_target: address(128, ipv6, ["nd", "target"]),
-      nd_sll: address(48, ethernet, ["nd", "sll"]),
-      nd_tll: address(48, ethernet, ["nd", "tll"]),
-    } satisfies Record<string, FilterField>,
-  ),
-);
-
-function fragmentBits(text: string): bigint | undefined {
-  if (text === "yes") return 1n;
-  return Object.hasOwn(fragments, text) ? fragments[text] : undefined;
-}
-
-function ipFragment(
-  key: FlowKey,
-  mask: FlowMask | undefined,
-): ReturnType<ReadField> {
-  const family = key.ipv4 === undefined ? "ipv6" : "ipv4";
-  const value = key[family]?.frag;
-  const cares = mask === undefined || follow(mask, [family, "frag"]) !== undefined;
-  return { value: cares ? fragments[value ?? "no"] ?? 0n : 0n, mask: cares ? 3n : 0n };
-}
-
-const ip4 = 0x0800;
-const ip6 = 0x86dd;
-const arpTypes = [0x0806, 0x8035];
-const anyIp = [ip4, ip6];
-
-/** Which fields need which EtherTypes, and which protocols of IP. */
-export const prerequisites: readonly (readonly [
-  fields: RegExp,
-  etherTypes: readonly number[],
-  protos?: readonly number[],
-])[] = [
-  [/^(nw_src|nw_dst|ip_src|ip_dst)$/, [ip4, ...arpTypes]],
-  [/^nw_proto$/, [...anyIp, ...arpTypes]],
-  [/^(ip_proto|nw_tos|ip_dscp|nw_ecn|ip_ecn|nw_ttl|ip_frag)$/, anyIp],
-  [/^ipv6_(src|dst|label)$/, [ip6]],
-  [/^arp_(op|spa|tpa|sha|tha)$/, arpTypes],
-  [/^mpls_/, [0x8847, 0x8848]],
-  [/^(tp_src|tp_dst)$/, anyIp, [6, 17, 132, 1, 58]],
-  [/^tcp_/, anyIp, [6]],
-  [/^udp_/, anyIp, [17]],
-  [/^sctp_/, anyIp, [132]],
-  [/^icmp_/, [ip4], [1]],
-  [/^(icmpv6_|nd_)/, [ip6], [58]],
-];
-
-/** The name by which prerequisites know a field. */
-export function canonicalName(name: string): string {
-  const others: Readonly<Record<string, string>> = {
-    eth_type: "dl_type",
-    ip_proto: "nw_proto",
-  };
-  return others[name] ?? name;
-}
-
-const proto = (ethertype: string, ...more: string[]): readonly string[] => [
-  `dl_type=${ethertype}`,
-  ...more,
-];
-
-/** Words that stand for fields: `tcp`, `arp`. */
-export const keywords: ReadonlyMap<string, readonly string[]> = new Map(Object.entries({
-  ip: proto("0x0800"),
-  ipv4: proto("0x0800"),
-  icmp: proto("0x0800", "nw_proto=1"),
-  tcp: proto("0x0800", "nw_proto=6"),
-  udp: proto("0x0800", "nw_proto=17"),
-  sctp: proto("0x0800", "nw_proto=132"),
-  arp: proto("0x0806"),
-  rarp: proto("0x8035"),
-  ipv6: proto("0x86dd"),
-  ip6: proto("0x86dd"),
-  icmp6: proto("0x86dd", "nw_proto=58"),
-  tcp6: proto("0x86dd", "nw_proto=6"),
-  udp6: proto("0x86dd", "nw_proto=17"),
-  sctp6: proto("0x86dd", "nw_proto=132"),
-  mpls: proto("0x8847"),
-  mplsm: proto("0x8848"),
-}));

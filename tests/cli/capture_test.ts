@@ -3,6 +3,7 @@
  * Captures of a userspace datapath, read back by tcpdump.
  */
 import assert from "node:assert/strict";
+import { serve } from "../../control/serve.ts";
 import { captureOptions } from "../../control/capture/capture.ts";
 import { control } from "../../control/socket.ts";
 import type { PortNo } from "../../providers/ids.ts";
@@ -76,7 +77,7 @@ async function captured(
 > {
   const folder = await Deno.makeTempDir();
   try {
-    await using served = await bench.dp.serve(`${folder}/dp.ctl`);
+    await using served = await serve(bench.dp, { path: `${folder}/dp.ctl` });
     const file = `${folder}/out.pcapng`;
     const size = last === undefined ? count : count + 1;
     const limits = ["seconds=60", `count=${size}`];

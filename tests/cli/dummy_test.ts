@@ -3,6 +3,7 @@
  * A served userspace datapath against ovs-vswitchd's: the same session of ovs-appctl, the same answers.
  */
 import assert from "node:assert/strict";
+import { serve } from "../../control/serve.ts";
 import { control, ControlError } from "../../control/socket.ts";
 import { startDummy } from "../odp/ovs_dummy.ts";
 import { run, tryRun } from "../support/command.ts";
@@ -115,7 +116,7 @@ Deno.test(
     for (let n = 1; n <= 8; n++) await dp.ports.add({ name: `p${n}`, type: "dummy" });
     const folder = await Deno.makeTempDir();
     try {
-      await using served = await dp.serve(`${folder}/dp.ctl`);
+      await using served = await serve(dp, { path: `${folder}/dp.ctl` });
       const different: string[] = [];
       let received = 0;
       for (const [method = "", ...params] of session) {
@@ -203,7 +204,7 @@ Deno.test(
     try {
       const path = `${folder}/dp.ctl`;
       let left = false;
-      await using served = await dp.serve(path, { onExit: () => left = true });
+      await using served = await serve(dp, { path, onExit: () => left = true });
       for (const [words, wanted, status = 0] of asked) {
         const { code, stdout, stderr } = await tryRun(
           ...["ovs-appctl", "-t", served.path, ...words.split(" ")],

@@ -3,6 +3,7 @@
  * `dpctl top` on a terminal that is not there: what a person would see.
  */
 import assert from "node:assert/strict";
+import { serve } from "../../control/serve.ts";
 import xterm from "npm:@xterm/headless@5.5.0";
 import { top } from "../../cli/top/top.ts";
 import { parseCommandLine } from "../../control/options.ts";
@@ -24,7 +25,7 @@ Deno.test(
     const folder = await Deno.makeTempDir();
     const count = 10;
     try {
-      await using served = await dp.serve(`${folder}/dp.ctl`);
+      await using served = await serve(dp, { path: `${folder}/dp.ctl` });
       let writing = Promise.resolve();
       const pages: string[] = [];
       const screen = (): string =>

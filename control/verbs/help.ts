@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { toolVerbs } from "./tool_verbs.ts";
-import type { Verb } from "../control/verbs/verb.ts";
+import type { NamedVerb, Verb } from "./verb.ts";
 
 /** What options there are, for help and completions. */
 export const optionHelp: readonly (readonly [names: string, summary: string])[] = [
@@ -22,15 +21,16 @@ export const optionHelp: readonly (readonly [names: string, summary: string])[] 
   ["-V, --version", "show the version"],
 ];
 
-/** Help for all verbs, or for one. */
+/** Help for all verbs, or for one: `verbs` are those of ovs-dpctl(8), `own` are the others. */
 export function helpText(
   verbs: readonly Verb[],
-  { program, verb: name }: {
+  { program, own, verb: name }: {
     readonly program: string;
+    readonly own: readonly NamedVerb[];
     readonly verb?: string | undefined;
   },
 ): string {
-  const known = [...verbs, ...toolVerbs];
+  const known = [...verbs, ...own];
   if (name !== undefined) {
     const verb = known.find((candidate) => candidate.name === name);
     return verb === undefined ? "" : oneVerb(program, verb);
@@ -42,9 +42,7 @@ export function helpText(
     "Verbs of ovs-dpctl(8):",
     ...verbs.map(line),
     "",
-    "Verbs of our own:",
-    ...toolVerbs.map(line),
-    "",
+    ...(own.length > 0 ? ["Verbs of our own:", ...own.map(line), ""] : []),
     "Options:",
     ...optionHelp.map(([names, summary]) => `  ${names.padEnd(22)} ${summary}`),
     "",
@@ -54,13 +52,13 @@ export function helpText(
   ].join("\n");
 }
 
-function line({ name, summary }: { name: string; summary: string }): string {
+function line({ name, summary }: NamedVerb): string {
   return `  ${name.padEnd(22)} ${summary}`;
 }
 
 function oneVerb(
   program: string,
-  { name, usage, summary }: { name: string; usage: string; summary: string },
+  { name, usage, summary }: NamedVerb,
 ): string {
   return `usage: ${program} [OPTION...] ${`${name} ${usage}`.trim()}\n  ${summary}\n`;
 }

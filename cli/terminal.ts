@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the tool reads and writes: the program's own streams, or those of a test.
+ *
+ * @module
+ */
+
+/** Name in messages. */
+export const program = "dpctl";
+
+/** What the tool reads and writes. */
+export interface Terminal {
+  /** Text for people and programs. */
+  readonly print: (text: string) => void;
+  /** Complaints, in whole lines. */
+  readonly complain: (text: string) => void;
+  /** Text of a file; `-` is standard input. */
+  readonly readText: (path: string) => Promise<string>;
+  /** Ends what runs on and on: `serve`, `top`, `capture`. */
+  readonly signal?: AbortSignal;
+}
