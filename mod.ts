@@ -2,9 +2,9 @@
 /**
  * Upcall: datapaths for Deno.
  *
- * A datapath forwards packets by a flow table. What the table does not cover comes up to the program, which decides,
- * executes the packet, and puts a flow for the next one. The datapath is the kernel's (`system@name`), or one in this process
- * over DPDK (`netdev@name`).
+ * A datapath forwards packets by a flow table. What the table does not cover comes up to the
+ * program, which decides, executes the packet, and puts a flow for the next one. The datapath is
+ * the kernel's (`system@name`), or one in this process over DPDK (`netdev@name`).
  *
  * ```ts
  * import { exact, openDatapath, output } from "./mod.ts";
@@ -22,6 +22,9 @@
  *   }
  * }
  * ```
+ *
+ * Other entries have what fewer programs need: `./types` all shapes of keys and actions, `./odp`
+ * bytes and text, `./contract` what a provider must do, `./netlink` conversations with the kernel.
  *
  * Importing this module opens no library and needs no permission.
  *
@@ -54,9 +57,82 @@ export type {
   Result,
   Verdict,
 } from "./providers/operations.ts";
-export { DatapathError, type DatapathErrorInit } from "./providers/errors.ts";
+export { DatapathError } from "./providers/errors.ts";
 export type { ErrnoName } from "./providers/errno.ts";
-export * from "./providers/ids.ts";
-export * from "./providers/odp/mod.ts";
-export type * from "./providers/types.ts";
-export type * from "./providers/contract/mod.ts";
+export type {
+  CtZone,
+  Ipv4Address,
+  Ipv6Address,
+  MacAddress,
+  MeterId,
+  PmdId,
+  PortNo,
+  RecircId,
+  Ufid,
+} from "./providers/ids.ts";
+export {
+  ctZone,
+  LOCAL_PORT,
+  macAddress,
+  meterId,
+  portNo,
+  recircId,
+  ufid,
+} from "./providers/ids.ts";
+export type {
+  Action,
+  ActionsInput,
+  FlowKey,
+  FlowKeyInit,
+  FlowMask,
+  KeyInput,
+  MaskInput,
+} from "./providers/types.ts";
+export * from "./providers/odp/constructors.ts";
+export {
+  any,
+  exact,
+  extractKey,
+  formatActions,
+  formatKey,
+  parseActions,
+  parseKey,
+} from "./providers/odp/mod.ts";
+export type {
+  BondFacet,
+  CacheFacet,
+  Connection,
+  ConntrackFacet,
+  ConnTuple,
+  DatapathStats,
+  DirectUpcall,
+  DirectVerdict,
+  FeatureFacet,
+  FlowDumpOptions,
+  FlowStats,
+  FragmentCounters,
+  FragmentFacet,
+  MeterBand,
+  MeterConfig,
+  MeterFacet,
+  MeterFeatures,
+  MeterStats,
+  OffloadFacet,
+  OpenOptions,
+  PollThread,
+  PollThreadFacet,
+  PollThreadOptions,
+  Port,
+  PortChange,
+  PortRequest,
+  PortStats,
+  Provider,
+  QueueFacet,
+  RawFlow,
+  RawUpcall,
+  TimeoutPolicy,
+  UpcallCallbackFacet,
+  UpcallControlFacet,
+  ZoneLimit,
+  ZoneLimitState,
+} from "./providers/contract/mod.ts";

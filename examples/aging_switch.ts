@@ -1,5 +1,6 @@
-// A learning switch that forgets: stations that are silent age out, flows that are idle go, and a station that moves
-// takes its flows along. Try: deno run -A examples/aging_switch.ts netdev@br0 eth1 eth2 --age=300
+// A learning switch that forgets: stations that are silent age out, flows that are idle go, and a
+// station that moves takes its flows along. Try: deno run -A examples/aging_switch.ts netdev@br0
+// eth1 eth2 --age=300
 import { exact, openDatapath, output } from "../mod.ts";
 import type { Datapath, FlowKey, MacAddress, PortNo, Ufid } from "../mod.ts";
 
@@ -68,7 +69,9 @@ for await (const { packet, key } of dp.upcalls()) {
 }
 clearInterval(sweeper);
 
-/** Removes flows that had no packet since the last time; whoever still sends through one is heard. */
+/**
+ * Removes flows that had no packet since the last time; whoever still sends through one is heard.
+ */
 function sweep(dp: Datapath): void {
   for (const { ufid, key, stats } of [...dp.flows.dump()]) {
     if (ufid === undefined || key?.ethernet === undefined || key.inPort === undefined) {

@@ -1,4 +1,5 @@
-// Bytes by source address in a capture file. Needs no root: deno run -A examples/counter.ts capture.pcap
+// Bytes by source address in a capture file. Needs no root: deno run -A examples/counter.ts
+// capture.pcap
 import { openDatapath } from "../mod.ts";
 import type { Datapath, FlowKey, FlowMask } from "../mod.ts";
 
@@ -6,8 +7,8 @@ const [file] = Deno.args;
 if (file === undefined) throw new TypeError("usage: counter.ts CAPTURE.pcap");
 await using dp = await openDatapath(`netdev@counter${Deno.pid}`, { create: true });
 
-// A host that shows up gets a flow, which drops and counts. Its packets until then are not counted, so the file is
-// played until every packet has met a flow; that time counts.
+// A host that shows up gets a flow, which drops and counts. Its packets until then are not counted,
+// so the file is played until every packet has met a flow; that time counts.
 let before: Map<string, bigint>;
 do before = bytesByHost(dp); while (await play(dp, file) > 0n);
 

@@ -69,7 +69,9 @@ async function demo(): Promise<void> {
   screen.say(`Result: ${loss} % loss, ${gigabits.toFixed(2)} Gbit/s.`);
 }
 
-/** Starts the example on a new datapath, and shows what it reports. Returns when it has its ports. */
+/**
+ * Starts the example on a new datapath, and shows what it reports. Returns when it has its ports.
+ */
 async function startSwitch(devices: string[]): Promise<void> {
   const datapath = `${options.provider}@demo${Deno.pid % 1_000_000}`;
   screen.say(`Starting examples/learning_switch.ts ${datapath} ${devices.join(" ")}`);

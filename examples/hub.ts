@@ -1,4 +1,5 @@
-// A hub: what comes in goes out of every other port. Try: deno run -A examples/hub.ts netdev@hub0 eth1 eth2
+// A hub: what comes in goes out of every other port. Try: deno run -A examples/hub.ts netdev@hub0
+// eth1 eth2
 import { openDatapath, output } from "../mod.ts";
 
 const [datapath = "netdev@hub0", ...devices] = Deno.args;

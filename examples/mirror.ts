@@ -19,7 +19,8 @@ if (a === undefined || b === undefined || copy === undefined) {
   throw new TypeError("no ports");
 }
 
-// Each protocol and address pair that shows up gets a flow of its own, so that the table tells what passes.
+// Each protocol and address pair that shows up gets a flow of its own, so that the table tells what
+// passes.
 for await (const { packet, key } of dp.upcalls()) {
   if (key.inPort === copy.no) continue;
   const actions = [

@@ -25,6 +25,7 @@ import {
   variants,
 } from "./flags.ts";
 import { LibraryError } from "./library.ts";
+import type { Source } from "./source.ts";
 import { sources as pinnedSources } from "./sources.ts";
 import {
   compile,
@@ -33,16 +34,6 @@ import {
   type Toolchain,
   toolPath,
 } from "./toolchain.ts";
-
-/** A source file that travels with the module. */
-export interface Source {
-  /** Path in `c/`: `cls/cls.c`. */
-  readonly name: string;
-  /** SHA-256 of its bytes, hexadecimal. */
-  readonly sha256: string;
-  /** Fetches its text. */
-  readonly load: () => Promise<{ readonly default: string }>;
-}
 
 /** Where to look, and how to tell what happens. */
 export interface BuildOptions {

@@ -6,7 +6,8 @@ import {
   rejects,
   strictEqual,
 } from "node:assert/strict";
-import { type BuildOptions, cacheDirectory, findLibrary, type Source } from "./build.ts";
+import { type BuildOptions, cacheDirectory, findLibrary } from "./build.ts";
+import type { Source } from "./source.ts";
 import { LibraryError, openLibrary } from "./library.ts";
 import { findToolchain } from "./toolchain.ts";
 import { skippable, Unsupported } from "../tests/support/skip.ts";

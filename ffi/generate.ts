@@ -42,8 +42,8 @@ function abiFields(structs: readonly AbiStruct[]): string {
   return `/* SPDX-License-Identifier: Apache-2.0
  * ${banner}
  *
- * abi_fields.h - every struct of dp.h and every field of it, for whoever defines ABI_STRUCT(struct) and
- * ABI_FIELD(struct, field) before including this.  Not guarded: it may be included more than once. */
+ * abi_fields.h - every struct of dp.h and every field of it: define ABI_STRUCT(struct) and
+ * ABI_FIELD(struct, field), then include this.  Not guarded: it may be included more than once. */
 ${lines.join("\n")}
 `;
 }
@@ -164,7 +164,7 @@ async function sources(fresh: ReadonlyMap<string, string>): Promise<string> {
  *
  * @module
  */
-import type { Source } from "./build.ts";
+import type { Source } from "./source.ts";
 
 /** Every file of \`c/\`; fetched only when they are to be compiled. */
 export const sources: readonly Source[] = [

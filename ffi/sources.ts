@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Source } from "./build.ts";
+import type { Source } from "./source.ts";
 
 /** Every file of `c/`; fetched only when they are to be compiled. */
 export const sources: readonly Source[] = [
@@ -17,7 +17,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "abi_fields.h",
-    sha256: "b3ae07969b250b8d1a1dcc91c4e381fce85a7e9c4d87b417eb4736b70f043fcb",
+    sha256: "1231c56fdae77097a086127b49fb4f30da6b422680cc3d1b1d6e77a27e5d76ae",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {

@@ -5,7 +5,8 @@
  * A nonblocking call takes one of the 32 threads that an isolate has for such calls, and a full
  * pool also stops file I/O. So all waits of an isolate share one such call: `epoll_wait` (man
  * epoll(7)) on everything that anybody waits for. It returns every second even when nothing
- * happens, because the thread of a terminated Worker cannot end while one of its calls is under way.
+ * happens, because the thread of a terminated Worker cannot end while one of its calls is under
+ * way.
  *
  * @module
  */

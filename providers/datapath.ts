@@ -55,10 +55,11 @@ export interface UpcallOptions extends UpcallStreamOptions {
 /**
  * An open datapath.
  *
- * Operations on tables are synchronous; those that wait for devices or threads return promises. Every failure is a
- * `DatapathError`; after `close()` every call fails with `EBADF`.
+ * Operations on tables are synchronous; those that wait for devices or threads return promises.
+ * Every failure is a `DatapathError`; after `close()` every call fails with `EBADF`.
  *
- * **Threads:** an object belongs to the isolate that opened it. A Worker opens the same datapath by its name.
+ * **Threads:** an object belongs to the isolate that opened it. A Worker opens the same datapath by
+ * its name.
  */
 export class Datapath implements AsyncDisposable {
   /** Kind of datapath, `netdev`. */
@@ -99,8 +100,9 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Runs `ops` in order, all of them, and answers one result for each, in order. A failure is in its
-   * result; nothing is thrown for it. Arguments that are wrong in themselves throw before anything is run.
+   * Runs `ops` in order, all of them, and answers one result for each, in order. A failure is in
+   * its result; nothing is thrown for it. Arguments that are wrong in themselves throw before
+   * anything is run.
    */
   operate(ops: readonly Op[]): Result[] {
     const provider = this.#open("operate");
@@ -123,9 +125,9 @@ export class Datapath implements AsyncDisposable {
    * Returns results in the order of `upcalls`, undefined for those without a verdict. An error that
    * `decide` throws comes out before anything is done.
    *
-   * This is the shortest way for a batch that was just received: neither keys nor packets are copied
-   * back, so the program must not have changed them (to send other bytes, use `operate`). It is
-   * shorter still when `decide` gives the same mask, and the same verdict, again.
+   * This is the shortest way for a batch that was just received: neither keys nor packets are
+   * copied back, so the program must not have changed them (to send other bytes, use `operate`). It
+   * is shorter still when `decide` gives the same mask, and the same verdict, again.
    */
   answer(
     upcalls: readonly Upcall[],
@@ -167,7 +169,10 @@ export class Datapath implements AsyncDisposable {
     if (result?.ok === false) throw result.error;
   }
 
-  /** Upcalls one by one. The handler is opened at once, so that nothing is missed before the loop starts. */
+  /**
+   * Upcalls one by one. The handler is opened at once, so that nothing is missed before the loop
+   * starts.
+   */
   upcalls(options: UpcallOptions = {}): UpcallStream<Upcall> {
     return new UpcallStream(this.upcallBatches(options));
   }
@@ -186,8 +191,9 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Shows every upcall of this object's streams to `see` before their loops get it, until it is disposed of; what `see` says
-   * true to, they do not get at all. For tools that look at traffic without being part of the program.
+   * Shows every upcall of this object's streams to `see` before their loops get it, until it is
+   * disposed of; what `see` says true to, they do not get at all. For tools that look at traffic
+   * without being part of the program.
    */
   tap(see: (upcall: RawUpcall) => boolean): Disposable {
     this.#open("tap upcalls");
@@ -289,7 +295,10 @@ export class Datapath implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#dependants.delete(dependant) };
   }
 
-  /** Lets go of the datapath, and ends this object's upcall streams. One in the kernel stays. Idempotent. */
+  /**
+   * Lets go of the datapath, and ends this object's upcall streams. One in the kernel stays.
+   * Idempotent.
+   */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }

@@ -70,9 +70,9 @@ export class Flows {
   }
 
   /**
-   * Adds a flow; with `modify: true` changes one that is there, with `create: false` only that. Answers
-   * counters if `wantStats` asks for them. `EEXIST`: an equal or overlapping flow is there; `ENOENT`: there is none to
-   * change; `EINVAL`: the datapath does not understand it.
+   * Adds a flow; with `modify: true` changes one that is there, with `create: false` only that.
+   * Answers counters if `wantStats` asks for them. `EEXIST`: an equal or overlapping flow is there;
+   * `ENOENT`: there is none to change; `EINVAL`: the datapath does not understand it.
    */
   put(flow: FlowPut): FlowStats | undefined {
     return this.#one({ ...flow, op: "put" }).stats;
@@ -94,8 +94,8 @@ export class Flows {
   }
 
   /**
-   * Lists flows. One that stays through the listing is in it exactly once; others may or may not be. Leaving the
-   * loop early ends the listing.
+   * Lists flows. One that stays through the listing is in it exactly once; others may or may not
+   * be. Leaving the loop early ends the listing.
    */
   *dump(options: FlowDumpOptions = {}): Generator<Flow, void, undefined> {
     const dump = this.#open("dump flows").flows.dump(options);
@@ -112,9 +112,9 @@ export class Flows {
   }
 
   /**
-   * Lists flows to `count` readers: each flow to one of them, the next ones to whoever asks next. They are for tasks
-   * that wait between flows. A reader that is left early leaves to nobody what it was given, the others go on. An error is
-   * thrown to whoever asks.
+   * Lists flows to `count` readers: each flow to one of them, the next ones to whoever asks next.
+   * They are for tasks that wait between flows. A reader that is left early leaves to nobody what
+   * it was given, the others go on. An error is thrown to whoever asks.
    */
   readers(
     count: number,

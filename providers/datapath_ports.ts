@@ -9,13 +9,15 @@ import type { ProviderDatapath } from "./contract/provider.ts";
 import { DatapathError } from "./errors.ts";
 import { type PortNo, portNo } from "./ids.ts";
 
-/** Ports of a datapath. Port 0, the local one, is a port like any other: compare with `undefined`. */
+/**
+ * Ports of a datapath. Port 0, the local one, is a port like any other: compare with `undefined`.
+ */
 export class Ports {
   readonly #open: (operation: string) => ProviderDatapath;
 
   /**
-   * Puts a frame into a port of type `dummy` as if it had been received. Absent where the provider has no such ports.
-   * `ENOBUFS`: its queue is full.
+   * Puts a frame into a port of type `dummy` as if it had been received. Absent where the provider
+   * has no such ports. `ENOBUFS`: its queue is full.
    */
   readonly inject?: (no: PortNo, frame: Uint8Array) => void;
   /** Takes the oldest frame that was sent to a port of type `dummy`; undefined if there is none. */
@@ -33,8 +35,9 @@ export class Ports {
   }
 
   /**
-   * Attaches a port. `EBUSY`: the number is in use; `EEXIST`: the device is a port already; `EFBIG`: no number is
-   * free, or it is out of range; `ENODEV`: no such device; `EAFNOSUPPORT`: no such type; `EINVAL`: bad option.
+   * Attaches a port. `EBUSY`: the number is in use; `EEXIST`: the device is a port already;
+   * `EFBIG`: no number is free, or it is out of range; `ENODEV`: no such device; `EAFNOSUPPORT`: no
+   * such type; `EINVAL`: bad option.
    */
   // deno-lint-ignore require-await -- rejects, rather than throws, for arguments too
   async add(request: PortRequest): Promise<Port> {
@@ -46,7 +49,9 @@ export class Ports {
     return provider.ports.add(request);
   }
 
-  /** Detaches a port, by number or name. `ENODEV`: there is none; `EINVAL`: it is the local port. */
+  /**
+   * Detaches a port, by number or name. `ENODEV`: there is none; `EINVAL`: it is the local port.
+   */
   // deno-lint-ignore require-await -- rejects, rather than throws, for arguments too
   async delete(port: PortNo | string): Promise<void> {
     const provider = this.#open("delete port");
@@ -92,14 +97,17 @@ export class Ports {
     return this.#open("read port statistics").ports.stats(portNo(no));
   }
 
-  /** Value for the port id of `userspace` actions in flows of a port; 0 where the provider needs none. */
+  /**
+   * Value for the port id of `userspace` actions in flows of a port; 0 where the provider needs
+   * none.
+   */
   upcallPortId(no: PortNo): number {
     return this.#open("get port id").ports.upcallPortId?.(portNo(no)) ?? 0;
   }
 
   /**
-   * Changes of the set of ports, `rescan` first. Ends when the datapath is closed; rejects with the signal's reason
-   * when it aborts.
+   * Changes of the set of ports, `rescan` first. Ends when the datapath is closed; rejects with the
+   * signal's reason when it aborts.
    */
   async *changes(
     options: { readonly signal?: AbortSignal } = {},

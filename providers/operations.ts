@@ -17,13 +17,8 @@ import type { RawVerdict } from "./contract/upcalls.ts";
 import { DatapathError } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
-import {
-  formatActions,
-  formatKey,
-  toActionBytes,
-  toKeyAndMaskBytes,
-  toKeyBytes,
-} from "./odp/mod.ts";
+import { formatActions, formatKey } from "./odp/mod.ts";
+import { toActionBytes, toKeyAndMaskBytes, toKeyBytes } from "./odp/input.ts";
 import type { ActionsInput, KeyInput, MaskInput } from "./types.ts";
 
 /** A flow to be put. Keys in text bring their own mask. */
@@ -42,18 +37,25 @@ export interface FlowPut {
   readonly modify?: boolean;
   /** With `modify`: start counting anew. */
   readonly zeroStats?: boolean;
-  /** Find out whether the datapath takes such a flow: put like any other, but a refusal is not logged. */
+  /**
+   * Find out whether the datapath takes such a flow: put like any other, but a refusal is not
+   * logged.
+   */
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;
   /**
-   * A packet of the flow, 14 to 65535 bytes, to be run through `actions` at once, as by "execute" with this key: what an upcall mostly
-   * wants. It is run whatever comes of the put, for the flow may be there already (`EEXIST`); its own failure is told when the put succeeded.
+   * A packet of the flow, 14 to 65535 bytes, to be run through `actions` at once, as by "execute"
+   * with this key: what an upcall mostly wants. It is run whatever comes of the put, for the flow
+   * may be there already (`EEXIST`); its own failure is told when the put succeeded.
    */
   readonly packet?: Uint8Array;
 }
 
-/** What a program says about an upcall: a flow for what is like it, and the same actions for its packet. */
+/**
+ * What a program says about an upcall: a flow for what is like it, and the same actions for its
+ * packet.
+ */
 export interface Verdict {
   /** Which bits of its key matter; all that it has when absent. */
   readonly mask?: MaskInput;
@@ -100,8 +102,8 @@ export type Result =
   | { readonly ok: false; readonly error: DatapathError };
 
 /**
- * Makes bytes of an operation. Throws `TypeError`, `RangeError` or `SyntaxError` for arguments that are wrong
- * whatever the datapath says of them.
+ * Makes bytes of an operation. Throws `TypeError`, `RangeError` or `SyntaxError` for arguments that
+ * are wrong whatever the datapath says of them.
  */
 export function toProviderOp(op: Op): ProviderOp {
   switch (op.op) {
@@ -128,8 +130,8 @@ const outputs: (Uint8Array | undefined)[] = [];
 const KEPT_OUTPUTS = 1024;
 
 /**
- * Bytes of actions. Those of one output are kept: they are what most flows do, and making a small array costs as much as
- * all the rest of an operation. Providers only read them.
+ * Bytes of actions. Those of one output are kept: they are what most flows do, and making a small
+ * array costs as much as all the rest of an operation. Providers only read them.
  */
 function actionBytes(actions: ActionsInput): Uint8Array {
   const first = actions.length === 1 ? actions[0] : undefined;
@@ -145,7 +147,9 @@ function checkPacket(packet: unknown): void {
   }
 }
 
-/** Verdicts with their actions in bytes. Programs say the same again and again: that is made once. */
+/**
+ * Verdicts with their actions in bytes. Programs say the same again and again: that is made once.
+ */
 export function toRawVerdicts(
   verdicts: readonly (Verdict | undefined)[],
 ): (RawVerdict | undefined)[] {
@@ -245,7 +249,9 @@ export function toResult(result: OpResult, op: Op, datapath: string): Result {
   return stats === undefined ? DONE : { ok: true, stats };
 }
 
-/** An operation that failed. The error, which has the flow in text, is made when it is looked at. */
+/**
+ * An operation that failed. The error, which has the flow in text, is made when it is looked at.
+ */
 class Failure {
   readonly ok = false;
   readonly #failure: OpFailure;

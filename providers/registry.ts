@@ -11,7 +11,10 @@ import { DatapathError } from "./errors.ts";
 /** The kind that is meant when a name has no `@`. */
 const DEFAULT_TYPE = "system";
 
-/** Providers that come with the module. Imported when first used: importing `mod.ts` opens no library. */
+/**
+ * Providers that come with the module. Imported when first used: importing `mod.ts` opens no
+ * library.
+ */
 const builtIn: Readonly<Record<string, () => Promise<Provider>>> = {
   system: async () => (await import("./system/mod.ts")).systemProvider,
   netdev: async () => (await import("./netdev/mod.ts")).netdevProvider,
@@ -40,8 +43,8 @@ export function parseDatapathName(fullName: string): { type: string; name: strin
 }
 
 /**
- * Adds a kind of datapath. `EEXIST`: there is one of that type. Whatever its `init` throws is thrown, and
- * it is not added.
+ * Adds a kind of datapath. `EEXIST`: there is one of that type. Whatever its `init` throws is
+ * thrown, and it is not added.
  */
 export function registerProvider(provider: Provider): void {
   const { type } = provider;
@@ -78,8 +81,8 @@ export function datapathTypes(): string[] {
 }
 
 /**
- * Opens the datapath `type@name`; without `@`, type `system`. With `create: true` it is made if there is none, with
- * `create: "exclusive"` it must be made (`EEXIST`).
+ * Opens the datapath `type@name`; without `@`, type `system`. With `create: true` it is made if
+ * there is none, with `create: "exclusive"` it must be made (`EEXIST`).
  *
  * `ENODEV`: there is none; `EAFNOSUPPORT`: no such type; `EPERM`, `EACCES`: not allowed.
  */
@@ -99,8 +102,9 @@ export async function openDatapath(
 }
 
 /**
- * Full names of the datapaths that exist: of one type, or of all. Asked for all, a type that this machine
- * has not got (no such kernel module, no library) has none; asked for it alone, that is an error.
+ * Full names of the datapaths that exist: of one type, or of all. Asked for all, a type that this
+ * machine has not got (no such kernel module, no library) has none; asked for it alone, that is an
+ * error.
  */
 export async function enumerateDatapaths(
   options: { readonly type?: string } = {},

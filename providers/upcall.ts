@@ -12,8 +12,9 @@ import type { Action, FlowKey } from "./types.ts";
 /**
  * A packet that a datapath handed up.
  *
- * Its bytes are the program's own: they stay as they are for as long as the program keeps them. The packets of
- * one batch share one copy, so that keeping one keeps that copy; `packet.slice()` makes it independent.
+ * Its bytes are the program's own: they stay as they are for as long as the program keeps them. The
+ * packets of one batch share one copy, so that keeping one keeps that copy; `packet.slice()` makes
+ * it independent.
  */
 export class Upcall {
   /** The upcall as the datapath gave it: attribute bytes. */
@@ -31,8 +32,8 @@ export class Upcall {
   }
 
   /**
-   * The packet's key, each field decoded when it is read. Given back to `put` or `execute` it costs nothing: it
-   * still knows its bytes.
+   * The packet's key, each field decoded when it is read. Given back to `put` or `execute` it costs
+   * nothing: it still knows its bytes.
    */
   get key(): FlowKey {
     return this.#key ??= keyView(this.raw.key);
@@ -68,7 +69,9 @@ export class Upcall {
     return this.raw.mru;
   }
 
-  /** Hash of the packet, to be given back on execute. Undefined: neither device nor kernel gave one. */
+  /**
+   * Hash of the packet, to be given back on execute. Undefined: neither device nor kernel gave one.
+   */
   get hash(): bigint | undefined {
     return this.raw.hash;
   }

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { holdLibrary } from "../providers/netdev/library.ts";
-import { toKeyAndMaskBytes } from "../providers/odp/mod.ts";
+import { toKeyAndMaskBytes } from "../providers/odp/input.ts";
 import { openDatapath, registerProvider } from "../providers/registry.ts";
 import { fakeProvider } from "./support/fake_provider.ts";
 import { type Attributes, attributes } from "./support/fake_table.ts";

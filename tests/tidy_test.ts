@@ -3,6 +3,7 @@
 import { deepStrictEqual } from "node:assert/strict";
 import { variants } from "../ffi/flags.ts";
 import { generate } from "../ffi/generate.ts";
+import { isTest } from "./tidy/rooms.ts";
 import { findProgram, skippable, Unsupported } from "./support/skip.ts";
 import {
   importsOf,
@@ -13,7 +14,6 @@ import {
   withoutComments,
 } from "./support/tree.ts";
 
-const maxFileLines = 450;
 const maxFunctionLines = 70;
 
 const files = readTree((path) => /\.(ts|c|h|md|json)$|^\.ci\//.test(path));
@@ -24,9 +24,6 @@ const config = JSON.parse(byPath.get("deno.json")?.text ?? "{}") as {
   version: string;
   exports: Record<string, string>;
 };
-
-const isTest = (path: string): boolean =>
-  path.startsWith("tests/") || /_(test|bench)\.ts$/.test(path);
 
 /** Asserts that there are no offenders, and shows them if there are. */
 function none(offenders: Iterable<string>): void {
@@ -150,15 +147,6 @@ Deno.test("tidy: every module is used", () => {
       )
       .filter(({ file }) => !file.path.startsWith("examples/"))
       .map(({ file }) => file.path),
-  );
-});
-
-Deno.test("tidy: files are of a size that one reads", () => {
-  none(
-    [...modules, ...cFiles].filter((file) => !isGenerated(file))
-      .map(({ path, text }) => ({ path, lines: text.split("\n").length - 1 }))
-      .filter(({ lines }) => lines > maxFileLines)
-      .map(({ path, lines }) => `${path} has ${lines} lines`),
   );
 });
 

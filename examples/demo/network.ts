@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Two hosts for the demo: network namespaces, each with one end of a veth pair, the other ends for the switch.
+ * Two hosts for the demo: network namespaces, each with one end of a veth pair, the other ends for
+ * the switch.
  *
- * Names carry the number of the process, so that two demos do not meet, and so that what a killed one left behind
- * is found by the next.
+ * Names carry the number of the process, so that two demos do not meet, and so that what a killed
+ * one left behind is found by the next.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the demo shows: a table that is drawn again in place, or plain lines where that is not possible.
+ * What the demo shows: a table that is drawn again in place, or plain lines where that is not
+ * possible.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the example as it is, in a process of its own, and reports on its datapath: a line of JSON twice a second.
+ * Runs the example as it is, in a process of its own, and reports on its datapath: a line of JSON
+ * twice a second.
  *
  * A datapath may be open more than once in a program, so the report needs nothing of the example.
  *

@@ -96,11 +96,17 @@ export interface ProviderFlowPut {
   readonly modify: boolean;
   /** Start counting anew (with `modify`). */
   readonly zeroStats?: boolean;
-  /** Only asks: a refusal is not logged. An accepted flow is in the table, to be deleted again by who probes. */
+  /**
+   * Only asks: a refusal is not logged. An accepted flow is in the table, to be deleted again by
+   * who probes.
+   */
   readonly probe?: boolean;
   /** Answer the counters that the flow had before. */
   readonly wantStats?: boolean;
-  /** Packet to be executed behind it, whatever came of it, with the same key and actions; its failure is told second. */
+  /**
+   * Packet to be executed behind it, whatever came of it, with the same key and actions; its
+   * failure is told second.
+   */
   readonly packet?: Uint8Array;
 }
 
@@ -129,8 +135,8 @@ export interface ProviderFlowGet {
 /**
  * Runs actions on a packet. dpif: `DPIF_OP_EXECUTE`.
  *
- * Of `key` only the metadata counts (in_port, recirc_id, skb_mark, ct_*, tunnel …): headers are read from
- * the packet.
+ * Of `key` only the metadata counts (in_port, recirc_id, skb_mark, ct_*, tunnel …): headers are
+ * read from the packet.
  */
 export interface ProviderExecute {
   /** Which operation this is. */
@@ -156,7 +162,8 @@ export type OpResult =
 
 /**
  * An operation that failed, as the provider knows it. `Datapath` makes an error of it when somebody
- * looks: several packets of one new flow come up in a batch, so that `EEXIST` is common and ignored.
+ * looks: several packets of one new flow come up in a batch, so that `EEXIST` is common and
+ * ignored.
  */
 export interface OpFailure {
   /** It failed. */

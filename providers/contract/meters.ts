@@ -55,8 +55,8 @@ export interface MeterFacet {
   /**
    * Sets a meter, replacing one of the same id. dpif: `meter_set`.
    *
-   * `EINVAL` no band or too many; `EDOM` a rate of 0; `EFBIG` id too large; `EBUSY` the kernel's slot for
-   * this id is taken.
+   * `EINVAL` no band or too many; `EDOM` a rate of 0; `EFBIG` id too large; `EBUSY` the kernel's
+   * slot for this id is taken.
    */
   set(id: MeterId, config: MeterConfig): void;
   /** Counters of a meter; `ENOENT` if there is none. dpif: `meter_get`. */

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a provider of datapaths must do, facet by facet: for programs that bring a provider of their own
- * and register it.
+ * What a provider of datapaths must do, facet by facet: for programs that bring a provider of their
+ * own and register it.
  *
  * @module
  */
+export {
+  DatapathError,
+  type DatapathErrorInit,
+  type OperationContext,
+} from "../errors.ts";
+export type { ErrnoName } from "../errno.ts";
 export type * from "./provider.ts";
 export type * from "./ports.ts";
 export type * from "./flows.ts";

@@ -39,9 +39,9 @@ export interface PollThreadOptions {
 /** Poll threads of a datapath. */
 export interface PollThreadFacet {
   /**
-   * Runs poll threads on exactly the cores of a hexadecimal mask, `"0x2"`, and spreads receive queues over them;
-   * traffic goes on meanwhile.  `"0"` or `""`: the default, one thread on the last core.
-   * `EINVAL` no such core or no mask. dpif: `poll_threads_set`.
+   * Runs poll threads on exactly the cores of a hexadecimal mask, `"0x2"`, and spreads receive
+   * queues over them; traffic goes on meanwhile.  `"0"` or `""`: the default, one thread on the
+   * last core. `EINVAL` no such core or no mask. dpif: `poll_threads_set`.
    */
   set(mask: string, options?: PollThreadOptions): Promise<void>;
   /** The poll threads, in order of core. */

@@ -10,7 +10,9 @@ import type { PortNo } from "../ids.ts";
 export interface PortRequest {
   /** Name of the port: of a Linux device, or one of its own. */
   readonly name: string;
-  /** Kind of port; the provider's usual kind when absent (`netdev` for system, `system` for netdev). */
+  /**
+   * Kind of port; the provider's usual kind when absent (`netdev` for system, `system` for netdev).
+   */
   readonly type?: string;
   /** Number wanted; the lowest free one from 1 when absent. 0 is the local port. */
   readonly no?: PortNo;
@@ -84,8 +86,8 @@ export interface ProviderPorts {
   /** Changes, the first being `rescan`; ends when the signal aborts. dpif: `port_poll`. */
   changes(options: { readonly signal?: AbortSignal }): AsyncIterable<PortChange>;
   /**
-   * Puts a frame into a port of type `dummy`, as if it had been received; `ENOBUFS` its queue is full, `EOPNOTSUPP` a
-   * port of another type. Absent: there are no such ports.
+   * Puts a frame into a port of type `dummy`, as if it had been received; `ENOBUFS` its queue is
+   * full, `EOPNOTSUPP` a port of another type. Absent: there are no such ports.
    */
   inject?(no: PortNo, frame: Uint8Array): void;
   /** Takes the oldest frame that was sent to a port of type `dummy`. */

@@ -42,7 +42,9 @@ export interface Provider {
   readonly cleanupRequired: boolean;
   /** Runs once, when the provider is registered; failure disables it. dpif: `init`. */
   init?(): void;
-  /** Names of all datapaths of this kind that exist. Absent: none can be listed. dpif: `enumerate`. */
+  /**
+   * Names of all datapaths of this kind that exist. Absent: none can be listed. dpif: `enumerate`.
+   */
   enumerate?(): Promise<string[]>;
   /** The device type opened for a port type. Absent: the same. dpif: `port_open_type`. */
   portOpenType?(type: string): string;
@@ -74,7 +76,10 @@ export interface ProviderDatapath {
 
   /** Drops this reference; a datapath in the kernel stays. Idempotent. dpif: `close`. */
   close(): Promise<void>;
-  /** Removes the datapath and its ports; then only `close` may be called. Idempotent. dpif: `destroy`. */
+  /**
+   * Removes the datapath and its ports; then only `close` may be called. Idempotent. dpif:
+   * `destroy`.
+   */
   destroy(): Promise<void>;
   /**
    * Does periodic work that no thread of the provider does; true means that flows should be

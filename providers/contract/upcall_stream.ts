@@ -50,8 +50,8 @@ function batchSize(batch: number): number {
 /**
  * Upcalls of one handler, as arrays of at least one.
  *
- * It ends quietly when it is closed (also by leaving the loop, and by closing the datapath), and rejects when its
- * signal aborts or the handler fails; either way the handler is given back first.
+ * It ends quietly when it is closed (also by leaving the loop, and by closing the datapath), and
+ * rejects when its signal aborts or the handler fails; either way the handler is given back first.
  */
 export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   readonly #handler: UpcallHandler;
@@ -66,8 +66,8 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   #lost = 0n;
 
   /**
-   * Takes over `handler`. `wrap` makes what is given out of what the handler gives; `onEnd` is called once, when
-   * the handler was given back.
+   * Takes over `handler`. `wrap` makes what is given out of what the handler gives; `onEnd` is
+   * called once, when the handler was given back.
    */
   constructor(
     handler: UpcallHandler,

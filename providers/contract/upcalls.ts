@@ -35,21 +35,27 @@ export interface RawUpcall {
 
 /** Upcalls of a datapath. */
 export interface ProviderUpcalls {
-  /** Number of handlers that the datapath wants; undefined: as many as you like. dpif: `number_handlers_required`. */
+  /**
+   * Number of handlers that the datapath wants; undefined: as many as you like. dpif:
+   * `number_handlers_required`.
+   */
   required?(): number | undefined;
   /** Spreads upcalls over `count` handlers from now on. dpif: `handlers_set`. */
   setHandlers(count: number): void;
   /** Turns reception on or off. dpif: `recv_set`. */
   setReceive(enable: boolean): void;
-  /** Opens handler `id`, 0 to count-1, for this isolate; `EBUSY` if another program or Worker has it. */
+  /**
+   * Opens handler `id`, 0 to count-1, for this isolate; `EBUSY` if another program or Worker has
+   * it.
+   */
   handler(id: number): UpcallHandler;
   /** Drops upcalls that wait. dpif: `recv_purge`. */
   purge(): void;
 }
 
 /**
- * One receiver of upcalls.  Used by one isolate at a time.  `receive` never waits; `wait` has at most one call
- * outstanding, and none after `close`.
+ * One receiver of upcalls.  Used by one isolate at a time.  `receive` never waits; `wait` has at
+ * most one call outstanding, and none after `close`.
  */
 export interface UpcallHandler {
   /** Up to `max` waiting upcalls, at once; empty when none waits. dpif: `recv`. */
@@ -72,7 +78,10 @@ export interface UpcallControlFacet {
   disable(): void;
 }
 
-/** A verdict on an upcall, as bytes: a flow for its key, and its packet on its way by the same actions. */
+/**
+ * A verdict on an upcall, as bytes: a flow for its key, and its packet on its way by the same
+ * actions.
+ */
 export interface RawVerdict {
   /** Which bits of the key matter; all that the key has when absent. */
   readonly mask?: MaskInput;
@@ -85,8 +94,9 @@ export interface RawVerdict {
 /** Verdicts on what the provider still has: neither key nor packet goes back to it. */
 export interface VerdictFacet {
   /**
-   * Puts the flows and executes the packets, as "put" with a packet does; one result for each verdict.
-   * Undefined: nothing was done, because not all of `upcalls` were received last; operations do it then.
+   * Puts the flows and executes the packets, as "put" with a packet does; one result for each
+   * verdict. Undefined: nothing was done, because not all of `upcalls` were received last;
+   * operations do it then.
    */
   give(
     upcalls: readonly RawUpcall[],
@@ -105,8 +115,8 @@ export interface DirectVerdict {
 /**
  * Decides on misses in place of upcalls.
  *
- * A native function pointer (`int (*)(const struct dp_direct_upcall *, void *aux)`, see `c/dp.h`) runs on the
- * poll thread itself.  A TypeScript function is served by the upcall loop.
+ * A native function pointer (`int (*)(const struct dp_direct_upcall *, void *aux)`, see `c/dp.h`)
+ * runs on the poll thread itself.  A TypeScript function is served by the upcall loop.
  */
 export type DirectUpcall =
   | ((upcall: RawUpcall) => DirectVerdict | undefined)
@@ -114,7 +124,10 @@ export type DirectUpcall =
 
 /** Callbacks into the program. */
 export interface UpcallCallbackFacet {
-  /** Called before the flows of a poll thread go, so that last counters can be read. dpif: `register_dp_purge_cb`. */
+  /**
+   * Called before the flows of a poll thread go, so that last counters can be read. dpif:
+   * `register_dp_purge_cb`.
+   */
   onPurge(callback: ((pmd: PmdId) => void) | undefined): void;
   /** Takes misses directly. dpif: `register_upcall_cb`. */
   onUpcall(callback: DirectUpcall | undefined): void;

@@ -2,8 +2,8 @@
 /**
  * Callbacks of a datapath of this process into the program: purge, and direct upcalls.
  *
- * C never calls TypeScript. A native function is called by the poll thread itself; a TypeScript function is served by a loop
- * over handler 0, which therefore has no other reader meanwhile.
+ * C never calls TypeScript. A native function is called by the poll thread itself; a TypeScript
+ * function is served by a loop over handler 0, which therefore has no other reader meanwhile.
  *
  * @module
  */

@@ -237,7 +237,9 @@ export class NetdevDatapath implements ProviderDatapath {
     if (errno !== 0) throw plainFailure(errno, subject("destroy datapath"));
   }
 
-  /** Ends every wait of this isolate on the datapath: none may be under way when its handle goes. */
+  /**
+   * Ends every wait of this isolate on the datapath: none may be under way when its handle goes.
+   */
   async #quiet(): Promise<void> {
     await this.#callbacks.close();
     await Promise.all([this.upcalls.close(), this.ports.close()]);

@@ -30,7 +30,9 @@ import type { Context } from "./context.ts";
 import { check, reason } from "./library.ts";
 import { OpBuffer, padded, ResultBuffer } from "./op_buffer.ts";
 
-/** A packet is at most this long; one byte more is packed of a longer one, so that it is refused. */
+/**
+ * A packet is at most this long; one byte more is packed of a longer one, so that it is refused.
+ */
 const MAX_PACKET = 65535;
 /** Room in the buffer of results for what one "get" answers. */
 const GET_ROOM = 4096;
@@ -278,7 +280,10 @@ interface FlowFields {
 
 const resultFields: FlowFields = dpResult;
 
-/** Reads a flow at `at`. `shared`: `bytes` belong to the flow's reader, so that its parts need no copies. */
+/**
+ * Reads a flow at `at`. `shared`: `bytes` belong to the flow's reader, so that its parts need no
+ * copies.
+ */
 function readFlow(
   bytes: Uint8Array<ArrayBuffer>,
   at: number,

@@ -2,8 +2,9 @@
 /**
  * The datapath library in this isolate: opened with the first datapath, closed with the last.
  *
- * The library is only unmapped from this isolate's view then; its code and its threads belong to the process
- * (it is linked with `nodelete`), and so does DPDK's EAL, which is started once and never stopped before exit.
+ * The library is only unmapped from this isolate's view then; its code and its threads belong to
+ * the process (it is linked with `nodelete`), and so does DPDK's EAL, which is started once and
+ * never stopped before exit.
  *
  * @module
  */
@@ -27,8 +28,8 @@ let users = 0;
 let opening: Promise<Libdatapath> | undefined;
 
 /**
- * Holds the library, opening it if need be: found, or built on first use. `path` names a library instead.
- * Failure is a `DatapathError` that says what to do, with the `LibraryError` as its cause.
+ * Holds the library, opening it if need be: found, or built on first use. `path` names a library
+ * instead. Failure is a `DatapathError` that says what to do, with the `LibraryError` as its cause.
  */
 export async function holdLibrary(
   subject: OperationContext,
@@ -83,8 +84,8 @@ const textSize = 1024;
 const text = new Uint8Array(textSize);
 
 /**
- * The error of a call that just failed on this thread, with the library's own words for it. Not for nonblocking calls,
- * whose words stay on the thread that ran them: use {@linkcode plainFailure}.
+ * The error of a call that just failed on this thread, with the library's own words for it. Not for
+ * nonblocking calls, whose words stay on the thread that ran them: use {@linkcode plainFailure}.
  */
 export function failure(
   symbols: Symbols,
@@ -122,8 +123,8 @@ export function check(symbols: Symbols, errno: number, subject: OperationContext
 let noticed = false;
 
 /**
- * Starts EAL if nobody has. `args`: its arguments, one a line, which only the first start of the process can have;
- * empty: chosen for this machine. What was chosen is told once.
+ * Starts EAL if nobody has. `args`: its arguments, one a line, which only the first start of the
+ * process can have; empty: chosen for this machine. What was chosen is told once.
  */
 export async function startEal(
   symbols: Symbols,
@@ -145,7 +146,10 @@ function toStderr(message: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
 }
 
-/** `key=value` lines, as the library takes settings. Throws `TypeError` for what would break out of its line. */
+/**
+ * `key=value` lines, as the library takes settings. Throws `TypeError` for what would break out of
+ * its line.
+ */
 export function settingLines(
   settings: Readonly<Record<string, string | number | boolean>>,
 ): string {

@@ -12,9 +12,11 @@ import { check, holdLibrary, isLibraryHeld } from "./library.ts";
 /**
  * Datapaths of this process, forwarded by poll threads over DPDK.
  *
- * Settings for `openDatapath(…, { config })`; the first three count when the datapath is opened with `create`:
+ * Settings for `openDatapath(…, { config })`; the first three count when the datapath is opened
+ * with `create`:
  *
- * - `local`: kind of port 0 of a new one: `dummy` (default), `tap`, `null`, or `none` for no port 0;
+ * - `local`: kind of port 0 of a new one: `dummy` (default), `tap`, `null`, or `none` for no port
+ *   0;
  * - `pollThreads`: cores, as for `pollThreads.set`;
  * - `maxSleepUs`: longest nap of an idle poll thread, microseconds;
  * - `eal`: arguments of EAL, one a line; for the first datapath of the process;
@@ -49,9 +51,9 @@ export const netdevProvider: Provider = {
 };
 
 /**
- * Whether this process has ever mapped the library: another isolate of it may have. Without it there can be no
- * datapath, and listing them must not compile one. Where the program may not look (Deno asks for `--allow-all`), what
- * this isolate did itself decides.
+ * Whether this process has ever mapped the library: another isolate of it may have. Without it
+ * there can be no datapath, and listing them must not compile one. Where the program may not look
+ * (Deno asks for `--allow-all`), what this isolate did itself decides.
  */
 function mayHaveDatapaths(): boolean {
   if (isLibraryHeld()) return true;

@@ -23,7 +23,9 @@ function copy(source: Uint8Array, target: Uint8Array, at: number): void {
   else for (let i = 0; i < size; i++) target[at + i] = source[i] as number;
 }
 
-/** A batch of operations, each a `struct dp_op` with its key, mask, actions and packet behind it. */
+/**
+ * A batch of operations, each a `struct dp_op` with its key, mask, actions and packet behind it.
+ */
 export class OpBuffer {
   /** The buffer; only the bytes before `at` count. It is replaced when it grows. */
   bytes: Uint8Array<ArrayBuffer>;
@@ -53,8 +55,8 @@ export class OpBuffer {
 
   /**
    * Appends an operation of `type`, `DP_OP_*`, and returns where its header is, bytes. `hash` and
-   * `upcall` of the header are zero then; the caller sets them, and `ufid` with its flag. Parts that
-   * are the very arrays of the operation before are left out.
+   * `upcall` of the header are zero then; the caller sets them, and `ufid` with its flag. Parts
+   * that are the very arrays of the operation before are left out.
    */
   append(
     type: number,

@@ -158,8 +158,8 @@ export class NetdevPorts implements ProviderPorts {
   }
 
   /**
-   * Wakes the waits that are under way now, and returns when they have ended.  A wait may still be on its way
-   * to its thread when it is woken, so it is woken again until it has returned.
+   * Wakes the waits that are under way now, and returns when they have ended.  A wait may still be
+   * on its way to its thread when it is woken, so it is woken again until it has returned.
    */
   async #wake(): Promise<void> {
     const { symbols, dp } = this.#context;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Verdicts on upcalls by their place in the arena: the library still has keys and packets, so that a
- * verdict is a header, a mask where it is another than the one before, and actions.
+ * Verdicts on upcalls by their place in the arena: the library still has keys and packets, so that
+ * a verdict is a header, a mask where it is another than the one before, and actions.
  *
  * @module
  */
 import { constants, dpOp, dpResult } from "../../ffi/layout.ts";
 import type { OpResult } from "../contract/flows.ts";
 import type { RawUpcall, RawVerdict, VerdictFacet } from "../contract/upcalls.ts";
-import { RecurringMask } from "../odp/mod.ts";
+import { RecurringMask } from "../odp/input.ts";
 import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 import { OpBuffer, ResultBuffer } from "./op_buffer.ts";

@@ -18,6 +18,7 @@
  */
 export * from "./acknowledgement.ts";
 export type { ErrnoName } from "../errno.ts";
+export type { OperationContext } from "../errors.ts";
 export * from "./burst.ts";
 export * from "./conversation.ts";
 export * from "./dump.ts";

@@ -17,9 +17,9 @@ import {
   pushVlan,
   sample,
   set,
-  toActionBytes,
   userspace,
 } from "./mod.ts";
+import { toActionBytes } from "./input.ts";
 import { Writer } from "../codec/writer.ts";
 
 const src = "02:00:00:00:00:01";

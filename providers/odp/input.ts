@@ -117,15 +117,18 @@ function maskOfView(
 }
 
 /**
- * A mask for keys that come one after the other in one buffer: as long as they have the same attributes its bytes are the
- * same, and no view of a key has to be made to find that out.
+ * A mask for keys that come one after the other in one buffer: as long as they have the same
+ * attributes its bytes are the same, and no view of a key has to be made to find that out.
  */
 export class RecurringMask {
   #mask: FlowMask | undefined;
   #index: KeyIndex | undefined;
   #bytes: Uint8Array | undefined;
 
-  /** Bytes of `mask` for the key of `size` bytes at `at` of the buffer that `words` is about; undefined: they have to be learnt. */
+  /**
+   * Bytes of `mask` for the key of `size` bytes at `at` of the buffer that `words` is about;
+   * undefined: they have to be learnt.
+   */
   recall(
     mask: FlowMask,
     words: Uint32Array,
@@ -138,7 +141,10 @@ export class RecurringMask {
       : undefined;
   }
 
-  /** As {@linkcode toKeyAndMaskBytes}; remembered if it depends on nothing but which attributes the key has. */
+  /**
+   * As {@linkcode toKeyAndMaskBytes}; remembered if it depends on nothing but which attributes the
+   * key has.
+   */
   learn(mask: FlowMask, key: Uint8Array): KeyAndMaskBytes {
     const index = new KeyIndex(key);
     const flow = maskOfView(index, mask);

@@ -9,21 +9,10 @@
  */
 
 import type {
-  ArpKey,
-  CtTuple4,
-  CtTuple6,
-  EthernetKey,
   FlowKey,
   FlowKeyFields,
   FlowKeyInit,
-  IcmpKey,
-  Ipv4Key,
-  Ipv6Key,
   MplsLabel,
-  NdExtensions,
-  NdKey,
-  PacketType,
-  PortsKey,
   UnknownAttribute,
   VlanTag,
 } from "../types.ts";
@@ -38,21 +27,23 @@ import {
   unknownAttribute,
   writeUnknown,
 } from "./attributes.ts";
-import { type Codec, LeafCodec, one, StructCodec } from "../codec/codec.ts";
+import { type Codec, one, StructCodec } from "../codec/codec.ts";
 import { AttributeError, joinPath } from "../codec/errors.ts";
+import { bits, wrong } from "../codec/leaf.ts";
 import {
-  be16,
-  be16x,
-  be32x0,
-  bits,
-  fragment,
-  ipv4,
-  ipv6,
-  mac,
-  u8,
-  u8x,
-  wrong,
-} from "../codec/leaf.ts";
+  arp,
+  ctTuple4,
+  ctTuple6,
+  ethernet,
+  icmp,
+  ipv4Key,
+  ipv6Key,
+  nd,
+  ndExtensions,
+  packetType,
+  ports,
+  tcpFlags,
+} from "./key_structs.ts";
 import { nshKey } from "./nsh.ts";
 import { tunnelKey } from "./tunnel.ts";
 import { HEADER_SIZE, TYPE_MASK, type Writer, written } from "../codec/writer.ts";
@@ -114,87 +105,6 @@ class MplsCodec implements Codec<readonly MplsLabel[]> {
     return Array.from({ length: size / 4 }, (_, i) => read(at + 4 * i));
   }
 }
-
-const ports = (name: string) =>
-  new StructCodec<PortsKey>(name, 4, {
-    src: { at: 0, leaf: be16 },
-    dst: { at: 2, leaf: be16 },
-  });
-
-const icmp = (name: string) =>
-  new StructCodec<IcmpKey>(name, 2, {
-    type: { at: 0, leaf: u8 },
-    code: { at: 1, leaf: u8 },
-  });
-
-const ethernet = new StructCodec<EthernetKey>("ethernet", 12, {
-  src: { at: 0, leaf: mac },
-  dst: { at: 6, leaf: mac },
-});
-
-const ipv4Key = new StructCodec<Ipv4Key>("ipv4", 12, {
-  src: { at: 0, leaf: ipv4 },
-  dst: { at: 4, leaf: ipv4 },
-  proto: { at: 8, leaf: u8 },
-  tos: { at: 9, leaf: u8x },
-  ttl: { at: 10, leaf: u8 },
-  frag: { at: 11, leaf: fragment },
-});
-
-const ipv6Key = new StructCodec<Ipv6Key>("ipv6", 40, {
-  src: { at: 0, leaf: ipv6 },
-  dst: { at: 16, leaf: ipv6 },
-  label: { at: 32, leaf: bits(4, 0, 20, "hex") },
-  proto: { at: 36, leaf: u8 },
-  tclass: { at: 37, leaf: u8x },
-  hlimit: { at: 38, leaf: u8 },
-  frag: { at: 39, leaf: fragment },
-});
-
-const arp = new StructCodec<ArpKey>("arp", 24, {
-  sip: { at: 0, leaf: ipv4 },
-  tip: { at: 4, leaf: ipv4 },
-  op: { at: 8, leaf: be16 },
-  sha: { at: 10, leaf: mac },
-  tha: { at: 16, leaf: mac },
-});
-
-const nd = new StructCodec<NdKey>("nd", 28, {
-  target: { at: 0, leaf: ipv6 },
-  sll: { at: 16, leaf: mac },
-  tll: { at: 22, leaf: mac },
-});
-
-const ndExtensions = new StructCodec<NdExtensions>("ndExtensions", 8, {
-  reserved: { at: 0, leaf: be32x0, text: "nd_reserved" },
-  optionsType: { at: 4, leaf: u8, text: "nd_options_type" },
-});
-
-const packetType = new StructCodec<PacketType>("packetType", 4, {
-  ns: { at: 0, leaf: be16 },
-  id: { at: 2, leaf: be16x },
-});
-
-const ctTuple4 = new StructCodec<CtTuple4>("ctTuple4", 16, {
-  src: { at: 0, leaf: ipv4 },
-  dst: { at: 4, leaf: ipv4 },
-  proto: { at: 12, leaf: u8 },
-  srcPort: { at: 8, leaf: be16, text: "tp_src" },
-  dstPort: { at: 10, leaf: be16, text: "tp_dst" },
-});
-
-// Open vSwitch prints src_port= and dst_port= here, but reads only tp_src= and tp_dst=
-// (3.1 and 3.7); both are read here.
-const ctTuple6 = new StructCodec<CtTuple6>("ctTuple6", 40, {
-  src: { at: 0, leaf: ipv6 },
-  dst: { at: 16, leaf: ipv6 },
-  proto: { at: 36, leaf: u8 },
-  srcPort: { at: 32, leaf: be16, text: "src_port" },
-  dstPort: { at: 34, leaf: be16, text: "dst_port" },
-});
-
-/** The low 12 bits of the flags' 16. */
-const tcpFlags = new LeafCodec(bits(2, 0, 12));
 
 /**
  * `OVS_KEY_ATTR_*` in the order in which Open vSwitch and the kernel write them.

@@ -13,7 +13,9 @@ import { HEADER_SIZE, TYPE_MASK } from "../codec/writer.ts";
 /** Largest id that the index has a place for. */
 export const MAX_ID = 32;
 
-/** All that an index says of bytes; it depends on nothing but their length and the headers in them. */
+/**
+ * All that an index says of bytes; it depends on nothing but their length and the headers in them.
+ */
 interface Layout {
   readonly size: number;
   /** Where headers are, in the order in which they were read ... */
@@ -26,7 +28,10 @@ interface Layout {
   readonly shape: number;
 }
 
-/** Keys of one kind of packet have one layout: looking it over costs a third of reading it, and nothing is made. */
+/**
+ * Keys of one kind of packet have one layout: looking it over costs a third of reading it, and
+ * nothing is made.
+ */
 const RECENT = 8;
 /** Layouts that were read lately, by length. */
 const recent: (Layout | undefined)[] = new Array(RECENT).fill(undefined);
@@ -138,7 +143,10 @@ export class KeyIndex {
     this.shape = layout.shape;
   }
 
-  /** Whether the `size` bytes at `at` of the buffer that `words` is about, a multiple of 4, have the same headers at the same places. */
+  /**
+   * Whether the `size` bytes at `at` of the buffer that `words` is about, a multiple of 4, have the
+   * same headers at the same places.
+   */
   isLike(words: Uint32Array, at: number, size: number): boolean {
     const { headersAt, headers } = this.#layout;
     if (size !== this.#layout.size) return false;

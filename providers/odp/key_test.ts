@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import type { FlowKey } from "../types.ts";
-import { AttributeError, decodeKey, encodeKey, keyView, viewBytes } from "./mod.ts";
+import { AttributeError, decodeKey, encodeKey, keyView } from "./mod.ts";
+import { viewBytes } from "./view.ts";
 import { keyAttributes } from "./key.ts";
 import { Writer } from "../codec/writer.ts";
 

@@ -11,12 +11,11 @@ import {
   formatKey,
   keyView,
   knownTo,
-  maskedEqual,
   normalize,
   parseKeyBytes,
-  toKeyAndMaskBytes,
-  toKeyBytes,
 } from "./mod.ts";
+import { maskedEqual } from "./match.ts";
+import { toKeyAndMaskBytes, toKeyBytes } from "./input.ts";
 
 const ethernet = { src: "02:00:00:00:00:01", dst: "02:00:00:00:00:02" };
 const ipv4 = {

@@ -6,8 +6,8 @@ import {
   encodeActions,
   formatActions,
   parseActions,
-  toActionBytes,
 } from "./mod.ts";
+import { toActionBytes } from "./input.ts";
 
 const put = (actions: ActionsInput) =>
   formatActions(decodeActions(toActionBytes(actions)));

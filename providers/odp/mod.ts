@@ -23,15 +23,7 @@ export { decodeActions, encodeActions, MAX_ACTION_DEPTH } from "./action.ts";
 export * from "./constructors.ts";
 export { AttributeError } from "../codec/errors.ts";
 export { extractKey, type ExtractOptions } from "./extract.ts";
-export {
-  type KeyAndMaskBytes,
-  RecurringMask,
-  toActionBytes,
-  toKeyAndMaskBytes,
-  toKeyBytes,
-} from "./input.ts";
 export { decodeKey, encodeKey } from "./key.ts";
-export { maskedEqual } from "./match.ts";
 export { any, decodeMask, encodeMask, exact } from "./mask.ts";
 export { knownTo, type NormalFlow, normalize } from "./normalize.ts";
 export type { PortList } from "./text/scanner.ts";
@@ -48,4 +40,4 @@ export {
   type PortOptions,
 } from "./text/text.ts";
 export { ufidBytes, ufidOf, ufidText } from "./ufid.ts";
-export { keyView, viewBytes } from "./view.ts";
+export { keyView } from "./view.ts";

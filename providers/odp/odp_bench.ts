@@ -11,9 +11,8 @@ import {
   keyView,
   output,
   parseKeyBytes,
-  toActionBytes,
-  toKeyAndMaskBytes,
 } from "./mod.ts";
+import { toActionBytes, toKeyAndMaskBytes } from "./input.ts";
 
 const text =
   "recirc_id(0),dp_hash(0),skb_priority(0),in_port(2),skb_mark(0),ct_state(0)," +

@@ -30,8 +30,8 @@ export function ufidOf(key: Uint8Array): Ufid {
 /**
  * Text of an identifier of 16 bytes.
  *
- * Open vSwitch prints the bytes as four numbers in host order, which is little-endian wherever this runs, and so do we:
- * what ovs-dpctl shows is what names the flow here.
+ * Open vSwitch prints the bytes as four numbers in host order, which is little-endian wherever this
+ * runs, and so do we: what ovs-dpctl shows is what names the flow here.
  */
 export function ufidText(bytes: Uint8Array): Ufid {
   if (bytes.length !== UFID_SIZE) {

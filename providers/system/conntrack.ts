@@ -36,7 +36,8 @@ const CONNTRACK_F_ZERO_SNAT = 1;
 /**
  * Whether this release lets source NAT choose a port and keep the address (Linux 5.17).
  *
- * By release and not by trying: a trial would have to let a connection into the table of the namespace.
+ * By release and not by trying: a trial would have to let a connection into the table of the
+ * namespace.
  */
 function hasZeroSnat(release: string): boolean {
   const [major = 0, minor = 0] = release.split(".").map(Number);

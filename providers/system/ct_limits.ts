@@ -2,9 +2,9 @@
 /**
  * Family `ovs_ct_limit`: how many connections a zone may have.
  *
- * The one attribute is an array of `struct ovs_zone_limit` (0:4 zone, signed; 4:4 limit; 8:4 count; host
- * order) and not of attributes.  Limits belong to the network namespace, whichever datapath is named.
- * Format: `<linux/openvswitch.h>`.
+ * The one attribute is an array of `struct ovs_zone_limit` (0:4 zone, signed; 4:4 limit; 8:4 count;
+ * host order) and not of attributes.  Limits belong to the network namespace, whichever datapath is
+ * named. Format: `<linux/openvswitch.h>`.
  *
  * @module
  */

@@ -140,8 +140,8 @@ export function writeLookup(
 /**
  * A flow as the kernel describes it.
  *
- * Only where its attributes lie is found out at once; most readers of a long list want little of each.
- * Ends of 0 mean that there is no such attribute.
+ * Only where its attributes lie is found out at once; most readers of a long list want little of
+ * each. Ends of 0 mean that there is no such attribute.
  */
 class KernelFlow {
   readonly #view: DataView;

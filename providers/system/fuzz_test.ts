@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Hostile netlink: answers of a kernel that are cut, changed, doubled, lost, late or somebody else's.  Whatever comes,
- * an operation gives a result or throws a typed error, asks again no more often than it may, and leaves no socket open.
+ * Hostile netlink: answers of a kernel that are cut, changed, doubled, lost, late or somebody
+ * else's.  Whatever comes, an operation gives a result or throws a typed error, asks again no more
+ * often than it may, and leaves no socket open.
  *
  * `FUZZ_SECONDS` makes it run for that long, `FUZZ_SEED` repeats a run; a failure names its seed.
  */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Messages of the openvswitch families: as a Linux 6.1.176 kernel wrote them, and as it would not. */
+/**
+ * Messages of the openvswitch families: as a Linux 6.1.176 kernel wrote them, and as it would not.
+ */
 import {
   deepStrictEqual as deepEqual,
   ok,

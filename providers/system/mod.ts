@@ -66,8 +66,8 @@ function shareRecirculation(kernel: Kernel, record: DatapathRecord): void {
 /**
  * The kernel's datapath.
  *
- * Setting `dispatch` (of `open` with `create`) chooses how upcalls find their handler: `per-cpu`, the
- * default from Linux 5.15 on, or `per-vport`.
+ * Setting `dispatch` (of `open` with `create`) chooses how upcalls find their handler: `per-cpu`,
+ * the default from Linux 5.15 on, or `per-vport`.
  */
 export const systemProvider: Provider = {
   type: "system",

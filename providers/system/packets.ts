@@ -54,7 +54,9 @@ const { id: OVS_ACTION_ATTR_SET } = actionTable.set;
 
 const noKey = new Uint8Array();
 
-/** Writes the request to execute. Throws {@linkcode NetlinkError} `ENOBUFS` for what is too long. */
+/**
+ * Writes the request to execute. Throws {@linkcode NetlinkError} `ENOBUFS` for what is too long.
+ */
 export function writeExecute(
   writer: MessageWriter,
   kernel: Kernel,

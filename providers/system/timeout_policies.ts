@@ -2,9 +2,9 @@
 /**
  * Timeout policies of connections, kept as objects of cttimeout.
  *
- * One policy is six objects, for TCP, UDP and ICMP over IPv4 and IPv6, named `ovs_tp_<id>_<protocol>`
- * as Open vSwitch names them, so that either sees the other's.
- * Format: `<linux/netfilter/nfnetlink_cttimeout.h>`.
+ * One policy is six objects, for TCP, UDP and ICMP over IPv4 and IPv6, named
+ * `ovs_tp_<id>_<protocol>` as Open vSwitch names them, so that either sees the other's. Format:
+ * `<linux/netfilter/nfnetlink_cttimeout.h>`.
  *
  * @module
  */

@@ -56,7 +56,10 @@ type LinkAttribute =
 interface TunnelKind {
   /** `IFLA_INFO_KIND`. */
   readonly link: string;
-  /** `IFLA_INFO_KIND` for tunnels that carry packets without Ethernet header, where it is another one. */
+  /**
+   * `IFLA_INFO_KIND` for tunnels that carry packets without Ethernet header, where it is another
+   * one.
+   */
   readonly layer3Link?: string;
   /** What Open vSwitch calls its device, without a port number. */
   readonly devicePrefix: string;

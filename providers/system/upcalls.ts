@@ -30,7 +30,9 @@ import { listVports, setVportPids } from "./vports.ts";
 
 /** Upcalls taken with one system call. */
 const burstSize = 64;
-/** An upcall is a packet of at most 65531 bytes, its key and actions; a multiple of the page size. */
+/**
+ * An upcall is a packet of at most 65531 bytes, its key and actions; a multiple of the page size.
+ */
 const slotSize = 136 << 10;
 /** Bytes of upcalls that the kernel may queue for a handler. */
 const queueBytes = 4 << 20;

@@ -4,13 +4,8 @@
  * same frames out of both, byte for byte.
  */
 import assert from "node:assert/strict";
-import {
-  encodeKey,
-  extractKey,
-  formatKey,
-  keyView,
-  toKeyAndMaskBytes,
-} from "../../providers/odp/mod.ts";
+import { encodeKey, extractKey, formatKey, keyView } from "../../providers/odp/mod.ts";
+import { toKeyAndMaskBytes } from "../../providers/odp/input.ts";
 import type { FlowKey, FlowMask } from "../../providers/types.ts";
 import { wholeFrames } from "../odp/frames.ts";
 import { type Dummy, startDummy } from "../odp/ovs_dummy.ts";

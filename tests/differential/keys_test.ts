@@ -4,7 +4,8 @@
  * packet of the upcall, and by no packet of another key; fragments are hit where they are there.
  */
 import assert from "node:assert/strict";
-import { encodeKey, formatKey, toKeyAndMaskBytes } from "../../providers/odp/mod.ts";
+import { encodeKey, formatKey } from "../../providers/odp/mod.ts";
+import { toKeyAndMaskBytes } from "../../providers/odp/input.ts";
 import { hostileFrames } from "../odp/frames.ts";
 import { startDummy } from "../odp/ovs_dummy.ts";
 import { collectAll, NetdevBench } from "../support/netdev.ts";

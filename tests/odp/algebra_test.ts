@@ -19,10 +19,10 @@ import {
   encodeActions,
   encodeKey,
   encodeMask,
-  maskedEqual,
   parseActions,
   parseKeyBytes,
 } from "../../providers/odp/mod.ts";
+import { maskedEqual } from "../../providers/odp/match.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import type { SetAction } from "../../providers/types_action.ts";
 import { tryRun } from "../support/command.ts";

@@ -20,8 +20,8 @@ import {
   parseActions,
   parseKey,
   parseKeyBytes,
-  toKeyAndMaskBytes,
 } from "../../providers/odp/mod.ts";
+import { toKeyAndMaskBytes } from "../../providers/odp/input.ts";
 import { type Random, random } from "../support/random.ts";
 import { actions, flow } from "./arbitrary.ts";
 

@@ -26,10 +26,11 @@ import type {
   PortRequest,
   PortStats,
 } from "../../providers/contract/ports.ts";
-import type { RawUpcall, UpcallHandler } from "../../providers/contract/upcalls.ts";
+import type { UpcallHandler } from "../../providers/contract/upcalls.ts";
 import { DatapathError } from "../../providers/errors.ts";
 import type { ErrnoName } from "../../providers/errno.ts";
 import type { PortNo } from "../../providers/ids.ts";
+import { FakeHandler } from "./fake_handler.ts";
 import { fakeDump, type FakePort, FakeTable, operateOne } from "./fake_table.ts";
 
 /** How a fake is made. */
@@ -242,64 +243,5 @@ class FakeDatapath implements ProviderDatapath {
       table.onPortChange.delete(resolve);
       this.#wakeListeners.delete(resolve);
     }
-  }
-}
-
-/** One receiver of upcalls. */
-export class FakeHandler implements UpcallHandler {
-  readonly #limit: number;
-  readonly #onClose: () => void;
-  #waiting: RawUpcall[] = [];
-  #lost = 0n;
-  #closed = false;
-  #wake = (): void => {};
-
-  constructor(limit: number, onClose: () => void) {
-    this.#limit = limit;
-    this.#onClose = onClose;
-  }
-
-  /** False if there is no room. */
-  push(upcall: RawUpcall): boolean {
-    if (this.#waiting.length >= this.#limit) {
-      this.#lost++;
-      return false;
-    }
-    this.#waiting.push(upcall);
-    this.#wake();
-    return true;
-  }
-
-  receive(max: number): RawUpcall[] {
-    if (this.#closed) {
-      throw new DatapathError({ operation: "receive upcalls", code: "EBADF" });
-    }
-    return this.#waiting.splice(0, max);
-  }
-
-  wait(): Promise<void> {
-    if (this.#closed || this.#waiting.length > 0) return Promise.resolve();
-    return new Promise((resolve) => this.#wake = resolve);
-  }
-
-  wake(): void {
-    this.#wake();
-  }
-
-  lost(): bigint {
-    return this.#lost;
-  }
-
-  purge(): void {
-    this.#waiting = [];
-  }
-
-  close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#wake();
-      this.#onClose();
-    }
-    return Promise.resolve();
   }
 }

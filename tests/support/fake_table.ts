@@ -19,7 +19,7 @@ import { DatapathError } from "../../providers/errors.ts";
 import type { ErrnoName } from "../../providers/errno.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
 import { encodeKey, extractKey } from "../../providers/odp/mod.ts";
-import type { FakeHandler } from "./fake_provider.ts";
+import type { FakeHandler } from "./fake_handler.ts";
 
 const KEY_ENCAP = 1;
 const KEY_IN_PORT = 3;

@@ -4,14 +4,12 @@ import { ok, strictEqual as equal } from "node:assert/strict";
 import {
   type Datapath,
   DatapathError,
-  encodeActions,
-  encodeKey,
-  encodeMask,
   openDatapath,
   output,
   parseKey,
   type Ufid,
 } from "../../mod.ts";
+import { encodeActions, encodeKey, encodeMask } from "../../providers/odp/mod.ts";
 import { errnoText } from "../../providers/errno.ts";
 import { run, tryRun } from "../support/command.ts";
 import { makeHosts } from "../support/netns.ts";

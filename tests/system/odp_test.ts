@@ -2,7 +2,8 @@
 /** Keys and masks of random flows come back from the kernel as they were put. */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { encodeKey, encodeMask, formatKey, type Op } from "../../mod.ts";
+import { encodeKey, encodeMask } from "../../providers/odp/mod.ts";
+import { formatKey, type Op } from "../../mod.ts";
 import { attributes, flow } from "../odp/arbitrary.ts";
 import { makeDatapath, systemTest } from "./system.ts";
 
