@@ -6,23 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cls/cls.h"
-#include "packet/eal.h"
 #include "base/error.h"
-#include "flow/flow.h"
 #include "base/handle.h"
-#include "pmd/pmd_set.h"
-#include "port/port.h"
 #include "base/rcu.h"
 #include "base/stat.h"
-#include "upcall/upcall_int.h"
-
-/* What a handle of a datapath stands for: every dp_open() makes one. */
-struct opened {
-    struct handle_object object;
-    struct dp *dp;
-    _Atomic bool woken;          /* dp_port_wake() was called, or the handle was closed. */
-};
+#include "cls/cls.h"
+#include "dp_port.h"
+#include "dp_service.h"
+#include "flow/flow.h"
+#include "packet/eal.h"
+#include "pmd/pmd_ctl.h"
+#include "pmd/pmd_set.h"
+#include "port/port.h"
+#include "upcall/upcall_handler.h"
 
 /* The datapaths of this process.  Taken before a control mutex, if both are. */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -41,17 +37,6 @@ static void dp_free(struct dp *dp)
     free(dp);
 }
 
-void dp_ref(struct dp *dp)
-{
-    atomic_fetch_add_explicit(&dp->references, 1, memory_order_relaxed);
-}
-
-void dp_unref(struct dp *dp)
-{
-    if (atomic_fetch_sub_explicit(&dp->references, 1, memory_order_acq_rel) == 1)
-        dp_free(dp);
-}
-
 /* A datapath with one reference, in no list. */
 static struct dp *dp_new(const char *name)
 {
@@ -61,13 +46,15 @@ static struct dp *dp_new(const char *name)
         return NULL;
     snprintf(dp->name, sizeof dp->name, "%s", name);
     atomic_init(&dp->references, 1);
+    dp->free = dp_free;
     pthread_mutex_init(&dp->control, NULL);
     dp->rcu = rcu_create();
     dp->flows = dp->rcu ? flow_table_create(dp->rcu) : NULL;
     dp->ports = port_table_create();
-    dp->pmds = dp->flows ? pmd_set_create(dp) : NULL;
-    dp->upcalls = dp->pmds ? upcalls_create(dp) : NULL;
+    dp->upcalls = dp->flows ? upcalls_create(dp->rcu) : NULL;
     if (dp->ports && dp->upcalls)
+        dp->pmds = pmd_set_create(dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls);
+    if (dp->pmds)
         return dp;
     dp->destroyed = true;
     if (dp->flows)
@@ -93,6 +80,7 @@ static void unlist(struct dp *dp)
 /* Ends everything that moves.  The caller has a reference, and has taken the datapath from the list. */
 static void destroy(struct dp *dp)
 {
+    struct dp_service *service;
     struct port *port;
 
     if (dp_lock(dp))
@@ -101,16 +89,19 @@ static void destroy(struct dp *dp)
     pmd_set_stop(dp->pmds);
     upcalls_shutdown(dp->upcalls);
     while ((port = port_first(dp->ports, 0)) != NULL)
-        port_remove(dp, port->no);
+        dp_port_remove(dp, port->no);
     flow_flush(dp->flows);
     rcu_synchronize(dp->rcu);
     port_table_changed(dp->ports);
+    service = dp->service;
+    dp->service = NULL;
     pthread_mutex_unlock(&dp->control);
+    dp_service_stop(service); /* It takes the control mutex. */
 }
 
 static void opened_release(struct handle_object *object)
 {
-    struct opened *opened = (struct opened *)object;
+    struct dp_opened *opened = (struct dp_opened *)object;
 
     dp_unref(opened->dp);
     free(opened);
@@ -155,7 +146,7 @@ static bool name_is_good(const char *name)
 
 int dp_open(const char *name, uint32_t flags, uint64_t *handle)
 {
-    struct opened *opened;
+    struct dp_opened *opened;
     struct dp *dp = NULL;
     int error;
 
@@ -189,11 +180,11 @@ int dp_open(const char *name, uint32_t flags, uint64_t *handle)
 
 int dp_close(uint64_t handle)
 {
-    struct opened *opened;
+    struct dp_opened *opened;
     bool last;
 
     error_clear();
-    opened = (struct opened *)handle_close(handle, HANDLE_DP);
+    opened = (struct dp_opened *)handle_close(handle, HANDLE_DP);
     if (!opened)
         return error_set(EBADF, "No such datapath handle");
     port_table_wake(opened->dp->ports, &opened->woken);
@@ -274,85 +265,7 @@ __attribute__((destructor)) static void at_exit(void)
     shut_down(true);
 }
 
-/* --- Coming in -------------------------------------------------------------------------------------------- */
-
-struct dp *dp_of(uint64_t handle)
-{
-    struct opened *opened = (struct opened *)handle_get(handle, HANDLE_DP);
-    struct dp *dp;
-
-    if (!opened)
-        return NULL;
-    dp = opened->dp;
-    dp_ref(dp);
-    handle_put(&opened->object);
-    return dp;
-}
-
-int dp_lock(struct dp *dp)
-{
-    pthread_mutex_lock(&dp->control);
-    if (dp->destroyed) {
-        pthread_mutex_unlock(&dp->control);
-        return error_set(ENODEV, "Datapath %s was destroyed", dp->name);
-    }
-    rcu_reclaim(dp->rcu);
-    return 0;
-}
-
-void dp_unlock(struct dp *dp)
-{
-    pthread_mutex_unlock(&dp->control);
-}
-
-int dp_enter(uint64_t handle, struct dp **dp)
-{
-    int error;
-
-    error_clear();
-    *dp = dp_of(handle);
-    if (!*dp)
-        return error_set(EBADF, "No such datapath handle");
-    error = dp_lock(*dp);
-    if (error)
-        dp_unref(*dp);
-    return error;
-}
-
-int dp_leave(struct dp *dp, int error)
-{
-    dp_unlock(dp);
-    dp_unref(dp);
-    return error;
-}
-
-/* --- Waiting for ports, counters -------------------------------------------------------------------------- */
-
-int dp_port_wait(uint64_t handle, uint64_t seen)
-{
-    struct opened *opened;
-
-    error_clear();
-    opened = (struct opened *)handle_get(handle, HANDLE_DP);
-    if (!opened)
-        return EBADF;
-    port_table_wait(opened->dp->ports, seen, &opened->woken);
-    handle_put(&opened->object);
-    return 0;
-}
-
-int dp_port_wake(uint64_t handle)
-{
-    struct opened *opened;
-
-    error_clear();
-    opened = (struct opened *)handle_get(handle, HANDLE_DP);
-    if (!opened)
-        return EBADF;
-    port_table_wake(opened->dp->ports, &opened->woken);
-    handle_put(&opened->object);
-    return 0;
-}
+/* --- Counters --------------------------------------------------------------------------------------------- */
 
 static uint64_t get(const _Atomic uint64_t *counter)
 {

@@ -11,12 +11,12 @@
 
 #include <rte_mempool.h>
 
+#include "base/error.h"
 #include "dp_int.h"
 #include "packet/eal.h"
-#include "base/error.h"
-#include "pmd/pmd_set.h"
+#include "pmd/pmd_ctl.h"
 #include "port/port.h"
-#include "upcall/upcall_int.h"
+#include "upcall/upcall_handler.h"
 
 static int number(const char *key, const char *value, uint32_t least, uint32_t most, uint32_t *result)
 {
@@ -45,11 +45,11 @@ static int set(struct dp *dp, const char *key, const char *value)
         if (!error && (n & (n - 1)))
             error = error_set(EINVAL, "Setting upcall-ring is %u, expected a power of two", n);
         if (!error)
-            dp->upcalls->ring_size = n;
+            upcalls_set_ring(dp->upcalls, n);
     } else if (!strcmp(key, "upcall-quota")) {
         error = number(key, value, 0, UINT32_MAX, &n);
         if (!error)
-            dp->upcalls->quota = n;
+            upcalls_set_quota(dp->upcalls, n);
     } else {
         error = error_set(EINVAL, "Datapaths have no setting \"%s\"", key);
     }

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "flow/flow.h"
 #include "base/handle.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_set.h"
 
 struct dump {
@@ -20,7 +20,7 @@ struct dump {
 int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
                uint32_t *results_used)
 {
-    struct pmd *control;
+    struct worker *control;
     struct dp *dp;
     int error = results_used && (!count || (ops && results)) ? dp_enter(handle, &dp) : EINVAL;
 
@@ -28,7 +28,7 @@ int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t 
         return error;
     control = pmd_set_control(dp->pmds);
     error = flow_operate(dp->flows, control, NULL, ops, ops_size, count, results, results_size, results_used);
-    pmd_flush(control);
+    tx_flush(control);
     return dp_leave(dp, error);
 }
 

@@ -13,8 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/handle.h"
 #include "dp.h"
 
+struct dp_service;
 struct flow_table;
 struct pmd_set;
 struct port_table;
@@ -33,6 +35,15 @@ struct dp {
     struct pmd_set *pmds;
     struct port_table *ports;
     struct upcalls *upcalls;
+    struct dp_service *service;  /* Runs while a native callback decides misses. */
+    void (*free)(struct dp *);   /* With the last reference. */
+};
+
+/* What a handle of a datapath stands for: every dp_open() makes one. */
+struct dp_opened {
+    struct handle_object object;
+    struct dp *dp;
+    _Atomic bool woken;          /* dp_port_wake() was called, or the handle was closed. */
 };
 
 /* The datapath of a handle, referenced, its control mutex held.  EBADF, or ENODEV if it was destroyed.  Also clears the error text and runs

@@ -2,7 +2,7 @@
 /**
  * Writes the generated files anew from `c/`, for `deno task gen`:
  *
- * - `c/abi_fields.h`: every struct and field of `c/dp.h`, for `c/abi.c` to describe;
+ * - `c/abi_fields.h`: every struct and field of `c/dp.h`, for `c/dp_process.c` to describe;
  * - `ffi/layout.ts`: the same with sizes and offsets, and the constants;
  * - `ffi/symbols.ts`: the functions of `c/dp.h` as FFI symbols;
  * - `ffi/sources.ts`: the list of all C sources with their hashes;

@@ -11,58 +11,58 @@ import type { Source } from "./source.ts";
 /** Every file of `c/`; fetched only when they are to be compiled. */
 export const sources: readonly Source[] = [
   {
-    name: "abi.c",
-    sha256: "0a5a0853e83acd48af4fb208daa325d4821557af7f9f47118711ce156e208a92",
-    load: () => import("../c/abi.c", { with: { type: "text" } }),
-  },
-  {
     name: "abi_fields.h",
     sha256: "1231c56fdae77097a086127b49fb4f30da6b422680cc3d1b1d6e77a27e5d76ae",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act/act.h",
-    sha256: "3e7d40199dbcb5215849f74f3843e2a5ab969da5f7ebf1ecadac0046b098f10a",
+    sha256: "5c64fd1904ae7aa56e1f3c5455f4d54e52f503e89a9d0d0425586985b76dc8d6",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.c",
-    sha256: "e44d343412e4a5b91dfc6ccbc80dec64eeddd9ade6af1710b141707cff35d82f",
+    sha256: "7b03c6fb623595c57829d242e021323d229afac550fb93533d87f0cd8226e1fd",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.h",
-    sha256: "8e927a3da63ac4ac20548f9355c9a66916cc141fc2af76542b70728f9f67bcf7",
+    sha256: "b8e4350efb6017eb716b406af9b595c496b60a982d457bd63c518f6a7dad8afe",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_build_set.c",
-    sha256: "e6ac935966e3230acd8add2c80a653a939c21543ea98a58b14350f916848eca4",
+    sha256: "68269d51914e6ec82e9b09a23007716cd3a371d3a1d8dfdd71a86b5e829cf240",
     load: () => import("../c/act/act_build_set.c", { with: { type: "text" } }),
   },
   {
+    name: "act/act_build_set.h",
+    sha256: "7f12d61af710f9b6efac38675dcd496f09c676b6fd3179f97b25e75fc9af8c78",
+    load: () => import("../c/act/act_build_set.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_compile.c",
-    sha256: "a7e2d2296624c72eec64a4d24b1fbe3b0bf71a062eaa5971a36689fc21d482d5",
+    sha256: "93339e5f5e992ceff1568b71897138677ec588a3d530fc1de72a0497e5cf4688",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_frame.c",
-    sha256: "ce193ae8df92a6483eb7fe253f1d286990d83e1421da4474b491328648e16f7a",
+    sha256: "4565e900adabb61fd6aa51f3d34d37933b26cdc1481df247f21445aaf576067e",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_int.h",
-    sha256: "672bd7bd28a07175458811a555c3bfa6601e83f733093d915432b4234729b7de",
+    sha256: "3e311013cb22946f4087e407fb016a5264f807211071743264c9edf07d63eb3b",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_run.c",
-    sha256: "8f038776efc1d9374d9f54c1b403837e4569115be8aecb1991d4d4a30a41bf91",
+    sha256: "3796ba66b6e3da50e5bea6fc213f2e1dc942dab24b7a8d992326ec480271ba89",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_set.c",
-    sha256: "1fa557264c4a289cd7001dc22cc7abf96cf035b828372e37c47b47c5bbd4c062",
+    sha256: "4c94fc0f7064d56dbe31a908d5af40f3bd9a0e9b8ba97caa1b843629bfd651d0",
     load: () => import("../c/act/act_set.c", { with: { type: "text" } }),
   },
   {
@@ -87,12 +87,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/error.c",
-    sha256: "3ade099dcc8519a4b4117e3e1ca88ee26e5aff217ee534f9732eb4440bce5dd8",
+    sha256: "29c10a16423531b3529a4fead4ede08abad9dcb5ae6473566056de913554fad2",
     load: () => import("../c/base/error.c", { with: { type: "text" } }),
   },
   {
     name: "base/error.h",
-    sha256: "cb1d32991fa3fba4cf4848b5f7410d4a5d541d99c5e07e10319f03c81e330b01",
+    sha256: "25eebc9f73007af7ba6cb5ee0c5867e69c75dc765087df4c74d6154fe8c582e5",
     load: () => import("../c/base/error.h", { with: { type: "text" } }),
   },
   {
@@ -126,6 +126,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/base/log.h", { with: { type: "text" } }),
   },
   {
+    name: "base/mem.c",
+    sha256: "a19c9766ccd6ac7b65952cbb437e5b22732662b16eb79f675d897e55a790d7da",
+    load: () => import("../c/base/mem.c", { with: { type: "text" } }),
+  },
+  {
+    name: "base/mem.h",
+    sha256: "afc3c65431e373fd6d14bf9c664bf206295222730cce49fdcc4e58dcc4562ee2",
+    load: () => import("../c/base/mem.h", { with: { type: "text" } }),
+  },
+  {
     name: "base/rcu.c",
     sha256: "49dd38ec1e55b2bef869712afa19ea8304089b7457f87feb05819d9883f0ccec",
     load: () => import("../c/base/rcu.c", { with: { type: "text" } }),
@@ -147,22 +157,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.c",
-    sha256: "444efb72f415442bbd073ace5c125e00eba391aeb197ffef6471376a9283f38f",
+    sha256: "ef3e18ef9d962fa29519e8962f8c79809984add7865f4b130ac7d3dc580a5093",
     load: () => import("../c/base/stat.c", { with: { type: "text" } }),
   },
   {
     name: "base/stat.h",
-    sha256: "31c043d9cbd9b6404b4933e6cc54f1b60ca110b9ca05fa441147c771592de631",
+    sha256: "9edd7b77dd59dde57ccec918090c4cfcab297b6e2bff6b951dffa7159a467887",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.c",
-    sha256: "6e8a68327488b4a457c0cc74571c60108537f93074bc1354b8c648215e232fdd",
+    sha256: "7161ebe6ac655be7b6b4c1874f323985e1ccd711e33b96e83da70807d501e141",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.h",
-    sha256: "ab16f76ce6cdf682727aa87f9e86be149f35a75bb59f43229d5dbf211e50ae65",
+    sha256: "c7a112bf942038fbe279010f9289d4c57145bbeb213cfc45f048675725752d27",
     load: () => import("../c/cls/cls.h", { with: { type: "text" } }),
   },
   {
@@ -192,7 +202,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "830e6303b834e10ac54e5ff811eb9c086b884d87f54507fbfba055fc606ace0b",
+    sha256: "5ec46f6e3a79aa9861a53674759d5d7abc3a07d5fc4ce891f64e2880eded9add",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -201,8 +211,13 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls/cls_isa.c", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_pack.c",
+    sha256: "646609a509e81ee900ddc9e0e47ba2f8691d68eb1508801a20d6f423e0c9d66f",
+    load: () => import("../c/cls/cls_pack.c", { with: { type: "text" } }),
+  },
+  {
     name: "cls/cls_part.c",
-    sha256: "91496e1a3a6aaa5cbc20e5984b46ae9c5d078c4413cd5b1f37b74048966641a6",
+    sha256: "dd204559907a36ac84b08b5000096d6c873fb54683d804f456b17c0c10e647ef",
     load: () => import("../c/cls/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -212,12 +227,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_table.c",
-    sha256: "e6d0e6514da52f56bc1e79ffd6b0ef13c025ea32a67ade5845b8e36653c93f5d",
+    sha256: "cb23e67046576dd0d54d3f225b8a57bad4c63df7cd74e981b2da8a133dfefe6d",
     load: () => import("../c/cls/cls_table.c", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_view.c",
+    sha256: "4779e4b2c5f7f1c98c93e18fe368642a268e53d4a8ea00dbc5c50face7a6ed5f",
+    load: () => import("../c/cls/cls_view.c", { with: { type: "text" } }),
+  },
+  {
     name: "dp.c",
-    sha256: "f5a699223c82cea0756d0daa1d7d697dfdb514d02e7b22887bc3c904b06cb3d1",
+    sha256: "0e3c3350844feefd4bdcac5ee4c75322102d94bd682f46f5e30683a906b6b464",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
@@ -227,27 +247,67 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_config.c",
-    sha256: "7056ca51fbcfac0c3019e5397f06a96272422bced33b69c7b06869686c4be26b",
+    sha256: "bf2b60840b05636d0173c87c3594f8780794e774b0a5de4eb029e0406d9736d9",
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
+    name: "dp_enter.c",
+    sha256: "57594bc9a3fbbe1b1c56e4eda9c5ac7882a040a74adf7499fed681246e30b426",
+    load: () => import("../c/dp_enter.c", { with: { type: "text" } }),
+  },
+  {
     name: "dp_flow.c",
-    sha256: "b69663a6c07c188f53cbca6dcc3e4f4eee53db9a613b49c409e53c27c0ae18bf",
+    sha256: "43e19b5a3e4966373e3ca029d6ad4758d1049648acc882b4a0ac5e4aef464299",
     load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
   },
   {
     name: "dp_int.h",
-    sha256: "1b2abf4fd38d754ee3ffb48f095b8a89ac4f1910f1901d59fc37eeec71ed53fb",
+    sha256: "26ec132934bfeb85aa3a777059dd03d8118b22eac7e30941d9724de8ce75dbad",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
+    name: "dp_poll.c",
+    sha256: "34e669da83506d5603cea98148ce7b23b11786eaed18c594a67495e58f68b311",
+    load: () => import("../c/dp_poll.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_port.c",
+    sha256: "d0921ed5e19737f2ba78c9d75686051e6197ea883aeafa74cea3427ca0c363c6",
+    load: () => import("../c/dp_port.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_port.h",
+    sha256: "cd7304836661becf626291fdd99460d7998601ae03638940e89450c30a5783f6",
+    load: () => import("../c/dp_port.h", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_process.c",
+    sha256: "855e39b520f67f56e6d7d5eb0860ec6c3a4fa38260bdea7b0681ac9bfd7a592c",
+    load: () => import("../c/dp_process.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_service.c",
+    sha256: "b80c706504ac928377c13d2914257abd8eea7b30ec4d03cf2f1a0d53b749fc86",
+    load: () => import("../c/dp_service.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_service.h",
+    sha256: "71d5313c103e0a6f289f3280bd6b2a658923d5545636bda90ec35c5e30f8282d",
+    load: () => import("../c/dp_service.h", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_upcall.c",
+    sha256: "fd4f4d6eb02c674b90d713c9fb4c2e4c67b68aa8662be5a2e884e85e00d27eb9",
+    load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
+  },
+  {
     name: "flow/flow.c",
-    sha256: "ec3d0919e33a2edfbf37d0930cf2b91e40b10b77d2342f5874191d1d24ad4232",
+    sha256: "681704f989e45de09549520134918195a3083ef6f236179589ed3f815714f771",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow.h",
-    sha256: "6e0a4b1e6a1f3a392dc223b2408e89db9baf0bc58ae29ff1637593eece3129d1",
+    sha256: "8f405a03a9322f87820fe50c1e39fcc2a21595a349f527ea20d68c0aa306b4d8",
     load: () => import("../c/flow/flow.h", { with: { type: "text" } }),
   },
   {
@@ -257,18 +317,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_exec.c",
-    sha256: "c322e0ddc6f1b07b3251fa3dfe6cea7044a81094370c7be0ec616c76bea15cef",
+    sha256: "e8fcf0be10ebf4f6e00d070d9e6017bd07395cc564012dc79c4d8998d2c4e327",
     load: () => import("../c/flow/flow_exec.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_int.h",
-    sha256: "0cc7fb8e49f4defedb9bc3c32e717e56928f73d61707c00f2a72886c6ce8c7c4",
+    sha256: "3d9ced26a261f2302ad279084ea2cfb98617d734c92b20590da040a6bc0f434d",
     load: () => import("../c/flow/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_op.c",
-    sha256: "5ab084133e7b017743c5e649a7a7f65044b27c26e7ddc085d15ec24cebd4676a",
+    sha256: "11a90819f5db1d2bb52585cd93d79dcde440d22bc43cf9f54e47de45887fc924",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
+  },
+  {
+    name: "flow/flow_program.c",
+    sha256: "d3590c07ec5fe49b00969a9381f5f8a036718328d3dffd8c978207687bb3a6ee",
+    load: () => import("../c/flow/flow_program.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_put.c",
@@ -281,13 +346,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/odp/odp.h", { with: { type: "text" } }),
   },
   {
+    name: "odp/odp_attr.c",
+    sha256: "55c91bddce71c0698e33fd22a64adbc60629b4587c2a394a3c83db822bfc1717",
+    load: () => import("../c/odp/odp_attr.c", { with: { type: "text" } }),
+  },
+  {
+    name: "odp/odp_attr.h",
+    sha256: "13b71b4b29e2957e8ce36ece957fcb63f881eb6411dbf955b59773102b5fa528",
+    load: () => import("../c/odp/odp_attr.h", { with: { type: "text" } }),
+  },
+  {
     name: "odp/odp_int.h",
-    sha256: "a843c2a3679ba51e37abd7fed180da41b63ea02b306ee3aa25ad562eae6bece6",
+    sha256: "6f5c73bee59609582d4d5a98dc30e21856a44d0a9d3b69e569f88f6134debbdf",
     load: () => import("../c/odp/odp_int.h", { with: { type: "text" } }),
   },
   {
     name: "odp/odp_key.c",
-    sha256: "f8418ee4bc073524fa04b7f9a08af4406e341b6fd66aaa51307d8b04f4767de8",
+    sha256: "d0b8549950bf3d60afc5b787cd5926d27cd7f8f6eb6b106c6ee2eac17be13c0c",
     load: () => import("../c/odp/odp_key.c", { with: { type: "text" } }),
   },
   {
@@ -301,6 +376,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/odp/odp_mask.c", { with: { type: "text" } }),
   },
   {
+    name: "odp/odp_out.c",
+    sha256: "be923b8112cedbb5de005af36c563db4d44c8a4e3c26f2820f530d210e8414f3",
+    load: () => import("../c/odp/odp_out.c", { with: { type: "text" } }),
+  },
+  {
+    name: "odp/odp_out.h",
+    sha256: "c9033218073d52831b4b9547b8cd7e43fbac050e26c7b2e9f5d2bddb26bf5249",
+    load: () => import("../c/odp/odp_out.h", { with: { type: "text" } }),
+  },
+  {
     name: "odp/odp_plain.c",
     sha256: "408e0d771133c6b66b3768c4d61b67869fd88c723392dc01c09c1ba4ca844663",
     load: () => import("../c/odp/odp_plain.c", { with: { type: "text" } }),
@@ -312,7 +397,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_write.c",
-    sha256: "be146db7bd701cf2ad1e331ca36e87c4332241e3ba4ce471367f5d4796f1c85d",
+    sha256: "683942f6e9a490eebe5a42341cb76055b0767bccf452daa23526d15892e779e3",
     load: () => import("../c/odp/odp_write.c", { with: { type: "text" } }),
   },
   {
@@ -327,22 +412,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "80cae2c656f65ae7786a880182fd6e4eba64c4d31bcf24b3d6f1be6adef5d639",
+    sha256: "6346000f574e78a8130f5f8fb702d07c7ddd2efb91c614b89336a62c5e1545f0",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal.h",
-    sha256: "78125e4dc7984a528f4c4500b6914b40947d9e8bdbc6ecf4ca396df6fa35885a",
+    sha256: "e0cf404d395edd086fa5ea39417142818a1ed6948c55c9c7211b4d70f5b027c9",
     load: () => import("../c/packet/eal.h", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.c",
-    sha256: "814a1b362e06bb8b38dec5fc21861d428d4166c1a721f04ce85a75b716c92301",
+    sha256: "597cdd883694ded985da86c7135f88bb480d6a7654f6b45c63816b94f42021e8",
     load: () => import("../c/packet/extract.c", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.h",
-    sha256: "e1740e125b50c9ccc4fc38e962c233acd12161b660fa9ad8c2417279e74d9fa5",
+    sha256: "55776e4095c6825fd625416c0681ecc6d1a73ff7005cff7e0e9743e9fbf0424a",
     load: () => import("../c/packet/extract.h", { with: { type: "text" } }),
   },
   {
@@ -352,47 +437,87 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/pkt.h",
-    sha256: "bdc55e24656bcf2a114bc0e40a1ddcc782b52726aba2f4a0c3cc87a7b86cccd5",
+    sha256: "05834747bed3a70c834942df5a3492c5660ca585df97b5b604b81aa02b009a5e",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {
+    name: "packet/userdata.c",
+    sha256: "9c4692618af0c48e56ef9b466bd25e832aaf4a3f5413e6388a76cd5169fdeb9b",
+    load: () => import("../c/packet/userdata.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/userdata.h",
+    sha256: "d7c47aae42e411c6f8cf4b4c3b0de2059b4803065217c6073d81b9cd57515dc3",
+    load: () => import("../c/packet/userdata.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/worker.c",
+    sha256: "034854c8683151ba1e79d6d3150b93752eb7e23b0d0a360e2773a9ddaab8694e",
+    load: () => import("../c/packet/worker.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/worker.h",
+    sha256: "2493c03b5714e4932949061c57039aa137d8813965f702d0f1dafb695a89cb56",
+    load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
+  },
+  {
     name: "path/burst.c",
-    sha256: "e8e0dcc90f9995b5657f1e5ec0fe661a9f8c32e7b0a56aeafe7c494eb8502968",
+    sha256: "765731da112e6c15275f0c747c1db8aac6af8e93add2232e9546b87ec237442b",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
     name: "path/burst.h",
-    sha256: "3b427fb4717e12abe2ca26ce2532270bd59f94dd1171f761f4c17e32c4bdd274",
+    sha256: "22869e74ce57327c426e99f7b33c1a25eb7b89446d19669c208707229180b8a7",
     load: () => import("../c/path/burst.h", { with: { type: "text" } }),
   },
   {
+    name: "path/burst_direct.c",
+    sha256: "fa7d8b97fe8bd17fc2a00abf3c2c2e032d6f747e484c6cd2b965e1c60ed9cccb",
+    load: () => import("../c/path/burst_direct.c", { with: { type: "text" } }),
+  },
+  {
+    name: "path/burst_direct.h",
+    sha256: "970f2c25e6805d2bd37365b003ccf411ec08877cf3485d6d9dcacb8bb0083be2",
+    load: () => import("../c/path/burst_direct.h", { with: { type: "text" } }),
+  },
+  {
+    name: "path/tx.c",
+    sha256: "7a94daafb69e9941887a75d13fdaae0eb7fdfebc21ede866bd58e62f4147d2b2",
+    load: () => import("../c/path/tx.c", { with: { type: "text" } }),
+  },
+  {
+    name: "path/tx.h",
+    sha256: "ea55592389ea01c314b942fd5a7fcfb74ca15a530bc927c601abc00ea75b2cac",
+    load: () => import("../c/path/tx.h", { with: { type: "text" } }),
+  },
+  {
     name: "pmd/pmd.c",
-    sha256: "7acef2a2fc28dd1a5d60e60079e9666f08c675971175cfe23b63606c2a70ecce",
+    sha256: "f47bd0a933b8f3287b66c6f41c4e4b83da25ab753b8ad2789cf3e009c1dc6ad8",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
-    name: "pmd/pmd.h",
-    sha256: "a1bac6fa220f63ec9dac57b69c3e75956d3cd31e89a5452e580b90791520a6b8",
-    load: () => import("../c/pmd/pmd.h", { with: { type: "text" } }),
-  },
-  {
     name: "pmd/pmd_ctl.c",
-    sha256: "12397ecbfd146430c7bb77cc9bda82e90fb2ea02cc1b61367573a26018896400",
+    sha256: "341551e14be1acd0db63ac4ba2da678bb7cb4bab04d479cb2ee650ed05bae05b",
     load: () => import("../c/pmd/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
+    name: "pmd/pmd_ctl.h",
+    sha256: "bd5943e0aaff4b147946b285d1fce705a466e33acd4d67411a587d20575e35f0",
+    load: () => import("../c/pmd/pmd_ctl.h", { with: { type: "text" } }),
+  },
+  {
     name: "pmd/pmd_int.h",
-    sha256: "5c90964c2e19ba01729cf80339b4daf49fcf1c6fba1b3e9d88b85ba2741ec50a",
+    sha256: "9cc732f29e213faf7f456d3ba98d9f03902370a9f3499a33f31be41f7cc4c76d",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "92ee6c4c5bd801a74f9d8900dc7e6fa583058bbbac3e539c28c52ed2da44ed24",
+    sha256: "43131b18a3f6e56e132e4c3372a15cf7477b9b4702b700d66e4c900d5b6964a7",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "38423c7f522f10eb257d54134a8760c8fd23ff69791b5bb8ea240990caa85e9a",
+    sha256: "a8361c7c7a4ccf1f60677cfd13b6ab14a280b6bd362b897908a264c88c1e004a",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {
@@ -407,22 +532,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.c",
-    sha256: "782235018b5e190e6e005738d2f9c321d84c959c250f851535bcd321ce2bfbbf",
+    sha256: "c270997cd46aabb34cb89974772aa196b305b4c8ec87816cb3e2b91665bd6cfa",
     load: () => import("../c/port/port.c", { with: { type: "text" } }),
   },
   {
     name: "port/port.h",
-    sha256: "2fdbb99df9d20bcc1f034f61fbcb4fc29acf230c04676bc96296c6e9aa544180",
+    sha256: "9c40d4f3a8d675fd86058bc27487e298f60b638c28e0125a69bc2bf173aacc8b",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_add.c",
-    sha256: "eb183ae8b37be728f4ec594aea5ae0dc2664b1944e4de5e40605f67bd73882c2",
+    sha256: "5f93e55c2ddf07d81812b670ae95dba50c2bc3874fde2e1ae2d3d35f0e116e3e",
     load: () => import("../c/port/port_add.c", { with: { type: "text" } }),
   },
   {
+    name: "port/port_add.h",
+    sha256: "0138d5286141666ffce0577f44a08cd027b276baf5b1c0c01773576028d20fe5",
+    load: () => import("../c/port/port_add.h", { with: { type: "text" } }),
+  },
+  {
     name: "port/port_afxdp.c",
-    sha256: "3827f13af62744645f73c6367127a99988af2d0e6c06816b2586af2cb05d5109",
+    sha256: "5129eca347e387d88b8f7e2b94cd83bb73a3768773da445d52b0e397c4e15349",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -436,38 +566,48 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port/port_bell.h", { with: { type: "text" } }),
   },
   {
+    name: "port/port_classes.c",
+    sha256: "084a7d43cb96fb2d603c12fbaf597b7994e72e44ee5ea3faabc912ce2e44afd5",
+    load: () => import("../c/port/port_classes.c", { with: { type: "text" } }),
+  },
+  {
     name: "port/port_dummy.c",
-    sha256: "9e08517baed6298c63e1c15272d6b0d434a00a16ed99a4e7302fe264b568a880",
+    sha256: "2289d5e1155e5957a17bdc1b29c64a6784b1cfb86b98aaf1686de614cbffd11c",
     load: () => import("../c/port/port_dummy.c", { with: { type: "text" } }),
   },
   {
+    name: "port/port_dummy.h",
+    sha256: "aaa09a504a0d9109e949eb7e41b38d0d13787fdfb69ae1cbb29b8c7d499f1ba8",
+    load: () => import("../c/port/port_dummy.h", { with: { type: "text" } }),
+  },
+  {
     name: "port/port_eth.c",
-    sha256: "7e400130346b87e69b8ec624b3e5d1633b5e4e4efd05e19387ccfb02be6c7ca6",
+    sha256: "995fd6a1eafaed54ef49df131acff02f04a7fe27f9970c4f4bd796868a00a962",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "0c105344e03276af30034c40f7d46cb53f50904e224146adee61fbb92619a833",
+    sha256: "24d93328776cd2442aa64f8a613509c1955b5081c096d36f21746d5cc478a81e",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "03d7ba420f6549d9e23606aa8f27b6f5b6a46610cdbc3d1abdcf194152d7a9f5",
+    sha256: "a0c48e3b112d5a1f21f5b6647ef65243c4928fa2e073bbcf52064bf48c133da7",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_int.h",
-    sha256: "4a91c687442c52e5c4812622b4d5e025450660140a989d3596437ff1a53d484f",
+    sha256: "aec27b522d39b5f1bc70696d070633bca5b92f56b0ddc5b881b0562cf15cf7f4",
     load: () => import("../c/port/port_int.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_offload.c",
-    sha256: "f4501b0d2653cdcb0d48353660802c97498fb4519cd705faf9c9466ef0400b4a",
+    sha256: "a7bbb0a1c53cc9d06bae234a0e373e3ee28486f0976b5caaf325f5bf749a8b00",
     load: () => import("../c/port/port_offload.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_offload.h",
-    sha256: "c85a7c23709e848f9f10fa2b03433e2d2686e5834b06b14ee7e3bab5c07d9ace",
+    sha256: "54f8478bc762d139f3d13d247d493ecc0a34ba21f8afa0bf79362df8a31aa030",
     load: () => import("../c/port/port_offload.h", { with: { type: "text" } }),
   },
   {
@@ -482,7 +622,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_pair.c",
-    sha256: "f2dd6d9065c50366e9365add4ab41a1598af908842e5608c3d28fe5de06c5f0c",
+    sha256: "932d700007b9df62251fc77b9f3115dd39b93ebc5cea60b1986a991f5e3213cd",
     load: () => import("../c/port/port_pair.c", { with: { type: "text" } }),
   },
   {
@@ -502,42 +642,52 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_xdp.c",
-    sha256: "19d4b55790ac5aeb5ff4b12839f1e28efb7cca53114c6f5ebb7b80afb3c22018",
+    sha256: "27afa0763dabfb18ff2e8aaf3b7a8451dc447cc6055298f475f40fdf4eea7cda",
     load: () => import("../c/port/port_xdp.c", { with: { type: "text" } }),
   },
   {
+    name: "port/port_xdp.h",
+    sha256: "f37e3e4e9dea7aa5a2666bfb2d63162d9c3970c0a40fc1fa1cc236b6d5461dba",
+    load: () => import("../c/port/port_xdp.h", { with: { type: "text" } }),
+  },
+  {
     name: "upcall/upcall.c",
-    sha256: "aae8dd9c9d96f760ed9c17881fa9456ea6f6f1cfb748690f26ad9daf51c76063",
+    sha256: "7dad19b49590ea96417302fce84c0a92b80d3ddd812efd9eb5fb438ab01f1732",
     load: () => import("../c/upcall/upcall.c", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall.h",
-    sha256: "5eed6dd8214a73ffae96bb0e9ac1b4e7efad7ac662f1dfb28323f8994fc56bdc",
+    sha256: "76fdaf1fe755e9bf7c3d78dea04054da52e32c9a88cf55ad08e19830240c174b",
     load: () => import("../c/upcall/upcall.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_admit.c",
-    sha256: "f41070a516174caa5efb7fd35079e1234db9eff64a39b4aa89420d819fef7113",
+    sha256: "a20af79aa4914516688ecc8be0135d7efa183760129d241f40191db804d74028",
     load: () => import("../c/upcall/upcall_admit.c", { with: { type: "text" } }),
   },
   {
-    name: "upcall/upcall_direct.c",
-    sha256: "c874b91b8490db6fa709b6eecb054dc0c7f53e64beb4a1839cb3fe6a6e7ba851",
-    load: () => import("../c/upcall/upcall_direct.c", { with: { type: "text" } }),
-  },
-  {
     name: "upcall/upcall_exchange.c",
-    sha256: "97a37f6f14573ead24b368503d78871abd6ff2dcf0aad1f965e722d1f2ec1b48",
+    sha256: "864b868ebfeadad8138b20d65b59fc6cfd678aa20b7ab72f2e19f88e95a6a2fc",
     load: () => import("../c/upcall/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
+    name: "upcall/upcall_exchange.h",
+    sha256: "9df39c71a2d9831bf8a85f3bfc35ee475a3b1a3c3443b99a3f5657f1ddd9e3e8",
+    load: () => import("../c/upcall/upcall_exchange.h", { with: { type: "text" } }),
+  },
+  {
     name: "upcall/upcall_handler.c",
-    sha256: "6a2b92960052285b57bda49fbf7e7e9f8688d467bfce3351a287f1da9bedc67e",
+    sha256: "097a15ab28b8683d1e310ab8a8ab97cd92e5e5bf8f521f3ae941488698ce5079",
     load: () => import("../c/upcall/upcall_handler.c", { with: { type: "text" } }),
   },
   {
+    name: "upcall/upcall_handler.h",
+    sha256: "bd27ab1a747eb1181cb07a01f90eac6a96db9477528b121a31d0c26cc5426913",
+    load: () => import("../c/upcall/upcall_handler.h", { with: { type: "text" } }),
+  },
+  {
     name: "upcall/upcall_int.h",
-    sha256: "032728e86b57af6ae6cee339eb1a22eb409aeac33f2f7862d2224356f42f0495",
+    sha256: "de650040bbfd1d7355ae27032bc54dcfc0fd54d7aa45c158134ba8d745f7346a",
     load: () => import("../c/upcall/upcall_int.h", { with: { type: "text" } }),
   },
 ];

@@ -16,7 +16,7 @@
  * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches the next output or userspace only, and cuts off what
  * the packet had too much where trunc stood: tags pushed in between are sent besides.  An empty list drops.  Nesting deeper than 16 is EOVERFLOW.
  *
- * Threads: act_compile and act_free on the control side; act_run by a poll thread, or by the control side with its own `struct pmd`. */
+ * Threads: act_compile and act_free on the control side; act_run by a poll thread, or by the control side with its own `struct worker`. */
 #ifndef UPCALL_ACT_H
 #define UPCALL_ACT_H
 
@@ -26,7 +26,7 @@
 #include "packet/pkt.h"
 
 struct rte_mbuf;
-struct pmd;
+struct worker;
 struct act_prog;
 
 /* What cls.h's entries keep of a program, so that the commonest need no further memory. */
@@ -36,16 +36,6 @@ enum act_kind {
     ACT_PROGRAM,             /* Anything else. */
 };
 
-/* What a userspace action sends along, shared by the program and by upcalls under way. */
-struct act_userdata {
-    _Atomic uint32_t references;
-    uint32_t given;          /* The action has userdata, if only of size 0. */
-    uint32_t size;           /* Of the userdata, which `bytes` begins with. */
-    uint32_t actions_size;   /* Of the actions that follow it, if the action asks for them. */
-    uint8_t bytes[];
-};
-void act_userdata_free(struct act_userdata *); /* Drops one reference; NULL is allowed. */
-
 /* Compiles `attrs` for a flow with `key`.  EINVAL, EOVERFLOW, ENOMEM; `*why` is a short static text on failure. */
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
 void act_free(struct act_prog *);
@@ -53,12 +43,13 @@ void act_free(struct act_prog *);
 struct act_prog *act_share(struct act_prog *);
 
 enum act_kind act_kind(const struct act_prog *);
+uint64_t act_verdict(const struct act_prog *);     /* As the classifier keeps it: CLS_VERDICT_*. */
 uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */
 /* The attributes that it was compiled from. */
 const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
 
-/* Runs it on `n` <= PMD_BURST packets, which it takes over.  Their metadata is `md` (of a fresh burst) or, where that is NULL, in each packet's
- * struct pkt.  Output goes through pmd_output(), upcalls through upcall_action(), recirculation through pmd_recirculate(). */
-void act_run(struct pmd *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+/* Runs it on `n` <= WORKER_BURST packets, which it takes over.  Their metadata is `md` (of a fresh burst) or, where that is NULL, in each packet's
+ * struct pkt.  Output goes through tx_output(), upcalls through upcall_action(), recirculation through worker_recirculate(). */
+void act_run(struct worker *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
 #endif

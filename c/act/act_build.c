@@ -3,7 +3,8 @@
 #include "act/act_build.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include "cls/cls.h"
+#include "packet/userdata.h"
 
 void act_build_fail(struct act_builder *b, int error, const char *why)
 {
@@ -135,12 +136,12 @@ void act_build_fuse(struct act_builder *b, uint32_t from)
 
 static void free_userdata(const struct act_op *ops, uint32_t count, const uint8_t *pool)
 {
-    struct act_userdata *userdata;
+    struct userdata *userdata;
 
     for (uint32_t i = 0; i < count; i++)
         if (ops[i].code == ACT_OP_USERSPACE) {
             memcpy(&userdata, pool + ops[i].operand, sizeof userdata);
-            act_userdata_free(userdata);
+            userdata_free(userdata);
         }
 }
 
@@ -197,15 +198,22 @@ void act_free(struct act_prog *prog)
     free(prog);
 }
 
-void act_userdata_free(struct act_userdata *userdata)
-{
-    if (userdata && atomic_fetch_sub_explicit(&userdata->references, 1, memory_order_acq_rel) == 1)
-        free(userdata);
-}
-
 enum act_kind act_kind(const struct act_prog *prog)
 {
     return (enum act_kind)prog->kind;
+}
+
+uint64_t act_verdict(const struct act_prog *prog)
+{
+    switch (act_kind(prog)) {
+    case ACT_DROP:
+        return CLS_VERDICT_DROP;
+    case ACT_OUTPUT:
+        return (uint64_t)prog->port << 2 | CLS_VERDICT_OUTPUT;
+    case ACT_PROGRAM:
+        break;
+    }
+    return (uintptr_t)prog;
 }
 
 uint32_t act_output_port(const struct act_prog *prog)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "act/act_int.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 
 /* A program in the making.  The first failure stays. */
 struct act_builder {
@@ -49,9 +49,6 @@ void act_build_fuse(struct act_builder *, uint32_t from);
 void act_build_abandon(struct act_builder *);
 /* Makes the program of it, which takes over all that has been built.  NULL: no memory. */
 struct act_prog *act_build_finish(struct act_builder *);
-
-/* set and set_masked. */
-void act_build_set(struct act_builder *, struct act_list *, const struct odp_attr *nest, bool masked);
 
 static inline uint32_t act_u32(const uint8_t *at)
 {

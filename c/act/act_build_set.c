@@ -2,7 +2,7 @@
  * act_build_set.c - compiles set and set_masked (act_build.h). */
 #include <errno.h>
 
-#include "act/act_build.h"
+#include "act/act_build_set.h"
 
 /* Sizes of what can be set; 0: it cannot. */
 static uint32_t settable(uint32_t attr)

@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "act/act_build.h"
+#include "act/act_build_set.h"
+#include "packet/userdata.h"
 
 /* Not in every kernel's header; the numbers are Linux's. */
 #define ACTION_DEC_TTL 23
@@ -34,7 +35,7 @@ static void compile_userspace(struct act_builder *b, struct act_list *l, const s
 {
     struct odp_walk walk = { nest->at, nest->size };
     struct odp_attr attr, given = { .size = 0 };
-    struct act_userdata *userdata = NULL;
+    struct userdata *userdata = NULL;
     bool has_userdata = false, actions = false;
     uint32_t operand;
 
@@ -71,7 +72,7 @@ static void compile_userspace(struct act_builder *b, struct act_list *l, const s
     b->needs_md = true;
     add_effect(b, l, ACT_OP_USERSPACE, 0);
     if (b->error) {
-        act_userdata_free(userdata);
+        userdata_free(userdata);
         return;
     }
     b->ops[b->op_count - 1].operand = operand;

@@ -5,7 +5,7 @@
 
 #include "act/act_int.h"
 #include "packet/extract.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 
 #define OFFLOAD (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 

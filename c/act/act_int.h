@@ -17,7 +17,7 @@
 
 enum act_code {
     ACT_OP_OUTPUT,           /* a: port.  b: what ACT_OP_TRUNC said is cut off. */
-    ACT_OP_USERSPACE,        /* operand: struct act_userdata *, or NULL.  b as above. */
+    ACT_OP_USERSPACE,        /* operand: struct userdata *, or NULL.  b as above. */
     ACT_OP_RECIRC,           /* a: recirc_id. */
     ACT_OP_CLONE,            /* nested: its list. */
     ACT_OP_SAMPLE,           /* a: probability.  nested. */

@@ -9,19 +9,19 @@
 #include <string.h>
 
 #include "act/act_int.h"
-#include "odp/odp_int.h"
-#include "pmd/pmd.h"
+#include "odp/odp_attr.h"
+#include "path/tx.h"
 #include "upcall/upcall.h"
 
 #define TRUNC_LEAST 14u
 #define HEADERS 256u         /* Bytes that hold every header (extract.h). */
 
 struct run {
-    struct pmd *pmd;
+    struct worker *worker;
     const struct act_prog *prog;
-    struct rte_mbuf *packets[PMD_BURST];
-    struct act_layers layers[PMD_BURST];
-    uint32_t cut[PMD_BURST]; /* If the program has a trunc: bytes to be cut off at the next output. */
+    struct rte_mbuf *packets[WORKER_BURST];
+    struct act_layers layers[WORKER_BURST];
+    uint32_t cut[WORKER_BURST]; /* If the program has a trunc: bytes to be cut off at the next output. */
     unsigned int n;
 };
 
@@ -33,7 +33,7 @@ static struct rte_mbuf *copy_packet(struct run *run, struct rte_mbuf *m, uint32_
     struct rte_mbuf *copy = rte_pktmbuf_copy(m, m->pool, 0, size);
 
     if (!copy) {
-        stat_add(&run->pmd->stat->drops[DROP_no_mbuf], 1);
+        stat_add(&run->worker->stat->drops[DROP_no_mbuf], 1);
         return NULL;
     }
     if (run->prog->needs_md) {
@@ -108,11 +108,11 @@ static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned 
 
 static void run_effect(struct run *run, const struct act_op *op)
 {
-    struct act_userdata *userdata = NULL;
+    struct userdata *userdata = NULL;
 
     if (op->code == ACT_OP_OUTPUT && op->last && !op->b) {
         for (unsigned int i = 0; i < run->n; i++)
-            pmd_output(run->pmd, run->packets[i], op->a);
+            tx_output(run->worker, run->packets[i], op->a);
         run->n = 0;
         return;
     }
@@ -126,14 +126,14 @@ static void run_effect(struct run *run, const struct act_op *op)
             continue;
         switch (op->code) {
         case ACT_OP_OUTPUT:
-            pmd_output(run->pmd, m, op->a);
+            tx_output(run->worker, m, op->a);
             break;
         case ACT_OP_USERSPACE:
-            upcall_action(run->pmd, m, userdata, size);
+            upcall_action(run->worker, m, userdata, size);
             break;
         default:
             pkt_of(m)->md.recirc_id = op->a;
-            pmd_recirculate(run->pmd, m);
+            worker_recirculate(run->worker, m);
             break;
         }
     }
@@ -147,7 +147,7 @@ static void discard(struct run *run, const struct act_op *op, struct rte_mbuf *m
     if (op->acted)
         rte_pktmbuf_free(m);
     else
-        pmd_drop(run->pmd, m, DROP_action);
+        worker_drop(run->worker, m, DROP_action);
 }
 
 /* Runs a list nested in `op` on the chosen packets (bits of `chosen`) or copies of them. */
@@ -155,7 +155,7 @@ static void run_nested(struct run *run, const struct act_op *op, const struct ac
 {
     struct run nested;
 
-    nested.pmd = run->pmd;
+    nested.worker = run->worker;
     nested.prog = run->prog;
     nested.n = 0;
     for (unsigned int i = 0; i < run->n; i++) {
@@ -190,7 +190,7 @@ static void run_branch(struct run *run, const struct act_op *op)
 
         switch (op->code) {
         case ACT_OP_SAMPLE:
-            yes = op->a == UINT32_MAX || pmd_random(run->pmd) < op->a;
+            yes = op->a == UINT32_MAX || worker_random(run->worker) < op->a;
             break;
         case ACT_OP_CHECK_LEN:
             size = act_wire_size(run->packets[i]);
@@ -214,7 +214,7 @@ static void run_dec_ttl(struct run *run, const struct act_op *op)
 {
     struct run nested;
 
-    nested.pmd = run->pmd;
+    nested.worker = run->worker;
     nested.prog = run->prog;
     nested.n = 0;
     for (unsigned int i = 0; i < run->n;) {
@@ -296,7 +296,7 @@ static void run_rewrite(struct run *run, const struct act_rewrite *re)
 
     for (unsigned int i = run->n; unlikely(bad) && i-- > 0;)
         if (bad >> i & 1)
-            pmd_drop(run->pmd, take_out(run, i), DROP_action_error);
+            worker_drop(run->worker, take_out(run, i), DROP_action_error);
 }
 
 static void run_list(struct run *run, const struct act_op *op, const struct act_op *end)
@@ -330,14 +330,14 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
                 if (likely(change(op, operand, run->packets[i], &run->layers[i])))
                     i++;
                 else
-                    pmd_drop(run->pmd, take_out(run, i), DROP_action_error);
+                    worker_drop(run->worker, take_out(run, i), DROP_action_error);
             }
             break;
         }
     }
     /* Only after a dec_ttl that ends a list is anything left. */
     if (run->n)
-        pmd_drop_bulk(run->pmd, run->packets, run->n, DROP_action);
+        worker_drop_bulk(run->worker, run->packets, run->n, DROP_action);
 }
 
 /* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so that it does. */
@@ -359,20 +359,20 @@ static void gather(struct run *run)
     }
 }
 
-void act_run(struct pmd *pmd, const struct act_prog *prog, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
     struct run run;
 
     if (prog->kind != ACT_PROGRAM) {
         if (prog->kind == ACT_DROP) {
-            pmd_drop_bulk(pmd, packets, n, DROP_action);
+            worker_drop_bulk(worker, packets, n, DROP_action);
             return;
         }
         for (unsigned int i = 0; i < n; i++)
-            pmd_output(pmd, packets[i], prog->port);
+            tx_output(worker, packets[i], prog->port);
         return;
     }
-    run.pmd = pmd;
+    run.worker = worker;
     run.prog = prog;
     run.n = n;
     memcpy(run.packets, packets, n * sizeof packets[0]);

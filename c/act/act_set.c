@@ -11,7 +11,7 @@
 
 #include "act/act_int.h"
 #include "packet/csum.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 
 #define PROTO_ICMP 1
 #define PROTO_TCP 6

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,17 +43,14 @@ const char *error_text(void)
     return own;
 }
 
-int dp_error_text(char *text, uint32_t size)
+void error_take(char *text, uint32_t size)
 {
-    if (!text || !size)
-        return EINVAL;
     if (own[0]) {
         snprintf(text, size, "%s", own);
-        return 0;
+        return;
     }
     pthread_mutex_lock(&published_lock);
     snprintf(text, size, "%s", published);
     published[0] = '\0';
     pthread_mutex_unlock(&published_lock);
-    return 0;
 }

@@ -8,6 +8,8 @@
 #ifndef UPCALL_ERROR_H
 #define UPCALL_ERROR_H
 
+#include <stdint.h>
+
 /* Forgets this thread's text; every entry point of dp.h starts with it. */
 void error_clear(void);
 
@@ -19,5 +21,8 @@ int error_publish(int error);
 
 /* This thread's text; empty if there is none. */
 const char *error_text(void);
+
+/* That text, or, if there is none, the one that was kept last, which is forgotten. */
+void error_take(char *text, uint32_t size);
 
 #endif

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/stat.h"
 
-#include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 
 #include "dp.h"
-#include "base/error.h"
 
 _Static_assert(DROP_COUNT <= DP_DROP_MAX, "every drop reason has room in struct dp_stats");
 _Static_assert(sizeof(struct stat_counters) % 64 == 0, "counters of two threads never share a line");
@@ -21,7 +18,7 @@ void stat_sum(struct stat_counters *to, const struct stat_counters *from)
         stat_add(&sums[i], atomic_load_explicit(&counters[i], memory_order_relaxed));
 }
 
-int dp_drop_name(uint32_t reason, char *text, uint32_t size)
+const char *stat_drop_name(enum stat_drop reason)
 {
     static const char *const names[] = {
 #define X(name, meaning) #name,
@@ -29,11 +26,5 @@ int dp_drop_name(uint32_t reason, char *text, uint32_t size)
 #undef X
     };
 
-    error_clear();
-    if (!text || !size)
-        return EINVAL;
-    if (reason >= DROP_COUNT)
-        return error_set(ENOENT, "There is no drop reason %u", reason);
-    snprintf(text, size, "%s", names[reason]);
-    return 0;
+    return names[reason];
 }

@@ -59,6 +59,9 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 /* Adds all counters of `from`, whose thread may be running, to `to`. */
 void stat_sum(struct stat_counters *to, const struct stat_counters *from);
 
+/* Of a reason below DROP_COUNT. */
+const char *stat_drop_name(enum stat_drop);
+
 /* Counts packets dropped for a reason. */
 static inline void stat_drop(struct stat_counters *stat, enum stat_drop reason, uint64_t n)
 {

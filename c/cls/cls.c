@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "cls/cls_int.h"
 
 #define PARTS_FIRST 16
@@ -27,7 +28,7 @@ struct cls *cls_create(struct rcu *rcu)
     memset(cls, 0, sizeof *cls);
     cls->rcu = rcu;
     cls->parts = cls_parts_create(PARTS_FIRST);
-    cls->sub_of = cls_memory(CLS_FLOWS_MAX * sizeof cls->sub_of[0]);
+    cls->sub_of = mem_map(CLS_FLOWS_MAX * sizeof cls->sub_of[0]);
     if (hash_seed(&cls->key) || !cls->parts || !cls->sub_of || !cls_replica_add(cls, 0)) {
         cls_destroy(cls);
         return NULL;
@@ -37,7 +38,7 @@ struct cls *cls_create(struct rcu *rcu)
 
 static void free_replica(struct cls_replica *replica)
 {
-    cls_memory_free(replica->entries, CLS_FLOWS_MAX * sizeof replica->entries[0]);
+    mem_unmap(replica->entries, CLS_FLOWS_MAX * sizeof replica->entries[0]);
     free(replica);
 }
 
@@ -55,9 +56,9 @@ void cls_destroy(struct cls *cls)
     free(parts);
     if (cls->replicas[0])
         free_replica(cls->replicas[0]);
-    cls_memory_free(cls->sub_of, CLS_FLOWS_MAX * sizeof cls->sub_of[0]);
-    cls_memory_free(cls->spill_near, (size_t)CLS_FLOWS_MAX * 2 * HASH_CHUNK * 4);
-    cls_memory_free(cls->spill_far, (size_t)CLS_FLOWS_MAX * (CLS_CHUNKS - 1) * HASH_CHUNK * 4);
+    mem_unmap(cls->sub_of, CLS_FLOWS_MAX * sizeof cls->sub_of[0]);
+    mem_unmap(cls->spill_near, (size_t)CLS_FLOWS_MAX * 2 * HASH_CHUNK * 4);
+    mem_unmap(cls->spill_far, (size_t)CLS_FLOWS_MAX * (CLS_CHUNKS - 1) * HASH_CHUNK * 4);
     free(cls);
 }
 
@@ -103,7 +104,7 @@ struct cls_replica *cls_replica_add(struct cls *cls, unsigned int thread)
     memset(replica, 0, sizeof *replica);
     replica->cls = cls;
     replica->thread = thread;
-    replica->entries = cls_memory(CLS_FLOWS_MAX * sizeof replica->entries[0]);
+    replica->entries = mem_map(CLS_FLOWS_MAX * sizeof replica->entries[0]);
     if (!replica->entries) {
         free(replica);
         return NULL;
@@ -151,19 +152,6 @@ static void pack(const struct cls_sub *sub, const struct key *key, uint32_t *pac
 {
     for (unsigned int i = 0; i < sub->chunks; i++)
         cls_pack_chunk(sub, key, i, packed + i * HASH_CHUNK);
-}
-
-void cls_unpack(const struct cls *cls, const struct cls_sub *sub, uint32_t flow, struct key *masked)
-{
-    const struct cls_entry *entry = &cls->replicas[0]->entries[flow];
-    uint32_t *words = (uint32_t *)masked->words;
-    unsigned int wide = (sub->chunks - 1u) * HASH_CHUNK;
-
-    memset(masked, 0, sizeof *masked);
-    for (int j = 0; j < HASH_CHUNK; j++)
-        words[sub->at[j]] |= entry->packed[j];
-    for (unsigned int j = 0; j < wide; j++)
-        words[sub->wide_at[j]] |= cls_spill(sub, flow)[j];
 }
 
 /* The flow of a packed key in one subtable, 0 if none. */
@@ -273,19 +261,6 @@ void cls_prefetch_entry(struct cls *cls, uint32_t flow)
     }
 }
 
-static uint64_t verdict_of(const struct act_prog *prog)
-{
-    switch (act_kind(prog)) {
-    case ACT_DROP:
-        return CLS_VERDICT_DROP;
-    case ACT_OUTPUT:
-        return (uint64_t)act_output_port(prog) << 2 | CLS_VERDICT_OUTPUT;
-    case ACT_PROGRAM:
-        break;
-    }
-    return (uintptr_t)prog;
-}
-
 /* What packets need of a flow, for every thread, before any of them can find it. */
 static void write_entries(struct cls *cls, const struct cls_sub *sub, uint32_t flow, const uint32_t *packed, uint64_t verdict)
 {
@@ -322,7 +297,7 @@ static int make_place(struct cls *cls, const struct key *key, const struct key *
     return error;
 }
 
-int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, const struct act_prog *prog,
+int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, uint64_t verdict,
                   struct cls_place *place)
 {
     int error = is_current(cls, place) ? 0 : make_place(cls, key, mask, place);
@@ -345,7 +320,7 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
         masked.words[w] = key->words[w] & mask->words[w];
     cls_prune_add(part, sub, &masked);
     cls->sub_of[flow] = sub;
-    write_entries(cls, sub, flow, place->packed, verdict_of(prog));
+    write_entries(cls, sub, flow, place->packed, verdict);
     cls_table_add(atomic_load_explicit(&sub->table, memory_order_relaxed), place->sig, flow);
     if (flow >= cls->flow_end)
         cls->flow_end = flow + 1;
@@ -356,11 +331,11 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
     return 0;
 }
 
-int cls_insert(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, const struct act_prog *prog)
+int cls_insert(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, uint64_t verdict)
 {
     struct cls_place place = { .sub = NULL };
 
-    return cls_insert_at(cls, flow, key, mask, prog, &place);
+    return cls_insert_at(cls, flow, key, mask, verdict, &place);
 }
 
 void cls_remove(struct cls *cls, uint32_t flow)
@@ -387,10 +362,8 @@ void cls_remove(struct cls *cls, uint32_t flow)
         cls_prune_review(cls, part);
 }
 
-void cls_set_program(struct cls *cls, uint32_t flow, const struct act_prog *prog)
+void cls_set_verdict(struct cls *cls, uint32_t flow, uint64_t verdict)
 {
-    uint64_t verdict = verdict_of(prog);
-
     for (unsigned int i = 0; i <= cls->thread_last; i++) {
         if (cls->replicas[i])
             atomic_store_explicit(&cls->replicas[i]->entries[flow].verdict, verdict, memory_order_release);

@@ -16,7 +16,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "act/act.h"
 #include "base/hash.h"
 #include "packet/key.h"
 #include "packet/pkt.h"
@@ -91,13 +90,13 @@ void cls_prefetch_entry(struct cls *, uint32_t flow);
 uint32_t cls_find_near(struct cls *, const struct key *, const struct cls_place *);
 
 /* Adds a flow whose index the caller owns (flow.h); key is masked here.  ENOMEM; ENOSPC: the partition has CLS_MASKS_MAX masks. */
-int cls_insert(struct cls *, uint32_t flow, const struct key *, const struct key *mask, const struct act_prog *);
+int cls_insert(struct cls *, uint32_t flow, const struct key *, const struct key *mask, uint64_t verdict);
 /* The same where cls_look() was called for key and mask. */
-int cls_insert_at(struct cls *, uint32_t flow, const struct key *, const struct key *mask, const struct act_prog *, struct cls_place *);
+int cls_insert_at(struct cls *, uint32_t flow, const struct key *, const struct key *mask, uint64_t verdict, struct cls_place *);
 /* Unlinks it; the index may be used again after a grace period. */
 void cls_remove(struct cls *, uint32_t flow);
 /* Other actions for a flow; the old program must be freed after a grace period only. */
-void cls_set_program(struct cls *, uint32_t flow, const struct act_prog *);
+void cls_set_verdict(struct cls *, uint32_t flow, uint64_t verdict);
 
 /* Counters so far; cls_forget clears used and flags (packets and bytes only grow: remember what they were). */
 void cls_counters(struct cls *, uint32_t flow, struct cls_counters *);

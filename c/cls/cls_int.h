@@ -190,14 +190,8 @@ bool cls_table_full(cls_table, uint32_t flows);       /* One more would make it 
 void cls_table_add(cls_table, uint32_t sig, uint32_t flow);
 bool cls_table_remove(cls_table, uint32_t sig, uint32_t flow);
 cls_table cls_table_grow(cls_table);                  /* A larger copy; 0: no memory. */
-/* Memory for arrays that are touched little by little, zeroed, in huge pages where there are some.  NULL: no memory. */
-void *cls_memory(size_t size);
-void cls_memory_free(void *, size_t size);
-/* An array, zeroed and on its own cache lines; the same memory as above if it is large.  NULL: no memory. */
-void *cls_array(size_t size);
-void cls_array_free(void *, size_t size);
 
-/* cls_part.c: partitions, subtables and views. */
+/* cls_part.c: partitions and subtables. */
 struct cls_parts *cls_parts_create(uint32_t room);
 struct cls_part *cls_part_get(struct cls *, uint32_t in_port, uint32_t recirc_id); /* Made if there is none; NULL: no memory. */
 void cls_part_remove(struct cls *, struct cls_part *);  /* It has no subtable. */
@@ -206,11 +200,13 @@ int cls_sub_make_room(struct cls *, struct cls_sub *);   /* For one more flow.  
 /* Publishes a subtable for a mask, by a new view.  ENOMEM, ENOSPC. */
 int cls_sub_add(struct cls *, struct cls_part *, const struct key *mask, struct cls_sub **);
 void cls_sub_remove(struct cls *, struct cls_sub *);    /* It has no flow. */
+void cls_part_free(struct cls_part *);                  /* With all it has; nobody reads it any more. */
+
+/* cls_view.c: what lookups see of a partition. */
 struct cls_view *cls_view_create(const struct cls_part *); /* NULL: no memory. */
 /* Fills in what the control side knows of the partition, and publishes it.  The view before, and its bitmaps if they are others, are freed
  * after a grace period. */
 void cls_view_publish(struct cls *, struct cls_part *, struct cls_view *);
-void cls_part_free(struct cls_part *);                  /* With all it has; nobody reads it any more. */
 
 /* cls_prune.c: bitmaps of the masks that may have a flow for a byte's value. */
 void cls_prune_add(struct cls_part *, struct cls_sub *, const struct key *masked);
@@ -221,7 +217,7 @@ int cls_prune_prepare(struct cls_part *, struct cls_sub *, uint32_t slot); /* Fo
 /* Masks of a view that may match a key; `map` has room for CLS_MAP_WORDS. */
 void cls_prune_map(const struct cls_view *, const struct key *, uint64_t *map);
 
-/* cls.c */
+/* cls_pack.c: the key of a flow under its mask. */
 void cls_unpack(const struct cls *, const struct cls_sub *, uint32_t flow, struct key *masked);
 
 /* cls_hot.c, once for each build; without AES instructions (hash.h) there is only the first. */

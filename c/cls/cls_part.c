@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_part.c - partitions, their subtables, and the views that lookups see. */
+ * cls_part.c - partitions and their subtables. */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "cls/cls_int.h"
 
 #define SUB_ROOM_FIRST 4u
@@ -149,62 +150,6 @@ void cls_part_remove(struct cls *cls, struct cls_part *part)
     rcu_defer(cls->rcu, free_part, part, NULL);
 }
 
-struct cls_view *cls_view_create(const struct cls_part *part)
-{
-    size_t size = (sizeof(struct cls_view) + part->sub_room * sizeof(struct cls_sub *) + 63) & ~(size_t)63;
-    struct cls_view *view = aligned_alloc(64, size);
-
-    if (view)
-        memset(view, 0, size);
-    return view;
-}
-
-static void fill_view(const struct cls_part *part, struct cls_view *view)
-{
-    for (uint32_t i = 0; i < part->sub_room; i++) {
-        struct cls_sub *sub = part->subs[i];
-
-        view->subs[i] = sub;
-        if (!sub)
-            continue;
-        view->sub_n = i + 1;
-        view->all[i / 64] |= 1ull << (i % 64);
-        for (int w = 0; w < KEY_WORDS; w++)
-            view->mask.words[w] |= sub->key_mask.words[w];
-    }
-    view->blocks = 1;
-    for (uint32_t w = KEY_WORDS / KEY_BLOCKS; w < KEY_WORDS; w++) {
-        if (view->mask.words[w])
-            view->blocks |= 1u << w / (KEY_WORDS / KEY_BLOCKS);
-    }
-    view->single = part->sub_count == 1 && view->sub_n == 1;
-    view->map_words = part->map_words;
-    view->prune_n = part->prune_n;
-    for (uint32_t i = 0; i < part->prune_n; i++) {
-        view->prune_at[i] = part->prune_at[i];
-        view->prune[i] = part->prune[i];
-    }
-}
-
-void cls_view_publish(struct cls *cls, struct cls_part *part, struct cls_view *view)
-{
-    struct cls_view *old = atomic_load_explicit(&part->view, memory_order_relaxed);
-
-    fill_view(part, view);
-    atomic_store_explicit(&part->view, view, memory_order_release);
-    if (!old)
-        return;
-    for (uint32_t i = 0; i < old->prune_n; i++) {
-        bool kept = false;
-
-        for (uint32_t j = 0; j < view->prune_n; j++)
-            kept |= old->prune[i] == view->prune[j];
-        if (!kept)
-            rcu_defer(cls->rcu, free_object, (void *)(uintptr_t)old->prune[i], NULL);
-    }
-    rcu_defer(cls->rcu, free_object, old, NULL);
-}
-
 static uint64_t hash_mask(const struct cls *cls, const struct key *mask)
 {
     uint64_t hash[2];
@@ -269,7 +214,7 @@ static int lay_out(struct cls *cls, struct cls_sub *sub)
 
         sub->stride = chunks * HASH_CHUNK * 4;
         if (!*spill)
-            *spill = cls_memory((size_t)sub->stride * CLS_FLOWS_MAX);
+            *spill = mem_map((size_t)sub->stride * CLS_FLOWS_MAX);
         sub->spill = *spill;
         return *spill ? 0 : ENOMEM;
     }

@@ -1,60 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_table.c - buckets of a subtable, and memory for large arrays.
+ * cls_table.c - buckets of a subtable.
  *
  * Linear probing over one-line buckets, half full at most.  The low bits of the signature choose the bucket, so that a table can grow
  * without looking at its flows: 10 ns a flow instead of a cache miss.  With 2^20 buckets twelve bits still tell
  * flows of a bucket apart; a false match costs one comparison. */
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "base/mem.h"
 #include "cls/cls_int.h"
-
-#define HUGE_PAGE ((size_t)2 << 20)
-
-void *cls_memory(size_t size)
-{
-    size_t room = size + HUGE_PAGE, head;
-    uint8_t *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (p == MAP_FAILED)
-        return NULL;
-    head = -(uintptr_t)p & (HUGE_PAGE - 1);
-    if (head)
-        munmap(p, head);
-    munmap(p + head + size, room - head - size);
-    madvise(p + head, size, MADV_HUGEPAGE); /* Only a wish. */
-    return p + head;
-}
-
-void cls_memory_free(void *p, size_t size)
-{
-    if (p)
-        munmap(p, size);
-}
-
-void *cls_array(size_t size)
-{
-    void *p;
-
-    if (size >= HUGE_PAGE)
-        return cls_memory(size);
-    p = aligned_alloc(64, (size + 63) & ~(size_t)63);
-    if (p)
-        memset(p, 0, size);
-    return p;
-}
-
-void cls_array_free(void *p, size_t size)
-{
-    if (size >= HUGE_PAGE)
-        cls_memory_free(p, size);
-    else
-        free(p);
-}
 
 static cls_table create(uint32_t log)
 {
-    void *p = cls_array(sizeof(struct cls_bucket) << log);
+    void *p = mem_array(sizeof(struct cls_bucket) << log);
 
     return p ? (uintptr_t)p | log : 0;
 }
@@ -70,7 +27,7 @@ cls_table cls_table_create(uint32_t flows)
 
 void cls_table_free(cls_table table)
 {
-    cls_array_free(cls_buckets(table), sizeof(struct cls_bucket) << (table & 63));
+    mem_array_free(cls_buckets(table), sizeof(struct cls_bucket) << (table & 63));
 }
 
 bool cls_table_full(cls_table table, uint32_t flows)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cls/cls_int.h"
+#include "base/mem.h"
 #include "flow/flow_int.h"
 
 #define UFIDS_FIRST 64u
@@ -22,9 +22,9 @@ struct flow_table *flow_table_create(struct rcu *rcu)
     table->rcu = rcu;
     table->end = 1;
     table->cls = cls_create(rcu);
-    table->flows = cls_memory(FLOWS_SIZE);
-    table->unused = cls_memory(UNUSED_SIZE);
-    table->ufids = cls_array(UFIDS_FIRST * sizeof table->ufids[0]);
+    table->flows = mem_map(FLOWS_SIZE);
+    table->unused = mem_map(UNUSED_SIZE);
+    table->ufids = mem_array(UFIDS_FIRST * sizeof table->ufids[0]);
     table->ufid_mask = UFIDS_FIRST - 1;
     if (!table->cls || !table->flows || !table->unused || !table->ufids) {
         flow_table_destroy(table);
@@ -44,9 +44,9 @@ void flow_table_destroy(struct flow_table *table)
     if (table->cls)
         cls_destroy(table->cls);
     slab_clear(&table->slab);
-    cls_memory_free(table->flows, FLOWS_SIZE);
-    cls_memory_free(table->unused, UNUSED_SIZE);
-    cls_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof table->ufids[0]);
+    mem_unmap(table->flows, FLOWS_SIZE);
+    mem_unmap(table->unused, UNUSED_SIZE);
+    mem_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof table->ufids[0]);
     free(table);
 }
 
@@ -93,14 +93,14 @@ static int ufid_make_room(struct flow_table *table)
 
     if (2 * (table->ufid_n + 1) <= table->ufid_mask)
         return 0;
-    slots = cls_array(((size_t)mask + 1) * sizeof *slots);
+    slots = mem_array(((size_t)mask + 1) * sizeof *slots);
     if (!slots)
         return ENOMEM;
     for (uint32_t i = 0; i <= table->ufid_mask; i++) {
         if (table->ufids[i].flow)
             ufid_put(slots, mask, table->ufids[i].tag, table->ufids[i].flow);
     }
-    cls_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof *slots);
+    mem_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof *slots);
     table->ufids = slots;
     table->ufid_mask = mask;
     return 0;
@@ -255,7 +255,7 @@ int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *pr
     flow->mask = index ? mask_get(table, &put->mask) : NULL;
     error = !index       ? ENOSPC
             : !flow->mask ? ENOMEM
-                          : cls_insert_at(table->cls, index, &put->key, &put->mask, prog, &put->place);
+                          : cls_insert_at(table->cls, index, &put->key, &put->mask, act_verdict(prog), &put->place);
     if (error) {
         if (flow->mask)
             mask_put(table, flow->mask);
@@ -312,7 +312,7 @@ void flow_set_program(struct flow_table *table, struct flow *flow, struct act_pr
     struct act_prog *old = flow->prog;
 
     flow->prog = prog;
-    cls_set_program(table->cls, flow->index, prog);
+    cls_set_verdict(table->cls, flow->index, act_verdict(prog));
     rcu_defer(table->rcu, free_program, old, NULL);
 }
 

@@ -12,7 +12,7 @@
 
 #include "dp.h"
 
-struct pmd;
+struct worker;
 struct flow_table;           /* Owned by the datapath; owns the cls. */
 struct flow_dump;
 struct cls;
@@ -29,7 +29,7 @@ struct flow_upcalls {
 };
 
 /* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE; `upcalls` may be NULL. */
-int flow_operate(struct flow_table *, struct pmd *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
+int flow_operate(struct flow_table *, struct worker *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
                  uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used);
 void flow_flush(struct flow_table *);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * flow_int.h - flow table: what flow.c, flow_op.c, flow_exec.c and flow_dump.c share.
+ * flow_int.h - flow table: what the flow_*.c units share.
  *
  * A flow costs 64 bytes in each replica of the classifier, about 30 in its tables, and `struct flow`: its key without the words that are zero,
  * which for TCP over IPv4 is 56 bytes.  Masks are shared.
@@ -120,11 +120,18 @@ int flow_put_perform(struct flow_table *, const struct dp_op *op, struct flow_pu
 void flow_write_stats(struct flow_table *, const struct flow *, struct dp_result *);
 
 /* flow_exec.c.  0 or errno; `*why` on EINVAL.  `known` is what the bytes of the key say, if somebody has read them, or NULL. */
-int flow_execute(struct flow_table *, struct pmd *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
+int flow_execute(struct flow_table *, struct worker *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
                  const uint8_t *actions, const uint8_t *packet, struct flow_packets *, const char **why);
+
+/* flow_program.c */
 /* The program of a flow, to be freed by act_free(). */
 int flow_program(struct flow_table *, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
                  const char **why);
+/* A program of outputs only, of FLOW_CACHE_ATTRS bytes at most, which belongs to the cache.  It is the same for all keys of frames. */
+int flow_cached(struct flow_table *, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
+                const char **why);
+/* The number of outputs in a list of nothing else; 0: anything else. */
+uint32_t flow_outputs_only(const uint8_t *actions, uint32_t size);
 void flow_cache_clear(struct flow_table *);
 
 /* flow_dump.c: key, mask and actions, each padded to 8 bytes.  0: they do not fit; else the bytes written.  Sizes go to `sizes`. */

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "flow/flow_int.h"
 #include "odp/odp.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 
 #define AHEAD 8u                     /* Operations, where puts are read. */
 #define PUTS 16u                     /* Kept: those ahead, and the one before. */
@@ -205,7 +205,7 @@ static const struct key *known_key(const struct batch *batch, uint32_t i, const 
 }
 
 /* A put, and its packet if it brings one. */
-static int put(struct flow_table *table, struct pmd *control, struct batch *batch, struct flow_put *flow, const struct dp_op *op,
+static int put(struct flow_table *table, struct worker *control, struct batch *batch, struct flow_put *flow, const struct dp_op *op,
                const struct parts *parts, struct dp_result *result, const char **why)
 {
     int error = flow_put_perform(table, op, flow, parts->actions, result, why), sent = 0;
@@ -223,7 +223,7 @@ static int put(struct flow_table *table, struct pmd *control, struct batch *batc
 }
 
 /* Operation `i`; `rest` is where what follows its result may go. */
-static void perform(struct flow_table *table, struct pmd *control, struct batch *batch, uint32_t i, const struct dp_op *op,
+static void perform(struct flow_table *table, struct worker *control, struct batch *batch, uint32_t i, const struct dp_op *op,
                     const struct parts *parts, struct dp_result *result, uint8_t *rest, uint32_t room)
 {
     const char *why = NULL;
@@ -254,7 +254,7 @@ static void perform(struct flow_table *table, struct pmd *control, struct batch 
         error_set(error, "%s: %s", name_of(op->type), why ? why : strerror(error));
 }
 
-int flow_operate(struct flow_table *table, struct pmd *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
+int flow_operate(struct flow_table *table, struct worker *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
                  uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used)
 {
     struct batch batch; /* Its puts are not initialized: they would cost more than a short batch. */
@@ -295,7 +295,7 @@ int flow_operate(struct flow_table *table, struct pmd *control, const struct flo
         used += result->size;
     }
     eal_packets_free(batch.packets.at, batch.packets.n);
-    pmd_flush(control);
+    tx_flush(control);
     rcu_reclaim(table->rcu);
     *results_used = used;
     return 0;

@@ -215,11 +215,10 @@ static int start(void)
     return 0;
 }
 
-int dp_eal_configure(const char *arguments)
+int eal_configure(const char *arguments)
 {
     int error = 0;
 
-    error_clear();
     if (!arguments || strlen(arguments) >= sizeof configured)
         return error_set(EINVAL, "Cannot configure EAL: arguments missing or longer than %zu bytes", sizeof configured - 1);
     pthread_mutex_lock(&lock);
@@ -231,29 +230,24 @@ int dp_eal_configure(const char *arguments)
     return error;
 }
 
-int dp_eal_start(void)
+int eal_start(void)
 {
     int error = 0;
 
-    error_clear();
     pthread_mutex_lock(&lock);
     if (!eal_started())
         error = start();
     if (!error)
         starts++;
     pthread_mutex_unlock(&lock);
-    return error_publish(error);
+    return error;
 }
 
-int dp_eal_notice(char *text, uint32_t size)
+void eal_notice(char *text, uint32_t size)
 {
-    error_clear();
-    if (!text || !size)
-        return EINVAL;
     pthread_mutex_lock(&lock);
     snprintf(text, size, "%s", notice);
     pthread_mutex_unlock(&lock);
-    return 0;
 }
 
 /* Frees retired pools whose mbufs are all home. */
@@ -302,20 +296,18 @@ void eal_pool_retire(struct rte_mempool *pool)
     pthread_mutex_unlock(&pools_lock);
 }
 
-int dp_mbufs_in_use(uint64_t *count)
+uint64_t eal_in_use(void)
 {
-    error_clear();
-    if (!count)
-        return EINVAL;
-    *count = 0;
+    uint64_t count = 0;
+
     pthread_mutex_lock(&pools_lock);
     for (uint32_t i = 0; i < pool_count; i++)
-        *count += rte_mempool_in_use_count(pools[i].pool); /* Caches of threads count as in the pool. */
+        count += rte_mempool_in_use_count(pools[i].pool); /* Caches of threads count as in the pool. */
     pthread_mutex_unlock(&pools_lock);
     pthread_mutex_lock(&spare_lock);
-    *count -= spare ? RTE_MIN(*count, (uint64_t)spare->len) : 0;
+    count -= spare ? RTE_MIN(count, (uint64_t)spare->len) : 0;
     pthread_mutex_unlock(&spare_lock);
-    return 0;
+    return count;
 }
 
 uint32_t eal_packets_take(struct rte_mbuf **packets, uint32_t n)

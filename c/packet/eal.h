@@ -16,6 +16,12 @@ struct rte_mbuf;
 #define EAL_FRAME_ROOM 2048  /* Bytes of a frame that one mbuf holds; larger frames are chains. */
 #define EAL_LARGE_ROOM 65280u /* Bytes in a large one. */
 
+/* What dp.h says of these four. */
+int eal_configure(const char *arguments);
+int eal_start(void);
+void eal_notice(char *text, uint32_t size);
+uint64_t eal_in_use(void);
+
 bool eal_started(void);
 
 /* The pool of all packets of all datapaths; NULL before EAL is started. */

@@ -421,3 +421,10 @@ void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, cons
 any:
     extract_any(frame, size, packet_size, md, pkt, key, layers);
 }
+
+void extract_packet(struct rte_mbuf *m, struct key *key)
+{
+    const struct pkt *pkt = pkt_of(m);
+
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &pkt->md, pkt, key, NULL);
+}

@@ -30,4 +30,7 @@ struct extract_layers {
 void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
                  struct key *key, struct extract_layers *layers);
 
+/* The key of a packet whose struct pkt is complete. */
+void extract_packet(struct rte_mbuf *, struct key *);
+
 #endif

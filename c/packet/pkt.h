@@ -13,7 +13,7 @@
 
 #include "packet/key.h"
 
-struct act_userdata;
+struct userdata;
 
 /* The part of a key that cannot be read from the packet's bytes. */
 struct pkt_md {
@@ -33,7 +33,7 @@ struct pkt_md {
 struct pkt {
     struct pkt_md md;
     /* Of an upcall in the ring (upcall.c). */
-    struct act_userdata *userdata;   /* Counted reference, or NULL. */
+    struct userdata *userdata;   /* Counted reference, or NULL. */
     uint32_t original_size;          /* Before truncation. */
     uint32_t kind;                   /* As in struct dp_upcall. */
     struct key_tunnel tunnel __attribute__((aligned(64)));

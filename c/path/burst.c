@@ -6,70 +6,84 @@
 #include "act/act.h"
 #include "cls/cls.h"
 #include "packet/extract.h"
-#include "pmd/pmd.h"
+#include "path/burst_direct.h"
+#include "path/tx.h"
 #include "upcall/upcall.h"
 
-_Static_assert(PMD_BURST <= CLS_BURST, "a received burst is looked up at once");
+_Static_assert(WORKER_BURST <= CLS_BURST, "a received burst is looked up at once");
 
-/* Leaves packets for a port's transmit buffer, as pmd_output() does for one. */
-static void output(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, uint32_t port)
+/* Leaves packets for a port's transmit buffer, as tx_output() does for one. */
+static void output(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t port)
 {
-    struct pmd_tx *tx;
+    struct worker_tx *tx;
     unsigned int k;
 
-    pmd_output(pmd, packets[0], port); /* Also marks the buffer. */
+    tx_output(worker, packets[0], port); /* Also marks the buffer. */
     if (--n == 0)
         return;
     packets++;
-    tx = port < PMD_PORTS ? atomic_load_explicit(&pmd->tx[port], memory_order_acquire) : NULL;
+    tx = port < WORKER_PORTS ? atomic_load_explicit(&worker->tx[port], memory_order_acquire) : NULL;
     if (__builtin_expect(!tx, 0)) {
-        pmd_drop_bulk(pmd, packets, n, DROP_no_port);
+        worker_drop_bulk(worker, packets, n, DROP_no_port);
         return;
     }
     for (; n; packets += k, n -= k) {
-        k = n < PMD_BURST - tx->n ? n : PMD_BURST - tx->n;
+        k = n < WORKER_BURST - tx->n ? n : WORKER_BURST - tx->n;
         memcpy(&tx->packets[tx->n], packets, k * sizeof packets[0]);
         tx->n += k;
-        if (tx->n == PMD_BURST)
-            pmd_flush_port(pmd, tx);
+        if (tx->n == WORKER_BURST)
+            tx_flush_port(worker, tx);
     }
 }
 
 /* Does with a run of packets what their flows say. */
-static inline void perform(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, uint64_t verdict, const struct pkt_md *md)
+static inline void perform(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint64_t verdict, const struct pkt_md *md)
 {
     if (__builtin_expect(verdict & CLS_VERDICT_OUTPUT, 1))
-        output(pmd, packets, n, (uint32_t)(verdict >> 2));
+        output(worker, packets, n, (uint32_t)(verdict >> 2));
     else if (verdict == CLS_VERDICT_DROP)
-        pmd_drop_bulk(pmd, packets, n, DROP_action);
+        worker_drop_bulk(worker, packets, n, DROP_action);
     else
-        act_run(pmd, (const struct act_prog *)(uintptr_t)verdict, packets, n, md);
+        act_run(worker, (const struct act_prog *)(uintptr_t)verdict, packets, n, md);
 }
 
-static inline void count(struct pmd *pmd, struct cls_entry *entry, unsigned int packets, uint64_t bytes, uint32_t tcp_flags)
+static inline void count(struct worker *worker, struct cls_entry *entry, unsigned int packets, uint64_t bytes, uint32_t tcp_flags)
 {
     const uint32_t flags = atomic_load_explicit(&entry->tcp_flags, memory_order_relaxed);
 
     stat_add(&entry->packets, packets);
     stat_add(&entry->bytes, bytes);
-    atomic_store_explicit(&entry->used_ms, pmd->now_ms, memory_order_relaxed);
+    atomic_store_explicit(&entry->used_ms, worker->now_ms, memory_order_relaxed);
     if (tcp_flags & ~flags)
         atomic_store_explicit(&entry->tcp_flags, (uint16_t)(flags | tcp_flags), memory_order_relaxed);
 }
 
+/* Packets that no flow matched. */
+static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    const struct upcall_direct *direct = upcall_direct(worker);
+
+    if (direct) {
+        upcall_mark(packets, n, md);
+        burst_direct(worker, direct, packets, n);
+    } else {
+        upcall_miss(worker, packets, n, md);
+    }
+}
+
 /* Packets that share in_port and recirc_id.  Counters are written once for each run of packets of one flow, actions run once for each run
  * of flows with the same verdict. */
-static void classify(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
+static void classify(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
                      const struct pkt_md *md)
 {
-    struct cls_entry *entries = cls_entries(pmd->replica);
+    struct cls_entry *entries = cls_entries(worker->replica);
     struct rte_mbuf *misses[CLS_BURST];
     uint32_t flows[CLS_BURST];
     uint16_t tcp_flags[CLS_BURST];
     unsigned int miss_n = 0, from = 0;
     uint64_t verdict = 0;
 
-    cls_lookup(pmd->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, pmd->stat);
+    cls_lookup(worker->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, worker->stat);
     for (unsigned int i = 0; i < n;) {
         const uint32_t flow = flows[i];
         unsigned int start = i;
@@ -81,7 +95,7 @@ static void classify(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n,
             flags |= tcp_flags[i];
         } while (++i < n && flows[i] == flow);
         if (__builtin_expect(flow, 1)) {
-            count(pmd, &entries[flow], i - start, bytes, flags);
+            count(worker, &entries[flow], i - start, bytes, flags);
             wanted = atomic_load_explicit(&entries[flow].verdict, memory_order_acquire);
         } else {
             memcpy(&misses[miss_n], &packets[start], (i - start) * sizeof misses[0]);
@@ -91,24 +105,24 @@ static void classify(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n,
         if (wanted == verdict && wanted)
             continue;
         if (verdict)
-            perform(pmd, packets + from, start - from, verdict, md);
+            perform(worker, packets + from, start - from, verdict, md);
         verdict = wanted;
         from = start;
     }
     if (verdict)
-        perform(pmd, packets + from, n - from, verdict, md);
-    stat_add(&pmd->stat->hit, n - miss_n);
+        perform(worker, packets + from, n - from, verdict, md);
+    stat_add(&worker->stat->hit, n - miss_n);
     if (miss_n)
-        upcall_miss(pmd, misses, miss_n, md);
+        miss(worker, misses, miss_n, md);
 }
 
-static unsigned int drop_runts(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n)
+static unsigned int drop_runts(struct worker *worker, struct rte_mbuf **packets, unsigned int n)
 {
     unsigned int kept = 0;
 
     for (unsigned int i = 0; i < n; i++) {
         if (__builtin_expect(packets[i]->data_len < EXTRACT_RUNT, 0))
-            pmd_drop(pmd, packets[i], DROP_rx_runt);
+            worker_drop(worker, packets[i], DROP_rx_runt);
         else
             packets[kept++] = packets[i];
     }
@@ -123,15 +137,15 @@ static bool together(struct rte_mbuf *a, uint8_t depth_a, struct rte_mbuf *b, ui
 
 /* Takes the list as it is, so that packets that go round once more find an empty one, and handles it group by group, in
  * order within each. */
-static void recirculate_once(struct pmd *pmd)
+static void recirculate_once(struct worker *worker)
 {
-    struct rte_mbuf *waiting[PMD_RECIRC_QUEUE];
-    uint8_t depths[PMD_RECIRC_QUEUE];
-    unsigned int left = pmd->recirc.n;
+    struct rte_mbuf *waiting[WORKER_RECIRC_QUEUE];
+    uint8_t depths[WORKER_RECIRC_QUEUE];
+    unsigned int left = worker->recirc.n;
 
-    memcpy(waiting, pmd->recirc.packets, left * sizeof waiting[0]);
-    memcpy(depths, pmd->recirc.depth, left);
-    pmd->recirc.n = 0;
+    memcpy(waiting, worker->recirc.packets, left * sizeof waiting[0]);
+    memcpy(depths, worker->recirc.depth, left);
+    worker->recirc.n = 0;
     while (left) {
         struct rte_mbuf *group[CLS_BURST], *first = waiting[0];
         const uint8_t depth = depths[0];
@@ -147,26 +161,26 @@ static void recirculate_once(struct pmd *pmd)
             }
         }
         left = kept;
-        stat_add(&pmd->stat->recirculated, n);
-        n = drop_runts(pmd, group, n);
-        pmd->depth = depth;
+        stat_add(&worker->stat->recirculated, n);
+        n = drop_runts(worker, group, n);
+        worker->depth = depth;
         if (n)
-            classify(pmd, group, n, md.in_port, md.recirc_id, NULL);
+            classify(worker, group, n, md.in_port, md.recirc_id, NULL);
     }
 }
 
-void burst_recirculate(struct pmd *pmd)
+void burst_recirculate(struct worker *worker)
 {
-    while (pmd->recirc.n)
-        recirculate_once(pmd);
-    pmd->depth = 0;
+    while (worker->recirc.n)
+        recirculate_once(worker);
+    worker->depth = 0;
 }
 
-void burst_receive(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
-    n = drop_runts(pmd, packets, n);
+    n = drop_runts(worker, packets, n);
     if (n)
-        classify(pmd, packets, n, md->in_port, md->recirc_id, md);
-    if (__builtin_expect(pmd->recirc.n, 0))
-        burst_recirculate(pmd);
+        classify(worker, packets, n, md->in_port, md->recirc_id, md);
+    if (__builtin_expect(worker->recirc.n, 0))
+        burst_recirculate(worker);
 }

@@ -3,20 +3,20 @@
  *
  * Counts stat.hit and stat.recirculated; received is counted by who received, missed and lost by upcall.c.
  *
- * Threads: the owner of the pmd. */
+ * Threads: the owner of the worker. */
 #ifndef UPCALL_BURST_H
 #define UPCALL_BURST_H
 
 #include "packet/pkt.h"
 
 struct rte_mbuf;
-struct pmd;
+struct worker;
 
 /* Takes over `n` <= CLS_BURST packets that came in by one port and handles them to the end, recirculations included.  `md` is their
- * common metadata.  Output is left in the pmd's transmit buffers (pmd_flush). */
-void burst_receive(struct pmd *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+ * common metadata.  Output is left in the worker's transmit buffers (tx_flush). */
+void burst_receive(struct worker *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
-/* Handles to the end what pmd_recirculate() was given outside burst_receive(): by actions that the control side ran. */
-void burst_recirculate(struct pmd *);
+/* Handles to the end what worker_recirculate() was given outside burst_receive(): by actions that the control side ran. */
+void burst_recirculate(struct worker *);
 
 #endif

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "pmd/pmd_ctl.h"
+
 #include <errno.h>
 #include <sched.h>
 
 #include "base/cores.h"
-#include "dp_int.h"
-#include "base/error.h"
 #include "pmd/pmd_int.h"
-#include "pmd/pmd_set.h"
 #include "port/port.h"
 
 #define MAX_SLEEP_LIMIT_US 10000
@@ -38,7 +37,7 @@ static bool wanted(const uint64_t cores[2], uint32_t core)
 static bool running(const struct pmd_set *set, uint32_t core)
 {
     for (uint32_t t = 0; t < set->n; t++)
-        if (set->threads[t]->pmd.core == core)
+        if (set->threads[t]->worker.core == core)
             return true;
     return false;
 }
@@ -47,7 +46,7 @@ static bool running(const struct pmd_set *set, uint32_t core)
 static void stop_others(struct pmd_set *set, const uint64_t keep[2])
 {
     for (uint32_t t = set->n; t-- > 0;)
-        if (!wanted(keep, set->threads[t]->pmd.core))
+        if (!wanted(keep, set->threads[t]->worker.core))
             pmd_thread_stop(set, t);
 }
 
@@ -57,7 +56,7 @@ static int deal(struct pmd_set *set, const uint64_t cores[2])
     uint32_t places[PMD_THREADS_MAX], n = 0;
 
     for (uint32_t t = 0; t < set->n; t++)
-        if (wanted(cores, set->threads[t]->pmd.core))
+        if (wanted(cores, set->threads[t]->worker.core))
             places[n++] = t;
     rxq_deal(set->rxqs, set->rxq_n, n);
     for (uint32_t i = 0; i < set->rxq_n; i++)
@@ -72,7 +71,7 @@ static int set_cores(struct pmd_set *set, uint64_t cores[2])
     int error = 0;
 
     for (uint32_t t = 0; t < set->n; t++)
-        before[set->threads[t]->pmd.core / 64 % 2] |= 1ull << set->threads[t]->pmd.core % 64;
+        before[set->threads[t]->worker.core / 64 % 2] |= 1ull << set->threads[t]->worker.core % 64;
     for (uint32_t core = 0; core < 128 && !error; core++)
         if (wanted(cores, core) && !running(set, core))
             error = pmd_thread_start(set, core);
@@ -85,27 +84,18 @@ static int set_cores(struct pmd_set *set, uint64_t cores[2])
     return error;
 }
 
-int dp_poll_threads_set(uint64_t handle, uint64_t cores_low, uint64_t cores_high, uint32_t max_sleep_us)
+int pmd_set_cores(struct pmd_set *set, uint64_t low, uint64_t high)
 {
-    uint64_t cores[2] = { cores_low, cores_high };
-    struct pmd_set *set;
-    struct dp *dp;
-    int error = dp_enter(handle, &dp);
+    uint64_t cores[2] = { low, high };
+    bool chosen = low || high;
 
-    if (error)
-        return error_publish(error);
-    set = dp->pmds;
-    set->chosen = cores_low || cores_high;
-    if (!set->chosen) {
+    if (!chosen) {
         uint32_t core = cores_last();
 
         cores[core / 64 % 2] |= 1ull << core % 64;
     }
-    pmd_set_max_sleep(set, max_sleep_us);
     /* Chosen cores get their threads now, the default one with the first queue. */
-    if (set->chosen || set->rxq_n)
-        error = set_cores(set, cores);
-    return dp_leave(dp, error_publish(error));
+    return chosen || set->rxq_n ? set_cores(set, cores) : 0;
 }
 
 /* --- Going, and figures ----------------------------------------------------------------------------------- */
@@ -149,7 +139,7 @@ static void describe(const struct pmd_set *set, uint32_t place, struct dp_poll_t
     const struct stat_counters *s = &thread->stat;
 
     *info = (struct dp_poll_thread_info){
-        .core = thread->pmd.core, .packets = get(&s->received), .hit = get(&s->hit), .missed = get(&s->missed),
+        .core = thread->worker.core, .packets = get(&s->received), .hit = get(&s->hit), .missed = get(&s->missed),
         .lost = get(&s->lost), .recirculated = get(&s->recirculated), .mask_hit = get(&s->mask_hit),
         .rx_batches = get(&s->rx_batches), .tx_packets = get(&s->tx_packets), .tx_batches = get(&s->tx_batches),
         .iterations = get(&s->iterations), .cycles_busy = get(&s->cycles_busy), .cycles_idle = get(&s->cycles_idle),
@@ -159,36 +149,28 @@ static void describe(const struct pmd_set *set, uint32_t place, struct dp_poll_t
         info->rxq_count += set->rxqs[i]->owner == place;
 }
 
-int dp_poll_thread_next(uint64_t handle, uint32_t core, struct dp_poll_thread_info *info)
+int pmd_set_thread(struct pmd_set *set, uint32_t core, struct dp_poll_thread_info *info)
 {
-    struct dp *dp;
-    int error = info ? dp_enter(handle, &dp) : EINVAL;
     uint32_t place = 0;
 
-    if (error)
-        return error;
-    while (place < dp->pmds->n && dp->pmds->threads[place]->pmd.core < core)
+    while (place < set->n && set->threads[place]->worker.core < core)
         place++;
-    if (place == dp->pmds->n)
-        return dp_leave(dp, ENOENT);
-    describe(dp->pmds, place, info);
-    return dp_leave(dp, 0);
+    if (place == set->n)
+        return ENOENT;
+    describe(set, place, info);
+    return 0;
 }
 
-int dp_rxq_get(uint64_t handle, uint32_t index, struct dp_rxq_info *info)
+int pmd_set_rxq(struct pmd_set *set, uint32_t index, struct dp_rxq_info *info)
 {
     const struct rxq *rxq;
-    struct dp *dp;
-    int error = info ? dp_enter(handle, &dp) : EINVAL;
 
-    if (error)
-        return error;
-    if (index >= dp->pmds->rxq_n)
-        return dp_leave(dp, ENOENT);
-    rxq = dp->pmds->rxqs[index];
+    if (index >= set->rxq_n)
+        return ENOENT;
+    rxq = set->rxqs[index];
     *info = (struct dp_rxq_info){
         .port = rxq->port->no, .queue = rxq->queue, .packets = get(&rxq->packets),
-        .core = rxq->owner == RXQ_NOBODY ? UINT32_MAX : dp->pmds->threads[rxq->owner]->pmd.core,
+        .core = rxq->owner == RXQ_NOBODY ? UINT32_MAX : set->threads[rxq->owner]->worker.core,
     };
-    return dp_leave(dp, 0);
+    return 0;
 }

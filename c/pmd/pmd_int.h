@@ -11,14 +11,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "pmd/pmd.h"
 #include "base/rcu.h"
+#include "packet/worker.h"
 #include "pmd/rxq.h"
+
+struct cls;
+struct port_table;
 
 #define PMD_THREADS_MAX (RCU_THREADS - 1)
 
 struct pmd_thread {
-    struct pmd pmd;
+    struct worker worker;
     struct stat_counters stat;
     _Atomic(struct rxq_list *) rxqs;
     _Atomic uint32_t stop;
@@ -31,14 +34,16 @@ struct pmd_thread {
 };
 
 struct pmd_set {
-    struct dp *dp;
-    struct pmd control;
+    struct rcu *rcu;
+    struct cls *cls;
+    struct port_table *ports;
+    struct upcalls *upcalls;
+    struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */
     struct pmd_thread **threads; /* Sorted by core. */
     uint32_t n;
     uint32_t max_sleep_us;
-    bool chosen;                 /* dp_poll_threads_set() was called with cores. */
     struct rxq **rxqs;
     uint32_t rxq_n;
     bool used[RCU_THREADS];      /* Indexes of threads; 0 is the control side. */
@@ -58,12 +63,5 @@ void pmd_wake(struct pmd_thread *);
 
 /* What the thread runs; `arg` is its struct pmd_thread. */
 void *pmd_main(void *arg);
-
-/* Prepares the part that poll threads and the control side share.  ENOMEM. */
-int pmd_init(struct pmd *, struct stat_counters *, uint32_t index, uint32_t core);
-void pmd_fini(struct pmd *);
-
-/* CLOCK_MONOTONIC in ms, as in struct pmd. */
-uint32_t pmd_clock_ms(void);
 
 #endif

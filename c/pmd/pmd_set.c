@@ -9,34 +9,35 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "cls/cls.h"
 #include "base/cores.h"
-#include "dp_int.h"
 #include "base/error.h"
-#include "flow/flow.h"
+#include "cls/cls.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
 #define MAX_SLEEP_US 50
 
-struct pmd_set *pmd_set_create(struct dp *dp)
+struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_table *ports, struct upcalls *upcalls)
 {
     struct pmd_set *set = aligned_alloc(64, RTE_ALIGN(sizeof *set, 64));
 
     if (!set)
         return NULL;
     memset(set, 0, sizeof *set);
-    set->dp = dp;
+    set->rcu = rcu;
+    set->cls = cls;
+    set->ports = ports;
+    set->upcalls = upcalls;
     set->max_sleep_us = MAX_SLEEP_US;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
-    if (!set->threads || pmd_init(&set->control, &set->control_stat, 0, PMD_CONTROL_CORE)) {
+    if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
         free(set->threads);
         free(set);
         return NULL;
     }
-    set->control.dp = dp;
-    set->control.qsbr = rcu_qsbr(dp->rcu);
-    set->control.replica = cls_replica_add(flow_table_cls(dp->flows), 0);
+    set->control.upcalls = upcalls;
+    set->control.qsbr = rcu_qsbr(rcu);
+    set->control.replica = cls_replica_add(cls, 0);
     set->used[0] = true;
     return set;
 }
@@ -45,44 +46,44 @@ void pmd_set_destroy(struct pmd_set *set)
 {
     if (!set)
         return;
-    pmd_fini(&set->control);
+    worker_fini(&set->control);
     free(set->rxqs);
     free(set->threads);
     free(set);
 }
 
-struct pmd *pmd_set_control(struct pmd_set *set)
+struct worker *pmd_set_control(struct pmd_set *set)
 {
-    set->control.now_ms = pmd_clock_ms();
+    set->control.now_ms = worker_clock_ms();
     return &set->control;
 }
 
 /* --- Transmit buffers ------------------------------------------------------------------------------------- */
 
-static int tx_add(struct pmd *pmd, struct port *port)
+static int tx_add(struct worker *worker, struct port *port)
 {
-    struct pmd_tx *tx = aligned_alloc(64, RTE_ALIGN(sizeof *tx, 64));
+    struct worker_tx *tx = aligned_alloc(64, RTE_ALIGN(sizeof *tx, 64));
 
     if (!tx)
         return ENOMEM;
     memset(tx, 0, sizeof *tx);
     tx->port = port;
     tx->no = (uint16_t)port->no;
-    tx->txq = (uint16_t)RTE_MIN(pmd->index, port->txq_count - 1u); /* The last one is shared, see port.h. */
-    atomic_store_explicit(&pmd->tx[port->no], tx, memory_order_release);
+    tx->txq = (uint16_t)RTE_MIN(worker->index, port->txq_count - 1u); /* The last one is shared, see port.h. */
+    atomic_store_explicit(&worker->tx[port->no], tx, memory_order_release);
     return 0;
 }
 
 /* After this and a grace period the thread has forgotten the buffer; what is left in it is the caller's. */
-static struct pmd_tx *tx_unlink(struct pmd *pmd, uint32_t no)
+static struct worker_tx *tx_unlink(struct worker *worker, uint32_t no)
 {
-    return atomic_exchange_explicit(&pmd->tx[no], NULL, memory_order_acq_rel);
+    return atomic_exchange_explicit(&worker->tx[no], NULL, memory_order_acq_rel);
 }
 
-static void tx_free(struct pmd_set *set, struct pmd_tx *tx)
+static void tx_free(struct pmd_set *set, struct worker_tx *tx)
 {
     if (tx && tx->n)
-        pmd_drop_bulk(&set->control, tx->packets, tx->n, DROP_no_port);
+        worker_drop_bulk(&set->control, tx->packets, tx->n, DROP_no_port);
     free(tx);
 }
 
@@ -97,23 +98,23 @@ static int thread_error(int error, uint32_t core)
 
 static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
 {
-    struct pmd *pmd = &thread->pmd;
+    struct worker *worker = &thread->worker;
 
-    for (struct port *port = port_first(set->dp->ports, 0); port; port = port_first(set->dp->ports, port->no + 1))
-        if (pmd->tx)
-            tx_free(set, tx_unlink(pmd, port->no));
-    if (pmd->replica)
-        cls_replica_remove(flow_table_cls(set->dp->flows), pmd->replica);
-    if (pmd->index) {
-        rcu_unregister(set->dp->rcu, pmd->index);
-        set->used[pmd->index] = false;
+    for (struct port *port = port_first(set->ports, 0); port; port = port_first(set->ports, port->no + 1))
+        if (worker->tx)
+            tx_free(set, tx_unlink(worker, port->no));
+    if (worker->replica)
+        cls_replica_remove(set->cls, worker->replica);
+    if (worker->index) {
+        rcu_unregister(set->rcu, worker->index);
+        set->used[worker->index] = false;
     }
     stat_sum(&set->gone, &thread->stat);
     free(atomic_load_explicit(&thread->rxqs, memory_order_relaxed));
     if (thread->wake >= 0)
         close(thread->wake);
     sem_destroy(&thread->ready);
-    pmd_fini(pmd);
+    worker_fini(worker);
     free(thread);
 }
 
@@ -135,21 +136,21 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
     atomic_init(&thread->max_sleep_us, set->max_sleep_us);
-    error = pmd_init(&thread->pmd, &thread->stat, index, core);
+    error = worker_init(&thread->worker, &thread->stat, index, core);
     if (!error)
-        error = thread->wake < 0 ? errno : rcu_register(set->dp->rcu, index);
+        error = thread->wake < 0 ? errno : rcu_register(set->rcu, index);
     if (error) {
-        thread->pmd.index = 0;
+        thread->worker.index = 0;
         thread_free(set, thread);
         return ENOMEM;
     }
     set->used[index] = true;
-    thread->pmd.dp = set->dp;
-    thread->pmd.qsbr = rcu_qsbr(set->dp->rcu);
-    thread->pmd.replica = cls_replica_add(flow_table_cls(set->dp->flows), index);
-    error = thread->pmd.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
-    for (struct port *port = port_first(set->dp->ports, 0); port && !error; port = port_first(set->dp->ports, port->no + 1))
-        error = tx_add(&thread->pmd, port);
+    thread->worker.upcalls = set->upcalls;
+    thread->worker.qsbr = rcu_qsbr(set->rcu);
+    thread->worker.replica = cls_replica_add(set->cls, index);
+    error = thread->worker.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
+    for (struct port *port = port_first(set->ports, 0); port && !error; port = port_first(set->ports, port->no + 1))
+        error = tx_add(&thread->worker, port);
     if (error)
         thread_free(set, thread);
     *made = thread;
@@ -181,7 +182,7 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
         return thread_error(error, core);
     }
     cores_claim(core); /* It runs, under its name. */
-    while (at && set->threads[at - 1]->pmd.core > core) {
+    while (at && set->threads[at - 1]->worker.core > core) {
         set->threads[at] = set->threads[at - 1];
         at--;
     }
@@ -200,7 +201,7 @@ void pmd_thread_stop(struct pmd_set *set, uint32_t at)
     atomic_store_explicit(&thread->stop, 1, memory_order_release);
     pmd_wake(thread);
     pthread_join(thread->thread, NULL);
-    cores_release(thread->pmd.core);
+    cores_release(thread->worker.core);
     set->n--;
     memmove(set->threads + at, set->threads + at + 1, (set->n - at) * sizeof(*set->threads));
     for (uint32_t i = 0; i < set->rxq_n; i++)
@@ -228,7 +229,7 @@ static int publish(struct pmd_set *set, int now, int next)
             pmd_wake(set->threads[t]);
     }
     if (!error)
-        rcu_synchronize(set->dp->rcu);
+        rcu_synchronize(set->rcu);
     for (uint32_t t = 0; t < set->n && lists; t++)
         free(lists[t]);
     free(lists);
@@ -292,7 +293,7 @@ int pmd_set_add_port(struct pmd_set *set, struct port *port)
         return error;
     error = tx_add(&set->control, port);
     for (uint32_t t = 0; t < set->n && !error; t++)
-        error = tx_add(&set->threads[t]->pmd, port);
+        error = tx_add(&set->threads[t]->worker, port);
     if (!error)
         error = rxqs_add(set, port);
     if (!error) {
@@ -308,7 +309,7 @@ int pmd_set_add_port(struct pmd_set *set, struct port *port)
 
 void pmd_set_remove_port(struct pmd_set *set, struct port *port)
 {
-    struct pmd_tx *unlinked[RCU_THREADS];
+    struct worker_tx *unlinked[RCU_THREADS];
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < set->rxq_n; i++)
@@ -318,8 +319,8 @@ void pmd_set_remove_port(struct pmd_set *set, struct port *port)
     rxqs_remove(set, port);
     unlinked[n++] = tx_unlink(&set->control, port->no);
     for (uint32_t t = 0; t < set->n; t++)
-        unlinked[n++] = tx_unlink(&set->threads[t]->pmd, port->no);
-    rcu_synchronize(set->dp->rcu);
+        unlinked[n++] = tx_unlink(&set->threads[t]->worker, port->no);
+    rcu_synchronize(set->rcu);
     while (n)
         tx_free(set, unlinked[--n]);
 }

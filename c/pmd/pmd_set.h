@@ -10,31 +10,23 @@
 
 #include <stdint.h>
 
-struct dp;
-struct pmd;
+struct cls;
 struct pmd_set;
 struct port;
-struct stat_counters;
+struct port_table;
+struct rcu;
+struct upcalls;
+struct worker;
 
-struct pmd_set *pmd_set_create(struct dp *); /* NULL: no memory. */
+struct pmd_set *pmd_set_create(struct rcu *, struct cls *, struct port_table *, struct upcalls *); /* NULL: no memory. */
 void pmd_set_destroy(struct pmd_set *);      /* Stopped; no port left. */
-void pmd_set_stop(struct pmd_set *);         /* For good. */
 
 /* The control side's own, with its clock set. */
-struct pmd *pmd_set_control(struct pmd_set *);
+struct worker *pmd_set_control(struct pmd_set *);
 
 /* A port that is open gets transmit buffers in every thread, and its queues get polled.  errno, and error_set(). */
 int pmd_set_add_port(struct pmd_set *, struct port *);
 /* When it returns, no thread touches the port. */
 void pmd_set_remove_port(struct pmd_set *, struct port *);
-
-/* Longest nap of idle threads. */
-void pmd_set_max_sleep(struct pmd_set *, uint32_t max_sleep_us);
-
-/* Packets received by a port's queues. */
-uint64_t pmd_set_received(struct pmd_set *, const struct port *);
-
-/* Adds the counters of all threads, those gone included, and the control side. */
-void pmd_set_sum(struct pmd_set *, struct stat_counters *);
 
 #endif

@@ -20,7 +20,6 @@
 #include "dp.h"
 
 struct rte_mbuf;
-struct dp;
 struct port;
 struct port_table;               /* Owned by the datapath. */
 
@@ -71,9 +70,9 @@ struct port_tx_count {
 
 struct port {
     const struct port_class *class;
-    struct dp *dp;
+    struct port_table *table;
     void *state;                 /* Of its class. */
-    struct port *next_reserved;  /* port_int.h. */
+    struct port *next_reserved;  /* port_reserve(). */
     struct port_txq *txqs;
     uint32_t no;
     uint32_t caps;               /* PORT_CAP_*. */
@@ -81,7 +80,7 @@ struct port {
     uint16_t eth_port;           /* ethdev: port id of DPDK. */
     uint16_t pad;
     _Atomic uint32_t mtu;
-    _Atomic uint32_t mtu_asked_ms; /* When last, as in pmd.now_ms. */
+    _Atomic uint32_t mtu_asked_ms; /* When last, as in worker.now_ms. */
     _Atomic uint32_t gone;       /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
     uint8_t mac[6];
     char device[DP_NAME_SIZE];   /* What it stands on, for "already in use"; empty: nothing. */
@@ -98,7 +97,12 @@ void port_table_destroy(struct port_table *);   /* Empty. */
 /* Under the control mutex. */
 struct port *port_get(struct port_table *, uint32_t no);                       /* NULL: none. */
 struct port *port_first(struct port_table *, uint32_t no);                     /* The first with at least this number. */
-int port_remove(struct dp *, uint32_t no);      /* Lets go of the control mutex while the device closes. */
+struct port *port_named(struct port_table *, const char *name);                /* NULL: none. */
+void port_put(struct port_table *, struct port *);     /* Its number is free. */
+void port_take(struct port_table *, struct port *);    /* Out of the table; its number stays reserved. */
+/* Being opened or closed, ports are in no table, but hold their number, name and device. */
+void port_reserve(struct port_table *, struct port *);
+void port_unreserve(struct port_table *, struct port *);
 
 /* Poll threads: the device is gone.  Counts as a change of the set of ports. */
 void port_set_gone(struct port *);

@@ -30,6 +30,7 @@
 #include "base/error.h"
 #include "packet/pkt.h"
 #include "port/port_eth.h"
+#include "port/port_xdp.h"
 #include "port/port_offload.h"
 
 #define OPEN_TRIES 20u           /* In a second. */

@@ -2,6 +2,8 @@
  *
  * Ports of type dummy: what a program injects is received, and what is sent waits until a program collects it.  No device, no root.
  * And ports of type null: they receive nothing and swallow everything. */
+#include "port/port_dummy.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +11,11 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
-#include "dp_int.h"
-#include "packet/eal.h"
 #include "base/error.h"
+#include "base/stat.h"
+#include "packet/eal.h"
 #include "port/port.h"
 #include "port/port_bell.h"
-#include "base/stat.h"
 
 #define QUEUE 2048u
 #define QUEUE_MAX 65536u
@@ -166,57 +167,28 @@ static uint16_t null_tx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     return n;
 }
 
-/* The rings of a dummy port, with the control mutex held: EOPNOTSUPP for other ports. */
-static int enter(uint64_t handle, uint32_t no, struct dp **dp, struct dummy **dummy)
+int port_dummy_inject(struct port *port, const uint8_t *frame, uint32_t size)
 {
-    struct port *port;
-    int error = dp_enter(handle, dp);
+    struct dummy *dummy = port->state;
+    struct rte_mbuf *m = eal_packet(frame, size);
 
-    if (error)
-        return error;
-    port = port_get((*dp)->ports, no);
-    if (!port)
-        return dp_leave(*dp, error_set(ENODEV, "Datapath %s has no port %u", (*dp)->name, no));
-    if (port->class != &port_class_dummy)
-        return dp_leave(*dp, error_set(EOPNOTSUPP, "Port %s is of type %s, not dummy", port->name, port->type));
-    *dummy = port->state;
+    if (!m)
+        return error_set(ENOBUFS, "All packet buffers are in use");
+    if (rte_ring_mp_enqueue(dummy->in, m)) {
+        rte_pktmbuf_free(m);
+        return error_set(ENOBUFS, "The receive queue of dummy port %u is full", port->no);
+    }
+    port_bell_ring(&dummy->bell);
     return 0;
 }
 
-int dp_dummy_inject(uint64_t handle, uint32_t no, const uint8_t *frame, uint32_t size)
+int port_dummy_collect(struct port *port, uint8_t *frame, uint32_t size, uint32_t *used)
 {
-    struct dummy *dummy;
+    struct dummy *dummy = port->state;
     struct rte_mbuf *m;
-    struct dp *dp;
-    int error;
 
-    if ((!frame && size) || size > 65535)
-        return EINVAL;
-    error = enter(handle, no, &dp, &dummy);
-    if (error)
-        return error;
-    m = eal_packet(frame, size);
-    if (!m)
-        return dp_leave(dp, error_set(ENOBUFS, "All packet buffers are in use"));
-    if (rte_ring_mp_enqueue(dummy->in, m)) {
-        rte_pktmbuf_free(m);
-        return dp_leave(dp, error_set(ENOBUFS, "The receive queue of dummy port %u is full", no));
-    }
-    port_bell_ring(&dummy->bell);
-    return dp_leave(dp, 0);
-}
-
-int dp_dummy_collect(uint64_t handle, uint32_t no, uint8_t *frame, uint32_t size, uint32_t *used)
-{
-    struct dummy *dummy;
-    struct rte_mbuf *m;
-    struct dp *dp;
-    int error = used && (frame || !size) ? enter(handle, no, &dp, &dummy) : EINVAL;
-
-    if (error)
-        return error;
     if (rte_ring_mc_dequeue(dummy->out, (void **)&m))
-        return dp_leave(dp, ENOENT);
+        return ENOENT;
     *used = 0;
     for (const struct rte_mbuf *s = m; s && *used < size; s = s->next) {
         uint32_t part = RTE_MIN((uint32_t)s->data_len, size - *used);
@@ -225,7 +197,7 @@ int dp_dummy_collect(uint64_t handle, uint32_t no, uint8_t *frame, uint32_t size
         *used += part;
     }
     rte_pktmbuf_free(m);
-    return dp_leave(dp, 0);
+    return 0;
 }
 
 const struct port_class port_class_dummy = {

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,6 +30,8 @@ struct eth {
 /* DPDK's buses do not like to be changed by two at once. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool in_use[RTE_MAX_ETHPORTS]; /* By a port of ours. */
+
+static _Atomic uint32_t serial;          /* Of names of devices. */
 
 static int fail(const struct port *port, int error, const char *what)
 {
@@ -278,4 +282,25 @@ bool eth_link_up(struct port *port)
     struct rte_eth_link link;
 
     return !rte_eth_link_get_nowait(port->eth_port, &link) && link.link_status == RTE_ETH_LINK_UP;
+}
+
+int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
+{
+    char value[DP_TEXT_SIZE], key[DP_NAME_SIZE];
+    uint32_t used = (uint32_t)snprintf(text, size, "%s_up%u%s", driver, atomic_fetch_add(&serial, 1), extra);
+
+    for (const char *at = passed; *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+
+        snprintf(key, sizeof key, "%.*s", (int)n, at);
+        at += n;
+        if (!port_option(port, key, value, sizeof value))
+            continue;
+        if (strpbrk(value, ",[]"))
+            return error_set(EINVAL, "Cannot add port %s: option %s is \"%s\", and DPDK takes no comma or bracket there", port->name, key,
+                             value);
+        if (used < size)
+            used += (uint32_t)snprintf(text + used, size - used, ",%s=%s", key, value);
+    }
+    return used < size ? 0 : error_set(EINVAL, "Cannot add port %s: its options are too long", port->name);
 }

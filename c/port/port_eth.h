@@ -36,8 +36,4 @@ int eth_devargs(const struct port *, const char *driver, const char *passed, con
 /* Options that every kind takes besides its own. */
 #define ETH_OPTIONS "n_rxq n_txq n_rxq_desc n_txq_desc mtu"
 
-/* Takes off an AF_XDP program that a killed process left on a device: nobody reads its queues any more, and packets vanish there.  Programs that are not
- * libxdp's are left alone.  EBUSY: a process has it, whose number `*owner` is. */
-int eth_xdp_clean(const char *device, int *owner);
-
 #endif

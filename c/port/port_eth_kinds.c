@@ -8,7 +8,6 @@
  *     afxdp       port_afxdp.c
  *     vhost-user, vhost-user-client    path=SOCKET : a virtual machine; the client connects, the other waits to be connected to */
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,29 +20,6 @@
 #define MEMIF_OPTIONS "id role bsize rsize socket socket-abstract mac secret zero-copy owner-uid owner-gid"
 #define VHOST_OPTIONS "queues iommu-support postcopy-support tso linear-buffer ext-buffer"
 #define PCAP_SPARE 8192u         /* mbufs for packets under way. */
-
-static _Atomic uint32_t serial;
-
-int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
-{
-    char value[DP_TEXT_SIZE], key[DP_NAME_SIZE];
-    uint32_t used = (uint32_t)snprintf(text, size, "%s_up%u%s", driver, atomic_fetch_add(&serial, 1), extra);
-
-    for (const char *at = passed; *at; at += strspn(at, " ")) {
-        size_t n = strcspn(at, " ");
-
-        snprintf(key, sizeof key, "%.*s", (int)n, at);
-        at += n;
-        if (!port_option(port, key, value, sizeof value))
-            continue;
-        if (strpbrk(value, ",[]"))
-            return error_set(EINVAL, "Cannot add port %s: option %s is \"%s\", and DPDK takes no comma or bracket there", port->name, key,
-                             value);
-        if (used < size)
-            used += (uint32_t)snprintf(text + used, size - used, ",%s=%s", key, value);
-    }
-    return used < size ? 0 : error_set(EINVAL, "Cannot add port %s: its options are too long", port->name);
-}
 
 /* The value of an option that must be there. */
 static int need(const struct port *port, const char *key, const char *what, char *value, uint32_t size)

@@ -10,9 +10,7 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
-#include "packet/eal.h"
 #include "packet/extract.h"
-#include "pmd/pmd.h"
 
 bool port_offload_parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct port_offload_layout *layout)
 {
@@ -91,8 +89,7 @@ void port_offload_detect(struct rte_mbuf *m)
     m->l3_len = (uint16_t)(layout.l4 - layout.l3);
 }
 
-/* The same for a packet of which the pseudo header's sum stands in the field.  False: it has no such checksum. */
-static bool complete(struct rte_mbuf *m)
+bool port_offload_finish(struct rte_mbuf *m)
 {
     uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
     struct port_offload_layout layout;
@@ -174,120 +171,17 @@ static void fix_headers(struct rte_mbuf *segment, const struct port_offload_layo
         put_checksum(frame, layout, sum);
 }
 
-/* Sends a packet in pieces that fit the MTU; takes it over. */
-static void send_segments(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m, const struct port_offload_layout *layout, uint32_t size)
+uint32_t port_offload_end(const struct rte_mbuf *m, const struct port_offload_layout *layout)
 {
-    uint32_t end = layout->l4 + l4_size(rte_pktmbuf_mtod(m, const uint8_t *), layout, m->pkt_len);
-    bool chains = tx->port->caps & PORT_CAP_CHAIN;
-
-    for (uint32_t at = layout->payload, index = 0; at < end; index++) {
-        uint32_t part = RTE_MIN(size, end - at);
-        struct rte_mbuf *segment = cut(m, layout, at, part);
-
-        if (!segment || (segment->nb_segs > 1 && !chains)) {
-            stat_drop(pmd->stat, segment ? DROP_tx_oversize : DROP_no_mbuf, 1);
-            rte_pktmbuf_free(segment);
-            break; /* The receiver would drop what follows a gap anyhow, or ask for it again. */
-        }
-        fix_headers(segment, layout, index, at - layout->payload, at + part == end);
-        pmd_send(pmd, tx, &segment, 1);
-        at += part;
-    }
-    rte_pktmbuf_free(m);
+    return layout->l4 + l4_size(rte_pktmbuf_mtod(m, const uint8_t *), layout, m->pkt_len);
 }
 
-/* --- One packet ------------------------------------------------------------------------------------------- */
-
-/* A packet that nobody else looks at, in one mbuf if the port wants that.  NULL: it was dropped. */
-static struct rte_mbuf *own(struct pmd *pmd, struct rte_mbuf *m, bool chains)
+struct rte_mbuf *port_offload_cut(const struct rte_mbuf *m, const struct port_offload_layout *layout, uint32_t index, uint32_t at,
+                                  uint32_t size)
 {
-    bool shared = false;
-    struct rte_mbuf *copy;
+    struct rte_mbuf *segment = cut(m, layout, at, size);
 
-    for (const struct rte_mbuf *s = m; s; s = s->next)
-        shared |= !RTE_MBUF_DIRECT(s) || rte_mbuf_refcnt_read(s) > 1;
-    if (!shared && (chains || m->nb_segs == 1 || !rte_pktmbuf_linearize(m)))
-        return m;
-    copy = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
-    if (!copy) {
-        pmd_drop(pmd, m, DROP_no_mbuf);
-        return NULL;
-    }
-    rte_pktmbuf_free(m);
-    if (!chains && copy->nb_segs > 1 && rte_pktmbuf_linearize(copy)) {
-        pmd_drop(pmd, copy, DROP_tx_oversize); /* More than one mbuf holds. */
-        return NULL;
-    }
-    return copy;
-}
-
-/* What is larger than the port's MTU: handed on, cut in pieces, or dropped. */
-static void send_large(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m)
-{
-    struct port *port = tx->port;
-    struct port_offload_layout layout;
-    uint32_t headers, size, mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
-
-    if (!port_offload_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) ||
-        (layout.proto == IPPROTO_UDP && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))) {
-        pmd_drop(pmd, m, DROP_tx_oversize);
-        return;
-    }
-    headers = (uint32_t)(layout.payload - layout.l3);
-    if (mtu <= headers) {
-        pmd_drop(pmd, m, DROP_tx_oversize);
-        return;
-    }
-    /* Without a size it was executed by a program, from an upcall that had it large: TCP may be cut anywhere. */
-    size = m->ol_flags & PORT_OFFLOAD_SEG ? m->tso_segsz : mtu - headers;
-    if (!size || size + headers > mtu)
-        size = mtu - headers;
-    send_segments(pmd, tx, m, &layout, size);
-}
-
-/* Whether the packet behind its VLAN tags is larger than the MTU. */
-static bool too_large(const struct port *port, const struct rte_mbuf *m, uint32_t *mtu)
-{
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-    uint32_t l2 = PORT_ETHERNET;
-
-    while (l2 + 4 <= m->data_len && l2 < PORT_ETHERNET + 8 &&
-           ((frame[l2 - 2] == 0x81 && frame[l2 - 1] == 0x00) || (frame[l2 - 2] == 0x88 && frame[l2 - 1] == 0xa8)))
-        l2 += 4;
-    *mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
-    return m->pkt_len > *mtu + l2;
-}
-
-static void send_one(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf *m)
-{
-    struct port *port = tx->port;
-    uint32_t mtu;
-
-    if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
-        /* The device may have been given a larger MTU since: asked once in a millisecond at most. */
-        if (atomic_exchange_explicit(&port->mtu_asked_ms, pmd->now_ms, memory_order_relaxed) != pmd->now_ms)
-            port_follow_mtu(port);
-        if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
-            send_large(pmd, tx, m);
-            return;
-        }
-    }
-    m = own(pmd, m, port->caps & PORT_CAP_CHAIN);
-    if (!m)
-        return;
-    if ((m->ol_flags & PORT_OFFLOAD_FLAGS) && !(port->caps & PORT_CAP_CSUM) && !complete(m)) {
-        pmd_drop(pmd, m, DROP_tx_error);
-        return;
-    }
-    pmd_send(pmd, tx, &m, 1);
-}
-
-void port_offload_send(struct pmd *pmd, struct pmd_tx *tx, struct rte_mbuf **packets, unsigned int n)
-{
-    for (unsigned int i = 0; i < n; i++) {
-        if (port_offload_needed(tx->port, packets[i]))
-            send_one(pmd, tx, packets[i]);
-        else
-            pmd_send(pmd, tx, &packets[i], 1);
-    }
+    if (segment)
+        fix_headers(segment, layout, index, at - layout->payload, at + size == port_offload_end(m, layout));
+    return segment;
 }

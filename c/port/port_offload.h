@@ -5,7 +5,7 @@
  * from port to port (RTE_MBUF_F_TX_* flags) and finished only where they leave by a port that cannot take them.  Where the layers start is read from the packet
  * again, because actions may have moved them.
  *
- * Threads: the owner of the pmd. */
+ * Threads: any; no state. */
 #ifndef UPCALL_PORT_OFFLOAD_H
 #define UPCALL_PORT_OFFLOAD_H
 
@@ -16,9 +16,6 @@
 #define PORT_OFFLOAD_SEG (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 #define PORT_OFFLOAD_FLAGS (RTE_MBUF_F_TX_L4_MASK | PORT_OFFLOAD_SEG)
 #define PORT_ETHERNET 14u
-
-struct pmd;
-struct pmd_tx;
 
 /* Where the layers of a TCP or UDP packet are, bytes from the frame's beginning. */
 struct port_offload_layout {
@@ -47,12 +44,19 @@ static inline bool port_offload_needed(const struct port *port, const struct rte
     return ((m->ol_flags & PORT_OFFLOAD_FLAGS) && !(port->caps & PORT_CAP_CSUM)) || (m->nb_segs > 1 && !(port->caps & PORT_CAP_CHAIN));
 }
 
-/* Sends packets, each made fit for the port or dropped and counted; takes them over. */
-void port_offload_send(struct pmd *, struct pmd_tx *, struct rte_mbuf **packets, unsigned int n);
-
 /* Marks a packet of which the checksum field holds the pseudo header's sum as having a partial checksum.  A packet whose complete checksum
  * happens to be the same number comes to no harm: completing it gives that number again. */
 void port_offload_detect(struct rte_mbuf *);
+
+/* Completes the partial checksum of a packet.  False: it has none, or its headers are not in the first segment. */
+bool port_offload_finish(struct rte_mbuf *);
+
+/* Where the payload of a packet ends, bytes from the frame's beginning; frames may be padded. */
+uint32_t port_offload_end(const struct rte_mbuf *, const struct port_offload_layout *);
+
+/* The segment number `index` of a packet: its headers, made true, and `size` bytes of its payload from byte `at` of the frame on.
+ * NULL: no mbuf. */
+struct rte_mbuf *port_offload_cut(const struct rte_mbuf *, const struct port_offload_layout *, uint32_t index, uint32_t at, uint32_t size);
 
 /* Completes the partial TCP or UDP checksum of a frame that lies in one piece; leaves other frames alone. */
 void port_offload_complete(uint8_t *frame, uint32_t size);

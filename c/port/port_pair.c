@@ -29,7 +29,7 @@ struct end {
 
 struct pair {
     struct pair *next;
-    struct dp *dp;
+    struct port_table *table;
     struct end ends[2];
 };
 
@@ -60,7 +60,7 @@ static void pair_free(struct pair *pair)
     free(pair);
 }
 
-static struct pair *pair_new(struct dp *dp, const char *name, const char *peer, uint32_t entries)
+static struct pair *pair_new(struct port_table *table, const char *name, const char *peer, uint32_t entries)
 {
     struct pair *pair = calloc(1, sizeof *pair);
     bool good = pair != NULL;
@@ -80,7 +80,7 @@ static struct pair *pair_new(struct dp *dp, const char *name, const char *peer, 
             pair_free(pair);
         return NULL;
     }
-    pair->dp = dp;
+    pair->table = table;
     memcpy(pair->ends[0].name, name, DP_NAME_SIZE);
     memcpy(pair->ends[1].name, peer, DP_NAME_SIZE);
     pair->next = pairs;
@@ -89,11 +89,11 @@ static struct pair *pair_new(struct dp *dp, const char *name, const char *peer, 
 }
 
 /* The free end called `name` of a pair of which the other is called `peer`. */
-static struct pair *find(struct dp *dp, const char *name, const char *peer, uint32_t *end)
+static struct pair *find(struct port_table *table, const char *name, const char *peer, uint32_t *end)
 {
     for (struct pair *pair = pairs; pair; pair = pair->next) {
         *end = strcmp(pair->ends[0].name, name) ? 1 : 0;
-        if (pair->dp == dp && !strcmp(pair->ends[*end].name, name) && !strcmp(pair->ends[!*end].name, peer) &&
+        if (pair->table == table && !strcmp(pair->ends[*end].name, name) && !strcmp(pair->ends[!*end].name, peer) &&
             !atomic_load(&pair->ends[*end].port))
             return pair;
     }
@@ -130,9 +130,9 @@ static int pair_open(struct port *port)
     if (!side)
         return ENOMEM;
     pthread_mutex_lock(&lock);
-    side->pair = find(port->dp, port->name, peer, &end);
+    side->pair = find(port->table, port->name, peer, &end);
     if (!side->pair)
-        side->pair = pair_new(port->dp, port->name, peer, rte_align32pow2(entries));
+        side->pair = pair_new(port->table, port->name, peer, rte_align32pow2(entries));
     if (side->pair) {
         side->own = &side->pair->ends[end];
         side->other = &side->pair->ends[!end];

@@ -12,13 +12,14 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "port/port_eth.h"
+#include "port/port_xdp.h"
 
 #define PROGRAM "anon_inode:bpf-prog"
 

@@ -6,15 +6,14 @@
 
 #include <rte_mbuf.h>
 
-#include "act/act.h"
-#include "dp_int.h"
-#include "packet/extract.h"
 #include "base/hash.h"
+#include "packet/extract.h"
+#include "packet/userdata.h"
 #include "upcall/upcall_int.h"
 
 void upcall_free(struct rte_mbuf *m)
 {
-    act_userdata_free(pkt_of(m)->userdata);
+    userdata_free(pkt_of(m)->userdata);
     rte_pktmbuf_free(m);
 }
 
@@ -25,13 +24,6 @@ void handler_ring_doorbell(struct handler *handler)
     /* It can only fail when the counter is full, and then the doorbell rings already. */
     if (write(handler->doorbell, &one, sizeof one) < 0)
         return;
-}
-
-void upcall_key(struct rte_mbuf *m, struct key *key)
-{
-    const struct pkt *pkt = pkt_of(m);
-
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m), rte_pktmbuf_pkt_len(m), &pkt->md, pkt, key, NULL);
 }
 
 static uint32_t connection_hash(struct rte_mbuf *m, const struct key *key)
@@ -59,32 +51,32 @@ static uint32_t connection_hash(struct rte_mbuf *m, const struct key *key)
 }
 
 /* Counts upcalls that no handler will see, and frees them; not what they carry. */
-static void lose(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
+static void lose(struct worker *worker, struct handler *handler, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
 {
     if (!n)
         return;
-    stat_add(&pmd->stat->lost, n);
-    stat_drop(pmd->stat, reason, n);
+    stat_add(&worker->stat->lost, n);
+    stat_drop(worker->stat, reason, n);
     if (handler)
         atomic_fetch_add_explicit(&handler->lost, n, memory_order_relaxed);
     rte_pktmbuf_free_bulk(packets, n);
 }
 
 /* Gives packets of one port whose struct pkt is complete to a handler; returns how many it took. */
-static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte_mbuf **packets, unsigned int n)
+static unsigned int enqueue(struct worker *worker, struct handler *handler, struct rte_mbuf **packets, unsigned int n)
 {
     struct upcall_refused refused;
-    unsigned int admitted = upcall_admit(pmd, handler, packets, n, &refused), sent;
+    unsigned int admitted = upcall_admit(worker, handler, packets, n, &refused), sent;
 
-    lose(pmd, handler, packets + admitted, refused.duplicates, DROP_upcall_duplicate);
-    lose(pmd, handler, packets + admitted + refused.duplicates, n - admitted - refused.duplicates, refused.reason);
+    lose(worker, handler, packets + admitted, refused.duplicates, DROP_upcall_duplicate);
+    lose(worker, handler, packets + admitted + refused.duplicates, n - admitted - refused.duplicates, refused.reason);
     if (!admitted)
         return 0;
     UPCALL_PUBLISH(handler->ring);
     sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, admitted, NULL);
     upcall_leave(handler, packets + sent, admitted - sent); /* Another thread was faster. */
-    lose(pmd, handler, packets + sent, admitted - sent, DROP_upcall_full);
-    /* Pairs with dp_upcall_arm(): either the handler sees the packets when it looks again, or it is seen armed here. */
+    lose(worker, handler, packets + sent, admitted - sent, DROP_upcall_full);
+    /* Pairs with handler_arm(): either the handler sees the packets when it looks again, or it is seen armed here. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&handler->armed, memory_order_relaxed) &&
         atomic_exchange_explicit(&handler->armed, 0, memory_order_acq_rel))
@@ -93,50 +85,58 @@ static unsigned int enqueue(struct pmd *pmd, struct handler *handler, struct rte
 }
 
 /* Spreads packets over several handlers, by connection. */
-static unsigned int spread(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n)
+static unsigned int spread(struct worker *worker, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n)
 {
     unsigned int sent = 0;
 
     for (unsigned int i = 0; i < n; i++) {
         struct key key;
 
-        upcall_key(packets[i], &key);
-        sent += enqueue(pmd, set->handlers[connection_hash(packets[i], &key) % set->n], &packets[i], 1);
+        extract_packet(packets[i], &key);
+        sent += enqueue(worker, set->handlers[connection_hash(packets[i], &key) % set->n], &packets[i], 1);
     }
     return sent;
 }
 
-static unsigned int hand_up(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n)
+static unsigned int hand_up(struct worker *worker, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n)
 {
     if (!set->enabled) {
-        lose(pmd, NULL, packets, n, DROP_upcall_disabled);
+        lose(worker, NULL, packets, n, DROP_upcall_disabled);
         return 0;
     }
     if (!set->n) {
-        lose(pmd, NULL, packets, n, DROP_upcall_no_handler);
+        lose(worker, NULL, packets, n, DROP_upcall_no_handler);
         return 0;
     }
-    return set->n == 1 ? enqueue(pmd, set->handlers[0], packets, n) : spread(pmd, set, packets, n);
+    return set->n == 1 ? enqueue(worker, set->handlers[0], packets, n) : spread(worker, set, packets, n);
 }
 
 /* Loses a burst at once if no handler has room for its port: before anything is written about its packets, because this is what a flood costs. */
-static bool shed(struct pmd *pmd, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n, uint32_t in_port)
+static bool shed(struct worker *worker, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n, uint32_t in_port)
 {
     enum stat_drop reason;
 
     for (uint32_t i = 0; i < set->n; i++)
         if (!upcall_is_full(set->handlers[i], in_port, &reason))
             return false;
-    lose(pmd, set->handlers[pmd_random(pmd) % set->n], packets, n, reason); /* Whose they were would take their keys. */
+    lose(worker, set->handlers[worker_random(worker) % set->n], packets, n, reason); /* Whose they were would take their keys. */
     return true;
 }
 
-void upcall_miss(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+static const struct upcall_set *set_of(const struct worker *worker)
 {
-    const struct upcall_set *set = atomic_load_explicit(&pmd->dp->upcalls->set, memory_order_acquire);
+    return atomic_load_explicit(&worker->upcalls->set, memory_order_acquire);
+}
 
-    if (set->n && set->enabled && !set->direct && shed(pmd, set, packets, n, md ? md->in_port : pkt_of(packets[0])->md.in_port))
-        return;
+const struct upcall_direct *upcall_direct(const struct worker *worker)
+{
+    const struct upcall_set *set = set_of(worker);
+
+    return set->direct.function && set->enabled ? &set->direct : NULL;
+}
+
+void upcall_mark(struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
     for (unsigned int i = 0; i < n; i++) {
         struct pkt *pkt = pkt_of(packets[i]);
 
@@ -146,15 +146,21 @@ void upcall_miss(struct pmd *pmd, struct rte_mbuf **packets, unsigned int n, con
         pkt->original_size = rte_pktmbuf_pkt_len(packets[i]);
         pkt->kind = UPCALL_MISS;
     }
-    if (set->direct && set->enabled)
-        upcall_direct(pmd, set, packets, n);
-    else
-        stat_add(&pmd->stat->missed, hand_up(pmd, set, packets, n));
 }
 
-void upcall_action(struct pmd *pmd, struct rte_mbuf *m, struct act_userdata *userdata, uint32_t original_size)
+void upcall_miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
-    const struct upcall_set *set = atomic_load_explicit(&pmd->dp->upcalls->set, memory_order_acquire);
+    const struct upcall_set *set = set_of(worker);
+
+    if (set->n && set->enabled && shed(worker, set, packets, n, md ? md->in_port : pkt_of(packets[0])->md.in_port))
+        return;
+    upcall_mark(packets, n, md);
+    stat_add(&worker->stat->missed, hand_up(worker, set, packets, n));
+}
+
+void upcall_action(struct worker *worker, struct rte_mbuf *m, struct userdata *userdata, uint32_t original_size)
+{
+    const struct upcall_set *set = set_of(worker);
     struct pkt *pkt = pkt_of(m);
 
     if (userdata)
@@ -162,6 +168,6 @@ void upcall_action(struct pmd *pmd, struct rte_mbuf *m, struct act_userdata *use
     pkt->userdata = userdata;
     pkt->original_size = original_size;
     pkt->kind = UPCALL_ACTION;
-    if (!hand_up(pmd, set, &m, 1))
-        act_userdata_free(userdata);
+    if (!hand_up(worker, set, &m, 1))
+        userdata_free(userdata);
 }

@@ -24,16 +24,32 @@
 
 #include <stdint.h>
 
+#include "dp.h"
 #include "packet/pkt.h"
 
+struct burst_puts;
 struct rte_mbuf;
-struct pmd;
-struct act_userdata;
+struct upcalls;                  /* Owned by the datapath; upcall_handler.h. */
+struct userdata;
+struct worker;
 
-/* Takes over packets that no flow matched.  `md`: of the burst, or NULL: in each packet. */
-void upcall_miss(struct pmd *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+/* A native callback that decides misses in the place of handlers, and the queue for the flows that it asks for (burst_direct.h). */
+struct upcall_direct {
+    dp_direct_upcall_fn function; /* NULL: none. */
+    void *aux;
+    struct burst_puts *puts;
+};
+
+/* The callback that decides misses now, NULL if handlers do.  Good until this thread is quiescent. */
+const struct upcall_direct *upcall_direct(const struct worker *);
+
+/* Completes the struct pkt of packets that no flow matched.  `md`: of the burst, or NULL: in each packet. */
+void upcall_mark(struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+
+/* Hands packets that no flow matched to handlers; takes them over.  `md` as above. */
+void upcall_miss(struct worker *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
 /* Takes over a packet of a userspace action; its struct pkt is complete.  A reference to `userdata` (or NULL) is taken if the packet goes up. */
-void upcall_action(struct pmd *, struct rte_mbuf *, struct act_userdata *userdata, uint32_t original_size);
+void upcall_action(struct worker *, struct rte_mbuf *, struct userdata *userdata, uint32_t original_size);
 
 #endif

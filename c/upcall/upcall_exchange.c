@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The handler's side: verdicts out, upcalls in.  Keys and copies are made here and not by poll threads. */
+#include "upcall/upcall_exchange.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -8,21 +10,12 @@
 
 #include <rte_mbuf.h>
 
-#include "act/act.h"
-#include "dp_int.h"
-#include "packet/eal.h"
-#include "base/error.h"
-#include "flow/flow.h"
 #include "odp/odp.h"
-#include "pmd/pmd_set.h"
+#include "packet/eal.h"
+#include "packet/extract.h"
+#include "packet/userdata.h"
 #include "port/port_offload.h"
 #include "upcall/upcall_int.h"
-
-static struct handler *handler_of(uint64_t handle)
-{
-    error_clear();
-    return (struct handler *)handle_get(handle, HANDLE_HANDLER);
-}
 
 static uint32_t pad8(uint32_t size)
 {
@@ -46,7 +39,7 @@ static void copy_packet(struct rte_mbuf *m, uint8_t *to)
 static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
 {
     const struct pkt *pkt = pkt_of(m);
-    const struct act_userdata *sent = pkt->userdata;
+    const struct userdata *sent = pkt->userdata;
     struct dp_upcall header = {
         .kind = pkt->kind, .packet_size = rte_pktmbuf_pkt_len(m), .original_size = pkt->original_size,
         .in_port = pkt->md.in_port,
@@ -61,7 +54,7 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
     }
     if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
         return 0;
-    upcall_key(m, &key);
+    extract_packet(m, &key);
     header.hash = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0;
     header.key_size = odp_key_write(&key, at, ODP_KEY_MAX);
     at += pad8(header.key_size);
@@ -120,7 +113,7 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
         if (!size)
             break;
         done[exchange->count] = handler->batch[handler->batch_at++];
-        act_userdata_free(pkt_of(done[exchange->count])->userdata);
+        userdata_free(pkt_of(done[exchange->count])->userdata);
         exchange->used += size;
         exchange->count++;
     }
@@ -132,59 +125,45 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
     exchange->more = handler->batch_at < handler->batch_n || !rte_ring_empty(handler->ring);
 }
 
-static int operate(struct handler *handler, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
-                   uint32_t *results_used)
+const uint8_t *handler_hold(struct handler *handler, uint32_t *used)
 {
-    struct dp *dp = handler->dp;
-    struct flow_upcalls upcalls;
-    struct pmd *control;
-    int error = dp_lock(dp);
-
-    if (error)
-        return error;
-    control = pmd_set_control(dp->pmds);
-    pthread_mutex_lock(&handler->consumer); /* The arena stays as it is. */
-    upcalls = (struct flow_upcalls){ handler->arena, handler->arena_used };
-    error = flow_operate(dp->flows, control, &upcalls, ops, ops_size, count, results, results_size, results_used);
-    pthread_mutex_unlock(&handler->consumer);
-    pmd_flush(control);
-    dp_unlock(dp);
-    return error;
+    pthread_mutex_lock(&handler->consumer);
+    *used = handler->arena_used;
+    return handler->arena;
 }
 
-int dp_upcall_exchange(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t ops_count, uint8_t *results,
-                       uint32_t results_size, uint32_t max, struct dp_exchange *exchange)
+void handler_let_go(struct handler *handler)
 {
-    struct handler *handler = handler_of(handle);
+    pthread_mutex_unlock(&handler->consumer);
+}
+
+int handler_take(struct handler *handler, uint32_t max, struct dp_exchange *exchange)
+{
     int error = 0;
 
-    if (!handler)
-        return error_set(EBADF, "No such handler");
-    if (!exchange || (ops_count && (!ops || !results))) {
-        handle_put(&handler->object);
-        return EINVAL;
-    }
-    memset(exchange, 0, sizeof *exchange);
-    if (ops_count)
-        error = operate(handler, ops, ops_size, ops_count, results, results_size, &exchange->results_used);
     pthread_mutex_lock(&handler->consumer);
     if (atomic_load_explicit(&handler->closed, memory_order_relaxed))
         error = ESHUTDOWN;
     if (!error)
         take(handler, max < UPCALL_BATCH ? max : UPCALL_BATCH, exchange);
     pthread_mutex_unlock(&handler->consumer);
-    exchange->lost = atomic_load_explicit(&handler->lost, memory_order_relaxed);
-    handle_put(&handler->object);
     return error;
 }
 
-int dp_upcall_arm(uint64_t handle)
+bool handler_is_closed(const struct handler *handler)
 {
-    struct handler *handler = handler_of(handle);
+    return atomic_load_explicit(&handler->closed, memory_order_relaxed);
+}
+
+uint64_t handler_lost(const struct handler *handler)
+{
+    return atomic_load_explicit(&handler->lost, memory_order_relaxed);
+}
+
+int handler_arm(struct handler *handler)
+{
     int error = 0;
 
-    if (!handler)
-        return error_set(EBADF, "No such handler");
     atomic_store_explicit(&handler->armed, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* Pairs with enqueue() in upcall.c. */
     pthread_mutex_lock(&handler->consumer);
@@ -195,39 +174,25 @@ int dp_upcall_arm(uint64_t handle)
     pthread_mutex_unlock(&handler->consumer);
     if (error)
         atomic_store_explicit(&handler->armed, 0, memory_order_relaxed);
-    handle_put(&handler->object);
     return error;
 }
 
-int dp_upcall_wait(uint64_t handle)
+int handler_wait(struct handler *handler)
 {
-    struct handler *handler = handler_of(handle);
-    struct pollfd doorbell;
+    struct pollfd doorbell = { .fd = handler->doorbell, .events = POLLIN };
     uint64_t rings;
     int error = 0;
 
-    if (!handler)
-        return error_set(EBADF, "No such handler");
-    doorbell = (struct pollfd){ .fd = handler->doorbell, .events = POLLIN };
     if (!atomic_load_explicit(&handler->closed, memory_order_acquire)) {
         while (poll(&doorbell, 1, -1) < 0 && errno == EINTR)
             ;
         if (read(handler->doorbell, &rings, sizeof rings) < 0 && errno != EAGAIN)
             error = errno;
     }
-    if (atomic_load_explicit(&handler->closed, memory_order_acquire))
-        error = ESHUTDOWN;
-    handle_put(&handler->object);
-    return error;
+    return atomic_load_explicit(&handler->closed, memory_order_acquire) ? ESHUTDOWN : error;
 }
 
-int dp_upcall_wake(uint64_t handle)
+void handler_wake(struct handler *handler)
 {
-    struct handler *handler = handler_of(handle);
-
-    if (!handler)
-        return error_set(EBADF, "No such handler");
     handler_ring_doorbell(handler);
-    handle_put(&handler->object);
-    return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * upcall_int.h - what the upcall_*.c units share: handlers, and the set of them that poll threads see.
  *
- * A set is immutable; another one is published by pointer and the old one freed after a grace period.  A handler is counted: by its
- * handle and by calls under way.  Poll threads hold no reference; a handler leaves the set and a grace period passes before it goes.
+ * A set is immutable; another one is published by pointer and the old one freed after a grace period.  Poll threads hold no
+ * reference to a handler: it leaves the set, and a grace period passes, before it goes.
  *
  * Threads: sets and handlers' places under the control mutex.  A ring's consumer side, and what comes with it, under the handler's `consumer` mutex,
  * which poll threads never take.  Order: control, then consumer. */
@@ -13,18 +13,15 @@
 #include <rte_ring.h>
 #include <stdbool.h>
 
-#include "base/bell.h"
-#include "dp.h"
-#include "base/handle.h"
 #include "base/hash.h"
+#include "dp.h"
 #include "packet/key.h"
-#include "pmd/pmd.h"
+#include "packet/worker.h"
 #include "upcall/upcall.h"
+#include "upcall/upcall_handler.h"
 
-#define UPCALL_HANDLERS_MAX 64
 #define UPCALL_BATCH 256
 #define UPCALL_RING 4096             /* Packets; less where a quarter of the pool is less. */
-#define UPCALL_ARENA (4u << 20)
 #define UPCALL_MISS 0u
 #define UPCALL_ACTION 1u
 #define UPCALL_PENDING_MS 2         /* For so long a miss is taken to be pending. */
@@ -41,8 +38,6 @@
 #endif
 
 struct handler {
-    struct handle_object object;
-    struct dp *dp;
     struct rte_ring *ring;
     _Atomic uint32_t *waiting;       /* Per port: its upcalls in the ring. */
     uint32_t quota;                  /* Of each port; 0: only its share. */
@@ -61,9 +56,7 @@ struct handler {
 };
 
 struct upcall_set {
-    dp_direct_upcall_fn direct;      /* Or NULL. */
-    void *aux;
-    struct upcall_service *service;  /* If direct. */
+    struct upcall_direct direct;
     bool enabled;
     uint32_t n;
     struct handler *handlers[];      /* Open ones. */
@@ -71,28 +64,18 @@ struct upcall_set {
 
 struct upcalls {
     _Atomic(struct upcall_set *) set;
-    struct dp *dp;
+    struct rcu *rcu;
     struct handler *open[UPCALL_HANDLERS_MAX]; /* By id. */
     uint32_t count;                  /* Ids allowed. */
     bool enabled;
-    dp_direct_upcall_fn direct;
-    void *aux;
-    struct upcall_service *service;
+    struct upcall_direct direct;
     uint32_t ring_size, quota;       /* For handlers opened from now on. */
     uint64_t handled_gone, purged_gone;
     struct hash_key hash_key;        /* Of what makes misses duplicates. */
 };
 
-struct upcalls *upcalls_create(struct dp *);        /* NULL: no memory. */
-void upcalls_destroy(struct upcalls *);
-void upcalls_shutdown(struct upcalls *);            /* Threads are stopped: drops what waits, wakes who waits. */
-void upcalls_count(struct upcalls *, uint64_t *handled, uint64_t *purged);
-int upcalls_publish(struct upcalls *);              /* After any change.  ENOMEM. */
-
 /* Frees a packet of a ring and what it carries. */
 void upcall_free(struct rte_mbuf *);
-/* Throws away what waits; with `close`, for good. */
-void handler_purge(struct handler *, bool close);
 void handler_ring_doorbell(struct handler *);
 
 /* Whether a port's share of the ring is used up, and as what its packets are lost then. */
@@ -103,19 +86,10 @@ struct upcall_refused {
     unsigned int duplicates;
     enum stat_drop reason;
 };
-/* Chooses among `n` <= PMD_BURST packets of one kind and port, whose struct pkt is complete, those that may enter the ring, puts them first and
+/* Chooses among `n` <= WORKER_BURST packets of one kind and port, whose struct pkt is complete, those that may enter the ring, puts them first and
  * counts them as waiting; returns how many. */
-unsigned int upcall_admit(struct pmd *, struct handler *, struct rte_mbuf **, unsigned int n, struct upcall_refused *);
+unsigned int upcall_admit(struct worker *, struct handler *, struct rte_mbuf **, unsigned int n, struct upcall_refused *);
 /* Packets that were admitted do not wait any more. */
 void upcall_leave(struct handler *, struct rte_mbuf **, unsigned int n);
-
-/* The key of a packet of a ring. */
-void upcall_key(struct rte_mbuf *, struct key *);
-
-/* Misses go to a native callback, on this thread (upcall_direct.c). */
-void upcall_direct(struct pmd *, const struct upcall_set *, struct rte_mbuf **, unsigned int n);
-/* Puts the flows that callbacks decided on, because poll threads may not wait for the control mutex. */
-struct upcall_service *upcall_service_start(struct dp *);
-void upcall_service_stop(struct upcall_service *);  /* Without the control mutex. */
 
 #endif

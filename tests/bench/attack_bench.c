@@ -20,7 +20,7 @@
 #include "packet/eal.h"
 #include "flow/flow.h"
 #include "path/burst.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 #include "upcall/upcall_int.h"
@@ -33,7 +33,7 @@
 
 static struct dp *dp;
 static struct cls *cls;
-static struct pmd pmd;
+static struct worker worker;
 static struct stat_counters stat;
 static double established[ATTACKS][ROUNDS_MAX], ratio[ATTACKS][ROUNDS_MAX], attacking[ATTACKS][ROUNDS_MAX];
 
@@ -48,18 +48,18 @@ static uint16_t take(struct port *port, uint16_t queue, struct rte_mbuf **packet
 static uint64_t run_burst(uint32_t in_port, const struct attack *attack, uint32_t first)
 {
     const struct pkt_md md = { .in_port = in_port };
-    struct rte_mbuf *packets[PMD_BURST];
+    struct rte_mbuf *packets[WORKER_BURST];
     uint64_t start;
 
-    for (uint32_t i = 0; i < PMD_BURST; i++) {
+    for (uint32_t i = 0; i < WORKER_BURST; i++) {
         uint8_t frame[ATTACK_FRAME];
         uint32_t size = attack_packet(attack, first + i, frame);
 
         packets[i] = eal_packet(frame, size);
     }
     start = rte_rdtsc();
-    burst_receive(&pmd, packets, PMD_BURST, &md);
-    pmd_flush(&pmd);
+    burst_receive(&worker, packets, WORKER_BURST, &md);
+    tx_flush(&worker);
     return rte_rdtsc() - start;
 }
 
@@ -69,12 +69,12 @@ static void play(uint32_t round)
         static uint32_t at;
         uint64_t good = 0, bad = 0;
 
-        for (uint32_t turn = 0; turn < TURNS; turn++, at += PMD_BURST) {
+        for (uint32_t turn = 0; turn < TURNS; turn++, at += WORKER_BURST) {
             bad += run_burst(2 + a, &attacks[a], at);
             good += run_burst(1, NULL, at);
         }
-        established[a][round] = (double)good / (TURNS * PMD_BURST);
-        attacking[a][round] = (double)bad / (TURNS * PMD_BURST);
+        established[a][round] = (double)good / (TURNS * WORKER_BURST);
+        attacking[a][round] = (double)bad / (TURNS * WORKER_BURST);
         ratio[a][round] = established[a][round] / established[0][round];
     }
 }
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
     static const struct port_class class = { .type = "sink", .tx_burst = take };
     static struct port_txq txq;
     static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = ATTACK_OUT };
-    static struct pmd_tx tx = { .port = &port, .no = ATTACK_OUT };
+    static struct worker_tx tx = { .port = &port, .no = ATTACK_OUT };
     uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 200;
     struct dp_handler_info info;
     uint64_t handle;
@@ -130,12 +130,12 @@ int main(int argc, char **argv)
         return 77;
     }
     if (rounds < 1 || rounds > ROUNDS_MAX || dp_open("attack", DP_CREATE, &handle) || !(dp = dp_of(handle)) ||
-        dp_upcall_open(handle, 0, &info) || pmd_init(&pmd, &stat, 100, 0))
+        dp_upcall_open(handle, 0, &info) || worker_init(&worker, &stat, 100, 0))
         return 2;
-    pmd.dp = dp;
+    worker.upcalls = dp->upcalls;
     cls = flow_table_cls(dp->flows);
-    pmd.replica = cls_replica_add(cls, 100);
-    atomic_store(&pmd.tx[ATTACK_OUT], &tx);
+    worker.replica = cls_replica_add(cls, 100);
+    atomic_store(&worker.tx[ATTACK_OUT], &tx);
     attack_put_flows(cls);
     for (uint32_t round = 0; round < 20; round++) /* Warm, and nobody takes upcalls: the ring is as full as it gets. */
         play(0);

@@ -24,7 +24,7 @@
 #include "dp_int.h"
 #include "packet/eal.h"
 #include "flow/flow.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "port/port.h"
 
 #define FRAMES 8192u                 /* Of each kind. */

@@ -42,7 +42,7 @@ static inline void attack_put(struct cls *cls, uint32_t in_port, const uint8_t *
     struct key key;
 
     extract_key(frame, size, size, &md, NULL, &key, NULL);
-    if (!cls_find(cls, &key) && cls_insert(cls, next_flow++, &key, mask, prog))
+    if (!cls_find(cls, &key) && cls_insert(cls, next_flow++, &key, mask, act_verdict(prog)))
         exit(2);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cycles a packet of burst_receive() and pmd_flush(), without devices: tables and packets of the shapes that bench:peers measures, so that a
+ * Cycles a packet of burst_receive() and tx_flush(), without devices: tables and packets of the shapes that bench:peers measures, so that a
  * regression of the lookup shows in seconds.  Built and run by cls_bench.ts.
  *
  *   cls_bench [SHAPE [ISA [BURSTS]]]
@@ -24,7 +24,7 @@
 #include "path/burst.h"
 #include "cls/cls.h"
 #include "packet/extract.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 #include "base/rcu.h"
@@ -192,8 +192,8 @@ static void receive(uint32_t *at, uint32_t count, struct rte_mbuf **packets)
 {
     static uint32_t from;
 
-    from ^= PMD_BURST;
-    for (uint32_t i = 0; i < PMD_BURST; i++) {
+    from ^= WORKER_BURST;
+    for (uint32_t i = 0; i < WORKER_BURST; i++) {
         packets[i] = pool[from + i];
         __builtin_prefetch(frames[*at + 8]);
         memcpy(rte_pktmbuf_mtod(packets[i], void *), frames[*at], FRAME);
@@ -218,27 +218,27 @@ static uint64_t pace(void)
     return rte_rdtsc() - start;
 }
 
-static double slice(struct pmd *pmd, uint32_t *at, uint32_t count)
+static double slice(struct worker *worker, uint32_t *at, uint32_t count)
 {
     const struct pkt_md md = { .in_port = 1 };
     uint64_t start = rte_rdtsc(), end = start, n = 0;
 
     for (; end - start < 3000000; end = rte_rdtsc()) {
         for (int k = 0; k < 8; k++) {
-            struct rte_mbuf *packets[PMD_BURST];
+            struct rte_mbuf *packets[WORKER_BURST];
 
             receive(at, count, packets);
-            if (pmd) {
-                burst_receive(pmd, packets, PMD_BURST, &md);
-                pmd_flush(pmd);
+            if (worker) {
+                burst_receive(worker, packets, WORKER_BURST, &md);
+                tx_flush(worker);
             }
-            n += PMD_BURST;
+            n += WORKER_BURST;
         }
     }
     return (double)(end - start) / (double)n;
 }
 
-static void measure(const char *name, const char *build, struct pmd *pmd, uint32_t count)
+static void measure(const char *name, const char *build, struct worker *worker, uint32_t count)
 {
     static double cycles[SLICES];
     static uint64_t fastest = UINT64_MAX;
@@ -247,7 +247,7 @@ static void measure(const char *name, const char *build, struct pmd *pmd, uint32
 
     for (int i = 0; i < TRIES && clean < SLICES; i++) {
         uint64_t before = pace(), after;
-        double c = slice(pmd, &at, count);
+        double c = slice(worker, &at, count);
 
         after = pace();
         if (before < fastest || after < fastest) {
@@ -259,23 +259,23 @@ static void measure(const char *name, const char *build, struct pmd *pmd, uint32
     }
     qsort(cycles, (size_t)clean, sizeof cycles[0], by_value);
     printf("%-14s %-7s %7.1f %7.1f cycles (%d slices)", name, build, clean ? cycles[clean / 10] : 0, clean ? cycles[clean / 2] : 0, clean);
-    if (pmd)
-        printf("  %.2f probes a packet", (double)atomic_load(&pmd->stat->mask_hit) / (double)(atomic_load(&pmd->stat->hit) + 1));
+    if (worker)
+        printf("  %.2f probes a packet", (double)atomic_load(&worker->stat->mask_hit) / (double)(atomic_load(&worker->stat->hit) + 1));
     printf("\n");
     fflush(stdout);
 }
 
 /* A fixed number of bursts. */
-static void receive_bursts(struct pmd *pmd, uint32_t count, uint32_t bursts)
+static void receive_bursts(struct worker *worker, uint32_t count, uint32_t bursts)
 {
     const struct pkt_md md = { .in_port = 1 };
 
     for (uint32_t at = 0; bursts; bursts--) {
-        struct rte_mbuf *packets[PMD_BURST];
+        struct rte_mbuf *packets[WORKER_BURST];
 
         receive(&at, count, packets);
-        burst_receive(pmd, packets, PMD_BURST, &md);
-        pmd_flush(pmd);
+        burst_receive(worker, packets, WORKER_BURST, &md);
+        tx_flush(worker);
     }
 }
 
@@ -297,7 +297,7 @@ static uint32_t put_flows(struct cls *cls, const struct shape *shape, const stru
 
         extract_key(frames[order[i]], FRAME, FRAME, &md, NULL, &key, NULL);
         shape->mask(order[i] % shape->masks, &mask);
-        if (!cls_find(cls, &key) && !cls_insert(cls, 1 + put, &key, &mask, prog))
+        if (!cls_find(cls, &key) && !cls_insert(cls, 1 + put, &key, &mask, act_verdict(prog)))
             put++;
     }
     free(order);
@@ -305,18 +305,18 @@ static uint32_t put_flows(struct cls *cls, const struct shape *shape, const stru
 }
 
 /* There is nobody to take a miss. */
-static void check_hits(struct pmd *pmd, const struct shape *shape)
+static void check_hits(struct worker *worker, const struct shape *shape)
 {
     const struct pkt_md md = { .in_port = 1 };
 
-    for (uint32_t at = 0, i = 0; i < shape->packets; i += PMD_BURST) {
-        struct rte_mbuf *packets[PMD_BURST];
-        uint32_t flows[PMD_BURST];
-        uint16_t tcp_flags[PMD_BURST];
+    for (uint32_t at = 0, i = 0; i < shape->packets; i += WORKER_BURST) {
+        struct rte_mbuf *packets[WORKER_BURST];
+        uint32_t flows[WORKER_BURST];
+        uint16_t tcp_flags[WORKER_BURST];
 
         receive(&at, shape->packets, packets);
-        cls_lookup(pmd->replica, 1, 0, packets, PMD_BURST, &md, flows, tcp_flags, pmd->stat);
-        for (int k = 0; k < PMD_BURST; k++) {
+        cls_lookup(worker->replica, 1, 0, packets, WORKER_BURST, &md, flows, tcp_flags, worker->stat);
+        for (int k = 0; k < WORKER_BURST; k++) {
             if (!flows[k]) {
                 printf("%s: packet %u has no flow\n", shape->name, i + (uint32_t)k);
                 exit(1);
@@ -325,7 +325,7 @@ static void check_hits(struct pmd *pmd, const struct shape *shape)
     }
 }
 
-static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters *stat, const char *only, uint32_t bursts)
+static void run(const struct shape *shape, struct worker *worker, struct stat_counters *stat, const char *only, uint32_t bursts)
 {
     static const char *const builds[] = { "scalar", "avx2", "avx512" };
     const struct key key = { 0 };
@@ -350,10 +350,10 @@ static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters
     put = put_flows(cls, shape, prog);
     printf("%-14s %u flows, %u masks, %.0f cycles an insert\n", shape->name, put, cls_mask_count(cls),
            (double)(rte_rdtsc() - start) / put);
-    pmd->replica = cls_replica_add(cls, 1);
+    worker->replica = cls_replica_add(cls, 1);
     for (int i = 0; i < POOL; i++)
         pool[i]->data_len = (uint16_t)(pool[i]->pkt_len = shape->ipv6 ? 64 : 60);
-    check_hits(pmd, shape);
+    check_hits(worker, shape);
     if (!only)
         measure("copy", "", NULL, shape->packets);
     for (uint32_t isa = 0; isa < 3; isa++) {
@@ -361,11 +361,11 @@ static void run(const struct shape *shape, struct pmd *pmd, struct stat_counters
             continue;
         memset(stat, 0, sizeof *stat);
         if (bursts)
-            receive_bursts(pmd, shape->packets, bursts);
+            receive_bursts(worker, shape->packets, bursts);
         else
-            measure(shape->name, builds[isa], pmd, shape->packets);
+            measure(shape->name, builds[isa], worker, shape->packets);
     }
-    cls_replica_remove(cls, pmd->replica);
+    cls_replica_remove(cls, worker->replica);
     cls_destroy(cls);
     rcu_destroy(rcu);
     act_free(prog);
@@ -377,13 +377,13 @@ int main(int argc, char **argv)
     static const struct port_class class = { .type = "sink", .tx_burst = take_all };
     static struct port_txq txq;
     static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 2 };
-    static struct pmd_tx tx = { .port = &port, .no = 2 };
+    static struct worker_tx tx = { .port = &port, .no = 2 };
     static struct stat_counters stat;
-    static struct pmd pmd;
+    static struct worker worker;
 
-    if (pmd_init(&pmd, &stat, 1, 0))
+    if (worker_init(&worker, &stat, 1, 0))
         return 1;
-    atomic_store(&pmd.tx[2], &tx);
+    atomic_store(&worker.tx[2], &tx);
     for (int i = 0; i < POOL; i++) {
         /* An odd number of lines, as in a pool: at the same place in each page they would get in each other's way. */
         struct rte_mbuf *m = aligned_alloc(64, 39 * 64);
@@ -401,8 +401,8 @@ int main(int argc, char **argv)
     }
     for (unsigned int i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         if (argc < 2 || !strcmp(argv[1], shapes[i].name) || !strcmp(argv[1], "all"))
-            run(&shapes[i], &pmd, &stat, argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 0);
+            run(&shapes[i], &worker, &stat, argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 0);
     }
-    pmd_fini(&pmd);
+    worker_fini(&worker);
     return 0;
 }

@@ -13,7 +13,7 @@
 
 #include "cls/cls.h"
 #include "flow/flow.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "base/rcu.h"
 
@@ -95,7 +95,7 @@ static uint32_t write_op(uint8_t *to, uint32_t type, uint32_t i)
     return n;
 }
 
-static void run(struct flow_table *table, struct pmd *control, const char *name, uint32_t type, uint32_t flows)
+static void run(struct flow_table *table, struct worker *control, const char *name, uint32_t type, uint32_t flows)
 {
     double start = seconds(), worst = 0;
     uint32_t failed = 0;
@@ -143,12 +143,12 @@ int main(int argc, char **argv)
 {
     const uint32_t flows = (argc > 1 ? (uint32_t)atoi(argv[1]) : 1000000) / BATCH * BATCH;
     static struct stat_counters stat;
-    static struct pmd control;
+    static struct worker control;
     struct rcu *rcu = rcu_create();
     struct flow_table *table = flow_table_create(rcu);
     double before;
 
-    if (!table || pmd_init(&control, &stat, 0, PMD_CONTROL_CORE))
+    if (!table || worker_init(&control, &stat, 0, WORKER_CONTROL_CORE))
         return 1;
     control.replica = cls_replica_add(flow_table_cls(table), 0);
     cls_replica_add(flow_table_cls(table), 1);
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
     run(table, &control, "put", DP_OP_PUT, flows);
     cls_replica_remove(flow_table_cls(table), cls_replica_add(flow_table_cls(table), 1));
     flow_table_destroy(table);
-    pmd_fini(&control);
+    worker_fini(&control);
     rcu_destroy(rcu);
     return 0;
 }

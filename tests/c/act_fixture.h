@@ -4,11 +4,11 @@
 #define UPCALL_ACT_FIXTURE_H
 
 #define act_run test_act_run
-#define pmd_drop test_drop
-#define pmd_drop_bulk test_drop_bulk
-#define pmd_flush_port test_flush_port
-#define pmd_flush test_flush
-#define pmd_recirculate test_recirculate
+#define worker_drop test_drop
+#define worker_drop_bulk test_drop_bulk
+#define tx_flush_port test_flush_port
+#define tx_flush test_flush
+#define worker_recirculate test_recirculate
 #define upcall_action test_upcall_action
 #include "act/act_run.c"
 
@@ -20,6 +20,7 @@
 #include "act_random.h"
 #include "check.h"
 #include "packet/csum.h"
+#include "packet/userdata.h"
 
 #define LOG_MAX 4096
 #define PORTS 8
@@ -32,9 +33,9 @@ struct record {
 static struct record *events;
 static uint32_t event_count, drop_count;
 static struct rte_mempool *pool;
-static struct pmd *pmd;
+static struct worker *worker;
 static struct stat_counters counters;
-static struct act_userdata *last_userdata;
+static struct userdata *last_userdata;
 
 static void note(uint32_t tag, enum event_kind kind, uint32_t arg, const struct rte_mbuf *m, uint32_t original)
 {
@@ -58,7 +59,7 @@ static void note(uint32_t tag, enum event_kind kind, uint32_t arg, const struct 
         abort();
 }
 
-void test_drop(struct pmd *p, struct rte_mbuf *m, enum stat_drop why)
+void test_drop(struct worker *p, struct rte_mbuf *m, enum stat_drop why)
 {
     (void)p;
     (void)why;
@@ -66,13 +67,13 @@ void test_drop(struct pmd *p, struct rte_mbuf *m, enum stat_drop why)
     rte_pktmbuf_free(m);
 }
 
-void test_drop_bulk(struct pmd *p, struct rte_mbuf **packets, unsigned int n, enum stat_drop why)
+void test_drop_bulk(struct worker *p, struct rte_mbuf **packets, unsigned int n, enum stat_drop why)
 {
     while (n--)
         test_drop(p, *packets++, why);
 }
 
-void test_flush_port(struct pmd *p, struct pmd_tx *tx)
+void test_flush_port(struct worker *p, struct worker_tx *tx)
 {
     (void)p;
     for (uint32_t i = 0; i < tx->n; i++) {
@@ -86,10 +87,10 @@ void test_flush_port(struct pmd *p, struct pmd_tx *tx)
     tx->n = 0;
 }
 
-void test_flush(struct pmd *p)
+void test_flush(struct worker *p)
 {
     for (uint16_t i = 0; i < PORTS; i++) {
-        struct pmd_tx *tx = atomic_load(&p->tx[i]);
+        struct worker_tx *tx = atomic_load(&p->tx[i]);
 
         test_flush_port(p, tx);
         tx->dirty = 0;
@@ -97,7 +98,7 @@ void test_flush(struct pmd *p)
     p->dirty_n = 0;
 }
 
-void test_recirculate(struct pmd *p, struct rte_mbuf *m)
+void test_recirculate(struct worker *p, struct rte_mbuf *m)
 {
     (void)p;
     act_finish_offload(m);
@@ -105,7 +106,7 @@ void test_recirculate(struct pmd *p, struct rte_mbuf *m)
     rte_pktmbuf_free(m);
 }
 
-void test_upcall_action(struct pmd *p, struct rte_mbuf *m, struct act_userdata *userdata, uint32_t original)
+void test_upcall_action(struct worker *p, struct rte_mbuf *m, struct userdata *userdata, uint32_t original)
 {
     (void)p;
     last_userdata = userdata;
@@ -115,18 +116,18 @@ void test_upcall_action(struct pmd *p, struct rte_mbuf *m, struct act_userdata *
 }
 
 /* Sends outputs on at once, so that their order among upcalls is seen. */
-static void setup_pmd(void)
+static void setup_worker(void)
 {
-    static struct pmd_tx txs[PORTS];
+    static struct worker_tx txs[PORTS];
 
-    pmd = calloc(1, sizeof *pmd);
+    worker = calloc(1, sizeof *worker);
     events = malloc(LOG_MAX * sizeof *events);
-    pmd->tx = calloc(PMD_PORTS, sizeof pmd->tx[0]);
-    pmd->stat = &counters;
-    pmd->random = 88172645463325252ull;
+    worker->tx = calloc(WORKER_PORTS, sizeof worker->tx[0]);
+    worker->stat = &counters;
+    worker->random = 88172645463325252ull;
     for (uint16_t i = 0; i < PORTS; i++) {
         txs[i].no = i;
-        atomic_init(&pmd->tx[i], &txs[i]);
+        atomic_init(&worker->tx[i], &txs[i]);
     }
 }
 
@@ -174,7 +175,7 @@ static bool fixture_start(const char *name)
     pool = rte_pktmbuf_pool_create(name, 2047, 0, sizeof(struct pkt), 2048, SOCKET_ID_ANY);
     if (!pool)
         abort();
-    setup_pmd();
+    setup_worker();
     return true;
 }
 

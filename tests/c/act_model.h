@@ -13,7 +13,7 @@
 #include "packet/extract.h"
 #include "frames.h"
 #include "model_sum.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 
 #define MODEL_ROOM 1024
 

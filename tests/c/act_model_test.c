@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c
+ * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -99,10 +99,10 @@ static void make_partial(struct rte_mbuf *m, const uint8_t *frame, uint32_t size
 static void run_against_model(uint64_t *state, int round, bool partial)
 {
     static struct act_list_text list;
-    static uint8_t frames_in[PMD_BURST][FRAME_MAX];
+    static uint8_t frames_in[WORKER_BURST][FRAME_MAX];
     static struct expected expected;
-    struct rte_mbuf *packets[PMD_BURST];
-    uint32_t sizes[PMD_BURST], n = 1 + frame_random(state) % PMD_BURST;
+    struct rte_mbuf *packets[WORKER_BURST];
+    uint32_t sizes[WORKER_BURST], n = 1 + frame_random(state) % WORKER_BURST;
     const struct pkt_md md = { .in_port = 1, .skb_mark = 5, .skb_priority = 6 };
     const struct key key = { .words = { 0 } };
     struct act_prog *prog;
@@ -126,8 +126,8 @@ static void run_against_model(uint64_t *state, int round, bool partial)
     event_count = 0;
     if (act_kind(prog) == ACT_OUTPUT)
         CHECK(act_output_port(prog) >= 1 && act_output_port(prog) <= 4);
-    test_act_run(pmd, prog, packets, n, &md);
-    test_flush(pmd);
+    test_act_run(worker, prog, packets, n, &md);
+    test_flush(worker);
     if (!expected.events)
         expected.events = malloc(LOG_MAX * sizeof *expected.events);
     for (uint32_t i = 0; i < n && failures < 3; i++) {
@@ -150,8 +150,8 @@ static void run_on_spoiled(uint64_t *state)
 {
     static struct act_list_text list;
     const struct key key = { .words = { 0 } };
-    struct rte_mbuf *packets[PMD_BURST];
-    uint32_t n = 1 + frame_random(state) % PMD_BURST;
+    struct rte_mbuf *packets[WORKER_BURST];
+    uint32_t n = 1 + frame_random(state) % WORKER_BURST;
     struct act_prog *prog;
     const char *why;
 
@@ -168,8 +168,8 @@ static void run_on_spoiled(uint64_t *state)
         packets[i]->tso_segsz = (uint16_t)frame_random(state);
     }
     event_count = 0;
-    test_act_run(pmd, prog, packets, n, NULL);
-    test_flush(pmd);
+    test_act_run(worker, prog, packets, n, NULL);
+    test_flush(worker);
     act_free(prog);
     CHECK(rte_mempool_in_use_count(pool) == 0);
 }

@@ -4,7 +4,7 @@
 #define UPCALL_ACT_RANDOM_H
 
 #include "frames.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 
 #define ACT_LIST_MAX 4096
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c
+ * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -150,7 +150,7 @@ static void test_userdata(void)
         al_end(&l, nest);
         CHECK(!compile(&l, &prog));
         event_count = 0;
-        test_act_run(pmd, prog, &m, 1, NULL);
+        test_act_run(worker, prog, &m, 1, NULL);
         CHECK(event_count == 1 && last_userdata && last_userdata->given && last_userdata->size == given);
         CHECK(last_userdata->actions_size == (given & 1 ? l.size : 0));
         CHECK(!memcmp(last_userdata->bytes + given, l.bytes, last_userdata->actions_size));
@@ -158,7 +158,7 @@ static void test_userdata(void)
         act_free(prog);
         for (uint32_t i = 0; i < given; i++)
             CHECK(last_userdata->bytes[i] == 0x5c);
-        act_userdata_free(last_userdata);
+        userdata_free(last_userdata);
     }
 }
 
@@ -213,8 +213,8 @@ static void test_sample(void)
         struct rte_mbuf *m = make_packet(frame, size, 600, 0);
 
         event_count = 0;
-        test_act_run(pmd, prog, &m, 1, NULL);
-        test_flush(pmd);
+        test_act_run(worker, prog, &m, 1, NULL);
+        test_flush(worker);
         taken += event_count;
     }
     CHECK(taken > 850 && taken < 1150);
@@ -290,8 +290,8 @@ static void test_no_mbufs(void)
     rte_pktmbuf_free(all[--n]);
     all[n] = make_packet(frame, size, 600, 0);
     event_count = 0;
-    test_act_run(pmd, prog, &all[n], 1, NULL);
-    test_flush(pmd);
+    test_act_run(worker, prog, &all[n], 1, NULL);
+    test_flush(worker);
     CHECK(event_count == 1 && events[0].event.arg == 2);
     CHECK(atomic_load(&counters.drops[DROP_no_mbuf]) == before + 1);
     rte_pktmbuf_free_bulk(all, n);

@@ -14,7 +14,7 @@
 #include "dp_int.h"
 #include "packet/eal.h"
 #include "flow/flow.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
@@ -24,7 +24,7 @@
 
 static struct dp *dp;
 static struct cls *cls;
-static struct pmd pmd;
+static struct worker worker;
 static struct stat_counters stat;
 
 static struct {
@@ -51,7 +51,7 @@ static uint16_t take(struct port *port, uint16_t queue, struct rte_mbuf **packet
 static const struct port_class class = { .type = "sink", .tx_burst = take };
 static struct port_txq txqs[PORTS + 1];
 static struct port ports[PORTS + 1];
-static struct pmd_tx txs[PORTS + 1];
+static struct worker_tx txs[PORTS + 1];
 
 /* A list of outputs, given as the bits of `out`, then recirculation if `recirc` is not 0. */
 static struct act_prog *program(uint32_t out, uint32_t recirc)
@@ -95,7 +95,7 @@ static void insert(uint32_t flow, uint32_t recirc_id, uint32_t host, const struc
     mask.base.l2 = 0xff;
     if (host != UINT32_MAX)
         mask.base.eth_dst[5] = 0xff;
-    if (cls_insert(cls, flow, &key, &mask, prog))
+    if (cls_insert(cls, flow, &key, &mask, act_verdict(prog)))
         abort();
 }
 
@@ -131,8 +131,8 @@ static void test_mixture(void)
     memset(sent, 0, sizeof sent);
     memset(expected, 0, sizeof expected);
     for (uint32_t round = 0; round < 120; round++) {
-        struct rte_mbuf *burst[PMD_BURST];
-        uint32_t n = 1 + rnd(PMD_BURST), host = rnd(HOSTS + 2), kinds = 1 + rnd(HOSTS + 2);
+        struct rte_mbuf *burst[WORKER_BURST];
+        uint32_t n = 1 + rnd(WORKER_BURST), host = rnd(HOSTS + 2), kinds = 1 + rnd(HOSTS + 2);
 
         for (uint32_t i = 0; i < n; i++, id++) {
             uint32_t extra = rnd(40);
@@ -158,8 +158,8 @@ static void test_mixture(void)
                     expected[port].ids[expected[port].n++] = id;
             }
         }
-        burst_receive(&pmd, burst, n, &md);
-        pmd_flush(&pmd);
+        burst_receive(&worker, burst, n, &md);
+        tx_flush(&worker);
     }
     for (uint32_t port = 1; port <= PORTS; port++) {
         bool *seen = calloc(id, 1);
@@ -195,16 +195,16 @@ static void test_order(void)
     for (uint32_t h = 0; h < 4; h++)
         insert(1 + h, 0, h, progs[h] = program(1u << (1 + h % 3), 0));
     for (uint32_t round = 0; round < 100; round++) {
-        struct rte_mbuf *burst[PMD_BURST];
+        struct rte_mbuf *burst[WORKER_BURST];
 
         memset(sent, 0, sizeof sent);
-        for (uint32_t i = 0; i < PMD_BURST; i++, id++) {
+        for (uint32_t i = 0; i < WORKER_BURST; i++, id++) {
             uint32_t host = rnd(4);
 
             burst[i] = packet(host, id << 2 | host, 0);
         }
-        burst_receive(&pmd, burst, PMD_BURST, &md);
-        pmd_flush(&pmd);
+        burst_receive(&worker, burst, WORKER_BURST, &md);
+        tx_flush(&worker);
         for (uint32_t port = 1; port <= PORTS; port++) {
             for (uint32_t i = 0; i < sent[port].n; i++) {
                 uint32_t host = sent[port].ids[i] & 3;
@@ -226,7 +226,7 @@ static void test_recirculation(void)
 {
     struct act_prog *out = program(1u << 1, 0), *rounds[HOSTS];
     const struct pkt_md md = { .in_port = 1 };
-    struct rte_mbuf *burst[PMD_BURST];
+    struct rte_mbuf *burst[WORKER_BURST];
     uint32_t flow = 1, of[HOSTS] = { 0 }, arrived = 0;
     const uint64_t before = stat.recirculated, hits = stat.hit;
     uint64_t again = 0;
@@ -240,28 +240,28 @@ static void test_recirculation(void)
             insert(flow++, r, h, rounds[r]);
     }
     memset(sent, 0, sizeof sent);
-    for (uint32_t i = 0; i < PMD_BURST; i++) {
+    for (uint32_t i = 0; i < WORKER_BURST; i++) {
         uint32_t host = rnd(HOSTS);
 
         of[host]++;
         burst[i] = packet(host, host, 0);
     }
-    burst_receive(&pmd, burst, PMD_BURST, &md);
-    pmd_flush(&pmd);
+    burst_receive(&worker, burst, WORKER_BURST, &md);
+    tx_flush(&worker);
     for (uint32_t h = 0; h < HOSTS; h++) {
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < sent[1].n; i++)
             n += sent[1].ids[i] == h;
-        CHECK(n == (h <= PMD_RECIRC_MAX ? of[h] : 0));
+        CHECK(n == (h <= WORKER_RECIRC_MAX ? of[h] : 0));
         arrived += n;
-        again += (uint64_t)of[h] * (h <= PMD_RECIRC_MAX ? h : PMD_RECIRC_MAX);
+        again += (uint64_t)of[h] * (h <= WORKER_RECIRC_MAX ? h : WORKER_RECIRC_MAX);
     }
-    CHECK(arrived == sent[1].n && stat.drops[DROP_recirc_depth] == PMD_BURST - arrived);
-    CHECK(stat.recirculated - before == again && stat.hit - hits == PMD_BURST + again);
+    CHECK(arrived == sent[1].n && stat.drops[DROP_recirc_depth] == WORKER_BURST - arrived);
+    CHECK(stat.recirculated - before == again && stat.hit - hits == WORKER_BURST + again);
     cls_counters(cls, 1, &sum);
     CHECK(sum.packets == of[0]);
-    CHECK(pmd.depth == 0 && pmd.recirc.n == 0);
+    CHECK(worker.depth == 0 && worker.recirc.n == 0);
     for (uint32_t f = 1; f < flow; f++)
         cls_remove(cls, f);
     rcu_synchronize(dp->rcu);
@@ -278,23 +278,23 @@ int main(void)
         printf("EAL\n");
         return 77;
     }
-    if (dp_open("burst", DP_CREATE, &handle) || !(dp = dp_of(handle)) || pmd_init(&pmd, &stat, 100, 0))
+    if (dp_open("burst", DP_CREATE, &handle) || !(dp = dp_of(handle)) || worker_init(&worker, &stat, 100, 0))
         abort();
     CHECK(!dp_mbufs_in_use(&before));
-    pmd.dp = dp;
+    worker.upcalls = dp->upcalls;
     cls = flow_table_cls(dp->flows);
-    pmd.replica = cls_replica_add(cls, 100);
+    worker.replica = cls_replica_add(cls, 100);
     for (uint32_t i = 1; i <= PORTS; i++) {
         ports[i] = (struct port){ .class = &class, .txqs = &txqs[i], .txq_count = 1, .mtu = 1500, .no = i };
-        txs[i] = (struct pmd_tx){ .port = &ports[i], .no = (uint16_t)i };
-        atomic_store(&pmd.tx[i], &txs[i]);
+        txs[i] = (struct worker_tx){ .port = &ports[i], .no = (uint16_t)i };
+        atomic_store(&worker.tx[i], &txs[i]);
     }
     test_mixture();
     test_order();
     test_recirculation();
     CHECK(!dp_mbufs_in_use(&after) && after == before);
-    cls_replica_remove(cls, pmd.replica);
-    pmd_fini(&pmd);
+    cls_replica_remove(cls, worker.replica);
+    worker_fini(&worker);
     dp_unref(dp);
     CHECK(!dp_close(handle));
     return failures != 0;

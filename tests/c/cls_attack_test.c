@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c
  * eal: yes
  * sanitize: address
  *
@@ -165,7 +165,7 @@ static void hazard_12_bits_fall(void)
         key_of(frame, size, 1, &keys[i]);
         always(&masks[i]);
         prefix((uint8_t *)&masks[i].base.ip4_dst, 9 + i % 24);
-        CHECK(cls_insert(cls, i, &keys[i], &masks[i], program) == 0);
+        CHECK(cls_insert(cls, i, &keys[i], &masks[i], act_verdict(program)) == 0);
     }
     CHECK(view_of(1)->prune_n > 0);
     for (uint32_t i = 1; i <= FLOWS / 2; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c
  * eal: yes
  * sanitize: address thread
  *
@@ -130,12 +130,12 @@ static void change(void)
     case 0:
         key_of(i, &key, &mask);
         atomic_store(&state[i], 1);
-        CHECK(cls_insert(cls, i, &key, &mask, programs[0]) == 0);
+        CHECK(cls_insert(cls, i, &key, &mask, act_verdict(programs[0])) == 0);
         atomic_store(&state[i], 2);
         break;
     case 2:
         if (rnd(4)) {
-            cls_set_program(cls, i, programs[rnd(2)]);
+            cls_set_verdict(cls, i, act_verdict(programs[rnd(2)]));
             break;
         }
         atomic_store(&state[i], 1);
@@ -166,7 +166,7 @@ static void churn(uint32_t isa)
         atomic_store(&state[i], 0);
     for (uint32_t i = 1; i <= STAY; i++) {
         key_of(i, &key, &mask);
-        CHECK(cls_insert(cls, i, &key, &mask, programs[0]) == 0);
+        CHECK(cls_insert(cls, i, &key, &mask, act_verdict(programs[0])) == 0);
         atomic_store(&state[i], 2);
     }
     for (unsigned int t = 0; t < READERS; t++) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/act.h"
 #include "cls/cls.h"
 #include "packet/extract.h"
 #include "frames.h"

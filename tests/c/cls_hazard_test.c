@@ -11,7 +11,7 @@
 #include "path/burst.h"
 #include "hazard_fixture.h"
 #include "odp/odp.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
@@ -196,14 +196,14 @@ static void hazard_7_tunnel(void)
     pkt_of(p.m)->md.more = PKT_MORE_TUNNEL;
     pkt_of(p.m)->tunnel.id = 42;
     packet_key(&p, NULL, &key);
-    CHECK(cls_insert(cls, 1, &key, &mask, program) == 0);
+    CHECK(cls_insert(cls, 1, &key, &mask, act_verdict(program)) == 0);
     cls_lookup(replica, 1, 0, &p.m, 1, NULL, &flow, &tcp_flags, &stat);
     CHECK(flow == 1 && !find(frame, size, 1));
     pkt_of(p.m)->tunnel.id = 43;
     cls_lookup(replica, 1, 0, &p.m, 1, NULL, &flow, &tcp_flags, &stat);
     CHECK(!flow);
     mask.tunnel.id = 0;
-    CHECK(cls_insert(cls, 2, &key, &mask, program) == 0);
+    CHECK(cls_insert(cls, 2, &key, &mask, act_verdict(program)) == 0);
     cls_lookup(replica, 1, 0, &p.m, 1, NULL, &flow, &tcp_flags, &stat);
     CHECK(flow == 2 && find(frame, size, 1) == 2);
     cls_remove(cls, 1);
@@ -249,40 +249,40 @@ static void hazard_9_runt_between_equals(void)
     static const struct port_class class = { .type = "sink", .tx_burst = count_sent };
     static struct port_txq txq;
     static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 1 };
-    static struct pmd_tx tx = { .port = &port, .no = 1 };
+    static struct worker_tx tx = { .port = &port, .no = 1 };
     const struct pkt_md md = { .in_port = 1 };
     struct rte_mempool *pool = rte_pktmbuf_pool_create("hazard9", 255, 0, sizeof(struct pkt), 2048, SOCKET_ID_ANY);
     static struct stat_counters counters;
-    struct rte_mbuf *packets[PMD_BURST];
-    static struct pmd pmd;
+    struct rte_mbuf *packets[WORKER_BURST];
+    static struct worker worker;
     uint8_t frame[FRAME_MAX];
     uint32_t size = frame_named("IPv4 UDP", frame);
     struct cls_counters sum;
     struct key mask;
 
-    if (!pool || pmd_init(&pmd, &counters, 1, 0))
+    if (!pool || worker_init(&worker, &counters, 1, 0))
         abort();
     memset(&counters, 0, sizeof counters);
-    atomic_store(&pmd.tx[1], &tx);
-    pmd.replica = replica;
+    atomic_store(&worker.tx[1], &tx);
+    worker.replica = replica;
     always(&mask);
     add(1, frame, size, 1, &mask);
-    for (uint32_t n = 1; n <= PMD_BURST; n++) {
+    for (uint32_t n = 1; n <= WORKER_BURST; n++) {
         for (uint32_t i = 0; i < n; i++) {
             packets[i] = rte_pktmbuf_alloc(pool);
             memcpy(rte_pktmbuf_append(packets[i], i % 3 == 1 ? 13 : (uint16_t)size), frame, i % 3 == 1 ? 13 : size);
         }
-        burst_receive(&pmd, packets, n, &md);
-        pmd_flush(&pmd);
+        burst_receive(&worker, packets, n, &md);
+        tx_flush(&worker);
     }
-    CHECK(sent == counters.hit && counters.drops[DROP_rx_runt] + sent == PMD_BURST * (PMD_BURST + 1) / 2);
+    CHECK(sent == counters.hit && counters.drops[DROP_rx_runt] + sent == WORKER_BURST * (WORKER_BURST + 1) / 2);
     CHECK(counters.drops[DROP_rx_runt] == 176);
     cls_counters(cls, 1, &sum);
     CHECK(sum.packets == sent && sum.bytes == sent * size && sum.used_ms);
     CHECK(rte_mempool_in_use_count(pool) == 0);
     cls_remove(cls, 1);
     sent = 0;
-    pmd_fini(&pmd);
+    worker_fini(&worker);
     rte_mempool_free(pool);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c
  * eal: yes
  * sanitize: address
  *
@@ -48,7 +48,7 @@ static void add_flow(uint32_t flow, enum shape shape)
     random_md(&pkt, rnd(PORTS), rnd(2), true);
     extract_key(frame, size, size, &pkt.md, &pkt, &f->key, NULL);
     random_mask(shape, &f->mask);
-    CHECK(cls_insert(cls, flow, &f->key, &f->mask, program) == 0);
+    CHECK(cls_insert(cls, flow, &f->key, &f->mask, act_verdict(program)) == 0);
     f->alive = true;
 }
 
@@ -176,7 +176,7 @@ static void test_extraction(void)
             m->pkt_len += rnd(70000);
         random_md(pkt_of(m), 1, 0, !rnd(8));
         packet_key(&p, NULL, &key);
-        CHECK(cls_insert(cls, 1, &key, &mask, program) == 0);
+        CHECK(cls_insert(cls, 1, &key, &mask, act_verdict(program)) == 0);
         cls_lookup(replica, 1, 0, &m, 1, rnd(2) && !pkt_of(m)->md.more ? &pkt_of(m)->md : NULL, &flow, &tcp_flags, &stat);
         CHECK(flow == 1 && tcp_flags == __builtin_bswap16(key.base.tcp_flags));
         cls_remove(cls, 1);
@@ -207,7 +207,7 @@ static void test_many_masks(void)
         prefix((uint8_t *)&mask.base.ip4_dst, 1 + i / 32);
         key.base.ip4_src ^= (uint32_t)(0x80u >> (i % 32 % 8)) << 8 * (i % 32 / 8);
         key.base.ip4_dst ^= (uint32_t)(0x80u >> (i / 32 % 8)) << 8 * (i / 32 / 8);
-        error = cls_insert(cls, 1 + i, &key, &mask, program);
+        error = cls_insert(cls, 1 + i, &key, &mask, act_verdict(program));
         CHECK(error == (i < CLS_MASKS_MAX ? 0 : ENOSPC));
         refused += error != 0;
         if (!error)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c
  * eal: yes
  * sanitize: address
  *
@@ -162,7 +162,7 @@ static void fill(const struct table *table)
         table->mask(i % table->masks, &mask);
         if (cls_find_exact(cls, &key, &mask))
             continue;
-        CHECK(cls_insert(cls, ++all.flows, &key, &mask, program) == 0);
+        CHECK(cls_insert(cls, ++all.flows, &key, &mask, act_verdict(program)) == 0);
         for (uint32_t w = 0; w < all.words; w++) {
             all.masks[all.flows][w] = mask.words[all.at[w]];
             all.keys[all.flows][w] = key.words[all.at[w]] & mask.words[all.at[w]];

@@ -13,13 +13,13 @@
 #include "packet/eal.h"
 #include "flow/flow.h"
 #include "odp/odp.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
 static struct rcu *rcu;
 static struct flow_table *table;
-static struct pmd control;
+static struct worker control;
 static struct stat_counters stat;
 static uint64_t sent, sent_bytes;
 
@@ -37,14 +37,14 @@ static inline uint16_t count_sent(struct port *port, uint16_t queue, struct rte_
 static const struct port_class sink_class = { .type = "sink", .tx_burst = count_sent };
 static struct port_txq sink_txq;
 static struct port sink = { .class = &sink_class, .txqs = &sink_txq, .txq_count = 1, .mtu = 65535, .no = 2, .caps = PORT_CAP_CHAIN };
-static struct pmd_tx sink_tx[4] = { [2] = { .port = &sink, .no = 2 }, [3] = { .port = &sink, .no = 3 } };
+static struct worker_tx sink_tx[4] = { [2] = { .port = &sink, .no = 2 }, [3] = { .port = &sink, .no = 3 } };
 
 static inline void setup(void)
 {
     rcu = rcu_create();
     table = flow_table_create(rcu);
     memset(&stat, 0, sizeof stat);
-    if (!table || pmd_init(&control, &stat, 0, PMD_CONTROL_CORE))
+    if (!table || worker_init(&control, &stat, 0, WORKER_CONTROL_CORE))
         abort();
     control.replica = cls_replica_add(flow_table_cls(table), 0);
     atomic_store(&control.tx[2], &sink_tx[2]);
@@ -54,7 +54,7 @@ static inline void setup(void)
 static inline void teardown(void)
 {
     flow_table_destroy(table);
-    pmd_fini(&control);
+    worker_fini(&control);
     rcu_destroy(rcu);
 }
 

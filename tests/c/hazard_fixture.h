@@ -50,7 +50,7 @@ static inline void add(uint32_t flow, const uint8_t *frame, uint32_t size, uint3
     struct key key;
 
     key_of(frame, size, in_port, &key);
-    CHECK(cls_insert(cls, flow, &key, mask, program) == 0);
+    CHECK(cls_insert(cls, flow, &key, mask, act_verdict(program)) == 0);
 }
 
 static uint16_t last_flags;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c odp/odp_out.c odp/odp_attr.c
  * sanitize: address
  *
  * Lists of ODP attributes, one by one: prerequisites are enforced, malformed lists are refused, metadata is found. */
@@ -11,7 +11,7 @@
 #include "check.h"
 #include "packet/extract.h"
 #include "odp/odp.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 #include "packet/pkt.h"
 
 /* A list of attributes under construction. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c odp/odp_out.c odp/odp_attr.c
  * sanitize: address
  *
  * ODP attributes: what is written is read back the same, for random keys and masks. */
@@ -11,7 +11,7 @@
 #include "packet/extract.h"
 #include "frames.h"
 #include "odp/odp.h"
-#include "odp/odp_int.h"
+#include "odp/odp_attr.h"
 #include "packet/pkt.h"
 
 static uint64_t seed = 0xabcdef987654321ull;

@@ -8,7 +8,7 @@
 #include "dp_fixture.h"
 #include "dp_int.h"
 #include "packet/eal.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "port/port.h"
 #include "pmd/rxq.h"
 

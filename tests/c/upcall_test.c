@@ -9,14 +9,14 @@
 #include "cls_fixture.h"
 #include "dp_int.h"
 #include "packet/eal.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "upcall/upcall_int.h"
 
 #define RING 1024u
 
 static struct dp *dp;
-static struct pmd pmd;
+static struct worker worker;
 static struct stat_counters stat;
 static uint64_t handle;
 static struct dp_handler_info info;
@@ -37,12 +37,12 @@ static void miss(uint32_t port, uint32_t first, uint32_t n, uint32_t burst, bool
     const struct pkt_md md = { .in_port = port };
 
     for (uint32_t done = 0; done < n;) {
-        struct rte_mbuf *packets[PMD_BURST];
+        struct rte_mbuf *packets[WORKER_BURST];
         uint32_t k = 0;
 
         for (; k < burst && done < n; done++)
             packets[k++] = packet(first + (same ? 0 : done));
-        upcall_miss(&pmd, packets, k, &md);
+        upcall_miss(&worker, packets, k, &md);
     }
 }
 
@@ -90,8 +90,8 @@ static void take(uint32_t n, uint32_t from[8])
 static void begin(const char *config)
 {
     memset(&stat, 0, sizeof stat);
-    memset(pmd.recent, 0, sizeof pmd.recent);
-    pmd.now_ms = 1000;
+    memset(worker.recent, 0, sizeof worker.recent);
+    worker.now_ms = 1000;
     CHECK(!dp_set_config(handle, config) && !dp_upcall_open(handle, 0, &info));
 }
 
@@ -167,20 +167,20 @@ static void test_duplicates(void)
     miss(1, 7, 1000, 8, true);
     before = waiting(1);
     CHECK(before >= RING / 3 && before <= RING / 3 + 16 && drops(DROP_upcall_duplicate) == 1300 - before && stat.lost == 1300 - before);
-    pmd.now_ms++;
+    worker.now_ms++;
     miss(1, 7, 1, 1, true);
     CHECK(waiting(1) == before);
-    pmd.now_ms++;
+    worker.now_ms++;
     miss(1, 7, 100, 8, true);
     CHECK(waiting(1) == before + 1);
     miss(1, 1000, 100, 8, false); /* New connections. */
     CHECK(waiting(1) == before + 101);
     miss(2, 7, 1, 1, true); /* The same bytes by another port are another key. */
     CHECK(waiting(2) == 1);
-    pmd.now_ms = UINT32_MAX; /* The clock starts anew. */
+    worker.now_ms = UINT32_MAX; /* The clock starts anew. */
     miss(1, 9, 2, 1, true);
     CHECK(waiting(1) == before + 102);
-    pmd.now_ms = 1;
+    worker.now_ms = 1;
     miss(1, 9, 2, 1, true);
     CHECK(waiting(1) == before + 103);
     end(1300 + 1 + 100 + 100 + 1 + 4);
@@ -201,7 +201,7 @@ static void test_duplicate_keys(void)
         struct key keys[2];
         bool same;
 
-        memset(pmd.recent, 0, sizeof pmd.recent);
+        memset(worker.recent, 0, sizeof worker.recent);
         for (uint32_t i = 0; i < 2; i++) {
             pair[i] = eal_packet(frame, size);
             random_md(pkt_of(pair[i]), 1, round & 1, i ? !rnd(8) : false);
@@ -209,7 +209,7 @@ static void test_duplicate_keys(void)
                 *pkt_of(pair[1]) = *pkt_of(pair[0]);
             pkt_of(pair[i])->kind = UPCALL_MISS;
             pkt_of(pair[i])->userdata = NULL;
-            upcall_key(pair[i], &keys[i]);
+            extract_packet(pair[i], &keys[i]);
             if (size > 14 && rnd(2))
                 frame[14 + rnd(size < 54 ? size - 14 : 40)] ^= (uint8_t)(1u << rnd(8)); /* Lengths and checksums too. */
         }
@@ -219,7 +219,7 @@ static void test_duplicate_keys(void)
         for (uint32_t i = 0; i < 2; i++) {
             struct rte_mbuf *one[1] = { pair[i] };
 
-            CHECK(upcall_admit(&pmd, dp->upcalls->open[0], one, 1, &refused) == !(i && same));
+            CHECK(upcall_admit(&worker, dp->upcalls->open[0], one, 1, &refused) == !(i && same));
             CHECK(refused.duplicates == (i && same));
             if (!(i && same))
                 upcall_leave(dp->upcalls->open[0], &pair[i], 1);
@@ -238,7 +238,7 @@ static void test_actions(void)
         struct rte_mbuf *m = packet(5);
 
         pkt_of(m)->md = (struct pkt_md){ .in_port = 1 };
-        upcall_action(&pmd, m, NULL, 60);
+        upcall_action(&worker, m, NULL, 60);
     }
     CHECK(waiting(1) == RING / 2 && drops(DROP_upcall_quota) == 1000 - RING / 2 && drops(DROP_upcall_duplicate) == 0);
     CHECK(!dp_upcall_purge(handle) && waiting(1) == 0 && !dp_upcall_close(info.handler));
@@ -252,10 +252,10 @@ int main(void)
         printf("EAL\n");
         return 77;
     }
-    if (dp_open("upcall", DP_CREATE, &handle) || !(dp = dp_of(handle)) || pmd_init(&pmd, &stat, 100, 0))
+    if (dp_open("upcall", DP_CREATE, &handle) || !(dp = dp_of(handle)) || worker_init(&worker, &stat, 100, 0))
         abort();
     CHECK(!dp_mbufs_in_use(&before));
-    pmd.dp = dp;
+    worker.upcalls = dp->upcalls;
     test_shares();
     test_equal_shares();
     test_quota();
@@ -263,7 +263,7 @@ int main(void)
     test_duplicate_keys();
     test_actions();
     CHECK(!dp_mbufs_in_use(&after) && after == before);
-    pmd_fini(&pmd);
+    worker_fini(&worker);
     dp_unref(dp);
     CHECK(!dp_close(handle));
     return failures != 0;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c
+ * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
  * packet's.  Input: 2 bytes size of the actions, 1 byte how to cut the frame, actions, frame. */
 #define act_run fuzz_act_run
-#define pmd_drop fuzz_drop
-#define pmd_drop_bulk fuzz_drop_bulk
-#define pmd_flush_port fuzz_flush_port
-#define pmd_flush fuzz_flush
-#define pmd_recirculate fuzz_recirculate
+#define worker_drop fuzz_drop
+#define worker_drop_bulk fuzz_drop_bulk
+#define tx_flush_port fuzz_flush_port
+#define tx_flush fuzz_flush
+#define worker_recirculate fuzz_recirculate
 #define upcall_action fuzz_upcall_action
 #include "act/act_run.c"
+#include "packet/userdata.h"
 
 #include <rte_eal.h>
 #include <rte_memory.h>
@@ -21,10 +22,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct rte_mempool *pool;
-static struct pmd *pmd;
+static struct worker *worker;
 static struct stat_counters counters;
 
-void fuzz_drop(struct pmd *p, struct rte_mbuf *m, enum stat_drop why)
+void fuzz_drop(struct worker *p, struct rte_mbuf *m, enum stat_drop why)
 {
     (void)p;
     (void)why;
@@ -32,31 +33,31 @@ void fuzz_drop(struct pmd *p, struct rte_mbuf *m, enum stat_drop why)
     rte_pktmbuf_free(m);
 }
 
-void fuzz_drop_bulk(struct pmd *p, struct rte_mbuf **packets, unsigned int n, enum stat_drop why)
+void fuzz_drop_bulk(struct worker *p, struct rte_mbuf **packets, unsigned int n, enum stat_drop why)
 {
     while (n--)
         fuzz_drop(p, *packets++, why);
 }
 
-void fuzz_flush_port(struct pmd *p, struct pmd_tx *tx)
+void fuzz_flush_port(struct worker *p, struct worker_tx *tx)
 {
     (void)p;
     (void)tx;
     abort(); /* There are no ports. */
 }
 
-void fuzz_flush(struct pmd *p)
+void fuzz_flush(struct worker *p)
 {
     (void)p;
     abort();
 }
 
-void fuzz_recirculate(struct pmd *p, struct rte_mbuf *m)
+void fuzz_recirculate(struct worker *p, struct rte_mbuf *m)
 {
     fuzz_drop(p, m, DROP_action);
 }
 
-void fuzz_upcall_action(struct pmd *p, struct rte_mbuf *m, struct act_userdata *userdata, uint32_t original_size)
+void fuzz_upcall_action(struct worker *p, struct rte_mbuf *m, struct userdata *userdata, uint32_t original_size)
 {
     if (original_size < m->pkt_len || (userdata && userdata->size > 65536))
         abort();
@@ -73,10 +74,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     if (rte_eal_init(8, arguments) < 0)
         abort();
     pool = rte_pktmbuf_pool_create("act_fuzz", 8191, 0, sizeof(struct pkt), 2048, SOCKET_ID_ANY);
-    pmd = calloc(1, sizeof *pmd);
-    pmd->tx = calloc(PMD_PORTS, sizeof pmd->tx[0]);
-    pmd->stat = &counters;
-    pmd->random = 1;
+    worker = calloc(1, sizeof *worker);
+    worker->tx = calloc(WORKER_PORTS, sizeof worker->tx[0]);
+    worker->stat = &counters;
+    worker->random = 1;
     return 0;
 }
 
@@ -122,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                             : RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_TCP_SEG;
         packets[i]->tso_segsz = 100;
     }
-    fuzz_act_run(pmd, prog, packets, 2, NULL);
+    fuzz_act_run(worker, prog, packets, 2, NULL);
     act_free(prog);
     if (rte_mempool_in_use_count(pool))
         abort();

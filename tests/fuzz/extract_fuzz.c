@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c odp/odp_out.c odp/odp_attr.c
  *
  * Any frame has a key; the key survives being written and read, and so does its exact mask; the same frame in two segments gives no
  * other fields than the first segment holds. */

@@ -7,14 +7,14 @@
 
 #include "cls/cls.h"
 #include "flow/flow.h"
-#include "pmd/pmd.h"
+#include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "base/rcu.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct flow_table *table;
-static struct pmd control;
+static struct worker control;
 
 static void check(int good)
 {
@@ -28,7 +28,7 @@ static void set_up(void)
     struct rcu *rcu = rcu_create();
 
     table = flow_table_create(rcu);
-    check(table && !pmd_init(&control, &stat, 0, PMD_CONTROL_CORE));
+    check(table && !worker_init(&control, &stat, 0, WORKER_CONTROL_CORE));
     control.replica = cls_replica_add(flow_table_cls(table), 0);
     check(cls_replica_add(flow_table_cls(table), 1) != NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c
+ * link: packet/extract.c odp/odp_key.c odp/odp_l3.c odp/odp_plain.c odp/odp_mask.c odp/odp_tunnel.c odp/odp_write.c odp/odp_out.c odp/odp_attr.c
  *
  * Any bytes as a key and, behind it, as its mask (the first two bytes say where): refused, or understood so that writing and reading again gives the
  * same. */

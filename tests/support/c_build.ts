@@ -75,6 +75,55 @@ export async function buildProgram(
   options: { instrument: Instrument },
 ): Promise<string> {
   const { instrument } = options;
+  const folder = main.slice(0, main.lastIndexOf("/") + 1);
+  const { cc, common, headers, link: dpdkLink } = await compilation(instrument, folder);
+  const { link } = directives(await Deno.readTextFile(main));
+  const units = objectsOf(await linked(link));
+  const objects = await compileAll(cc, [
+    ...units.map((unit) => ({ path: `${cDirectory}${unit.source}`, flags: unit.flags })),
+    { path: main, flags: [] },
+  ], { common, salt: headers });
+  const name = main.slice(main.lastIndexOf("/") + 1, -2);
+  const key = (await sha256([cc, instrument, ...objects].join("\n"))).slice(0, 16);
+  const program = `${await objectDirectory()}/${name}-${instrument}-${key}`;
+  if (await exists(program)) return program;
+  await into(
+    program,
+    (temporary) =>
+      runCompiler(cc, [
+        ...linkFlags(instrument),
+        ...objects,
+        ...dpdkLink,
+        "-Wl,--gc-sections",
+        "-lm",
+        "-lpthread",
+        "-o",
+        temporary,
+      ]),
+  );
+  return program;
+}
+
+/** The object files of every unit of `c/`, as users have them, one for each of its builds. */
+export async function unitObjects(): Promise<{ source: string; object: string }[]> {
+  const { cc, common, headers } = await compilation(
+    "speed",
+    `${checkout}tests/c/`, // The same objects as those of the tests there.
+  );
+  const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
+  const objects = await compileAll(
+    cc,
+    units.map(({ source, flags }) => ({ path: cDirectory + source, flags })),
+    { common, salt: headers },
+  );
+  return units.map(({ source }, at) => ({ source, object: objects[at] ?? "" }));
+}
+
+/** The compiler, flags and headers' hash that go into an object built with headers of `folder`. */
+async function compilation(
+  instrument: Instrument,
+  folder: string,
+): Promise<{ cc: string; common: string[]; headers: string; link: string[] }> {
   const { cc, flags } = instruments[instrument];
   const dpdk = await toolchainFlags();
   const common = [
@@ -87,7 +136,6 @@ export async function buildProgram(
     "-fdata-sections",
     ...flags,
   ];
-  const folder = main.slice(0, main.lastIndexOf("/") + 1);
   const headers = await sha256(
     await digestOf(cDirectory, await filesOf(".h")) +
       await digestOf(
@@ -96,43 +144,27 @@ export async function buildProgram(
           .filter((name) => name.endsWith(".h")).sort(),
       ),
   );
-  const { link } = directives(await Deno.readTextFile(main));
-  const units = objectsOf(await linked(link));
-  const jobs = [
-    ...units.map((unit) => ({ path: `${cDirectory}${unit.source}`, flags: unit.flags })),
-    { path: main, flags: [] },
-  ];
+  return { cc, common, headers, link: dpdk.link };
+}
+
+/** Compiles files side by side; the objects come in the files' order. */
+async function compileAll(
+  cc: string,
+  jobs: readonly { path: string; flags: readonly string[] }[],
+  { common, salt }: { common: readonly string[]; salt: string },
+): Promise<string[]> {
   const objects: string[] = [];
   const queue = jobs.entries();
   const worker = async (): Promise<void> => {
-    for (const [at, job] of queue) {
-      const all = [...common, ...job.flags];
-      objects[at] = await cachedObject(cc, job.path, { flags: all, salt: headers });
+    for (const [at, { path, flags }] of queue) {
+      objects[at] = await cachedObject(cc, path, { flags: [...common, ...flags], salt });
     }
   };
   const workers = Array.from({ length: navigator.hardwareConcurrency }, worker);
   for (const end of await Promise.allSettled(workers)) {
     if (end.status === "rejected") throw end.reason;
   }
-  const name = main.slice(main.lastIndexOf("/") + 1, -2);
-  const key = (await sha256([cc, instrument, ...objects].join("\n"))).slice(0, 16);
-  const program = `${await objectDirectory()}/${name}-${instrument}-${key}`;
-  if (await exists(program)) return program;
-  await into(
-    program,
-    (temporary) =>
-      runCompiler(cc, [
-        ...linkFlags(instrument),
-        ...objects,
-        ...dpdk.link,
-        "-Wl,--gc-sections",
-        "-lm",
-        "-lpthread",
-        "-o",
-        temporary,
-      ]),
-  );
-  return program;
+  return objects;
 }
 
 /** Checks one file with all warnings as errors, producing nothing. */

@@ -1,14 +1,18 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The entry points of dp.h about the process: version and layout, error texts, EAL, names, the extractor, builds of the lookup. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "dp.h"
-#include "cls/cls.h"
 #include "base/error.h"
-#include "packet/extract.h"
+#include "base/stat.h"
+#include "cls/cls.h"
+#include "dp.h"
 #include "odp/odp.h"
+#include "packet/eal.h"
+#include "packet/extract.h"
 
 uint32_t dp_abi_version(void)
 {
@@ -32,6 +36,55 @@ int dp_abi_layout(char *text, uint32_t size)
     LINE("field %s %s %zu %zu\n", #name, #field, offsetof(struct name, field), sizeof(((struct name *)0)->field))
 #include "abi_fields.h"
     return used < size ? 0 : error_set(ENOBUFS, "The layout takes more than %u bytes", size);
+}
+
+int dp_error_text(char *text, uint32_t size)
+{
+    if (!text || !size)
+        return EINVAL;
+    error_take(text, size);
+    return 0;
+}
+
+int dp_eal_configure(const char *arguments)
+{
+    error_clear();
+    return eal_configure(arguments);
+}
+
+int dp_eal_start(void)
+{
+    error_clear();
+    return error_publish(eal_start());
+}
+
+int dp_eal_notice(char *text, uint32_t size)
+{
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    eal_notice(text, size);
+    return 0;
+}
+
+int dp_mbufs_in_use(uint64_t *count)
+{
+    error_clear();
+    if (!count)
+        return EINVAL;
+    *count = eal_in_use();
+    return 0;
+}
+
+int dp_drop_name(uint32_t reason, char *text, uint32_t size)
+{
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    if (reason >= DROP_COUNT)
+        return error_set(ENOENT, "There is no drop reason %u", reason);
+    snprintf(text, size, "%s", stat_drop_name((enum stat_drop)reason));
+    return 0;
 }
 
 int dp_extract(const uint8_t *frame, uint32_t frame_size, uint32_t in_port, uint8_t *key, uint32_t key_size, uint32_t *key_used)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "packet/userdata.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+void userdata_free(struct userdata *userdata)
+{
+    if (userdata && atomic_fetch_sub_explicit(&userdata->references, 1, memory_order_acq_rel) == 1)
+        free(userdata);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "packet/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+
+void worker_drop(struct worker *worker, struct rte_mbuf *m, enum stat_drop reason)
+{
+    stat_drop(worker->stat, reason, 1);
+    rte_pktmbuf_free(m);
+}
+
+void worker_drop_bulk(struct worker *worker, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
+{
+    stat_drop(worker->stat, reason, n);
+    rte_pktmbuf_free_bulk(packets, n);
+}
+
+void worker_recirculate(struct worker *worker, struct rte_mbuf *m)
+{
+    struct worker_recirc *recirc = &worker->recirc;
+
+    if (worker->depth >= WORKER_RECIRC_MAX) {
+        worker_drop(worker, m, DROP_recirc_depth);
+        return;
+    }
+    if (recirc->n == WORKER_RECIRC_QUEUE) {
+        worker_drop(worker, m, DROP_recirc_full);
+        return;
+    }
+    recirc->depth[recirc->n] = (uint8_t)(worker->depth + 1);
+    recirc->packets[recirc->n++] = m;
+}
+
+uint32_t worker_clock_ms(void)
+{
+    struct timespec now;
+    uint32_t ms;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    ms = (uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+    return ms ? ms : 1;
+}
+
+int worker_init(struct worker *worker, struct stat_counters *stat, uint32_t index, uint32_t core)
+{
+    worker->tx = calloc(WORKER_PORTS, sizeof *worker->tx);
+    if (!worker->tx)
+        return ENOMEM;
+    worker->stat = stat;
+    worker->index = index;
+    worker->core = core;
+    worker->now_ms = worker_clock_ms();
+    worker->random = rte_rdtsc() * 2 + 1; /* Anything but 0. */
+    return 0;
+}
+
+void worker_fini(struct worker *worker)
+{
+    free(worker->tx);
+    worker->tx = NULL;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * worker.h - the context that packets are handled with: counters, clock, transmit buffers, packets that go round again.
+ *
+ * Each poll thread has one, and the control side has one for execute (index 0, core WORKER_CONTROL_CORE), which is used under the
+ * control mutex only.
+ *
+ * Threads: a worker belongs to its thread. */
+#ifndef UPCALL_WORKER_H
+#define UPCALL_WORKER_H
+
+#include <stdint.h>
+
+#include "base/stat.h"
+#include "packet/pkt.h"
+
+struct rte_mbuf;
+struct rte_rcu_qsbr;
+
+#define WORKER_BURST 32
+#define WORKER_RECIRC_MAX 8         /* Recirculations of one packet; more are DROP_recirc_depth. */
+#define WORKER_RECIRC_QUEUE 256
+#define WORKER_PORTS 65536
+#define WORKER_DIRTY 1024
+#define WORKER_RECENT 1024
+#define WORKER_CONTROL_CORE UINT32_MAX
+
+struct cls_replica;
+struct port;
+struct upcalls;
+
+/* Packets that wait to be sent by one port. */
+struct worker_tx {
+    struct rte_mbuf *packets[WORKER_BURST];
+    uint32_t n;
+    uint32_t dirty;              /* On the list of buffers to flush. */
+    struct port *port;
+    uint16_t txq;
+    uint16_t no;
+};
+
+/* Packets of the burst under way that go round again. */
+struct worker_recirc {
+    struct rte_mbuf *packets[WORKER_RECIRC_QUEUE];
+    uint8_t depth[WORKER_RECIRC_QUEUE];
+    uint32_t n;
+};
+
+/* A miss that went up (upcall_admit.c). */
+struct worker_recent {
+    uint32_t hash;
+    uint32_t ms;
+};
+
+struct worker {
+    struct upcalls *upcalls;         /* Where misses go (upcall.h). */
+    struct cls_replica *replica;
+    struct stat_counters *stat;
+    struct rte_rcu_qsbr *qsbr;
+    _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */
+    uint32_t now_ms;                 /* CLOCK_MONOTONIC, modulo 2^32, as of this burst; never 0. */
+    uint32_t depth;                  /* Of the packets in hand: how often they were recirculated. */
+    uint64_t random;                 /* State of worker_random(). */
+    uint32_t index;                  /* RCU and replica index; 0: the control side. */
+    uint32_t core;
+    uint32_t dirty_n;
+    uint16_t dirty[WORKER_DIRTY];       /* Ports with packets to send; full: all are flushed. */
+    struct worker_recirc recirc;
+    struct worker_recent recent[WORKER_RECENT];
+};
+
+/* Prepares what poll threads and the control side have in common.  ENOMEM. */
+int worker_init(struct worker *, struct stat_counters *, uint32_t index, uint32_t core);
+void worker_fini(struct worker *);
+
+/* CLOCK_MONOTONIC in ms, as in `now_ms`. */
+uint32_t worker_clock_ms(void);
+
+/* Drops a packet for a reason. */
+void worker_drop(struct worker *, struct rte_mbuf *, enum stat_drop);
+void worker_drop_bulk(struct worker *, struct rte_mbuf **, unsigned int n, enum stat_drop);
+
+/* Puts a packet whose struct pkt is complete, md.recirc_id being the new one, on the list of packets to look up again. */
+void worker_recirculate(struct worker *, struct rte_mbuf *);
+
+/* xorshift64*: for sample. */
+static inline uint32_t worker_random(struct worker *worker)
+{
+    uint64_t x = worker->random;
+
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    worker->random = x;
+    return (uint32_t)((x * 0x2545f4914f6cdd1dull) >> 32);
+}
+
+#endif

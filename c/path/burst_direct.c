@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "path/burst_direct.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "act/act.h"
+#include "base/bell.h"
+#include "odp/odp.h"
+#include "packet/extract.h"
+#include "packet/worker.h"
+#include "upcall/upcall.h"
+
+#define DIRECT_ACTIONS 16384     /* Bytes that a callback may fill. */
+#define DIRECT_PUTS 4096
+
+struct burst_puts {
+    bell_t bell;
+    _Atomic bool asleep;
+    struct rte_ring *ring;
+};
+
+/* --- Poll threads ----------------------------------------------------------------------------------------- */
+
+static void defer_put(struct burst_puts *puts, const struct dp_direct_upcall *up)
+{
+    struct burst_put *put = malloc(sizeof *put + up->key_size + up->mask_size + up->actions_size);
+
+    if (!put)
+        return; /* The next miss tries again. */
+    put->op = (struct dp_op){
+        .type = DP_OP_PUT, .flags = DP_OPF_CREATE | DP_OPF_MASK, .key_size = up->key_size, .mask_size = up->mask_size,
+        .actions_size = up->actions_size,
+    };
+    memcpy(put->bytes, up->key, up->key_size);
+    memcpy(put->bytes + up->key_size, up->mask, up->mask_size);
+    memcpy(put->bytes + up->key_size + up->mask_size, up->actions, up->actions_size);
+    if (rte_ring_mp_enqueue(puts->ring, put)) {
+        free(put);
+        return;
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* Pairs with burst_puts_wait(). */
+    if (atomic_exchange_explicit(&puts->asleep, false, memory_order_acq_rel))
+        bell_ring(&puts->bell);
+}
+
+static bool decide(struct worker *worker, const struct upcall_direct *direct, struct rte_mbuf *m)
+{
+    static _Thread_local uint8_t gathered[65536], actions[DIRECT_ACTIONS];
+    uint8_t key_bytes[ODP_KEY_MAX], mask[ODP_KEY_MAX];
+    struct dp_direct_upcall up = {
+        .key = key_bytes, .mask = mask, .actions = actions, .mask_size = sizeof mask, .actions_size = sizeof actions,
+    };
+    uint32_t size = rte_pktmbuf_pkt_len(m);
+    struct act_prog *prog;
+    const char *why;
+    struct key key;
+    int verdict;
+
+    extract_packet(m, &key);
+    up.key_size = odp_key_write(&key, key_bytes, sizeof key_bytes);
+    up.packet = rte_pktmbuf_read(m, 0, size < sizeof gathered ? size : sizeof gathered, gathered);
+    up.packet_size = size < sizeof gathered ? size : sizeof gathered;
+    verdict = direct->function(&up, direct->aux);
+    if ((verdict && verdict != ENOSPC) || up.mask_size > sizeof mask || up.actions_size > sizeof actions ||
+        act_compile(actions, up.actions_size, &key, &prog, &why)) {
+        stat_add(&worker->stat->lost, 1);
+        worker_drop(worker, m, DROP_upcall_error);
+        return false;
+    }
+    act_run(worker, prog, &m, 1, NULL);
+    act_free(prog);
+    if (!verdict)
+        defer_put(direct->puts, &up);
+    return true;
+}
+
+void burst_direct(struct worker *worker, const struct upcall_direct *direct, struct rte_mbuf **packets, unsigned int n)
+{
+    uint64_t decided = 0;
+
+    for (unsigned int i = 0; i < n; i++)
+        decided += decide(worker, direct, packets[i]);
+    stat_add(&worker->stat->missed, decided);
+}
+
+/* --- Service thread --------------------------------------------------------------------------------------- */
+
+struct burst_put *burst_puts_take(struct burst_puts *puts)
+{
+    struct burst_put *put;
+
+    return rte_ring_sc_dequeue(puts->ring, (void **)&put) ? NULL : put;
+}
+
+uint32_t burst_puts_bell(struct burst_puts *puts)
+{
+    return atomic_load_explicit(&puts->bell, memory_order_acquire);
+}
+
+void burst_puts_wait(struct burst_puts *puts, uint32_t bell)
+{
+    atomic_store_explicit(&puts->asleep, true, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* Pairs with defer_put(). */
+    if (rte_ring_empty(puts->ring))
+        bell_wait(&puts->bell, bell, -1);
+}
+
+void burst_puts_ring(struct burst_puts *puts)
+{
+    bell_ring(&puts->bell);
+}
+
+struct burst_puts *burst_puts_create(void)
+{
+    struct burst_puts *puts = calloc(1, sizeof *puts);
+
+    if (!puts)
+        return NULL;
+    puts->ring = aligned_alloc(64, RTE_ALIGN((size_t)rte_ring_get_memsize(DIRECT_PUTS), 64));
+    if (puts->ring && !rte_ring_init(puts->ring, "puts", DIRECT_PUTS, RING_F_SC_DEQ))
+        return puts;
+    burst_puts_destroy(puts);
+    return NULL;
+}
+
+void burst_puts_destroy(struct burst_puts *puts)
+{
+    if (!puts)
+        return;
+    free(puts->ring);
+    free(puts);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "path/tx.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+
+#include <rte_mbuf.h>
+
+#include "port/port.h"
+#include "port/port_offload.h"
+
+#define SEND_RETRIES 4
+
+/* Drops what a port would not take. */
+static void drop_unsent(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n,
+                        enum stat_drop reason)
+{
+    /* Not stat_add: threads may share the queue, and drops are rare. */
+    atomic_fetch_add_explicit(&tx->port->txqs[tx->txq].dropped, n, memory_order_relaxed);
+    worker_drop_bulk(worker, packets, n, reason);
+}
+
+/* Sends packets that the port is able to send as they are; takes them over. */
+static void transmit(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n)
+{
+    struct port *port = tx->port;
+    struct port_txq *txq = &port->txqs[tx->txq];
+    unsigned int sent = 0, retries = 0;
+    uint64_t refused;
+    bool gone;
+
+    if (txq->shared)
+        rte_spinlock_lock(&txq->lock);
+    refused = atomic_load_explicit(&port->tx.errors, memory_order_relaxed);
+    while (sent < n) {
+        uint16_t took = port->class->tx_burst(port, tx->txq, packets + sent, (uint16_t)(n - sent));
+
+        sent += took;
+        if (!took && ++retries > SEND_RETRIES)
+            break;
+    }
+    refused = atomic_load_explicit(&port->tx.errors, memory_order_relaxed) - refused;
+    if (txq->shared)
+        rte_spinlock_unlock(&txq->lock);
+    stat_add(&worker->stat->tx_packets, sent - refused);
+    stat_add(&worker->stat->tx_batches, 1);
+    if (likely(sent == n && !refused))
+        return;
+    gone = atomic_load_explicit(&port->gone, memory_order_relaxed);
+    stat_drop(worker->stat, gone ? DROP_link_down : DROP_tx_error, refused); /* The class has freed these. */
+    if (sent < n)
+        drop_unsent(worker, tx, packets + sent, n - sent, gone ? DROP_link_down : DROP_tx_full);
+}
+
+/* --- What the port cannot send as it is ------------------------------------------------------------------- */
+
+/* Sends a packet in pieces that fit the MTU; takes it over. */
+static void send_segments(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m,
+                          const struct port_offload_layout *layout, uint32_t size)
+{
+    uint32_t end = port_offload_end(m, layout);
+    bool chains = tx->port->caps & PORT_CAP_CHAIN;
+
+    for (uint32_t at = layout->payload, index = 0; at < end; index++) {
+        uint32_t part = RTE_MIN(size, end - at);
+        struct rte_mbuf *segment = port_offload_cut(m, layout, index, at, part);
+
+        if (!segment || (segment->nb_segs > 1 && !chains)) {
+            stat_drop(worker->stat, segment ? DROP_tx_oversize : DROP_no_mbuf, 1);
+            rte_pktmbuf_free(segment);
+            break; /* The receiver would drop what follows a gap anyhow, or ask for it again. */
+        }
+        transmit(worker, tx, &segment, 1);
+        at += part;
+    }
+    rte_pktmbuf_free(m);
+}
+
+/* A packet that nobody else looks at, in one mbuf if the port wants that.  NULL: it was dropped. */
+static struct rte_mbuf *own(struct worker *worker, struct rte_mbuf *m, bool chains)
+{
+    bool shared = false;
+    struct rte_mbuf *copy;
+
+    for (const struct rte_mbuf *s = m; s; s = s->next)
+        shared |= !RTE_MBUF_DIRECT(s) || rte_mbuf_refcnt_read(s) > 1;
+    if (!shared && (chains || m->nb_segs == 1 || !rte_pktmbuf_linearize(m)))
+        return m;
+    copy = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
+    if (!copy) {
+        worker_drop(worker, m, DROP_no_mbuf);
+        return NULL;
+    }
+    rte_pktmbuf_free(m);
+    if (!chains && copy->nb_segs > 1 && rte_pktmbuf_linearize(copy)) {
+        worker_drop(worker, copy, DROP_tx_oversize); /* More than one mbuf holds. */
+        return NULL;
+    }
+    return copy;
+}
+
+/* What is larger than the port's MTU: handed on, cut in pieces, or dropped. */
+static void send_large(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m)
+{
+    struct port *port = tx->port;
+    struct port_offload_layout layout;
+    uint32_t headers, size, mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+
+    if (!port_offload_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) ||
+        (layout.proto == IPPROTO_UDP && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))) {
+        worker_drop(worker, m, DROP_tx_oversize);
+        return;
+    }
+    headers = (uint32_t)(layout.payload - layout.l3);
+    if (mtu <= headers) {
+        worker_drop(worker, m, DROP_tx_oversize);
+        return;
+    }
+    /* Without a size it was executed by a program, from an upcall that had it large: TCP may be cut anywhere. */
+    size = m->ol_flags & PORT_OFFLOAD_SEG ? m->tso_segsz : mtu - headers;
+    if (!size || size + headers > mtu)
+        size = mtu - headers;
+    send_segments(worker, tx, m, &layout, size);
+}
+
+/* Whether the packet behind its VLAN tags is larger than the MTU. */
+static bool too_large(const struct port *port, const struct rte_mbuf *m, uint32_t *mtu)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    uint32_t l2 = PORT_ETHERNET;
+
+    while (l2 + 4 <= m->data_len && l2 < PORT_ETHERNET + 8 &&
+           ((frame[l2 - 2] == 0x81 && frame[l2 - 1] == 0x00) || (frame[l2 - 2] == 0x88 && frame[l2 - 1] == 0xa8)))
+        l2 += 4;
+    *mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+    return m->pkt_len > *mtu + l2;
+}
+
+static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m)
+{
+    struct port *port = tx->port;
+    uint32_t mtu;
+
+    if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
+        /* The device may have been given a larger MTU since: asked once in a millisecond at most. */
+        if (atomic_exchange_explicit(&port->mtu_asked_ms, worker->now_ms, memory_order_relaxed) != worker->now_ms)
+            port_follow_mtu(port);
+        if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
+            send_large(worker, tx, m);
+            return;
+        }
+    }
+    m = own(worker, m, port->caps & PORT_CAP_CHAIN);
+    if (!m)
+        return;
+    if ((m->ol_flags & PORT_OFFLOAD_FLAGS) && !(port->caps & PORT_CAP_CSUM) && !port_offload_finish(m)) {
+        worker_drop(worker, m, DROP_tx_error);
+        return;
+    }
+    transmit(worker, tx, &m, 1);
+}
+
+/* Sends packets, each made fit for the port or dropped and counted; takes them over. */
+static void send_fit(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        if (port_offload_needed(tx->port, packets[i]))
+            send_one(worker, tx, packets[i]);
+        else
+            transmit(worker, tx, &packets[i], 1);
+    }
+}
+
+/* --- Buffers ---------------------------------------------------------------------------------------------- */
+
+void tx_flush_port(struct worker *worker, struct worker_tx *tx)
+{
+    unsigned int n = tx->n, plain = 0;
+
+    if (!n)
+        return;
+    tx->n = 0;
+    if (atomic_load_explicit(&tx->port->gone, memory_order_relaxed)) {
+        drop_unsent(worker, tx, tx->packets, n, DROP_link_down);
+        return;
+    }
+    while (plain < n && !port_offload_needed(tx->port, tx->packets[plain]))
+        plain++;
+    if (plain)
+        transmit(worker, tx, tx->packets, plain);
+    if (plain < n)
+        send_fit(worker, tx, tx->packets + plain, n - plain);
+}
+
+void tx_flush(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->dirty_n; i++) {
+        struct worker_tx *tx = atomic_load_explicit(&worker->tx[worker->dirty[i]], memory_order_acquire);
+
+        if (tx) { /* Otherwise the port is being removed: what waited is dropped by pmd_set_remove_port(). */
+            tx_flush_port(worker, tx);
+            tx->dirty = 0;
+        }
+    }
+    worker->dirty_n = 0;
+}
