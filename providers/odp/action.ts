@@ -12,15 +12,24 @@ import type {
   Action,
   CheckPktLenAction,
   DecTtlAction,
-  HashAction,
   NshKey,
   PsampleAction,
   SampleAction,
-  TunnelPushAction,
   UnknownAction,
   UserspaceAction,
 } from "../types.ts";
-import { type ActionLine, bare, nest, plain, single } from "./action_line.ts";
+import {
+  type ActionLine,
+  type ActionLists,
+  bare,
+  type FormField,
+  hashLine,
+  ListCodec,
+  nest,
+  plain,
+  single,
+  tunnelPushLine,
+} from "./action_line.ts";
 import {
   AttributeSet,
   checkEnd,
@@ -30,7 +39,7 @@ import {
   unknownAttribute,
   writeUnknown,
 } from "./attributes.ts";
-import { BytesCodec, type Codec, flag, one, StructCodec } from "../codec/codec.ts";
+import { BytesCodec, flag, one, StructCodec } from "../codec/codec.ts";
 import { ctNest } from "./ct.ts";
 import { AttributeError, joinPath } from "../codec/errors.ts";
 import { be16x, bits, mac, u16, u32, wrong } from "../codec/leaf.ts";
@@ -56,10 +65,7 @@ type ActionTable = {
 let depth = 0;
 
 /** A list of actions within another one. */
-class ActionsCodec implements Codec<readonly Action[]> {
-  readonly min = 0;
-  readonly max = 0xfffb;
-
+class ActionsCodec extends ListCodec {
   read(bytes: Uint8Array, at: number, size: number): readonly Action[] {
     return readActions(bytes, at, at + size, "");
   }
@@ -67,72 +73,9 @@ class ActionsCodec implements Codec<readonly Action[]> {
   write(writer: Writer, actions: readonly Action[]): void {
     writeActions(writer, actions);
   }
-
-  readMask(): never {
-    throw new TypeError("actions have no mask");
-  }
-
-  writeMask(): never {
-    throw new TypeError("actions have no mask");
-  }
 }
 
 const list = new ActionsCodec();
-
-const hashNames = ["l4", "symL4"] as const;
-const hash: ActionLine<HashAction> = {
-  id: 8,
-  min: 8,
-  max: 8,
-  text: "hash",
-  knownTo: "both",
-  read(bytes, at): Omit<HashAction, "type"> {
-    const algorithm = u32.get(bytes, at);
-    return {
-      algorithm: hashNames[algorithm] ?? algorithm,
-      basis: u32.get(bytes, at + 4),
-    };
-  },
-  write(writer, { algorithm, basis }): void {
-    const at = writer.alloc(8);
-    const number = typeof algorithm === "string"
-      ? hashNames.indexOf(algorithm)
-      : algorithm;
-    u32.put(writer.bytes, at, number, "hash.algorithm");
-    u32.put(writer.bytes, at + 4, basis ?? 0, "hash.basis");
-  },
-};
-
-/** `struct ovs_action_push_tnl`: four words and a buffer for the headers. */
-const TUNNEL_HEADER_MAX = 512;
-const tunnelPush: ActionLine<TunnelPushAction> = {
-  id: 26,
-  min: 16 + TUNNEL_HEADER_MAX,
-  max: 16 + TUNNEL_HEADER_MAX,
-  text: "tnl_push",
-  knownTo: "netdev",
-  read(bytes, at): Omit<TunnelPushAction, "type"> {
-    const size = u32.get(bytes, at + 8);
-    if (size > TUNNEL_HEADER_MAX) throw new RangeError(`header of ${size} bytes`);
-    return {
-      tunnelPort: u32.get(bytes, at),
-      outPort: u32.get(bytes, at + 4),
-      tunnelType: u32.get(bytes, at + 12),
-      header: bytes.slice(at + 16, at + 16 + size),
-    };
-  },
-  write(writer, { tunnelPort, outPort, tunnelType, header }): void {
-    if (!(header instanceof Uint8Array) || header.length > TUNNEL_HEADER_MAX) {
-      throw wrong("tnl_push.header", "a Uint8Array of at most 512 bytes", header);
-    }
-    const at = writer.alloc(16 + TUNNEL_HEADER_MAX);
-    u32.put(writer.bytes, at, tunnelPort, "tnl_push.tunnelPort");
-    u32.put(writer.bytes, at + 4, outPort, "tnl_push.outPort");
-    u32.put(writer.bytes, at + 8, header.length, "tnl_push.header");
-    u32.put(writer.bytes, at + 12, tunnelType, "tnl_push.tunnelType");
-    writer.bytes.set(header, at + 16);
-  },
-};
 
 /** Fields of a label stack entry, in the order of the text. */
 const lse = {
@@ -142,6 +85,15 @@ const lse = {
   bos: { at: 0, leaf: bits(4, 8, 1) },
   etherType: { at: 4, leaf: be16x, text: "eth_type" },
 } as const;
+
+/** The same in text. */
+const lseForm = [
+  { field: "label", max: 0xfffff },
+  { field: "tc", max: 7, default: 0 },
+  { field: "ttl", max: 255, default: 0 },
+  { field: "bos", max: 1, default: 0 },
+  { field: "etherType", text: "eth_type", max: 0xffff, hex: 1 },
+] as const satisfies readonly FormField<Named<"pushMpls">>[];
 
 const userspace = new AttributeSet<Omit<UserspaceAction, "type">>("userspace", {
   portId: line(1, one.u32),
@@ -172,6 +124,12 @@ export const actionTable: ActionTable = {
       pcp: { at: 2, leaf: bits(2, 13, 3) },
       cfi: { at: 2, leaf: bits(2, 12, 1) },
     }),
+    [
+      { field: "tpid", max: 0xffff, hex: 4, default: 0x8100, rare: true },
+      { field: "vid", max: 0xfff },
+      { field: "pcp", max: 7, default: 0 },
+      { field: "cfi", max: 1, default: 1, rare: true },
+    ],
   ),
   popVlan: bare(5, "pop_vlan"),
   sample: nest(
@@ -182,12 +140,14 @@ export const actionTable: ActionTable = {
     }),
     ["probability", "actions"],
   ),
-  recirc: single(7, "recirc", "id", u32),
-  hash,
-  pushMpls: plain(9, "push_mpls", new StructCodec("push_mpls", 8, lse)),
-  popMpls: single(10, "pop_mpls", "etherType", be16x),
+  recirc: single(7, "recirc", "id", u32, { form: "hex" }),
+  hash: hashLine,
+  pushMpls: plain(9, "push_mpls", new StructCodec("push_mpls", 8, lse), lseForm),
+  popMpls: single(10, "pop_mpls", "etherType", be16x, {
+    form: { text: "eth_type", max: 0xffff, hex: 1 },
+  }),
   ct: nest(12, ctNest, []),
-  trunc: single(13, "trunc", "size", u32),
+  trunc: single(13, "trunc", "size", u32, { form: "decimal" }),
   pushEth: plain(
     14,
     "push_eth",
@@ -207,13 +167,14 @@ export const actionTable: ActionTable = {
     read: (bytes, at, size) => ({ nsh: nshKey.read(bytes, at, size) }),
     write: (writer, { nsh }: { nsh: NshKey }) => nshKey.write(writer, nsh, "push_nsh"),
   },
-  popNsh: bare(18, "pop_nsh"),
-  meter: single(19, "meter", "id", u32),
+  popNsh: bare(18, "pop_nsh", "call"),
+  meter: single(19, "meter", "id", u32, { form: "decimal" }),
   clone: {
     id: 20,
     min: 0,
     max: 0xfffb,
     text: "clone",
+    lists: "payload",
     knownTo: "both",
     read: (bytes, at, size) => ({ actions: list.read(bytes, at, size) }),
     write: (writer, { actions }) => list.write(writer, actions),
@@ -231,6 +192,17 @@ export const actionTable: ActionTable = {
     22,
     "add_mpls",
     new StructCodec("add_mpls", 8, { ...lse, tunnelFlags: { at: 6, leaf: u16 } }),
+    [
+      ...lseForm,
+      {
+        field: "tunnelFlags",
+        text: "tun_flags",
+        max: 0xffff,
+        hex: 0,
+        default: 0,
+        rare: true,
+      },
+    ],
   ),
   decTtl: nest(
     23,
@@ -248,9 +220,9 @@ export const actionTable: ActionTable = {
     ["group"],
     "kernel",
   ),
-  tunnelPush,
-  tunnelPop: single(27, "tnl_pop", "port", u32, "netdev"),
-  lbOutput: single(28, "lb_output", "bond", u32, "netdev"),
+  tunnelPush: tunnelPushLine,
+  tunnelPop: single(27, "tnl_pop", "port", u32, { form: "port", knownTo: "netdev" }),
+  lbOutput: single(28, "lb_output", "bond", u32, { form: "decimal", knownTo: "netdev" }),
 };
 
 /** `OVS_ACTION_ATTR_SET_MASKED`, which is the action `set` with a mask. */
@@ -262,8 +234,10 @@ const setMasked: ActionLine<Named<"set">> = {
   read: (bytes, at, size, path) => readSet(bytes, at, at + size, true, path),
 };
 
+const OUTPUT = actionTable.output.id;
+
 /** Lines of actions with their type. */
-interface TypedLine {
+export interface TypedLine {
   readonly type: Action["type"];
   readonly line: ActionLine<Action>;
 }
@@ -273,6 +247,25 @@ for (const [type, actionLine] of Object.entries(actionTable)) {
   byId[actionLine.id] = { type, line: actionLine } as unknown as TypedLine;
 }
 byId[SET_MASKED] = { type: "set", line: setMasked } as unknown as TypedLine;
+
+/** The line of a type. */
+export function actionLine(
+  type: Exclude<Action["type"], "unknown">,
+): ActionLine<Action> {
+  return actionTable[type] as unknown as ActionLine<Action>;
+}
+
+/** The type and line of each name in text. */
+export const actionsByText: ReadonlyMap<string, TypedLine> = new Map(
+  byId.flatMap((typed) =>
+    typed === undefined || typed.line.id === SET_MASKED ? [] : [[typed.line.text, typed]]
+  ),
+);
+
+/** Where the payload of an action holds lists of actions; undefined: nowhere. */
+export function listsOf(id: number): ActionLists | undefined {
+  return byId[id]?.line.lists;
+}
 
 /** Appends a list of actions. */
 export function writeActions(writer: Writer, actions: readonly Action[]): void {
@@ -285,7 +278,7 @@ export function writeActions(writer: Writer, actions: readonly Action[]): void {
         const at = writer.alloc(8);
         const bytes = writer.bytes;
         bytes[at] = 8;
-        bytes[at + 2] = 1;
+        bytes[at + 2] = OUTPUT;
         u32.put(bytes, at + 4, action.port, "output.port");
       } else {
         writeAction(writer, action);

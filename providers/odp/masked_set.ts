@@ -10,23 +10,11 @@
  * @module
  */
 
-import { actionTable, SET_MASKED } from "./action.ts";
+import { listsOf, SET_MASKED } from "./action.ts";
 import { walk } from "./attributes.ts";
 import { keyTable } from "./key.ts";
 
 const NSH = keyTable.nsh.id;
-const CLONE = actionTable.clone.id;
-const SAMPLE = actionTable.sample.id;
-const CHECK_PKT_LEN = actionTable.checkPktLen.id;
-const DEC_TTL = actionTable.decTtl.id;
-
-/** Attributes of an action that hold lists, by the action's id; the list itself is 0. */
-const lists: ReadonlyMap<number, readonly number[]> = new Map([
-  [CLONE, [0]],
-  [SAMPLE, [2]],
-  [CHECK_PKT_LEN, [2, 3]],
-  [DEC_TTL, [1]],
-]);
 
 /** Clears, in place, the bits of masked sets that their masks do not have, at any depth. */
 export function clearUnmasked(
@@ -36,11 +24,11 @@ export function clearUnmasked(
 ): void {
   walk(bytes, from, to, "actions", (id, at, size) => {
     if (id === SET_MASKED) return clearSet(bytes, at, at + size);
-    const nests = lists.get(id);
-    if (nests === undefined) return;
-    if (nests[0] === 0) return clearUnmasked(bytes, at, at + size);
+    const lists = listsOf(id);
+    if (lists === undefined || lists.length === 0) return;
+    if (lists === "payload") return clearUnmasked(bytes, at, at + size);
     walk(bytes, at, at + size, "actions", (nest, inner, length) => {
-      if (nests.includes(nest)) clearUnmasked(bytes, inner, inner + length);
+      if (lists.includes(nest)) clearUnmasked(bytes, inner, inner + length);
     });
   });
 }

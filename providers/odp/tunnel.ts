@@ -21,6 +21,23 @@ import {
 } from "../codec/leaf.ts";
 import type { Writer } from "../codec/writer.ts";
 
+/**
+ * `OVS_VPORT_TYPE_*`: kinds of vports and tunnels. 3 to 5 are older than tunnel devices with
+ * metadata, and numbers above 100 are Open vSwitch's own.
+ */
+export const VportType = {
+  netdev: 1,
+  internal: 2,
+  gre: 3,
+  vxlan: 4,
+  geneve: 5,
+  erspan: 107,
+  ip6erspan: 108,
+  ip6gre: 109,
+  gtpu: 110,
+  srv6: 112,
+} as const;
+
 /** Bytes of a Geneve option's header: class, type, length in words. */
 const OPTION_HEADER = 4;
 /** Bits of the header's last byte that are the length. */

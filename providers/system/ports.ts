@@ -33,8 +33,8 @@ import {
   listVports,
   parseVport,
   type VportRecord,
-  VportType,
 } from "./vports.ts";
+import { VportType } from "../odp/tunnel.ts";
 
 /** Longest name of a Linux device. */
 const maxNameLength = 15;

@@ -31,15 +31,12 @@ const {
   fail: OVS_VPORT_UPCALL_ATTR_FAIL,
 } = idsOf(vportUpcallStats.table);
 
-/** Kinds of vport, `enum ovs_vport_type`; 3 to 5 are older than tunnel devices with metadata. */
-export const VportType = { netdev: 1, internal: 2, gre: 3, vxlan: 4, geneve: 5 } as const;
-
 /** A port as the kernel describes it. */
 export interface VportRecord {
   /** Ifindex of its datapath. */
   readonly datapath: number;
   readonly no: number;
-  /** One of {@linkcode VportType}, or a later one. */
+  /** One of `VportType`, or a later one. */
   readonly type: number;
   readonly name: string;
   /** Port ids that its upcalls go to, when they are not dispatched by CPU. */

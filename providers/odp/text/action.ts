@@ -6,14 +6,15 @@
  */
 
 import type { Action, SetAction, UserspaceAction } from "../../types.ts";
-import { encodeActions } from "../action.ts";
+import { actionLine, encodeActions } from "../action.ts";
 import { walk } from "../attributes.ts";
 import { written } from "../../codec/writer.ts";
 import { ENCAP, keyTable } from "../key.ts";
 import { nshKey } from "../nsh.ts";
+import { printForm } from "./action_form.ts";
 import { printUserdata } from "./cookie.ts";
 import { printCt } from "./ct.ts";
-import { hex, hexDump } from "./fields.ts";
+import { hexDump } from "./fields.ts";
 import { printAttribute } from "./key.ts";
 import { printNsh } from "./nsh.ts";
 import { printHeader } from "./tunnel_push.ts";
@@ -35,44 +36,21 @@ function printAction(action: Action, ports: PortNames | undefined): string {
       return printUserspace(action, ports);
     case "set":
       return `set(${printSet(action)})`;
-    case "pushVlan":
-      return `push_vlan(${printPushVlan(action)})`;
-    case "popVlan":
-      return "pop_vlan";
     case "sample":
       return `sample(sample=${percent(action.probability)}%,` +
         `actions(${nested(action.actions)}))`;
-    case "recirc":
-      return `recirc(${hex(action.id)})`;
     case "hash":
       return `hash(${printHash(action.algorithm, action.basis)})`;
-    case "pushMpls":
-      return `push_mpls(${printLabel(action)},eth_type=${hex0x(action.etherType)})`;
-    case "popMpls":
-      return `pop_mpls(eth_type=${hex0x(action.etherType)})`;
-    case "addMpls":
-      return `add_mpls(${printLabel(action)},eth_type=${hex0x(action.etherType)}` +
-        `${action.tunnelFlags === 0 ? "" : `,tun_flags=${hex(action.tunnelFlags)}`})`;
     case "ct":
       return printCt(action);
-    case "ctClear":
-      return "ct_clear";
     case "clone":
       return `clone(${nested(action.actions)})`;
-    case "trunc":
-      return `trunc(${action.size})`;
     case "pushEth":
       return `push_eth(src=${action.src},dst=${action.dst})`;
-    case "popEth":
-      return "pop_eth";
     case "pushNsh": {
       const nest = written((writer) => nshKey.write(writer, action.nsh, "push_nsh"));
       return `push_nsh(${printNsh(nest, undefined)})`;
     }
-    case "popNsh":
-      return "pop_nsh()";
-    case "meter":
-      return `meter(${action.id})`;
     case "checkPktLen":
       return `check_pkt_len(size=${action.size},gt(${nested(action.greater)}),` +
         `le(${nested(action.lessEqual)}))`;
@@ -89,19 +67,17 @@ function printAction(action: Action, ports: PortNames | undefined): string {
       return `tnl_push(tnl_port(${port(action.tunnelPort)}),` +
         `${printHeader(action.header, action.tunnelType)},` +
         `out_port(${port(action.outPort)}))`;
-    case "tunnelPop":
-      return `tnl_pop(${port(action.port)})`;
-    case "lbOutput":
-      return `lb_output(${action.bond})`;
     case "unknown": {
       const bytes = action.bytes.length > 0 ? `(${hexDump(action.bytes, " ")})` : "";
       return `action${action.id & 0x3fff}${bytes}`;
     }
+    default:
+      return printForm(
+        { type: action.type, line: actionLine(action.type) },
+        action,
+        ports,
+      );
   }
-}
-
-function hex0x(value: number): string {
-  return `0x${value.toString(16)}`;
 }
 
 /** One decimal, so that a share of less than 0.05 % comes back as 0. */
@@ -113,21 +89,6 @@ function printHash(algorithm: "l4" | "symL4" | number, basis: number): string {
   if (algorithm === "l4") return `l4(${basis})`;
   if (algorithm === "symL4") return `sym_l4(${basis})`;
   return `Unknown hash algorithm(${algorithm})`;
-}
-
-function printLabel(
-  { label, tc, ttl, bos }: { label: number; tc: number; ttl: number; bos: number },
-): string {
-  return `label=${label},tc=${tc},ttl=${ttl},bos=${bos}`;
-}
-
-function printPushVlan(
-  tag: { tpid: number; vid: number; pcp: number; cfi: number },
-): string {
-  const tpid = tag.tpid === 0x8100
-    ? ""
-    : `tpid=0x${tag.tpid.toString(16).padStart(4, "0")},`;
-  return `${tpid}vid=${tag.vid},pcp=${tag.pcp}${tag.cfi === 0 ? ",cfi=0" : ""}`;
 }
 
 function printUserspace(action: UserspaceAction, ports: PortNames | undefined): string {

@@ -7,10 +7,17 @@
  */
 
 import type { Action, PsampleAction, UserspaceAction } from "../../types.ts";
-import { decodeActions, MAX_ACTION_DEPTH, SET_MASKED } from "../action.ts";
+import {
+  actionsByText,
+  actionTable,
+  decodeActions,
+  MAX_ACTION_DEPTH,
+  SET_MASKED,
+} from "../action.ts";
 import { keyTable } from "../key.ts";
 import { nshKey } from "../nsh.ts";
 import type { Scanner } from "./scanner.ts";
+import { scanArgument, scanForm, scanPortArgument } from "./action_form.ts";
 import { scanUserdata } from "./cookie.ts";
 import { scanCt } from "./ct.ts";
 import { scanAttribute } from "./key_scan.ts";
@@ -82,6 +89,11 @@ function scanAction(s: Scanner, actions: Action[]): void {
     actions.push(scan(s, start));
     return;
   }
+  const typed = actionsByText.get(word);
+  if (typed?.line.form !== undefined) {
+    actions.push(scanForm(typed, s, start));
+    return;
+  }
   const number = /^action(\d+)$/.exec(word)?.[1];
   if (number === undefined || Number(number) > 0x3fff) {
     s.fail("no action of this name", start);
@@ -93,117 +105,11 @@ function scanAction(s: Scanner, actions: Action[]): void {
 
 type Scan = (s: Scanner, start: number) => Action;
 
-/** Takes `(N)`. */
-function argument(s: Scanner, max = U32): number {
-  s.expect("(");
-  const value = s.number(max);
-  s.expect(")");
-  return value;
-}
-
-function portArgument(s: Scanner): number {
-  s.expect("(");
-  const no = s.port(")");
-  s.expect(")");
-  return no;
-}
-
-/** Takes `name=` and a number for each of `fields` that comes, in any order, and `)`. */
-function numbers<Name extends string>(
-  s: Scanner,
-  fields: Readonly<Record<Name, number>>,
-): Partial<Record<Name, number>> {
-  const values: Partial<Record<Name, number>> = {};
-  s.expect("(");
-  while (!s.takeCode(CLOSE)) {
-    const start = s.at;
-    const name = s.word() as Name;
-    if (!Object.hasOwn(fields, name) || !s.takeCode(61)) s.fail("no such field", start);
-    if (values[name] !== undefined) s.fail("field is given twice", start);
-    values[name] = s.number(fields[name]);
-    if (!s.takeCode(44) && s.code !== CLOSE) s.fail('expected "," or ")"');
-  }
-  return values;
-}
-
-/** Refuses values of which one of `names` was not given. */
-function required<Name extends string, Must extends Name>(
-  s: Scanner,
-  start: number,
-  values: Partial<Record<Name, number>>,
-  ...names: Must[]
-): Partial<Record<Name, number>> & Record<Must, number> {
-  for (const name of names) {
-    if (values[name] === undefined) s.fail(`field "${name}" is missing`, start);
-  }
-  return values as Partial<Record<Name, number>> & Record<Must, number>;
-}
-
-const labelFields = {
-  label: 0xfffff,
-  tc: 7,
-  ttl: 255,
-  bos: 1,
-  eth_type: 0xffff,
-  tun_flags: 0xffff,
-} as const;
-
-function scanLabel(s: Scanner, start: number): {
-  label: number;
-  tc: number;
-  ttl: number;
-  bos: number;
-  etherType: number;
-  tunnelFlags: number;
-} {
-  const { label, tc, ttl, bos, eth_type, tun_flags } = required(
-    s,
-    start,
-    numbers(s, labelFields),
-    "label",
-    "eth_type",
-  );
-  return {
-    label,
-    tc: tc ?? 0,
-    ttl: ttl ?? 0,
-    bos: bos ?? 0,
-    etherType: eth_type,
-    tunnelFlags: tun_flags ?? 0,
-  };
-}
-
+/** Actions whose text is more than numbers. */
 const scanners: Readonly<Record<string, Scan>> = {
-  lb_output: (s) => ({ type: "lbOutput", bond: argument(s) }),
-  trunc: (s) => ({ type: "trunc", size: argument(s) }),
-  recirc: (s) => ({ type: "recirc", id: argument(s) }),
-  meter: (s) => ({ type: "meter", id: argument(s) }),
-  drop: (s) => ({ type: "drop", reason: argument(s) }),
-  tnl_pop: (s) => ({ type: "tunnelPop", port: portArgument(s) }),
-  pop_vlan: () => ({ type: "popVlan" }),
-  pop_eth: () => ({ type: "popEth" }),
-  ct_clear: () => ({ type: "ctClear" }),
-  pop_nsh(s) {
-    s.expect("()");
-    return { type: "popNsh" };
-  },
+  drop: (s) => ({ type: "drop", reason: scanArgument(s) }),
   userspace: scanUserspace,
   set: scanSet,
-  push_vlan(s, start) {
-    const fields = { tpid: 0xffff, vid: 0xfff, pcp: 7, cfi: 1 } as const;
-    const { tpid, vid, pcp, cfi } = required(s, start, numbers(s, fields), "vid");
-    return { type: "pushVlan", tpid: tpid ?? 0x8100, vid, pcp: pcp ?? 0, cfi: cfi ?? 1 };
-  },
-  push_mpls(s, start) {
-    const { tunnelFlags, ...label } = scanLabel(s, start);
-    if (tunnelFlags !== 0) s.fail("push_mpls has no tun_flags", start);
-    return { type: "pushMpls", ...label };
-  },
-  add_mpls: (s, start) => ({ type: "addMpls", ...scanLabel(s, start) }),
-  pop_mpls(s, start) {
-    const values = required(s, start, numbers(s, { eth_type: 0xffff }), "eth_type");
-    return { type: "popMpls", etherType: values.eth_type };
-  },
   push_eth(s) {
     const at = { src: "", dst: "" };
     s.expect("(src=");
@@ -227,7 +133,7 @@ const scanners: Readonly<Record<string, Scan>> = {
       : s.take("sym_l4")
       ? "symL4"
       : s.fail("no hash of this name");
-    const basis = argument(s);
+    const basis = scanArgument(s);
     s.expect(")");
     return { type: "hash", algorithm, basis };
   },
@@ -256,11 +162,11 @@ const scanners: Readonly<Record<string, Scan>> = {
   ct: scanCt,
   tnl_push(s) {
     s.expect("(tnl_port");
-    const tunnelPort = portArgument(s);
+    const tunnelPort = scanPortArgument(s);
     s.expect(",");
     const { header, tunnelType } = scanHeader(s);
     s.expect(",out_port");
-    const outPort = portArgument(s);
+    const outPort = scanPortArgument(s);
     s.expect(")");
     return { type: "tunnelPush", tunnelPort, outPort, tunnelType, header };
   },
@@ -305,7 +211,7 @@ function scanSet(s: Scanner): Action {
   const full = payload.every((byte) => byte === 255);
   if (id === keyTable.nsh.id && !full) return maskedNsh(value, bits);
   const masked = !full && id !== keyTable.tunnel.id;
-  const outer = out.begin(masked ? SET_MASKED : 3);
+  const outer = out.begin(masked ? SET_MASKED : actionTable.set.id);
   const inner = out.begin(id);
   out.append(value.subarray(4, 4 + size));
   if (masked) out.append(payload);

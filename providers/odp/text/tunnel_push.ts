@@ -17,19 +17,10 @@ import {
   mac,
   u8,
 } from "../../codec/leaf.ts";
+import { VportType } from "../tunnel.ts";
 import type { Scanner } from "./scanner.ts";
 import { hex, hexDump, scanLeaf } from "./fields.ts";
 import { printGeneve, scanGeneve } from "./tunnel.ts";
-
-/** Kinds of tunnels: numbers of `OVS_VPORT_TYPE_*`; those above 100 are Open vSwitch's own. */
-const GRE = 3;
-const VXLAN = 4;
-const GENEVE = 5;
-const ERSPAN = 107;
-const IP6ERSPAN = 108;
-const IP6GRE = 109;
-const GTPU = 110;
-const SRV6 = 112;
 
 const ETHERNET_SIZE = 14;
 const UDP_SIZE = 8;
@@ -118,24 +109,24 @@ function printUdp(r: Reader): string {
 
 function printTunnelHeader(r: Reader, type: number): string {
   switch (type) {
-    case VXLAN:
+    case VportType.vxlan:
       return `${printUdp(r)}vxlan(flags=${x(r.get(be32))},vni=${x(r.get(be32) >>> 8)})`;
-    case GENEVE:
+    case VportType.geneve:
       return printUdp(r) + printGeneveHeader(r);
-    case GTPU: {
+    case VportType.gtpu: {
       const udp = printUdp(r);
       const flags = r.get(u8);
       const message = r.get(u8);
       r.skip(2);
       return `${udp}gtpu(flags=${x(flags)},msgtype=${message},teid=${x(r.get(be32))})`;
     }
-    case GRE:
-    case IP6GRE:
+    case VportType.gre:
+    case VportType.ip6gre:
       return printGre(r);
-    case ERSPAN:
-    case IP6ERSPAN:
+    case VportType.erspan:
+    case VportType.ip6erspan:
       return printErspan(r);
-    case SRV6:
+    case VportType.srv6:
       return printSrv6(r);
     default:
       throw new NoText();
@@ -250,8 +241,12 @@ function scanLayers(s: Scanner, b: Uint8Array): Found {
     s.expect("),");
     return scanOverUdp(s, b, l4 + UDP_SIZE);
   }
-  if (s.take("gre((")) return scanGre(s, b, l4, isIpv4 ? GRE : IP6GRE);
-  if (s.take("erspan(ver=")) return scanErspan(s, b, l4, isIpv4 ? ERSPAN : IP6ERSPAN);
+  if (s.take("gre((")) {
+    return scanGre(s, b, l4, isIpv4 ? VportType.gre : VportType.ip6gre);
+  }
+  if (s.take("erspan(ver=")) {
+    return scanErspan(s, b, l4, isIpv4 ? VportType.erspan : VportType.ip6erspan);
+  }
   if (!isIpv4 && s.take("srv6(segments_left=")) return scanSrv6(s, b, l4);
   return s.fail("no tunnel of this name");
 }
@@ -297,7 +292,7 @@ function scanOverUdp(s: Scanner, b: Uint8Array, at: number): Found {
   if (s.take("vxlan(")) {
     scanSequence(s, b, [["flags=", be32, at], [",vni=", vni, at + 4]]);
     s.expect(")");
-    return { type: VXLAN, size: at + 8 };
+    return { type: VportType.vxlan, size: at + 8 };
   }
   if (s.take("gtpu(")) {
     scanSequence(s, b, [
@@ -306,7 +301,7 @@ function scanOverUdp(s: Scanner, b: Uint8Array, at: number): Found {
       [",teid=", be32, at + 4],
     ]);
     s.expect(")");
-    return { type: GTPU, size: at + 8 };
+    return { type: VportType.gtpu, size: at + 8 };
   }
   s.expect("geneve(");
   if (s.take("oam,")) b[at + 1] = 0x80;
@@ -321,7 +316,7 @@ function scanOverUdp(s: Scanner, b: Uint8Array, at: number): Found {
     b[at] = size / 4;
   }
   s.expect(")");
-  return { type: GENEVE, size: at + 8 + size };
+  return { type: VportType.geneve, size: at + 8 + size };
 }
 
 function scanGre(s: Scanner, b: Uint8Array, l4: number, type: number): Found {
@@ -380,5 +375,5 @@ function scanSrv6(s: Scanner, b: Uint8Array, at: number): Found {
   b[at + 2] = 4;
   b[at + 3] = left;
   b[at + 4] = count - 1;
-  return { type: SRV6, size };
+  return { type: VportType.srv6, size };
 }
