@@ -45,6 +45,10 @@ export type { Ports } from "./providers/datapath_ports.ts";
 export { Flow } from "./providers/flow.ts";
 export { Upcall } from "./providers/upcall.ts";
 export type {
+  PortChanges,
+  PortChangesOptions,
+} from "./providers/contract/port_changes.ts";
+export type {
   UpcallBatchStream,
   UpcallStream,
   UpcallStreamOptions,

@@ -91,6 +91,34 @@ export const libcSymbols = {
     ],
     result: "i32", // 0, or -1
   },
+  open: {
+    parameters: [
+      "buffer", // const char *pathname
+      "i32", // int flags
+    ],
+    result: "i32", // descriptor, or -1
+  },
+  read: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // void *buf
+      "usize", // size_t count
+    ],
+    result: "isize", // bytes read, or -1
+  },
+  /**
+   * Glibc only: has `dtor(obj)` called when this thread ends, and keeps the library of
+   * `dso_symbol` in memory until then.
+   */
+  __cxa_thread_atexit_impl: {
+    parameters: [
+      "pointer", // void (*dtor)(void *)
+      "pointer", // void *obj
+      "pointer", // void *dso_symbol
+    ],
+    result: "i32", // 0, or -1
+    optional: true,
+  },
   /** Many datagrams at once. Everything pointed to must be C memory. */
   recvmmsg: {
     parameters: [
@@ -179,3 +207,6 @@ export const EpollOperation = { Add: 1, Delete: 2, Modify: 3 } as const;
 
 /** Flags of `eventfd` (`<sys/eventfd.h>`, x86-64 and arm64). */
 export const EventfdFlag = { Semaphore: 0x1, Nonblock: 0x800, Cloexec: 0x80000 } as const;
+
+/** Flags of `open` (`<fcntl.h>`, x86-64 and arm64). */
+export const OpenFlag = { ReadOnly: 0, Cloexec: 0x80000 } as const;

@@ -41,6 +41,8 @@ export const libmnlSymbols = {
     ],
     result: "i32",
   },
+  /** Where `mnl_socket_close` is, for `thread_exit.ts`. */
+  closeAddress: { name: "mnl_socket_close", type: "pointer" },
   mnl_socket_get_fd: {
     parameters: [
       "pointer", // const struct mnl_socket *nl

@@ -38,6 +38,7 @@ import {
   toRawVerdicts,
   toResult,
   type Verdict,
+  verdictOp,
 } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
 import {
@@ -144,8 +145,7 @@ export class Datapath implements AsyncDisposable {
     }
     const toPut = (i: number): Op | undefined => {
       const verdict = verdicts[i];
-      const { key, packet } = upcalls[i] as Upcall;
-      return verdict && { ...verdict, op: "put", key, packet };
+      return verdict && verdictOp(verdict, upcalls[i] as Upcall);
     };
     const done = provider.verdicts?.give(raws, toRawVerdicts(verdicts));
     if (done === undefined) {
@@ -181,9 +181,12 @@ export class Datapath implements AsyncDisposable {
   upcallBatches(options: UpcallOptions = {}): UpcallBatchStream<Upcall> {
     const { upcalls } = this.#open("receive upcalls");
     const wrap = (raw: RawUpcall): Upcall => new Upcall(raw);
-    upcalls.setReceive(true);
+    const open = (): UpcallHandler => {
+      upcalls.setReceive(true);
+      return this.#tapped(upcalls.handler(options.handler ?? 0));
+    };
     const stream: UpcallBatchStream<Upcall> = new UpcallBatchStream(
-      this.#tapped(upcalls.handler(options.handler ?? 0)),
+      open,
       { ...options, wrap, onEnd: () => this.#streams.delete(stream) },
     );
     this.#streams.add(stream);

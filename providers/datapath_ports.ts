@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { Port, PortChange, PortRequest, PortStats } from "./contract/ports.ts";
+import type { Port, PortRequest, PortStats } from "./contract/ports.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
+import { PortChanges, type PortChangesOptions } from "./contract/port_changes.ts";
 import { DatapathError } from "./errors.ts";
 import { type PortNo, portNo } from "./ids.ts";
 
@@ -106,14 +107,11 @@ export class Ports {
   }
 
   /**
-   * Changes of the set of ports, `rescan` first. Ends when the datapath is closed; rejects with the
-   * signal's reason when it aborts.
+   * Changes of the set of ports, `rescan` first, from the first `next` on. Ends when the datapath
+   * is closed or destroyed by this object; rejects with the signal's reason when it aborts, and
+   * with `ENODEV` when somebody else removes the datapath.
    */
-  async *changes(
-    options: { readonly signal?: AbortSignal } = {},
-  ): AsyncGenerator<PortChange, void, undefined> {
-    options.signal?.throwIfAborted();
-    yield* this.#open("watch ports").ports.changes(options);
-    options.signal?.throwIfAborted();
+  changes(options: PortChangesOptions = {}): PortChanges {
+    return new PortChanges(() => this.#open("watch ports").ports.watch(), options);
   }
 }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { integer } from "./integer.ts";
 
 /** A `T` that only its own maker produces.  The member is never there: it tells the types apart. */
 export type Brand<T, Name extends string> = T & { readonly __brand?: Name };
@@ -32,15 +33,6 @@ export type Ufid = Brand<string, "Ufid">;
 
 /** The port that is named like its datapath. */
 export const LOCAL_PORT: PortNo = 0;
-
-function integer(what: string, value: number, max: number): number {
-  if (!Number.isInteger(value) || value < 0 || value > max) {
-    throw new RangeError(
-      `${what} must be an integer from 0 to ${max}: current value is ${value}`,
-    );
-  }
-  return value;
-}
 
 /** Checks a port number; 2^32-1 is reserved ("no port"). Throws `RangeError`. */
 export function portNo(value: number): PortNo {

@@ -17,9 +17,11 @@ import type { RawVerdict } from "./contract/upcalls.ts";
 import { DatapathError } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
+import { integer } from "./integer.ts";
 import { formatActions, formatKey } from "./odp/mod.ts";
 import { toActionBytes, toKeyAndMaskBytes, toKeyBytes } from "./odp/input.ts";
 import type { ActionsInput, KeyInput, MaskInput } from "./types.ts";
+import type { Upcall } from "./upcall.ts";
 
 /** A flow to be put. Keys in text bring their own mask. */
 export interface FlowPut {
@@ -50,6 +52,13 @@ export interface FlowPut {
    * may be there already (`EEXIST`); its own failure is told when the put succeeded.
    */
   readonly packet?: Uint8Array;
+  /**
+   * With `packet`: largest fragment of a packet that was put together, bytes, 0 to 65535. An upcall
+   * that has one wants it back: without it the kernel drops what is longer than the MTU.
+   */
+  readonly mru?: number;
+  /** With `packet`: hash as the upcall gave it, 64 bits. */
+  readonly hash?: bigint;
 }
 
 /**
@@ -83,9 +92,9 @@ export interface Execute {
   readonly actions: ActionsInput;
   /** Only find out whether the datapath would take it. */
   readonly probe?: boolean;
-  /** Largest fragment of a packet that was put together, bytes. */
+  /** Largest fragment of a packet that was put together, bytes, 0 to 65535. */
   readonly mru?: number;
-  /** Hash as the upcall gave it. */
+  /** Hash as the upcall gave it, 64 bits. */
   readonly hash?: bigint;
 }
 
@@ -147,6 +156,23 @@ function checkPacket(packet: unknown): void {
   }
 }
 
+/** What a packet to execute brings besides its bytes. Throws `RangeError` and `TypeError`. */
+function putMetadata(
+  from: Pick<Execute, "mru" | "hash">,
+  to: { mru?: number; hash?: bigint },
+): void {
+  const { mru, hash } = from;
+  if (mru !== undefined) to.mru = integer("mru", mru, 0xffff);
+  if (hash === undefined) return;
+  if (typeof hash !== "bigint") {
+    throw new TypeError(`hash must be a bigint: current value is ${hash}`);
+  }
+  if (hash < 0n || hash >= 1n << 64n) {
+    throw new RangeError(`hash must have 64 bits at most: current value is ${hash}`);
+  }
+  to.hash = hash;
+}
+
 /**
  * Verdicts with their actions in bytes. Programs say the same again and again: that is made once.
  */
@@ -178,8 +204,7 @@ function executeOp(op: Execute): ProviderExecute {
   };
   if (op.key !== undefined) made.key = toKeyBytes(op.key);
   if (op.probe !== undefined) made.probe = op.probe;
-  if (op.mru !== undefined) made.mru = op.mru;
-  if (op.hash !== undefined) made.hash = op.hash;
+  putMetadata(op, made);
   return made;
 }
 
@@ -200,8 +225,25 @@ function putOp(op: FlowPut): ProviderFlowPut {
   if (op.packet !== undefined) {
     checkPacket(op.packet);
     made.packet = op.packet;
+    putMetadata(op, made);
   }
   return made;
+}
+
+/** The put that a verdict on an upcall is, with all that its packet came with. */
+export function verdictOp(
+  verdict: Verdict,
+  upcall: Pick<Upcall, "key" | "packet" | "mru" | "hash">,
+): Op {
+  const { key, packet, mru, hash } = upcall;
+  return {
+    ...verdict,
+    op: "put",
+    key,
+    packet,
+    ...(mru !== undefined && { mru }),
+    ...(hash !== undefined && { hash }),
+  };
 }
 
 /** Runs operations by a provider whose "put" takes no packet. */
@@ -214,8 +256,16 @@ export function operateApart(
   }
   const results = provider.operate(ops.flatMap((op): ProviderOp[] => {
     if (op.op !== "put" || op.packet === undefined) return [op];
-    const { packet, ...put } = op;
-    return [put, { op: "execute", packet, key: put.key, actions: put.actions }];
+    const { packet, mru, hash, ...put } = op;
+    const execute: Mutable<ProviderExecute> = {
+      op: "execute",
+      packet,
+      key: put.key,
+      actions: put.actions,
+    };
+    if (mru !== undefined) execute.mru = mru;
+    if (hash !== undefined) execute.hash = hash;
+    return [put, execute];
   })).values();
   return ops.map((op) => {
     const result = results.next().value as OpResult;

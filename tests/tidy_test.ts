@@ -35,7 +35,7 @@ function none(offenders: Iterable<string>): void {
  * imports from its own layer's folder or from lower layers.
  */
 const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])[] = [
-  ["words", 0, /^providers\/(types\w*|ids|errno|errors)\.ts$/],
+  ["words", 0, /^providers\/(types\w*|ids|integer|errno|errors)\.ts$/],
   ["codec", 1, /^providers\/codec\//],
   ["odp", 1.5, /^providers\/odp\//],
   ["contract", 2, /^providers\/contract\//],

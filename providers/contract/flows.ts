@@ -108,6 +108,10 @@ export interface ProviderFlowPut {
    * failure is told second.
    */
   readonly packet?: Uint8Array;
+  /** With `packet`: its largest fragment, as the upcall gave it; bytes. */
+  readonly mru?: number;
+  /** With `packet`: its hash, as the upcall gave it. */
+  readonly hash?: bigint;
 }
 
 /** Deletes a flow by `ufid`, or else by `key`. `ENOENT` if there is none. */

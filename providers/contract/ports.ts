@@ -59,6 +59,24 @@ export type PortChange =
   | { readonly kind: "rescan" }
   | { readonly kind: "changed"; readonly name: string };
 
+/**
+ * A watch for changes of ports.  `receive` never waits; `wait` has at most one call outstanding,
+ * and none after `close`.
+ */
+export interface PortWatch {
+  /**
+   * Changes since the last call, `rescan` by the first; undefined at the end, when the datapath
+   * is closed here. `ENODEV` when somebody else removed the datapath.
+   */
+  receive(): readonly PortChange[] | undefined;
+  /** Resolves when there may be changes, or `wake` or `close` was called. */
+  wait(): Promise<void>;
+  /** Ends a `wait` under way. */
+  wake(): void;
+  /** Ends a `wait` under way and gives the watch back. Idempotent. */
+  close(): Promise<void>;
+}
+
 /** Ports of a datapath. */
 export interface ProviderPorts {
   /**
@@ -83,8 +101,11 @@ export interface ProviderPorts {
    * dpif: `port_get_pid`.
    */
   upcallPortId?(no: PortNo): number;
-  /** Changes, the first being `rescan`; ends when the signal aborts. dpif: `port_poll`. */
-  changes(options: { readonly signal?: AbortSignal }): AsyncIterable<PortChange>;
+  /**
+   * Begins to watch for changes; what happens from then on is not missed. dpif: `port_poll`,
+   * `port_poll_wait`.
+   */
+  watch(): PortWatch;
   /**
    * Puts a frame into a port of type `dummy`, as if it had been received; `ENOBUFS` its queue is
    * full, `EOPNOTSUPP` a port of another type. Absent: there are no such ports.

@@ -59,29 +59,43 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   readonly #signal: AbortSignal | undefined;
   readonly #max: number;
   readonly #onEnd: () => void;
-  readonly #onAbort = (): void => this.#handler.wake();
+  /** Gives the handler back at once, unless a `next` is under way and will: there may be none. */
+  readonly #onAbort = (): void => {
+    this.#isCut = true;
+    if (this.#pending > 0) this.#handler.wake();
+    else this.close().catch(() => {}); // A call of `close` is told.
+  };
   #yieldedAt = performance.now();
   #tail: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
+  /** Calls of `next` that are not answered yet. */
+  #pending = 0;
+  /** Whether the signal has aborted, and no call of `next` has said so yet. */
+  #isCut = false;
   #lost = 0n;
 
   /**
-   * Takes over `handler`. `wrap` makes what is given out of what the handler gives; `onEnd` is
-   * called once, when the handler was given back.
+   * Takes over the handler that `open` opens; options that are refused are refused before it is
+   * called. `wrap` makes what is given out of what the handler gives; `onEnd` is called once, when
+   * the handler was given back.
    */
   constructor(
-    handler: UpcallHandler,
+    open: () => UpcallHandler,
     options: UpcallStreamOptions & {
       readonly wrap: (raw: RawUpcall) => T;
       readonly onEnd?: () => void;
     },
   ) {
     this.#max = batchSize(options.batch ?? DEFAULT_BATCH);
-    this.#handler = handler;
     this.#wrap = options.wrap;
     this.#signal = options.signal;
     this.#onEnd = options.onEnd ?? (() => {});
+    if (this.#signal !== undefined && !(this.#signal instanceof AbortSignal)) {
+      throw new TypeError("signal must be an AbortSignal");
+    }
+    this.#handler = open();
     this.#signal?.addEventListener("abort", this.#onAbort);
+    if (this.aborted) this.#onAbort();
   }
 
   /** Upcalls that were dropped so far because this stream was too slow. */
@@ -97,7 +111,8 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
 
   /** The next batch. Calls may overlap: they are answered in order. */
   next(): Promise<IteratorResult<T[], undefined>> {
-    const result = this.#tail.then(() => this.#next());
+    this.#pending++;
+    const result = this.#tail.then(() => this.#next()).finally(() => this.#pending--);
     this.#tail = result.catch(() => {});
     return result;
   }
@@ -108,10 +123,20 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
     return { done: true, value: undefined };
   }
 
+  /** Gives the handler back and rejects with `error`, as a generator does. */
+  async throw(error?: unknown): Promise<IteratorResult<T[], undefined>> {
+    await this.close();
+    throw error;
+  }
+
   /** Ends the stream and gives the handler back. Idempotent. */
   close(): Promise<void> {
     if (this.#closing === undefined) {
-      this.#lost = this.lost;
+      try {
+        this.#lost = this.#handler.lost();
+      } catch {
+        // What has failed cannot say; it is to be given back all the same.
+      }
       this.#signal?.removeEventListener("abort", this.#onAbort);
       this.#closing = this.#handler.close().finally(this.#onEnd);
     }
@@ -141,8 +166,11 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   async #next(): Promise<IteratorResult<T[], undefined>> {
     try {
       for (let idle = 0;; idle++) {
+        if (this.#isCut) {
+          this.#isCut = false;
+          throw this.#signal?.reason;
+        }
         if (this.#closing !== undefined) return { done: true, value: undefined };
-        this.#signal?.throwIfAborted();
         const due = this.breathe();
         if (due !== undefined) {
           await due;
@@ -202,6 +230,12 @@ export class UpcallStream<T> implements AsyncIterableIterator<T> {
   async return(): Promise<IteratorResult<T, undefined>> {
     await this.close();
     return { done: true, value: undefined };
+  }
+
+  /** Gives the handler back and rejects with `error`, as a generator does. */
+  async throw(error?: unknown): Promise<IteratorResult<T, undefined>> {
+    await this.close();
+    throw error;
   }
 
   /** Ends the stream and gives the handler back. Idempotent. */

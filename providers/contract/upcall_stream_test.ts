@@ -55,7 +55,7 @@ class TestHandler implements UpcallHandler {
 const wrap = (raw: RawUpcall): number => raw.packet[0] as number;
 
 function batches(handler: TestHandler, options: UpcallStreamOptions = {}) {
-  return new UpcallBatchStream(handler, { wrap, ...options });
+  return new UpcallBatchStream(() => handler, { wrap, ...options });
 }
 
 function singles(handler: TestHandler, options: UpcallStreamOptions = {}) {
@@ -201,4 +201,67 @@ Deno.test("a batch must be from 1 to 256", () => {
   for (const batch of [0, 257, 1.5, Number.NaN]) {
     assert.throws(() => batches(new TestHandler(), { batch }), RangeError);
   }
+});
+
+Deno.test("options that are refused are refused before a handler is opened", () => {
+  const open = (): UpcallHandler => assert.fail("opened");
+  for (const batch of [0, 257, NaN, 1.5]) {
+    assert.throws(() => new UpcallBatchStream(open, { wrap, batch }), RangeError);
+  }
+  const signal = {} as AbortSignal;
+  assert.throws(() => new UpcallBatchStream(open, { wrap, signal }), TypeError);
+});
+
+Deno.test("a stream that nobody reads gives its handler back when its signal aborts", async () => {
+  for (const early of [true, false]) {
+    const abort = new AbortController();
+    if (early) abort.abort(new Error("enough"));
+    const handler = new TestHandler();
+    const stream = singles(handler, { signal: abort.signal });
+    abort.abort(new Error("enough"));
+    assert.equal(handler.closes, 1);
+    await assert.rejects(stream.next(), { message: "enough" });
+    assert.equal((await stream.next()).done, true);
+  }
+});
+
+Deno.test("a stream can be left between two upcalls of a batch: abort, return, throw", async () => {
+  for (const way of ["abort", "return", "throw"]) {
+    const abort = new AbortController();
+    const handler = new TestHandler();
+    handler.feed(3);
+    const stream = singles(handler, { signal: abort.signal });
+    assert.equal((await stream.next()).value, 0);
+    if (way === "abort") abort.abort(new Error("enough"));
+    else if (way === "return") await stream.return();
+    else await assert.rejects(stream.throw(new Error("thrown")), { message: "thrown" });
+    assert.equal(handler.closes, 1);
+    if (way === "abort") await assert.rejects(stream.next(), { message: "enough" });
+    assert.equal((await stream.next()).done, true);
+  }
+});
+
+Deno.test("a stream can be left while next waits: abort, return, throw", async () => {
+  for (const way of ["abort", "return", "throw"]) {
+    const abort = new AbortController();
+    const handler = new TestHandler();
+    const stream = batches(handler, { signal: abort.signal });
+    const waiting = stream.next();
+    await parked(handler);
+    if (way === "abort") abort.abort(new Error("enough"));
+    else if (way === "return") await stream.return();
+    else await assert.rejects(stream.throw(new Error("thrown")), { message: "thrown" });
+    if (way === "abort") await assert.rejects(waiting, { message: "enough" });
+    else assert.equal((await waiting).done, true);
+    assert.equal(handler.closes, 1);
+  }
+});
+
+Deno.test("a handler that cannot say what it lost is given back all the same", async () => {
+  const handler = new TestHandler();
+  handler.lost = () => {
+    throw new Error("gone");
+  };
+  await batches(handler).close();
+  assert.equal(handler.closes, 1);
 });

@@ -88,7 +88,7 @@ export class NetdevCallbacks implements UpcallCallbackFacet, PurgeListener {
       return;
     }
     const handler = this.#datapath.upcalls.handler(0);
-    this.#stream = new UpcallBatchStream(handler, { wrap: (raw) => raw });
+    this.#stream = new UpcallBatchStream(() => handler, { wrap: (raw) => raw });
     // Not caught: what the program's function throws is the program's uncaught error.
     void this.#serve(this.#stream);
   }

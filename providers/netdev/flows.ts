@@ -195,7 +195,7 @@ export class NetdevFlows implements ProviderFlows {
     const ops = this.#ops;
     const start = ops.append(type, flags, op.key, mask, actions, packet);
     if (ufid !== undefined) ops.bytes.set(ufidBytes(ufid), start + dpOp.ufid);
-    if (op.op === "execute" && op.hash !== undefined) {
+    if ((op.op === "execute" || op.op === "put") && op.hash !== undefined) {
       const at = (start + dpOp.hash) >> 2;
       ops.words[at] = Number(op.hash & 0xffffffffn);
       ops.words[at + 1] = Number(op.hash >> 32n);

@@ -8,9 +8,9 @@ import { constants, dpPortInfo, dpPortRequest, dpPortStats } from "../../ffi/lay
 import { cString, fromCString } from "../../ffi/memory.ts";
 import type {
   Port,
-  PortChange,
   PortRequest,
   PortStats,
+  PortWatch,
   ProviderPorts,
 } from "../contract/ports.ts";
 import { Errno } from "../errno.ts";
@@ -110,23 +110,30 @@ export class NetdevPorts implements ProviderPorts {
     };
   }
 
-  async *changes(
-    options: { readonly signal?: AbortSignal },
-  ): AsyncGenerator<PortChange, void, undefined> {
-    const { signal } = options;
-    const over = (): boolean => this.#closed || signal?.aborted === true;
-    const onAbort = (): void => void this.#wake();
-    signal?.addEventListener("abort", onAbort);
-    try {
-      while (!over()) {
-        const seen = this.#readSequence();
-        yield { kind: "rescan" };
-        // Waits are woken for all who wait; only a new number is news.
-        while (!over() && this.#readSequence() === seen) await this.#wait(seen);
-      }
-    } finally {
-      signal?.removeEventListener("abort", onAbort);
-    }
+  watch(): PortWatch {
+    let seen: bigint | undefined;
+    let waiting: Promise<void> | undefined;
+    let closed = false;
+    return {
+      receive: () => {
+        if (closed || this.#closed) return undefined;
+        const now = this.#readSequence();
+        if (now === seen) return [];
+        seen = now;
+        return [{ kind: "rescan" }];
+      },
+      wait: async () => {
+        if (closed || this.#closed || seen === undefined) return;
+        waiting = this.#wait(seen);
+        await waiting;
+      },
+      wake: () => void this.#wake(),
+      close: async () => {
+        closed = true;
+        if (waiting === undefined) return;
+        await Promise.all([this.#wake(), waiting]);
+      },
+    };
   }
 
   inject(no: PortNo, frame: Uint8Array): void {

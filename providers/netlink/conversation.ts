@@ -41,6 +41,15 @@ export interface ConversationOptions {
   readonly dumpDatagrams?: number;
 }
 
+/** What a caller knows of its requests. */
+export interface ExchangeOptions {
+  /**
+   * Whether the requests only ask: those whose answer was lost are then sent again. Others are sent
+   * once, for the kernel has done what it did not manage to answer.
+   */
+  readonly repeatable?: boolean;
+}
+
 const succeeded: Outcome = {};
 
 /** Where the messages of a batch start. */
@@ -57,54 +66,56 @@ function messageOffsets(view: DataView): number[] {
 class Exchange {
   readonly outcomes: (Outcome | undefined)[];
   readonly #replies: (Message | undefined)[];
-  readonly #indexOf: Map<number, number>;
-  #last: number;
+  readonly #indexOf = new Map<number, number>();
+  #open: number;
 
   constructor(count: number) {
     this.outcomes = new Array(count).fill(undefined);
     this.#replies = new Array(count).fill(undefined);
-    this.#indexOf = new Map();
-    this.#last = -1;
+    this.#open = count;
   }
 
-  /** Says which sequence number stands for which request; the last one is acknowledged. */
-  expect(sequences: readonly (readonly [sequence: number, index: number])[]): void {
-    this.#indexOf.clear();
-    for (const [sequence, index] of sequences) this.#indexOf.set(sequence, index);
-    this.#last = sequences.at(-1)?.[0] ?? -1;
+  /** Says which sequence number stands for request `index`, besides those it had before. */
+  expect(sequence: number, index: number): void {
+    this.#indexOf.set(sequence, index);
   }
 
-  /** Takes one message; true when the last request was answered, and so all of them. */
-  take(message: Message): boolean {
+  /** Takes one message; one about something that was given up before is passed over. */
+  take(message: Message): void {
     const index = this.#indexOf.get(message.sequence);
-    // An answer to something that was given up before.
-    if (index === undefined) return false;
+    if (index === undefined) return;
     if (message.type === MessageType.error) {
       const error = parseError(message);
       const reply = this.#replies[index];
-      this.outcomes[index] = error ? { error } : reply ? { reply } : succeeded;
-      return message.sequence === this.#last;
-    }
-    if (message.type > MessageType.overrun) {
+      this.end(index, error ? { error } : reply ? { reply } : succeeded);
+    } else if (message.type > MessageType.overrun) {
       // Copied: the datagram's memory is used again.
       this.#replies[index] ??= { ...message, body: message.body.slice() };
     }
-    return false;
   }
 
-  /** The requests in front of an answered one were processed: their silence is success. */
+  /** Says what came of a request. The first word holds. */
+  end(index: number, outcome: Outcome): void {
+    if (this.outcomes[index] !== undefined) return;
+    this.outcomes[index] = outcome;
+    this.#open--;
+  }
+
+  /** Whether every request has its answer. */
+  get complete(): boolean {
+    return this.#open === 0;
+  }
+
+  /** A reply says as much as the acknowledgement behind it, should that be lost. */
   settle(): void {
-    for (let i = 0; i < this.outcomes.length; i++) {
-      const reply = this.#replies[i];
-      this.outcomes[i] ??= reply ? { reply } : succeeded;
+    for (const [index, reply] of this.#replies.entries()) {
+      if (reply) this.end(index, { reply });
     }
   }
 
   /** Indexes of the requests that nothing is known of. */
   unanswered(): number[] {
-    return this.outcomes.flatMap((outcome, index) =>
-      outcome || this.#replies[index] ? [] : [index]
-    );
+    return this.outcomes.flatMap((outcome, index) => outcome ? [] : [index]);
   }
 }
 
@@ -149,106 +160,98 @@ export class Conversation {
   /**
    * Sends a batch of requests in one datagram and gives what came of each, in order.
    *
-   * Sequence numbers are filled in.  Only the last request asks for an acknowledgement: the kernel
-   * works through a batch in order, and says so when a request fails.
+   * Sequence numbers are filled in, and each request asks for an acknowledgement: silence says
+   * nothing where answers can be lost.  A request whose answer was lost is `ENOBUFS`, unless it
+   * is {@linkcode ExchangeOptions.repeatable} and answered when it is sent again; one whose
+   * answer did not come in time is `ETIMEDOUT`.
    *
-   * Throws {@linkcode NetlinkError} only when nothing is known of the whole batch.
+   * Throws {@linkcode NetlinkError} when the batch could not be sent, or its answers are none.
    */
-  exchange(batch: Uint8Array): Outcome[] {
+  exchange(batch: Uint8Array, options: ExchangeOptions = {}): Outcome[] {
     const view = viewOf(batch);
     const offsets = messageOffsets(view);
     const exchange = new Exchange(offsets.length);
     if (offsets.length === 0) return [];
     const transport = this.#transport();
-    let open = offsets.map((_, index) => index);
-    for (let attempt = 1;; attempt++) {
-      // Second attempts go one by one and acknowledged, so that no silence needs to be read.
-      const requests = attempt === 1 ? [open] : open.map((index) => [index]);
-      let lost = false;
-      for (const indexes of requests) {
-        const bytes = this.#address(batch, offsets, indexes, transport, exchange);
-        lost = this.#send(transport, bytes, exchange) || lost;
-      }
-      if (!lost) break;
-      open = exchange.unanswered();
-      if (open.length === 0) break;
-      if (attempt >= this.#attempts) {
-        const error = new NetlinkError({
-          code: "ENOBUFS",
-          detail: "the kernel's answers were lost",
-        });
-        for (const index of open) exchange.outcomes[index] = { error };
-        break;
+    const address = (index: number): void => {
+      const sequence = this.#nextSequence();
+      const at = offsets[index] as number;
+      const flags = view.getUint16(at + 6, littleEndian) | NetlinkFlag.ack;
+      view.setUint16(at + 6, flags, littleEndian);
+      view.setUint32(at + 8, sequence, littleEndian);
+      view.setUint32(at + 12, transport.portId, littleEndian);
+      exchange.expect(sequence, index);
+    };
+    offsets.forEach((_, index) => address(index));
+    this.#send(transport, batch, exchange, () => exchange.complete);
+    exchange.settle();
+    const attempts = options.repeatable === true ? this.#attempts : 1;
+    for (let attempt = 2; attempt <= attempts; attempt++) {
+      // One by one, so that the next answer has the queue for itself.
+      for (const index of exchange.unanswered()) {
+        address(index);
+        const at = offsets[index] as number;
+        const end = at + align(view.getUint32(at, littleEndian));
+        const request = batch.subarray(at, end);
+        this.#send(transport, request, exchange, () => !!exchange.outcomes[index]);
+        exchange.settle();
       }
     }
-    exchange.settle();
+    const detail = options.repeatable === true
+      ? "the kernel's answers were lost"
+      : "the kernel's answer was lost; it has the request, and may have done what it asks";
+    for (const index of exchange.unanswered()) {
+      exchange.end(index, { error: new NetlinkError({ code: "ENOBUFS", detail }) });
+    }
     return exchange.outcomes as Outcome[];
   }
 
-  /** Numbers the requests `indexes` of a batch; gives the bytes to send. */
-  #address(
-    batch: Uint8Array,
-    offsets: readonly number[],
-    indexes: readonly number[],
+  /** Sends, and takes answers until it is `done`, some were lost, or the time is over. */
+  #send(
     transport: Transport,
+    bytes: Uint8Array,
     exchange: Exchange,
-  ): Uint8Array {
-    const view = viewOf(batch);
-    const sequences: [number, number][] = [];
-    for (const index of indexes) {
-      const at = offsets[index] as number;
-      const sequence = this.#nextSequence();
-      view.setUint32(at + 8, sequence, littleEndian);
-      view.setUint32(at + 12, transport.portId, littleEndian);
-      sequences.push([sequence, index]);
-    }
-    const last = offsets[indexes.at(-1) as number] as number;
-    const flags = view.getUint16(last + 6, littleEndian) | NetlinkFlag.ack;
-    view.setUint16(last + 6, flags, littleEndian);
-    exchange.expect(sequences);
-    if (indexes.length === offsets.length) return batch;
-    return batch.subarray(last, last + align(view.getUint32(last, littleEndian)));
-  }
-
-  /** Sends and takes answers until the last one came; true when some were lost. */
-  #send(transport: Transport, bytes: Uint8Array, exchange: Exchange): boolean {
+    done: () => boolean,
+  ): void {
     transport.send(bytes);
     const deadline = performance.now() + this.#timeoutMs;
-    for (let done = false; !done;) {
+    while (!done()) {
       let datagram: Uint8Array | undefined;
       try {
         datagram = transport.receive();
       } catch (error) {
-        if (error instanceof NetlinkError && error.code === "ENOBUFS") {
-          drain(transport, exchange);
-          return true;
-        }
-        throw error;
+        if (!isLoss(error)) throw error;
+        return drain(transport, exchange);
       }
       const left = deadline - performance.now();
       if (left <= 0 || (!datagram && !transport.waitReadable(Math.ceil(left)))) {
-        throw new NetlinkError({
+        const error = new NetlinkError({
           code: "ETIMEDOUT",
           detail: "no answer from the kernel",
         });
+        exchange.settle();
+        for (const index of exchange.unanswered()) exchange.end(index, { error });
+        return;
       }
       for (const message of parseMessages(datagram ?? new Uint8Array())) {
         if (message.portId !== transport.portId) continue;
-        if (message.type === MessageType.overrun) return true;
-        done = exchange.take(message) || done;
+        if (message.type === MessageType.overrun) return drain(transport, exchange);
+        exchange.take(message);
       }
     }
-    return false;
   }
 
   /**
    * Sends the one request that `write` writes and gives the reply; undefined when the kernel only
    * acknowledged.  Throws {@linkcode NetlinkError} when it failed.
    */
-  request(write: (writer: MessageWriter) => void): Message | undefined {
+  request(
+    write: (writer: MessageWriter) => void,
+    options: ExchangeOptions = {},
+  ): Message | undefined {
     const writer = new MessageWriter(512);
     write(writer);
-    const [outcome] = this.exchange(writer.bytes);
+    const [outcome] = this.exchange(writer.bytes, options);
     if (outcome?.error) throw outcome.error;
     return outcome?.reply;
   }
@@ -289,8 +292,7 @@ export class Conversation {
           throw new NetlinkError({ code: "EINTR", detail: "the dump was interrupted" });
         }
       } catch (error) {
-        const again = error instanceof NetlinkError && error.code === "ENOBUFS";
-        if (!again || attempt >= this.#attempts) throw error;
+        if (!isLoss(error) || attempt >= this.#attempts) throw error;
       } finally {
         dump.close();
       }
@@ -306,6 +308,11 @@ export class Conversation {
   }
 }
 
+/** Whether datagrams were lost: the socket's queue was full. */
+function isLoss(error: unknown): boolean {
+  return error instanceof NetlinkError && error.code === "ENOBUFS";
+}
+
 /** Takes what is still readable behind a loss. */
 function drain(transport: Transport, exchange: Exchange): void {
   for (let losses = 0; losses < 16;) {
@@ -316,7 +323,7 @@ function drain(transport: Transport, exchange: Exchange): void {
         if (message.portId === transport.portId) exchange.take(message);
       }
     } catch (error) {
-      if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") throw error;
+      if (!isLoss(error)) throw error;
       losses++;
     }
   }

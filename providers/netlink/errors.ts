@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { WaitError } from "../../ffi/waiter.ts";
 import { type ErrnoName, errnoName, errnoNumber, errnoText } from "../errno.ts";
 import { DatapathError, type OperationContext } from "../errors.ts";
 
@@ -60,10 +61,13 @@ export function reasonOf(
   };
 }
 
-/** `error` as the failure of an operation; other errors than a `NetlinkError` stay as they are. */
+/** A `NetlinkError` or `WaitError` as the failure of an operation; other errors as they are. */
 export function asDatapathError(error: unknown, context: OperationContext): Error {
   if (error instanceof NetlinkError) {
     return new DatapathError({ ...context, ...reasonOf(error) });
+  }
+  if (error instanceof WaitError) {
+    return new DatapathError({ ...context, code: error.errno, cause: error });
   }
   return error instanceof Error ? error : new Error(String(error));
 }

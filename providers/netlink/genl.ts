@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Conversation } from "./conversation.ts";
+import type { Conversation, ExchangeOptions } from "./conversation.ts";
 import type { Dump } from "./dump.ts";
 import { NetlinkError } from "./errors.ts";
 import { Attributes, type Message, type MessageWriter, u16, u32, u8 } from "./message.ts";
@@ -99,7 +99,7 @@ export class Genl {
       beginGenl(writer, { id: GENL_ID_CTRL, version: 2 }, CTRL_CMD_GETFAMILY);
       writer.attributeText(CTRL_ATTR_FAMILY_NAME, name);
       writer.end();
-    });
+    }, { repeatable: true });
     if (reply?.type !== GENL_ID_CTRL) {
       throw new NetlinkError({
         code: "EPROTO",
@@ -136,14 +136,14 @@ export class Genl {
   request(
     family: Family,
     command: number,
-    options: { flags?: number },
+    options: ExchangeOptions & { readonly flags?: number },
     write: (writer: MessageWriter) => void,
   ): Message | undefined {
     const reply = this.conversation.request((writer) => {
       beginGenl(writer, family, command, options.flags);
       write(writer);
       writer.end();
-    });
+    }, options);
     if (reply) checkReply(family, reply);
     return reply;
   }

@@ -14,6 +14,9 @@
  * @module
  */
 import { NetlinkError } from "./errors.ts";
+import { littleEndian, type Scalar, viewOf } from "./scalar.ts";
+
+export * from "./scalar.ts";
 
 /** Bits of `nlmsg_flags`. Several meanings share a bit: which one holds depends on the message. */
 export const NetlinkFlag = {
@@ -50,80 +53,13 @@ export const messageHeaderSize = 16;
 const nestedBit = 0x8000;
 const typeMask = 0x3fff;
 
-/** Whether this machine stores the low byte first. */
-export const littleEndian: boolean = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-
 /** `size` rounded up to a multiple of 4. */
 export function align(size: number): number {
   return (size + 3) & ~3;
 }
 
-/** How one value lies in bytes. */
-export interface Scalar<T> {
-  /** Its size in bytes. */
-  readonly size: number;
-  /** Reads it. */
-  read(view: DataView, at: number): T;
-  /** Writes it. */
-  write(view: DataView, at: number, value: T): void;
-}
-
-/** Unsigned, 8 bits. */
-export const u8: Scalar<number> = {
-  size: 1,
-  read: (view, at) => view.getUint8(at),
-  write: (view, at, value) => view.setUint8(at, value),
-};
-/** Unsigned, 16 bits, host order. */
-export const u16: Scalar<number> = {
-  size: 2,
-  read: (view, at) => view.getUint16(at, littleEndian),
-  write: (view, at, value) => view.setUint16(at, value, littleEndian),
-};
-/** Unsigned, 32 bits, host order. */
-export const u32: Scalar<number> = {
-  size: 4,
-  read: (view, at) => view.getUint32(at, littleEndian),
-  write: (view, at, value) => view.setUint32(at, value, littleEndian),
-};
-/** Signed, 32 bits, host order. */
-export const s32: Scalar<number> = {
-  size: 4,
-  read: (view, at) => view.getInt32(at, littleEndian),
-  write: (view, at, value) => view.setInt32(at, value, littleEndian),
-};
-/** Unsigned, 64 bits, host order. */
-export const u64: Scalar<bigint> = {
-  size: 8,
-  read: (view, at) => view.getBigUint64(at, littleEndian),
-  write: (view, at, value) => view.setBigUint64(at, value, littleEndian),
-};
-/** Unsigned, 16 bits, network order. */
-export const be16: Scalar<number> = {
-  size: 2,
-  read: (view, at) => view.getUint16(at),
-  write: (view, at, value) => view.setUint16(at, value),
-};
-/** Unsigned, 32 bits, network order. */
-export const be32: Scalar<number> = {
-  size: 4,
-  read: (view, at) => view.getUint32(at),
-  write: (view, at, value) => view.setUint32(at, value),
-};
-/** Unsigned, 64 bits, network order. */
-export const be64: Scalar<bigint> = {
-  size: 8,
-  read: (view, at) => view.getBigUint64(at),
-  write: (view, at, value) => view.setBigUint64(at, value),
-};
-
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-
-/** A `DataView` of exactly the bytes of an array. */
-export function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
 
 /** The head of a message. */
 export interface MessageInit {
@@ -210,8 +146,15 @@ export class MessageWriter {
     if (bytes) this.#bytes.set(bytes, at);
   }
 
-  /** Appends an attribute that holds text and the zero behind it. */
+  /**
+   * Appends an attribute that holds text and the zero behind it. Throws `TypeError` for text with
+   * a zero.
+   */
   attributeText(id: number, text: string): void {
+    if (text.includes("\0")) {
+      // The kernel would take what is in front of it for the whole.
+      throw new TypeError(`${JSON.stringify(text)} must not contain a zero byte`);
+    }
     this.attributeBytes(id, encoder.encode(`${text}\0`));
   }
 

@@ -6,6 +6,7 @@
  */
 import { type Libc, openLibc, PollEvent } from "../../ffi/libc.ts";
 import { type Libmnl, openLibmnl } from "../../ffi/libmnl.ts";
+import { closeAtThreadExit } from "../../ffi/thread_exit.ts";
 import { NetlinkError } from "./errors.ts";
 import { littleEndian } from "./message.ts";
 
@@ -83,7 +84,8 @@ export interface SocketOptions {
 /**
  * One netlink socket in the network namespace of this thread.
  *
- * Never waits but in `waitReadable`.  Its errors say what libmnl's errno said.
+ * Never waits but in `waitReadable`.  Its errors say what libmnl's errno said.  A Worker that is
+ * terminated gives it back.
  */
 export class NetlinkSocket implements Transport {
   readonly portId: number;
@@ -97,6 +99,7 @@ export class NetlinkSocket implements Transport {
   readonly libc: Libc;
   readonly #mnl: Libmnl;
   #handle: Deno.PointerObject | null;
+  readonly #unguard: () => void;
   readonly #buffer: Uint8Array<ArrayBuffer>;
   readonly #poll = new Uint8Array(8);
 
@@ -112,8 +115,9 @@ export class NetlinkSocket implements Transport {
       libraries.release();
       throw failure;
     }
+    this.fd = symbols.mnl_socket_get_fd(this.#handle);
+    this.#unguard = this.guard(this.fd);
     try {
-      this.fd = symbols.mnl_socket_get_fd(this.#handle);
       if (symbols.mnl_socket_bind(this.#handle, 0, options.portId ?? 0) < 0) {
         throw this.#failure("bind a netlink socket");
       }
@@ -155,6 +159,16 @@ export class NetlinkSocket implements Transport {
       throw new NetlinkError({ code: "EBADF", detail: "the socket is closed" });
     }
     return this.#handle;
+  }
+
+  /**
+   * Has a descriptor of this isolate closed when its thread ends, as the socket's own is; gives a
+   * function that calls it off.
+   *
+   * @internal
+   */
+  guard(fd: number): () => void {
+    return closeAtThreadExit(this.libc, this.#mnl, fd);
   }
 
   /** Joins multicast group `group`, a number from the family. */
@@ -205,6 +219,7 @@ export class NetlinkSocket implements Transport {
 
   close(): void {
     if (this.#handle === null) return;
+    this.#unguard();
     this.#mnl.symbols.mnl_socket_close(this.#handle);
     this.#handle = null;
     libraries.release();

@@ -81,9 +81,14 @@ function makeLimits(kernel: Kernel, family: Family, datapath: string): Limits {
     inContext(
       { operation, datapath },
       () =>
-        kernel.request(family, command, { ifindex: 0 }, (writer) => {
-          if (zones) writer.attributeBytes(OVS_CT_LIMIT_ATTR_ZONE_LIMIT, zones);
-        }),
+        kernel.request(
+          family,
+          command,
+          { ifindex: 0, repeatable: command === OVS_CT_LIMIT_CMD_GET },
+          (writer) => {
+            if (zones) writer.attributeBytes(OVS_CT_LIMIT_ATTR_ZONE_LIMIT, zones);
+          },
+        ),
     );
   return {
     set(limits) {

@@ -169,21 +169,26 @@ export class SystemDatapath implements ProviderDatapath {
   }
 
   async close(): Promise<void> {
-    this.ports.close();
-    await this.upcalls.close();
+    await this.#quiet();
     this.#conntrack.close();
     this.#links.close();
     this.#kernel.close();
   }
 
-  // deno-lint-ignore require-await -- what it throws must reject
   async destroy(): Promise<void> {
     if (this.#destroyed) return;
+    // First, so that streams of this object end and do not tell that somebody removed the datapath.
+    await this.#quiet();
     this.#in("destroy datapath", () => {
       const names = [...this.ports.dump()].map((port) => port.name);
       deleteDatapath(this.#kernel, this.#ifindex);
       this.#destroyed = true;
       for (const name of names) this.#links.deleteOurs(name);
     });
+  }
+
+  /** Ends every stream of this object. */
+  async #quiet(): Promise<void> {
+    await Promise.all([this.ports.close(), this.upcalls.close()]);
   }
 }

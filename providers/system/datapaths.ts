@@ -121,7 +121,8 @@ export function listDatapaths(kernel: Kernel): DatapathRecord[] {
 /** A datapath by name or ifindex. Throws `ENODEV`. */
 export function getDatapath(kernel: Kernel, which: string | number): DatapathRecord {
   const ifindex = typeof which === "number" ? which : 0;
-  const reply = kernel.request(kernel.datapath, Command.get, { ifindex }, (writer) => {
+  const options = { ifindex, repeatable: true };
+  const reply = kernel.request(kernel.datapath, Command.get, options, (writer) => {
     if (typeof which === "string") writer.attributeText(OVS_DP_ATTR_NAME, which);
   });
   return parseDatapath(needReply(reply));
@@ -137,7 +138,7 @@ export function createDatapath(
   const reply = kernel.request(kernel.datapath, Command.new, options, (writer) => {
     writer.attributeText(OVS_DP_ATTR_NAME, name);
     writer.attribute(OVS_DP_ATTR_UPCALL_PID, u32, 0);
-    writer.attribute(OVS_DP_ATTR_USER_FEATURES, u32, features);
+    writer.attribute(OVS_DP_ATTR_USER_FEATURES, u32, features >>> 0);
   });
   return parseDatapath(needReply(reply));
 }
@@ -158,7 +159,7 @@ export function setDatapath(
 ): DatapathRecord {
   const options = { ifindex, flags: NetlinkFlag.echo };
   const write = (writer: MessageWriter) => {
-    writer.attribute(OVS_DP_ATTR_USER_FEATURES, u32, settings.features);
+    writer.attribute(OVS_DP_ATTR_USER_FEATURES, u32, settings.features >>> 0);
     if (settings.masksCacheSize !== undefined) {
       writer.attribute(OVS_DP_ATTR_MASKS_CACHE_SIZE, u32, settings.masksCacheSize);
     }

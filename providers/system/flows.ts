@@ -64,7 +64,10 @@ const {
   ufidFlags: OVS_FLOW_ATTR_UFID_FLAGS,
 } = idsOf(flowMessage.table);
 
-/** OMIT_KEY, OMIT_MASK and OMIT_ACTIONS: only identifier and counters. */
+/**
+ * OMIT_KEY, OMIT_MASK and OMIT_ACTIONS: only identifier (the key, of a flow without) and
+ * counters.
+ */
 const terseFlags = 7;
 
 const {
@@ -104,8 +107,8 @@ export function writePut(
   beginOvs(writer, kernel.flow, command, ifindex, create | echo);
   if (op.ufid !== undefined) {
     writer.attributeBytes(OVS_FLOW_ATTR_UFID, ufidBytes(op.ufid));
-    if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
   }
+  if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
   writer.attributeBytes(OVS_FLOW_ATTR_KEY, kernelKey(op.key));
   if (op.mask) writer.attributeBytes(OVS_FLOW_ATTR_MASK, kernelKey(op.mask));
   writer.attributeBytes(OVS_FLOW_ATTR_ACTIONS, op.actions);
@@ -127,13 +130,13 @@ export function writeLookup(
   beginOvs(writer, kernel.flow, command, ifindex, echo);
   if (op.ufid !== undefined) {
     writer.attributeBytes(OVS_FLOW_ATTR_UFID, ufidBytes(op.ufid));
-    if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
   } else if (op.key) {
     writer.attributeBytes(OVS_FLOW_ATTR_KEY, kernelKey(op.key));
   } else {
     // The kernel would take a delete of nothing in particular as a delete of everything.
     throw new NetlinkError({ code: "EINVAL", detail: "neither key nor ufid given" });
   }
+  if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
   writer.end();
 }
 
@@ -366,12 +369,14 @@ export class SystemFlows implements ProviderFlows {
     try {
       return parseFlow(
         needReply(
-          this.#kernel.genl.conversation.request((writer) =>
-            writeLookup(writer, this.#kernel, this.#ifindex, {
-              op: "get",
-              ...(key && { key }),
-              ...(ufid !== undefined && { ufid }),
-            })
+          this.#kernel.genl.conversation.request(
+            (writer) =>
+              writeLookup(writer, this.#kernel, this.#ifindex, {
+                op: "get",
+                ...(key && { key }),
+                ...(ufid !== undefined && { ufid }),
+              }),
+            { repeatable: true },
           ),
         ),
       );

@@ -108,7 +108,9 @@ class SystemMeters implements MeterFacet {
     flags: number,
     write: (writer: MessageWriter) => void,
   ): Message | undefined {
-    const options = { ifindex: this.#ifindex, flags };
+    const repeatable = command === OVS_METER_CMD_GET ||
+      command === OVS_METER_CMD_FEATURES;
+    const options = { ifindex: this.#ifindex, flags, repeatable };
     return this.#kernel.request(this.#family, command, options, write);
   }
 

@@ -18,8 +18,11 @@ import { writeExecute } from "./packets.ts";
 
 /** A batch goes out when it is this long: bytes, well below what a socket may send at once. */
 const batchBytes = 64 << 10;
-/** Or when it has so many operations: their answers must fit into the socket's queue. */
-const batchCount = 256;
+/**
+ * Or when its answers may fill a small queue of a socket: an acknowledgement counts as one, a
+ * flow's counters as four.
+ */
+const batchWeight = 256;
 
 const succeeded: OpResult = { ok: true };
 
@@ -43,28 +46,40 @@ export class Operations {
     this.#datapath = datapath;
   }
 
-  /** Runs `ops` in order; one result for each. */
+  /**
+   * Runs `ops` in order; one result for each.
+   *
+   * What only asks goes in batches of its own: its answers may be too long for the socket's
+   * queue, and would take the place of acknowledgements of what must not be done twice.
+   */
   run(ops: readonly ProviderOp[]): OpResult[] {
     const results: OpResult[] = new Array(ops.length);
     const writer = this.#writer;
     /** Indexes of the operations in the writer. */
     let batch: number[] = [];
+    let weight = 0;
+    let asks = false;
+    const send = (): void => {
+      this.#send(ops, batch, results, asks);
+      batch = [];
+      weight = 0;
+    };
     writer.reset();
     for (const [index, op] of ops.entries()) {
+      if ((op.op === "get") !== asks) send();
+      asks = op.op === "get";
       const start = writer.length;
       try {
         this.#write(op);
         batch.push(index);
+        weight += "wantStats" in op && op.wantStats ? 4 : 1;
       } catch (error) {
         writer.reset(start);
         results[index] = failed(error);
       }
-      if (writer.length >= batchBytes || batch.length >= batchCount) {
-        this.#send(ops, batch, results);
-        batch = [];
-      }
+      if (writer.length >= batchBytes || weight >= batchWeight) send();
     }
-    this.#send(ops, batch, results);
+    send();
     return results;
   }
 
@@ -79,11 +94,18 @@ export class Operations {
     }
   }
 
-  #send(ops: readonly ProviderOp[], batch: readonly number[], results: OpResult[]): void {
+  #send(
+    ops: readonly ProviderOp[],
+    batch: readonly number[],
+    results: OpResult[],
+    repeatable: boolean,
+  ): void {
     if (batch.length === 0) return;
     let outcomes: Outcome[];
     try {
-      outcomes = this.#kernel.genl.conversation.exchange(this.#writer.bytes);
+      outcomes = this.#kernel.genl.conversation.exchange(this.#writer.bytes, {
+        repeatable,
+      });
     } catch (error) {
       for (const index of batch) {
         results[index] = failed(error);

@@ -12,6 +12,7 @@ import {
   Attributes,
   beginGenl,
   Conversation,
+  type ExchangeOptions,
   type Family,
   Genl,
   genlHeaderSize,
@@ -103,7 +104,7 @@ export class Kernel {
   request(
     family: Family,
     command: number,
-    options: { ifindex: number; flags?: number },
+    options: ExchangeOptions & { readonly ifindex: number; readonly flags?: number },
     write: (writer: MessageWriter) => void = () => {},
   ): Message | undefined {
     return this.genl.request(family, command, options, (writer) => {

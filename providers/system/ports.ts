@@ -6,23 +6,15 @@
  */
 import type {
   Port,
-  PortChange,
   PortRequest,
   PortStats,
+  PortWatch,
   ProviderPorts,
 } from "../contract/ports.ts";
 import { LOCAL_PORT, type PortNo } from "../ids.ts";
-import {
-  asDatapathError,
-  inContext,
-  type Message,
-  NetlinkError,
-  NetlinkSocket,
-  parseMessages,
-  Protocol,
-  Waiter,
-} from "../netlink/mod.ts";
-import { Kernel, messageIfindex } from "./ovs.ts";
+import { inContext, NetlinkError } from "../netlink/mod.ts";
+import { SystemPortWatch } from "./events.ts";
+import { Kernel } from "./ovs.ts";
 import { isTunnelType, TunnelLinks, tunnelTypeOf } from "./tunnel_links.ts";
 import type { SystemUpcalls } from "./upcalls.ts";
 import {
@@ -31,7 +23,6 @@ import {
   findVport,
   getVport,
   listVports,
-  parseVport,
   type VportRecord,
 } from "./vports.ts";
 import { VportType } from "../odp/tunnel.ts";
@@ -63,8 +54,7 @@ export class SystemPorts implements ProviderPorts {
   readonly #datapath: string;
   readonly #upcalls: SystemUpcalls;
   readonly #links: TunnelLinks;
-  readonly #watchers = new Set<Waiter>();
-  #closed = false;
+  readonly #watches = new Set<SystemPortWatch>();
 
   /** `datapath` is the full name, for errors. */
   constructor(
@@ -192,68 +182,23 @@ export class SystemPorts implements ProviderPorts {
     return this.#upcalls.actionPortId(no);
   }
 
-  async *changes(options: { readonly signal?: AbortSignal }): AsyncGenerator<PortChange> {
-    const { signal } = options;
-    if (signal?.aborted || this.#closed) return;
-    const socket = this.#in("watch ports", undefined, () => {
-      const group = this.#kernel.genl.group("ovs_vport", "ovs_vport");
-      const socket = new NetlinkSocket(Protocol.generic);
-      try {
-        socket.join(group);
-      } catch (error) {
-        socket.close();
-        throw error;
-      }
-      return socket;
+  watch(): PortWatch {
+    return this.#in("watch ports", undefined, () => {
+      const watch: SystemPortWatch = new SystemPortWatch(
+        this.#kernel,
+        this.#ifindex,
+        this.#datapath,
+        () => this.#watches.delete(watch),
+      );
+      this.#watches.add(watch);
+      return watch;
     });
-    const waiter = new Waiter(socket.fd);
-    const wake = () => waiter.wake();
-    this.#watchers.add(waiter);
-    signal?.addEventListener("abort", wake);
-    try {
-      // What happened before the socket was there is not in it.
-      yield { kind: "rescan" };
-      while (!signal?.aborted && !this.#closed) {
-        const changes = this.#receive(socket);
-        if (changes.length === 0) await waiter.wait();
-        else yield* changes;
-      }
-    } finally {
-      signal?.removeEventListener("abort", wake);
-      this.#watchers.delete(waiter);
-      await waiter.close();
-      socket.close();
-    }
   }
 
-  /** Changes that wait in a socket of the multicast group. */
-  #receive(socket: NetlinkSocket): PortChange[] {
-    try {
-      const datagram = socket.receive();
-      return datagram
-        ? parseMessages(datagram).flatMap((message) => this.#change(message))
-        : [];
-    } catch (error) {
-      if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") {
-        throw asDatapathError(error, {
-          operation: "watch ports",
-          datapath: this.#datapath,
-        });
-      }
-      // News were dropped: what is behind them is no help, the list is.
-      return [{ kind: "rescan" }];
-    }
-  }
-
-  #change(message: Message): PortChange[] {
-    if (message.type !== this.#kernel.vport.id) return [];
-    if (messageIfindex(message) !== this.#ifindex) return [];
-    return [{ kind: "changed", name: parseVport(message).name }];
-  }
-
-  /** Ends every watch. */
-  close(): void {
-    this.#closed = true;
-    for (const waiter of this.#watchers) waiter.wake();
+  /** Ends every watch; resolves when none is open any more. */
+  async close(): Promise<void> {
+    const watches = [...this.#watches];
+    for (const watch of watches) watch.end();
+    await Promise.all(watches.map((watch) => watch.close()));
   }
 }

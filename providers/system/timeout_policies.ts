@@ -170,7 +170,7 @@ export class SystemTimeoutPolicies implements Policies {
           beginNf(writer, { subsystem: Subsystem.timeout, command: NfCommand.get });
           writer.attributeText(CTA_TIMEOUT_NAME, objectName(id, object));
           writer.end();
-        });
+        }, { repeatable: true });
         const parsed = reply && parseObject(reply);
         if (!parsed) throw new NetlinkError({ code: "EPROTO", detail: "no such reply" });
         Object.assign(timeouts, parsed.timeouts);

@@ -83,7 +83,7 @@ export function getVport(kernel: Kernel, ifindex: number, no: number): VportReco
   const reply = kernel.request(
     kernel.vport,
     Command.get,
-    { ifindex },
+    { ifindex, repeatable: true },
     (writer) => writer.attribute(OVS_VPORT_ATTR_PORT_NO, u32, no),
   );
   return parseVport(needReply(reply));
@@ -94,7 +94,7 @@ export function findVport(kernel: Kernel, name: string): VportRecord {
   const reply = kernel.request(
     kernel.vport,
     Command.get,
-    { ifindex: 0 },
+    { ifindex: 0, repeatable: true },
     (writer) => writer.attributeText(OVS_VPORT_ATTR_NAME, name),
   );
   return parseVport(needReply(reply));

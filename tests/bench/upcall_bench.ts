@@ -65,12 +65,18 @@ Deno.bench("256 upcalls: decided, and made into bytes", () => {
 
 Deno.bench("256 upcalls by for await, one by one", async () => {
   let count = 0;
-  const batches = new UpcallBatchStream(endless, { wrap: (raw) => raw, batch: BATCH });
+  const batches = new UpcallBatchStream(() => endless, {
+    wrap: (raw) => raw,
+    batch: BATCH,
+  });
   for await (const _ of new UpcallStream(batches)) if (++count === BATCH) break;
 });
 
 Deno.bench("256 upcalls by for await, in a batch", async () => {
-  const batches = new UpcallBatchStream(endless, { wrap: (raw) => raw, batch: BATCH });
+  const batches = new UpcallBatchStream(() => endless, {
+    wrap: (raw) => raw,
+    batch: BATCH,
+  });
   for await (const _ of batches) break;
 });
 

@@ -148,4 +148,26 @@ export const portSuite: Suite = {
     await dp.close();
     await end;
   },
+
+  "changes can be left while next waits": async ({ dp }) => {
+    for (const way of ["return", "throw", "abort", "close"] as const) {
+      const abort = new AbortController();
+      const changes = dp.ports.changes({ signal: abort.signal });
+      await changes.next();
+      const waiting = changes.next();
+      // Lets the wait begin.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (way === "abort") abort.abort(new Error("enough"));
+      else if (way === "throw") await assert.rejects(changes.throw(new Error("thrown")));
+      else await changes[way]();
+      if (way === "abort") await assert.rejects(waiting, { message: "enough" });
+      else assert.equal((await waiting).done, true);
+      assert.equal((await changes.next()).done, true);
+    }
+    await assert.rejects(
+      dp.ports.changes({ signal: AbortSignal.abort(new Error("before")) }).next(),
+      { message: "before" },
+    );
+    assert.throws(() => dp.ports.changes({ signal: {} as AbortSignal }), TypeError);
+  },
 };

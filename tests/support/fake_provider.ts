@@ -22,9 +22,9 @@ import type {
 } from "../../providers/contract/flows.ts";
 import type {
   Port,
-  PortChange,
   PortRequest,
   PortStats,
+  PortWatch,
 } from "../../providers/contract/ports.ts";
 import type { UpcallHandler } from "../../providers/contract/upcalls.ts";
 import { DatapathError } from "../../providers/errors.ts";
@@ -80,6 +80,8 @@ class FakeDatapath implements ProviderDatapath {
   readonly #table: FakeTable;
   readonly #onGone: () => void;
   #closed = false;
+  /** Whether this object closed or destroyed it. */
+  #ended = false;
   readonly #handlers = new Set<FakeHandler>();
   readonly #wakeListeners = new Set<() => void>();
 
@@ -111,7 +113,7 @@ class FakeDatapath implements ProviderDatapath {
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    this.#closed = true;
+    this.#closed = this.#ended = true;
     await this.#quiet();
     this.#table.references--;
     if (this.#table.references === 0 && !this.#table.destroyed) this.#onGone();
@@ -119,7 +121,8 @@ class FakeDatapath implements ProviderDatapath {
 
   async destroy(): Promise<void> {
     if (this.#table.destroyed) return;
-    this.#table.destroyed = true;
+    this.#table.destroyed = this.#ended = true;
+    this.#table.tellPortChange();
     await this.#quiet();
     this.#onGone();
   }
@@ -215,8 +218,7 @@ class FakeDatapath implements ProviderDatapath {
         const none = { rxErrors: 0n, txErrors: 0n, rxDropped: 0n, txDropped: 0n };
         return { rxPackets, rxBytes, txPackets, txBytes, ...none };
       },
-      changes: (options: { readonly signal?: AbortSignal }): AsyncIterable<PortChange> =>
-        this.#changes(options.signal),
+      watch: () => this.#watch(),
       inject: (no: PortNo, frame: Uint8Array): void => {
         const port = find(no, "inject");
         port.rxPackets++;
@@ -227,21 +229,35 @@ class FakeDatapath implements ProviderDatapath {
     };
   }
 
-  async *#changes(signal: AbortSignal | undefined): AsyncGenerator<PortChange, void> {
+  #watch(): PortWatch {
     const table = this.#use("watch ports");
-    while (!this.#closed && !table.destroyed && signal?.aborted !== true) {
-      const seen = table.portChanges;
-      yield { kind: "rescan" };
-      if (
-        table.portChanges !== seen || this.#closed || table.destroyed || signal?.aborted
-      ) continue;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      table.onPortChange.add(resolve);
-      this.#wakeListeners.add(resolve);
-      signal?.addEventListener("abort", () => resolve(), { once: true });
-      await promise;
-      table.onPortChange.delete(resolve);
-      this.#wakeListeners.delete(resolve);
-    }
+    let seen: number | undefined;
+    let wake = (): void => {};
+    let closed = false;
+    return {
+      receive: () => {
+        if (closed || this.#ended) return undefined;
+        if (table.destroyed) this.#use("watch ports");
+        if (table.portChanges === seen) return [];
+        seen = table.portChanges;
+        return [{ kind: "rescan" }];
+      },
+      wait: async () => {
+        if (closed || this.#ended || table.portChanges !== seen) return;
+        const { promise, resolve } = Promise.withResolvers<void>();
+        wake = resolve;
+        table.onPortChange.add(resolve);
+        this.#wakeListeners.add(resolve);
+        await promise;
+        table.onPortChange.delete(resolve);
+        this.#wakeListeners.delete(resolve);
+      },
+      wake: () => wake(),
+      close: () => {
+        closed = true;
+        wake();
+        return Promise.resolve();
+      },
+    };
   }
 }
