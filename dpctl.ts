@@ -38,7 +38,7 @@ if (import.meta.main) {
   try {
     Deno.exitCode = await dpctl(Deno.args, terminal);
   } catch (error) {
-    // Whoever read our output has gone: `dpctl … | head`.
+    // The reader of our output has gone: `dpctl … | head`.
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {

@@ -25,7 +25,7 @@ class Stations {
     return this.#byAddress.get(address)?.port;
   }
 
-  /** Forgets whoever was silent for `ageMs`. */
+  /** Forgets stations that were silent for `ageMs`. */
   expire(ageMs: number): void {
     const limit = performance.now() - ageMs;
     for (const [address, { heardAt }] of this.#byAddress) {
@@ -70,7 +70,8 @@ for await (const { packet, key } of dp.upcalls()) {
 clearInterval(sweeper);
 
 /**
- * Removes flows that had no packet since the last time; whoever still sends through one is heard.
+ * Removes flows that had no packet since the last time; a station that still sends through one is
+ * heard.
  */
 function sweep(dp: Datapath): void {
   for (const { ufid, key, stats } of [...dp.flows.dump()]) {

@@ -70,7 +70,7 @@ export async function findLibrary(options: BuildOptions = {}): Promise<string> {
 
 /**
  * The module's sources. What came over the network must be what was pinned. In a checkout
- * the files themselves decide: whoever can change them can change the pins too, and a
+ * the files themselves decide: a person who can change them can change the pins too, and a
  * developer who edits one must not be given the library of before.
  */
 async function ownSources(

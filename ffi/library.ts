@@ -69,8 +69,8 @@ export interface Library<S extends Deno.ForeignLibraryInterface> extends Disposa
   /** Whether `close()` was called. */
   readonly closed: boolean;
   /**
-   * Gives the handle back. May be called again. Whoever kept a function from `symbols` must
-   * not call it afterwards: its code may be unmapped.
+   * Gives the handle back. May be called again. A function that was taken from `symbols` must not
+   * be called afterwards: its code may be unmapped.
    */
   close(): void;
 }

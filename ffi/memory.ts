@@ -39,7 +39,7 @@ export interface CMemory extends Disposable {
   readonly address: bigint;
   /** The pointer, for a `pointer` parameter. */
   readonly pointer: Deno.PointerObject;
-  /** The same memory as seen from here. Made once: views of C memory are dear to make. */
+  /** The same memory as seen from here. Made once: views of C memory are expensive to make. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Gives the memory back. May be called again. */
   free(): void;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The object that users hold: a provider's datapath with objects and text on top of its bytes.
+ * The object that users hold: the datapath of a provider, with objects and text on top of its
+ * bytes.
  *
  * @module
  */
@@ -41,6 +42,7 @@ import {
   verdictOp,
 } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
+import { UpcallTaps } from "./upcall_taps.ts";
 import {
   UpcallBatchStream,
   UpcallStream,
@@ -49,7 +51,7 @@ import {
 
 /** Which upcalls to take, and how. */
 export interface UpcallOptions extends UpcallStreamOptions {
-  /** The handler to be, 0 to one less than `setHandlers` said; 0 if absent. */
+  /** Number of the handler, from 0 to one less than was given to `setHandlers`; 0 if absent. */
   readonly handler?: number;
 }
 
@@ -75,7 +77,8 @@ export class Datapath implements AsyncDisposable {
   readonly #onClosed: () => void;
   readonly #streams = new Set<UpcallBatchStream<Upcall>>();
   readonly #dependants = new Set<Disposable | AsyncDisposable>();
-  readonly #taps = new Set<(upcall: RawUpcall) => boolean>();
+  /** A handler ends with its datapath, and its stream soon after it. */
+  readonly #taps = new UpcallTaps(() => this.#destroying !== undefined);
   #closing: Promise<void> | undefined;
   #destroying: Promise<void> | undefined;
 
@@ -101,9 +104,8 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Runs `ops` in order, all of them, and answers one result for each, in order. A failure is in
-   * its result; nothing is thrown for it. Arguments that are wrong in themselves throw before
-   * anything is run.
+   * Runs all of `ops` in order, and returns a result for each, in order. A failed operation does
+   * not throw: its error is in its result. Wrong arguments throw before anything is run.
    */
   operate(ops: readonly Op[]): Result[] {
     const provider = this.#open("operate");
@@ -153,7 +155,7 @@ export class Datapath implements AsyncDisposable {
       const results = this.operate(ops.filter((op) => op !== undefined)).values();
       return ops.map((op) => op && results.next().value);
     }
-    // In place: where all went well nothing has to be made.
+    // In place: results of operations that went well are passed on as they are.
     const results = done as (Result | undefined)[];
     for (let i = 0; i < count; i++) {
       const result = done[i];
@@ -170,20 +172,20 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Upcalls one by one. The handler is opened at once, so that nothing is missed before the loop
+   * Upcalls one by one. The handler is opened by this call, so no upcall is lost before the loop
    * starts.
    */
   upcalls(options: UpcallOptions = {}): UpcallStream<Upcall> {
     return new UpcallStream(this.upcallBatches(options));
   }
 
-  /** Upcalls in arrays of up to `batch`: the fast way, one await for many. */
+  /** Upcalls in arrays of up to `batch`. This is faster: one await for many upcalls. */
   upcallBatches(options: UpcallOptions = {}): UpcallBatchStream<Upcall> {
     const { upcalls } = this.#open("receive upcalls");
     const wrap = (raw: RawUpcall): Upcall => new Upcall(raw);
     const open = (): UpcallHandler => {
       upcalls.setReceive(true);
-      return this.#tapped(upcalls.handler(options.handler ?? 0));
+      return this.#taps.before(upcalls.handler(options.handler ?? 0));
     };
     const stream: UpcallBatchStream<Upcall> = new UpcallBatchStream(
       open,
@@ -194,42 +196,24 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Shows every upcall of this object's streams to `see` before their loops get it, until it is
-   * disposed of; what `see` says true to, they do not get at all. For tools that look at traffic
-   * without being part of the program.
+   * Shows every upcall of this object's streams to `see` before the loop gets it. If `see` returns
+   * true the loop does not get the upcall. Ends when the returned object is disposed of. For tools
+   * that look at traffic without being part of the program.
    */
   tap(see: (upcall: RawUpcall) => boolean): Disposable {
     this.#open("tap upcalls");
-    this.#taps.add(see);
-    return { [Symbol.dispose]: () => void this.#taps.delete(see) };
+    return this.#taps.add(see);
   }
 
-  #tapped(handler: UpcallHandler): UpcallHandler {
-    const taps = this.#taps;
-    return {
-      receive: (max) => {
-        // A handler ends with its datapath, and its stream soon after it.
-        if (this.#destroying !== undefined) return [];
-        const upcalls = handler.receive(max);
-        if (taps.size === 0) return upcalls;
-        return upcalls.filter((raw) => {
-          const isTaken = [...taps].map((see) => see(raw)); // Each sees all.
-          return !isTaken.includes(true);
-        });
-      },
-      wait: () => handler.wait(),
-      wake: () => handler.wake(),
-      lost: () => handler.lost(),
-      close: () => handler.close(),
-    };
-  }
-
-  /** Number of handlers that the datapath wants; undefined: as many as you like. */
+  /** Number of handlers that the datapath wants; undefined if any number will do. */
   handlersRequired(): number | undefined {
     return this.#open("count handlers").upcalls.required?.();
   }
 
-  /** Spreads upcalls over `count` handlers, one stream each, in this program or its Workers. */
+  /**
+   * Spreads upcalls over `count` handlers. Each has one stream, in this program or in a Worker of
+   * it.
+   */
   setHandlers(count: number): void {
     if (!Number.isInteger(count) || count < 0) {
       throw new RangeError(
@@ -239,7 +223,7 @@ export class Datapath implements AsyncDisposable {
     this.#open("set handlers").upcalls.setHandlers(count);
   }
 
-  /** Drops upcalls that wait. */
+  /** Drops the upcalls that are waiting. */
   purgeUpcalls(): void {
     this.#open("purge upcalls").upcalls.purge();
   }
@@ -254,12 +238,15 @@ export class Datapath implements AsyncDisposable {
     return this.#open("read version").version();
   }
 
-  /** Does periodic work, where the provider has any; true: flows should be looked over again. */
+  /** Does periodic work, if the provider has any. True: flows should be validated again. */
   run(): boolean {
     return this.#open("run").run?.() ?? false;
   }
 
-  /** Resolves when `run` has work; never, where it has none. Rejects with the signal's reason. */
+  /**
+   * Resolves when `run` has work; never resolves if the provider has none. Rejects with the
+   * signal's reason.
+   */
   wait(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const provider = this.#open("wait");
     if (provider.wait !== undefined) return provider.wait(options);
@@ -270,7 +257,7 @@ export class Datapath implements AsyncDisposable {
     });
   }
 
-  /** Sets keys of `other_config`. `EOPNOTSUPP` where the provider has none. */
+  /** Sets keys of `other_config`. `EOPNOTSUPP`: the provider has no settings. */
   setConfig(config: Readonly<Record<string, string>>): Promise<void> {
     const provider = this.#open("configure");
     if (provider.setConfig !== undefined) return provider.setConfig(config);
@@ -284,13 +271,13 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Ends `dependant` with this object: it is disposed of when this object was closed or has
-   * destroyed its datapath, after the upcall streams have ended, the last one first. Operations
-   * fail with `EBADF` by then. What it throws is thrown by `close` or `destroy`, after everything
-   * else has been let go.
+   * Ends `dependant` with this object. It is disposed of when this object closes or destroys its
+   * datapath, after the upcall streams have ended; the dependant that was added last goes first.
+   * Operations fail with `EBADF` by then. If it throws, `close` or `destroy` throws that error
+   * after everything else has been let go.
    *
-   * For what works on a datapath for as long as that is open: a control socket, a switch.
-   * Disposing of what is returned forgets `dependant`, which is then left alone.
+   * Meant for objects that work on a datapath while it is open, such as a control socket or a
+   * switch. Dispose of the returned object to detach `dependant`, which is then left alone.
    */
   onClose(dependant: Disposable | AsyncDisposable): Disposable {
     this.#open("attach to datapath");
@@ -299,7 +286,7 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Lets go of the datapath, and ends this object's upcall streams. One in the kernel stays.
+   * Closes this object and ends its upcall streams. A datapath in the kernel goes on forwarding.
    * Idempotent.
    */
   close(): Promise<void> {
@@ -381,7 +368,10 @@ export class Datapath implements AsyncDisposable {
     });
   }
 
-  /** Ends all that depends on this object. Nothing is left out because something else fails. */
+  /**
+   * Ends everything that depends on this object. A failure of one does not keep the others from
+   * ending.
+   */
   async #endDependants(): Promise<void> {
     const errors: unknown[] = [];
     const ends = [...this.#streams].map((stream) => stream.close());

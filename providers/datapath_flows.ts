@@ -9,7 +9,7 @@ import type { ProviderDatapath } from "./contract/provider.ts";
 import { Flow } from "./flow.ts";
 import type { FlowPut, FlowReference, Op, Result } from "./operations.ts";
 
-/** Flows that are asked for at once while listing. */
+/** Flows to fetch at once while listing. */
 const DUMP_BATCH = 128;
 
 /** One of several readers of a listing; the last of them ends it. */
@@ -20,7 +20,9 @@ class FlowReader implements IterableIterator<Flow, undefined> {
   #raws: RawFlow[] = [];
   #at = 0;
 
-  /** `open` holds the readers that go on; `check` throws when the datapath is closed. */
+  /**
+   * `open` is the set of readers that have not ended; `check` throws when the datapath is closed.
+   */
   constructor(dump: FlowDump, open: Set<FlowReader>, check: () => void) {
     this.#dump = dump;
     this.#open = open.add(this);
@@ -55,7 +57,7 @@ class FlowReader implements IterableIterator<Flow, undefined> {
   }
 }
 
-/** Flow table of a datapath. Single operations; `Datapath.operate` is for many. */
+/** The flow table of a datapath, one operation at a time. `Datapath.operate` runs many at once. */
 export class Flows {
   readonly #datapath: { operate(ops: readonly Op[]): Result[] };
   readonly #open: (operation: string) => ProviderDatapath;
@@ -70,15 +72,16 @@ export class Flows {
   }
 
   /**
-   * Adds a flow; with `modify: true` changes one that is there, with `create: false` only that.
-   * Answers counters if `wantStats` asks for them. `EEXIST`: an equal or overlapping flow is there;
-   * `ENOENT`: there is none to change; `EINVAL`: the datapath does not understand it.
+   * Adds a flow. With `modify: true` an existing flow is changed instead; with `create: false` as
+   * well, none is added. Returns the counters that the flow had if `wantStats` is set. `EEXIST`: an
+   * equal or overlapping flow exists; `ENOENT`: there is none to change; `EINVAL`: the datapath
+   * does not understand it.
    */
   put(flow: FlowPut): FlowStats | undefined {
     return this.#one({ ...flow, op: "put" }).stats;
   }
 
-  /** Deletes a flow and answers its last counters. `ENOENT`: there is none. */
+  /** Deletes a flow and returns its last counters. `ENOENT`: there is none. */
   delete(flow: FlowReference): FlowStats | undefined {
     return this.#one({ ...flow, op: "delete", wantStats: true }).stats;
   }
@@ -94,8 +97,8 @@ export class Flows {
   }
 
   /**
-   * Lists flows. One that stays through the listing is in it exactly once; others may or may not
-   * be. Leaving the loop early ends the listing.
+   * Lists flows. A flow that exists throughout the listing appears exactly once; a flow that is
+   * added or deleted meanwhile may or may not appear. Leaving the loop early ends the listing.
    */
   *dump(options: FlowDumpOptions = {}): Generator<Flow, void, undefined> {
     const dump = this.#open("dump flows").flows.dump(options);
@@ -112,9 +115,10 @@ export class Flows {
   }
 
   /**
-   * Lists flows to `count` readers: each flow to one of them, the next ones to whoever asks next.
-   * They are for tasks that wait between flows. A reader that is left early leaves to nobody what
-   * it was given, the others go on. An error is thrown to whoever asks.
+   * Shares one listing of flows among `count` readers, for tasks that wait between flows. Each flow
+   * goes to one reader, and a reader fetches the next flows when it needs them. A reader that stops
+   * early drops the flows that it had fetched; the others go on. An error is thrown to the reader
+   * whose fetch failed.
    */
   readers(
     count: number,

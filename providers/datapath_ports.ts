@@ -11,14 +11,15 @@ import { DatapathError } from "./errors.ts";
 import { type PortNo, portNo } from "./ids.ts";
 
 /**
- * Ports of a datapath. Port 0, the local one, is a port like any other: compare with `undefined`.
+ * Ports of a datapath. Port 0, the local port, is a port like any other: compare a number with
+ * `undefined`, not by truthiness.
  */
 export class Ports {
   readonly #open: (operation: string) => ProviderDatapath;
 
   /**
-   * Puts a frame into a port of type `dummy` as if it had been received. Absent where the provider
-   * has no such ports. `ENOBUFS`: its queue is full.
+   * Puts a frame into a port of type `dummy` as if it had been received. Absent if the provider has
+   * no such ports. `ENOBUFS`: the queue of the port is full.
    */
   readonly inject?: (no: PortNo, frame: Uint8Array) => void;
   /** Takes the oldest frame that was sent to a port of type `dummy`; undefined if there is none. */
@@ -67,7 +68,7 @@ export class Ports {
     });
   }
 
-  /** Changes options of a port. `EOPNOTSUPP` where the provider cannot. */
+  /** Changes options of a port. `EOPNOTSUPP`: the provider cannot change them. */
   // deno-lint-ignore require-await -- rejects, rather than throws, for arguments too
   async setConfig(no: PortNo, config: Readonly<Record<string, string>>): Promise<void> {
     const provider = this.#open("configure port");
@@ -99,8 +100,7 @@ export class Ports {
   }
 
   /**
-   * Value for the port id of `userspace` actions in flows of a port; 0 where the provider needs
-   * none.
+   * The `portId` for `userspace` actions in flows of a port; 0 if the provider needs none.
    */
   upcallPortId(no: PortNo): number {
     return this.#open("get port id").ports.upcallPortId?.(portNo(no)) ?? 0;

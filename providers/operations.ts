@@ -44,12 +44,13 @@ export interface FlowPut {
    * logged.
    */
   readonly probe?: boolean;
-  /** Answer the counters that the flow had before. */
+  /** Return the counters that the flow had before. */
   readonly wantStats?: boolean;
   /**
-   * A packet of the flow, 14 to 65535 bytes, to be run through `actions` at once, as by "execute"
-   * with this key: what an upcall mostly wants. It is run whatever comes of the put, for the flow
-   * may be there already (`EEXIST`); its own failure is told when the put succeeded.
+   * A packet of the flow, 14 to 65535 bytes. It is run through `actions` after the put, as by
+   * "execute" with this key; most programs want this for an upcall. The packet is run whether or
+   * not the put succeeds, because the flow may exist already (`EEXIST`). If the put succeeds and
+   * the packet fails, the result is the failure of the packet.
    */
   readonly packet?: Uint8Array;
   /**
@@ -62,8 +63,8 @@ export interface FlowPut {
 }
 
 /**
- * What a program says about an upcall: a flow for what is like it, and the same actions for its
- * packet.
+ * What a program says about an upcall: actions for the packet, and a flow with the same actions for
+ * packets like it.
  */
 export interface Verdict {
   /** Which bits of its key matter; all that it has when absent. */
@@ -328,7 +329,7 @@ class Failure {
   }
 }
 
-/** The operation's object in text. Never throws: it is used to tell of other errors. */
+/** The operation's object in text. Never throws, because it describes other errors. */
 function describe(op: Op): string | undefined {
   try {
     if (op.op === "execute") {

@@ -12,9 +12,8 @@ import type { Action, FlowKey } from "./types.ts";
 /**
  * A packet that a datapath handed up.
  *
- * Its bytes are the program's own: they stay as they are for as long as the program keeps them. The
- * packets of one batch share one copy, so that keeping one keeps that copy; `packet.slice()` makes
- * it independent.
+ * Its bytes belong to the program and do not change while the program keeps them. The packets of a
+ * batch share one buffer, so keeping one packet keeps that buffer; `packet.slice()` copies it out.
  */
 export class Upcall {
   /** The upcall as the datapath gave it: attribute bytes. */
@@ -32,14 +31,14 @@ export class Upcall {
   }
 
   /**
-   * The packet's key, each field decoded when it is read. Given back to `put` or `execute` it costs
-   * nothing: it still knows its bytes.
+   * The key of the packet. Each field is decoded when it is read. Passing this key to `put` or
+   * `execute` needs no encoding, because it still has its bytes.
    */
   get key(): FlowKey {
     return this.#key ??= keyView(this.raw.key);
   }
 
-  /** The port that it came in by; sooner told than `key.inPort`. */
+  /** The port that the packet came in by. Cheaper to read than `key.inPort`. */
   get inPort(): PortNo | undefined {
     return this.raw.inPort ?? this.key.inPort;
   }
@@ -54,29 +53,32 @@ export class Upcall {
     return this.raw.userdata;
   }
 
-  /** The actions that the packet was subject to, if the `userspace` action asked for them. */
+  /** The actions of the flow that the packet hit, if the `userspace` action asked for them. */
   get actions(): Action[] | undefined {
     return this.raw.actions === undefined ? undefined : decodeActions(this.raw.actions);
   }
 
-  /** Attribute bytes of the tunnel that it would have left by, if the action asked for it. */
+  /**
+   * Attribute bytes of the tunnel that the packet would have left by, if the action asked for them.
+   */
   get egressTunnelKey(): Uint8Array | undefined {
     return this.raw.egressTunnelKey;
   }
 
-  /** Largest fragment, when the packet was put together from fragments; bytes. */
+  /** Size of the largest fragment, bytes, if the packet was reassembled from fragments. */
   get mru(): number | undefined {
     return this.raw.mru;
   }
 
   /**
-   * Hash of the packet, to be given back on execute. Undefined: neither device nor kernel gave one.
+   * Hash of the packet, to be passed to `execute`. Undefined if neither the device nor the kernel
+   * computed one.
    */
   get hash(): bigint | undefined {
     return this.raw.hash;
   }
 
-  /** Length before it was truncated; bytes. Undefined: it is whole. */
+  /** Length before the packet was truncated, bytes. Undefined if it is whole. */
   get originalLength(): number | undefined {
     return this.raw.originalLength;
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What the tree must look like, whoever changes it. Each failure lists every offender. */
+/** What the tree must look like. Each failure lists every offender. */
 import { deepStrictEqual } from "node:assert/strict";
 import { variants } from "../ffi/flags.ts";
 import { generate } from "../ffi/generate.ts";

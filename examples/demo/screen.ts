@@ -17,7 +17,7 @@ export class Screen {
   #drawn = 0;
   #last: { report: Report; at: number } | undefined;
 
-  /** Tells of a step of the demo. */
+  /** Announces a step of the demo. */
   say(text: string): void {
     this.#erase();
     write(`${text}\n`);

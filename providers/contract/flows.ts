@@ -13,9 +13,9 @@ export interface FlowStats {
   readonly packets: bigint;
   /** Their bytes, from the Ethernet header on. */
   readonly bytes: bigint;
-  /** When the last one hit, in ms on the monotonic clock; absent: never. */
+  /** When the last packet hit, ms on the monotonic clock; absent if none did. */
   readonly usedMs?: bigint;
-  /** TCP flags of all of them, or-ed (low 12 bits). */
+  /** TCP flags of all packets, or-ed together (low 12 bits). */
   readonly tcpFlags: number;
 }
 
@@ -23,21 +23,21 @@ export interface FlowStats {
 export interface RawFlow {
   /** Nested `OVS_KEY_ATTR_*`. */
   readonly key?: Uint8Array | undefined;
-  /** Nested `OVS_KEY_ATTR_*`; absent: as the provider left it out, or exact. */
+  /** Nested `OVS_KEY_ATTR_*`; absent if the provider left it out, or if the match is exact. */
   readonly mask?: Uint8Array | undefined;
   /** Nested `OVS_ACTION_ATTR_*`; empty: drop. */
   readonly actions?: Uint8Array | undefined;
-  /** Identifier, where the flow has one. */
+  /** Identifier, if the flow has one. */
   readonly ufid?: Ufid | undefined;
   /** Counters. */
   readonly stats: FlowStats;
-  /** The poll thread that owns it, where flows have owners. */
+  /** The poll thread that owns the flow, if flows have owners. */
   readonly pmd?: PmdId | undefined;
-  /** Layer that forwards it: `ovs`, `tc`, `dpdk`. */
+  /** Layer that forwards its packets: `ovs`, `tc`, `dpdk`. */
   readonly layer?: string | undefined;
-  /** Whether hardware forwards it. */
+  /** Whether hardware forwards its packets. */
   readonly offloaded?: boolean | undefined;
-  /** What the provider has to say of it, for `-m` dumps. */
+  /** Text of the provider about the flow, for `-m` dumps. */
   readonly extraInfo?: string | undefined;
 }
 
@@ -50,8 +50,8 @@ export interface FlowDumpOptions {
 /** A listing under way. dpif: `flow_dump_create` to `flow_dump_destroy`. */
 export interface FlowDump {
   /**
-   * Up to `max` further flows; empty at the end.  May be called by several readers in turn: each
-   * flow is given once. Throws the first error of the dump. dpif: `flow_dump_next`.
+   * Up to `max` further flows; empty at the end. Several readers may call it in turn: each flow is
+   * returned once. Throws the first error of the dump. dpif: `flow_dump_next`.
    */
   next(max: number): RawFlow[];
   /** Ends the listing early. Idempotent. */
@@ -62,7 +62,7 @@ export interface FlowDump {
 export interface ProviderFlows {
   /** Deletes every flow. dpif: `flow_flush`. */
   flush(): void;
-  /** Lists flows; a flow that stays through the listing is in it exactly once. */
+  /** Lists flows. A flow that exists throughout the listing appears exactly once. */
   dump(options: FlowDumpOptions): FlowDump;
 }
 
@@ -88,7 +88,7 @@ export interface ProviderFlowPut {
   readonly mask?: Uint8Array;
   /** What is done to its packets, in order: `OVS_ACTION_ATTR_*`; none: drop. */
   readonly actions: Uint8Array;
-  /** Identifier that it is found by from now on, besides its key. */
+  /** Identifier by which the flow can be found from now on, as well as by its key. */
   readonly ufid?: Ufid;
   /** Add it when there is none. */
   readonly create: boolean;
@@ -97,15 +97,15 @@ export interface ProviderFlowPut {
   /** Start counting anew (with `modify`). */
   readonly zeroStats?: boolean;
   /**
-   * Only asks: a refusal is not logged. An accepted flow is in the table, to be deleted again by
-   * who probes.
+   * A trial: a refusal is not logged. A flow that is accepted is in the table; the prober deletes
+   * it.
    */
   readonly probe?: boolean;
-  /** Answer the counters that the flow had before. */
+  /** Return the counters that the flow had before. */
   readonly wantStats?: boolean;
   /**
-   * Packet to be executed behind it, whatever came of it, with the same key and actions; its
-   * failure is told second.
+   * Packet to execute after the put, with the same key and actions, whether or not the put
+   * succeeds. If both fail, the failure of the put is reported.
    */
   readonly packet?: Uint8Array;
   /** With `packet`: its largest fragment, as the upcall gave it; bytes. */
@@ -122,7 +122,7 @@ export interface ProviderFlowDelete {
   readonly key?: Uint8Array;
   /** Identifier of the flow. */
   readonly ufid?: Ufid;
-  /** Answer the counters that the flow had at the end. */
+  /** Return the counters that the flow had at the end. */
   readonly wantStats?: boolean;
 }
 
@@ -139,7 +139,7 @@ export interface ProviderFlowGet {
 /**
  * Runs actions on a packet. dpif: `DPIF_OP_EXECUTE`.
  *
- * Of `key` only the metadata counts (in_port, recirc_id, skb_mark, ct_*, tunnel …): headers are
+ * Only the metadata of `key` counts (in_port, recirc_id, skb_mark, ct_*, tunnel …); headers are
  * read from the packet.
  */
 export interface ProviderExecute {
@@ -151,7 +151,7 @@ export interface ProviderExecute {
   readonly key?: Uint8Array;
   /** What is done to the packet, in order: `OVS_ACTION_ATTR_*`. */
   readonly actions: Uint8Array;
-  /** Only find out whether it would be accepted. */
+  /** Only find out whether the packet and actions would be accepted. */
   readonly probe?: boolean;
   /** Largest fragment of a packet that was put together, bytes. */
   readonly mru?: number;
@@ -165,8 +165,8 @@ export type OpResult =
   | OpFailure;
 
 /**
- * An operation that failed, as the provider knows it. `Datapath` makes an error of it when somebody
- * looks: several packets of one new flow come up in a batch, so that `EEXIST` is common and
+ * An operation that failed, as the provider reports it. `Datapath` makes the error when it is read:
+ * several packets of a new flow often come up in one batch, so `EEXIST` is common and mostly
  * ignored.
  */
 export interface OpFailure {
@@ -174,8 +174,8 @@ export interface OpFailure {
   readonly ok: false;
   /** Errno, by name or by positive number. */
   readonly code: ErrnoName | number;
-  /** What went wrong, where that says more than the errno. */
+  /** What went wrong, if there is more to say than the errno. */
   readonly detail?: string | undefined;
-  /** The error behind it, where there is one. */
+  /** The error that caused the failure, if there is one. */
   readonly cause?: unknown;
 }

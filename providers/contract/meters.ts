@@ -18,11 +18,11 @@ export interface MeterFeatures {
   readonly units: readonly ("kbps" | "pktps")[];
 }
 
-/** One rate limit of a meter: what exceeds it is dropped. */
+/** One rate limit of a meter. Packets above it are dropped. */
 export interface MeterBand {
   /** Packets or kilobits (1000 bits) a second, from 1. */
   readonly rate: number;
-  /** Packets or kilobits that may come at once; the rate when absent or 0. */
+  /** Packets or kilobits that may come at once. Absent or 0: as many as the rate. */
   readonly burst?: number;
 }
 

@@ -6,15 +6,16 @@
  */
 import type { PortNo } from "../ids.ts";
 
-/** What a port is to be. */
+/** Request for a new port. */
 export interface PortRequest {
-  /** Name of the port: of a Linux device, or one of its own. */
+  /** Name of the port: the name of a Linux device, or a new name. */
   readonly name: string;
   /**
-   * Kind of port; the provider's usual kind when absent (`netdev` for system, `system` for netdev).
+   * Kind of port. If absent, the usual kind of the provider (`netdev` for system, `system` for
+   * netdev).
    */
   readonly type?: string;
-  /** Number wanted; the lowest free one from 1 when absent. 0 is the local port. */
+  /** Number of the port. If absent, the lowest free number from 1. 0 is the local port. */
   readonly no?: PortNo;
   /** Options of the kind of port, by name. */
   readonly options?: Readonly<Record<string, string | number | boolean>>;
@@ -28,33 +29,33 @@ export interface Port {
   readonly name: string;
   /** Kind of port: `system`, `internal`, `vxlan`, `dpdk`, … */
   readonly type: string;
-  /** Options in force, where the provider can tell. */
+  /** Options in force, if the provider knows them. */
   readonly options?: Readonly<Record<string, string>>;
 }
 
-/** Counters of a port, as in `struct ovs_vport_stats`; absent ones are not known. */
+/** Counters of a port, as in `struct ovs_vport_stats`. */
 export interface PortStats {
-  /** Packets that came in at the port. */
+  /** Packets that were received. */
   readonly rxPackets: bigint;
-  /** Packets that went out of it. */
+  /** Packets that were sent. */
   readonly txPackets: bigint;
-  /** Bytes of the packets that came in. */
+  /** Bytes of received packets. */
   readonly rxBytes: bigint;
-  /** Bytes of the packets that went out. */
+  /** Bytes of sent packets. */
   readonly txBytes: bigint;
   /** Packets that could not be received whole. */
   readonly rxErrors: bigint;
   /** Packets that could not be sent. */
   readonly txErrors: bigint;
-  /** Packets that were dropped before any flow saw them. */
+  /** Received packets that were dropped before the lookup. */
   readonly rxDropped: bigint;
-  /** Packets that were dropped on their way out. */
+  /** Packets that were dropped instead of sent. */
   readonly txDropped: bigint;
   /** Further counters by name. */
   readonly counters?: Readonly<Record<string, bigint>>;
 }
 
-/** What became of a port. `rescan`: the set of ports may have changed in any way; list it again. */
+/** A change of the set of ports. `rescan`: anything may have changed, so list the ports again. */
 export type PortChange =
   | { readonly kind: "rescan" }
   | { readonly kind: "changed"; readonly name: string };
@@ -88,7 +89,7 @@ export interface ProviderPorts {
   add(request: PortRequest): Promise<Port>;
   /** Detaches a port. `ENODEV` unknown number, `EINVAL` the local port. dpif: `port_del`. */
   delete(no: PortNo): Promise<void>;
-  /** Changes options of a port. Absent: none can be changed. dpif: `port_set_config`. */
+  /** Changes options of a port. Absent: options cannot be changed. dpif: `port_set_config`. */
   setConfig?(no: PortNo, config: Readonly<Record<string, string>>): Promise<void>;
   /** The port with a number or name; undefined if there is none. dpif: `port_query_by_*`. */
   get(port: PortNo | string): Port | undefined;
@@ -102,13 +103,14 @@ export interface ProviderPorts {
    */
   upcallPortId?(no: PortNo): number;
   /**
-   * Begins to watch for changes; what happens from then on is not missed. dpif: `port_poll`,
+   * Begins to watch for changes. No change after this call is missed. dpif: `port_poll`,
    * `port_poll_wait`.
    */
   watch(): PortWatch;
   /**
-   * Puts a frame into a port of type `dummy`, as if it had been received; `ENOBUFS` its queue is
-   * full, `EOPNOTSUPP` a port of another type. Absent: there are no such ports.
+   * Puts a frame into a port of type `dummy`, as if it had been received. `ENOBUFS`: the queue of
+   * the port is full; `EOPNOTSUPP`: the port has another type. Absent: the provider has no such
+   * ports.
    */
   inject?(no: PortNo, frame: Uint8Array): void;
   /** Takes the oldest frame that was sent to a port of type `dummy`. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a provider of datapaths must do: Open vSwitch's `struct dpif_class`, required part.
+ * What a provider of datapaths must do: the required part of `struct dpif_class` of Open vSwitch.
  *
  * The contract speaks ODP attribute bytes (`OVS_KEY_ATTR_*`, `OVS_ACTION_ATTR_*`, as in
  * `<linux/openvswitch.h>`); `Datapath` puts objects and text on top of it.  Optional members are
@@ -10,9 +10,9 @@
  *
  * - Failure is a `DatapathError` with the errno that dpif gives; nothing returns -1 or null.
  * - Members that only touch tables are synchronous.  Members that wait for devices or threads
- *   return promises.  None may answer `EAGAIN`.
- * - Byte arrays that a provider returns belong to the caller; byte arrays that it is given are
- *   not kept after the call.
+ *   return promises.  None may fail with `EAGAIN`.
+ * - A byte array that a provider returns belongs to the caller. A provider keeps no byte array that
+ *   it is given after the call.
  * - One datapath may be opened many times, also from several Workers.
  *
  * @module
@@ -36,8 +36,9 @@ export interface Provider {
   /** Unique name of the kind, the part before `@`: `system`, `netdev`. */
   readonly type: string;
   /**
-   * Whether ports and datapath must be torn down when the program ends.  A kernel datapath goes
-   * on forwarding (`false`), one in userspace cannot (`true`).  dpif: `cleanup_required`.
+   * Whether ports and datapath must be torn down when the program ends. A datapath in the kernel
+   * goes on forwarding (`false`), a datapath in userspace cannot (`true`).  dpif:
+   * `cleanup_required`.
    */
   readonly cleanupRequired: boolean;
   /** Runs once, when the provider is registered; failure disables it. dpif: `init`. */
@@ -46,7 +47,10 @@ export interface Provider {
    * Names of all datapaths of this kind that exist. Absent: none can be listed. dpif: `enumerate`.
    */
   enumerate?(): Promise<string[]>;
-  /** The device type opened for a port type. Absent: the same. dpif: `port_open_type`. */
+  /**
+   * The type of device that is opened for a type of port. Absent: the same type. dpif:
+   * `port_open_type`.
+   */
   portOpenType?(type: string): string;
   /**
    * Opens the datapath `name`. dpif: `open`.
@@ -63,7 +67,10 @@ export interface OpenOptions {
   readonly create?: boolean | "exclusive";
   /** Settings of the provider, by name; unknown names are an error (`EINVAL`). */
   readonly config?: Readonly<Record<string, string | number | boolean>>;
-  /** Told what people should know, such as a fallback; written to stderr, once, if absent. */
+  /**
+   * Called with messages for people, such as that a fallback is in use. If absent they go to
+   * stderr, once.
+   */
   readonly onNotice?: (message: string) => void;
 }
 
@@ -82,8 +89,8 @@ export interface ProviderDatapath {
    */
   destroy(): Promise<void>;
   /**
-   * Does periodic work that no thread of the provider does; true means that flows should be
-   * revalidated. Absent: nothing to do. dpif: `run`.
+   * Does periodic work that no thread of the provider does. True: flows should be revalidated.
+   * Absent: there is no such work. dpif: `run`.
    */
   run?(): boolean;
   /** Resolves when `run` has work. Absent: never. dpif: `wait`. */
@@ -100,15 +107,17 @@ export interface ProviderDatapath {
   /** Flow table. */
   readonly flows: ProviderFlows;
   /**
-   * Runs `ops` in order, all of them, and answers one result for each, in order.  Failures are in
-   * the results; nothing is thrown for them. dpif: `operate`.
+   * Runs all of `ops` in order, and returns a result for each, in order. A failed operation does
+   * not throw: the failure is in its result. dpif: `operate`.
    */
   operate(ops: readonly ProviderOp[]): OpResult[];
-  /** Whether a "put" may bring a packet. Absent: it is given as an operation of its own. */
+  /**
+   * Whether a "put" may have a packet. If absent the packet is passed as an "execute" of its own.
+   */
   readonly putsPackets?: boolean;
   /** Upcalls. */
   readonly upcalls: ProviderUpcalls;
-  /** A short way to carry out verdicts on them. */
+  /** Verdicts on upcalls that were received last, carried out without copying them back. */
   readonly verdicts?: VerdictFacet;
   /** Feature bits (`OVS_DP_F_*`). dpif: `set_features`, `get_features`. */
   readonly features?: FeatureFacet;
@@ -144,11 +153,11 @@ export interface DatapathStats {
   readonly lost: bigint;
   /** Flows in the table. */
   readonly flows: number;
-  /** Masks in the table; absent when the datapath does not say. */
+  /** Masks in the table; absent if the datapath does not report it. */
   readonly masks?: number;
-  /** Masks looked at for all packets; absent when the datapath does not say. */
+  /** Masks that were probed, summed over all packets; absent if the datapath does not report it. */
   readonly maskHit?: bigint;
-  /** Hits of the mask cache; absent when the datapath does not say. */
+  /** Hits of the mask cache; absent if the datapath does not report it. */
   readonly cacheHit?: bigint;
   /** Further counters by name: dropped packets by reason (`drop_…`), cache levels. */
   readonly counters?: Readonly<Record<string, bigint>>;
@@ -158,6 +167,6 @@ export interface DatapathStats {
 export interface FeatureFacet {
   /** Bits in force. dpif: `get_features`. */
   get(): number;
-  /** Sets further bits; `EOPNOTSUPP` if not all were granted. dpif: `set_features`. */
+  /** Sets further bits. `EOPNOTSUPP`: not all were granted. dpif: `set_features`. */
   set(bits: number): void;
 }

@@ -2,10 +2,10 @@
 /**
  * The upcall loop: takes upcalls from a handler, yields to the event loop, waits, ends.
  *
- * While upcalls come, they are taken in batches without waiting, and every few milliseconds
- * timers and I/O of the program get a turn.  When none is left, the loop looks again for some
- * turns of the event loop, because the next one is often microseconds away and a sleep costs
- * fifty; then it parks in the handler's one outstanding wait.
+ * While upcalls come, the loop takes them in batches without waiting, and lets timers and I/O of
+ * the program run every few milliseconds. When no upcall is left, the loop polls for some turns of
+ * the event loop, because the next upcall is often microseconds away and a sleep costs fifty; then
+ * it parks in the one wait that the handler allows.
  *
  * **Threads:** a stream belongs to the isolate that made it.
  *
@@ -50,8 +50,9 @@ function batchSize(batch: number): number {
 /**
  * Upcalls of one handler, as arrays of at least one.
  *
- * It ends quietly when it is closed (also by leaving the loop, and by closing the datapath), and
- * rejects when its signal aborts or the handler fails; either way the handler is given back first.
+ * The stream ends quietly when it is closed, when the loop is left, or when the datapath is closed.
+ * It rejects when its signal aborts or the handler fails. Either way the handler is given back
+ * first.
  */
 export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   readonly #handler: UpcallHandler;
@@ -75,9 +76,9 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   #lost = 0n;
 
   /**
-   * Takes over the handler that `open` opens; options that are refused are refused before it is
-   * called. `wrap` makes what is given out of what the handler gives; `onEnd` is called once, when
-   * the handler was given back.
+   * Takes over the handler that `open` opens. Wrong options throw before `open` is called. `wrap`
+   * turns an upcall of the handler into an item of the stream; `onEnd` is called once, after the
+   * handler was given back.
    */
   constructor(
     open: () => UpcallHandler,
@@ -109,7 +110,7 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
     return this.#signal !== undefined && this.#signal.aborted;
   }
 
-  /** The next batch. Calls may overlap: they are answered in order. */
+  /** The next batch. Calls may overlap: they resolve in order. */
   next(): Promise<IteratorResult<T[], undefined>> {
     this.#pending++;
     const result = this.#tail.then(() => this.#next()).finally(() => this.#pending--);
@@ -193,14 +194,14 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
   }
 }
 
-/** The same upcalls, one by one. */
+/** The upcalls of a batch stream, one by one. */
 export class UpcallStream<T> implements AsyncIterableIterator<T> {
   readonly #batches: UpcallBatchStream<T>;
   #queue: readonly T[] = [];
   #at = 0;
   #tail: Promise<unknown> | undefined;
 
-  /** Gives out what `batches` gives. */
+  /** Takes over `batches`. */
   constructor(batches: UpcallBatchStream<T>) {
     this.#batches = batches;
   }
@@ -210,7 +211,7 @@ export class UpcallStream<T> implements AsyncIterableIterator<T> {
     return this.#batches.lost;
   }
 
-  /** The next upcall. Calls may overlap: they are answered in order. */
+  /** The next upcall. Calls may overlap: they resolve in order. */
   next(): Promise<IteratorResult<T, undefined>> {
     if (
       this.#tail === undefined && this.#at < this.#queue.length &&

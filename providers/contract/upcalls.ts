@@ -15,7 +15,7 @@ export interface RawUpcall {
   readonly kind: "miss" | "action";
   /** Nested `OVS_KEY_ATTR_*` of the packet. */
   readonly key: Uint8Array;
-  /** The port of the key, where the provider has it at hand. */
+  /** The port of the key, if the provider knows it without decoding the key. */
   readonly inPort?: PortNo | undefined;
   /** The packet from the Ethernet header on. */
   readonly packet: Uint8Array;
@@ -23,20 +23,20 @@ export interface RawUpcall {
   readonly userdata?: Uint8Array | undefined;
   /** The complete action list, if the action asked for it. */
   readonly actions?: Uint8Array | undefined;
-  /** Tunnel that it would have left by, if the action asked for it. */
+  /** Key of the tunnel that the packet would have left by, if the action asked for it. */
   readonly egressTunnelKey?: Uint8Array | undefined;
-  /** Largest fragment, when the packet was put together from fragments; bytes. */
+  /** Size of the largest fragment, bytes, if the packet was reassembled from fragments. */
   readonly mru?: number | undefined;
-  /** Hash of the packet, to be given back on execute. */
+  /** Hash of the packet, to be passed to "execute". */
   readonly hash?: bigint | undefined;
-  /** Length before truncation, when the packet was truncated; bytes. */
+  /** Length before truncation, bytes, if the packet was truncated. */
   readonly originalLength?: number | undefined;
 }
 
 /** Upcalls of a datapath. */
 export interface ProviderUpcalls {
   /**
-   * Number of handlers that the datapath wants; undefined: as many as you like. dpif:
+   * Number of handlers that the datapath wants; undefined if any number will do. dpif:
    * `number_handlers_required`.
    */
   required?(): number | undefined;
@@ -49,24 +49,28 @@ export interface ProviderUpcalls {
    * it.
    */
   handler(id: number): UpcallHandler;
-  /** Drops upcalls that wait. dpif: `recv_purge`. */
+  /** Drops the upcalls that are waiting. dpif: `recv_purge`. */
   purge(): void;
 }
 
 /**
- * One receiver of upcalls.  Used by one isolate at a time.  `receive` never waits; `wait` has at
- * most one call outstanding, and none after `close`.
+ * One receiver of upcalls. It is used by one isolate at a time. `receive` never waits. At most one
+ * call of `wait` may be outstanding, and none after `close`.
  */
 export interface UpcallHandler {
-  /** Up to `max` waiting upcalls, at once; empty when none waits. dpif: `recv`. */
+  /**
+   * Returns up to `max` waiting upcalls at once; an empty array if none is waiting. dpif: `recv`.
+   */
   receive(max: number): RawUpcall[];
   /** Resolves when an upcall waits, or `wake` or `close` was called. dpif: `recv_wait`. */
   wait(): Promise<void>;
-  /** Ends a `wait` under way. */
+  /** Ends an outstanding `wait`. */
   wake(): void;
-  /** Upcalls of this handler that were dropped so far, because it was slow. */
+  /** Upcalls of this handler that were dropped so far because it was too slow. */
   lost(): bigint;
-  /** Ends a `wait` under way, drops what waits, gives the handler back. Idempotent. */
+  /**
+   * Ends an outstanding `wait`, drops the waiting upcalls, and gives the handler back. Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -74,16 +78,16 @@ export interface UpcallHandler {
 export interface UpcallControlFacet {
   /** dpif: `enable_upcall`. */
   enable(): void;
-  /** Returns when no upcall is under way. dpif: `disable_upcall`. */
+  /** Returns when no upcall is being handled. dpif: `disable_upcall`. */
   disable(): void;
 }
 
 /**
- * A verdict on an upcall, as bytes: a flow for its key, and its packet on its way by the same
+ * A verdict on an upcall, as bytes: put a flow for its key, and execute its packet by the same
  * actions.
  */
 export interface RawVerdict {
-  /** Which bits of the key matter; all that the key has when absent. */
+  /** Which bits of the key matter. Absent: all that the key has. */
   readonly mask?: MaskInput;
   /** Nested `OVS_ACTION_ATTR_*`; none: drop. */
   readonly actions: Uint8Array;
@@ -91,12 +95,15 @@ export interface RawVerdict {
   readonly modify?: boolean;
 }
 
-/** Verdicts on what the provider still has: neither key nor packet goes back to it. */
+/**
+ * Carries out verdicts on upcalls that the provider still has, so that neither key nor packet is
+ * copied back.
+ */
 export interface VerdictFacet {
   /**
-   * Puts the flows and executes the packets, as "put" with a packet does; one result for each
-   * verdict. Undefined: nothing was done, because not all of `upcalls` were received last;
-   * operations do it then.
+   * Puts the flows and executes the packets, as "put" with a packet does. Returns a result for each
+   * verdict. Returns undefined, having done nothing, if any of `upcalls` is not of the batch that
+   * was received last; the caller then uses operations.
    */
   give(
     upcalls: readonly RawUpcall[],
@@ -104,11 +111,13 @@ export interface VerdictFacet {
   ): (OpResult | undefined)[] | undefined;
 }
 
-/** Verdict on a direct upcall: what to do with the packet, and a flow to put or not. */
+/** A verdict on a direct upcall: actions for the packet and, if there is a mask, a flow to put. */
 export interface DirectVerdict {
   /** Actions for the packet, nested `OVS_ACTION_ATTR_*`. */
   readonly actions: Uint8Array;
-  /** Mask of the flow to put; absent: execute, but put no flow (dpif: `ENOSPC`). */
+  /**
+   * Mask of the flow to put. Absent: the packet is executed and no flow is put (dpif: `ENOSPC`).
+   */
   readonly mask?: Uint8Array;
 }
 
@@ -125,10 +134,10 @@ export type DirectUpcall =
 /** Callbacks into the program. */
 export interface UpcallCallbackFacet {
   /**
-   * Called before the flows of a poll thread go, so that last counters can be read. dpif:
-   * `register_dp_purge_cb`.
+   * Sets a function to be called before the flows of a poll thread are removed, so that their last
+   * counters can be read. dpif: `register_dp_purge_cb`.
    */
   onPurge(callback: ((pmd: PmdId) => void) | undefined): void;
-  /** Takes misses directly. dpif: `register_upcall_cb`. */
+  /** Sets the function that decides on misses directly. dpif: `register_upcall_cb`. */
   onUpcall(callback: DirectUpcall | undefined): void;
 }

@@ -223,7 +223,7 @@ export class NetdevDatapath implements ProviderDatapath {
     const { symbols, dp, subject } = this.#context;
     await this.#quiet();
     const errno = await symbols.dp_close(dp);
-    // Whoever destroyed it has made the handle stale; what was asked for has happened.
+    // If the datapath was destroyed its handle is stale, and there is nothing left to close.
     if (errno !== 0 && errno !== Errno.EBADF) {
       throw plainFailure(errno, subject("close datapath"));
     }

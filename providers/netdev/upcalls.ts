@@ -32,7 +32,7 @@ export class NetdevUpcalls implements ProviderUpcalls {
     check(symbols, symbols.dp_upcall_set_handlers(dp, count), subject("set handlers"));
   }
 
-  /** Upcalls come to whoever has a handler open; nothing else needs to be turned on. */
+  /** An open handler receives upcalls; nothing else needs to be turned on. */
   setReceive(enable: boolean): void {
     if (!enable) this.purge();
   }

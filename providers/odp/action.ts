@@ -307,8 +307,8 @@ function writeAction(writer: Writer, action: Action): void {
 export function encodeActions(actions: readonly Action[]): Uint8Array<ArrayBuffer> {
   return written((writer) => {
     writeActions(writer, actions);
-    // A list travels in one attribute. (That its header must fit too is for whoever
-    // writes it: Open vSwitch reads texts that are 4 bytes too long.)
+    // A list travels in one attribute. (The writer of that attribute checks that the header fits
+    // too: Open vSwitch reads texts that are 4 bytes too long.)
     if (writer.at > MAX_ATTRIBUTE_SIZE) {
       throw new AttributeError(
         "actions",
