@@ -40,10 +40,10 @@ import {
   writeUnknown,
 } from "./attributes.ts";
 import { BytesCodec, flag, one, StructCodec } from "../codec/codec.ts";
-import { ctNest } from "./ct.ts";
+import { ctNest } from "./payload/ct.ts";
 import { AttributeError, joinPath } from "../codec/errors.ts";
 import { be16x, bits, mac, u16, u32, wrong } from "../codec/leaf.ts";
-import { nshKey } from "./nsh.ts";
+import { nshKey } from "./payload/nsh.ts";
 import { readSet, writeSet } from "./set.ts";
 import {
   HEADER_SIZE,

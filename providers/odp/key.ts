@@ -43,9 +43,9 @@ import {
   packetType,
   ports,
   tcpFlags,
-} from "./key_structs.ts";
-import { nshKey } from "./nsh.ts";
-import { tunnelKey } from "./tunnel.ts";
+} from "./payload/structs.ts";
+import { nshKey } from "./payload/nsh.ts";
+import { tunnelKey } from "./payload/tunnel.ts";
 import { HEADER_SIZE, TYPE_MASK, type Writer, written } from "../codec/writer.ts";
 
 /** `OVS_KEY_ATTR_ENCAP`: what is behind a VLAN tag. */

@@ -24,6 +24,7 @@ export * from "./constructors.ts";
 export { AttributeError } from "../codec/errors.ts";
 export { extractKey, type ExtractOptions } from "./extract.ts";
 export { decodeKey, encodeKey } from "./key.ts";
+export { maskedEqual } from "./match.ts";
 export { any, decodeMask, encodeMask, exact } from "./mask.ts";
 export { knownTo, type NormalFlow, normalize } from "./normalize.ts";
 export type { PortList } from "./text/scanner.ts";

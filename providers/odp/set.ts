@@ -27,7 +27,7 @@ import {
   vlanTci,
   writeTag,
 } from "./key.ts";
-import { readMaskedNsh, writeMaskedNsh } from "./nsh.ts";
+import { readMaskedNsh, writeMaskedNsh } from "./payload/nsh.ts";
 import { HEADER_SIZE, TYPE_MASK, type Writer } from "../codec/writer.ts";
 
 const byName: ReadonlyMap<string, NamedAttribute> = new Map(

@@ -25,7 +25,7 @@ import {
   listVports,
   type VportRecord,
 } from "./vports.ts";
-import { VportType } from "../odp/tunnel.ts";
+import { VportType } from "../odp/payload/tunnel.ts";
 
 /** Longest name of a Linux device. */
 const maxNameLength = 15;

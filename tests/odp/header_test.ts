@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import { actionTable, SET_MASKED } from "../../providers/odp/action.ts";
 import type { AttributeSet } from "../../providers/odp/attributes.ts";
-import { ctNest, natNest } from "../../providers/odp/ct.ts";
+import { ctNest, natNest } from "../../providers/odp/payload/ct.ts";
 import { ENCAP, keyTable, VLAN } from "../../providers/odp/key.ts";
 import * as messages from "../../providers/system/ovs_messages.ts";
 import * as conntrack from "../../providers/system/ct_messages.ts";
-import { tunnelKey } from "../../providers/odp/tunnel.ts";
+import { tunnelKey } from "../../providers/odp/payload/tunnel.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 
 /** Values of the constants of all enumerations in a header. */

@@ -10,7 +10,6 @@ const MAX_NAMES = 125;
 /** Names that only this project calls: none of its entries exports them. */
 const ours = [
   "KeyAndMaskBytes",
-  "maskedEqual",
   "RecurringMask",
   "toActionBytes",
   "toKeyAndMaskBytes",

@@ -10,7 +10,7 @@ import { actionLine, encodeActions } from "../action.ts";
 import { walk } from "../attributes.ts";
 import { written } from "../../codec/writer.ts";
 import { ENCAP, keyTable } from "../key.ts";
-import { nshKey } from "../nsh.ts";
+import { nshKey } from "../payload/nsh.ts";
 import { printForm } from "./action_form.ts";
 import { printUserdata } from "./cookie.ts";
 import { printCt } from "./ct.ts";

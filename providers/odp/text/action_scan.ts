@@ -15,7 +15,7 @@ import {
   SET_MASKED,
 } from "../action.ts";
 import { keyTable } from "../key.ts";
-import { nshKey } from "../nsh.ts";
+import { nshKey } from "../payload/nsh.ts";
 import type { Scanner } from "./scanner.ts";
 import { scanArgument, scanForm, scanPortArgument } from "./action_form.ts";
 import { scanUserdata } from "./cookie.ts";

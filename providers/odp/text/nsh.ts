@@ -8,7 +8,7 @@
 import type { PushNshAction } from "../../types_action.ts";
 import { find } from "../attributes.ts";
 import type { NamedField } from "../../codec/codec.ts";
-import { nshBase, nshContexts, nshKey } from "../nsh.ts";
+import { nshBase, nshContexts, nshKey } from "../payload/nsh.ts";
 import type { Scanner } from "./scanner.ts";
 import { hexDump, printFields, scanLeaf, scanMasked } from "./fields.ts";
 import type { Pair } from "./tunnel.ts";

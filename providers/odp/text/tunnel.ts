@@ -33,7 +33,7 @@ import {
   scanMasked,
   tunnelFlags,
 } from "./fields.ts";
-import { gtpu, tunnelKey, VXLAN_EXT_GBP, vxlanGbp } from "../tunnel.ts";
+import { gtpu, tunnelKey, VXLAN_EXT_GBP, vxlanGbp } from "../payload/tunnel.ts";
 import type { Writer } from "../../codec/writer.ts";
 
 const OAM = 1;

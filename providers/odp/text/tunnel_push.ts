@@ -17,7 +17,7 @@ import {
   mac,
   u8,
 } from "../../codec/leaf.ts";
-import { VportType } from "../tunnel.ts";
+import { VportType } from "../payload/tunnel.ts";
 import type { Scanner } from "./scanner.ts";
 import { hex, hexDump, scanLeaf } from "./fields.ts";
 import { printGeneve, scanGeneve } from "./tunnel.ts";

@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { NshKey, UnknownAttribute } from "../types.ts";
-import { AttributeSet, type AttributeTable, line } from "./attributes.ts";
-import { BytesCodec, type Codec, StructCodec } from "../codec/codec.ts";
-import { be32x0, bits, u8, wrong } from "../codec/leaf.ts";
-import type { Writer } from "../codec/writer.ts";
+import type { NshKey, UnknownAttribute } from "../../types.ts";
+import { AttributeSet, type AttributeTable, line } from "../attributes.ts";
+import { BytesCodec, type Codec, StructCodec } from "../../codec/codec.ts";
+import { be32x0, bits, u8, wrong } from "../../codec/leaf.ts";
+import type { Writer } from "../../codec/writer.ts";
 
 type Base = Pick<NshKey, "flags" | "ttl" | "mdtype" | "np" | "spi" | "si">;
 interface Contexts {

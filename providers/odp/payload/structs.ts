@@ -17,8 +17,8 @@ import type {
   NdKey,
   PacketType,
   PortsKey,
-} from "../types.ts";
-import { LeafCodec, StructCodec } from "../codec/codec.ts";
+} from "../../types.ts";
+import { LeafCodec, StructCodec } from "../../codec/codec.ts";
 import {
   be16,
   be16x,
@@ -30,7 +30,7 @@ import {
   mac,
   u8,
   u8x,
-} from "../codec/leaf.ts";
+} from "../../codec/leaf.ts";
 
 /** Ports of TCP, UDP or SCTP; `name` is for errors. */
 export const ports = (name: string): StructCodec<PortsKey> =>

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { Erspan, GeneveOption, Gtpu, TunnelKey, VxlanGbp } from "../types.ts";
-import { AttributeSet, type AttributeTable, find, line } from "./attributes.ts";
-import { type Codec, flag, one, StructCodec } from "../codec/codec.ts";
+import type { Erspan, GeneveOption, Gtpu, TunnelKey, VxlanGbp } from "../../types.ts";
+import { AttributeSet, type AttributeTable, find, line } from "../attributes.ts";
+import { type Codec, flag, one, StructCodec } from "../../codec/codec.ts";
 import {
   be16,
   be32,
@@ -18,8 +18,8 @@ import {
   u8,
   u8x,
   wrong,
-} from "../codec/leaf.ts";
-import type { Writer } from "../codec/writer.ts";
+} from "../../codec/leaf.ts";
+import type { Writer } from "../../codec/writer.ts";
 
 /**
  * `OVS_VPORT_TYPE_*`: kinds of vports and tunnels. 3 to 5 are older than tunnel devices with

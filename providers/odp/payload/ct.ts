@@ -11,11 +11,11 @@ import type {
   CtMarkValue,
   NatAction,
   UnknownAttribute,
-} from "../types.ts";
-import { AttributeSet, line } from "./attributes.ts";
-import { type Codec, flag, one, StringCodec, StructCodec } from "../codec/codec.ts";
-import { ipv4, ipv6, u128, u32x } from "../codec/leaf.ts";
-import type { Writer } from "../codec/writer.ts";
+} from "../../types.ts";
+import { AttributeSet, line } from "../attributes.ts";
+import { type Codec, flag, one, StringCodec, StructCodec } from "../../codec/codec.ts";
+import { ipv4, ipv6, u128, u32x } from "../../codec/leaf.ts";
+import type { Writer } from "../../codec/writer.ts";
 
 /** An address of 4 or 16 bytes. */
 class AnyAddressCodec implements Codec<string> {
