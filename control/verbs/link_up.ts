@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { asDatapathError } from "../../providers/netlink/mod.ts";
+import { asDatapathError } from "../../providers/netlink/errors.ts";
 import {
   Conversation,
   NetlinkSocket,

@@ -18,11 +18,10 @@
  */
 export * from "./acknowledgement.ts";
 export type { ErrnoName } from "../errno.ts";
-export type { OperationContext } from "../errors.ts";
 export * from "./burst.ts";
 export * from "./conversation.ts";
 export * from "./dump.ts";
-export * from "./errors.ts";
+export { NetlinkError, type NetlinkErrorInit } from "./errors.ts";
 export * from "./fake_peer.ts";
 export * from "./genl.ts";
 export * from "./message.ts";

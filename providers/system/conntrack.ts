@@ -20,13 +20,13 @@ import {
 } from "./ctnetlink.ts";
 import {
   Conversation,
-  inContext,
   type Message,
   NetlinkError,
   NetlinkSocket,
   Protocol,
   type Transport,
 } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
 import type { Kernel } from "./ovs.ts";
 import { SystemTimeoutPolicies } from "./timeout_policies.ts";
 

@@ -12,13 +12,8 @@ import { idsOf } from "../odp/attributes.ts";
 import { ctLimitMessage } from "./ovs_messages.ts";
 import type { ConntrackFacet, ZoneLimit, ZoneLimitState } from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
-import {
-  type Family,
-  inContext,
-  littleEndian,
-  type Message,
-  viewOf,
-} from "../netlink/mod.ts";
+import { type Family, littleEndian, type Message, viewOf } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
 import { type Kernel, messageAttributes, needReply } from "./ovs.ts";
 
 // enum ovs_ct_limit_cmd: other numbers than the other families'

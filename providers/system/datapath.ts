@@ -22,7 +22,8 @@ import {
 } from "./datapaths.ts";
 import { SystemFlows } from "./flows.ts";
 import { systemMeters } from "./meters.ts";
-import { inContext, NetlinkError } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
+import { NetlinkError } from "../netlink/mod.ts";
 import { Operations } from "./operations.ts";
 import type { Kernel } from "./ovs.ts";
 import { SystemPorts } from "./ports.ts";

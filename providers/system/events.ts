@@ -5,8 +5,8 @@
  *
  * @module
  */
+import { asDatapathError } from "../netlink/errors.ts";
 import {
-  asDatapathError,
   type Message,
   NetlinkError,
   NetlinkSocket,

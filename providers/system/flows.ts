@@ -24,12 +24,10 @@ import type {
 import type { Ufid } from "../ids.ts";
 import {
   align,
-  asDatapathError,
   checkReply,
   type Dump,
   type DumpPart,
   type Family,
-  inContext,
   littleEndian,
   type Message,
   messageAt,
@@ -41,6 +39,7 @@ import {
   u32,
   viewOf,
 } from "../netlink/mod.ts";
+import { asDatapathError, inContext } from "../netlink/errors.ts";
 import {
   attributeSize,
   attributesOffset,

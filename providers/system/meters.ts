@@ -19,13 +19,13 @@ import { u64Array } from "./datapaths.ts";
 import {
   Attributes,
   type Family,
-  inContext,
   type Message,
   type MessageWriter,
   NetlinkError,
   NetlinkFlag,
   u32,
 } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
 import { type Kernel, messageAttributes, needReply } from "./ovs.ts";
 
 // enum ovs_meter_cmd: other numbers than the other families'

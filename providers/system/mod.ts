@@ -15,7 +15,8 @@ import {
   negotiateDatapath,
   setDatapath,
 } from "./datapaths.ts";
-import { inContext, NetlinkError } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
+import { NetlinkError } from "../netlink/mod.ts";
 import { Kernel } from "./ovs.ts";
 
 /** Names and values of {@linkcode OpenOptions.config}. */

@@ -6,13 +6,8 @@
  */
 import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import { parseFlow, writeLookup, writePut } from "./flows.ts";
-import {
-  checkReply,
-  MessageWriter,
-  NetlinkError,
-  type Outcome,
-  reasonOf,
-} from "../netlink/mod.ts";
+import { checkReply, MessageWriter, NetlinkError, type Outcome } from "../netlink/mod.ts";
+import { reasonOf } from "../netlink/errors.ts";
 import { Kernel } from "./ovs.ts";
 import { writeExecute } from "./packets.ts";
 

@@ -12,7 +12,8 @@ import type {
   ProviderPorts,
 } from "../contract/ports.ts";
 import { LOCAL_PORT, type PortNo } from "../ids.ts";
-import { inContext, NetlinkError } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
+import { NetlinkError } from "../netlink/mod.ts";
 import { SystemPortWatch } from "./events.ts";
 import { Kernel } from "./ovs.ts";
 import { isTunnelType, TunnelLinks, tunnelTypeOf } from "./tunnel_links.ts";

@@ -33,13 +33,13 @@ import {
   be16,
   be32,
   type Conversation,
-  inContext,
   type Message,
   nestedId,
   NetlinkError,
   NetlinkFlag,
   u8,
 } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
 
 const {
   name: CTA_TIMEOUT_NAME,

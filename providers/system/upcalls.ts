@@ -16,7 +16,6 @@ import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upca
 import { type DatapathRecord, Feature, getDatapath, setDatapath } from "./datapaths.ts";
 import {
   Burst,
-  inContext,
   type Message,
   NetlinkError,
   NetlinkSocket,
@@ -24,6 +23,7 @@ import {
   Protocol,
   Waiter,
 } from "../netlink/mod.ts";
+import { inContext } from "../netlink/errors.ts";
 import { Kernel, messageIfindex } from "./ovs.ts";
 import { parseUpcall } from "./packets.ts";
 import { listVports, setVportPids } from "./vports.ts";

@@ -9,8 +9,11 @@ const MAX_NAMES = 125;
 
 /** Names that only this project calls: none of its entries exports them. */
 const ours = [
+  "asDatapathError",
+  "inContext",
   "KeyAndMaskBytes",
   "RecurringMask",
+  "reasonOf",
   "toActionBytes",
   "toKeyAndMaskBytes",
   "toKeyBytes",
