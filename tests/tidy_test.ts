@@ -3,7 +3,6 @@
 import { deepStrictEqual } from "node:assert/strict";
 import { variants } from "../ffi/flags.ts";
 import { generate } from "../ffi/generate.ts";
-import { isTest } from "./tidy/rooms.ts";
 import { findProgram, skippable, Unsupported } from "./support/skip.ts";
 import {
   importsOf,
@@ -29,56 +28,6 @@ const config = JSON.parse(byPath.get("deno.json")?.text ?? "{}") as {
 function none(offenders: Iterable<string>): void {
   deepStrictEqual([...offenders], []);
 }
-
-/**
- * The layers, from the bottom. A file is in the first layer that one of its patterns fits, and
- * imports from its own layer's folder or from lower layers.
- */
-const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])[] = [
-  ["words", 0, /^providers\/(types\w*|ids|integer|errno|errors)\.ts$/],
-  ["codec", 1, /^providers\/codec\//],
-  ["odp", 1.5, /^providers\/odp\//],
-  ["contract", 2, /^providers\/contract\//],
-  ["netlink", 2, /^providers\/netlink\//],
-  ["system", 3, /^providers\/system\//],
-  ["netdev", 3, /^providers\/netdev\//],
-  ["datapath", 4, /^providers\/\w+\.ts$/],
-  ["policy", 5, /^policy\//],
-  ["openflow", 6, /^openflow\//],
-  ["control", 7, /^control\//],
-  ["cli", 8, /^(cli\/|dpctl\.ts$)/],
-  ["mod", 9, /^mod\.ts$/],
-  ["examples", 10, /^examples\//],
-  ["ffi", -1, /^ffi\//],
-];
-
-function layerOf(path: string): readonly [layer: string, rank: number] | undefined {
-  const found = layers.find(([, , pattern]) => pattern.test(path));
-  return found && [found[0], found[1]];
-}
-
-Deno.test("tidy: imports go down only", () => {
-  const offenders: string[] = [];
-  for (const file of modules.filter(({ path }) => !isTest(path))) {
-    const from = layerOf(file.path);
-    if (from === undefined) {
-      offenders.push(`${file.path} is in no layer`);
-      continue;
-    }
-    for (const { target } of importsOf(file)) {
-      if (target === undefined || target.startsWith("c/")) continue;
-      if (isTest(target)) offenders.push(`${file.path} imports the test file ${target}`);
-      const to = layerOf(target);
-      if (to === undefined || from[0] === to[0]) continue;
-      // Shared libraries are for the providers, and for the tool that examines a machine.
-      const good = to[0] === "ffi"
-        ? ["netlink", "system", "netdev", "control", "cli"].includes(from[0])
-        : from[1] > to[1] && from[0] !== "ffi";
-      if (!good) offenders.push(`${file.path} (${from[0]}) imports ${target} (${to[0]})`);
-    }
-  }
-  none(offenders);
-});
 
 /** Every module that is reached from `roots`, types included: Deno fetches those too. */
 function reachable(roots: readonly string[]): Map<string, SourceFile> {

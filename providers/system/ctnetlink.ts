@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Connections as ctnetlink tells of them: bytes and objects.
+ * Connections as ctnetlink describes them: bytes and objects.
  *
  * Everything is in network order here.  Formats: `<linux/netfilter/nfnetlink_conntrack.h>`,
  * `<linux/netfilter/nf_conntrack_tcp.h>`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Family `ovs_datapath`: datapaths as the kernel tells of them.
+ * Family `ovs_datapath`: datapaths as the kernel describes them.
  *
  * Format: `enum ovs_datapath_attr` of `<linux/openvswitch.h>`.
  *

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Family `ovs_vport`: ports as the kernel tells of them.
+ * Family `ovs_vport`: ports as the kernel describes them.
  *
  * Format: `enum ovs_vport_attr` of `<linux/openvswitch.h>`.
  *

@@ -100,3 +100,19 @@ export function wideComments({ path, text }: SourceFile): string[] {
     return comment.includes(" ") ? [`${path}:${at + 1}: ${line.length} columns`] : [];
   });
 }
+
+/** Turns of phrase that make a reader turn the sentence round. Spelled so as not to match themselves. */
+const crooked: readonly RegExp[] = [
+  /\bwhoeve[r]\b/i,
+  /\bwho ask[s]\b/i,
+  /\bdea[r] (to|packets|flows|way)\b|\b(is|are|how|however) dea[r]\b/i,
+  /\btells? o[f]\b/i,
+];
+
+/** Lines with a turn of phrase that is not plain English. */
+export function crookedLines({ path, text }: SourceFile): string[] {
+  return text.split("\n").flatMap((line, at) => {
+    const found = crooked.map((pattern) => pattern.exec(line)?.[0]).find(Boolean);
+    return found === undefined ? [] : [`${path}:${at + 1}: "${found}"`];
+  });
+}

@@ -3,6 +3,7 @@
 import { deepStrictEqual } from "node:assert/strict";
 import {
   circles,
+  crookedLines,
   crowdedFolders,
   importGraph,
   isTest,
@@ -23,6 +24,7 @@ const underWay = {
     "control/verbs/device_stats.ts control/verbs/datapath.ts",
   ],
   lines: /^(c|control|policy)\//,
+  english: /^(c|cli|control|policy|dpctl|providers\/system)\b/,
   columns: /^(cli|control|policy|dpctl)\b/,
 };
 
@@ -60,6 +62,17 @@ Deno.test("tidy: files are of a size that one reads", () => {
   none(longFiles(files.filter(({ path }) => !underWay.lines.test(path))));
   const long = file("a.ts", "\n".repeat(MAX_FILE_LINES + 1));
   deepStrictEqual(longFiles([long]), ["a.ts has 431 lines"]);
+});
+
+Deno.test("tidy: pages and comments are in plain English", () => {
+  const pages = readTree((path) => /\.(ts|md)$/.test(path));
+  none(
+    pages.filter(({ path }) => !isTest(path) && !underWay.english.test(path))
+      .flatMap(crookedLines),
+  );
+  for (const words of ["for whoeve" + "r wants it", "it tell" + "s of it"]) {
+    deepStrictEqual(crookedLines(file("a.ts", `// ${words}\n`)).length, 1);
+  }
 });
 
 Deno.test("tidy: comments are of a width that one reads", () => {
