@@ -34,7 +34,7 @@ import { OpBuffer, padded, ResultBuffer } from "./op_buffer.ts";
  * A packet is at most this long; one byte more is packed of a longer one, so that it is refused.
  */
 const MAX_PACKET = 65535;
-/** Room in the buffer of results for what one "get" answers. */
+/** Room in the buffer of results for what one "get" returns. */
 const GET_ROOM = 4096;
 /** Room for a flow with attributes of the largest size. */
 const MAX_GET_ROOM = 4 * 65536;

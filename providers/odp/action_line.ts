@@ -218,7 +218,8 @@ export const hashLine: ActionLine<HashAction> = {
   },
 };
 
-const TUNNEL_HEADER_MAX = 512;
+/** Most bytes of headers that `tnl_push` puts before a packet. */
+export const TUNNEL_HEADER_MAX = 512;
 /** `struct ovs_action_push_tnl`: four words and a buffer for the headers. */
 export const tunnelPushLine: ActionLine<TunnelPushAction> = {
   id: 26,

@@ -64,45 +64,46 @@ export const upcallSuite: Suite = {
     assert.deepEqual([hit, missed], [1n, 1n]);
   },
 
-  "answers put flows and send packets on, of what came last and of what was kept": async (
-    { env, dp, ports: [a, b] },
-  ) => {
-    const mask = exact("inPort", "ipv4", "udp");
-    const answer = { mask, actions: [output(b)] };
-    const stream = dp.upcallBatches({ batch: 8, signal: patience() });
-    const frames = [1, 2, 3, 1].map((srcPort) => udpFrame({ srcPort }));
-    for (const frame of frames) await env.inject(dp, a, frame);
-    const kept: Upcall[] = [];
-    const codes: (string | undefined)[] = [];
-    for await (const upcalls of stream) {
-      assert.throws(
-        () => dp.answer(upcalls, () => assert.fail("no answer")),
-        /no answer/,
+  "verdicts put flows and send packets on, of what came last and of what was kept":
+    async (
+      { env, dp, ports: [a, b] },
+    ) => {
+      const mask = exact("inPort", "ipv4", "udp");
+      const verdict = { mask, actions: [output(b)] };
+      const stream = dp.upcallBatches({ batch: 8, signal: patience() });
+      const frames = [1, 2, 3, 1].map((srcPort) => udpFrame({ srcPort }));
+      for (const frame of frames) await env.inject(dp, a, frame);
+      const kept: Upcall[] = [];
+      const codes: (string | undefined)[] = [];
+      for await (const upcalls of stream) {
+        assert.throws(
+          () => dp.answer(upcalls, () => assert.fail("no verdict")),
+          /no verdict/,
+        );
+        const results = dp.answer(
+          upcalls,
+          ({ key }) => key.udp?.src === 2 ? undefined : verdict,
+        );
+        codes.push(
+          ...results.map((result) => result && (result.ok ? "ok" : result.error.code)),
+        );
+        kept.push(...upcalls);
+        if (kept.length === frames.length) break;
+      }
+      assert.deepEqual(codes, ["ok", undefined, "ok", "EEXIST"]);
+      sameFrames(
+        await env.collect(dp, b),
+        [1, 3, 1].map((srcPort) => udpFrame({ srcPort })),
       );
-      const results = dp.answer(
-        upcalls,
-        ({ key }) => key.udp?.src === 2 ? undefined : answer,
-      );
-      codes.push(
-        ...results.map((result) => result && (result.ok ? "ok" : result.error.code)),
-      );
-      kept.push(...upcalls);
-      if (kept.length === frames.length) break;
-    }
-    assert.deepEqual(codes, ["ok", undefined, "ok", "EEXIST"]);
-    sameFrames(
-      await env.collect(dp, b),
-      [1, 3, 1].map((srcPort) => udpFrame({ srcPort })),
-    );
-    assert.equal(dp.stats().flows, 2);
+      assert.equal(dp.stats().flows, 2);
 
-    await upcallsOf(dp, 1, () => env.inject(dp, a, udpFrame({ srcPort: 4 })));
-    const again = dp.answer(kept, () => ({ mask, actions: "", modify: true }));
-    assert.ok(again.length === kept.length && again.every((result) => result?.ok));
-    assert.equal(dp.stats().flows, 3);
-    sameFrames(await env.collect(dp, b), []);
-    assert.deepEqual(dp.answer([], () => answer), []);
-  },
+      await upcallsOf(dp, 1, () => env.inject(dp, a, udpFrame({ srcPort: 4 })));
+      const again = dp.answer(kept, () => ({ mask, actions: "", modify: true }));
+      assert.ok(again.length === kept.length && again.every((result) => result?.ok));
+      assert.equal(dp.stats().flows, 3);
+      sameFrames(await env.collect(dp, b), []);
+      assert.deepEqual(dp.answer([], () => verdict), []);
+    },
 
   "a key that came up, put exactly, covers its packet": async (
     { env, dp, ports: [a, b] },

@@ -179,7 +179,7 @@ Deno.test(
 );
 
 Deno.test(
-  "upcalls: a TypeScript function decides directly, and puts the flow it answers",
+  "upcalls: a TypeScript function decides directly, and puts the flow of its verdict",
   skippable(async () => {
     await using bench = await NetdevBench.open();
     const { dp } = bench;
@@ -353,7 +353,7 @@ Deno.test(
 );
 
 Deno.test(
-  "upcalls: answers to what came last go by the library's own copy of it",
+  "upcalls: verdicts on what came last go by the library's own copy of it",
   skippable(async () => {
     await using bench = await NetdevBench.open();
     const { dp } = bench;
@@ -366,9 +366,9 @@ Deno.test(
     assert.equal(value.length, 3);
     // Whatever is done to the program's copy does not come into it ...
     for (const { packet } of value) packet.fill(0);
-    const answer = { mask: exact("inPort", "ethernet"), actions: [output(2)] };
+    const verdict = { mask: exact("inPort", "ethernet"), actions: [output(2)] };
     const codes = (upcalls: typeof value): string[] =>
-      dp.answer(upcalls, () => answer).map((result) =>
+      dp.answer(upcalls, () => verdict).map((result) =>
         result === undefined ? "none" : result.ok ? "ok" : result.error.code
       );
     assert.deepEqual(codes(value), ["ok", "EEXIST", "EEXIST"]);

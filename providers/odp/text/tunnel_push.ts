@@ -17,6 +17,7 @@ import {
   mac,
   u8,
 } from "../../codec/leaf.ts";
+import { TUNNEL_HEADER_MAX } from "../action_line.ts";
 import { VportType } from "../payload/tunnel.ts";
 import type { Scanner } from "./scanner.ts";
 import { hex, hexDump, scanLeaf } from "./fields.ts";
@@ -24,7 +25,6 @@ import { printGeneve, scanGeneve } from "./tunnel.ts";
 
 const ETHERNET_SIZE = 14;
 const UDP_SIZE = 8;
-const HEADER_MAX = 512;
 const TYPE_IPV4 = 0x0800;
 const TYPE_TEB = 0x6558;
 
@@ -191,11 +191,11 @@ export interface TunnelHeader {
 export function scanHeader(s: Scanner): TunnelHeader {
   s.expect("header(size=");
   const start = s.at;
-  const size = s.number(HEADER_MAX);
+  const size = s.number(TUNNEL_HEADER_MAX);
   s.expect(",type=");
   const type = s.number(0xffffffff);
   s.expect(",");
-  const header = new Uint8Array(HEADER_MAX);
+  const header = new Uint8Array(TUNNEL_HEADER_MAX);
   if (s.take("raw(")) {
     const bytes = s.hexBytes(")");
     if (bytes.length !== size) s.fail("size differs from that of the header", start);
@@ -364,7 +364,7 @@ function scanSrv6(s: Scanner, b: Uint8Array, at: number): Found {
   s.expect(",segs(");
   let size = at + 8;
   do {
-    if (size + 16 > HEADER_MAX) s.fail("too many segments");
+    if (size + 16 > TUNNEL_HEADER_MAX) s.fail("too many segments");
     scanLeaf(s, ipv6, b, size);
     size += 16;
   } while (s.takeCode(44));
