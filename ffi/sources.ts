@@ -367,12 +367,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_l3.c",
-    sha256: "129f7dd9b0846f019107b0067dff93ab268a931edeaf6c4655818e33103c5533",
+    sha256: "7c00a19b4cd47f7c89ecfa171881b57df408527a949239939849fa93e2b0d264",
     load: () => import("../c/odp/odp_l3.c", { with: { type: "text" } }),
   },
   {
     name: "odp/odp_mask.c",
-    sha256: "be4ff886c3d5f06c9f12aa43b5d33827f7cba6021c537a7eb5b5853c0ec35635",
+    sha256: "975a5828adf3a8d1a9676399771e664527f5f19183e93561c38016e3897dbb70",
     load: () => import("../c/odp/odp_mask.c", { with: { type: "text" } }),
   },
   {
@@ -397,7 +397,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_write.c",
-    sha256: "683942f6e9a490eebe5a42341cb76055b0767bccf452daa23526d15892e779e3",
+    sha256: "edcccee54b435fe130cc8837552f50816abe119b63418304253109b4e4a9e657",
     load: () => import("../c/odp/odp_write.c", { with: { type: "text" } }),
   },
   {
@@ -432,7 +432,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/key.h",
-    sha256: "01450b3e001589f872f380081f3819013cdd36922b80eb0e04fbb276596cf41d",
+    sha256: "1b6de9cf2a9dcbec1082bfdeef0d74a486574236c8dc53b7c6f76631493a4d65",
     load: () => import("../c/packet/key.h", { with: { type: "text" } }),
   },
   {

@@ -40,6 +40,7 @@ import {
   toResult,
   type Verdict,
   verdictOp,
+  verdictResult,
 } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
 import { UpcallTaps } from "./upcall_taps.ts";
@@ -125,8 +126,10 @@ export class Datapath implements AsyncDisposable {
    * Answers upcalls. `decide` gives a verdict on each: a flow is put and the packet executed, as by
    * "put" with a packet. Without a verdict the packet is dropped.
    *
-   * Returns results in the order of `upcalls`, undefined for those without a verdict. An error that
-   * `decide` throws comes out before anything is done.
+   * Returns results in the order of `upcalls`, undefined for those without a verdict. That the flow
+   * is there already is a success, unless `modify` says otherwise: of 200 packets of one new flow
+   * that come up together one puts it. An error that `decide` throws comes out before anything is
+   * done.
    *
    * This is the shortest way for a batch that was just received: neither keys nor packets are
    * copied back, so the program must not have changed them (to send other bytes, use `operate`). It
@@ -153,14 +156,15 @@ export class Datapath implements AsyncDisposable {
     if (done === undefined) {
       const ops = verdicts.map((_, i) => toPut(i));
       const results = this.operate(ops.filter((op) => op !== undefined)).values();
-      return ops.map((op) => op && results.next().value);
+      return ops.map((op, i) => op && verdictResult(results.next().value, verdicts[i]));
     }
     // In place: results of operations that went well are passed on as they are.
     const results = done as (Result | undefined)[];
     for (let i = 0; i < count; i++) {
       const result = done[i];
       if (result === undefined || result.ok) continue;
-      results[i] = toResult(result, toPut(i) as Op, this.fullName);
+      const failed = toResult(result, toPut(i) as Op, this.fullName);
+      results[i] = verdictResult(failed, verdicts[i]);
     }
     return results;
   }

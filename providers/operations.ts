@@ -71,7 +71,11 @@ export interface Verdict {
   readonly mask?: MaskInput;
   /** What happens to the packet, and to those that hit the flow; an empty list drops them. */
   readonly actions: ActionsInput;
-  /** Change the flow if there is one; otherwise that is `EEXIST`. */
+  /**
+   * What to do if there is a flow already. Absent: leave it as it is, which is a success: several
+   * packets of one new flow come up before the first of them has put it. `true`: give it these
+   * actions; `false`: `EEXIST`.
+   */
   readonly modify?: boolean;
 }
 
@@ -298,6 +302,18 @@ export function toResult(result: OpResult, op: Op, datapath: string): Result {
   const { flow, stats } = result;
   if (flow !== undefined) return { ok: true, flow: new Flow(flow) };
   return stats === undefined ? DONE : { ok: true, stats };
+}
+
+/**
+ * What came of a verdict: without `modify`, a flow that is there already is as good as one that
+ * was put.
+ */
+export function verdictResult(
+  result: Result | undefined,
+  verdict: Verdict | undefined,
+): Result | undefined {
+  if (result === undefined || result.ok || verdict?.modify !== undefined) return result;
+  return result.error.code === "EEXIST" ? DONE : result;
 }
 
 /**

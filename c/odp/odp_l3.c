@@ -51,6 +51,8 @@ static int read_ipv4(struct odp_set *set, const struct key *of, struct key *to, 
         return 0;
     if (!of && ip.frag > KEY_FRAG_LATER)
         return refuse(why, "unknown kind of IP fragment");
+    if (of && (ip.frag & KEY_FRAG_BITS) && (ip.frag & KEY_FRAG_BITS) != KEY_FRAG_BITS)
+        return refuse(why, "the kind of IP fragment is matched in whole or not at all");
     to->base.ip4_src = ip.src;
     to->base.ip4_dst = ip.dst;
     to->base.nw_proto = ip.proto;
@@ -68,6 +70,8 @@ static int read_ipv6(struct odp_set *set, const struct key *of, struct key *to, 
         return 0;
     if (!of && ip.frag > KEY_FRAG_LATER)
         return refuse(why, "unknown kind of IP fragment");
+    if (of && (ip.frag & KEY_FRAG_BITS) && (ip.frag & KEY_FRAG_BITS) != KEY_FRAG_BITS)
+        return refuse(why, "the kind of IP fragment is matched in whole or not at all");
     if (!of && ip.label & ~ODP_BE32(0xfffff))
         return refuse(why, "IPv6 flow label above 20 bits");
     memcpy(to->wide.ip6_src, ip.src, 16);

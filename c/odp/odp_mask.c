@@ -73,6 +73,7 @@ static void exact(const struct key *key, struct key *mask)
 {
     struct key_base *b = &mask->base;
 
+    b->l2 = 0xff;
     if (!key->base.l2)
         fill(b->eth_dst, 12); /* And eth_src. */
     for (int i = 0; i < KEY_VLANS; i++)
@@ -102,7 +103,7 @@ static void always(const struct key *key, struct key *mask)
     struct key_base *b = &mask->base;
 
     b->in_port = b->recirc_id = UINT32_MAX;
-    b->l2 = 0xff;
+    b->l2 |= key->base.l2 ? 0xff : KEY_L2_KIND;
     b->eth_type = 0xffff;
     for (int i = 0; i < KEY_VLANS && !key->base.l2; i++) {
         b->vlan[i].tci |= ODP_BE16(KEY_TCI_PRESENT);
@@ -112,6 +113,12 @@ static void always(const struct key *key, struct key *mask)
     }
     if (key->tunnel.family)
         mask->tunnel.family = 0xff;
+}
+
+/* What is matched in whole, always, must not be asked for in part: the flow would match less than it says.  Absent, or without bits, it says nothing. */
+static bool in_part(uint32_t mask, uint32_t all)
+{
+    return mask && mask != all;
 }
 
 /* Tags and eth_type.  Leaves `set` at the level where layer 3 is; `*type` is the mask of eth_type, 0 if not given. */
@@ -125,7 +132,11 @@ static int read_l2(struct odp_set *set, const struct key *key, struct key *mask,
         const struct odp_attr encap = set->attrs[OVS_KEY_ATTR_ENCAP];
         bool inner;
 
-        odp_take_into(set, OVS_KEY_ATTR_VLAN, &mask->base.vlan[i].tci, 2);
+        if (in_part(*type, 0xffff))
+            return refuse(why, "eth_type of a VLAN tag is matched in whole or not at all");
+        if (odp_take_into(set, OVS_KEY_ATTR_VLAN, &mask->base.vlan[i].tci, 2) && mask->base.vlan[i].tci
+            && !(mask->base.vlan[i].tci & ODP_BE16(KEY_TCI_PRESENT)))
+            return refuse(why, "whether there is a VLAN tag always matters");
         inner = odp_take(set, OVS_KEY_ATTR_ENCAP);
         error = odp_read_unused(set, why);
         if (!error)
@@ -143,8 +154,10 @@ static int read_l2(struct odp_set *set, const struct key *key, struct key *mask,
         if (odp_is_vlan(key->base.eth_type) && odp_take(set, OVS_KEY_ATTR_ENCAP) && set->attrs[OVS_KEY_ATTR_ENCAP].size)
             return refuse(why, "encap behind a truncated VLAN tag");
     }
+    if (in_part(*type, 0xffff))
+        return refuse(why, "eth_type is matched in whole or not at all");
     if (!key->base.eth_type && *type != 0xffff)
-        return refuse(why, "a frame without eth_type needs an eth_type mask of 0xffff");
+        return refuse(why, "eth_type is always matched: a key without one needs an eth_type mask of 0xffff");
     return 0;
 }
 
@@ -153,6 +166,7 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
     struct odp_set set;
     const uint8_t *ethernet;
     uint64_t metadata;
+    uint32_t packet_type = 0;
     uint16_t type;
     int error;
 
@@ -176,9 +190,14 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
         return error;
     if (mask->base.in_port != UINT32_MAX)
         return refuse(why, "in_port is not matched exactly");
+    if (in_part(mask->base.recirc_id, UINT32_MAX))
+        return refuse(why, "recirc_id is matched in whole or not at all");
     if (key->tunnel.family == 0 && mask->tunnel.family)
         mask->tunnel.family = 0xff;
-    odp_take(&set, ODP_KEY_PACKET_TYPE);
+    odp_take_into(&set, ODP_KEY_PACKET_TYPE, &packet_type, 4);
+    if (in_part(packet_type, UINT32_MAX))
+        return refuse(why, "packet_type is matched in whole or not at all");
+    mask->base.l2 = packet_type ? 0xff : 0;
     ethernet = key->base.l2 ? NULL : odp_take(&set, OVS_KEY_ATTR_ETHERNET);
     if (ethernet) {
         memcpy(mask->base.eth_src, ethernet, 6);

@@ -30,7 +30,9 @@
 #define KEY_FRAG_NONE 0
 #define KEY_FRAG_FIRST 1
 #define KEY_FRAG_LATER 2
+#define KEY_FRAG_BITS 3u /* That tell the kinds apart. */
 
+#define KEY_L2_KIND 1u
 #define KEY_TCI_PRESENT 0x1000u /* Host order; stands where the DEI bit is on the wire, as in OVS_KEY_ATTR_VLAN. */
 
 struct key_vlan {
@@ -46,7 +48,7 @@ struct key_base {
     uint8_t eth_src[6];
     uint16_t eth_type;       /* be16, behind all tags that were taken; 0: 802.2 without SNAP. */
     struct key_vlan vlan[KEY_VLANS];
-    uint8_t l2;              /* 0 Ethernet, 1 no Ethernet header (packet_type ns 1). */
+    uint8_t l2;              /* 0 Ethernet, 1 no Ethernet header (packet_type ns 1).  A mask has KEY_L2_KIND at least, 0xff if packet_type was asked for. */
     uint8_t ct_state;
     uint32_t ip4_src;        /* be32. */
     uint32_t ip4_dst;        /* be32. */

@@ -40,6 +40,11 @@ export interface Codec<T> {
   readMask(bytes: Uint8Array, at: number, size: number, shape?: Uint8Array): unknown;
   /** Appends a mask; `shape` is the payload of the key that it masks, when there is one. */
   writeMask(writer: Writer, mask: unknown, what: string, shape?: Uint8Array): void;
+  /**
+   * The mask of what `value` names: `true` if it names all that there is, otherwise all bits of
+   * its parts.  A payload without this has no parts.
+   */
+  named?(value: unknown): unknown;
 }
 
 /** A payload that is one leaf. */
@@ -172,6 +177,18 @@ export class StructCodec<T> implements Codec<T> {
       const part = mask === true ? true : record[field.name];
       if (part !== undefined) field.leaf.putMask(bytes, at + field.at, part, field.what);
     }
+  }
+
+  /** All bits of the fields that `value` has. */
+  named(value: unknown): unknown {
+    const record = this.#record(value, "an object");
+    const mask: Record<string, true> = {};
+    let all = true;
+    for (const { name } of this.fields) {
+      if (record[name] === undefined) all = false;
+      else mask[name] = true;
+    }
+    return all ? true : mask;
   }
 
   /** Refuses fields that the structure has not: a misspelt one would silently be zero. */

@@ -91,7 +91,10 @@ export interface RawVerdict {
   readonly mask?: MaskInput;
   /** Nested `OVS_ACTION_ATTR_*`; none: drop. */
   readonly actions: Uint8Array;
-  /** Change the flow if there is one. */
+  /**
+   * Change the flow if there is one. A provider may answer success instead of `EEXIST` when this
+   * is absent.
+   */
   readonly modify?: boolean;
 }
 

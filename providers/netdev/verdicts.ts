@@ -16,6 +16,7 @@ import { NetdevUpcall, type UpcallBatch } from "./upcalls.ts";
 
 const FLAGS = constants.DP_OPF_CREATE | constants.DP_OPF_PACKET | constants.DP_OPF_UPCALL;
 const NO_PACKET = new Uint8Array(0);
+const EEXIST = 17;
 const DONE: OpResult = Object.freeze({ ok: true });
 
 /** The batch that all of `upcalls` are of, if the library still has it. */
@@ -67,7 +68,8 @@ export class NetdevVerdicts implements VerdictFacet {
     for (let i = 0; i < verdicts.length; i++) {
       if (verdicts[i] === undefined) continue;
       const error = words[at >> 2] as number;
-      results[i] = error === 0 ? DONE : { ok: false, code: error };
+      const isThere = error === EEXIST && verdicts[i]?.modify === undefined;
+      results[i] = error === 0 || isThere ? DONE : { ok: false, code: error };
       at += dpResult.structSize;
     }
     return results;

@@ -44,7 +44,7 @@ import { ctNest } from "./payload/ct.ts";
 import { AttributeError, joinPath } from "../codec/errors.ts";
 import { be16x, bits, mac, u16, u32, wrong } from "../codec/leaf.ts";
 import { nshKey } from "./payload/nsh.ts";
-import { readSet, writeSet } from "./set.ts";
+import { completeSet, readSet, writeSet } from "./set.ts";
 import {
   HEADER_SIZE,
   MAX_ATTRIBUTE_SIZE,
@@ -297,9 +297,10 @@ function writeAction(writer: Writer, action: Action): void {
     throw new TypeError(`there is no action of type "${action.type}"`);
   }
   const actionLine = actionTable[action.type] as ActionLine<Action>;
-  const masked = action.type === "set" && action.mask !== undefined;
+  const whole = action.type === "set" ? completeSet(action) : action;
+  const masked = whole.type === "set" && whole.mask !== undefined;
   const start = writer.begin(masked ? SET_MASKED : actionLine.id);
-  actionLine.write(writer, action);
+  actionLine.write(writer, whole);
   writer.end(start, actionLine.text);
 }
 

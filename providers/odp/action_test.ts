@@ -174,9 +174,32 @@ Deno.test("an empty list drops", () => {
   assert.equal(formatActions([]), "drop");
   assert.deepEqual(parseActions("drop"), []);
   assert.deepEqual(parseActions(""), []);
-  for (const text of ["drop,1", "1,drop", "drop drop"]) {
+  for (const text of ["drop,1", "1,drop,2", "drop drop", "clone(drop,1)"]) {
     assert.throws(() => parseActions(text), SyntaxError, text);
   }
+});
+
+Deno.test("an explicit drop comes back from its text, wherever it stands", () => {
+  const drop: Action = { type: "drop", reason: 0 };
+  const lists: readonly [list: Action[], text: string][] = [
+    [[output(1), drop], "1,drop"],
+    [[drop], "drop(0)"],
+    [[drop, output(1)], "drop(0),1"],
+    [[clone([output(1), drop])], "clone(1,drop)"],
+    [[clone([drop]), output(1)], "clone(drop(0)),1"],
+    [[{ type: "psample", group: 42 }, drop], "psample(group=42),drop"],
+    [
+      [checkPktLen(9, { greater: [output(1), drop], lessEqual: [] })],
+      "check_pkt_len(size=9,gt(1,drop),le(drop))",
+    ],
+    [[{ type: "decTtl", actions: [output(1), drop] }], "dec_ttl(le_1(1,drop))"],
+    [[sample(1, [output(1), drop])], "sample(sample=100.0%,actions(1,drop))"],
+  ];
+  for (const [list, text] of lists) {
+    assert.equal(formatActions(list), text);
+    assert.deepEqual(parseActions(text), list, text);
+  }
+  assert.deepEqual(parseActions("1, drop "), [output(1), drop]);
 });
 
 Deno.test("constructors say what they are for", () => {

@@ -291,6 +291,18 @@ export class AttributeSet<T extends object> implements Codec<T> {
     writeUnknown(writer, record?.unknown);
   }
 
+  /** All bits of the attributes that `value` has; what it lacks is not matched. */
+  named(value: unknown): unknown {
+    const record = this.#record(value, this.name);
+    const mask: Record<string, unknown> = {};
+    for (const { name, wire } of this.attributes) {
+      const part = record[name];
+      if (part !== undefined) mask[name] = wire.named?.(part) ?? true;
+    }
+    if (record.unknown !== undefined) mask.unknown = allBits(record.unknown);
+    return mask;
+  }
+
   #record(value: unknown, what: string): Readonly<Record<string, unknown>> {
     if (typeof value !== "object" || value === null) {
       throw wrong(what, "an object", value);
@@ -300,6 +312,14 @@ export class AttributeSet<T extends object> implements Codec<T> {
     }
     return value as Readonly<Record<string, unknown>>;
   }
+}
+
+/** Masks of all bits for attributes that have no name here. */
+export function allBits(unknown: unknown): readonly UnknownAttribute[] {
+  return (unknown as readonly UnknownAttribute[]).map((attribute) => ({
+    ...attribute,
+    bytes: new Uint8Array(attribute.bytes.length).fill(0xff),
+  }));
 }
 
 /** Appends attributes that have no name here, as they came. */

@@ -13,7 +13,7 @@ import { encodeActions } from "./action.ts";
 import { AttributeError } from "../codec/errors.ts";
 import { KeyIndex } from "./key_index.ts";
 import { encodeKey, ETHERTYPE } from "./key.ts";
-import { encodeMask, isExactMask, writeMask } from "./mask.ts";
+import { decodeMask, encodeMask, isExactMask, namedMask, writeMask } from "./mask.ts";
 import { clearUnmasked } from "./masked_set.ts";
 import { isComplete, normalize } from "./normalize.ts";
 import { parseActions, parseKeyBytes, type PortOptions } from "./text/text.ts";
@@ -48,8 +48,9 @@ export function toKeyBytes(input: KeyInput, options: PortOptions = {}): Uint8Arr
 /**
  * Bytes of a flow's key and mask.
  *
- * A key in text brings its own mask, unless there is another.  Masks given as objects are
- * completed for their key; bytes are given back as they are.
+ * A key in text brings its own mask, unless there is another; so does an object that is no view:
+ * without a mask, what it names matters.  Masks given as objects are completed for their key;
+ * bytes are given back as they are.
  */
 export function toKeyAndMaskBytes(
   key: KeyInput,
@@ -59,7 +60,8 @@ export function toKeyAndMaskBytes(
   if (typeof key === "string") {
     const parsed = parseKeyBytes(key, options);
     if (mask instanceof Uint8Array) return { key: parsed.key, mask };
-    return normalize(parsed.key, mask ? encodeMask(mask, parsed.key) : parsed.mask);
+    if (mask === undefined) return normalize(parsed.key, parsed.mask);
+    return normalize(parsed.key, encodeMask(ofText(mask, parsed), parsed.key));
   }
   const index = viewIndex(key);
   if (index === undefined) {
@@ -69,14 +71,28 @@ export function toKeyAndMaskBytes(
     }
     const bytes = encodeKey(key);
     if (mask instanceof Uint8Array) return { key: normalize(bytes).key, mask };
-    if (mask !== undefined && isExactMask(mask)) {
+    const named = namedMask(key, mask);
+    if (named === mask && isExactMask(mask)) {
       const own = new KeyIndex(bytes);
       if (isComplete(own)) return maskOfView(own, mask);
     }
-    return normalize(bytes, mask && encodeMask(mask, bytes));
+    return normalize(bytes, encodeMask(named, bytes));
   }
   if (mask === undefined || mask instanceof Uint8Array) return { key: index.bytes, mask };
   return maskOfView(index, mask);
+}
+
+/** `true` in the mask of a key in text is what the text says of the field, if it says something. */
+function ofText(mask: FlowMask, parsed: KeyAndMaskBytes): FlowMask {
+  const said = decodeMask(parsed.mask ?? parsed.key, parsed.key) as Record<
+    string,
+    unknown
+  >;
+  const entries = Object.entries(mask).map(([name, bits]) => [
+    name,
+    bits === true && name !== "tunnel" ? said[name] ?? true : bits,
+  ]);
+  return Object.fromEntries(entries) as FlowMask;
 }
 
 /** Fields whose exact mask depends on more than which attributes a key has. */

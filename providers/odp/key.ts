@@ -17,6 +17,7 @@ import type {
   VlanTag,
 } from "../types.ts";
 import {
+  allBits,
   attributesOf,
   type AttributeTable,
   checkEnd,
@@ -98,6 +99,12 @@ class MplsCodec implements Codec<readonly MplsLabel[]> {
     const masks = mask === true ? new Array(count).fill(true) : mask;
     if (!Array.isArray(masks)) throw wrong(what, "true or an array", mask);
     for (const label of masks) mplsLabel.writeMask(writer, label);
+  }
+
+  named(labels: unknown): unknown {
+    if (!Array.isArray(labels)) throw wrong("mpls", "an array of labels", labels);
+    const masks = labels.map((label) => mplsLabel.named(label));
+    return masks.every((mask) => mask === true) ? true : masks;
   }
 
   #map<T>(at: number, size: number, read: (from: number) => T): readonly T[] {
@@ -182,6 +189,22 @@ export function checkFields(
     if (!fieldNames.has(name)) throw new TypeError(`${what} has no field "${name}"`);
   }
   return value as Readonly<Record<string, unknown>>;
+}
+
+const wires: ReadonlyMap<string, Codec<unknown>> = new Map(
+  keyAttributes.map(({ name, wire }) => [name, wire]),
+);
+
+/** The mask of what one field of an object names; `true` if that is all of it. */
+export function namedField(name: string, value: unknown): unknown {
+  if (name === "unknown") return allBits(value);
+  if (name !== "vlans") return wires.get(name)?.named?.(value) ?? true;
+  // Protocol and presence of a tag have defaults, and always matter.
+  const masks = (value as readonly Partial<VlanTag>[]).map((tag) => {
+    const { tpid: _, ...tci } = tag;
+    return vlanTci.named({ cfi: 1, ...tci });
+  });
+  return masks.every((mask) => mask === true) ? true : masks;
 }
 
 /** Appends the bytes of a key. */

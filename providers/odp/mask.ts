@@ -13,7 +13,7 @@ import type {
   UnknownAttribute,
   VlanTag,
 } from "../types.ts";
-import { checkPayload, type NamedAttribute, placed } from "./attributes.ts";
+import { allBits, checkPayload, type NamedAttribute, placed } from "./attributes.ts";
 import { one } from "../codec/codec.ts";
 import { KeyIndex } from "./key_index.ts";
 import {
@@ -23,6 +23,7 @@ import {
   encodeKey,
   ETHERTYPE,
   innerAttributes,
+  namedField,
   outerAttributes,
   readLevel,
   VLAN,
@@ -36,7 +37,8 @@ import { type Writer, written } from "../codec/writer.ts";
 const exactMasks = new WeakSet<object>();
 
 /**
- * A mask of all bits of some fields; nothing else matters.
+ * A mask of all bits of some fields; nothing else matters.  Of a field that is named in parts
+ * (`ipv4: { dst }`) these are the bits of the parts that are named.
  *
  * A field that the key lacks means "must be absent": what tells its absence (EtherType,
  * protocol) is masked instead.
@@ -65,6 +67,32 @@ export function isExactMask(mask: object): boolean {
   return exactMasks.has(mask);
 }
 
+/**
+ * The mask of a key that is a plain object: what it names matters, in whole fields and in parts
+ * of them.  Without `mask` that is all that it names; in `mask`, `true` stands for what the key
+ * names of the field, and for all of it where the key has nothing.
+ */
+export function namedMask(key: FlowKeyInit, mask?: FlowMask): FlowMask {
+  const record = checkFields(key, "key");
+  const wanted = mask === undefined ? record : checkFields(mask, "mask");
+  let changed: Record<string, unknown> | undefined = mask === undefined ? {} : undefined;
+  for (const name in wanted) {
+    const value = record[name];
+    if (value === undefined) continue;
+    if (mask !== undefined) {
+      // All of a tunnel is more than its attributes: what is left out of them is zero.
+      if (wanted[name] !== true || typeof value !== "object" || name === "tunnel") {
+        continue;
+      }
+    }
+    const bits = namedField(name, value);
+    if (mask !== undefined && bits === true) continue;
+    changed ??= { ...mask };
+    changed[name] = bits;
+  }
+  return (changed ?? mask) as FlowMask;
+}
+
 /** Index of a key in whatever form; undefined without a key. */
 export function indexOf(
   key: FlowKey | FlowKeyInit | Uint8Array | undefined,
@@ -86,7 +114,9 @@ export function encodeMask(
   key?: FlowKey | FlowKeyInit | Uint8Array,
 ): Uint8Array<ArrayBuffer> {
   const index = indexOf(key);
-  return written((writer) => writeMask(writer, mask, index));
+  const isPlain = key !== undefined && !(key instanceof Uint8Array) && !viewIndex(key);
+  const bits = isPlain ? namedMask(key, mask) : mask;
+  return written((writer) => writeMask(writer, bits, index));
 }
 
 /** Appends the bytes of a mask for the key that `index` describes. */
@@ -151,11 +181,7 @@ function writeFields(
 /** Masks of all bits for the attributes of a key that have no name here. */
 function unknownOnes(index: KeyIndex | undefined): readonly UnknownAttribute[] {
   if (index === undefined || !index.hasUnknown) return [];
-  const { unknown = [] } = decodeKey(index.bytes);
-  return unknown.map((attribute) => ({
-    ...attribute,
-    bytes: new Uint8Array(attribute.bytes.length).fill(0xff),
-  }));
+  return allBits(decodeKey(index.bytes).unknown ?? []);
 }
 
 /**

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
-import type { FlowKey, FlowMask } from "../types.ts";
+import type { FlowKey, FlowKeyInit, FlowMask } from "../types.ts";
 import {
   any,
   decodeKey,
@@ -16,6 +16,7 @@ import {
 } from "./mod.ts";
 import { maskedEqual } from "./match.ts";
 import { toKeyAndMaskBytes, toKeyBytes } from "./input.ts";
+import { meantForLinux } from "./normalize.ts";
 
 const ethernet = { src: "02:00:00:00:00:01", dst: "02:00:00:00:00:02" };
 const ipv4 = {
@@ -309,4 +310,87 @@ Deno.test("keys are equal under a mask when all of its bits agree", () => {
   assert.ok(same(tunnel, flagged, { tunnel: { id: true, dst: true } }));
   assert.ok(!same(tunnel, flagged, { tunnel: { checksum: true } }));
   assert.ok(!same(tunnel, flagged, exact("tunnel")));
+});
+
+Deno.test("without a mask it is what a plain key names that matters, in whole and in parts", () => {
+  const cases: readonly [key: FlowKeyInit, text: string][] = [
+    [{ inPort: 1 }, "in_port(1),eth()"],
+    [
+      { inPort: 1, etherType: 0x0800, ipv4: { dst: "10.0.0.1" } },
+      "in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.0.0.1)",
+    ],
+    [
+      { etherType: 0x0800, ipv4: { proto: 6 }, tcp: { dst: 80 } },
+      "eth(),eth_type(0x0800),ipv4(proto=6),tcp(dst=80)",
+    ],
+    [
+      { vlans: [{ vid: 5 }], etherType: 0x0806, arp: { op: 1 } },
+      "eth(),eth_type(0x8100),vlan(vid=5),encap(eth_type(0x0806),arp(op=1))",
+    ],
+    [
+      { etherType: 0x8847, mpls: [{ label: 5, bos: 1 }] },
+      "eth(),eth_type(0x8847),mpls(label=5/0xfffff,tc=0/0,ttl=0/0x0,bos=1/1)",
+    ],
+    [
+      { etherType: 0x894f, nsh: { mdtype: 1, spi: 5 } },
+      "eth(),eth_type(0x894f),nsh(mdtype=1,spi=0x5)",
+    ],
+    [
+      {
+        tunnel: { dst: "1.1.1.1", ttl: 64, vxlanGbp: { id: 5, flags: 0 } },
+        ctState: 0x21,
+      },
+      "tunnel(dst=1.1.1.1,ttl=64,vxlan(gbp(id=5,flags=0)),flags()),ct_state(0x21),eth()",
+    ],
+  ];
+  for (const [key, text] of cases) {
+    const { key: bytes, mask } = toKeyAndMaskBytes(key);
+    if (key.tunnel === undefined) assert.equal(formatKey({ key: bytes, mask }), text);
+    const names = Object.keys(key).map((name) => [name, true]);
+    const all = toKeyAndMaskBytes(key, Object.fromEntries(names) as FlowMask);
+    if (key.tunnel === undefined) assert.deepEqual(all.mask, mask, "true says the same");
+    const found = decodeMask(mask as Uint8Array, bytes);
+    for (const name of ["ipv6", "udp", "skbMark"] as const) {
+      assert.equal(found[name], undefined);
+    }
+  }
+  const { key, mask } = toKeyAndMaskBytes({
+    tunnel: { dst: "1.1.1.1", vxlanGbp: { id: 5, flags: 0 } },
+  });
+  assert.deepEqual(decodeMask(mask as Uint8Array, key).tunnel, {
+    dst: "255.255.255.255",
+    vxlanGbp: { id: 0xffff, flags: 0xff },
+  });
+});
+
+Deno.test("a view without a mask is matched in all that it has, a text in what it says", () => {
+  assert.equal(toKeyAndMaskBytes(keyView(encodeKey({ inPort: 1 }))).mask, undefined);
+  const text = "in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.0.0.0)";
+  const own = toKeyAndMaskBytes(text);
+  const named = toKeyAndMaskBytes(text, exact("inPort", "etherType", "ipv4"));
+  assert.deepEqual(named, own);
+});
+
+Deno.test("parts of what matters in whole are left for the datapath to refuse", () => {
+  const part = (text: string) => {
+    const { key, mask } = toKeyAndMaskBytes(text);
+    return formatKey({ key, mask });
+  };
+  const asked = [
+    "in_port(1/0xff),eth()",
+    "eth(),eth_type(0x0800/0x00ff),ipv4(frag=no)",
+    "eth(),eth_type(0x0800),ipv4(proto=6/0xf),tcp(dst=80)",
+    "eth(),eth_type(0x8100/0xff00),vlan(vid=5),encap(eth_type(0x0806))",
+  ];
+  for (const text of asked) assert.equal(part(text), text);
+  assert.equal(part("in_port(1/0),eth(),eth_type(0x0806/0)"), "eth()");
+  const mask = (text: string) => meantForLinux(parseKeyBytes(text).mask);
+  assert.equal(mask("in_port(1/0xff)").part, "in_port");
+  assert.equal(
+    mask("eth_type(0x8100),vlan(),encap(eth_type(0x0800/1))").part,
+    "eth_type",
+  );
+  const wild = mask("in_port(1/0),eth_type(0x0806)");
+  assert.equal(wild.part, undefined);
+  assert.deepEqual(wild.mask, parseKeyBytes("eth_type(0x0806)").mask);
 });

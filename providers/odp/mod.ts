@@ -26,7 +26,7 @@ export { extractKey, type ExtractOptions } from "./extract.ts";
 export { decodeKey, encodeKey } from "./key.ts";
 export { maskedEqual } from "./match.ts";
 export { any, decodeMask, encodeMask, exact } from "./mask.ts";
-export { knownTo, type NormalFlow, normalize } from "./normalize.ts";
+export { knownTo, meantForLinux, type NormalFlow, normalize } from "./normalize.ts";
 export type { PortList } from "./text/scanner.ts";
 export {
   formatActions,

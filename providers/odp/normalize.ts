@@ -205,24 +205,55 @@ export function normalize(
   };
 }
 
+/** Attributes that Linux matches in whole whenever their masks are there, whatever is in them. */
+const whole: ReadonlyMap<number, string> = new Map([
+  [IN_PORT, "in_port"],
+  [ETHERTYPE, "eth_type"],
+  // It does not have this one at all: in whole it says no more than that there is an eth().
+  [PACKET_TYPE, "packet_type"],
+]);
+
+const isOnes = (bytes: Uint8Array) => bytes.every((byte) => byte === 255);
+
+/**
+ * A mask as Linux must be given it to take it at its word.  Where it has no bits, EtherType and
+ * port are left out; that it asks for a part of one is told by the name of the attribute.
+ */
+export function meantForLinux(
+  mask: Uint8Array,
+): { readonly mask: Uint8Array; readonly part?: string } {
+  const levels = splitLevels(mask, "mask");
+  let changed = false;
+  for (const level of levels) {
+    for (const [id, name] of whole) {
+      const bits = level.get(id);
+      if (bits === undefined || isOnes(bits)) continue;
+      if (!isZero(bits)) return { mask, part: name };
+      changed = level.delete(id);
+    }
+  }
+  return { mask: changed ? written((writer) => joinLevels(writer, levels)) : mask };
+}
+
 function completeMask(keys: Level[], masks: Level[]): void {
   while (masks.length < keys.length) masks.push(new Map());
   for (let depth = 0; depth + 1 < keys.length; depth++) {
     const mask = masks[depth] as Level;
     // Linux takes a missing mask of a tag for one of all bits, and wants protocol and
     // presence matched in any other.
-    mask.set(ETHERTYPE, ones(2));
-    const tci = mask.get(VLAN)?.slice() ?? new Uint8Array(2);
-    tci[0] = (tci[0] ?? 0) | 0x10;
-    mask.set(VLAN, tci);
+    matchType(mask);
+    const tci = mask.get(VLAN) ?? new Uint8Array();
+    if (isZero(tci)) mask.set(VLAN, Uint8Array.of(0x10, 0));
   }
   for (const [depth, mask] of masks.entries()) {
     const key = keys[depth] ?? new Map();
     for (const [id, bits] of [...mask]) {
-      if (bits.length > 0 && isZero(bits) || id === VLAN) continue;
-      // Masks of a part of these would be widened without a word.
-      if (id === IN_PORT || id === ETHERTYPE) mask.set(id, ones(bits.length));
-      require(key, mask, id);
+      if (bits.length > 0 && isZero(bits)) {
+        // Linux takes a mask of these without bits for one of all bits.
+        if (whole.has(id)) mask.delete(id);
+        continue;
+      }
+      if (id !== VLAN) require(key, mask, id);
     }
   }
 }
@@ -240,28 +271,38 @@ function completeInnermost(keys: Level[], masks: Level[], fixed: boolean): void 
   const mask = masks[keys.length - 1] as Level;
   const tag = keys.at(-2)?.get(VLAN);
   if (tag !== undefined && isZero(tag)) mask.clear();
-  else if (key.has(ETHERTYPE) ? tag !== undefined : fixed) mask.set(ETHERTYPE, ones(2));
+  else if (key.has(ETHERTYPE) ? tag !== undefined : fixed) matchType(mask);
+}
+
+/**
+ * Has the EtherType matched. A mask that asks for a part of it is left for the datapath to refuse.
+ */
+function matchType(mask: Level): void {
+  if (isZero(mask.get(ETHERTYPE) ?? new Uint8Array())) mask.set(ETHERTYPE, ones(2));
 }
 
 /** Makes sure that the bits of `id` in a mask mean something. */
 function require(key: Level, mask: Level, id: number): void {
   if (layer3.has(id) || tuples.has(id)) {
-    mask.set(ETHERTYPE, ones(2));
+    matchType(mask);
     if (!key.has(id)) mask.delete(id);
     return;
   }
   if (layer4.has(id)) {
-    mask.set(ETHERTYPE, ones(2));
+    matchType(mask);
     const ip = ipOf(key);
     if (ip !== undefined) {
       const at = place[ip.id] as { proto: number; frag: number };
       const bits = mask.get(ip.id)?.slice() ?? new Uint8Array(ip.bytes.length);
-      bits[at.proto] = 255;
+      bits[at.proto] ||= 255;
       // Later fragments have no ports: that the field is absent is their doing.
-      if (!key.has(id)) bits[at.frag] = 255;
+      if (!key.has(id)) bits[at.frag] ||= 255;
       mask.set(ip.id, bits);
     }
-    if ((id === ND || id === ND_EXTENSIONS) && key.has(ICMPV6)) mask.set(ICMPV6, ones(2));
+    if ((id === ND || id === ND_EXTENSIONS) && key.has(ICMPV6)) {
+      const bits = mask.get(ICMPV6) ?? new Uint8Array(2);
+      mask.set(ICMPV6, bits.map((byte) => byte || 255));
+    }
     if (!key.has(id)) mask.delete(id);
     return;
   }

@@ -23,6 +23,7 @@ import {
   keyAttributes,
   keyById,
   keyTable,
+  namedField,
   VLAN,
   vlanTci,
   writeTag,
@@ -34,14 +35,81 @@ const byName: ReadonlyMap<string, NamedAttribute> = new Map(
   keyAttributes.map((attribute) => [attribute.name, attribute]),
 );
 
-/** Appends the key attribute of a set; its value and mask if there is one. */
-export function writeSet(writer: Writer, { key, mask }: SetAction): void {
-  const record = checkFields(key, "set.key");
+/** The one field of a set. */
+function fieldOf(record: Readonly<Record<string, unknown>>): string {
   const names = Object.keys(record).filter((name) => record[name] !== undefined);
   const name = names[0];
   if (name === undefined || names.length > 1) {
     throw new TypeError(`set takes exactly one field: it has ${names.length}`);
   }
+  return name;
+}
+
+/**
+ * A set with the mask that it means.  Without one it is of what it names: where a field is
+ * named in parts, the rest is left alone.  A tunnel is always set in whole, since headers are
+ * made anew from it.  Throws `TypeError` for a mask of what the value does not name.
+ */
+export function completeSet(action: SetAction): SetAction {
+  const { key, mask } = action;
+  const record = checkFields(key, "set.key");
+  const name = fieldOf(record);
+  const bits = mask && checkFields(mask, "set.mask")[name];
+  if (name === "tunnel" || name === "unknown" || mask && bits === undefined) {
+    return action;
+  }
+  if (name === "vlans") refuseProtocol(record.vlans);
+  const named = namedField(name, record[name]);
+  if (named !== true && namesNothing(named)) {
+    throw new TypeError(`set of ${name} names nothing of it`);
+  }
+  if (mask === undefined) {
+    return named === true ? action : { ...action, mask: { [name]: named } as FlowMask };
+  }
+  const missing = unnamed(named, bits);
+  if (missing === undefined) return action;
+  throw new TypeError(
+    `set.mask has bits of ${name}${missing} without a value in set.key`,
+  );
+}
+
+function refuseProtocol(tags: unknown): void {
+  for (const { tpid } of tags as readonly Partial<VlanTag>[]) {
+    if (tpid !== undefined) throw new TypeError("set of a VLAN tag takes no tpid");
+  }
+}
+
+function namesNothing(named: unknown): boolean {
+  return Object.values(named as object).every((part) =>
+    typeof part === "object" && namesNothing(part)
+  );
+}
+
+/** What `bits` masks and `named` does not name, `.src`; undefined when there is nothing. */
+function unnamed(named: unknown, bits: unknown): string | undefined {
+  if (named === true) return undefined;
+  if (bits === true) return ", which it names in parts,";
+  for (const [part, mask] of Object.entries(bits as object)) {
+    if (hasNoBits(mask)) continue;
+    const inner = (named as Readonly<Record<string, unknown>>)[part];
+    if (inner === undefined) return `.${part}`;
+    const missing = unnamed(inner, mask);
+    if (missing !== undefined) return missing;
+  }
+  return undefined;
+}
+
+/** Whether a mask of a leaf has no bits. */
+function hasNoBits(mask: unknown): boolean {
+  if (typeof mask === "string") return /^[0.:]*$/.test(mask);
+  if (mask instanceof Uint8Array) return mask.every((byte) => byte === 0);
+  return mask === undefined || mask === 0 || mask === 0n || mask === false;
+}
+
+/** Writes the key attribute of a set; its value and mask if there is one. */
+export function writeSet(writer: Writer, { key, mask }: SetAction): void {
+  const record = checkFields(key, "set.key");
+  const name = fieldOf(record);
   const masks = mask === undefined ? undefined : checkFields(mask, "set.mask");
   if (masks !== undefined && (name === "tunnel" || name === "unknown")) {
     throw new TypeError(`set of ${name} takes no mask`);

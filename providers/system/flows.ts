@@ -9,6 +9,7 @@
  */
 import { idsOf } from "../odp/attributes.ts";
 import { keyTable } from "../odp/key.ts";
+import { meantForLinux } from "../odp/normalize.ts";
 import { flowMessage } from "./ovs_messages.ts";
 import { UFID_SIZE, ufidBytes, ufidText } from "../odp/ufid.ts";
 import type {
@@ -92,6 +93,20 @@ export function kernelKey(key: Uint8Array): Uint8Array {
   return key;
 }
 
+/** The mask as the kernel knows it. Throws `EINVAL` for one that it would widen without a word. */
+function kernelMask(bytes: Uint8Array): Uint8Array {
+  const { mask, part } = meantForLinux(bytes);
+  if (part !== undefined) {
+    const detail = `${part} is matched in whole or not at all`;
+    throw new NetlinkError({ code: "EINVAL", detail });
+  }
+  const extensions = findAttribute(mask, OVS_KEY_ATTR_ND_EXTENSIONS);
+  if (extensions >= 0 && mask.subarray(extensions + 4, extensions + 9).some(Boolean)) {
+    throw new NetlinkError({ code: "EINVAL", detail: "the kernel does not know nd_ext" });
+  }
+  return kernelKey(mask);
+}
+
 /** Writes the request for a put. Throws {@linkcode NetlinkError} `ENOBUFS` for what is too long. */
 export function writePut(
   writer: MessageWriter,
@@ -109,7 +124,7 @@ export function writePut(
   }
   if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
   writer.attributeBytes(OVS_FLOW_ATTR_KEY, kernelKey(op.key));
-  if (op.mask) writer.attributeBytes(OVS_FLOW_ATTR_MASK, kernelKey(op.mask));
+  if (op.mask) writer.attributeBytes(OVS_FLOW_ATTR_MASK, kernelMask(op.mask));
   writer.attributeBytes(OVS_FLOW_ATTR_ACTIONS, op.actions);
   if (op.zeroStats) writer.attributeBytes(OVS_FLOW_ATTR_CLEAR);
   if (op.probe) writer.attributeBytes(OVS_FLOW_ATTR_PROBE);

@@ -8,7 +8,7 @@ registerProvider(fakeProvider());
 
 const environment: Environment = {
   type: "fake",
-  differences: new Set(["prerequisites", "lostIsMissedToo"]),
+  differences: new Set(["prerequisites", "lostIsMissedToo", "outputOnly"]),
   create: (name) => openDatapath(`fake@${name}`, { create: "exclusive" }),
   addPort: async (dp, name) => (await dp.ports.add({ name, type: "dummy" })).no,
   inject: (dp, port, frame) => dp.ports.inject?.(port, frame),

@@ -12,6 +12,7 @@ import type { Environment, Suite } from "./environment.ts";
 import { executeSuite } from "./execute.ts";
 import { flowSuite } from "./flows.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
+import { namedSuite } from "./named.ts";
 import { operateSuite } from "./operate.ts";
 import { portSuite } from "./ports.ts";
 import { statsSuite } from "./stats.ts";
@@ -21,6 +22,7 @@ const suites: Readonly<Record<string, Suite>> = {
   lifecycle: lifecycleSuite,
   ports: portSuite,
   flows: flowSuite,
+  named: namedSuite,
   operate: operateSuite,
   execute: executeSuite,
   upcalls: upcallSuite,

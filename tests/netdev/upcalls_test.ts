@@ -5,6 +5,7 @@ import { setImmediate } from "node:timers";
 import { openLibrary } from "../../ffi/library.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { encodeActions, encodeMask, exact, output } from "../../providers/odp/mod.ts";
+import type { Verdict } from "../../providers/operations.ts";
 import { tryRun } from "../support/command.ts";
 import { udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
@@ -367,11 +368,13 @@ Deno.test(
     // Whatever is done to the program's copy does not come into it ...
     for (const { packet } of value) packet.fill(0);
     const verdict = { mask: exact("inPort", "ethernet"), actions: [output(2)] };
-    const codes = (upcalls: typeof value): string[] =>
-      dp.answer(upcalls, () => verdict).map((result) =>
+    const strict: Verdict = { ...verdict, modify: false };
+    const codes = (upcalls: typeof value, decided: Verdict = strict) =>
+      dp.answer(upcalls, () => decided).map((result) =>
         result === undefined ? "none" : result.ok ? "ok" : result.error.code
       );
-    assert.deepEqual(codes(value), ["ok", "EEXIST", "EEXIST"]);
+    assert.deepEqual(codes(value, verdict), ["ok", "ok", "ok"], "one flow, put once");
+    assert.equal(dp.stats().flows, 1);
     assert.deepEqual(codes(value.slice(1)), ["EEXIST", "EEXIST"]);
     const sent = [...frames, ...frames.slice(1)];
     assert.deepEqual(

@@ -6,7 +6,7 @@
  */
 
 import type { NshKey, UnknownAttribute } from "../../types.ts";
-import { AttributeSet, type AttributeTable, line } from "../attributes.ts";
+import { allBits, AttributeSet, type AttributeTable, line } from "../attributes.ts";
 import { BytesCodec, type Codec, StructCodec } from "../../codec/codec.ts";
 import { be32x0, bits, u8, wrong } from "../../codec/leaf.ts";
 import type { Writer } from "../../codec/writer.ts";
@@ -153,6 +153,17 @@ class NshCodec implements Codec<NshKey> {
 
   writeMask(writer: Writer, mask: unknown, what: string, shape?: Uint8Array): void {
     nest.writeMask(writer, mask === true ? true : split(mask, false), what, shape);
+  }
+
+  named(value: unknown): unknown {
+    const parts = split(value, false);
+    const mask: Record<string, unknown> = {};
+    for (const name in parts.base as object ?? {}) mask[name] = true;
+    if (parts.md1 !== undefined) mask.contexts = true;
+    if (parts.md2 !== undefined) mask.md2 = true;
+    if (parts.unknown !== undefined) mask.unknown = allBits(parts.unknown);
+    const has = (name: string) => mask[name] !== undefined;
+    return baseNames.every(has) && (has("contexts") || has("md2")) ? true : mask;
   }
 }
 

@@ -75,6 +75,15 @@ class GeneveCodec implements Codec<readonly GeneveOption[]> {
     }
   }
 
+  named(options: unknown): unknown {
+    if (!Array.isArray(options)) throw wrong("geneve", "an array", options);
+    return (options as readonly Partial<GeneveOption>[]).map((option) => ({
+      class: option.class === undefined ? 0 : true,
+      type: option.type === undefined ? 0 : true,
+      data: new Uint8Array(option.data?.length ?? 0).fill(0xff),
+    }));
+  }
+
   /** `lengths` has the length of each option: the options themselves, or those of the key. */
   #options(
     bytes: Uint8Array,
@@ -175,6 +184,10 @@ class VxlanCodec implements Codec<VxlanGbp> {
     vxlanGbp.writeMask(writer, mask);
     writer.end(start, what);
   }
+
+  named(value: unknown): unknown {
+    return vxlanGbp.named(value);
+  }
 }
 
 /** Direction in the last byte of ERSPAN version 2 (`struct erspan_md2`). */
@@ -234,6 +247,14 @@ class ErspanCodec implements Codec<Erspan> {
       const id = m.hardwareId === true ? 0x3f : m.hardwareId ?? 0;
       this.#putHardwareId(bytes, at, id, what);
     }
+  }
+
+  named(value: unknown): unknown {
+    const mask: Record<string, true> = {};
+    for (const [name, part] of Object.entries(value as Partial<Erspan>)) {
+      if (part !== undefined) mask[name] = true;
+    }
+    return mask;
   }
 
   #version2(bytes: Uint8Array, at: number): Erspan {

@@ -23,7 +23,15 @@ import type { PortNames } from "./scanner.ts";
 /** Text of a list of actions; `drop` when it is empty. */
 export function printActions(actions: readonly Action[], ports?: PortNames): string {
   if (actions.length === 0) return "drop";
-  return actions.map((action) => printAction(action, ports)).join(",");
+  const last = actions.length - 1;
+  return actions.map((action, i) => {
+    // Open vSwitch prints an explicit drop as it does an empty list.  Behind other actions it is
+    // read back; anywhere else its reason tells it apart.
+    if (action.type === "drop" && action.reason === 0 && i === last && i > 0) {
+      return "drop";
+    }
+    return printAction(action, ports);
+  }).join(",");
 }
 
 function printAction(action: Action, ports: PortNames | undefined): string {
@@ -57,8 +65,7 @@ function printAction(action: Action, ports: PortNames | undefined): string {
     case "decTtl":
       return `dec_ttl(le_1(${nested(action.actions)}))`;
     case "drop":
-      // Open vSwitch prints no reason; one that says something is worth it.
-      return action.reason === 0 ? "drop" : `drop(${action.reason})`;
+      return `drop(${action.reason})`;
     case "psample": {
       const cookie = action.cookie ? `,cookie=0x${hexDump(action.cookie)}` : "";
       return `psample(group=${action.group}${cookie})`;

@@ -26,18 +26,20 @@ import { scanHeader } from "./tunnel_push.ts";
 import { Writer } from "../../codec/writer.ts";
 
 const U32 = 0xffffffff;
+const OPEN = 40;
 const CLOSE = 41;
 
 /** Takes a whole list: `drop`, nothing, or actions up to the end. */
 export function scanActionList(s: Scanner): Action[] {
   s.skipDelimiters();
+  const first = s.at;
   if (s.take("drop")) {
     const start = s.at;
     s.skipDelimiters();
     if (s.done) return [];
-    // A word of its own: "drop,1" is no list, "drop(1)" is the action with a reason.
-    if (s.code !== 40) s.fail('"drop" stands alone', start);
-    s.at = start - 4;
+    // "drop" alone says that the list is empty, "drop(1)" is the action with a reason.
+    if (s.code !== OPEN) s.fail('"drop" ends a list', start);
+    s.at = first;
   }
   const actions: Action[] = [];
   for (;;) {
@@ -55,7 +57,7 @@ function scanNested(s: Scanner): Action[] {
   for (;;) {
     s.skipDelimiters();
     if (s.takeCode(CLOSE)) break;
-    // In a nested list `drop` says that it is empty.
+    // Alone in a nested list `drop` says that it is empty.
     const at = s.at;
     if (actions.length === 0 && s.take("drop")) {
       s.skipDelimiters();
@@ -107,7 +109,14 @@ type Scan = (s: Scanner, start: number) => Action;
 
 /** Actions whose text is more than numbers. */
 const scanners: Readonly<Record<string, Scan>> = {
-  drop: (s) => ({ type: "drop", reason: scanArgument(s) }),
+  drop(s) {
+    if (s.code === OPEN) return { type: "drop", reason: scanArgument(s) };
+    const start = s.at;
+    s.skipDelimiters();
+    if (!s.done && s.code !== CLOSE) s.fail('"drop" ends a list', start);
+    s.at = start;
+    return { type: "drop", reason: 0 };
+  },
   userspace: scanUserspace,
   set: scanSet,
   push_eth(s) {

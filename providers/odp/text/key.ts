@@ -131,7 +131,6 @@ export function printKey(
   const bits = mask === undefined ? undefined : new MaskCursor(mask);
   walk(key, 0, key.length, "key", (id, at, size) => {
     if (id === ETHERTYPE) hasEtherType = true;
-    else if (id === PACKET_TYPE) hasPacketType = true;
     if (bits !== undefined) {
       bits.seek(id);
       if (!verbose && !isNest(id) && bits.isWild()) {
@@ -140,6 +139,7 @@ export function printKey(
         return;
       }
     }
+    if (id === PACKET_TYPE) hasPacketType = true;
     if (text !== "") text += ",";
     const line = keyById[id];
     if (line?.wire instanceof StructCodec && line.wire.size === size) {
