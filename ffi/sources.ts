@@ -236,6 +236,81 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls/cls_view.c", { with: { type: "text" } }),
   },
   {
+    name: "ct/ct.c",
+    sha256: "79f56044c2f33f9ee392f7bb77f5da799b18b83ce573b95ce92b05cf54d7e26a",
+    load: () => import("../c/ct/ct.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct.h",
+    sha256: "1fd5038026b03e900fed8c359928e7ce047fe0f57ba204e618c38bf22b9c2150",
+    load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_dump.c",
+    sha256: "16a50d685dfc60c860c454c794b8a35cfc89f5c8ebe1d471f7e71bfba1a55ca3",
+    load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_icmp.c",
+    sha256: "07ebf4a5581a51f97ab694bc2408bdfc73b6df7fc7d6574e23d657115efec479",
+    load: () => import("../c/ct/ct_icmp.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_int.h",
+    sha256: "a45a93adde2915bd506f81346356a6f85f143535756731d1521c1b4ff941ac1f",
+    load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_key.c",
+    sha256: "ae2beea9515a21fbeebc8436683ef9901c07f948eda1b674b5cea476fc5727a9",
+    load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_limit.c",
+    sha256: "00b05125f3d4e78874bfa1e04624bf7c5a4de0d93f7f0ab4ce825d4b52312325",
+    load: () => import("../c/ct/ct_limit.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_nat.c",
+    sha256: "f0a63d4bf5c400175380dfa1b62eed87bef635f3f2f302af2102b690aba7f36d",
+    load: () => import("../c/ct/ct_nat.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_other.c",
+    sha256: "a4da45a4aa45aabbb8d237237db6dbdce3fd62decc05a0e3e89fa7e00e984b22",
+    load: () => import("../c/ct/ct_other.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_run.c",
+    sha256: "e4364fb0f5b1fd3e9fcb3b40f9368e293a9442a42a2da04b4a9680d78884d9e7",
+    load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_sweep.c",
+    sha256: "203327151cfa2316f2dd4c244f6cf3966994d013b7109d9c12455ce3cc848ab8",
+    load: () => import("../c/ct/ct_sweep.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_table.c",
+    sha256: "187a0efec959fb5e98e70d0ffef88c012cb017c5ad38bc9768514e32500c5ac8",
+    load: () => import("../c/ct/ct_table.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_tcp.c",
+    sha256: "e383fbde2558f17742d9911c4bee7e00e3f7833158603ef3b2a5eb9975615fba",
+    load: () => import("../c/ct/ct_tcp.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_tcp.h",
+    sha256: "078ee9dc0d2361521af519ef9b956cf7641819b941e17b3b485f0fb63c63cd25",
+    load: () => import("../c/ct/ct_tcp.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_timeout.c",
+    sha256: "0fe9a0915e97bf0d16bbd0db246707a7bd39e2d67a1f37df8b6a908851179000",
+    load: () => import("../c/ct/ct_timeout.c", { with: { type: "text" } }),
+  },
+  {
     name: "dp.c",
     sha256: "0e3c3350844feefd4bdcac5ee4c75322102d94bd682f46f5e30683a906b6b464",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
@@ -437,7 +512,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/pkt.h",
-    sha256: "05834747bed3a70c834942df5a3492c5660ca585df97b5b604b81aa02b009a5e",
+    sha256: "beca4533e51b596a6bfdde0d2627d34fa2d105bab263a0199132963015e630cc",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {

@@ -29,6 +29,7 @@ struct pkt_md {
 };
 #define PKT_MORE_TUNNEL 1u
 #define PKT_MORE_CT 2u
+#define PKT_MORE_CONN 4u         /* `conn` and what follows it. */
 
 struct pkt {
     struct pkt_md md;
@@ -36,6 +37,9 @@ struct pkt {
     struct userdata *userdata;   /* Counted reference, or NULL. */
     uint32_t original_size;          /* Before truncation. */
     uint32_t kind;                   /* As in struct dp_upcall. */
+    /* The connection that ct_run found it to be of, until something changes what it was found by; only within the burst. */
+    uint32_t conn;
+    uint8_t conn_reply, conn_related;
     struct key_tunnel tunnel __attribute__((aligned(64)));
     struct key_ct ct;
 } __attribute__((aligned(64)));

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ct.h - connection tracking: what the `ct` action does with a burst, and what the control side sees of it.
+ *
+ * A connection is what one packet has begun and a flow has committed: the tuple of that packet in its zone, the tuple that answers carry
+ * (another one where addresses are translated), a deadline, a mark, a label, and what its protocol remembers.  A packet is looked up by its
+ * tuple; what is found says whether the packet is new, established, related, an answer or invalid.  Nothing is stored before a commit.
+ *
+ * Memory.  Everything lies in address space that is reserved at once and touched as it fills: records of 192 bytes, known by a 32-bit
+ * number, and a hash table of 1,024 shards, each an array of buckets of one cache line that doubles when it is three quarters full.  A packet
+ * never waits for memory: where none is left, the new connection is refused and counted, and old ones come to no harm.
+ *
+ * Who owns a record.  It is free, then belongs to the thread that makes it, then (CT_LIVE) to the table.  Whoever changes its state from
+ * CT_LIVE to CT_DEAD, and only he, takes it out of the table and leaves it in limbo.  The service (ct_service) takes what is in limbo, waits for a grace period
+ * of the poll threads and makes it free.  So a reader needs no lock and no reference: what it has found stays what it is until it is quiescent.
+ *
+ * Locks, in this order, and none of them held while another thread is waited for: `control`, of readers that have no RCU number; those of two
+ * shards, the lower one first, by who puts in or takes out; a connection's own, by who reads or writes its protocol state (not for UDP and ICMP,
+ * which are single words); the pool's, for a copy of 64 numbers.  All but the first are spun on and held for less than a microsecond, or, where a shard
+ * doubles, for as long as copying it takes: 4,096 words with four million connections.  A packet of an established connection takes its connection's lock or none.
+ *
+ * Expiry.  A connection whose deadline has passed is not seen by anybody, at once; the service takes it out later.  The service looks at a
+ * slice of records at a time, so a sweep of a million delays nothing else.
+ *
+ * What results a packet gets follows Open vSwitch 3.1.0's userspace datapath, faults of memory and of timing excepted; where it
+ * does not, a comment in the source says so.
+ *
+ * Threads: ct_run by a poll thread, with its own number, or by the control side between ct_enter and ct_leave with number 0.  ct_service by one thread at a time.
+ * Everything else by any thread but a poll thread. */
+#ifndef UPCALL_CT_H
+#define UPCALL_CT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ct;
+struct rte_mbuf;
+struct rte_rcu_qsbr;
+
+#define CT_BURST 32
+#define CT_THREADS 128               /* Numbers of threads. */
+#define CT_CAPACITY (1u << 22)       /* Connections at most, whatever the maximum is set to. */
+#define CT_MAX_DEFAULT 3000000u
+#define CT_SWEEP_MS_DEFAULT 20000u
+
+/* Bits of ct_state, as in OVS_CS_F_*. */
+#define CT_STATE_NEW 0x01u
+#define CT_STATE_EST 0x02u
+#define CT_STATE_REL 0x04u
+#define CT_STATE_REPLY 0x08u
+#define CT_STATE_INVALID 0x10u
+#define CT_STATE_TRACKED 0x20u
+#define CT_STATE_SNAT 0x40u
+#define CT_STATE_DNAT 0x80u
+
+/* A connection's tuple in one direction.  Of ICMP queries `sport` is the identifier and `dport` type and code, in the order of the packet's
+ * bytes; protocols without ports have zeros. */
+struct ct_key {
+    uint8_t src[16], dst[16];        /* IPv4 in the first 4 bytes, the rest zero. */
+    uint16_t sport, dport;           /* be16. */
+    uint16_t zone;
+    uint8_t proto;
+    uint8_t family;                  /* 4 or 6. */
+};
+
+#define CT_COMMIT 1u
+#define CT_FORCE 2u                  /* With CT_COMMIT. */
+#define CT_NAT 4u
+#define CT_NAT_SRC 8u                /* With CT_NAT, as the next five; not together with CT_NAT_DST. */
+#define CT_NAT_DST 16u
+#define CT_NAT_PORTS 32u
+#define CT_NAT_RANDOM 64u
+#define CT_NAT_PERSISTENT 128u
+#define CT_MARK 256u
+#define CT_LABEL 512u
+
+/* One `ct` action.  A request of zeros is `ct` alone. */
+struct ct_request {
+    uint32_t flags;                  /* CT_*. */
+    uint16_t zone;
+    uint16_t min_port, max_port;     /* Host order. */
+    uint8_t family;                  /* Of the addresses: 4, 6, or 0 if there are none: the packet keeps its own. */
+    uint8_t pad;
+    uint32_t policy;                 /* Timeout policy; 0: the defaults. */
+    uint32_t mark, mark_mask;
+    uint8_t label[16], label_mask[16];
+    uint8_t min_addr[16], max_addr[16];
+};
+
+/* Timeouts, in the order of CT_DPIF_TP_ATTRs. */
+enum ct_timeout {
+    CT_TCP_SYN_SENT, CT_TCP_SYN_RECV, CT_TCP_ESTABLISHED, CT_TCP_FIN_WAIT, CT_TCP_CLOSE_WAIT, CT_TCP_LAST_ACK, CT_TCP_TIME_WAIT,
+    CT_TCP_CLOSE, CT_TCP_SYN_SENT2, CT_TCP_RETRANSMIT, CT_TCP_UNACK, CT_UDP_FIRST, CT_UDP_SINGLE, CT_UDP_MULTIPLE, CT_ICMP_FIRST,
+    CT_ICMP_REPLY, CT_TIMEOUTS
+};
+
+/* name, what it counts. */
+#define CT_COUNTERS(X)                                                                     \
+    X(created, "connections stored")                                                       \
+    X(full, "new connections refused: the table is full")                                  \
+    X(zone_full, "new connections refused: the limit of their zone is reached")            \
+    X(nat_exhausted, "new connections refused: no address or port is free")                \
+    X(l3csum_err, "packets with a wrong IPv4 header checksum")                             \
+    X(l4csum_err, "packets with a wrong checksum of TCP, UDP or ICMP")                     \
+    X(lookup_natted_miss, "translated packets whose connection is gone")                   \
+    X(tcp_seq_chk_bypass, "TCP packets out of the window, let pass")                       \
+    X(tcp_seq_chk_failed, "TCP packets out of the window")                                 \
+    X(invalid_tcp_flags, "TCP packets with flags that do not go together")
+
+enum ct_counter {
+#define X(name, text) CT_COUNT_##name,
+    CT_COUNTERS(X)
+#undef X
+    CT_COUNT_END
+};
+
+/* Connections of a datapath.  `qsbr` is the domain that its poll threads report to.  ENOMEM. */
+int ct_create(struct rte_rcu_qsbr *qsbr, struct ct **);
+void ct_destroy(struct ct *);        /* No thread in ct_run; NULL is fine. */
+
+/* Tracks a burst of at most CT_BURST packets, each with a whole struct pkt, the headers in its first segment: writes ct_state, zone,
+ * mark, label and original tuple into it, and translates addresses.  Never drops and keeps none.  `now` is milliseconds of CLOCK_MONOTONIC. */
+void ct_run(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now);
+/* `ct_clear`: the packet has not been tracked. */
+void ct_clear(struct rte_mbuf *);
+
+/* A reader without a number of its own keeps the service from freeing what it reads.  Waits for another such reader, or for the service to hand
+ * over a list; not for a poll thread. */
+void ct_enter(struct ct *);
+void ct_leave(struct ct *);
+
+/* Takes out what has expired and frees what no thread reads any more; a slice of the work.  Answers in how many milliseconds it wants to be
+ * called again. */
+uint32_t ct_service(struct ct *, uint64_t now);
+
+/* A connection as a dump tells of it. */
+struct ct_info {
+    struct ct_key orig, reply, parent; /* parent.family 0: there is none. */
+    uint32_t mark;
+    uint32_t timeout;                /* Seconds left, rounded down. */
+    uint8_t label[16];
+    uint8_t tcp_state[2], tcp_wscale[2], tcp_flags[2]; /* TCP only: numbers of Open vSwitch, IP_CT_TCP_FLAG_*. */
+    uint16_t pad;
+    char helper[16];
+};
+
+/* Which connections: zone < 0 all zones; `mask` bits of label and mark that count. */
+struct ct_filter {
+    int32_t zone;
+    uint32_t mark, mark_mask;
+    uint8_t label[16], label_mask[16];
+};
+
+#define CT_DUMP_END UINT32_MAX
+
+/* Up to `n` connections from position `*at` on, which begins at 0 and is CT_DUMP_END after the last one; looks at a slice of the table, so there may be
+ * none before the end.  Takes `now` as ct_run does. */
+uint32_t ct_dump(struct ct *, uint32_t *at, const struct ct_filter *, uint64_t now, struct ct_info *, uint32_t n);
+/* Forgets what the filter says.  The one with a tuple: ENOENT. */
+void ct_flush(struct ct *, const struct ct_filter *, uint64_t now);
+int ct_flush_tuple(struct ct *, const struct ct_key *, uint64_t now);
+
+uint32_t ct_count(const struct ct *);
+uint64_t ct_counter(const struct ct *, enum ct_counter);
+uint32_t ct_max(const struct ct *);
+void ct_set_max(struct ct *, uint32_t);
+bool ct_tcp_seq_check(const struct ct *);
+void ct_set_tcp_seq_check(struct ct *, bool);
+uint32_t ct_sweep_ms(const struct ct *);
+void ct_set_sweep_ms(struct ct *, uint32_t);
+
+#define CT_ZONE_DEFAULT 65536u       /* The limit of zones that have none of their own: one count for all of them. */
+
+/* Limits of connections in a zone.  Connections that were there before do not count. */
+void ct_limit_set(struct ct *, uint32_t zone, uint32_t limit);
+void ct_limit_delete(struct ct *, uint32_t zone);
+/* Whether there is one; `*limit` and `*count` are written in any case. */
+bool ct_limit_get(const struct ct *, uint32_t zone, uint32_t *limit, uint32_t *count);
+
+/* Timeout policies, by number; a set replaces the whole.  Number 0 are the defaults, which can be read only.  EINVAL; ENOMEM; ENOENT. */
+int ct_policy_set(struct ct *, uint32_t id, const uint32_t seconds[CT_TIMEOUTS]);
+int ct_policy_get(struct ct *, uint32_t id, uint32_t seconds[CT_TIMEOUTS]);
+int ct_policy_delete(struct ct *, uint32_t id);
+/* The smallest number of a policy above `id`; 0: there is none. */
+uint32_t ct_policy_next(struct ct *, uint32_t id);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ct_other.c - UDP, and every protocol of which only the addresses are known (ct_int.h).
+ *
+ * Two threads may see packets of one connection at once: what they write are single words, and the worst that comes of it is that one packet's
+ * progress is taken for the other's. */
+#include "ct/ct_int.h"
+
+enum { FIRST, MULTIPLE, BOTH_WAYS };
+
+void ct_other_new(const struct ct_burst *b, struct ct_conn *conn)
+{
+    atomic_store_explicit(&conn->progress, FIRST, memory_order_relaxed);
+    ct_refresh(b, conn, CT_UDP_FIRST);
+}
+
+enum ct_update ct_other_update(const struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
+{
+    const uint8_t before = atomic_load_explicit(&conn->progress, memory_order_relaxed);
+    const uint8_t progress = p->reply || before == BOTH_WAYS ? BOTH_WAYS : MULTIPLE;
+
+    if (progress != before)
+        atomic_store_explicit(&conn->progress, progress, memory_order_relaxed);
+    ct_refresh(b, conn, progress == BOTH_WAYS ? CT_UDP_MULTIPLE : CT_UDP_SINGLE);
+    return progress == BOTH_WAYS ? CT_VALID : CT_VALID_NEW;
+}

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ct_run.c - the `ct` action on a burst (ct.h).
+ *
+ * Three passes over the burst, so that memory is asked for before it is needed: read and verify each packet, and ask for its bucket; find its entry
+ * there, and ask for the connection; then, packet by packet in order, the state.  What an earlier packet of the burst has created or ended
+ * is seen by later ones, because the last pass looks again where the candidate of the second does not hold. */
+#include <errno.h>
+#include <rte_mbuf.h>
+#include <rte_prefetch.h>
+
+#include "ct/ct_int.h"
+#include "packet/pkt.h"
+
+static bool valid_new(struct ct_burst *b, const struct ct_packet *p)
+{
+    switch (p->key.proto) {
+    case CT_PROTO_TCP:
+        return ct_tcp_valid_new(b, p);
+    case CT_PROTO_ICMP:
+    case CT_PROTO_ICMPV6:
+        return ct_icmp_valid_new(p);
+    default:
+        return true;
+    }
+}
+
+static void begin(const struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
+{
+    switch (p->key.proto) {
+    case CT_PROTO_TCP:
+        ct_tcp_new(b, p, conn);
+        break;
+    case CT_PROTO_ICMP:
+    case CT_PROTO_ICMPV6:
+        ct_icmp_new(b, conn);
+        break;
+    default:
+        ct_other_new(b, conn);
+        break;
+    }
+}
+
+static inline enum ct_update update(struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
+{
+    switch (p->key.proto) {
+    case CT_PROTO_TCP:
+        return ct_tcp_update(b, p, conn);
+    case CT_PROTO_ICMP:
+    case CT_PROTO_ICMPV6:
+        return ct_icmp_update(b, p, conn);
+    default:
+        return ct_other_update(b, p, conn);
+    }
+}
+
+/* Stores a connection; CT_NONE: it was refused, and counted, or another thread was first. */
+static uint32_t store(struct ct_burst *b, const struct ct_packet *p)
+{
+    struct ct *ct = b->ct;
+    struct ct_conn *conn;
+    uint32_t id;
+    int error;
+
+    if (atomic_load_explicit(&ct->count, memory_order_relaxed) >= atomic_load_explicit(&ct->max, memory_order_relaxed)
+        || (id = ct_take(ct, b->thread)) == CT_NONE) {
+        ct_counted(b->thread, CT_COUNT_full);
+        return CT_NONE;
+    }
+    conn = &ct->conns[id];
+    conn->key = p->key;
+    ct_reverse(&p->key, &conn->reply);
+    conn->hash = conn->reply_hash = p->hash;
+    conn->flags = 0;
+    conn->policy = b->request->policy;
+    atomic_store_explicit(&conn->mark, 0, memory_order_relaxed);
+    atomic_store_explicit(&conn->has_label, 0, memory_order_relaxed);
+    memset(conn->label, 0, sizeof conn->label);
+    begin(b, p, conn);
+    if (!ct_limit_admit(ct, conn)) {
+        ct_counted(b->thread, CT_COUNT_zone_full);
+        ct_give(b->thread, id);
+        return CT_NONE;
+    }
+    if (b->request->flags & (CT_NAT_SRC | CT_NAT_DST))
+        error = ct_nat_insert(b, id);
+    else
+        error = ct_insert(ct, b->thread, id, b->now);
+    if (!error)
+        return id;
+    if (error != EEXIST)
+        ct_counted(b->thread, error == EADDRNOTAVAIL ? CT_COUNT_nat_exhausted : CT_COUNT_full);
+    ct_limit_leave(ct, conn);
+    ct_give(b->thread, id);
+    return CT_NONE;
+}
+
+/* A packet of no connection.  Answers the one that it begins, if it does. */
+static uint32_t create(struct ct_burst *b, struct ct_packet *p)
+{
+    struct pkt_md *md = &pkt_of(p->m)->md;
+    uint32_t id = CT_NONE;
+
+    if (!valid_new(b, p)) {
+        md->ct_state = CT_STATE_INVALID;
+        return CT_NONE;
+    }
+    md->ct_state = CT_STATE_NEW;
+    p->reply = 0;
+    if (b->request->flags & CT_COMMIT) {
+        id = store(b, p);
+        if (id != CT_NONE && b->request->flags & CT_NAT)
+            ct_nat_packet(b->request, p, &b->ct->conns[id]);
+    }
+    return id;
+}
+
+/* State of a packet of a connection.  Answers whether it begins a new one instead. */
+static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
+{
+    struct pkt_md *md = &pkt_of(p->m)->md;
+
+    if (CT_UNLIKELY(p->related)) {
+        md->ct_state |= (uint8_t)(CT_STATE_REL | (p->reply ? CT_STATE_REPLY : 0));
+        return false;
+    }
+    switch (update(b, p, &b->ct->conns[id])) {
+    case CT_VALID:
+        md->ct_state = (uint8_t)((md->ct_state | CT_STATE_EST | (p->reply ? CT_STATE_REPLY : 0)) & ~CT_STATE_NEW);
+        return false;
+    case CT_VALID_NEW:
+        md->ct_state |= CT_STATE_NEW;
+        return false;
+    case CT_INVALID:
+        md->ct_state = CT_STATE_INVALID;
+        return false;
+    default:
+        ct_kill(b->ct, id);
+        return true;
+    }
+}
+
+/* The connection of a packet that has been translated before is found by what answers to it would look like. */
+static uint32_t find_translated(struct ct_burst *b, struct ct_packet *p)
+{
+    struct ct_key reverse;
+    uint8_t reply;
+    uint32_t id;
+
+    ct_reverse(&p->key, &reverse);
+    id = ct_find(b->ct, &reverse, p->hash, b->now, &reply);
+    if (id == CT_NONE) {
+        ct_counted(b->thread, CT_COUNT_lookup_natted_miss);
+        return CT_NONE;
+    }
+    p->reply = !reply;
+    p->key = p->reply ? b->ct->conns[id].reply : b->ct->conns[id].key;
+    p->hash = p->reply ? b->ct->conns[id].reply_hash : b->ct->conns[id].hash;
+    return id;
+}
+
+/* By the original tuple that a packet carries, when actions have changed its addresses since. */
+static uint32_t find_original(struct ct_burst *b, struct ct_packet *p)
+{
+    const struct pkt *pkt = pkt_of(p->m);
+    struct ct_key key = { .zone = pkt->md.ct_zone, .proto = pkt->ct.orig_proto, .family = p->key.family };
+    uint8_t reply;
+    uint32_t id;
+
+    if (b->request->flags & CT_NAT || !(pkt->md.ct_state & (CT_STATE_SNAT | CT_STATE_DNAT)) || !(pkt->md.more & PKT_MORE_CT)
+        || !key.proto)
+        return CT_NONE;
+    memcpy(key.src, pkt->ct.orig_src, 32); /* And the destination. */
+    key.sport = pkt->ct.orig_tp_src;
+    key.dport = pkt->ct.orig_tp_dst;
+    if (ct_is_icmp_query(&key)) {
+        if (p->related || p->key.proto != key.proto)
+            return CT_NONE;
+        key.sport = p->key.sport; /* The tuple has type and code in place of the identifier. */
+        key.dport = CT_BE16(pkt->ct.orig_tp_src);
+    }
+    id = ct_find(b->ct, &key, ct_hash(b->ct, &key), b->now, &reply);
+    return id;
+}
+
+static inline uint32_t find(struct ct_burst *b, struct ct_packet *p)
+{
+    const uint8_t state = pkt_of(p->m)->md.ct_state;
+
+    if (CT_UNLIKELY(state & (CT_STATE_SNAT | CT_STATE_DNAT))) {
+        uint32_t id = find_translated(b, p);
+
+        if (id != CT_NONE)
+            return id;
+    }
+    if (CT_LIKELY(p->conn != CT_NONE)) {
+        const struct ct_conn *conn = &b->ct->conns[p->conn];
+
+        if (CT_LIKELY(ct_alive(conn, b->now))) {
+            if (ct_key_equal(&conn->key, &p->key))
+                return p->conn;
+            if (ct_key_equal(&conn->reply, &p->key)) {
+                p->reply = 1;
+                return p->conn;
+            }
+        }
+    }
+    return ct_find(b->ct, &p->key, p->hash, b->now, &p->reply);
+}
+
+/* The tuple that flows match on: the original one of the connection. */
+static inline void write_tuple(struct key_ct *ct, const struct ct_key *key)
+{
+    memcpy(ct->orig_src, key->src, 32); /* And dst. */
+    ct->orig_proto = key->proto;
+    ct->orig_tp_src = key->sport;
+    ct->orig_tp_dst = key->dport;
+    if (CT_UNLIKELY(ct_is_icmp_query(key))) {
+        ct->orig_tp_src = CT_BE16(key->dport & 0xff);
+        ct->orig_tp_dst = CT_BE16(key->dport >> 8);
+    }
+}
+
+static void set_label(struct ct_burst *b, struct ct_conn *conn, uint8_t label[16])
+{
+    static const uint8_t none[16];
+
+    for (int i = 0; i < 16; i++)
+        label[i] = (uint8_t)(b->request->label[i] | (label[i] & ~b->request->label_mask[i]));
+    ct_conn_lock(conn);
+    memcpy(conn->label, label, 16);
+    ct_conn_unlock(conn);
+    atomic_store_explicit(&conn->has_label, memcmp(label, none, 16) != 0, memory_order_relaxed);
+}
+
+/* Mark and label as the connection has them, and as the request changes them. */
+static inline void write_marks(struct ct_burst *b, struct pkt *pkt, struct ct_conn *conn)
+{
+    const uint32_t flags = b->request->flags;
+
+    pkt->md.ct_mark = conn ? atomic_load_explicit(&conn->mark, memory_order_relaxed) : 0;
+    memset(pkt->ct.label, 0, sizeof pkt->ct.label);
+    if (!conn)
+        return;
+    if (CT_UNLIKELY(atomic_load_explicit(&conn->has_label, memory_order_relaxed))) {
+        ct_conn_lock(conn);
+        memcpy(pkt->ct.label, conn->label, sizeof pkt->ct.label);
+        ct_conn_unlock(conn);
+    }
+    if (flags & CT_MARK) {
+        const uint32_t mark = b->request->mark | (pkt->md.ct_mark & ~b->request->mark_mask);
+
+        if (mark != pkt->md.ct_mark)
+            atomic_store_explicit(&conn->mark, mark, memory_order_relaxed);
+        pkt->md.ct_mark = mark;
+    }
+    if (CT_UNLIKELY(flags & CT_LABEL))
+        set_label(b, conn, pkt->ct.label);
+}
+
+/* What the packet carries from here on.  `key` NULL: no tuple. */
+static inline void write_metadata(struct ct_burst *b, struct ct_packet *p, uint32_t id, const struct ct_key *key)
+{
+    struct pkt *pkt = pkt_of(p->m);
+    struct ct_conn *conn = id == CT_NONE ? NULL : &b->ct->conns[id];
+
+    pkt->md.ct_state |= CT_STATE_TRACKED;
+    pkt->md.ct_zone = b->request->zone;
+    pkt->md.more |= PKT_MORE_CT;
+    write_marks(b, pkt, conn);
+    if (CT_LIKELY(conn || key)) {
+        write_tuple(&pkt->ct, conn ? &conn->key : key);
+    } else {
+        memset(pkt->ct.orig_src, 0, 32); /* And orig_dst. */
+        pkt->ct.orig_tp_src = pkt->ct.orig_tp_dst = 0;
+        pkt->ct.orig_proto = 0;
+    }
+}
+
+/* The connection is remembered with the packet until something changes what it was found by. */
+static inline void remember(struct ct_burst *b, struct ct_packet *p, uint32_t id)
+{
+    struct pkt *pkt = pkt_of(p->m);
+
+    pkt->md.more &= (uint8_t)~PKT_MORE_CONN;
+    if (id == CT_NONE || b->request->flags & CT_NAT)
+        return;
+    pkt->md.more |= PKT_MORE_CONN;
+    pkt->conn = id;
+    pkt->conn_reply = p->reply;
+    pkt->conn_related = p->related;
+}
+
+static void track(struct ct_burst *b, struct ct_packet *p)
+{
+    struct pkt_md *md = &pkt_of(p->m)->md;
+    struct ct_key key;
+    bool creates;
+    uint32_t id;
+
+    if (CT_UNLIKELY(!p->good)) {
+        md->ct_state = CT_STATE_INVALID;
+        write_metadata(b, p, CT_NONE, NULL);
+        remember(b, p, CT_NONE);
+        return;
+    }
+    if (md->ct_state && md->ct_zone != b->request->zone)
+        md->ct_state = 0;
+    id = find(b, p);
+    if (id != CT_NONE && b->request->flags & CT_FORCE && p->reply) {
+        ct_kill(b->ct, id);
+        id = CT_NONE;
+        p->reply = 0;
+    }
+    if (CT_LIKELY(id != CT_NONE)) {
+        creates = apply(b, p, id);
+        if (!creates && b->request->flags & CT_NAT)
+            ct_nat_packet(b->request, p, &b->ct->conns[id]);
+    } else if ((id = find_original(b, p)) != CT_NONE) {
+        creates = apply(b, p, id);
+    } else {
+        creates = !p->related;
+        if (p->related)
+            md->ct_state = CT_STATE_INVALID;
+    }
+    key = p->key; /* As it came: translation changes the bytes, not this. */
+    if (CT_UNLIKELY(creates))
+        id = create(b, p);
+    write_metadata(b, p, id, &key);
+    remember(b, p, id);
+}
+
+/* The second `ct` of a list, or after a recirculation: the connection is known, and the packet has been counted for it. */
+static bool track_again(struct ct_burst *b, struct ct_packet *p)
+{
+    struct pkt *pkt = pkt_of(p->m);
+    struct ct_conn *conn;
+
+    if (CT_LIKELY(!(pkt->md.more & PKT_MORE_CONN)) || b->request->flags & CT_FORCE)
+        return false;
+    conn = &b->ct->conns[pkt->conn];
+    if (conn->key.zone != b->request->zone || atomic_load_explicit(&conn->life, memory_order_acquire) != CT_LIVE)
+        return false;
+    p->reply = pkt->conn_reply;
+    if (b->request->flags & CT_NAT) {
+        ct_extract(b, p); /* For where the headers are. */
+        if (p->good) {
+            p->reply = pkt->conn_reply;
+            ct_nat_packet(b->request, p, conn);
+        }
+        pkt->md.more &= (uint8_t)~PKT_MORE_CONN;
+    }
+    pkt->md.ct_zone = b->request->zone;
+    write_marks(b, pkt, conn);
+    return true;
+}
+
+static void run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
+{
+    struct ct_packet work[CT_BURST];
+    const struct ct_bucket *buckets[CT_BURST];
+    unsigned int k = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        struct ct_packet *p = &work[k];
+
+        p->m = packets[i];
+        p->data = rte_pktmbuf_mtod(p->m, uint8_t *);
+        p->conn = CT_NONE;
+        if (CT_UNLIKELY(pkt_of(p->m)->md.more & PKT_MORE_CONN) && track_again(b, p))
+            continue;
+        buckets[k] = NULL;
+        ct_extract(b, p);
+        if (CT_LIKELY(p->good)) {
+            p->hash = ct_hash(b->ct, &p->key);
+            buckets[k] = ct_bucket_of(b->ct, p->hash);
+            rte_prefetch0(buckets[k]);
+        }
+        k++;
+    }
+    for (unsigned int i = 0; i < k; i++) {
+        if (CT_UNLIKELY(!buckets[i]))
+            continue;
+        work[i].conn = ct_candidate(buckets[i], work[i].hash);
+        if (work[i].conn != CT_NONE) {
+            rte_prefetch0(&b->ct->conns[work[i].conn]);
+            if (work[i].key.proto == CT_PROTO_TCP)
+                rte_prefetch0(b->ct->conns[work[i].conn].peers);
+        }
+    }
+    for (unsigned int i = 0; i < k; i++)
+        track(b, &work[i]);
+}
+
+void ct_run(struct ct *ct, uint32_t thread, const struct ct_request *request, struct rte_mbuf **packets, unsigned int n, uint64_t now)
+{
+    struct ct_burst b = { .ct = ct, .thread = &ct->threads[thread], .request = request, .now = now };
+
+    run(&b, packets, n);
+}
+
+void ct_clear(struct rte_mbuf *m)
+{
+    struct pkt_md *md = &pkt_of(m)->md;
+
+    md->ct_state = 0;
+    md->ct_zone = 0;
+    md->ct_mark = 0;
+    md->more &= (uint8_t)~(PKT_MORE_CT | PKT_MORE_CONN);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ct_table.c - the hash table of connections and the pool of their records (ct_int.h).
+ *
+ * A shard's array is only ever replaced by one of twice the size, and arrays are cut from an arena and never used again: readers may
+ * go on in an old one, and all old ones together are smaller than the newest.  An entry stays where it is until it is taken out, so a reader
+ * cannot miss one that is being moved. */
+#include <errno.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#include "ct/ct_int.h"
+
+#define FIRST_BITS 1u                /* A shard starts with two buckets. */
+
+static inline uint32_t shard_of(uint32_t hash)
+{
+    return hash >> (32 - CT_SHARD_BITS);
+}
+
+static inline struct ct_bucket *array_of(uintptr_t word, uint32_t *mask)
+{
+    *mask = (1u << (word & 63)) - 1;
+    return (struct ct_bucket *)(word & ~(uintptr_t)63);
+}
+
+const struct ct_bucket *ct_bucket_of(const struct ct *ct, uint32_t hash)
+{
+    const uintptr_t word = atomic_load_explicit(&ct->shards[shard_of(hash)], memory_order_acquire);
+    uint32_t mask;
+    struct ct_bucket *array = array_of(word, &mask);
+
+    return word ? &array[hash & mask] : NULL;
+}
+
+/* Bits of the bucket's entries, two apart, whose hash is this one. */
+static inline uint32_t matches(const struct ct_bucket *bucket, uint32_t hash)
+{
+#if defined(__AVX512F__) && !defined(__SANITIZE_THREAD__)
+    return _mm512_mask_cmpeq_epi32_mask(0x5554, _mm512_load_si512(bucket), _mm512_set1_epi32((int)hash)) >> 2;
+#else
+    uint32_t found = 0;
+
+    for (unsigned int i = 0; i < CT_SLOTS; i++)
+        found |= (uint32_t)((uint32_t)atomic_load_explicit(&bucket->entries[i], memory_order_relaxed) == hash) << 2 * i;
+    return found;
+#endif
+}
+
+static inline uint32_t entry_id(const struct ct_bucket *bucket, uint32_t slot)
+{
+    return (uint32_t)(atomic_load_explicit(&bucket->entries[slot], memory_order_acquire) >> 32) - 1;
+}
+
+uint32_t ct_candidate(const struct ct_bucket *bucket, uint32_t hash)
+{
+    const uint32_t found = matches(bucket, hash);
+
+    return found ? entry_id(bucket, (uint32_t)__builtin_ctz(found) / 2) : CT_NONE;
+}
+
+/* Whether a record has this key in one of its directions. */
+static inline bool has_key(const struct ct_conn *conn, const struct ct_key *key, uint8_t *reply)
+{
+    if (ct_key_equal(&conn->key, key)) {
+        *reply = 0;
+        return true;
+    }
+    if (ct_key_equal(&conn->reply, key)) {
+        *reply = 1;
+        return true;
+    }
+    return false;
+}
+
+uint32_t ct_find(const struct ct *ct, const struct ct_key *key, uint32_t hash, uint64_t now, uint8_t *reply)
+{
+    const uintptr_t word = atomic_load_explicit(&ct->shards[shard_of(hash)], memory_order_acquire);
+    uint32_t mask, at;
+    const struct ct_bucket *array = array_of(word, &mask);
+
+    if (!word)
+        return CT_NONE;
+    at = hash & mask;
+    for (uint32_t tries = 0; tries <= mask; tries++, at = (at + 1) & mask) {
+        for (uint32_t found = matches(&array[at], hash); found; found &= found - 1) {
+            const uint32_t id = entry_id(&array[at], (uint32_t)__builtin_ctz(found) / 2);
+
+            /* An entry that is being taken out reads as none. */
+            if (id != CT_NONE && ct_alive(&ct->conns[id], now) && has_key(&ct->conns[id], key, reply))
+                return id;
+        }
+        if (!atomic_load_explicit(&array[at].overflow, memory_order_acquire))
+            break;
+    }
+    return CT_NONE;
+}
+
+/* Puts an entry into an array that has room for it.  Under the shard's lock, or the array is not published. */
+static void place(struct ct_bucket *array, uint32_t mask, uint64_t entry)
+{
+    for (uint32_t at = (uint32_t)entry & mask;; at = (at + 1) & mask) {
+        for (unsigned int i = 0; i < CT_SLOTS; i++) {
+            if (!atomic_load_explicit(&array[at].entries[i], memory_order_relaxed)) {
+                atomic_store_explicit(&array[at].entries[i], entry, memory_order_release);
+                return;
+            }
+        }
+        /* Before the entry is there, so that who looks for it goes on. */
+        atomic_fetch_add_explicit(&array[at].overflow, 1, memory_order_release);
+    }
+}
+
+static void displace(struct ct_bucket *array, uint32_t mask, uint64_t entry)
+{
+    for (uint32_t at = (uint32_t)entry & mask;; at = (at + 1) & mask) {
+        for (unsigned int i = 0; i < CT_SLOTS; i++) {
+            if (atomic_load_explicit(&array[at].entries[i], memory_order_relaxed) == entry) {
+                atomic_store_explicit(&array[at].entries[i], 0, memory_order_release);
+                return;
+            }
+        }
+        atomic_fetch_sub_explicit(&array[at].overflow, 1, memory_order_release);
+    }
+}
+
+/* Makes room for two more entries in a shard; false: there is none.  Under its lock. */
+static bool make_room(struct ct *ct, uint32_t shard)
+{
+    const uintptr_t word = atomic_load_explicit(&ct->shards[shard], memory_order_relaxed);
+    uint32_t mask, bits = word ? (uint32_t)(word & 63) + 1 : FIRST_BITS;
+    struct ct_bucket *old = array_of(word, &mask), *array;
+    uint64_t size, at;
+
+    if (word && ct->writers[shard].count + 2 <= (mask + 1) * CT_SLOTS / 4 * 3)
+        return true;
+    size = sizeof *array << bits;
+    at = atomic_fetch_add_explicit(&ct->arena_used, size, memory_order_relaxed);
+    if (at + size > ct->arena_size) {
+        atomic_fetch_sub_explicit(&ct->arena_used, size, memory_order_relaxed);
+        return word && ct->writers[shard].count + 2 <= (mask + 1) * CT_SLOTS;
+    }
+    array = (struct ct_bucket *)(ct->arena + at);
+    for (uint32_t i = 0; word && i <= mask; i++) {
+        for (unsigned int k = 0; k < CT_SLOTS; k++) {
+            uint64_t entry = atomic_load_explicit(&old[i].entries[k], memory_order_relaxed);
+
+            if (entry)
+                place(array, (1u << bits) - 1, entry);
+        }
+    }
+    atomic_store_explicit(&ct->shards[shard], (uintptr_t)array | bits, memory_order_release);
+    return true;
+}
+
+static void put_in(struct ct *ct, uint32_t hash, uint32_t id)
+{
+    const uint32_t shard = shard_of(hash);
+    uint32_t mask;
+    struct ct_bucket *array = array_of(atomic_load_explicit(&ct->shards[shard], memory_order_relaxed), &mask);
+
+    place(array, mask, hash | (uint64_t)(id + 1) << 32);
+    ct->writers[shard].count++;
+}
+
+static void take_out(struct ct *ct, uint32_t hash, uint32_t id)
+{
+    const uint32_t shard = shard_of(hash);
+    uint32_t mask;
+    struct ct_bucket *array;
+
+    ct_spin(&ct->writers[shard].lock);
+    array = array_of(atomic_load_explicit(&ct->shards[shard], memory_order_relaxed), &mask);
+    displace(array, mask, hash | (uint64_t)(id + 1) << 32);
+    ct->writers[shard].count--;
+    ct_unspin(&ct->writers[shard].lock);
+}
+
+int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now)
+{
+    struct ct_conn *conn = &ct->conns[id];
+    const bool two = conn->hash != conn->reply_hash;
+    const uint32_t a = shard_of(conn->hash), b = shard_of(conn->reply_hash);
+    const uint32_t low = a < b ? a : b, high = a < b ? b : a;
+    uint8_t reply;
+    int error = 0;
+
+    ct_spin(&ct->writers[low].lock);
+    if (high != low)
+        ct_spin(&ct->writers[high].lock);
+    if (ct_find(ct, &conn->key, conn->hash, now, &reply) != CT_NONE
+        || ct_find(ct, &conn->reply, conn->reply_hash, now, &reply) != CT_NONE) {
+        error = EEXIST;
+    } else if (!make_room(ct, low) || !make_room(ct, high)) {
+        error = ENOSPC;
+    } else {
+        conn->flags = (uint8_t)(two ? conn->flags | CT_CONN_TWO : conn->flags & ~CT_CONN_TWO);
+        atomic_fetch_add_explicit(&ct->count, 1, memory_order_relaxed);
+        atomic_store_explicit(&conn->life, CT_LIVE, memory_order_release);
+        put_in(ct, conn->hash, id);
+        if (two)
+            put_in(ct, conn->reply_hash, id);
+        ct_counted(thread, CT_COUNT_created);
+    }
+    if (high != low)
+        ct_unspin(&ct->writers[high].lock);
+    ct_unspin(&ct->writers[low].lock);
+    return error;
+}
+
+bool ct_kill(struct ct *ct, uint32_t id)
+{
+    struct ct_conn *conn = &ct->conns[id];
+    uint8_t live = CT_LIVE;
+    uint32_t first;
+
+    if (!atomic_compare_exchange_strong_explicit(&conn->life, &live, CT_DEAD, memory_order_acq_rel, memory_order_relaxed))
+        return false;
+    take_out(ct, conn->hash, id);
+    if (conn->flags & CT_CONN_TWO)
+        take_out(ct, conn->reply_hash, id);
+    ct_limit_leave(ct, conn);
+    atomic_fetch_sub_explicit(&ct->count, 1, memory_order_relaxed);
+    first = atomic_load_explicit(&ct->limbo, memory_order_relaxed);
+    do {
+        conn->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&ct->limbo, &first, id + 1, memory_order_release, memory_order_relaxed));
+    return true;
+}
+
+uint32_t ct_take(struct ct *ct, struct ct_thread *thread)
+{
+    uint32_t n;
+
+    if (CT_LIKELY(thread->cached))
+        return thread->cache[--thread->cached];
+    ct_spin(&ct->pool_lock);
+    n = ct->pool_n < CT_CACHE / 2 ? ct->pool_n : CT_CACHE / 2;
+    ct->pool_n -= n;
+    memcpy(thread->cache, ct->pool + ct->pool_n, n * sizeof thread->cache[0]);
+    if (!n) {
+        const uint32_t fresh = atomic_load_explicit(&ct->fresh, memory_order_relaxed), left = ct->capacity - fresh;
+
+        n = left < CT_CACHE / 2 ? left : CT_CACHE / 2;
+        for (uint32_t i = 0; i < n; i++)
+            thread->cache[i] = fresh + n - 1 - i; /* The lowest is taken first. */
+        atomic_store_explicit(&ct->fresh, fresh + n, memory_order_release);
+    }
+    ct_unspin(&ct->pool_lock);
+    if (!n)
+        return CT_NONE;
+    thread->cached = n - 1;
+    return thread->cache[n - 1];
+}
+
+void ct_give(struct ct_thread *thread, uint32_t id)
+{
+    thread->cache[thread->cached++] = id; /* It came from there, so there is room. */
+}
