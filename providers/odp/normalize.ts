@@ -14,6 +14,7 @@
  * @module
  */
 
+import { find } from "./attributes.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { ETHERTYPE, keyAttributes, keyTable, VLAN } from "./key.ts";
 import { be16 } from "../codec/leaf.ts";
@@ -103,9 +104,27 @@ function ipOf(
   return undefined;
 }
 
+/** `OVS_TUNNEL_KEY_ATTR_TTL` and its zero, padded. */
+const TUNNEL_TTL = 4;
+const noTtl = Uint8Array.of(5, 0, TUNNEL_TTL, 0, 0, 0, 0, 0);
+
+/**
+ * Gives a tunnel its TTL, which datapaths want to see: dumps leave it out where it does not matter,
+ * and so may a program.
+ */
+function completeTunnel(level: Level): void {
+  const nest = level.get(TUNNEL);
+  if (nest === undefined || find(nest, TUNNEL_TTL) !== undefined) return;
+  const whole = new Uint8Array((nest.length + 3 & ~3) + noTtl.length);
+  whole.set(nest);
+  whole.set(noTtl, whole.length - noTtl.length);
+  level.set(TUNNEL, whole);
+}
+
 /** Adds what the values in a key say must follow. */
 function completeKey(levels: Level[]): void {
   const outer = levels[0] as Level;
+  completeTunnel(outer);
   const namespace = outer.get(PACKET_TYPE);
   if (namespace === undefined || be16.get(namespace, 0) === 0) add(outer, ETHERNET);
   if (levels.at(-1)?.has(VLAN)) levels.push(new Map());
@@ -196,6 +215,7 @@ export function normalize(
   if (!options.fixed) completeKey(keyLevels);
   const maskLevels = mask === undefined ? undefined : splitLevels(mask, "mask");
   if (maskLevels !== undefined) {
+    if (!options.fixed) completeTunnel(maskLevels[0] as Level);
     completeMask(keyLevels, maskLevels);
     completeInnermost(keyLevels, maskLevels, options.fixed ?? false);
   }
