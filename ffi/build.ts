@@ -8,8 +8,10 @@
  * the version of DPDK, the compiler, and the processor as `-march=native` describes it, so
  * that a home directory may be shared by machines that differ.
  *
+ * The cache must be this user's alone: a library that others could have put there is not loaded.
+ *
  * Permissions: `--allow-run=cc,pkg-config`, `--allow-env=HOME,XDG_CACHE_HOME,UPCALL_LIBRARY`,
- * and reading and writing the cache folder.
+ * `--allow-ffi`, and reading and writing the cache folder.
  *
  * **Threads:** any isolate, any process: several may build at once; a lock file makes the
  * others wait, and a finished library is put in place by renaming it.
@@ -26,7 +28,9 @@ import {
 } from "./flags.ts";
 import { LibraryError } from "./library.ts";
 import type { Source } from "./source.ts";
+import { whyNotPrivate } from "./private_folder.ts";
 import { sources as pinnedSources } from "./sources.ts";
+import { effectiveUid } from "./system_file.ts";
 import {
   compile,
   dpdkFlags,
@@ -63,8 +67,7 @@ export async function findLibrary(options: BuildOptions = {}): Promise<string> {
   ]);
   const directory = options.cacheDirectory ?? cacheDirectory();
   const path = `${directory}/libupcall-${await cacheKey(sources, toolchain)}.so`;
-  if (await exists(path)) return path;
-  await build(path, sources, options);
+  if (!await isThere(path, directory)) await build(path, sources, options);
   return path;
 }
 
@@ -122,9 +125,10 @@ async function build(
 ): Promise<void> {
   const directory = path.slice(0, path.lastIndexOf("/"));
   await makeCacheDirectory(directory);
+  checkPrivate(directory);
   using lock = await Deno.open(`${directory}/lock`, { create: true, write: true });
   await lock.lock(true); // Let go by closing, and by the kernel when this process dies.
-  if (await exists(path)) return;
+  if (await isThere(path, directory)) return;
   await removeAbandoned(directory);
 
   const work = await Deno.makeTempDir({ dir: directory, prefix: "build-" });
@@ -136,6 +140,7 @@ async function build(
     );
     for (const file of unpacked) if (file.status === "rejected") throw file.reason;
     await compileAll(sources, { work, progress, toolPath: options.toolPath ?? toolPath });
+    await Deno.chmod(`${work}/library.so`, 0o700);
     await Deno.rename(`${work}/library.so`, path);
     progress.done();
   } finally {
@@ -272,7 +277,11 @@ class Progress {
 }
 
 function toStderr(message: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+  } catch {
+    // A notice that nobody can read must not keep the datapath from being opened.
+  }
 }
 
 async function cacheKey(
@@ -305,7 +314,7 @@ export function cacheDirectory(): string {
     : home?.startsWith("/")
     ? `${home}/.cache`
     : undefined;
-  const root = ownUid() === 0;
+  const root = effectiveUid() === 0;
   if (base !== undefined && !(root && isForeign(base))) return `${base}/upcall`;
   if (root) return "/var/cache/upcall";
   throw new LibraryError(
@@ -315,22 +324,35 @@ export function cacheDirectory(): string {
   );
 }
 
-/** Own user number; `undefined` where Deno may not tell. */
-function ownUid(): number | undefined {
-  const { state } = Deno.permissions.querySync({ name: "sys", kind: "uid" });
-  return state === "granted" ? Deno.uid() ?? undefined : undefined;
-}
-
 /** Whether somebody else owns the nearest folder of `path` that exists. */
 function isForeign(path: string): boolean {
   for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
     try {
-      return Deno.statSync(at).uid !== ownUid();
+      return Deno.statSync(at).uid !== effectiveUid();
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) return true;
     }
   }
   return false;
+}
+
+/** Refuses a folder that others could have put a library into. */
+function checkPrivate(directory: string): void {
+  const reason = whyNotPrivate(directory);
+  if (reason === undefined) return;
+  throw new LibraryError(
+    `Cannot use the folder ${directory} for the compiled datapath: ${reason}, so that others ` +
+      `could have put a library there. Remove it, or set XDG_CACHE_HOME to a folder of your own`,
+    { code: "permission", library: "libupcall" },
+  );
+}
+
+/** Whether a library is there that this user made, in a folder that is this user's alone. */
+async function isThere(path: string, directory: string): Promise<boolean> {
+  if (!await exists(path)) return false;
+  checkPrivate(directory);
+  const { uid, mode } = await Deno.lstat(path);
+  return uid === effectiveUid() && ((mode ?? 0) & 0o022) === 0;
 }
 
 async function makeCacheDirectory(directory: string): Promise<void> {

@@ -284,3 +284,73 @@ Deno.test(
     }
   }),
 );
+
+buildTest("findLibrary() takes no library from a folder of others", async (base) => {
+  const sources = await toy();
+  const outer = `${base}/outer`;
+  const cacheDirectory = `${outer}/cache`;
+  const find = (): Promise<string> => findLibrary({ cacheDirectory, sources });
+  const path = await find();
+
+  await Deno.chmod(cacheDirectory, 0o770);
+  await rejects(find(), isCode("permission", /others may write to it \(mode 0770\)/));
+  await Deno.chmod(cacheDirectory, 0o700);
+  await Deno.chmod(outer, 0o777);
+  await rejects(find(), isCode("permission", /everybody may write to \S+outer,/));
+  await Deno.chmod(outer, 0o1777);
+  strictEqual(await find(), path, "nobody can replace it in a sticky folder");
+  await Deno.chmod(outer, 0o700);
+
+  // A library that others may write to is made anew.
+  const { ino } = await Deno.stat(path);
+  await Deno.chmod(path, 0o775);
+  strictEqual(await find(), path);
+  const made = await Deno.stat(path);
+  notStrictEqual(made.ino, ino);
+  strictEqual((made.mode ?? 0) & 0o777, 0o700);
+});
+
+buildTest("findLibrary() of root takes no library of another user", async (base) => {
+  if (Deno.uid() !== 0) throw new Unsupported("root", { requirement: "netdev" });
+  const sources = await toy();
+  const cacheDirectory = `${base}/cache`;
+  const find = (at = cacheDirectory): Promise<string> =>
+    findLibrary({ cacheDirectory: at, sources });
+  const path = await find();
+  await Deno.chown(path, 12345, 12345);
+  const { ino } = await Deno.stat(path);
+  strictEqual(await find(), path);
+  notStrictEqual((await Deno.stat(path)).ino, ino, "made anew");
+  await Deno.chown(cacheDirectory, 12345, 12345);
+  await rejects(find(), isCode("permission", /it belongs to user 12345/));
+  await Deno.chown(cacheDirectory, 0, 0);
+  await Deno.symlink(cacheDirectory, `${base}/link`);
+  strictEqual(await find(`${base}/link`), path.replace("/cache/", "/link/"));
+  await new Deno.Command("chown", { args: ["-h", "12345", `${base}/link`] }).output();
+  await rejects(find(`${base}/link`), isCode("permission", /is a link of user 12345/));
+});
+
+Deno.test(
+  "cacheDirectory() of root is root's own without --allow-sys, too",
+  skippable(async () => {
+    if (Deno.uid() !== 0) throw new Unsupported("root", { requirement: "netdev" });
+    const home = await Deno.makeTempDir();
+    try {
+      await Deno.chown(home, 65534, 65534);
+      const script = `import { cacheDirectory } from ${
+        JSON.stringify(import.meta.resolve("./build.ts"))
+      }; console.log(cacheDirectory());`;
+      const main = `${home}/main.ts`;
+      await Deno.writeTextFile(main, script);
+      const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "--quiet", "--no-check", "--no-prompt", "--no-lock"]
+          .concat("--allow-ffi", "--allow-env", `--allow-read=${home}`, main),
+        env: { HOME: home, XDG_CACHE_HOME: "", DENO_DIR: `${home}/deno` },
+      }).output();
+      const text = new TextDecoder();
+      strictEqual(text.decode(stdout).trim(), "/var/cache/upcall", text.decode(stderr));
+    } finally {
+      await Deno.remove(home, { recursive: true });
+    }
+  }),
+);

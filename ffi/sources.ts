@@ -487,7 +487,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "6346000f574e78a8130f5f8fb702d07c7ddd2efb91c614b89336a62c5e1545f0",
+    sha256: "6fc40bb2f8bf09e060e1f15bf8d62762d3fc7e7eeb20d75459ca9b19fc6fbffd",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {

@@ -5,6 +5,7 @@
  * @module
  */
 import { fromCString } from "../../ffi/memory.ts";
+import { readSystemFile } from "../../ffi/system_file.ts";
 import type { OpenOptions, Provider, ProviderDatapath } from "../contract/provider.ts";
 import { NetdevDatapath } from "./datapath.ts";
 import { check, holdLibrary, isLibraryHeld } from "./library.ts";
@@ -52,14 +53,13 @@ export const netdevProvider: Provider = {
 
 /**
  * Whether this process has ever mapped the library: another isolate of it may have. Without it
- * there can be no datapath, and listing them must not compile one. Where the program may not look
- * (Deno asks for `--allow-all`), what this isolate did itself decides.
+ * there can be no datapath, and listing them must not compile one.
  */
 function mayHaveDatapaths(): boolean {
   if (isLibraryHeld()) return true;
   try {
-    return Deno.readTextFileSync("/proc/self/maps").includes("librte_eal");
+    return readSystemFile("/proc/self/maps")?.includes("librte_eal") === true;
   } catch {
-    return false;
+    return false; // A program that may not call the C library has none.
   }
 }

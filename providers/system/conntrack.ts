@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { kernelRelease } from "../../ffi/system_file.ts";
 import type { Connection, ConntrackFacet, ConnTuple } from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import { systemLimits } from "./ct_limits.ts";
@@ -113,7 +114,7 @@ export class SystemConntrack implements ConntrackFacet {
   }
 
   features(): number {
-    return hasZeroSnat(Deno.osRelease()) ? CONNTRACK_F_ZERO_SNAT : 0;
+    return hasZeroSnat(kernelRelease()) ? CONNTRACK_F_ZERO_SNAT : 0;
   }
 
   /** Closes the sockets. Idempotent. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { readSystemFile } from "../../ffi/system_file.ts";
 import type {
   DatapathStats,
   FeatureFacet,
@@ -99,12 +100,8 @@ export class SystemDatapath implements ProviderDatapath {
   }
 
   version(): string | undefined {
-    try {
-      // Only modules built outside the kernel's tree have one.
-      return Deno.readTextFileSync("/sys/module/openvswitch/version").trim() || undefined;
-    } catch {
-      return undefined;
-    }
+    // Only modules built outside the kernel's tree have one.
+    return readSystemFile("/sys/module/openvswitch/version")?.trim() || undefined;
   }
 
   operate(ops: readonly ProviderOp[]): OpResult[] {

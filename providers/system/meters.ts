@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { kernelRelease } from "../../ffi/system_file.ts";
 import { idsOf } from "../odp/attributes.ts";
 import { bandMessage, meterMessage } from "./ovs_messages.ts";
 import type {
@@ -58,7 +59,7 @@ export function systemMeters(
   datapath: string,
 ): MeterFacet | undefined {
   const family = kernel.meter;
-  if (!family || hasBrokenMeters(Deno.osRelease())) return undefined;
+  if (!family || hasBrokenMeters(kernelRelease())) return undefined;
   return new SystemMeters(kernel, family, ifindex, datapath);
 }
 

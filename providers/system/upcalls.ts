@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { readSystemFile } from "../../ffi/system_file.ts";
 import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
 import { type DatapathRecord, Feature, getDatapath, setDatapath } from "./datapaths.ts";
 import {
@@ -79,14 +80,10 @@ function isBound(portId: number): boolean {
 
 /** CPUs that this machine may ever have; what `nr_cpu_ids` is to the kernel. */
 function possibleCpus(): number {
-  try {
-    const text = Deno.readTextFileSync("/sys/devices/system/cpu/possible");
-    const last = Number(/(\d+)\s*$/.exec(text)?.[1]);
-    if (Number.isInteger(last)) return last + 1;
-  } catch {
-    // Not readable, or no permission to: the CPUs that are there now will do.
-  }
-  return navigator.hardwareConcurrency;
+  const text = readSystemFile("/sys/devices/system/cpu/possible") ?? "";
+  const last = Number(/(\d+)\s*$/.exec(text)?.[1]);
+  // Without /sys, the CPUs that are there now will do.
+  return Number.isInteger(last) ? last + 1 : navigator.hardwareConcurrency;
 }
 
 /** One handler's socket. */
@@ -402,9 +399,6 @@ export class SystemUpcalls implements ProviderUpcalls {
 
 /** ` "name"` of the process that a port id is named after, if there is one; for messages. */
 function programOf(portId: number): string {
-  try {
-    return ` "${Deno.readTextFileSync(`/proc/${portId}/comm`).trim()}"`;
-  } catch {
-    return "";
-  }
+  const name = readSystemFile(`/proc/${portId}/comm`)?.trim();
+  return name ? ` "${name}"` : "";
 }
