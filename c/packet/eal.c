@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -116,6 +117,7 @@ static int start_with(const char **arguments, int count)
 {
     static char *kept[ARGUMENTS_MAX];
     char *given[ARGUMENTS_MAX + 1];
+    FILE *usual = stdout, *quiet;
     int result;
 
     /* EAL reorders and keeps what it is given: it gets copies, which live as long as the process. */
@@ -124,8 +126,15 @@ static int start_with(const char **arguments, int count)
         given[i] = kept[i] = strdup(arguments[i]);
     }
     given[count] = NULL;
+    quiet = fopen("/dev/null", "we");
     log_capture();
+    /* For arguments that EAL does not understand it prints a hundred lines of usage: the reason is in its log. */
+    if (quiet)
+        stdout = quiet;
     result = rte_eal_init(count, given);
+    stdout = usual;
+    if (quiet)
+        fclose(quiet);
     return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "Cannot start EAL: %s", log_captured());
 }
 
@@ -186,6 +195,9 @@ static int start(void)
     bool restore = !pthread_getaffinity_np(pthread_self(), sizeof affinity, &affinity);
     int error;
 
+    /* EAL finds cores and memory there, and says only that its arguments are wrong where it finds none. */
+    if (access("/sys/devices/system/cpu", F_OK))
+        return error_set(ENOENT, "Cannot start EAL: there is no /sys, which it needs: mount -t sysfs sysfs /sys");
     cores_init();
     log_init();
     if (configured[0]) {

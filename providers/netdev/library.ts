@@ -135,15 +135,19 @@ export async function startEal(
     check(symbols, symbols.dp_eal_configure(cString(options.args)), subject);
   }
   const errno = await symbols.dp_eal_start();
+  if (errno !== 0) throw failure(symbols, errno, subject);
   const notice = symbols.dp_eal_notice(text, textSize) === 0 ? fromCString(text) : "";
-  if (errno !== 0) throw plainFailure(errno, subject, notice);
   if (notice === "" || noticed) return;
   noticed = true;
   (options.onNotice ?? toStderr)(`upcall: ${notice}`);
 }
 
 function toStderr(message: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
+  } catch {
+    // A notice that nobody can read must not keep the datapath from being opened.
+  }
 }
 
 /**
