@@ -13,7 +13,8 @@
  *   await using dp = await openDatapath("netdev@wire", { create: true });
  *   const a = await dp.ports.add({ name: left });
  *   const b = await dp.ports.add({ name: right });
- *   for await (const { key, packet } of dp.upcalls()) {
+ *   for await (const { kind, key, packet } of dp.upcalls()) {
+ *     if (kind !== "miss") continue;
  *     const actions = [output(key.inPort === a.no ? b.no : a.no)];
  *     // The flow for those that follow; and the packet itself, on its way.
  *     dp.operate([

@@ -9,7 +9,7 @@ import type { Datapath } from "../providers/datapath.ts";
 import { exact, output } from "../providers/odp/mod.ts";
 import type { Op } from "../providers/operations.ts";
 import type { Upcall } from "../providers/upcall.ts";
-import type { Action } from "../providers/types.ts";
+import type { Action, FlowKey } from "../providers/types.ts";
 import type { Log } from "../control/log.ts";
 
 /** Policies, by name. */
@@ -35,80 +35,189 @@ export interface MissOptions {
   readonly signal: AbortSignal;
 }
 
-/** Decides misses until the signal aborts or the datapath is closed. */
+/**
+ * Decides misses until the signal aborts or the datapath is closed. Throws what the datapath does,
+ * also when somebody deletes it.
+ */
 export async function decideMisses(
   dp: Datapath,
   { policy, log, signal }: MissOptions,
 ): Promise<void> {
-  // Nobody takes upcalls that are dropped anyhow: another program may want them.
-  if (policy === "drop") return await untilAborted(signal);
+  const stop = new AbortController();
+  const over = AbortSignal.any([signal, stop.signal]);
   const switching = new Switch(dp, policy);
+  const watching = watchPorts(dp, over, () => switching.forgetPorts())
+    .catch((error: unknown) => stop.abort(error));
   try {
-    for await (const upcalls of dp.upcallBatches({ signal, batch })) {
-      for (const upcall of upcalls) {
-        log.say("upcall", "dbg", `${upcall.kind} of ${upcall.packet.length} bytes`);
-      }
-      const ops = upcalls.flatMap((upcall) => switching.decide(upcall));
-      dp.operate(ops).forEach((result) => {
-        if (!result.ok) log.say("upcall", "warn", result.error.message);
-      });
-    }
+    // Nobody takes upcalls that are dropped anyhow: another program may want them.
+    if (policy === "drop") await watching;
+    else await decideAll(dp, switching, { log, signal: over });
+    stop.signal.throwIfAborted();
   } catch (error) {
     if (!signal.aborted) throw error;
+  } finally {
+    stop.abort();
+    await watching;
   }
 }
 
-function untilAborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    // The listener alone does not keep the program alive.
-    const timer = setInterval(() => {
-      if (signal.aborted) clearInterval(timer);
-    }, 200);
-    signal.addEventListener("abort", () => clearInterval(timer), { once: true });
-  });
+async function decideAll(
+  dp: Datapath,
+  switching: Switch,
+  { log, signal }: Omit<MissOptions, "policy">,
+): Promise<void> {
+  for await (const upcalls of dp.upcallBatches({ signal, batch })) {
+    for (const upcall of upcalls) {
+      log.say("upcall", "dbg", `${upcall.kind} of ${upcall.packet.length} bytes`);
+    }
+    for (const result of dp.operate(switching.decide(upcalls))) {
+      if (!result.ok) log.say("upcall", "warn", result.error.message);
+    }
+  }
+}
+
+/** Calls `onChange` whenever ports may have changed, until the signal aborts or the datapath goes. */
+async function watchPorts(
+  dp: Datapath,
+  signal: AbortSignal,
+  onChange: () => void,
+): Promise<void> {
+  try {
+    for await (const _ of dp.ports.changes({ signal })) onChange();
+  } catch (error) {
+    if (!signal.aborted && !dp.closed) throw error;
+  }
+}
+
+/** Whether an address is a group's: no station has it, so that none may be learned by it. */
+function isGroup(address: MacAddress): boolean {
+  return (Number.parseInt(address.slice(1, 2), 16) & 1) === 1;
 }
 
 /** Sends each packet to where its address was last seen. */
 class Switch {
   readonly #dp: Datapath;
   readonly #policy: MissPolicy;
+  /** Ports by the addresses that were heard there, the one that was heard first in front. */
   readonly #portOf = new Map<MacAddress, PortNo>();
+  /** Addresses that flows are about: others may be forgotten without looking for flows. */
+  readonly #withFlows = new Set<MacAddress>();
+  /** Names of the ports that there were at the last look. */
+  #ports = new Map<PortNo, string>();
 
   constructor(dp: Datapath, policy: MissPolicy) {
     this.#dp = dp;
     this.#policy = policy;
+    if (policy === "learn") this.#learnFromFlows();
   }
 
-  decide({ kind, key, packet }: Upcall): Op[] {
+  /** What to do about upcalls; flows that are wrong now are deleted. */
+  decide(upcalls: readonly Upcall[]): Op[] {
+    const learned = new Map<MacAddress, PortNo>();
+    const stale = new Set<MacAddress>();
+    const misses = upcalls.filter(({ kind, key: { inPort, ethernet } }) =>
+      kind === "miss" && inPort !== undefined && ethernet !== undefined
+    );
+    if (this.#policy === "learn") {
+      for (const { key: { inPort, ethernet } } of misses) {
+        if (inPort === undefined || ethernet === undefined) continue;
+        const moved = this.#learn(ethernet.src, inPort);
+        if (moved !== undefined && this.#withFlows.delete(moved)) stale.add(moved);
+        learned.set(ethernet.src, inPort);
+      }
+      this.#deleteFlows(
+        ({ ethernet }) =>
+          ethernet !== undefined && (stale.has(ethernet.src) || stale.has(ethernet.dst)),
+        stale.size > 0,
+      );
+    }
+    return misses.flatMap((upcall) => this.#opFor(upcall, learned));
+  }
+
+  #opFor({ key, packet }: Upcall, learned: ReadonlyMap<MacAddress, PortNo>): Op[] {
     const { inPort, ethernet } = key;
-    if (kind !== "miss" || inPort === undefined || ethernet === undefined) return [];
-    const to = this.#policy === "learn" ? this.#learn(ethernet, inPort) : undefined;
+    if (inPort === undefined || ethernet === undefined) return [];
+    const to = this.#policy === "learn" ? this.#portOf.get(ethernet.dst) : undefined;
     if (to === undefined) {
       return [{ op: "execute", packet, key, actions: this.#flood(inPort) }];
     }
     const actions: Action[] = to === inPort ? [] : [output(to)];
+    // A station that was at two ports in one batch gets flows for the later one only.
+    if (learned.get(ethernet.src) !== inPort) {
+      return [{ op: "execute", packet, key, actions }];
+    }
     const mask = exact("inPort", "ethernet");
+    this.#withFlows.add(ethernet.src).add(ethernet.dst);
     return [{ op: "put", packet, key, mask, actions, modify: true }];
   }
 
-  #learn(
-    { src, dst }: { readonly src: MacAddress; readonly dst: MacAddress },
-    inPort: PortNo,
-  ): PortNo | undefined {
-    const known = this.#portOf.get(src);
-    if (known !== inPort && (Number.parseInt(src.slice(1, 2), 16) & 1) === 0) {
-      if (known === undefined && this.#portOf.size >= maxAddresses) this.#portOf.clear();
-      this.#portOf.set(src, inPort);
-      // It has moved: flows that lead to where it was are wrong now.
-      if (known !== undefined) this.#dp.flows.flush();
+  /** Notes where an address is. Returns one whose flows are wrong now, if there is any. */
+  #learn(address: MacAddress, port: PortNo): MacAddress | undefined {
+    const known = this.#portOf.get(address);
+    if (known === port || isGroup(address)) return undefined;
+    let stale = known === undefined ? undefined : address;
+    if (known === undefined && this.#portOf.size >= maxAddresses) {
+      [stale] = this.#portOf.keys();
+      if (stale !== undefined) this.#portOf.delete(stale);
     }
-    return this.#portOf.get(dst);
+    this.#portOf.delete(address);
+    this.#portOf.set(address, port);
+    return stale;
+  }
+
+  /** Takes over from a program that has ended: its flows say where stations were. */
+  #learnFromFlows(): void {
+    for (const { key, mask, actions = [] } of this.#dp.flows.dump()) {
+      const { inPort, ethernet } = key ?? {};
+      const isOurs = isAll(mask?.inPort) && isAll(mask?.ethernet) && actions.length <= 1;
+      if (!isOurs || inPort === undefined || ethernet === undefined) continue;
+      this.#learn(ethernet.src, inPort);
+      this.#withFlows.add(ethernet.src).add(ethernet.dst);
+    }
   }
 
   #flood(inPort: PortNo): Action[] {
     return [...this.#dp.ports.dump()].filter(({ no }) => no !== inPort)
       .map(({ no }) => output(no));
   }
+
+  /** Forgets what was learned of ports that have gone. */
+  forgetPorts(): void {
+    if (this.#policy !== "learn") return;
+    const before = this.#ports;
+    this.#ports = new Map([...this.#dp.ports.dump()].map(({ no, name }) => [no, name]));
+    // A number may be another port's by now.
+    const gone = new Set(
+      [...before].filter(([no, name]) => this.#ports.get(no) !== name).map(([no]) => no),
+    );
+    const stations = new Set<MacAddress>();
+    for (const [address, port] of this.#portOf) {
+      if (!gone.has(port)) continue;
+      stations.add(address);
+      this.#portOf.delete(address);
+      this.#withFlows.delete(address);
+    }
+    this.#deleteFlows(
+      ({ inPort, ethernet }) =>
+        (inPort !== undefined && gone.has(inPort)) ||
+        (ethernet !== undefined &&
+          (stations.has(ethernet.src) || stations.has(ethernet.dst))),
+      gone.size > 0,
+    );
+  }
+
+  /** Deletes flows by their keys. What others have deleted meanwhile is no failure. */
+  #deleteFlows(isWrong: (key: FlowKey) => boolean, isNeeded: boolean): void {
+    if (!isNeeded) return;
+    const ops = [...this.#dp.flows.dump()]
+      .filter(({ key }) => key !== undefined && isWrong(key))
+      .map(({ key, ufid }): Op => ({ op: "delete", key, ufid }));
+    if (ops.length > 0) this.#dp.operate(ops);
+  }
+}
+
+/** Whether a mask has every bit, in one of the forms that this may have. */
+function isAll(mask: unknown): boolean {
+  if (typeof mask === "object" && mask !== null) return Object.values(mask).every(isAll);
+  return mask === true || mask === 0xffffffff || mask === "ff:ff:ff:ff:ff:ff";
 }

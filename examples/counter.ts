@@ -34,7 +34,8 @@ async function play(dp: Datapath, rx_pcap: string): Promise<bigint> {
     if (now === seen) void upcalls.close(); // Nothing new in half a second: the file is over.
     seen = now;
   }, 500);
-  for await (const { key } of upcalls) {
+  for await (const { kind, key } of upcalls) {
+    if (kind !== "miss") continue;
     dp.operate([{ op: "put", key, mask: maskOf(key), actions: [] }]);
   }
   clearInterval(idle);

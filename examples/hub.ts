@@ -6,7 +6,8 @@ const [datapath = "netdev@hub0", ...devices] = Deno.args;
 await using dp = await openDatapath(datapath, { create: true });
 for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
 
-for await (const { packet, key } of dp.upcalls()) {
+for await (const { kind, packet, key } of dp.upcalls()) {
+  if (kind !== "miss") continue;
   const others = [...dp.ports.dump()].filter(({ no }) => no !== key.inPort);
   dp.execute({ packet, key, actions: others.map(({ no }) => output(no)) });
 }

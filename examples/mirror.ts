@@ -21,8 +21,8 @@ if (a === undefined || b === undefined || copy === undefined) {
 
 // Each protocol and address pair that shows up gets a flow of its own, so that the table tells what
 // passes.
-for await (const { packet, key } of dp.upcalls()) {
-  if (key.inPort === copy.no) continue;
+for await (const { kind, packet, key } of dp.upcalls()) {
+  if (kind !== "miss" || key.inPort === copy.no) continue;
   const actions = [
     sample(Number(percent) / 100, [output(copy.no)]),
     output(key.inPort === a.no ? b.no : a.no),

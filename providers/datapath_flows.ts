@@ -82,13 +82,13 @@ export class Flows {
   }
 
   /** Deletes a flow and returns its last counters. `ENOENT`: there is none. */
-  delete(flow: FlowReference): FlowStats | undefined {
-    return this.#one({ ...flow, op: "delete", wantStats: true }).stats;
+  delete({ key, ufid }: FlowReference): FlowStats | undefined {
+    return this.#one({ op: "delete", key, ufid, wantStats: true }).stats;
   }
 
   /** Finds a flow. `ENOENT`: there is none. */
-  get(flow: FlowReference): Flow {
-    return this.#one({ ...flow, op: "get" }).flow as Flow;
+  get({ key, ufid }: FlowReference): Flow {
+    return this.#one({ op: "get", key, ufid }).flow as Flow;
   }
 
   /** Deletes every flow. */

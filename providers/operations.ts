@@ -79,12 +79,12 @@ export interface Verdict {
   readonly modify?: boolean;
 }
 
-/** Names a flow: by its identifier, or by a key that it covers. */
+/** Names a flow: by its identifier, or by a key that it covers. A `Flow` names itself. */
 export interface FlowReference {
   /** Key: object, text of ovs-dpctl(8), or attribute bytes. */
-  readonly key?: KeyInput;
+  readonly key?: KeyInput | undefined;
   /** Identifier; goes before `key`. */
-  readonly ufid?: Ufid;
+  readonly ufid?: Ufid | undefined;
 }
 
 /** A packet to be run through actions. */
