@@ -1,21 +1,15 @@
 #!/usr/bin/env -S deno run -A
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `dpctl`: looks after datapaths, in the kernel and in programs. `deno run -A dpctl.ts help` tells of its verbs.
+ * `dpctl`: looks after datapaths, in the kernel and in programs. `deno run -A dpctl.ts help` lists
+ * its verbs.
  *
  * @module
  */
 import { dpctl } from "./cli/dpctl.ts";
-import type { Terminal } from "./cli/terminal.ts";
-
-function writeTo(
-  stream: typeof Deno.stdout | typeof Deno.stderr,
-): (text: string) => void {
-  return (text) => {
-    const bytes = new TextEncoder().encode(text);
-    for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
-  };
-}
+import { parseCommandLine } from "./control/options.ts";
+import { Output, OutputError } from "./cli/output.ts";
+import { endsInOrder, program, type Terminal } from "./cli/terminal.ts";
 
 async function readText(path: string): Promise<string> {
   return path === "-"
@@ -23,26 +17,51 @@ async function readText(path: string): Promise<string> {
     : await Deno.readTextFile(path);
 }
 
-if (import.meta.main) {
+/** Whether the command line is of a verb that ends in order. A wrong one is complained of later. */
+function isInOrder(): boolean {
+  try {
+    return endsInOrder.includes(parseCommandLine(Deno.args).words[0] ?? "");
+  } catch {
+    return false;
+  }
+}
+
+async function main(): Promise<number> {
   const stop = new AbortController();
+  const stdout = new Output(Deno.stdout);
+  const stderr = new Output(Deno.stderr);
   const terminal: Terminal = {
-    print: writeTo(Deno.stdout),
-    complain: writeTo(Deno.stderr),
+    print: (text) => stdout.print(text),
+    draw: (text) => stdout.draw(text),
+    complain: (text) => {
+      stdout.flush(); // In the order in which it was said.
+      stderr.print(text);
+      stderr.flush();
+    },
     readText,
     signal: stop.signal,
   };
+  const signals = isInOrder() ? ["SIGINT", "SIGTERM"] as const : [];
   const abort = (): void => stop.abort();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, abort);
-  }
+  for (const signal of signals) Deno.addSignalListener(signal, abort);
   try {
-    Deno.exitCode = await dpctl(Deno.args, terminal);
+    const status = await dpctl(Deno.args, terminal);
+    stdout.flush();
+    return status;
   } catch (error) {
-    // The reader of our output has gone: `dpctl … | head`.
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  } finally {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      Deno.removeSignalListener(signal, abort);
+    if (!(error instanceof OutputError)) throw error;
+    // Nobody reads the output any more: `dpctl … | head`. Anything else is worth a word.
+    if (error.cause instanceof Deno.errors.BrokenPipe) return 0;
+    try {
+      stderr.print(`${program}: cannot write: ${error.message}\n`);
+      stderr.flush();
+    } catch {
+      // That cannot be written either.
     }
+    return 1;
+  } finally {
+    for (const signal of signals) Deno.removeSignalListener(signal, abort);
   }
 }
+
+if (import.meta.main) Deno.exitCode = await main();

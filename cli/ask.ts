@@ -6,13 +6,15 @@
  */
 import { type CommandLine, flagWords } from "../control/options.ts";
 import { control, ControlError } from "../control/socket.ts";
+import { ControlPathError } from "../control/socket_path.ts";
+import { toJson } from "../control/verbs/verb.ts";
 import { findVerb } from "../control/verbs/verbs.ts";
 import { program, type Terminal } from "./terminal.ts";
 
 /** Verbs whose last argument is a file, which the other program would look for where it runs. */
 const withFile: readonly string[] = ["add-flows", "mod-flows", "del-flows"];
 
-/** Has another program do a verb. */
+/** Has another program do a verb; the exit status. */
 export async function ask(
   path: string,
   { flags, words }: CommandLine,
@@ -26,41 +28,80 @@ export async function ask(
   const file = withFile.includes(verb) && !args.at(-1)?.includes("@")
     ? args.pop()
     : undefined;
-  const made = file === undefined ? undefined : await fileFor(file, terminal);
+  using made = file === undefined ? undefined : await fileFor(file, terminal);
   try {
     const params = [...options, ...args, ...(made === undefined ? [] : [made.path])];
     terminal.print(await control(path, method, params));
     return 0;
   } catch (error) {
-    if (error instanceof ControlError) {
+    const message = whyNot(error, path);
+    if (message === undefined) throw error;
+    if (flags.json) {
       // An answer in JSON says by itself that it is of a failure.
-      const say = flags.json && error.message.startsWith("{") ? "print" : "complain";
-      terminal[say](error.message);
-      return 1;
+      const answer = {
+        verb,
+        ok: false,
+        result: [],
+        errors: [{ message: message.trim() }],
+      };
+      terminal.print(message.startsWith("{") ? message : `${toJson(answer)}\n`);
+    } else {
+      terminal.complain(
+        error instanceof ControlError ? message : `${program}: ${message}\n`,
+      );
     }
-    if (!(error instanceof Deno.errors.NotFound) && !isRefusal(error)) throw error;
-    terminal.complain(`${program}: nobody serves ${path}\n`);
     return 1;
-  } finally {
-    if (made?.isOurs === true) await Deno.remove(made.path);
   }
 }
 
-function isRefusal(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionRefused ||
-    error instanceof Deno.errors.PermissionDenied;
+/** Why a program could not be asked, in words; undefined for what is a fault of this one. */
+function whyNot(error: unknown, path: string): string | undefined {
+  if (error instanceof ControlError || error instanceof ControlPathError) {
+    return error.message;
+  }
+  const { NotFound, ConnectionRefused, PermissionDenied, NotADirectory } = Deno.errors;
+  const { ConnectionReset, BrokenPipe } = Deno.errors;
+  const isAny = (kinds: readonly (new (message?: string) => Error)[]): boolean =>
+    kinds.some((kind) => error instanceof kind);
+  if (isAny([NotFound, ConnectionRefused, PermissionDenied, NotADirectory])) {
+    return `nobody serves ${path}`;
+  }
+  return isAny([ConnectionReset, BrokenPipe]) ? `${path}: the server hung up` : undefined;
 }
 
-/** A file that the other program can read: standard input is made one. */
+/** Signals that end a program which leaves them alone. */
+const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** A file that the other program can read. Standard input is made one, until it is disposed of. */
 async function fileFor(
   path: string,
   { readText }: Terminal,
-): Promise<{ path: string; isOurs: boolean }> {
+): Promise<Disposable & { readonly path: string }> {
   if (path !== "-") {
     const absolute = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
-    return { path: absolute, isOurs: false };
+    return { path: absolute, [Symbol.dispose]: () => {} };
   }
+  const text = await readText("-");
   const copy = await Deno.makeTempFile({ prefix: "dpctl-" });
-  await Deno.writeTextFile(copy, await readText("-"));
-  return { path: copy, isOurs: true };
+  const remove = (): void => {
+    for (const [signal, listener] of listeners) {
+      Deno.removeSignalListener(signal, listener);
+    }
+    Deno.removeSync(copy);
+  };
+  const listeners = endingSignals.map((signal) => {
+    const listener = (): void => {
+      remove();
+      Deno.kill(Deno.pid, signal); // Nobody listens any more: it ends the program.
+    };
+    Deno.addSignalListener(signal, listener);
+    return [signal, listener] as const;
+  });
+  try {
+    await Deno.writeTextFile(copy, text);
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  return { path: copy, [Symbol.dispose]: remove };
 }

@@ -4,10 +4,13 @@
  *
  * @module
  */
+import { removeMarks } from "../control/capture/marks.ts";
+import { fullName, openableDatapaths } from "../control/datapath_source.ts";
+import { type CommandLine, flagWords } from "../control/options.ts";
+import { openDatapath } from "../providers/registry.ts";
 import { ask } from "./ask.ts";
-import type { Terminal } from "./terminal.ts";
-import type { CommandLine } from "../control/options.ts";
 import { findPath } from "./target.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** Captures packets; the exit status. */
 export async function capture(line: CommandLine, terminal: Terminal): Promise<number> {
@@ -18,7 +21,7 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
   if (file === undefined || more.length > 0) {
     throw new Error("'capture' needs the name of a file to be written");
   }
-  const path = await findPath(line, name);
+  const path = await findPath(line, name, terminal);
   if (path === undefined) {
     throw new Error(
       "packets can be captured where a program serves the datapath (dpctl serve, or " +
@@ -26,6 +29,29 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
     );
   }
   const absolute = file.startsWith("/") ? file : `${Deno.cwd()}/${file}`;
-  const words = ["upcall/capture", absolute, ...settings];
-  return await ask(path, { ...line, words }, terminal);
+  const options = line.flags.json ? flagWords({ ...line.flags, names: false }) : [];
+  const words = ["upcall/capture", ...options, absolute, ...settings];
+  const status = await ask(path, { ...line, words }, terminal);
+  if (status !== 0) await tidyUp(name);
+  return status;
+}
+
+/** A program that was killed is given so long until it is gone, milliseconds. */
+const patienceMs = 2000;
+const pauseMs = 100;
+
+/**
+ * Takes the marks of captures off flows whose program was killed: the flows of the kernel outlive
+ * it. Those of a datapath in userspace went with it.
+ */
+async function tidyUp(name: string | undefined): Promise<void> {
+  const { names } = await openableDatapaths(["system"]).list();
+  const full = name === undefined ? undefined : fullName(name);
+  for (const one of names.filter((each) => full === undefined || each === full)) {
+    await using dp = await openDatapath(one);
+    const end = performance.now() + patienceMs;
+    while (removeMarks(dp) > 0 && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
 }

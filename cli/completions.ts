@@ -47,7 +47,13 @@ _dpctl() {
   else
     case $verb in
       ${withoutDatapath.join("|")}) ;;
-      *) COMPREPLY=($(compgen -W "$(dpctl dump-dps 2>/dev/null)" -- "$word")) ;;
+      *)
+        # Names are data: \`compgen -W\` would expand them, and so would the command line.
+        local name quoted
+        while IFS= read -r name; do
+          printf -v quoted %q "$name"
+          [[ $name == "$word"* || $quoted == "$word"* ]] && COMPREPLY+=("$quoted")
+        done < <(dpctl dump-dps 2>/dev/null) ;;
     esac
   fi
 }

@@ -60,7 +60,7 @@ async function run(line: CommandLine, terminal: Terminal): Promise<number> {
   if (line.socket !== undefined && !refused) {
     return await ask(line.socket, line, terminal);
   }
-  const served = await servedDatapaths();
+  const served = await servedDatapaths(terminal.complain);
   if (overAll.includes(name ?? "")) return await runOverAll(line, terminal, served);
   try {
     const ok = await runVerb(line.words, here(line, terminal, served));

@@ -5,8 +5,10 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
+import { DatapathError } from "../providers/errors.ts";
 import { openDatapath } from "../providers/registry.ts";
 import type { Terminal } from "./terminal.ts";
+import { removeMarks } from "../control/capture/marks.ts";
 import { fullName } from "../control/datapath_source.ts";
 import { Log } from "../control/log.ts";
 import { metricsText, metricsType } from "../control/metrics.ts";
@@ -71,6 +73,7 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
     await dp.ports.add({ name, options, ...(type !== undefined && { type }) });
   }
   await addFlows(dp, extra.get("flows"), terminal);
+  removeMarks(dp); // Of a capture whose program was killed.
   await using socket = await serveDatapath(dp, {
     path: line.socket,
     onExit: abort,
@@ -82,10 +85,26 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   if (metrics.address !== undefined) {
     log.say("serve", "info", `metrics at http://${metrics.address}/metrics`);
   }
-  await decideMisses(dp, { policy, log, signal: stop.signal });
-  log.say("serve", "info", "stopping");
+  try {
+    await decideMisses(dp, { policy, log, signal: stop.signal });
+    log.say("serve", "info", "stopping");
+  } catch (error) {
+    if (isThere(dp)) throw error;
+    log.say("serve", "info", "stopping: the datapath was deleted");
+  }
   terminal.signal?.removeEventListener("abort", abort);
   return 0;
+}
+
+/** Whether nobody has deleted the datapath. */
+function isThere(dp: Datapath): boolean {
+  try {
+    dp.stats();
+    return true;
+  } catch (error) {
+    if (error instanceof DatapathError) return false;
+    throw error;
+  }
 }
 
 async function addFlows(

@@ -6,7 +6,12 @@
  */
 import type { Datapath } from "../providers/datapath.ts";
 import { DatapathError } from "../providers/errors.ts";
-import { controlDirectory } from "../control/socket.ts";
+import {
+  checkControlDirectory,
+  controlDirectory,
+  ControlPathError,
+} from "../control/socket_path.ts";
+import { program } from "./terminal.ts";
 import {
   type DatapathSource,
   fullName,
@@ -25,8 +30,16 @@ export class Elsewhere extends Error {
   }
 }
 
-/** Control sockets by the full names of their datapaths; those that nobody serves any more are passed over. */
-export async function servedDatapaths(): Promise<Map<string, string>> {
+/** So long a program may take to accept a connection, milliseconds. */
+const connectLimitMs = 1000;
+
+/**
+ * Control sockets by the full names of their datapaths; those that nobody serves any more are passed
+ * over. In a folder that others can write to none is believed: `complain` is told why.
+ */
+export async function servedDatapaths(
+  complain: (text: string) => void,
+): Promise<Map<string, string>> {
   const directory = controlDirectory();
   const served = new Map<string, string>();
   let names: string[] = [];
@@ -35,20 +48,35 @@ export async function servedDatapaths(): Promise<Map<string, string>> {
   } catch {
     return served; // No program has made the folder.
   }
-  for (const name of names) {
+  const sockets = names.flatMap((name) => {
     const [, datapath] = /^([^@]+@.+)\.ctl$/.exec(name) ?? [];
-    const path = `${directory}/${name}`;
-    if (datapath !== undefined && await isAlive(path)) served.set(datapath, path);
+    return datapath === undefined ? [] : [{ datapath, path: `${directory}/${name}` }];
+  });
+  if (sockets.length === 0) return served;
+  try {
+    checkControlDirectory(directory);
+  } catch (error) {
+    if (!(error instanceof ControlPathError)) throw error;
+    complain(`${program}: ${error.message}\n`);
+    return served;
   }
+  const alive = await Promise.all(sockets.map(({ path }) => isAlive(path)));
+  sockets.forEach(({ datapath, path }, i) => alive[i] && served.set(datapath, path));
   return served;
 }
 
+/** Whether somebody accepts connections, within a time: a program that hangs does not. */
 async function isAlive(path: string): Promise<boolean> {
+  const connected = Deno.connect({ transport: "unix", path })
+    .then((connection) => (connection.close(), true), () => false);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), connectLimitMs);
+  });
   try {
-    (await Deno.connect({ transport: "unix", path })).close();
-    return true;
-  } catch {
-    return false;
+    return await Promise.race([connected, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -9,14 +9,16 @@ import { openDatapath } from "../providers/registry.ts";
 import { fullName, openableDatapaths } from "../control/datapath_source.ts";
 import type { CommandLine } from "../control/options.ts";
 import { servedDatapaths } from "./served.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** The control socket of the program that serves a datapath; undefined for one that this program can open itself. */
 export async function findPath(
   { socket }: CommandLine,
   name: string | undefined,
+  { complain }: Pick<Terminal, "complain">,
 ): Promise<string | undefined> {
   if (socket !== undefined) return socket;
-  const served = await servedDatapaths();
+  const served = await servedDatapaths(complain);
   if (name !== undefined) return served.get(fullName(name) ?? "");
   const { names } = await openableDatapaths(["system"]).list();
   const [only, ...others] = served;

@@ -12,10 +12,15 @@ export const program = "dpctl";
 export interface Terminal {
   /** Text for people and programs. */
   readonly print: (text: string) => void;
+  /** The same for escape sequences, which `print` does not let through to a screen. */
+  readonly draw?: (text: string) => void;
   /** Complaints, in whole lines. */
   readonly complain: (text: string) => void;
   /** Text of a file; `-` is standard input. */
   readonly readText: (path: string) => Promise<string>;
-  /** Ends what runs on and on: `serve`, `top`, `capture`. */
+  /** Ends what runs on and on: `serve`, `top`. */
   readonly signal?: AbortSignal;
 }
+
+/** Verbs that end in order when the program gets a signal; others end at once, by the signal. */
+export const endsInOrder: readonly string[] = ["serve", "top"];

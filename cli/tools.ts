@@ -7,11 +7,12 @@
 import { completionsFor } from "./completions.ts";
 import { examine } from "./doctor/doctor.ts";
 import { ask } from "./ask.ts";
+import { OutputError } from "./output.ts";
 import type { Terminal } from "./terminal.ts";
 import type { CommandLine } from "../control/options.ts";
 import { serve } from "./serve.ts";
 import { findPath, withTarget } from "./target.ts";
-import { metricsText } from "../control/metrics.ts";
+import { metricsJson, metricsText } from "../control/metrics.ts";
 import { toolVerbs } from "./tool_verbs.ts";
 import { toJson } from "../control/verbs/verb.ts";
 import { verbs } from "../control/verbs/verbs.ts";
@@ -41,7 +42,9 @@ export async function runTool(line: CommandLine, terminal: Terminal): Promise<nu
   try {
     return await tools[name as keyof typeof tools](line, terminal);
   } catch (error) {
-    if (!(error instanceof Error) || isBug(error)) throw error;
+    if (!(error instanceof Error) || error instanceof OutputError || isBug(error)) {
+      throw error;
+    }
     if (line.flags.json) {
       const errors = [{ message: error.message }];
       terminal.print(`${toJson({ verb: name, ok: false, result: [], errors })}\n`);
@@ -67,21 +70,25 @@ function doctor({ flags, extra, words }: CommandLine, { print }: Terminal): numb
   return status;
 }
 
-function completions({ words }: CommandLine, { print }: Terminal): number {
+function completions({ words, flags }: CommandLine, { print }: Terminal): number {
   const [, shell = ""] = words;
   if (shell !== "bash" && shell !== "zsh" && shell !== "fish") {
     throw new UsageError("'completions' needs the name of a shell: bash, zsh or fish");
   }
-  print(completionsFor(shell, [...verbs, ...toolVerbs]));
+  const script = completionsFor(shell, [...verbs, ...toolVerbs]);
+  const answer = { verb: "completions", ok: true, result: [script], errors: [] };
+  print(flags.json ? `${toJson(answer)}\n` : script);
   return 0;
 }
 
 async function metrics(line: CommandLine, terminal: Terminal): Promise<number> {
   const [, name] = line.words;
-  const path = await findPath(line, name);
+  const path = await findPath(line, name, terminal);
   if (path !== undefined) {
-    return await ask(path, { ...line, words: ["metrics/show"] }, terminal);
+    const words = ["metrics/show", ...(line.flags.json ? ["--json"] : [])];
+    return await ask(path, { ...line, words }, terminal);
   }
-  await withTarget(name, (dp) => terminal.print(metricsText([dp])));
+  const text = line.flags.json ? metricsJson : metricsText;
+  await withTarget(name, (dp) => terminal.print(text([dp])));
   return 0;
 }

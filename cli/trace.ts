@@ -19,7 +19,7 @@ export async function trace(line: CommandLine, terminal: Terminal): Promise<numb
   if (what === undefined || more.length > 0) {
     throw new Error("'trace' needs a packet in hexadecimal digits, or a flow");
   }
-  const path = await findPath(line, name);
+  const path = await findPath(line, name, terminal);
   if (path !== undefined) {
     const words = ["upcall/trace", ...flagWords({ ...line.flags, names: false }), what];
     return await ask(path, { ...line, words }, terminal);

@@ -10,7 +10,7 @@ import type { ControlCommand, ControlCommands } from "./socket.ts";
 import { type DatapathSource, openableDatapaths } from "./datapath_source.ts";
 import { dummyCommands } from "./dummy_commands.ts";
 import type { Log } from "./log.ts";
-import { metricsText } from "./metrics.ts";
+import { metricsJson, metricsText } from "./metrics.ts";
 import { OptionError, parseControlOptions } from "./options.ts";
 import { perfText, rxqText, statsText, ThreadHistory } from "./text/poll_thread.ts";
 import { statusOf } from "./status.ts";
@@ -55,9 +55,9 @@ export function controlCommands(served: Served): ControlCommands {
   });
   add("coverage/show", "", [0, 0], () => coverageText(dp));
   add("coverage/read-counter", "counter", [1, 1], ([name = ""]) => {
-    const value = allCounters(dp)[name];
-    if (value === undefined) throw new CommandError("No such counter");
-    return `${value}\n`;
+    const counters = allCounters(dp);
+    if (!Object.hasOwn(counters, name)) throw new CommandError("No such counter");
+    return `${counters[name]}\n`;
   });
   add("vlog/list", "", [0, 0], () => log.list());
   add("vlog/set", "{spec | PATTERN:destination:pattern}", [1, Infinity], (specs) => {
@@ -65,16 +65,26 @@ export function controlCommands(served: Served): ControlCommands {
     return "";
   });
   const captureUsage = "file [port=P] [flow=F] [reason=drop|miss] [count=N] [seconds=N]";
-  add("upcall/capture", captureUsage, [1, 6], async ([path = "", ...words]) => {
-    const count = await capturePackets(dp, path, captureOptions(dp, words));
-    return `${count} packets in ${path}\n`;
+  add("upcall/capture", captureUsage, [1, 7], async (args, client) => {
+    const { flags, rest: [path = "", ...words] } = options(args);
+    const wanted = { ...captureOptions(dp, words), until: client.hungUp() };
+    const packets = await capturePackets(dp, path, wanted);
+    if (!flags.json) return `${packets} packets in ${path}\n`;
+    const result = [{ file: path, packets }];
+    return `${toJson({ verb: "capture", ok: true, result, errors: [] })}\n`;
   });
   add("upcall/status", "", [0, 0], () => `${toJson(statusOf(dp))}\n`);
   add("upcall/trace", "[--json] packet|flow", [1, 2], (args) => {
     const { flags, rest } = options(args);
     return traceText(dp, rest.at(-1) ?? "", flags);
   });
-  add("metrics/show", "", [0, 0], () => metricsText([dp]));
+  add("metrics/show", "[--json]", [0, 1], (args) => {
+    const { flags, rest } = options(args);
+    if (rest.length > 0) {
+      throw new CommandError('"metrics/show" command takes no arguments');
+    }
+    return flags.json ? metricsJson([dp]) : metricsText([dp]);
+  });
   for (const [name, command] of threadCommands(dp)) commands.set(name, command);
   for (const [name, command] of dummyCommands(dp)) commands.set(name, command);
   return logged(commands, log);
@@ -84,10 +94,10 @@ function logged(commands: ControlCommands, log: Log): ControlCommands {
   return new Map(
     [...commands].map(([name, command]): [string, ControlCommand] => [name, {
       ...command,
-      run: async (args) => {
+      run: async (args, client) => {
         log.say("control", "dbg", `received ${[name, ...args].join(" ")}`);
         try {
-          return await command.run(args);
+          return await command.run(args, client);
         } catch (error) {
           log.say("control", "dbg", `${name} failed: ${(error as Error).message.trim()}`);
           throw error;

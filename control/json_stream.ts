@@ -19,8 +19,10 @@ const maxDepth = 1000;
 export class JsonStream {
   readonly #maxSize: number;
   #bytes = new Uint8Array(4096);
-  #length = 0;
+  /** Where the value that is being read begins, how far it was looked at, and the end. */
+  #start = 0;
   #scanned = 0;
+  #end = 0;
   #depth = 0;
   #inString = false;
   #escaped = false;
@@ -31,18 +33,19 @@ export class JsonStream {
   }
 
   /**
-   * Adds bytes and returns the texts of the values that are whole now. Throws `SyntaxError` when what comes cannot be a
-   * value, nests too deeply or is too large; the stream cannot go on after that.
+   * Adds bytes and returns the texts of the values that are whole now. Throws `SyntaxError` when
+   * what comes cannot be a value, nests too deeply or is too large; the stream cannot go on after
+   * that. It takes time by the number of bytes, whatever they are.
    */
   push(chunk: Uint8Array): string[] {
     this.#append(chunk);
     const values: string[] = [];
-    while (this.#scanned < this.#length) {
+    while (this.#scanned < this.#end) {
       const byte = this.#bytes[this.#scanned++] ?? 0;
       if (this.#depth === 0) this.#begin(byte);
       else if (this.#step(byte)) values.push(this.#take());
     }
-    if (this.#length > this.#maxSize) {
+    if (this.#end - this.#start > this.#maxSize) {
       throw new SyntaxError(`message is larger than ${this.#maxSize} bytes`);
     }
     return values;
@@ -50,10 +53,12 @@ export class JsonStream {
 
   #begin(byte: number): void {
     if (opening.has(byte)) this.#depth = 1;
-    else if (blank.has(byte)) this.#drop();
-    else {throw new SyntaxError(
+    else if (blank.has(byte)) this.#start = this.#scanned;
+    else {
+      throw new SyntaxError(
         `message begins with byte 0x${byte.toString(16)}, not with { or [`,
-      );}
+      );
+    }
   }
 
   /** Looks at one byte inside a value; true when it is the last one. */
@@ -71,26 +76,28 @@ export class JsonStream {
     return this.#depth === 0;
   }
 
+  /** Adds bytes behind those that are left of before, which are moved to the front once. */
   #append(chunk: Uint8Array): void {
-    const needed = this.#length + chunk.length;
+    const left = this.#bytes.subarray(this.#start, this.#end);
+    const needed = left.length + chunk.length;
     if (needed > this.#bytes.length) {
       const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
-      larger.set(this.#bytes.subarray(0, this.#length));
+      larger.set(left);
       this.#bytes = larger;
+    } else if (this.#start > 0) {
+      this.#bytes.copyWithin(0, this.#start, this.#end);
     }
-    this.#bytes.set(chunk, this.#length);
-    this.#length = needed;
+    this.#scanned -= this.#start;
+    this.#start = 0;
+    this.#bytes.set(chunk, left.length);
+    this.#end = needed;
   }
 
   #take(): string {
-    const text = new TextDecoder().decode(this.#bytes.subarray(0, this.#scanned));
-    this.#drop();
+    const text = new TextDecoder().decode(
+      this.#bytes.subarray(this.#start, this.#scanned),
+    );
+    this.#start = this.#scanned;
     return text;
-  }
-
-  #drop(): void {
-    this.#bytes.copyWithin(0, this.#scanned, this.#length);
-    this.#length -= this.#scanned;
-    this.#scanned = 0;
   }
 }

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { printableLine } from "./text/printable.ts";
+
 /** How much is said. */
 export type LogLevel = "off" | "emer" | "err" | "warn" | "info" | "dbg";
 /** Levels, from the one that says least. */
@@ -42,7 +44,8 @@ export class Log {
     if (logLevels.indexOf(level) > logLevels.indexOf(limit)) return;
     const serial = `${++this.#serial}`.padStart(5, "0");
     const time = new Date().toISOString();
-    this.#write(`${time}|${serial}|${module}|${level.toUpperCase()}|${text}\n`);
+    const line = printableLine(text);
+    this.#write(`${time}|${serial}|${module}|${level.toUpperCase()}|${line}\n`);
   }
 
   /** Levels as `vlog/list` prints them. */
@@ -74,7 +77,12 @@ export class Log {
   }
 }
 
+/** A log that cannot be written, to a full disk or to nobody, must not end its program. */
 function writeToStderr(line: string): void {
   const bytes = new TextEncoder().encode(line);
-  for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch {
+    // The line is lost.
+  }
 }

@@ -8,6 +8,8 @@
  */
 import type { PortStats } from "../providers/contract/ports.ts";
 import type { Datapath } from "../providers/datapath.ts";
+import { portsWithStats } from "./port_counters.ts";
+import { toJson } from "./verbs/verb.ts";
 
 /** Media type of the text. */
 export const metricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -78,6 +80,12 @@ function labelText(labels: Labels): string {
 /** Metrics of some datapaths, as OpenMetrics text. */
 export function metricsText(datapaths: readonly Datapath[]): string {
   return collect(datapaths).toString();
+}
+
+/** The same as one JSON object: an item of `result` for each metric. */
+export function metricsJson(datapaths: readonly Datapath[]): string {
+  const { families: result } = collect(datapaths);
+  return `${toJson({ verb: "metrics", ok: true, result, errors: [] })}\n`;
 }
 
 /** Metrics of some datapaths. */
@@ -159,10 +167,7 @@ const portCounters: readonly (readonly [
 ];
 
 function addPorts(exposition: Exposition, dp: Datapath, labels: Labels): void {
-  const ports = [...dp.ports.dump()].map((port) => ({
-    port,
-    stats: dp.ports.stats(port.no),
-  }));
+  const ports = portsWithStats(dp);
   for (const [field, family, help, unit] of portCounters) {
     for (const { port, stats } of ports) {
       exposition.add(

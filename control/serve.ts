@@ -17,7 +17,8 @@
  */
 import type { Datapath } from "../providers/datapath.ts";
 import { controlCommands } from "./commands.ts";
-import { controlPath, ControlSocket } from "./socket.ts";
+import { ControlSocket } from "./socket.ts";
+import { controlPath } from "./socket_path.ts";
 import { Log } from "./log.ts";
 
 export { Log, type LogLevel, type LogModule } from "./log.ts";

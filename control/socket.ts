@@ -9,6 +9,7 @@
  * @module
  */
 import { JsonStream } from "./json_stream.ts";
+import { checkSocketPath, listenAt, type ListeningSocket } from "./socket_path.ts";
 
 /** A command of a control socket. */
 export interface ControlCommand {
@@ -17,7 +18,19 @@ export interface ControlCommand {
   /** Fewest and most arguments. */
   readonly args: readonly [min: number, max: number];
   /** Runs it; the text is the answer. What it throws is answered as an error. */
-  readonly run: (args: readonly string[]) => string | Promise<string>;
+  readonly run: (
+    args: readonly string[],
+    client: ControlClient,
+  ) => string | Promise<string>;
+}
+
+/** The client that a command runs for. */
+export interface ControlClient {
+  /**
+   * Resolves when the client has hung up, or sends nothing any more, and when the socket is being
+   * closed: for commands that take long, which then have nobody to answer.
+   */
+  hungUp(): Promise<void>;
 }
 
 /** Commands by name. */
@@ -27,70 +40,80 @@ const maxMessageSize = 1 << 20;
 const maxClients = 256;
 /** After an accept that failed, the next is tried so much later. */
 const acceptPauseMs = 100;
+/** A socket that is closed lets commands that run answer for so long. */
+const answerLimitMs = 1000;
+/** Bytes that are read from a client at once. */
+const chunkSize = 16384;
+
+/** A client, and what it is doing. */
+interface Client {
+  readonly conn: Deno.UnixConn;
+  /** Whether a command of it runs, or its answer is on the way. */
+  isBusy: boolean;
+}
 
 /** A control socket that is being served. */
 export class ControlSocket {
-  readonly #listener: Deno.UnixListener;
+  readonly #socket: ListeningSocket;
   readonly #commands: ControlCommands;
-  readonly #clients = new Set<Deno.UnixConn>();
+  /** Those that are idle in the order in which they became so, the longest first. */
+  readonly #clients = new Set<Client>();
   readonly #serving: Promise<void>;
+  /** Resolves when the socket is being closed. */
+  readonly #ending = Promise.withResolvers<void>();
+  #closing: Promise<void> | undefined;
 
   /** Path of the socket file. */
   readonly path: string;
 
-  private constructor(
-    path: string,
-    listener: Deno.UnixListener,
-    commands: ControlCommands,
-  ) {
+  private constructor(path: string, socket: ListeningSocket, commands: ControlCommands) {
     this.path = path;
-    this.#listener = listener;
+    this.#socket = socket;
     this.#commands = commands;
     this.#serving = this.#accept();
   }
 
   /**
-   * Makes the socket file, mode 0600, and serves it.  A file that a dead program left is replaced;
-   * `Deno.errors.AddrInUse` if a living one serves it.
+   * Makes the socket file, mode 0600, and serves it. The file that a dead program left is replaced.
+   * `Deno.errors.AddrInUse`: a living program serves it; `ControlPathError`: the path cannot be
+   * used, or has something else than a socket.
    */
   static async serve(path: string, commands: ControlCommands): Promise<ControlSocket> {
-    await removeStale(path);
-    const mask = Deno.umask(0o177); // There must be no moment in which others can connect.
-    try {
-      return new ControlSocket(path, Deno.listen({ transport: "unix", path }), commands);
-    } finally {
-      Deno.umask(mask);
-    }
+    return new ControlSocket(path, await listenAt(path), commands);
   }
 
   /** Stops serving, ends its clients and removes the file. Idempotent. */
-  async close(): Promise<void> {
-    try {
-      this.#listener.close();
-      await Deno.remove(this.path);
-    } catch (error) {
-      if (
-        !(error instanceof Deno.errors.BadResource ||
-          error instanceof Deno.errors.NotFound)
-      ) {
-        throw error;
-      }
-    }
-    for (const client of this.#clients) closeQuietly(client);
-    await this.#serving;
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
+  async #close(): Promise<void> {
+    this.#ending.resolve();
+    try {
+      await this.#socket.close();
+    } finally {
+      for (const { conn, isBusy } of this.#clients) if (!isBusy) closeQuietly(conn);
+      // An answer that is about to be given is given: the command may be what ends the program.
+      const late = setTimeout(() => {
+        for (const { conn } of this.#clients) closeQuietly(conn);
+      }, answerLimitMs);
+      await this.#serving;
+      clearTimeout(late);
+    }
+  }
+
   async #accept(): Promise<void> {
     const conversations = new Set<Promise<void>>();
     for (;;) {
-      const client = await this.#next();
-      if (client === undefined) break;
-      if (this.#clients.size >= maxClients) {
-        closeQuietly(client);
+      const conn = await this.#next();
+      if (conn === undefined) break;
+      const client = { conn, isBusy: false };
+      if (!this.#makeRoom()) {
+        closeQuietly(conn);
         continue;
       }
       this.#clients.add(client);
@@ -103,11 +126,26 @@ export class ControlSocket {
     await Promise.all(conversations);
   }
 
+  /**
+   * Whether there is room for one more client. When there are very many, the one goes that has been
+   * idle for longest: clients that only hold their connections keep nobody out.
+   */
+  #makeRoom(): boolean {
+    if (this.#clients.size < maxClients) return true;
+    for (const client of this.#clients) {
+      if (client.isBusy) continue;
+      this.#clients.delete(client);
+      closeQuietly(client.conn);
+      return true;
+    }
+    return false;
+  }
+
   /** The next client; undefined when the socket is closed. */
   async #next(): Promise<Deno.UnixConn | undefined> {
     for (;;) {
       try {
-        return await this.#listener.accept();
+        return await this.#socket.listener.accept();
       } catch (error) {
         const isClosed = error instanceof Deno.errors.BadResource ||
           error instanceof Deno.errors.Interrupted;
@@ -119,26 +157,28 @@ export class ControlSocket {
   }
 
   /** Answers one client, in order, until it goes or sends what is no JSON. */
-  async #converse(client: Deno.UnixConn): Promise<void> {
-    const stream = new JsonStream(maxMessageSize);
-    const buffer = new Uint8Array(16384);
+  async #converse(client: Client): Promise<void> {
+    const requests = new Requests(client.conn);
     try {
       for (;;) {
-        const size = await client.read(buffer);
-        if (size === null) return;
-        for (const text of stream.push(buffer.subarray(0, size))) {
-          const answer = await this.#answer(text);
-          if (answer !== undefined) await writeAll(client, JSON.stringify(answer));
-        }
+        const text = await requests.next();
+        if (text === undefined) return;
+        client.isBusy = true;
+        const answer = await this.#answer(text, requests);
+        if (answer !== undefined) await writeAll(client.conn, JSON.stringify(answer));
+        client.isBusy = false;
+        if (this.#closing !== undefined || !this.#clients.delete(client)) return;
+        this.#clients.add(client); // At the end: it was idle for less long than all others.
       }
     } catch {
       // A client that goes in the middle, or sends no JSON, ends its own conversation only.
     } finally {
-      closeQuietly(client);
+      closeQuietly(client.conn);
+      await requests.end();
     }
   }
 
-  async #answer(text: string): Promise<unknown> {
+  async #answer(text: string, requests: Requests): Promise<unknown> {
     const { id, method, params } = JSON.parse(text) as Record<string, unknown>;
     if (id === null || id === undefined) return undefined; // A notification.
     if (typeof method !== "string" || !Array.isArray(params)) {
@@ -148,7 +188,7 @@ export class ControlSocket {
       if (!params.every((param) => typeof param === "string")) {
         throw new TypeError(`"${method}" command has non-string argument`);
       }
-      return { id, result: await this.#run(method, params), error: null };
+      return { id, result: await this.#run(method, params, requests), error: null };
     } catch (error) {
       const { message } = error as Error;
       return {
@@ -159,7 +199,11 @@ export class ControlSocket {
     }
   }
 
-  #run(method: string, args: readonly string[]): string | Promise<string> {
+  #run(
+    method: string,
+    args: readonly string[],
+    requests: Requests,
+  ): string | Promise<string> {
     if (method === "list-commands" && args.length === 0) return this.#list();
     const command = this.#commands.get(method);
     if (command === undefined) {
@@ -175,7 +219,9 @@ export class ControlSocket {
     if (args.length > max) {
       throw new RangeError(`"${method}" command takes at most ${max} arguments`);
     }
-    return command.run(args);
+    const hungUp = (): Promise<void> =>
+      Promise.race([requests.hungUp(), this.#ending.promise]);
+    return command.run(args, { hungUp });
   }
 
   #list(): string {
@@ -189,20 +235,74 @@ export class ControlSocket {
   }
 }
 
+/** What a client sends, as the texts of JSON values. */
+class Requests {
+  readonly #conn: Deno.UnixConn;
+  readonly #stream = new JsonStream(maxMessageSize);
+  readonly #buffer = new Uint8Array(chunkSize);
+  readonly #texts: string[] = [];
+  /** The one read that is under way. */
+  #reading: Promise<boolean> | undefined;
+
+  constructor(conn: Deno.UnixConn) {
+    this.#conn = conn;
+  }
+
+  /** The next one; undefined when there are no more. Throws what `JsonStream` does. */
+  async next(): Promise<string | undefined> {
+    while (this.#texts.length === 0) {
+      if (!await this.#read()) return undefined;
+    }
+    return this.#texts.shift();
+  }
+
+  /** Resolves when nothing more comes, whether the client is there or not. */
+  async hungUp(): Promise<void> {
+    try {
+      // What it sends meanwhile waits, as far as there is room for it.
+      while (this.#texts.length === 0 && await this.#read());
+      if (this.#texts.length > 0) await new Promise(() => {});
+    } catch {
+      // It sent no JSON, or the connection was closed.
+    }
+  }
+
+  /** Waits for the read that is under way; the connection is closed. */
+  async end(): Promise<void> {
+    await this.#reading?.catch(() => {});
+  }
+
+  /** Reads some more; false at the end. */
+  #read(): Promise<boolean> {
+    return this.#reading ??= (async () => {
+      try {
+        const size = await this.#conn.read(this.#buffer);
+        if (size === null) return false;
+        this.#texts.push(...this.#stream.push(this.#buffer.subarray(0, size)));
+        return true;
+      } finally {
+        this.#reading = undefined;
+      }
+    })();
+  }
+}
+
 /** The command was refused or failed; the message is the server's. */
 export class ControlError extends Error {
   override readonly name = "ControlError";
 }
 
 /**
- * Sends one command to a control socket, ours or Open vSwitch's, and returns its answer.
- * Throws `ControlError` for a refusal, and Deno's errors if nobody serves the socket.
+ * Sends one command to a control socket, ours or Open vSwitch's, and returns its answer. Throws
+ * `ControlError` for a refusal, `ControlPathError` for what cannot be a socket's path, and Deno's
+ * errors if nobody serves the socket.
  */
 export async function control(
   path: string,
   method: string,
   params: readonly string[],
 ): Promise<string> {
+  checkSocketPath(path);
   const server = await Deno.connect({ transport: "unix", path });
   try {
     await writeAll(server, JSON.stringify({ id: 0, method, params }));
@@ -220,33 +320,6 @@ export async function control(
   } finally {
     closeQuietly(server);
   }
-}
-
-/** The folder of control sockets: `/var/run/upcall` for root, one of one's own for others. */
-export function controlDirectory(): string {
-  const given = Deno.env.get("UPCALL_RUNDIR");
-  if (given !== undefined) return given;
-  if (Deno.uid() === 0) return "/var/run/upcall";
-  const runtime = Deno.env.get("XDG_RUNTIME_DIR");
-  return runtime === undefined ? `/tmp/upcall-${Deno.uid()}` : `${runtime}/upcall`;
-}
-
-/** The usual control socket of a datapath, `type@name`. Makes its folder, mode 0700. */
-export async function controlPath(datapath: string): Promise<string> {
-  const directory = controlDirectory();
-  await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
-  return `${directory}/${datapath.replaceAll("/", "_")}.ctl`;
-}
-
-async function removeStale(path: string): Promise<void> {
-  try {
-    closeQuietly(await Deno.connect({ transport: "unix", path }));
-  } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused) await Deno.remove(path);
-    else if (!(error instanceof Deno.errors.NotFound)) throw error;
-    return;
-  }
-  throw new Deno.errors.AddrInUse(`${path} is served by another program`);
 }
 
 async function writeAll(to: Deno.UnixConn, text: string): Promise<void> {

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
+import { portsWithStats } from "./port_counters.ts";
 import { flowText } from "./text/flow.ts";
 
 /** Counters of a port. */
@@ -68,19 +69,16 @@ export function statusOf(dp: Datapath): Status {
     flows,
     ...(masks !== undefined && { masks }),
     ...(maskHit !== undefined && { maskHit: Number(maskHit) }),
-    ports: [...dp.ports.dump()].map(({ no, name, type }) => {
-      const stats = dp.ports.stats(no);
-      return {
-        no,
-        name,
-        type,
-        rxPackets: Number(stats.rxPackets),
-        rxBytes: Number(stats.rxBytes),
-        txPackets: Number(stats.txPackets),
-        txBytes: Number(stats.txBytes),
-        drops: Number(stats.rxDropped + stats.txDropped),
-      };
-    }),
+    ports: portsWithStats(dp).map(({ port: { no, name, type }, stats }) => ({
+      no,
+      name,
+      type,
+      rxPackets: Number(stats.rxPackets),
+      rxBytes: Number(stats.rxBytes),
+      txPackets: Number(stats.txPackets),
+      txBytes: Number(stats.txBytes),
+      drops: Number(stats.rxDropped + stats.txDropped),
+    })),
     drops: Object.fromEntries(drops),
     threads: (dp.pollThreads?.dump() ?? []).map(({ core, cycles }) => ({
       core,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The few functions of the C library that the rest of `ffi/` and the netlink sockets need:
- * memory that does not move, waiting on descriptors, socket options, what Linux says of itself, errno.
+ * memory that does not move, waiting on descriptors, socket options, files of the system, errno.
  *
  * Nonblocking functions run on another thread (at most 32 of them per isolate, and a full
  * pool also stalls file I/O), so they take integers only: an address as `usize` of memory

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Status } from "../../control/status.ts";
+import { printableLine } from "../../control/text/printable.ts";
 
 /** Counts per second between two looks. */
 function rate(before: number | undefined, now: number, seconds: number): number {
@@ -63,7 +64,8 @@ export function pageOf(
     ...dropRows(before, now, seconds),
     ...flowRows(before, now, seconds),
   ];
-  return page.slice(0, rows).map((row) => row.slice(0, columns));
+  // Names of ports, and flows with them, may hold escape sequences.
+  return page.slice(0, rows).map((row) => printableLine(row).slice(0, columns));
 }
 
 function portRows(before: Status, now: Status, seconds: number): string[] {

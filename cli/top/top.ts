@@ -45,7 +45,7 @@ export async function top(
   if (!(seconds > 0) || !(count >= 1)) {
     throw new Error("--interval and --count must be numbers above 0");
   }
-  const path = await findPath(line, name);
+  const path = await findPath(line, name, terminal);
   const options = { line, terminal, screen, seconds, count };
   if (path !== undefined) {
     const look = async (): Promise<Status> =>
@@ -72,9 +72,9 @@ async function watch(
   look: () => Promise<Status>,
   { line, terminal, screen, seconds, count }: WatchOptions,
 ): Promise<void> {
-  const { print, signal } = terminal;
+  const { print, draw = print, signal } = terminal;
   const isPage = screen() !== undefined && !line.flags.json;
-  if (isPage) print(enter);
+  if (isPage) draw(enter);
   try {
     let before = await look();
     for (let n = 0; n < count && !signal?.aborted; n++) {
@@ -85,12 +85,12 @@ async function watch(
       else if (!isPage || size === undefined) print(`${lineOf(before, now)}\n`);
       else {
         const rows = pageOf(before, now, size).map((row) => row + clearLine);
-        print(home + rows.join("\r\n") + clearBelow);
+        draw(home + rows.join("\r\n") + clearBelow);
       }
       before = now;
     }
   } finally {
-    if (isPage) print(leave);
+    if (isPage) draw(leave);
   }
 }
 

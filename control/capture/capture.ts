@@ -17,6 +17,16 @@ import {
 } from "../../providers/odp/mod.ts";
 import type { Action } from "../../providers/types.ts";
 import { covers, decodeFlows } from "../../providers/odp/covers.ts";
+import { openDatapath } from "../../providers/registry.ts";
+import {
+  changeActions,
+  endMark,
+  hasMark,
+  isMark,
+  newMark,
+  removeMarks,
+  splitMarks,
+} from "./marks.ts";
 import { enhancedPacket, interfaceDescription, sectionHeader } from "./pcapng.ts";
 
 /** What is captured, and for how long. */
@@ -31,13 +41,15 @@ export interface CaptureOptions {
   readonly count: number;
   /** Seconds at most. */
   readonly seconds: number;
+  /** Ends it early. */
+  readonly until?: Promise<void>;
 }
 
 const maxSeconds = 3600;
+/** What operations on a datapath answer that was closed or destroyed. */
+const gone: ReadonlySet<string> = new Set(["ENODEV", "EBADF", "ESHUTDOWN", "ENXIO"]);
 /** New flows are looked for this often, milliseconds. */
 const rescanMs = 200;
-/** What our copies carry in front, to be told from a program's own: "upcap", and a number of the capture. */
-const magic = [0x75, 0x70, 0x63, 0x61, 0x70] as const;
 
 /** Reads `port=1 flow=… reason=drop count=10 seconds=5`. Throws `SyntaxError`. */
 export function captureOptions(dp: Datapath, words: readonly string[]): CaptureOptions {
@@ -77,8 +89,6 @@ export function captureOptions(dp: Datapath, words: readonly string[]): CaptureO
   };
 }
 
-let serial = 0;
-
 /** Captures until enough packets came or the time is over; how many there were. */
 export async function capturePackets(
   dp: Datapath,
@@ -86,24 +96,29 @@ export async function capturePackets(
   options: CaptureOptions,
 ): Promise<number> {
   using file = await Deno.open(path, { write: true, create: true, truncate: true });
-  const capturing = new Capture(dp, file, options);
+  // The flows are this object's to restore when the program closes its own.
+  await using own = await openDatapath(dp.fullName);
+  const capturing = new Capture(dp, own, file, options);
   await capturing.run();
   return capturing.count;
 }
 
 class Capture {
   readonly #dp: Datapath;
+  /** The same datapath, which stays open until the flows have their own actions again. */
+  readonly #own: Datapath;
   readonly #file: Deno.FsFile;
   readonly #options: CaptureOptions;
   readonly #wanted: ReturnType<typeof decodeKey> | undefined;
-  readonly #marker = Uint8Array.of(...magic, ++serial & 0xff);
+  readonly #mark = newMark();
   readonly #interfaces = new Map<number, number>();
   readonly #done = Promise.withResolvers<void>();
   #failure: unknown;
   count = 0;
 
-  constructor(dp: Datapath, file: Deno.FsFile, options: CaptureOptions) {
+  constructor(dp: Datapath, own: Datapath, file: Deno.FsFile, options: CaptureOptions) {
     this.#dp = dp;
+    this.#own = own;
     this.#file = file;
     this.#options = options;
     this.#wanted = options.flow === undefined
@@ -113,20 +128,43 @@ class Capture {
   }
 
   async run(): Promise<void> {
+    const ended = Promise.withResolvers<void>();
+    using _attached = this.#dp.onClose({
+      [Symbol.asyncDispose]: () => {
+        this.#done.resolve();
+        return ended.promise;
+      },
+    });
+    try {
+      await this.#run();
+    } finally {
+      endMark(this.#mark);
+      ended.resolve();
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #run(): Promise<void> {
+    removeMarks(this.#own); // Of a capture that was killed.
     using _tap = this.#dp.tap((raw) => this.#see(raw));
     const consumer = this.#consume();
-    const rescan = setInterval(() => this.#mark(), rescanMs);
+    const rescan = setInterval(() => this.#markFlows(), rescanMs);
     const timer = setTimeout(() => this.#done.resolve(), this.#options.seconds * 1000);
+    void this.#options.until?.then(() => this.#done.resolve());
     try {
-      this.#mark();
+      this.#markFlows();
       await this.#done.promise;
     } finally {
       clearTimeout(timer);
       clearInterval(rescan);
-      this.#unmark();
+      try {
+        removeMarks(this.#own, this.#mark);
+      } catch (error) {
+        // A datapath that was destroyed has no flows to be restored.
+        if (!(error instanceof DatapathError) || !gone.has(error.code)) this.#fail(error);
+      }
       await consumer.close();
     }
-    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Takes upcalls, if nobody else in this program does; they are then nobody's, as before. */
@@ -148,16 +186,11 @@ class Capture {
     }
   }
 
-  #isOurs(action: Action | undefined): boolean {
-    return action?.type === "userspace" && action.userdata !== undefined &&
-      sameBytes(action.userdata, this.#marker);
-  }
-
   #isWanted(flow: Flow): boolean {
     const { port, reason } = this.#options;
-    const actions = flow.actions ?? [];
-    if (this.#isOurs(actions[0]) || reason === "miss") return false;
-    if (reason === "drop" && actions.length > 0) return false;
+    if (reason === "miss" || hasMark(flow, this.#mark)) return false;
+    const { own } = splitMarks(flow.actions ?? []);
+    if (reason === "drop" && own.length > 0) return false;
     const inPort = flow.key?.inPort;
     if (port !== undefined && inPort !== undefined && inPort !== port) return false;
     if (this.#wanted === undefined) return true;
@@ -165,41 +198,16 @@ class Capture {
   }
 
   /** Has the flows that are wanted send copies up. */
-  #mark(): void {
+  #markFlows(): void {
     try {
-      for (const flow of [...this.#dp.flows.dump()]) {
+      for (const flow of [...this.#own.flows.dump()]) {
         if (!this.#isWanted(flow)) continue;
         const portId = this.#dp.ports.upcallPortId(flow.key?.inPort ?? 0);
-        const copy: Action = { type: "userspace", portId, userdata: this.#marker };
-        this.#change(flow, [copy, ...flow.actions ?? []]);
+        const copy: Action = { type: "userspace", portId, userdata: this.#mark };
+        changeActions(this.#own, flow, [copy, ...flow.actions ?? []]);
       }
     } catch (error) {
       this.#fail(error);
-    }
-  }
-
-  /** Gives the flows their own actions back. */
-  #unmark(): void {
-    for (const flow of [...this.#dp.flows.dump()]) {
-      const [first, ...rest] = flow.actions ?? [];
-      if (this.#isOurs(first)) this.#change(flow, rest);
-    }
-  }
-
-  #change({ raw }: Flow, actions: Action[]): void {
-    const { key = new Uint8Array(), mask, ufid } = raw;
-    try {
-      this.#dp.flows.put({
-        key,
-        actions,
-        create: false,
-        modify: true,
-        ...(mask !== undefined && { mask }),
-        ...(ufid !== undefined && { ufid }),
-      });
-    } catch (error) {
-      // The program has deleted it meanwhile.
-      if (!(error instanceof DatapathError) || error.code !== "ENOENT") throw error;
     }
   }
 
@@ -210,8 +218,7 @@ class Capture {
 
   /** Looks at an upcall; true if it is ours alone. */
   #see(raw: RawUpcall): boolean {
-    const ours = raw.kind === "action" && raw.userdata !== undefined &&
-      sameBytes(raw.userdata, this.#marker);
+    const ours = raw.kind === "action" && isMark(raw.userdata, this.#mark);
     if (!ours && (raw.kind !== "miss" || this.#options.reason === "drop")) return false;
     try {
       this.#take(raw, ours);
@@ -239,10 +246,9 @@ class Capture {
   }
 
   #flowComment(key: ReturnType<typeof decodeKey>): string {
-    const hit = decodeFlows(this.#dp.flows.dump()).find((flow) => covers(key, flow));
+    const hit = decodeFlows(this.#own.flows.dump()).find((flow) => covers(key, flow));
     if (hit === undefined) return "hit: a flow that has gone";
-    const [first, ...rest] = hit.flow.actions ?? [];
-    const actions = this.#isOurs(first) ? rest : hit.flow.actions ?? [];
+    const { own: actions } = splitMarks(hit.flow.actions ?? []);
     const { key: flowKey = new Uint8Array(), mask } = hit.flow.raw;
     const what = actions.length === 0 ? "drop" : "hit";
     return `${what}: ${formatKey({ key: flowKey, mask })}, actions:${
@@ -255,15 +261,11 @@ class Capture {
     if (known !== undefined) return known;
     const id = this.#interfaces.size;
     this.#interfaces.set(port, id);
-    this.#write(interfaceDescription(this.#dp.ports.get(port)?.name ?? `${port}`));
+    this.#write(interfaceDescription(this.#own.ports.get(port)?.name ?? `${port}`));
     return id;
   }
 
   #write(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
   }
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

@@ -33,8 +33,10 @@ export interface TraceStep {
   readonly perhaps?: true;
 }
 
-/** Lookups after which a packet is taken to go round in circles. */
-const maxLookups = 8;
+/** Recirculations of a packet after which it is taken to go round in circles. */
+const maxRecirculations = 8;
+/** Lookups after which a trace is cut: a list may recirculate many copies, each of them as many. */
+const maxLookups = 1000;
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
 type Key = Mutable<FlowKey>;
@@ -46,6 +48,8 @@ interface Packet {
   length: number | undefined;
   /** Whether it is there for some packets only. */
   readonly perhaps: boolean;
+  /** How often it was looked up before. */
+  readonly rounds: number;
 }
 
 /** A sample of this share is every packet. */
@@ -70,7 +74,7 @@ export function tracePacket(
 ): TraceStep[] {
   const tracer = new Tracer(dp);
   const { length } = options;
-  tracer.lookUp({ key: { recircId: 0, ...key }, length, perhaps: false }, 0);
+  tracer.lookUp({ key: { recircId: 0, ...key }, length, perhaps: false, rounds: 0 }, 0);
   return tracer.steps;
 }
 
@@ -90,8 +94,11 @@ class Tracer {
     const recircId = key.recircId ?? 0;
     const say = (step: Omit<TraceStep, "depth">): void =>
       this.#say({ ...step, depth }, packet);
+    if (packet.rounds >= maxRecirculations) {
+      return say({ kind: "drop", text: `recirculated ${maxRecirculations} times` });
+    }
     if (++this.#lookups > maxLookups) {
-      return say({ kind: "drop", text: `recirculated ${maxLookups} times` });
+      return say({ kind: "note", text: `the trace ends after ${maxLookups} lookups` });
     }
     const inSamePartition = this.#flows.filter(({ key: wanted }) =>
       (wanted.recircId ?? 0) === recircId
@@ -122,14 +129,14 @@ class Tracer {
   /** Runs a list of actions on a copy of the packet, which some packets only may have. */
   #runOnCopy(
     actions: readonly Action[],
-    { key, length, perhaps }: Packet,
+    packet: Packet,
     depth: number,
     options: { perhaps?: boolean } = {},
   ): void {
     const copy = {
-      key: { ...key },
-      length,
-      perhaps: perhaps || options.perhaps === true,
+      ...packet,
+      key: { ...packet.key },
+      perhaps: packet.perhaps || options.perhaps === true,
     };
     this.#run(actions, copy, depth + 1);
   }
@@ -176,8 +183,13 @@ class Tracer {
         return true;
       case "recirc":
         say("note", `looked up again with recirc_id(${action.id})`);
-        this.lookUp({ ...packet, key: { ...key, recircId: action.id } }, depth + 1);
-        return false;
+        // A copy is, if actions follow.
+        this.lookUp({
+          ...packet,
+          key: { ...key, recircId: action.id },
+          rounds: packet.rounds + 1,
+        }, depth + 1);
+        return true;
       case "clone":
         say("note", "a copy of the packet:");
         this.#runOnCopy(action.actions, packet, depth);

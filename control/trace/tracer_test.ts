@@ -103,6 +103,29 @@ Deno.test("a trace follows what happens to some packets only, and says so", () =
     assert.match(long, /it has 65 bytes, more than 64:\n[^]*\nverdict: sent to 2, 3\n$/);
   }));
 
+Deno.test("a trace goes on behind a recirculation that is not the last action", () =>
+  onFake((dp) => {
+    const put = (recircId: number, actions: string): void =>
+      void dp.flows.put({
+        key: `recirc_id(${recircId}),in_port(1),eth(),${ip}`,
+        actions,
+      });
+    put(0, "recirc(7),push_vlan(vid=5,pcp=0),recirc(8),3");
+    put(7, "set(ipv4(ttl=3)),2");
+    const text = trace(dp, packet);
+    assert.match(text, /\nverdict: sent to 2, 3; handed up\n$/);
+    // What was done to the copy was not done to the packet.
+    assert.doesNotMatch(text.slice(text.lastIndexOf("push_vlan")), /ttl=3/);
+    dp.flows.flush();
+    put(0, "clone(recirc(7),2),3");
+    put(7, "drop");
+    assert.match(trace(dp, packet), /\nverdict: sent to 2, 3\n$/);
+    dp.flows.flush();
+    put(0, "recirc(0),recirc(0),recirc(0),recirc(0),3");
+    const { result } = JSON.parse(traceText(dp, packet, { json: true }));
+    assert.ok(result[0].steps.length < 10_000, `${result[0].steps.length} steps`);
+  }));
+
 Deno.test("a trace that goes round in circles ends", () =>
   onFake((dp) => {
     dp.flows.put({ key: `recirc_id(0),in_port(1),eth(),${ip}`, actions: "recirc(0)" });

@@ -53,12 +53,15 @@ async function dumpConntrack(run: VerbRun, args: readonly string[]): Promise<voi
   const { rest, zone } = takeZone(args);
   const { verbosity, statistics } = run.flags;
   await run.withDatapath(rest, 1, (dp) => {
-    for (const connection of connections(run, dp, zone)) {
-      run.print(
-        `${connectionText(connection, { verbose: verbosity > 0, statistics })}\n`,
-      );
-      run.result(connection);
-    }
+    const message = "starting conntrack dump";
+    const conntrack = need(dp.conntrack, message);
+    const options = { verbose: verbosity > 0, statistics };
+    run.attempt(message, () => {
+      for (const connection of conntrack.dump(zoneOption(zone))) {
+        run.print(() => `${connectionText(connection, options)}\n`);
+        run.result(connection);
+      }
+    });
   });
 }
 
@@ -68,10 +71,12 @@ async function dumpExpectations(run: VerbRun, args: readonly string[]): Promise<
     const message = "starting conntrack expectations dump";
     const conntrack = need(dp.conntrack, message);
     const list = need(conntrack.expectations?.bind(conntrack), message);
-    for (const expected of run.attempt(message, () => [...list(zoneOption(zone))])) {
-      run.print(`${connectionText(expected, {})}\n`);
-      run.result(expected);
-    }
+    run.attempt(message, () => {
+      for (const expected of list(zoneOption(zone))) {
+        run.print(() => `${connectionText(expected, {})}\n`);
+        run.result(expected);
+      }
+    });
   });
 }
 

@@ -121,8 +121,8 @@ async function dumpFlows(run: VerbRun, args: readonly string[]): Promise<void> {
           );
         }
         if (pmd !== flow.pmd || !hasType(flow, types)) continue;
-        run.print(`${flowText(flow, options)}\n`);
-        run.result(flowJson(flow, names));
+        run.print(() => `${flowText(flow, options)}\n`);
+        run.result(() => flowJson(flow, names));
       }
     });
   });

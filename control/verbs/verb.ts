@@ -134,20 +134,24 @@ export class VerbRun {
     return this.#failed;
   }
 
-  /** Prints text, unless results are wanted. */
-  print(text: string): void {
-    if (!this.flags.json) this.#output.print(text);
+  /** Prints text, unless results are wanted. A function makes the text only if it is printed. */
+  print(text: string | (() => string)): void {
+    if (this.flags.json) return;
+    this.#output.print(typeof text === "string" ? text : text());
   }
 
-  /** Records something for `--json`. */
+  /** Records something for `--json`. A function makes it only if that was asked for. */
   result(value: unknown): void {
-    this.#results.push(value);
+    if (!this.flags.json) return;
+    this.#results.push(typeof value === "function" ? value() : value);
   }
 
   /** Complains, and leaves the exit status as it is. */
   complain(message: string, code?: ErrnoName): void {
-    this.#errors.push(code === undefined ? { message } : { message, code });
-    if (this.flags.json) return;
+    if (this.flags.json) {
+      this.#errors.push(code === undefined ? { message } : { message, code });
+      return;
+    }
     const reason = code === undefined ? "" : ` (${reasonOf(code)})`;
     this.#output.complain(`${this.program}: ${message}${reason}\n`);
   }
