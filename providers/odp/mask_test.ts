@@ -359,6 +359,8 @@ Deno.test("without a mask it is what a plain key names that matters, in whole an
   });
   assert.deepEqual(decodeMask(mask as Uint8Array, key).tunnel, {
     dst: "255.255.255.255",
+    // It is added, for datapaths want to see one, and does not matter.
+    ttl: 0,
     vxlanGbp: { id: 0xffff, flags: 0xff },
   });
 });

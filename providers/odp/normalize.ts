@@ -121,6 +121,18 @@ function completeTunnel(level: Level): void {
   level.set(TUNNEL, whole);
 }
 
+/** `OVS_TUNNEL_KEY_ATTR_TTL` with all bits, padded. */
+const anyTtl = Uint8Array.of(5, 0, TUNNEL_TTL, 0, 255, 0, 0, 0);
+
+/**
+ * `tunnel()` says that a packet came by none: the key has nothing of it, and the mask looks at it.
+ */
+function completeNoTunnel(key: Level, mask: Level | undefined): void {
+  if (key.get(TUNNEL)?.length !== 0) return;
+  key.delete(TUNNEL);
+  if (mask !== undefined) mask.set(TUNNEL, anyTtl);
+}
+
 /** Adds what the values in a key say must follow. */
 function completeKey(levels: Level[]): void {
   const outer = levels[0] as Level;
@@ -212,8 +224,11 @@ export function normalize(
   options: { readonly fixed?: boolean } = {},
 ): NormalFlow {
   const keyLevels = splitLevels(key, "key");
-  if (!options.fixed) completeKey(keyLevels);
   const maskLevels = mask === undefined ? undefined : splitLevels(mask, "mask");
+  if (!options.fixed) {
+    completeNoTunnel(keyLevels[0] as Level, maskLevels?.[0]);
+    completeKey(keyLevels);
+  }
   if (maskLevels !== undefined) {
     if (!options.fixed) completeTunnel(maskLevels[0] as Level);
     completeMask(keyLevels, maskLevels);

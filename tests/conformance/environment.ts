@@ -16,6 +16,7 @@ export const differences = {
     "The kernel has one flow table for all ports, so that a mask may leave in_port out. In userspace each port has its own: EINVAL.",
   wholeEtherType:
     "In userspace the EtherType is always matched, as in Open vSwitch: a key without one is refused.",
+  noArpSet: "The kernel (6.1) sets no field of ARP, and answers EINVAL.",
   outputOnly: "A datapath for tests has no other action than output.",
   prerequisites:
     "A key must be complete: EtherType 0x0800 wants an ipv4(). A datapath that only compares bytes cannot tell.",

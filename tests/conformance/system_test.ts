@@ -21,6 +21,7 @@ const environment: Environment = {
   type: "system",
   differences: new Set([
     "wildInPort",
+    "noArpSet",
     "shortPacketIsRange",
     "lostIsMissedToo",
   ]),

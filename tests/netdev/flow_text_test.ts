@@ -32,6 +32,13 @@ const rarities: readonly string[] = [
   "in_port(1),eth(),eth_type(0x894f),nsh(mdtype=2,np=3,spi=0x5)",
   "in_port(1),eth(),eth_type(0x86dd),ipv6(proto=58),icmpv6(type=135,code=0)," +
   "nd(target=fe80::1,sll=02:00:00:00:00:01),nd_ext(nd_reserved=0x1,nd_options_type=1)",
+  "in_port(1),eth(),eth_type(0x86dd),ipv6(proto=58),icmpv6(type=135,code=0)," +
+  "nd_ext(nd_reserved=0x0,nd_options_type=0)",
+  "in_port(1),eth(),eth_type(0x86dd),ipv6(proto=58),icmpv6(type=136,code=0)," +
+  "nd(),nd_ext(nd_reserved=0x0/0xf0)",
+  "tunnel(),in_port(1),eth(),eth_type(0x1234)",
+  "ct_tuple4(src=0.0.0.0,dst=0.0.0.0,proto=0,tp_src=0,tp_dst=0),in_port(1),eth()," +
+  "eth_type(0x0800),ipv4(frag=no)",
   "in_port(1),eth(),eth_type(0x86dd),ipv6(label=0x5/0xff,proto=17,frag=no),udp(src=5/0xff)",
   "ct_state(+trk+est-new),ct_tuple4(src=1.2.3.4,proto=6,tp_dst=80),in_port(1),eth()," +
   "eth_type(0x0800),ipv4(frag=no)",
@@ -85,11 +92,12 @@ function cut(line: string): { key: string; actions: string } {
   return { key, actions: list };
 }
 
-/** Lines without counters and identifiers, sorted. */
+/** Lines without counters and identifiers, sorted; and the bytes, for a text can leave out what matters. */
 function listing(dp: Datapath, verbose: boolean): string[] {
   return [...dp.flows.dump()].map((one) => {
     const { key, actions } = cut(flowText(one, { verbose }));
-    return `${key.replace(/^ufid:\S+ /, "")} ${actions}`;
+    const bytes = [one.raw.key, one.raw.mask].map((part) => part?.toHex()).join(" ");
+    return `${key.replace(/^ufid:\S+ /, "")} ${actions} ${bytes}`;
   }).sort();
 }
 

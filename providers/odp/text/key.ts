@@ -60,6 +60,14 @@ export interface PrintOptions {
   readonly ports: PortNames | undefined;
 }
 
+/** Attributes that a datapath leaves out of a key where they are zero, and still matches. */
+const absent: ReadonlySet<number> = new Set([
+  TUNNEL,
+  keyTable.ctTuple4.id,
+  keyTable.ctTuple6.id,
+  keyTable.ndExtensions.id,
+]);
+
 function isNest(id: number): boolean {
   return id === ENCAP || id === TUNNEL || id === NSH;
 }
@@ -159,6 +167,7 @@ export function printKey(
       depth,
     );
   });
+  if (mask !== undefined) text += printAbsent(key, mask, options, text === "");
   if (mask !== undefined && !hasEtherType) {
     const type = find(mask, ETHERTYPE);
     // Only the mask has it: frames of 802.2, which have no EtherType.
@@ -167,6 +176,30 @@ export function printKey(
     }
   }
   return text;
+}
+
+/**
+ * What only the mask has: a field that must be zero, or a tunnel that must not be.  Open vSwitch
+ * leaves it out, so that the flow would come back wider.
+ */
+function printAbsent(
+  key: Uint8Array,
+  mask: Uint8Array,
+  options: PrintOptions,
+  isFirst: boolean,
+): string {
+  const parts: string[] = [];
+  walk(mask, 0, mask.length, "mask", (id, at, size) => {
+    const line = keyById[id];
+    if (line === undefined || !absent.has(id) || find(key, id) !== undefined) return;
+    const bits = mask.subarray(at, at + size);
+    if (bits.every((byte) => byte === 0)) return;
+    const zeros = new Uint8Array(size);
+    const inner = id === TUNNEL ? "" : printPayload(line, zeros, bits, options);
+    parts.push(`${line.text}(${inner})`);
+  });
+  if (parts.length === 0) return "";
+  return (isFirst ? "" : ",") + parts.join(",");
 }
 
 /** Text of one attribute of a key; `mask` is empty for a nest without bits. */
