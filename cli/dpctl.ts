@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The command line tool: reads the command line, finds who is to do the verb, and prints what came of it.
+ * The command line tool: reads the command line, finds who is to do the verb, and prints what came
+ * of it.
  *
  * @module
  */

@@ -76,7 +76,9 @@ async function decideAll(
   }
 }
 
-/** Calls `onChange` whenever ports may have changed, until the signal aborts or the datapath goes. */
+/**
+ * Calls `onChange` whenever ports may have changed, until the signal aborts or the datapath goes.
+ */
 async function watchPorts(
   dp: Datapath,
   signal: AbortSignal,

@@ -83,7 +83,9 @@ export class Output {
     }
   }
 
-  /** Writes some; how many bytes. A stream shared with a program that does not block may be full. */
+  /**
+   * Writes some; how many bytes. A stream shared with a program that does not block may be full.
+   */
   #write(bytes: Uint8Array): number {
     for (;;) {
       try {

@@ -18,7 +18,9 @@ import {
   openableDatapaths,
 } from "../control/datapath_source.ts";
 
-/** Thrown instead of opening a datapath that another program serves: the verb is for that program. */
+/**
+ * Thrown instead of opening a datapath that another program serves: the verb is for that program.
+ */
 export class Elsewhere extends Error {
   override readonly name = "Elsewhere";
   /** Control socket of the program. */
@@ -34,8 +36,8 @@ export class Elsewhere extends Error {
 const connectLimitMs = 1000;
 
 /**
- * Control sockets by the full names of their datapaths; those that nobody serves any more are passed
- * over. In a folder that others can write to none is believed: `complain` is told why.
+ * Control sockets by the full names of their datapaths; those that nobody serves any more are
+ * passed over. In a folder that others can write to none is believed: `complain` is told why.
  */
 export async function servedDatapaths(
   complain: (text: string) => void,
@@ -80,7 +82,9 @@ async function isAlive(path: string): Promise<boolean> {
   }
 }
 
-/** Datapaths of the kernel, and those that are served: opening one of the latter throws `Elsewhere`. */
+/**
+ * Datapaths of the kernel, and those that are served: opening one of the latter throws `Elsewhere`.
+ */
 export function reachableDatapaths(served: ReadonlyMap<string, string>): DatapathSource {
   const local = openableDatapaths(["system"]);
   return {
@@ -97,7 +101,7 @@ export function reachableDatapaths(served: ReadonlyMap<string, string>): Datapat
     // deno-lint-ignore require-await -- rejects, rather than throws
     async open(name, options): Promise<Datapath> {
       const path = served.get(fullName(name) ?? "");
-      // The kernel's datapaths need nobody else, whoever serves them.
+      // A datapath of the kernel needs no other process, even if one serves it.
       const isKernels = fullName(name)?.startsWith("system@") ?? true;
       if (path !== undefined && !isKernels) throw new Elsewhere(path);
       if (isKernels) return local.open(name, options);

@@ -11,7 +11,10 @@ import type { CommandLine } from "../control/options.ts";
 import { servedDatapaths } from "./served.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The control socket of the program that serves a datapath; undefined for one that this program can open itself. */
+/**
+ * The control socket of the program that serves a datapath; undefined for one that this program can
+ * open itself.
+ */
 export async function findPath(
   { socket }: CommandLine,
   name: string | undefined,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The commands of a control socket that serves a datapath: those of ovs-appctl(8) that make sense for it.
+ * The commands of a control socket that serves a datapath: those of ovs-appctl(8) that make sense
+ * for it.
  *
  * @module
  */
@@ -107,7 +108,10 @@ function logged(commands: ControlCommands, log: Log): ControlCommands {
   );
 }
 
-/** Options count as arguments in Open vSwitch, so that some commands cannot take all of theirs; here they do not. */
+/**
+ * Options count as arguments in Open vSwitch, so that some commands cannot take all of theirs; here
+ * they do not.
+ */
 function verbCommand(
   name: string,
   usage: string,
@@ -253,7 +257,10 @@ function threadArguments(dp: Datapath, args: readonly string[]): ThreadArguments
   return found;
 }
 
-/** TSC cycles a second: what a busy thread counts over a moment, or what Linux says of the processor. */
+/**
+ * TSC cycles a second: what a busy thread counts over a moment, or what Linux says of the
+ * processor.
+ */
 async function measureCycles({ pollThreads }: Datapath): Promise<number> {
   const sum = (): [number, number] => {
     const [thread] = pollThreads?.dump() ?? [];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Makes a packet that has a given key: headers with right lengths and checksums, and a payload of no meaning.
+ * Makes a packet that has a given key: headers with right lengths and checksums, and a payload of
+ * no meaning.
  *
  * @module
  */

@@ -66,7 +66,10 @@ function receive(dp: Datapath, [name = "", ...words]: readonly string[]): string
   return "";
 }
 
-/** Bytes of hexadecimal digits, white space between them; undefined for other text, or too little for a frame. */
+/**
+ * Bytes of hexadecimal digits, white space between them; undefined for other text, or too little
+ * for a frame.
+ */
 export function hexBytes(text: string): Uint8Array | undefined {
   const digits = text.replaceAll(/\s/g, "");
   if (digits.length % 2 !== 0 || !/^[0-9a-f]{28,}$/i.test(digits)) return undefined;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Cuts a stream of bytes into JSON values that follow each other with nothing, or white space, between them: the framing of
- * JSON-RPC on Open vSwitch's control sockets.
+ * Cuts a stream of bytes into JSON values that follow each other with nothing, or white space,
+ * between them: the framing of JSON-RPC on Open vSwitch's control sockets.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a served datapath says on stderr, with levels that a control socket can change: `vlog/list`, `vlog/set` of
- * ovs-appctl(8), for the one destination that there is.
+ * What a served datapath says on stderr, with levels that a control socket can change: `vlog/list`,
+ * `vlog/set` of ovs-appctl(8), for the one destination that there is.
  *
  * @module
  */
@@ -58,7 +58,10 @@ export class Log {
     return `                 console\n                 -------\n${lines.join("")}`;
   }
 
-  /** Sets levels: `dbg`, `upcall:dbg`, `upcall:console:dbg`. Throws `SyntaxError` and changes nothing then. */
+  /**
+   * Sets levels: `dbg`, `upcall:dbg`, `upcall:console:dbg`. Throws `SyntaxError` and changes
+   * nothing then.
+   */
   set(spec: string): void {
     let level: LogLevel = "dbg";
     let modules: readonly LogModule[] = logModules;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Options of dpctl: from the command line, where they may stand anywhere, and from a control socket, where they come first.
+ * Options of dpctl: from the command line, where they may stand anywhere, and from a control
+ * socket, where they come first.
  *
  * @module
  */
@@ -189,8 +190,8 @@ function expand(given: string): string {
 }
 
 /**
- * Takes the options off the front of what came by a control socket. Throws `OptionError` in the words of Open vSwitch,
- * which knows fewer options there.
+ * Takes the options off the front of what came by a control socket. Throws `OptionError` in the
+ * words of Open vSwitch, which knows fewer options there.
  */
 export function parseControlOptions(
   args: readonly string[],

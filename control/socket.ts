@@ -3,8 +3,8 @@
  * The control socket: commands for a running program, in the protocol of Open vSwitch's unixctl.
  *
  * A client sends `{"id":0,"method":"dpctl/show","params":["netdev@br0"]}` and is answered
- * `{"id":0,"result":"text","error":null}`, or with the text in `error`.  So `ovs-appctl -t SOCKET` works on it as
- * `dpctl` does (ovs-appctl(8); JSON-RPC 1.0 without delimiters, as ovsdb(7) has it).
+ * `{"id":0,"result":"text","error":null}`, or with the text in `error`.  So `ovs-appctl -t SOCKET`
+ * works on it as `dpctl` does (ovs-appctl(8); JSON-RPC 1.0 without delimiters, as ovsdb(7) has it).
  *
  * @module
  */

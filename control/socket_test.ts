@@ -174,7 +174,8 @@ Deno.test("a program whose descriptors are used up serves on when some are free"
   const folder = await Deno.makeTempDir();
   const path = `${folder}/few.ctl`;
   const module = new URL("./socket.ts", import.meta.url).href;
-  // Deno 2.9.6 opens what it needs for signals late, and panics when it cannot: here it does so first.
+  // Deno 2.9.6 opens what it needs for signals late, and panics when it cannot: here it does so
+  // first.
   const script = `import { ControlSocket } from ${JSON.stringify(module)};
     Deno.addSignalListener("SIGUSR2", () => {});
     await ControlSocket.serve(${JSON.stringify(path)}, new Map());`;

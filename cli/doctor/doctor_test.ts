@@ -25,7 +25,9 @@ const healthy: Readonly<Record<string, string>> = {
   "/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
 };
 
-/** A machine made of files; undefined takes one of the healthy ones away, as `prefix*` all below it. */
+/**
+ * A machine made of files; undefined takes one of the healthy ones away, as `prefix*` all below it.
+ */
 function machine(
   changes: Readonly<Record<string, string | undefined>> = {},
   facts: Partial<Omit<Machine, "env">> & { env?: Readonly<Record<string, string>> } = {},

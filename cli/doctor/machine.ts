@@ -2,7 +2,8 @@
 /**
  * What the doctor sees of a machine: files below a root, and a few facts of this process.
  *
- * Another root (`dpctl doctor --sysroot DIR`) shows another machine, or one that was made up for a test.
+ * Another root (`dpctl doctor --sysroot DIR`) shows another machine, or one that was made up for a
+ * test.
  *
  * @module
  */

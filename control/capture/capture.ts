@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Takes packets off a datapath into a file: those that miss, and those that hit flows, by an action that sends a copy up for
- * as long as the capture lasts.
+ * Takes packets off a datapath into a file: those that miss, and those that hit flows, by an action
+ * that sends a copy up for as long as the capture lasts.
  *
  * @module
  */
@@ -35,7 +35,10 @@ export interface CaptureOptions {
   readonly port?: number;
   /** Only packets that flows hit which cover this key, or that would. */
   readonly flow?: string;
-  /** Only packets that were dropped: by a flow without actions (`drop`), or for want of a flow (`miss`). */
+  /**
+   * Only packets that were dropped: by a flow without actions (`drop`), or for want of a flow
+   * (`miss`).
+   */
   readonly reason?: "drop" | "miss";
   /** Packets at most. */
   readonly count: number;

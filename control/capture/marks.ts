@@ -3,7 +3,7 @@
  * The marks of captures: actions in front of a flow's own that send a copy up.
  *
  * A datapath of the kernel keeps its flows when the program that marked them is killed. So a mark
- * says which process it is of, and whoever comes next takes the marks of the dead away.
+ * says which process it is of, and the next process to come removes the marks of dead ones.
  *
  * @module
  */

@@ -66,7 +66,10 @@ export function sectionHeader(application: string): Uint8Array<ArrayBuffer> {
   ]);
 }
 
-/** An interface; packets name it by how many came before it. Times of its packets are in nanoseconds. */
+/**
+ * An interface; packets name it by how many came before it. Times of its packets are in
+ * nanoseconds.
+ */
 export function interfaceDescription(name: string): Uint8Array<ArrayBuffer> {
   const fixed = new Uint8Array(8); // Link type, reserved, no limit of length.
   new DataView(fixed.buffer).setUint16(0, LINKTYPE_ETHERNET, true);

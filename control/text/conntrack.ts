@@ -68,8 +68,8 @@ export const tcpStates: readonly TcpState[] = [
 ];
 
 /**
- * One state for both sides of a connection: the later one, where kernel and userspace, which draw the line
- * differently, are made to agree.
+ * One state for both sides of a connection: the later one, where kernel and userspace, which draw
+ * the line differently, are made to agree.
  */
 export function tcpState({ orig, reply }: NonNullable<Connection["tcp"]>): TcpState {
   const later = tcpStates.indexOf(orig) > tcpStates.indexOf(reply) ? orig : reply;
@@ -177,8 +177,8 @@ const icmpFields: Readonly<
 };
 
 /**
- * Reads `ct_nw_src=10.1.1.1,ct_nw_proto=6,ct_tp_dst=80` into one side of a match. Throws `SyntaxError` in the words of Open
- * vSwitch.
+ * Reads `ct_nw_src=10.1.1.1,ct_nw_proto=6,ct_tp_dst=80` into one side of a match. Throws
+ * `SyntaxError` in the words of Open vSwitch.
  */
 export function parseTuple(
   text: string,

@@ -33,7 +33,8 @@ export function tcpFlagsText(flags: number): string {
 /** Seconds since a flow was hit; undefined: never. */
 export function secondsSince(usedMs: bigint | undefined): number | undefined {
   if (usedMs === undefined) return undefined;
-  // Whole milliseconds, as the other end counts them: a fraction would let a flow be used in the future.
+  // Whole milliseconds, as the other end counts them: a fraction would let a flow be used in the
+  // future.
   return Math.max(0, Math.floor(monotonicMs()) - Number(usedMs)) / 1000;
 }
 

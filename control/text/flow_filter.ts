@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The `filter=` of `dump-flows`: a match in the words of ovs-ofctl(8), laid over flows of the datapath.
+ * The `filter=` of `dump-flows`: a match in the words of ovs-ofctl(8), laid over flows of the
+ * datapath.
  *
- * A flow is shown if every bit that both the filter and the flow care for is the same, and every bit that the filter alone
- * cares for is zero in it (lib/dpctl.c of Open vSwitch does so with its own words).
+ * A flow is shown if every bit that both the filter and the flow care for is the same, and every
+ * bit that the filter alone cares for is zero in it (lib/dpctl.c of Open vSwitch does so with its
+ * own words).
  *
  * @module
  */

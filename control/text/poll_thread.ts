@@ -2,7 +2,8 @@
 /**
  * Poll threads in the words of `ovs-appctl dpif-netdev/pmd-…`.
  *
- * Levels that this datapath does not have (EMC, SMC, hardware) stay in the text with zeros, for programs that read it.
+ * Levels that this datapath does not have (EMC, SMC, hardware) stay in the text with zeros, for
+ * programs that read it.
  *
  * @module
  */
@@ -106,7 +107,10 @@ export function statsText(thread: ThreadCounts): string {
     `  avg processing cycles per packet: ${each(busy)}\n`;
 }
 
-/** `pmd-rxq-show` for one thread. The share of each queue is not measured, and Open vSwitch has words for that. */
+/**
+ * `pmd-rxq-show` for one thread. The share of each queue is not measured, and Open vSwitch has
+ * words for that.
+ */
 export function rxqText(dp: Datapath, thread: PollThread): string {
   const lines = thread.rxqs.map(({ port, queue }) => {
     const name = dp.ports.get(port)?.name ?? `${port}`;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Numbers in arguments, read as Open vSwitch reads them: digits from the beginning, whatever follows, modulo the size of the
- * type (`ovs_scan` of version 3.1, which is looser than the manual).
+ * Numbers in arguments, read as Open vSwitch reads them: digits from the beginning, whatever
+ * follows, modulo the size of the type (`ovs_scan` of version 3.1, which is looser than the
+ * manual).
  *
  * @module
  */

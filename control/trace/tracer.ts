@@ -2,8 +2,9 @@
 /**
  * Walks a key through the flows of a datapath and their actions.
  *
- * What only the datapath can know is said where it matters, and the usual case taken: a connection is new, a meter lets pass.
- * What happens to some packets only, and to this one perhaps, is followed and marked.
+ * What only the datapath can know is said where it matters, and the usual case taken: a connection
+ * is new, a meter lets pass. What happens to some packets only, and to this one perhaps, is
+ * followed and marked.
  *
  * @module
  */
@@ -16,7 +17,10 @@ import { covers, type DecodedFlow, decodeFlows } from "../../providers/odp/cover
 
 /** One step. */
 export interface TraceStep {
-  /** `lookup`: a flow was looked for. `output`, `upcall`: the packet left. `drop`: it ended. `change`: it is another now. */
+  /**
+   * `lookup`: a flow was looked for. `output`, `upcall`: the packet left. `drop`: it ended.
+   * `change`: it is another now.
+   */
   readonly kind: "lookup" | "output" | "upcall" | "drop" | "change" | "note";
   /** How many recirculations and nested actions it is behind. */
   readonly depth: number;

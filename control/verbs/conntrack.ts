@@ -83,7 +83,8 @@ async function dumpExpectations(run: VerbRun, args: readonly string[]): Promise<
 async function flushConntrack(run: VerbRun, args: readonly string[]): Promise<void> {
   let rest = args;
   let zone: number | undefined;
-  // Open vSwitch looks for a zone before it knows whether a datapath was named, so it must come first or second.
+  // Open vSwitch looks for a zone before it knows whether a datapath was named, so it must come
+  // first or second.
   const named = rest.length > 0 && await run.datapaths.exists(rest[0] as string);
   const dpArgs = named ? rest.slice(0, 1) : [];
   if (named) rest = rest.slice(1);

@@ -6,7 +6,7 @@
  */
 import type { Port, PortStats } from "../../providers/contract/ports.ts";
 import type { Datapath } from "../../providers/datapath.ts";
-import { deviceStats } from "./device_stats.ts";
+import { type DeviceCounters, deviceStats } from "./device_stats.ts";
 import { readU32 } from "../text/scan.ts";
 import { codeOf, reasonOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 import { addPorts } from "./port.ts";
@@ -40,7 +40,10 @@ async function deleteDp(run: VerbRun, [name = ""]: readonly string[]): Promise<v
   });
 }
 
-/** Runs `use` for each datapath there is; exit status 1 only if none could be listed, or one not opened. */
+/**
+ * Runs `use` for each datapath there is; exit status 1 only if none could be listed, or one not
+ * opened.
+ */
 async function forEachDatapath(
   run: VerbRun,
   use: (dp: Datapath) => void,
@@ -147,15 +150,6 @@ function showPort(run: VerbRun, dp: Datapath, port: Port): unknown {
 function shownOptions(dp: Datapath, port: Port): Readonly<Record<string, string>> {
   const isTunnel = dp.type === "system" && port.type !== "internal";
   return isTunnel ? { packet_type: "ptap", ...port.options } : port.options ?? {};
-}
-
-/** Counters of Linux devices that a port's own lack; absent: not known. */
-export interface DeviceCounters {
-  readonly rxOverruns?: bigint;
-  readonly rxFrame?: bigint;
-  readonly txAborted?: bigint;
-  readonly txCarrier?: bigint;
-  readonly collisions?: bigint;
 }
 
 function printStats(run: VerbRun, stats: PortStats & DeviceCounters): void {

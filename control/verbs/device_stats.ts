@@ -1,18 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Counters of the Linux device behind a port of the kernel's datapath, combined with the port's as Open vSwitch does it.
+ * Counters of the Linux device behind a port of the kernel's datapath, combined with the port's as
+ * Open vSwitch does it.
  *
  * @module
  */
 import type { Port, PortStats } from "../../providers/contract/ports.ts";
 import type { Datapath } from "../../providers/datapath.ts";
-import type { DeviceCounters } from "./datapath.ts";
+
+/** Counters of Linux devices that a port's own lack; absent: not known. */
+export interface DeviceCounters {
+  readonly rxOverruns?: bigint;
+  readonly rxFrame?: bigint;
+  readonly txAborted?: bigint;
+  readonly txCarrier?: bigint;
+  readonly collisions?: bigint;
+}
 
 /**
- * What `show -s` prints for a port of the kernel, in place of the port's own counters. Empty for other providers.
+ * What `show -s` prints for a port of the kernel, in place of the port's own counters. Empty for
+ * other providers.
  *
- * Packets and bytes are the device's, for the port's do not see what segmentation offload merges; errors and drops are
- * those of both, although the kernel counts the device's in the port's already (so up to version 3.7).
+ * Packets and bytes are the device's, for the port's do not see what segmentation offload merges;
+ * errors and drops are those of both, although the kernel counts the device's in the port's already
+ * (so up to version 3.7).
  */
 export function deviceStats(
   dp: Datapath,

@@ -19,7 +19,10 @@ const RTM_NEWLINK = 16;
 const IFLA_IFNAME = 3;
 const IFF_UP = 1;
 
-/** Sets a device of this network namespace up (`<linux/rtnetlink.h>`, RTM_NEWLINK). Throws `DatapathError`. */
+/**
+ * Sets a device of this network namespace up (`<linux/rtnetlink.h>`, RTM_NEWLINK). Throws
+ * `DatapathError`.
+ */
 export function bringUp(name: string): void {
   const route = new Conversation(() => new NetlinkSocket(Protocol.route));
   try {

@@ -78,7 +78,8 @@ async function add(
     });
   } catch (error) {
     const code = codeOf(error);
-    // Open vSwitch opens the device before it asks the datapath, and these are what that may come to.
+    // Open vSwitch opens the device before it asks the datapath, and these are what that may come
+    // to.
     const isDevice = code === "EAFNOSUPPORT" ||
       (code === "ENODEV" && dp.type === "system" && !hasDevice(name));
     throw new VerbFailure(
@@ -99,7 +100,10 @@ function hasDevice(name: string): boolean {
   }
 }
 
-/** Does something for each interface behind a datapath's name; a failure of one does not keep the next from its turn. */
+/**
+ * Does something for each interface behind a datapath's name; a failure of one does not keep the
+ * next from its turn.
+ */
 async function eachInterface(
   run: VerbRun,
   [dpName = "", ...interfaces]: readonly string[],
@@ -123,7 +127,8 @@ function deletePorts(run: VerbRun, args: readonly string[]): Promise<void> {
     const no = isNumber ? readInteger(name) >>> 0 : dp.ports.get(name)?.no;
     if (no === undefined) throw new VerbFailure(`no port named ${name}`);
     try {
-      // The last number stands for "no port"; there is none, so the answer is the provider's for any such number.
+      // The last number stands for "no port"; there is none, so the answer is the provider's for
+      // any such number.
       await dp.ports.delete(Math.min(no, noPort - 1));
     } catch (error) {
       throw new VerbFailure(`deleting port ${name} from ${dpName} failed`, codeOf(error));

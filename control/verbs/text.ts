@@ -142,7 +142,7 @@ function normalizeActions(
   }
 }
 
-/** Verbs that need no datapath; ovs-dpctl has them, and does not tell of them. */
+/** Verbs that need no datapath; ovs-dpctl has them, and does not list them. */
 export const textVerbs: readonly Verb[] = [
   {
     name: "parse-actions",

@@ -2,8 +2,8 @@
 /**
  * A verb of dpctl, and what it works with: arguments, flags, datapaths, and where its words go.
  *
- * One verb serves the command line, the control socket and `--json`: it prints text, records results, and fails with the words
- * that ovs-dpctl(8) has for it.
+ * One verb serves the command line, the control socket and `--json`: it prints text, records
+ * results, and fails with the words that ovs-dpctl(8) has for it.
  *
  * @module
  */
@@ -180,8 +180,8 @@ export class VerbRun {
   }
 
   /**
-   * Opens the datapath that the first argument names, or the only one if that is no datapath. With `max` arguments the
-   * first must be one. Gives the arguments behind it.
+   * Opens the datapath that the first argument names, or the only one if that is no datapath. With
+   * `max` arguments the first must be one. Gives the arguments behind it.
    */
   async withDatapath<T>(
     args: readonly string[],

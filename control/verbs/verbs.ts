@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Every verb of ovs-dpctl(8), in its order: one table for the command line, the control socket, help and completions.
+ * Every verb of ovs-dpctl(8), in its order: one table for the command line, the control socket,
+ * help and completions.
  *
  * @module
  */
@@ -18,7 +19,7 @@ const all = Infinity;
 const help: Verb = {
   name: "help",
   usage: "",
-  summary: "show this list, or tell of VERB",
+  summary: "show this list, or describe VERB",
   args: [0, all],
   writes: false,
   perform(run, [name]) {
@@ -49,7 +50,9 @@ const listCommands: Verb = {
   },
 };
 
-/** Names in the order in which ovs-dpctl lists them; those of later versions where those have them. */
+/**
+ * Names in the order in which ovs-dpctl lists them; those of later versions where those have them.
+ */
 const order = [
   "add-dp del-dp add-if del-if set-if dump-dps show",
   "dump-flows add-flow mod-flow get-flow del-flow add-flows mod-flows del-flows",

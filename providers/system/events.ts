@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What happens to a datapath from outside: the kernel tells of it in the multicast groups of its
+ * What happens to a datapath from outside: the kernel reports it in the multicast groups of its
  * families `ovs_datapath` and `ovs_vport`.
  *
  * @module
@@ -108,7 +108,7 @@ export class DatapathEvents {
   }
 }
 
-/** The error of whoever goes on with a datapath that somebody else removed. */
+/** The error for a program that goes on with a datapath that another one removed. */
 export function goneError(): NetlinkError {
   return new NetlinkError({ code: "ENODEV", detail: "the datapath was removed" });
 }

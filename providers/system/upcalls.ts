@@ -5,7 +5,7 @@
  * The kernel sends an upcall to a netlink port id.  Ours are computed from the datapath and the
  * number of the handler, so that
  *
- * - whoever sets the port ids need not have the sockets, which may be opened by other Workers;
+ * - the Worker that sets the port ids need not have the sockets, which other Workers may open;
  * - a second program that wants the same handler fails to bind, and is told so;
  * - a program that takes over from one that was killed has its port ids, and flows with
  *   userspace actions go on working.
@@ -37,7 +37,7 @@ const burstSize = 64;
 const slotSize = 136 << 10;
 /** Bytes of upcalls that the kernel may queue for a handler. */
 const queueBytes = 4 << 20;
-/** Port ids of a datapath: one for each handler, the last for whoever set their number. */
+/** Port ids of a datapath: one for each handler, the last for the isolate that set their number. */
 const portIdCount = 1024;
 const setterId = portIdCount - 1;
 /** Handlers of a datapath at most. */
@@ -245,7 +245,7 @@ export class SystemUpcalls implements ProviderUpcalls {
     this.#refuseForeign();
     this.#adopt();
     if (!this.#setter && isBound(handlerPortId(this.#ifindex, setterId))) {
-      // Directed already, by whoever set the number of handlers.
+      // Directed already, by the isolate that set the number of handlers.
       const ids = this.#current().filter((portId) => this.#isOurs(portId));
       const last = Math.max(...ids) - handlerPortId(this.#ifindex, 0);
       this.#count = Math.max(1, last + 1);

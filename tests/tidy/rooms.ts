@@ -18,10 +18,9 @@ export function isTest(path: string): boolean {
   return path.startsWith("tests/") || /_(test|bench)\.ts$/.test(path);
 }
 
-/** Imports among TypeScript files, types included; `left` names edges that are not looked at. */
+/** Imports among TypeScript files, types included. */
 export function importGraph(
   files: readonly SourceFile[],
-  left: readonly string[] = [],
 ): ReadonlyMap<string, readonly string[]> {
   const modules = files.filter(({ path }) => path.endsWith(".ts"));
   const paths = new Set(modules.map(({ path }) => path));
@@ -29,10 +28,7 @@ export function importGraph(
     modules.map((file) => [
       file.path,
       importsOf(file).flatMap(({ target }) =>
-        target !== undefined && paths.has(target) &&
-          !left.includes(`${file.path} ${target}`)
-          ? [target]
-          : []
+        target !== undefined && paths.has(target) ? [target] : []
       ),
     ]),
   );
