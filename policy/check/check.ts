@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The oracle: looks for packets and changes of state that make a derived flow false.
+ *
+ * For each packet x the tracked policy gives a verdict and a mask. Every other packet that agrees
+ * with x on the mask must get the same verdict, credits and effects from the bare function. Flows
+ * of earlier packets are kept beside: when state changes, those that the dependencies do not name
+ * must still be true, for x and for all that is like it.
+ *
+ * @module
+ */
+import { decodeKey, encodeKey, keyById } from "../../providers/odp/key.ts";
+import { decodeMask } from "../../providers/odp/mask.ts";
+import { keyView } from "../../providers/odp/view.ts";
+import type { FlowKey } from "../../providers/types.ts";
+import { Arbitrary, type Hints } from "./arbitrary.ts";
+import { type Random, seeded } from "./random.ts";
+import { decide } from "../decide.ts";
+import type { Policy } from "../decision.ts";
+import {
+  holdDependency,
+  listen,
+  releaseDependency,
+  type Touches,
+} from "../state/dependency.ts";
+import { Covered, type FreeBits, freeBits, isParsable, overlay } from "./model.ts";
+import { NOW, outcome, type Part, PolicyUnsound, say } from "./outcome.ts";
+import { valueIn } from "../packet/plain.ts";
+import { Runner } from "../runner.ts";
+import { type Carry, Continuations, textOf } from "../stage.ts";
+
+/** What to look at, and how hard. */
+export interface CheckOptions {
+  /** Packets; 1,000 if absent. */
+  readonly runs?: number;
+  /** Starts the random numbers: equal seeds give equal checks. */
+  readonly seed?: number;
+  /** Other packets that are tried for each; 64 if absent. */
+  readonly mutants?: number;
+  /** Values that the policy treats in a special way. */
+  readonly hints?: Hints;
+  /** Changes some state at random; called now and then. */
+  readonly change?: (random: Random) => void;
+  /** Whether packets teach what their effects say, as in a running switch; true if absent. */
+  readonly learn?: boolean;
+}
+
+/** What the check did. */
+export interface CheckReport {
+  /** Packets whose flow was checked. */
+  readonly runs: number;
+  /** Other packets that agreed with one on its mask, all of which got its verdict. */
+  readonly mutants: number;
+  /** Packets that the policy threw on, or that get no flow. */
+  readonly withoutFlow: number;
+  /** Changes of state, and flows that they made run again. */
+  readonly changes: number;
+  /** Flows that dependencies named after a change. */
+  readonly named: number;
+  /** Of these, flows whose verdict had not changed. */
+  readonly surplus: number;
+  /** Different masks. */
+  readonly masks: number;
+  /**
+   * For each attribute, bits that were masked, and those of them that changed a verdict when
+   * flipped.
+   */
+  readonly tightness: Readonly<Record<string, { masked: number; needed: number }>>;
+}
+
+/** A flow that is kept while state changes. */
+interface KeptFlow {
+  readonly part: Part;
+  readonly key: Uint8Array;
+  readonly mask: Uint8Array;
+  readonly free: FreeBits;
+  /** The packet, and which others hit the flow. */
+  readonly x: FlowKey;
+  readonly covered: Covered;
+  dependencies: readonly number[];
+  said: string;
+}
+
+const KEPT_FLOWS = 48;
+const MAX_DEPTH = 3;
+
+/**
+ * Checks a policy against the bare function, without a datapath. Throws {@linkcode PolicyUnsound}
+ * with a counterexample.
+ */
+export function checkPolicy(policy: Policy, options: CheckOptions = {}): CheckReport {
+  const check = new Check(options);
+  try {
+    return check.run({ decide: policy });
+  } finally {
+    check.end();
+  }
+}
+
+class Check {
+  readonly #options: CheckOptions;
+  readonly #random: Random;
+  readonly #arbitrary: Arbitrary;
+  readonly #runner: Runner;
+  readonly #kept: KeptFlow[] = [];
+  readonly #changed = new Map<number, Touches[] | true>();
+  readonly #listening: Disposable;
+  readonly #masks = new Set<string>();
+  readonly #report = {
+    runs: 0,
+    mutants: 0,
+    withoutFlow: 0,
+    changes: 0,
+    named: 0,
+    surplus: 0,
+    tightness: {} as Record<string, { masked: number; needed: number }>,
+  };
+
+  constructor(options: CheckOptions) {
+    this.#options = options;
+    this.#random = seeded(options.seed ?? 1);
+    this.#arbitrary = new Arbitrary(this.#random, options.hints);
+    this.#runner = new Runner(new Continuations());
+    this.#listening = listen({
+      changed: (id, touches) => {
+        const known = this.#changed.get(id);
+        if (touches === undefined) this.#changed.set(id, true);
+        else if (known === undefined) this.#changed.set(id, [touches]);
+        else if (known !== true) known.push(touches);
+      },
+    });
+  }
+
+  end(): void {
+    this.#listening[Symbol.dispose]();
+    for (const flow of this.#kept) flow.dependencies.forEach(releaseDependency);
+  }
+
+  run(part: Part): CheckReport {
+    const { runs = 1000, change } = this.#options;
+    for (let i = 0; i < runs; i++) {
+      if (change !== undefined && this.#random(3) === 0) {
+        change(this.#random);
+        this.#afterChange();
+      }
+      const key = this.#arbitrary.key();
+      this.#packet(part, this.#random(16) === 0 ? this.#arbitrary.tracked(key) : key, 0);
+    }
+    return { ...this.#report, masks: this.#masks.size };
+  }
+
+  /** Checks the flow of one packet, and those of the stages that it goes into. */
+  #packet(part: Part, key: FlowKey, depth: number): void {
+    const bytes = encodeKey(key);
+    const flow = this.#track(part, bytes);
+    const bare = outcome(part, key);
+    if (flow === undefined) {
+      this.#report.withoutFlow++;
+    } else {
+      if (flow.said !== bare.said) {
+        throw new PolicyUnsound("the tracked packet reads otherwise than the bare one", {
+          x: bytes,
+          y: bytes,
+          mask: flow.mask,
+          said: flow.said,
+          saidOther: bare.said,
+        });
+      }
+      this.#report.runs++;
+      this.#masks.add(flow.mask.join());
+      this.#flips(flow);
+      this.#relatives(flow);
+      if (this.#random(64) === 0) this.#small(flow);
+      if (this.#random(8) === 0) this.#tightness(flow);
+      this.#keep(flow);
+    }
+    const { learn = true } = this.#options;
+    if (learn && this.#random(4) === 0) {
+      for (const effect of bare.effects) {
+        if (effect.kind === "learn") effect.table.hear(effect.key, effect.value, NOW);
+      }
+      this.#afterChange();
+    }
+    if (depth === MAX_DEPTH) return;
+    for (const { stage, carry } of bare.stages) {
+      const next: Part = {
+        decide: (packet) => stage.then(packet, carry as never),
+        at: { stage, carry },
+      };
+      const behind = { ...this.#arbitrary.tracked(key), recircId: 1 + depth } as FlowKey;
+      this.#packet(next, behind, depth + 1);
+    }
+  }
+
+  /** What the runtime makes of a packet; undefined if it throws or gets no flow. */
+  #track(part: Part, key: Uint8Array): KeptFlow | undefined {
+    const { tracker } = this.#runner;
+    try {
+      const ran = this.#runner.run(part.decide, key, NOW);
+      if (ran.uncacheable !== undefined) return undefined;
+      const mask = this.#runner.mask.slice();
+      const x = decodeKey(ran.key);
+      return {
+        part,
+        key: ran.key,
+        mask,
+        free: freeBits(ran.key, mask),
+        x,
+        covered: new Covered(x, decodeMask(mask, ran.key)),
+        dependencies: tracker.dependencies,
+        said: say(ran.decision, tracker.effects, tracker.deadline),
+      };
+    } catch {
+      tracker.dropDependencies();
+      return undefined;
+    }
+  }
+
+  /** Other packets of the same shape: one open bit flipped, some, all. */
+  #flips(flow: KeptFlow): void {
+    const { mutants = 64 } = this.#options;
+    const count = Math.ceil(mutants * 3 / 4);
+    for (let i = 0; i < count; i++) this.#try(flow, flipped(flow, this.#random, i));
+  }
+
+  #try(flow: KeptFlow, other: Uint8Array): void {
+    this.#report.mutants++;
+    const { said } = outcome(flow.part, keyView(other));
+    if (said !== flow.said) this.#unsound(flow, other, "a flow covers another verdict");
+  }
+
+  /** Packets of other shapes, or with special values, that agree with the mask all the same. */
+  #relatives(flow: KeptFlow): void {
+    const { mutants = 64 } = this.#options;
+    for (let i = 0; i < Math.floor(mutants / 4); i++) {
+      const other = this.#relative(flow);
+      if (other !== undefined) this.#try(flow, other);
+    }
+  }
+
+  #relative(flow: KeptFlow): Uint8Array | undefined {
+    const { x, covered } = flow;
+    const arbitrary = this.#arbitrary;
+    const drawn = this.#random(2) === 0 ? arbitrary.relative(x) : arbitrary.alike(x);
+    let y = { ...drawn, recircId: x.recircId ?? 0 } as FlowKey;
+    let bytes: Uint8Array = encodeKey(y);
+    if (covered.has(y)) return bytes;
+    bytes = overlay(flow.key, bytes, flow.mask);
+    y = decodeKey(bytes);
+    return isParsable(y) && covered.has(y) ? bytes : undefined;
+  }
+
+  /** Every value of a field of up to 16 bits, where some of its bits are open. */
+  #small(flow: KeptFlow): void {
+    const { at, open, closed, ids } = flow.free;
+    const starts = at.flatMap((_, i) =>
+      (open[i] as number) !== 0 && ids[i + 1] === ids[i] &&
+        ((closed[i] as number) !== 0 || (closed[i + 1] as number) !== 0)
+        ? [i]
+        : []
+    );
+    if (starts.length === 0) return;
+    const start = starts[this.#random(starts.length)] as number;
+    const openBits = (open[start] as number) << 8 | (open[start + 1] as number);
+    let value = 0;
+    for (let n = 0; n < 1024; n++) {
+      const other = flow.key.slice();
+      for (const [i, bits] of [[start, value >> 8], [start + 1, value & 0xff]] as const) {
+        const to = at[i] as number;
+        other[to] = (other[to] as number) & ~(open[i] as number) | bits;
+      }
+      this.#try(flow, other);
+      // The next value that has only open bits.
+      value = (value | ~openBits) + 1 & openBits;
+      if (value === 0) break;
+    }
+  }
+
+  /** Flips bits that are masked, one at a time: those that change nothing were not needed here. */
+  #tightness(flow: KeptFlow): void {
+    const { at, closed, ids } = flow.free;
+    for (const [i, bits] of closed.entries()) {
+      if (bits === 0) continue;
+      const name = nameOf(ids[i] as number);
+      const counted = this.#report.tightness[name] ??= { masked: 0, needed: 0 };
+      const bit = bits & -bits;
+      const other = flow.key.slice();
+      other[at[i] as number] = (other[at[i] as number] as number) ^ bit;
+      counted.masked++;
+      if (outcome(flow.part, keyView(other)).said !== flow.said) counted.needed++;
+    }
+  }
+
+  #keep(flow: KeptFlow): void {
+    flow.dependencies.forEach(holdDependency);
+    if (this.#kept.length < KEPT_FLOWS) {
+      this.#kept.push(flow);
+      return;
+    }
+    const i = this.#random(KEPT_FLOWS);
+    const old = this.#kept[i] as KeptFlow;
+    this.#kept[i] = flow;
+    old.dependencies.forEach(releaseDependency);
+  }
+
+  /**
+   * State changed: flows that are named run again as the runtime runs them, the others must be true
+   * as they are.
+   */
+  #afterChange(): void {
+    if (this.#changed.size === 0) return;
+    this.#report.changes++;
+    const changed = new Map(this.#changed);
+    this.#changed.clear();
+    for (let i = this.#kept.length - 1; i >= 0; i--) {
+      const flow = this.#kept[i] as KeptFlow;
+      const isNamed = flow.dependencies.some((id) => {
+        const touches = changed.get(id);
+        return touches === true || touches?.some((touch) => touch(flow)) === true;
+      });
+      if (isNamed && !this.#rerun(flow)) this.#kept.splice(i, 1);
+      else this.#isStillTrue(flow, isNamed);
+    }
+  }
+
+  /** Runs a flow again within its mask; false if it cannot be proven, and goes. */
+  #rerun(flow: KeptFlow): boolean {
+    this.#report.named++;
+    const { tracker } = this.#runner;
+    const before = flow.dependencies;
+    try {
+      const ran = this.#runner.run(flow.part.decide, flow.key, NOW, { fence: flow.mask });
+      const isWithin = this.#runner.mask.every((byte, i) => byte === flow.mask[i]);
+      if (!isWithin || ran.uncacheable !== undefined) {
+        tracker.dropDependencies();
+        return false;
+      }
+      const said = say(ran.decision, tracker.effects, tracker.deadline);
+      if (said === flow.said) this.#report.surplus++;
+      flow.said = said;
+      flow.dependencies = tracker.dependencies;
+      flow.dependencies.forEach(holdDependency);
+      return true;
+    } catch {
+      tracker.dropDependencies();
+      return false;
+    } finally {
+      before.forEach(releaseDependency);
+    }
+  }
+
+  #isStillTrue(flow: KeptFlow, wasRun: boolean): void {
+    const why = wasRun
+      ? "a flow that ran again covers another verdict"
+      : "a flow became false and no dependency named it";
+    for (let i = 0; i < 12; i++) {
+      const other = i === 0
+        ? flow.key
+        : i < 4
+        ? flipped(flow, this.#random, i)
+        : this.#relative(flow);
+      if (other === undefined) continue;
+      this.#report.mutants++;
+      if (outcome(flow.part, keyView(other)).said !== flow.said) {
+        this.#unsound(flow, other, why);
+      }
+    }
+  }
+
+  #unsound(flow: KeptFlow, found: Uint8Array, why: string): never {
+    let other = found;
+    // Closer: each byte that the fault does without is made equal.
+    for (let i = 0; other.length === flow.key.length && i < other.length; i++) {
+      if (other[i] === flow.key[i]) continue;
+      const closer = other.slice();
+      closer[i] = flow.key[i] as number;
+      if (outcome(flow.part, keyView(closer)).said !== flow.said) other = closer;
+    }
+    throw new PolicyUnsound(why, {
+      x: flow.key,
+      y: other,
+      mask: flow.mask,
+      said: flow.said,
+      saidOther: outcome(flow.part, keyView(other)).said,
+      read: firstDifference(flow, other),
+    });
+  }
+}
+
+/** The first thing that a run on the other packet reads and that differs. */
+function firstDifference(flow: KeptFlow, other: Uint8Array): string | undefined {
+  try {
+    const { reads } = decide(flow.part.decide, other, undefined, { nowMs: NOW });
+    const [x, y] = [decodeKey(flow.key), decodeKey(other)];
+    const text = (key: FlowKey, leaf: string): string =>
+      textOf(valueIn(key, leaf) as Carry);
+    const read = reads.find(({ leaf }) => text(x, leaf) !== text(y, leaf));
+    return read === undefined ? undefined : `${read.leaf} ${read.how} ${read.at ?? ""}`;
+  } catch {
+    return undefined;
+  }
+}
+
+function flipped({ key, free }: KeptFlow, random: Random, round: number): Uint8Array {
+  const other = key.slice();
+  const { at, open } = free;
+  if (at.length === 0) return other;
+  const kind = round % 3;
+  if (kind === 0) {
+    const i = random(at.length);
+    const bit = (open[i] as number) & 1 << random(8);
+    other[at[i] as number] = (other[at[i] as number] as number) ^ bit;
+    return other;
+  }
+  for (let i = 0; i < at.length; i++) {
+    const bits = open[i] as number;
+    if (bits === 0) continue;
+    const flip = kind === 1 ? bits & random(256) : bits;
+    if (kind === 2 && random(3) === 0) continue;
+    other[at[i] as number] = (other[at[i] as number] as number) ^ flip;
+  }
+  return other;
+}
+
+function nameOf(id: number): string {
+  return keyById[id]?.name ?? "vlan";
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What policies say: verdicts, and the actions that they are mostly made of.
+ *
+ * @module
+ */
+import type { MeterId, PortNo } from "../providers/ids.ts";
+import { meter, output, trunc, userspace } from "../providers/odp/constructors.ts";
+import type { Action } from "../providers/types_action.ts";
+import type { Packet } from "./packet/packet.ts";
+import type { PortsView } from "./state/state.ts";
+
+/**
+ * Decides what happens to packets like this one. Pure: it reads the packet and tracked state, and
+ * returns.
+ */
+export type Policy = (packet: Packet) => Verdict;
+
+/** Actions, or actions and what else there is to say of them. An empty list drops. */
+export type Verdict = readonly Action[] | Decision;
+
+/** A verdict with all that can be said. */
+export interface Decision {
+  /** What happens to the packet, and to those that hit its flow. */
+  readonly actions: readonly Action[];
+  /** `false`: this packet only, no flow. */
+  readonly cache?: boolean;
+  /** The flow goes after so long without packets, ms. */
+  readonly idleMs?: number;
+  /** The flow goes after so long in any case, ms. */
+  readonly hardMs?: number;
+  /** Shown by `explain`, counted by name, recorded. */
+  readonly reason?: string;
+  /** What {@linkcode slowly} does to each packet. */
+  readonly edit?: Edit;
+}
+
+/** Changes a frame in a way that no action does; undefined drops it. */
+export type Edit = (frame: Uint8Array, packet: Packet) => Uint8Array | undefined;
+
+const forwards: (readonly Action[])[] = [];
+const KEPT = 4096;
+
+/** Sends the packet out of a port. */
+export function forward(port: PortNo): readonly Action[] {
+  if (!(port >= 0 && port < KEPT)) return [output(port)];
+  // The same list each time: its bytes are made once.
+  return forwards[port] ??= Object.freeze([output(port)]);
+}
+
+/** Sends the packet out of every port but one. The flow depends on which ports there are. */
+export function flood(ports: PortsView, except?: PortNo): readonly Action[] {
+  return ports.allBut(except);
+}
+
+const drops = new Map<string | undefined, Decision>();
+const NOTHING: readonly Action[] = Object.freeze([]);
+
+/** Drops the packet, and says why. */
+export function drop(reason?: string): Decision {
+  let known = drops.get(reason);
+  if (known !== undefined) return known;
+  known = Object.freeze(
+    reason === undefined ? { actions: NOTHING } : { actions: NOTHING, reason },
+  );
+  if (drops.size < KEPT) drops.set(reason, known);
+  return known;
+}
+
+/** Sends a copy to a port, of at most `snap` bytes. */
+export function mirrorTo(
+  port: PortNo,
+  options: { readonly snap?: number } = {},
+): Action[] {
+  const { snap } = options;
+  return snap === undefined ? [output(port)] : [trunc(snap), output(port)];
+}
+
+/** Drops what exceeds the rate of a meter. */
+export function limit(id: MeterId): Action[] {
+  return [meter(id)];
+}
+
+/** How often packets may be handed to the program. */
+export interface ToProgramOptions {
+  /** Packets a second. */
+  readonly perSecond: number;
+  /** Packets at once; as many as a second has if absent. */
+  readonly burst?: number;
+  /** Bytes that come with them. */
+  readonly userdata?: Uint8Array;
+}
+
+/** Tells the upcalls of policies from those of others. */
+const MAGIC = 0x75_70_63_6c;
+const TO_PROGRAM = 1;
+const SLOWLY = 2;
+
+/** Rates by reason: one reason has one rate, the last that was asked for. */
+const rates = new Map<string, ToProgramOptions>();
+const MAX_REASONS = 1024;
+
+/** The rate of a reason. */
+export function rateOf(reason: string): ToProgramOptions {
+  return rates.get(reason) ?? { perSecond: 0 };
+}
+
+/**
+ * Hands the packet to the program: `PolicyOptions.onPacket` gets it with the reason, at most
+ * `perSecond` times a second.
+ */
+export function toProgram(reason: string, options: ToProgramOptions): Action[] {
+  if (!(options.perSecond > 0)) throw new RangeError("perSecond must be above 0");
+  if (rates.has(reason) || rates.size < MAX_REASONS) rates.set(reason, options);
+  const text = new TextEncoder().encode(reason);
+  if (text.length > 255) throw new RangeError(`reason is too long: ${reason}`);
+  const { userdata = new Uint8Array() } = options;
+  const bytes = new Uint8Array(6 + text.length + userdata.length);
+  new DataView(bytes.buffer).setUint32(0, MAGIC);
+  bytes[4] = TO_PROGRAM;
+  bytes[5] = text.length;
+  bytes.set(text, 6);
+  bytes.set(userdata, 6 + text.length);
+  return [userspace({ userdata: bytes })];
+}
+
+/**
+ * What actions cannot do: a flow that hands each packet up, where `edit` changes its bytes and
+ * `then` happens to what it returns. `edit` may read the packet, each one for itself.
+ */
+export function slowly(edit: Edit, then: readonly Action[]): Decision {
+  return { actions: then, edit };
+}
+
+/** The actions of a flow whose packets are edited by the program. */
+export const handUp: readonly Action[] = (() => {
+  const bytes = new Uint8Array(6);
+  new DataView(bytes.buffer).setUint32(0, MAGIC);
+  bytes[4] = SLOWLY;
+  return Object.freeze([userspace({ userdata: bytes })]);
+})();
+
+/** What an upcall of kind "action" is for. */
+export type Handed =
+  | { readonly kind: "slowly" }
+  | {
+    readonly kind: "toProgram";
+    readonly reason: string;
+    readonly userdata: Uint8Array;
+  };
+
+/**
+ * Reads what {@linkcode toProgram} and {@linkcode slowly} wrote; undefined for the userdata of
+ * others.
+ */
+export function handedBy(userdata: Uint8Array | undefined): Handed | undefined {
+  if (userdata === undefined || userdata.length < 6) return undefined;
+  const view = new DataView(userdata.buffer, userdata.byteOffset, userdata.length);
+  if (view.getUint32(0) !== MAGIC) return undefined;
+  if (userdata[4] === SLOWLY) return { kind: "slowly" };
+  if (userdata[4] !== TO_PROGRAM) return undefined;
+  const end = 6 + (userdata[5] as number);
+  if (end > userdata.length) return undefined;
+  const reason = new TextDecoder().decode(userdata.subarray(6, end));
+  return { kind: "toProgram", reason, userdata: userdata.slice(end) };
+}
+
+/** A verdict with everything in its place. */
+export function decisionOf(verdict: Verdict): Decision {
+  if (Array.isArray(verdict)) return { actions: verdict };
+  const decision = verdict as Decision | undefined;
+  if (typeof decision !== "object" || !Array.isArray(decision?.actions)) {
+    throw new TypeError("a policy must return actions or a decision with actions");
+  }
+  return decision;
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Effects: what packets teach and credit, declared by a run and done by the keeper of its flow.
+ *
+ * @module
+ */
+/** What a policy notes beside its verdict. */
+export type Effect =
+  | {
+    readonly kind: "learn";
+    readonly table: Learner;
+    readonly key: unknown;
+    value: unknown;
+  }
+  | { readonly kind: "credit"; readonly counter: Credited };
+
+/** A table that learns from packets. */
+export interface Learner {
+  /** Its name. */
+  readonly name: string;
+  /** Takes a pair over, or only its age when it is known. */
+  hear(key: unknown, value: unknown, atMs: number): void;
+  /** Lets go of what is old; answers when to look again, ms since 1970. */
+  expire?(nowMs: number): number;
+}
+
+/** A table that packets teach, with the kinds of its keys and values. */
+export interface Taught<K, V> {
+  /** Its name. */
+  readonly name: string;
+  /** Writes a value. */
+  set(key: K, value: V): unknown;
+}
+
+/** A counter that flows credit. */
+export interface Credited {
+  /** Its name. */
+  readonly name: string;
+  /** Adds packets and bytes; `usedMs` is when the last of them was seen. */
+  add(packets: bigint, bytes: bigint, usedMs: number): void;
+}

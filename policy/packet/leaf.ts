@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Leaves: the values that a policy may ask about, and where they are in the bytes of a key.
+ *
+ * A value is compared as bits. {@linkcode Words} are 128 bits from the left: the highest bit of the
+ * value is bit 31 of the first word, so that a prefix of so many bits means the same for a port, an
+ * Ethernet address and IPv6.
+ *
+ * @module
+ */
+import { StructCodec } from "../../providers/codec/codec.ts";
+import {
+  AddressLeaf,
+  BigLeaf,
+  bits as someBits,
+  type Leaf as WireLeaf,
+  NumberLeaf,
+} from "../../providers/codec/leaf.ts";
+import { keyTable } from "../../providers/odp/key.ts";
+import { nshBase } from "../../providers/odp/payload/nsh.ts";
+import type { Attribute } from "../../providers/odp/attributes.ts";
+
+/** A value of up to 128 bits, from the left. */
+export type Words = Uint32Array;
+
+/**
+ * A value as a policy writes it: number, 64 bits and more as bigint, address as text, `"first"` for
+ * a fragment.
+ */
+export type Value = number | bigint | string;
+
+/** Makes an empty value. */
+export function words(): Words {
+  return new Uint32Array(4);
+}
+
+const structures = [
+  "ethernet",
+  "ipv4",
+  "ipv6",
+  "arp",
+  "tcp",
+  "udp",
+  "sctp",
+  "icmp",
+  "icmpv6",
+  "nd",
+  "ctTuple4",
+  "ctTuple6",
+] as const;
+const plain = [
+  "inPort",
+  "recircId",
+  "dpHash",
+  "priority",
+  "skbMark",
+  "ctZone",
+  "ctMark",
+  "ctLabels",
+  "etherType",
+  "tcpFlags",
+  "ipv6Exthdrs",
+] as const;
+
+type Ports = "src" | "dst";
+type Tuple = "src" | "dst" | "proto" | "srcPort" | "dstPort";
+
+/** Name of a value in a packet: one for each part of a key that has a fixed place. */
+export type Leaf =
+  | typeof plain[number]
+  | "ctState"
+  | `ethernet.${Ports}`
+  | `vlan.${"tpid" | "vid" | "pcp"}`
+  | `innerVlan.${"tpid" | "vid" | "pcp"}`
+  | `mpls.${"label" | "tc" | "ttl" | "bos"}`
+  | `ipv4.${"src" | "dst" | "proto" | "tos" | "ttl" | "frag"}`
+  | `ipv6.${"src" | "dst" | "label" | "proto" | "tclass" | "hlimit" | "frag"}`
+  | `arp.${"sip" | "tip" | "op" | "sha" | "tha"}`
+  | `${"tcp" | "udp" | "sctp"}.${Ports}`
+  | `${"icmp" | "icmpv6"}.${"type" | "code"}`
+  | `nd.${"target" | "sll" | "tll"}`
+  | `nsh.${"flags" | "ttl" | "mdtype" | "np" | "spi" | "si"}`
+  | `ctTuple4.${Tuple}`
+  | `ctTuple6.${Tuple}`
+  | `tunnel.${
+    | "id"
+    | "src"
+    | "dst"
+    | "ipv6Src"
+    | "ipv6Dst"
+    | "tos"
+    | "ttl"
+    | "srcPort"
+    | "dstPort"}`;
+
+/** First slot of VLAN tags: two for each, its TPID and its TCI. */
+export const TAGS = 40;
+/** First slot of the parts of a tunnel key. */
+export const TUNNEL = 64;
+/** Slots of the two parts of a service header: its base, and the contexts of type 1. */
+export const NSH_BASE = 92;
+export const NSH_CONTEXTS = 93;
+/** Slots of a layout: attributes by id, tags, parts of the tunnel and of the service header. */
+export const SLOTS = 96;
+
+/** What tells whether a packet has a value, beside what every flow matches. */
+export type ToldBy = "always" | "protocol" | "discovery" | "label" | "tracked";
+
+/** Where a value is. */
+export interface Place {
+  /** Its name. */
+  readonly name: Leaf | string;
+  /** Slot of the layout that has the payload's offset. */
+  readonly slot: number;
+  /** Offset in the payload. */
+  readonly at: number;
+  /** Layout of the bytes. */
+  readonly wire: WireLeaf<unknown>;
+  /** Bits of the value. */
+  readonly width: number;
+  /** What tells that it is there. */
+  readonly told: ToldBy;
+  /** Protocol number that goes with it; 0 if none does. */
+  readonly protocol: number;
+  /** Whether absence means zero, as for metadata. */
+  readonly zero: boolean;
+}
+
+const protocols: Readonly<Record<string, number>> = {
+  tcp: 6,
+  tcpFlags: 6,
+  udp: 17,
+  sctp: 132,
+  icmp: 1,
+  icmpv6: 58,
+  nd: 58,
+};
+
+function widthOf(wire: WireLeaf<unknown>): number {
+  return wire instanceof NumberLeaf ? wire.width : wire.size * 8;
+}
+
+function place(
+  name: string,
+  slot: number,
+  at: number,
+  wire: WireLeaf<unknown>,
+  zero = false,
+): Place {
+  const [structure = ""] = name.split(".");
+  const protocol = protocols[structure] ?? 0;
+  const told: ToldBy = structure === "nd"
+    ? "discovery"
+    : protocol !== 0
+    ? "protocol"
+    : structure.startsWith("ctTuple")
+    ? "tracked"
+    : structure === "mpls" && at > 0
+    ? "label"
+    : "always";
+  return { name, slot, at, wire, width: widthOf(wire), told, protocol, zero };
+}
+
+function all(): Record<string, Place> {
+  const made: Record<string, Place> = {};
+  const add = (one: Place): void => void (made[one.name] = one);
+  const table = keyTable as unknown as Readonly<Record<string, Attribute<unknown>>>;
+  for (const name of structures) {
+    const { id, wire } = table[name] as Attribute<unknown>;
+    const { fields } = wire as StructCodec<unknown>;
+    for (const field of fields) {
+      add(place(`${name}.${field.name}`, id, field.at, field.leaf));
+    }
+  }
+  for (const name of plain) {
+    const { id, wire } = table[name] as Attribute<unknown>;
+    const { leaf } = wire as unknown as { leaf: WireLeaf<unknown> };
+    const isHeader = ["etherType", "tcpFlags", "ipv6Exthdrs"].includes(name);
+    add(place(name, id, 0, leaf, !isHeader));
+  }
+  // The kernel refuses masks of state bits that it does not know: they are the low eight.
+  add(place("ctState", keyTable.ctState.id, 0, stateBits, true));
+  for (const [i, name] of ["vlan", "innerVlan"].entries()) {
+    add(place(`${name}.tpid`, TAGS + 2 * i, 0, someBits(2, 0, 16)));
+    add(place(`${name}.vid`, TAGS + 2 * i + 1, 0, someBits(2, 0, 12)));
+    add(place(`${name}.pcp`, TAGS + 2 * i + 1, 0, someBits(2, 13, 3)));
+    add(place(`${name}.cfi`, TAGS + 2 * i + 1, 0, someBits(2, 12, 1)));
+  }
+  for (const field of nshBase.fields) {
+    add(place(`nsh.${field.name}`, NSH_BASE, field.at, field.leaf));
+  }
+  for (const label of labels) for (const part of Object.values(label)) add(part);
+  const tunnel: readonly (readonly [string, number, WireLeaf<unknown>, boolean?])[] = [
+    ["id", 0, new BigLeaf(8, false, "none")],
+    ["src", 1, table.ipv4 && leafOf(table.ipv4, "src")],
+    ["dst", 2, table.ipv4 && leafOf(table.ipv4, "dst")],
+    ["tos", 3, someBits(1, 0, 8), true],
+    ["ttl", 4, someBits(1, 0, 8), true],
+    ["srcPort", 9, someBits(2, 0, 16), true],
+    ["dstPort", 10, someBits(2, 0, 16), true],
+    ["ipv6Src", 12, table.ipv6 && leafOf(table.ipv6, "src")],
+    ["ipv6Dst", 13, table.ipv6 && leafOf(table.ipv6, "dst")],
+  ] as never;
+  for (const [name, id, wire, zero] of tunnel) {
+    add(place(`tunnel.${name}`, TUNNEL + id, 0, wire, zero));
+  }
+  return made;
+}
+
+function leafOf(attribute: Attribute<unknown>, name: string): WireLeaf<unknown> {
+  const { fields } = attribute.wire as StructCodec<unknown>;
+  return fields.find((field) => field.name === name)?.leaf as WireLeaf<unknown>;
+}
+
+/** The eight bits of a connection's state that datapaths match. */
+const stateBits = new NumberLeaf(4, true, "hex", 0, 8);
+
+/** Entries of a label stack, the outermost first; `mpls.label` is that of the first. */
+export const labels: readonly Readonly<Record<"label" | "tc" | "ttl" | "bos", Place>>[] =
+  [0, 1, 2].map((i) => {
+    const name = i === 0 ? "mpls" : `mpls${i}`;
+    const part = (field: string, shift: number, width: number): Place => {
+      const made = place(
+        `${name}.${field}`,
+        keyTable.mpls.id,
+        4 * i,
+        someBits(4, shift, width),
+      );
+      return i === 0 ? made : { ...made, told: "label" };
+    };
+    return {
+      label: part("label", 12, 20),
+      tc: part("tc", 9, 3),
+      ttl: part("ttl", 0, 8),
+      bos: part("bos", 8, 1),
+    };
+  });
+
+/** Every place by its name. */
+export const places: Readonly<Record<string, Place>> = all();
+
+/** The place of a leaf. Throws `TypeError` if there is no such leaf. */
+export function placeOf(leaf: string): Place {
+  const found = places[leaf];
+  if (found === undefined) throw new TypeError(`a packet has no leaf "${leaf}"`);
+  return found;
+}
+
+/** Reads the value at `at` as bits. */
+export function load(place: Place, bytes: Uint8Array, at: number, to: Words): void {
+  const { wire } = place;
+  if (wire instanceof NumberLeaf) {
+    to[0] = wire.get(bytes, at) << (32 - wire.width);
+    to[1] = to[2] = to[3] = 0;
+    return;
+  }
+  const { size } = wire;
+  const little = wire instanceof BigLeaf && wire.little;
+  for (let word = 0; word < 4; word++) {
+    let bits = 0;
+    for (let i = 4 * word; i < 4 * word + 4; i++) {
+      const byte = i >= size ? 0 : bytes[at + (little ? size - 1 - i : i)] as number;
+      bits = bits << 8 | byte;
+    }
+    to[word] = bits;
+  }
+}
+
+/** Lays bits over those at `at`; true if some of them were not there before. */
+export function lay(place: Place, bytes: Uint8Array, at: number, bits: Words): boolean {
+  const { wire } = place;
+  let isNew = false;
+  if (wire instanceof NumberLeaf) {
+    const value = (bits[0] as number) >>> (32 - wire.width);
+    isNew = (value & ~wire.get(bytes, at)) !== 0;
+    if (isNew) wire.poke(bytes, at, value);
+    return isNew;
+  }
+  const { size } = wire;
+  const little = wire instanceof BigLeaf && wire.little;
+  for (let i = 0; i < size; i++) {
+    const byte = (bits[i >> 2] as number) >>> (24 - 8 * (i & 3)) & 0xff;
+    const to = at + (little ? size - 1 - i : i);
+    const before = bytes[to] as number;
+    if ((byte & ~before) === 0) continue;
+    bytes[to] = before | byte;
+    isNew = true;
+  }
+  return isNew;
+}
+
+/** Makes bits of a value as a policy writes it. Throws `TypeError` or `RangeError`. */
+export function parse(place: Place, value: Value, to: Words = words()): Words {
+  const { wire, name } = place;
+  const bytes = new Uint8Array(wire.size);
+  const isAddress = wire instanceof AddressLeaf;
+  if (!isAddress && typeof value === "string" && !name.endsWith("frag")) {
+    throw new TypeError(`${name} must be a number: current value is "${value}"`);
+  }
+  const big = wire instanceof BigLeaf && typeof value === "number";
+  if (isAddress && typeof value !== "string") {
+    bytes.set(wideBytes(BigInt(value), wire.size, name));
+  } else {
+    (wire as WireLeaf<unknown>).put(bytes, 0, big ? BigInt(value) : value, name);
+  }
+  load(place, bytes, 0, to);
+  return to;
+}
+
+/** Makes a mask: bits of a number, or of an address in its own form. */
+export function parseMask(place: Place, mask: Value, to: Words = words()): Words {
+  if (place.name.endsWith("frag") && typeof mask === "number") {
+    to.fill(0);
+    to[0] = mask << 24;
+    return to;
+  }
+  return parse(place, mask, to);
+}
+
+function wideBytes(value: bigint, size: number, what: string): Uint8Array {
+  if (value < 0n || value >> BigInt(8 * size) !== 0n) {
+    throw new RangeError(
+      `${what} must have at most ${8 * size} bits: current value is ${value}`,
+    );
+  }
+  const hex = value.toString(16).padStart(2 * size, "0");
+  return Uint8Array.from(
+    { length: size },
+    (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
+  );
+}
+
+/** Parses `10.0.0.0/8` into bits and their number; without a slash all bits count. */
+export function parsePrefix(
+  place: Place,
+  text: string,
+): { bits: Words; length: number } {
+  const [address = "", digits] = text.split("/");
+  const length = digits === undefined ? place.width : Number(digits);
+  if (!/^\d*$/.test(digits ?? "") || digits === "" || length > place.width) {
+    throw new SyntaxError(`"${text}" is not a prefix of ${place.width} bits at most`);
+  }
+  const isAddress = place.wire instanceof AddressLeaf;
+  const bits = parse(place, isAddress ? address : Number(address));
+  const kept = prefixMask(length);
+  for (let i = 0; i < 4; i++) bits[i] = (bits[i] as number) & (kept[i] as number);
+  return { bits, length };
+}
+
+const prefixes: readonly Words[] = Array.from({ length: 129 }, (_, length) => {
+  const made = words();
+  for (let bit = 0; bit < length; bit++) {
+    made[bit >> 5] = (made[bit >> 5] as number) | 0x80000000 >>> (bit & 31);
+  }
+  return made;
+});
+
+/** The first `length` bits, not to be changed. */
+export function prefixMask(length: number): Words {
+  return prefixes[length] as Words;
+}
+
+/** Number of leading bits that two values share; 128 if they are equal. */
+export function commonBits(a: Words, b: Words): number {
+  for (let i = 0; i < 4; i++) {
+    const differ = ((a[i] as number) ^ (b[i] as number)) >>> 0;
+    if (differ !== 0) return 32 * i + Math.clz32(differ);
+  }
+  return 128;
+}
+
+/** The value of bits as a number or bigint: what `width` bits of it say. */
+export function toBig(bits: Words, width: number): bigint {
+  let value = 0n;
+  for (let i = 0; i < 4; i++) value = value << 32n | BigInt(bits[i] as number);
+  return value >> BigInt(128 - width);
+}
+
+/** Bits of a bigint of `width` bits. */
+export function fromBig(value: bigint, width: number, to: Words = words()): Words {
+  let rest = value << BigInt(128 - width);
+  for (let i = 3; i >= 0; i--) {
+    to[i] = Number(rest & 0xffffffffn);
+    rest >>= 32n;
+  }
+  return to;
+}

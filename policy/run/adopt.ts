@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Flows that the ledger does not know: of an earlier run of the program, or of somebody else.
+ *
+ * @module
+ */
+import type { Flow } from "../../providers/flow.ts";
+import { splitLevels } from "../../providers/odp/levels.ts";
+import { keyTable } from "../../providers/odp/key.ts";
+import { type Core, count } from "./core.ts";
+import { completed, type Layout } from "../packet/layout.ts";
+import { effectsOf, type Revalidator } from "./revalidator.ts";
+
+/**
+ * Runs the policy on a flow's key within its mask. What can be proven becomes the policy's own,
+ * with its actions; what cannot is deleted. A key from the kernel is zero where it is not masked,
+ * and nothing beyond the mask is believed.
+ */
+export function adopt(core: Core, revalidator: Revalidator, flow: Flow): boolean {
+  const { ufid, raw } = flow;
+  const nowMs = Date.now();
+  const remove = (): false => {
+    const reference = ufid === undefined
+      ? { key: raw.key ?? new Uint8Array() }
+      : { ufid };
+    core.dp.operate([{ op: "delete", ...reference }]);
+    count(core.counters.failures, "stranger_deleted");
+    return false;
+  };
+  if (ufid === undefined || raw.key === undefined || raw.mask === undefined) {
+    return remove();
+  }
+  let key: Uint8Array;
+  let fence: Uint8Array | undefined;
+  let layout: Layout;
+  let at: ReturnType<Core["stageOf"]>;
+  try {
+    key = completed(raw.key).slice();
+    layout = core.runner.tracker.layoutOf(key);
+    fence = fenceOf(layout, raw.mask, key);
+    at = core.stageOf(key);
+  } catch {
+    return remove();
+  }
+  if (fence === undefined || at === null) return remove();
+  const ran = core.run(key, nowMs, at, fence);
+  if (ran === undefined) return remove();
+  const { tracker } = core.runner;
+  const isProven = ran.uncacheable === undefined && ran.key === key &&
+    core.runner.mask.every((byte, i) => byte === fence[i]);
+  if (!isProven) {
+    tracker.dropDependencies();
+    return remove();
+  }
+  const record = core.ledger.add({
+    ufid,
+    key,
+    aligned: layout.isAligned,
+    mask: fence,
+    actions: ran.actions,
+    decision: ran.decision,
+    at,
+    nowMs,
+    step: 1,
+  });
+  record.installed = true;
+  record.packets = flow.stats.packets;
+  record.bytes = flow.stats.bytes;
+  record.effects = effectsOf(tracker.effects);
+  record.deadline = tracker.deadline;
+  core.ledger.depend(record, tracker.dependencies);
+  core.learn(record.effects, nowMs);
+  count(core.counters.failures, "stranger_adopted");
+  const before = raw.actions ?? new Uint8Array();
+  const { bytes } = ran.actions;
+  const isSame = before.length === bytes.length && bytes.every((b, i) => b === before[i]);
+  if (!isSame) revalidator.modify([record], nowMs);
+  return true;
+}
+
+/**
+ * A mask of the datapath in the layout of ours; undefined if it leaves open what ours always have.
+ */
+function fenceOf(
+  layout: Layout,
+  mask: Uint8Array,
+  key: Uint8Array,
+): Uint8Array | undefined {
+  const fence = layout.template.slice();
+  const theirs = splitLevels(mask, "mask");
+  for (const [depth, level] of splitLevels(fence, "mask").entries()) {
+    for (const [id, payload] of level) {
+      const bits = theirs[depth]?.get(id);
+      const nested = id === keyTable.tunnel.id || id === keyTable.nsh.id;
+      for (let i = 0; i < payload.length; i++) {
+        const always = payload[i] as number;
+        const has = nested ? 0 : bits?.[i] ?? 0;
+        // What datapaths match whatever the mask says is not in every mask that they give.
+        if ((always & ~has) !== 0 && !isAlways(id)) return undefined;
+        payload[i] = always | has;
+      }
+    }
+  }
+  return key.length > 0 ? fence : undefined;
+}
+
+const alwaysIds: ReadonlySet<number> = new Set([
+  keyTable.inPort.id,
+  keyTable.recircId.id,
+  keyTable.packetType.id,
+  keyTable.etherType.id,
+  5, // VLAN: a tag is there or not.
+  keyTable.tunnel.id,
+]);
+
+function isAlways(id: number): boolean {
+  return alwaysIds.has(id);
+}

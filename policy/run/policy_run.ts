@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A policy that runs on a datapath.
+ *
+ * @module
+ */
+import type { Datapath } from "../../providers/datapath.ts";
+import { toKeyBytes } from "../../providers/odp/input.ts";
+import { decodeActions } from "../../providers/odp/action.ts";
+import { decodeMask } from "../../providers/odp/mask.ts";
+import { extractKey } from "../../providers/odp/extract.ts";
+import { encodeKey } from "../../providers/odp/key.ts";
+import { keyView } from "../../providers/odp/view.ts";
+import type { PortNo, Ufid } from "../../providers/ids.ts";
+import type { Action, FlowKey, FlowMask, KeyInput } from "../../providers/types.ts";
+import { adopt } from "./adopt.ts";
+import { Core, type Counters, type HandedPacket, type Settings } from "./core.ts";
+import type { Policy } from "../decision.ts";
+import { diffOf, type FlowDiff } from "./diff.ts";
+import type { PolicyError } from "./errors.ts";
+import { explainKey, Explanation, textOfEffect } from "./explain.ts";
+import type { FlowRecord } from "./ledger.ts";
+import type { Recorder } from "./recorder.ts";
+import { Revalidator } from "./revalidator.ts";
+import { SetUp } from "./setup.ts";
+import { PortsView } from "../state/state.ts";
+import { Deadlines } from "./timers.ts";
+import { sameActions } from "../verdicts.ts";
+import { Walker } from "./walker.ts";
+
+/** How a policy runs. */
+export interface PolicyOptions {
+  /** Ends the run. */
+  readonly signal?: AbortSignal;
+  /** Flows without packets for so long go, ms; 10,000 if absent. */
+  readonly idleMs?: number;
+  /** Bounds of the table. */
+  readonly flows?: {
+    /** Most flows; 200,000 if absent. */
+    readonly max?: number;
+    /** Share of a core that statistics may take; 0.1 if absent. */
+    readonly cpu?: number;
+  };
+  /** Masks that the datapath is to have at most; 64 for `system`, 256 for others if absent. */
+  readonly masks?: number;
+  /** Flows that run again although nothing changed, to find what is not tracked. */
+  readonly audit?: {
+    /** So many a second; 10 if absent, 0 for none. */
+    readonly perSecond?: number;
+  };
+  /**
+   * What becomes of flows that are there at the start: `flush` (if absent) deletes them, `adopt`
+   * makes those that are true the policy's own, so that no packet is lost.
+   */
+  readonly existing?: "adopt" | "flush";
+  /** Keeps what happens. */
+  readonly record?: Recorder;
+  /**
+   * Told of faults, each at most once a second. For one of a flow that runs again, `"hold"` keeps
+   * the flow; else it goes.
+   */
+  readonly onError?: (error: PolicyError) => "drop" | "hold" | void;
+  /** Gets packets that `toProgram` hands up. */
+  readonly onPacket?: (packet: HandedPacket) => void;
+}
+
+/** A flow of a policy. */
+export interface PolicyFlow {
+  /** Its name in the datapath. */
+  readonly ufid: Ufid;
+  /** The packet that made it. */
+  readonly key: FlowKey;
+  /** The bits that matter. */
+  readonly mask: FlowMask;
+  /** What happens to its packets. */
+  readonly actions: readonly Action[];
+  /** What the policy said of it. */
+  readonly reason: string | undefined;
+  /** Stage that decided; undefined for the policy itself. */
+  readonly stage: string | undefined;
+  /** Packets, as of the last walk. */
+  readonly packets: bigint;
+  /** Their bytes. */
+  readonly bytes: bigint;
+  /** When it last counted a packet, ms since 1970. */
+  readonly usedMs: number;
+  /** Prefixes in its mask were rounded up to multiples of so many bits. */
+  readonly coarse: number;
+  /** What state it rests on. */
+  readonly dependencies: readonly string[];
+  /** What its packets teach and credit. */
+  readonly effects: readonly string[];
+}
+
+/** Counters of a running policy. */
+export interface PolicyStats extends Counters {
+  /** Flows there are. */
+  readonly flows: number;
+  /** Flows that there may be, by `max` and by what the CPU share allows. */
+  readonly limit: number;
+  /** Masks that the flows have. */
+  readonly masks: number;
+  /** Recirculation ids of stages. */
+  readonly stages: number;
+}
+
+const views = new WeakMap<Datapath, PortsView>();
+
+/** The ports of a datapath, as policies read them; kept true while a policy runs on it. */
+export function portsOf(dp: Datapath): PortsView {
+  let view = views.get(dp);
+  if (view === undefined) views.set(dp, view = new PortsView(numbersOf(dp)));
+  return view;
+}
+
+function numbersOf(dp: Datapath): PortNo[] {
+  return [...dp.ports.dump()].map(({ no }) => no);
+}
+
+const TICK_MS = 100;
+
+function settingsOf(dp: Datapath, options: PolicyOptions): Settings {
+  const { idleMs = 10_000, flows = {}, masks = dp.type === "system" ? 64 : 256 } =
+    options;
+  const { max = 200_000, cpu = 0.1 } = flows;
+  const positive = { idleMs, "flows.max": max, "flows.cpu": cpu, masks };
+  for (const [name, value] of Object.entries(positive)) {
+    if (!(value > 0)) throw new RangeError(`${name} must be above 0: it is ${value}`);
+  }
+  return {
+    idleMs,
+    maxFlows: max,
+    cpu,
+    maxMasks: masks,
+    auditsPerSecond: options.audit?.perSecond ?? 10,
+    recorder: options.record,
+    onError: options.onError ?? ((error) => console.error(`policy: ${error.message}`)),
+    onPacket: options.onPacket,
+  };
+}
+
+/**
+ * Runs a policy on a datapath: decides what comes up, puts flows, and keeps them true. Returns when
+ * it listens. The policy ends with the datapath, with its signal, and when the run is disposed of;
+ * flows then stay as they are and forward on.
+ */
+export function runPolicy(
+  dp: Datapath,
+  policy: Policy,
+  options: PolicyOptions = {},
+): Promise<PolicyRun> {
+  const { signal } = options;
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  try {
+    return Promise.resolve(new PolicyRun(dp, policy, options));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** A running policy. */
+export class PolicyRun implements AsyncDisposable {
+  readonly #core: Core;
+  readonly #setUp: SetUp;
+  readonly #revalidator: Revalidator;
+  readonly #walker: Walker;
+  readonly #deadlines = new Deadlines<FlowRecord>();
+  readonly #abort = new AbortController();
+  readonly #tasks: Promise<void>[] = [];
+  readonly #ticker: ReturnType<typeof setInterval>;
+  readonly #onClose: Disposable;
+  #audited = 0;
+  #expireAtMs = 0;
+  #closing: Promise<void> | undefined;
+
+  /** Made by `runPolicy`. */
+  constructor(dp: Datapath, policy: Policy, options: PolicyOptions) {
+    const settings = settingsOf(dp, options);
+    portsOf(dp).update(numbersOf(dp));
+    const core = this.#core = new Core(dp, policy, settings);
+    this.#revalidator = new Revalidator(core);
+    this.#walker = new Walker(core, (flow) => void adopt(core, this.#revalidator, flow));
+    this.#setUp = new SetUp(
+      core,
+      (fresh) => this.#revalidator.settle(fresh),
+      () => this.#walker.evict(this.#setUp.limit),
+    );
+    const batches = dp.upcallBatches({ signal: this.#abort.signal, batch: 256 });
+    settings.recorder?.start();
+    if (options.existing === "adopt") this.#adoptAll();
+    else dp.flows.flush();
+    this.#tasks.push(this.#serve(batches), this.#watchPorts());
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    Deno.unrefTimer(this.#ticker);
+    this.#onClose = dp.onClose(this);
+    const { signal } = options;
+    signal?.addEventListener("abort", () => void this.close(), { once: true });
+  }
+
+  #adoptAll(): void {
+    const core = this.#core;
+    for (const flow of [...core.dp.flows.dump()]) adopt(core, this.#revalidator, flow);
+  }
+
+  async #serve(batches: ReturnType<Datapath["upcallBatches"]>): Promise<void> {
+    try {
+      for await (const batch of batches) this.#setUp.batch(batch);
+    } catch (error) {
+      if (!this.#abort.signal.aborted && !this.#core.dp.closed) this.#failed(error);
+    }
+  }
+
+  async #watchPorts(): Promise<void> {
+    const core = this.#core;
+    const { dp, settings } = core;
+    try {
+      for await (const _ of dp.ports.changes({ signal: this.#abort.signal })) {
+        if (dp.closed) return;
+        const ports = numbersOf(dp);
+        settings.recorder?.ports(ports, Date.now());
+        portsOf(dp).update(ports);
+      }
+    } catch (error) {
+      if (!this.#abort.signal.aborted && !dp.closed) this.#failed(error);
+    }
+  }
+
+  /** The datapath failed under the policy: nothing more comes up. */
+  #failed(cause: unknown): void {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    this.#core.report("refused", `the datapath failed: ${message}`, { cause });
+    void this.close();
+  }
+
+  #tick(): void {
+    const core = this.#core;
+    if (core.dp.closed) return;
+    const nowMs = Date.now();
+    if (nowMs >= this.#expireAtMs) {
+      this.#expireAtMs = nowMs + 1000;
+      for (const table of core.tables) {
+        const next = table.expire?.(nowMs) ?? Infinity;
+        this.#expireAtMs = Math.min(this.#expireAtMs, Math.max(next, nowMs + TICK_MS));
+      }
+      core.continuations.sweep(nowMs);
+    }
+    this.#watchDeadlines();
+    for (const flow of this.#deadlines.due(nowMs)) {
+      if (flow.gone || flow.deadline > nowMs) continue;
+      core.markDirty(flow);
+      core.onDirty();
+    }
+    this.#setUp.limit = Math.min(core.settings.maxFlows, this.#walker.allowed);
+    if (core.ledger.size > this.#setUp.limit) this.#walker.evict(this.#setUp.limit);
+    const everyMs = core.settings.idleMs / 4;
+    if (nowMs - this.#walker.lastMs >= everyMs) void this.#walk();
+    this.#audit(core.settings.auditsPerSecond * TICK_MS / 1000);
+  }
+
+  /** Deadlines are noted when flows are looked at; a flow is in the heap once for each. */
+  #watchDeadlines(): void {
+    const { withDeadline } = this.#core;
+    for (const flow of withDeadline.splice(0)) {
+      if (!flow.gone && flow.deadline < Infinity) {
+        this.#deadlines.add(flow.deadline, flow);
+      }
+    }
+  }
+
+  async #walk(): Promise<void> {
+    try {
+      await this.#walker.walk();
+    } catch (error) {
+      if (!this.#core.dp.closed) this.#failed(error);
+    }
+  }
+
+  /**
+   * Runs some flows again although nothing changed: another verdict is a dependency that nobody
+   * tracks.
+   */
+  #audit(share: number): void {
+    const core = this.#core;
+    this.#audited += share;
+    for (let tries = 0; this.#audited >= 1 && tries < 8; tries++) {
+      const flow = core.ledger.at(1 + Math.floor(Math.random() * (core.ledger.end - 1)));
+      if (flow === undefined || !flow.installed || flow.dirty) continue;
+      this.#audited--;
+      const said = flow.actions;
+      const ran = core.run(flow.key, Date.now(), flow.at);
+      core.runner.tracker.dropDependencies();
+      if (ran === undefined || sameActions(ran.actions, said)) continue;
+      core.report("untracked", "a verdict changed though nothing that was read did", {
+        key: flow.key,
+      });
+      core.markDirty(flow);
+      core.onDirty();
+    }
+    this.#audited = Math.min(this.#audited, 8);
+  }
+
+  /** Counters of now: walks over the flows first, so that credits have all that they counted. */
+  async statistics(): Promise<PolicyStats> {
+    await this.settled();
+    // One that is under way may have passed a flow already.
+    await this.#walker.idle();
+    await this.#walk();
+    return this.stats;
+  }
+
+  /** Counters as they are. */
+  get stats(): PolicyStats {
+    const { counters, ledger, continuations } = this.#core;
+    return {
+      ...structuredClone(counters),
+      flows: ledger.size,
+      limit: this.#setUp.limit,
+      masks: ledger.masks.size,
+      stages: continuations.size,
+    };
+  }
+
+  /** The flows. */
+  *flows(): IterableIterator<PolicyFlow> {
+    for (const flow of [...this.#core.ledger.all()]) {
+      if (!flow.gone) yield this.#describe(flow);
+    }
+  }
+
+  #describe(flow: FlowRecord): PolicyFlow {
+    const { ledger } = this.#core;
+    return {
+      ufid: flow.ufid,
+      key: keyView(flow.key),
+      mask: decodeMask(flow.mask.bytes, flow.key),
+      actions: decodeActions(flow.actions.bytes),
+      reason: flow.decision.reason,
+      stage: flow.at?.stage.name,
+      packets: flow.packets,
+      bytes: flow.bytes,
+      usedMs: flow.usedMs,
+      coarse: flow.mask.step,
+      dependencies: ledger.dependenciesOf(flow),
+      effects: flow.effects.map(textOfEffect),
+    };
+  }
+
+  /**
+   * Runs another policy from now on: flows that it says the same of stay as they are. See
+   * {@linkcode FlowDiff}.
+   */
+  async replace(
+    policy: Policy,
+    options: { readonly dryRun?: boolean } = {},
+  ): Promise<FlowDiff> {
+    await this.settled();
+    return diffOf(this.#core, policy, options.dryRun ?? false);
+  }
+
+  /** Runs flows again, all or some. */
+  async revalidate(which?: (flow: PolicyFlow) => boolean): Promise<FlowDiff> {
+    await this.settled();
+    const core = this.#core;
+    const chosen = which && ((flow: FlowRecord) => which(this.#describe(flow)));
+    return diffOf(core, core.policy, false, chosen);
+  }
+
+  /**
+   * Why a packet gets its verdict: a key in any form, a frame with its port, or the name of a flow.
+   */
+  explain(
+    what: KeyInput | Ufid | { readonly frame: Uint8Array; readonly inPort: PortNo },
+  ): Explanation {
+    const core = this.#core;
+    if (typeof what === "object" && "frame" in what) {
+      const { frame, inPort } = what;
+      return explainKey(core, encodeKey(extractKey(frame, { inPort })));
+    }
+    const flow = typeof what === "string" ? core.ledger.byUfid(what) : undefined;
+    return explainKey(core, flow?.key ?? toKeyBytes(what));
+  }
+
+  /** Resolves when every flow is true: nothing waits to be run again. */
+  settled(): Promise<void> {
+    return this.#revalidator.settled();
+  }
+
+  /** Ends the policy; flows stay and forward on. Idempotent. */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#ticker);
+    this.#abort.abort();
+    this.#core.end();
+    this.#core.settings.recorder?.stop();
+    this.#onClose[Symbol.dispose]();
+    await Promise.allSettled(this.#tasks);
+    for (const flow of [...this.#core.ledger.all()]) {
+      this.#core.ledger.remove(flow, Date.now());
+    }
+  }
+
+  /** Ends the policy. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

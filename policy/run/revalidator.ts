@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Runs flows again when something that they rest on changed.
+ *
+ * The run is fenced by the mask that the datapath has: what is read within it is answered, and the
+ * flow stays or gets other actions in place. A run that reads beyond proves nothing for the other
+ * packets of the flow, which is then deleted: the next packet makes a better one.
+ *
+ * @module
+ */
+import type { Op } from "../../providers/operations.ts";
+import { type Core, count } from "./core.ts";
+import type { FlowRecord } from "./ledger.ts";
+import { putOf } from "./setup.ts";
+import type { Effect } from "../packet/effect.ts";
+import { sameActions } from "../verdicts.ts";
+
+/** What became of a flow that ran again. */
+export type Became = "kept" | "modified" | "deleted";
+
+/** Flows that are looked at before the event loop gets a turn, ms. */
+const SLICE_MS = 4;
+const BATCH = 256;
+
+/** Runs again what waits. */
+export class Revalidator {
+  readonly #core: Core;
+  #scheduled = false;
+  #idle: (() => void)[] = [];
+  /** Told what became of each flow. */
+  onBecame: ((flow: FlowRecord, became: Became, before: Uint8Array) => void) | undefined;
+
+  /** Runs the flows of `core` when it says that some wait. */
+  constructor(core: Core) {
+    this.#core = core;
+    core.onDirty = () => this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // Behind what runs now, so that changes of one transaction are looked at together.
+    queueMicrotask(() => this.#slice());
+  }
+
+  #slice(): void {
+    this.#scheduled = false;
+    const core = this.#core;
+    if (core.dp.closed) return this.#settled();
+    const end = performance.now() + SLICE_MS;
+    while (core.dirty.length > 0 && performance.now() < end) this.#some(BATCH);
+    if (core.dirty.length === 0) return this.#settled();
+    this.#scheduled = true;
+    setTimeout(() => this.#slice());
+  }
+
+  #settled(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Resolves when no flow waits. */
+  async settled(): Promise<void> {
+    while (this.#core.dirty.length > 0 && !this.#core.dp.closed) {
+      this.#schedule();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  /**
+   * Runs again all that waits and is in `fresh`, flows that the datapath does not have yet, and
+   * some of the others.
+   */
+  settle(fresh: ReadonlySet<FlowRecord>): void {
+    const core = this.#core;
+    const others: FlowRecord[] = [];
+    for (const flow of core.dirty) {
+      if (fresh.has(flow)) this.#anew(flow);
+      else others.push(flow);
+    }
+    // What the runs themselves made dirty does not come again: effects are not done twice.
+    core.dirty = others;
+    const end = performance.now() + SLICE_MS;
+    while (core.dirty.length > 0 && performance.now() < end) this.#some(BATCH);
+    if (core.dirty.length > 0) this.#schedule();
+  }
+
+  /** Runs a flow that the datapath does not have: its mask may be any. */
+  #anew(flow: FlowRecord): void {
+    flow.dirty = false;
+    if (flow.gone) return;
+    const core = this.#core;
+    const nowMs = Date.now();
+    const ran = core.run(flow.key, nowMs, flow.at);
+    if (ran === undefined || ran.uncacheable !== undefined) {
+      core.runner.tracker.dropDependencies();
+      core.ledger.remove(flow, nowMs);
+      return;
+    }
+    const { tracker } = core.runner;
+    core.ledger.depend(flow, tracker.dependencies);
+    flow.effects = effectsOf(tracker.effects);
+    flow.deadline = tracker.deadline;
+    if (flow.deadline < Infinity) core.withDeadline.push(flow);
+    flow.decision = ran.decision;
+    core.ledger.setActions(flow, ran.actions, nowMs);
+    core.ledger.remask(flow, core.runner.mask, flow.mask.step);
+  }
+
+  /** Runs again the first that wait, and tells the datapath. */
+  #some(most: number): void {
+    const core = this.#core;
+    const nowMs = Date.now();
+    const batch = core.dirty.splice(0, most);
+    const modified: FlowRecord[] = [];
+    const deleted: FlowRecord[] = [];
+    for (const flow of batch) {
+      flow.dirty = false;
+      if (flow.gone) continue;
+      const before = flow.actions.bytes;
+      const became = this.run(flow, nowMs);
+      if (became === "modified") modified.push(flow);
+      else if (became === "deleted") deleted.push(flow);
+      this.onBecame?.(flow, became, before);
+    }
+    this.modify(modified, nowMs);
+    core.deleteFlows(deleted, "changed", nowMs);
+  }
+
+  /** Runs a flow again within its mask; its record has the new verdict. */
+  run(flow: FlowRecord, nowMs: number): Became {
+    const core = this.#core;
+    const { counters, ledger, runner } = core;
+    counters.reruns++;
+    const fence = flow.mask.bytes;
+    const ran = core.run(flow.key, nowMs, flow.at, fence);
+    if (ran === undefined) {
+      if (core.lastThrow !== "hold") return "deleted";
+      counters.kept++;
+      return "kept";
+    }
+    const { tracker } = runner;
+    if (
+      ran.uncacheable !== undefined || ran.key !== flow.key || !isSame(runner.mask, fence)
+    ) {
+      tracker.dropDependencies();
+      return "deleted";
+    }
+    const hadOther = !sameActions(flow.actions, ran.actions);
+    if (hadOther && flow.installed) this.#settleStats(flow, nowMs);
+    ledger.depend(flow, tracker.dependencies);
+    flow.effects = effectsOf(tracker.effects);
+    flow.deadline = tracker.deadline;
+    if (flow.deadline < Infinity) core.withDeadline.push(flow);
+    flow.decision = ran.decision;
+    if (!hadOther) {
+      counters.kept++;
+      return "kept";
+    }
+    ledger.setActions(flow, ran.actions, nowMs);
+    counters.modified++;
+    return "modified";
+  }
+
+  /** What a flow counted until now belongs to its old verdict, if that credits somebody. */
+  #settleStats(flow: FlowRecord, nowMs: number): void {
+    const core = this.#core;
+    if (!flow.effects.some(({ kind }) => kind === "credit")) return;
+    const [result] = core.dp.operate([{ op: "get", ufid: flow.ufid }]);
+    if (result?.ok === true && result.flow !== undefined) {
+      core.account(flow, result.flow.stats, nowMs);
+    }
+  }
+
+  /** Gives flows of the datapath the actions of their records. */
+  modify(flows: readonly FlowRecord[], nowMs: number): void {
+    const core = this.#core;
+    const installed = flows.filter((flow) => flow.installed && !flow.gone);
+    if (installed.length === 0 || core.dp.closed) return;
+    const ops = installed.map((flow): Op => ({
+      ...putOf(flow),
+      create: false,
+      modify: true,
+    }));
+    const results = core.dp.operate(ops);
+    const again: FlowRecord[] = [];
+    for (const [i, flow] of installed.entries()) {
+      const result = results[i];
+      if (result?.ok === true) continue;
+      // Somebody deleted it: put it, as it is to be.
+      if (result?.error.code === "ENOENT") again.push(flow);
+      else {
+        core.report("refused", `the datapath refused a change: ${result?.error.code}`, {
+          key: flow.key,
+          cause: result?.error,
+        });
+        core.deleteFlows([flow], "refused", nowMs);
+      }
+    }
+    if (again.length === 0) return;
+    const put = core.dp.operate(again.map(putOf));
+    for (const [i, flow] of again.entries()) {
+      flow.packets = 0n;
+      flow.bytes = 0n;
+      if (put[i]?.ok === true) continue;
+      count(core.counters.failures, "put_failed");
+      core.gone(flow, undefined, "refused", nowMs);
+    }
+  }
+}
+
+const NONE: readonly Effect[] = [];
+
+/** Effects of a run, kept. */
+export function effectsOf(effects: readonly Effect[]): readonly Effect[] {
+  return effects.length === 0 ? NONE : [...effects];
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

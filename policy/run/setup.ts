@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What comes up: each packet gets its verdict, and mostly a flow.
+ *
+ * A batch is decided packet by packet in the order of arrival; what one teaches is known to the
+ * next. Flows whose ground changed meanwhile run again before the batch's flows are put.
+ *
+ * @module
+ */
+import type { Op } from "../../providers/operations.ts";
+import type { Upcall } from "../../providers/upcall.ts";
+import { Admission, portShare } from "./admission.ts";
+import { type Core, count, countNamed } from "./core.ts";
+import { handedBy, rateOf } from "../decision.ts";
+import type { FlowRecord } from "./ledger.ts";
+import type { Ran } from "../runner.ts";
+import type { Effect } from "../packet/effect.ts";
+
+/** A packet, and what is to be done with it. */
+interface Pending {
+  readonly upcall: Upcall;
+  readonly key: Uint8Array;
+  readonly actions: Uint8Array;
+  /** Its flow, if it gets one; `isFirst` if the flow is not in the datapath yet. */
+  readonly flow: FlowRecord | undefined;
+  readonly isFirst: boolean;
+}
+
+/** Decides on upcalls. */
+export class SetUp {
+  readonly #core: Core;
+  readonly #admission = new Admission();
+  readonly #buckets = new Map<string, { tokens: number; atMs: number }>();
+  /** Runs again what waits, and must before flows are put. */
+  readonly #settle: (pending: ReadonlySet<FlowRecord>) => void;
+  /** Makes room for flows. */
+  readonly #makeRoom: () => void;
+  /** Flows that there may be. */
+  limit: number;
+
+  /** `settle` runs flows again that wait; `makeRoom` evicts. */
+  constructor(
+    core: Core,
+    settle: (pending: ReadonlySet<FlowRecord>) => void,
+    makeRoom: () => void,
+  ) {
+    this.#core = core;
+    this.#settle = settle;
+    this.#makeRoom = makeRoom;
+    this.limit = core.settings.maxFlows;
+  }
+
+  /** Handles a batch. */
+  batch(upcalls: readonly Upcall[]): void {
+    const core = this.#core;
+    const nowMs = Date.now();
+    const pending: Pending[] = [];
+    const fresh = new Set<FlowRecord>();
+    const share = portShare(upcalls);
+    for (let i = 0; i < upcalls.length; i++) {
+      const upcall = upcalls[i] as Upcall;
+      core.counters.upcalls++;
+      const one = upcall.kind === "action"
+        ? this.#handed(upcall, nowMs)
+        : this.#miss(upcall, nowMs, share?.(upcall.inPort) ?? true);
+      if (one === undefined) continue;
+      if (one.isFirst && one.flow !== undefined) fresh.add(one.flow);
+      pending.push(one);
+    }
+    if (core.dirty.length > 0) this.#settle(fresh);
+    this.#put(pending, nowMs);
+  }
+
+  /** A packet that no flow fits. */
+  #miss(upcall: Upcall, nowMs: number, hasShare: boolean): Pending | undefined {
+    const core = this.#core;
+    const { key } = upcall.raw;
+    const at = core.stageOf(key);
+    if (at === null) {
+      count(core.counters.failures, "unknown_stage");
+      return undefined;
+    }
+    const { tracker } = core.runner;
+    const { ledger, settings } = core;
+    tracker.step = stepFor(ledger.masks.size, settings.maxMasks);
+    const ran = core.run(key, nowMs, at);
+    tracker.step = stepFor(0, settings.maxMasks);
+    if (ran === undefined) return undefined;
+    const { decision } = ran;
+    if (decision.actions.length === 0) {
+      countNamed(core.counters.drops, decision.reason ?? "no reason");
+    }
+    const mask = core.runner.mask;
+    settings.recorder?.upcall(upcall, ran, mask, nowMs);
+    const effects: readonly Effect[] = tracker.effects.length === 0
+      ? NONE
+      : [...tracker.effects];
+    const { dependencies } = tracker;
+    core.credit(
+      effects,
+      1n,
+      BigInt(upcall.originalLength ?? upcall.packet.length),
+      nowMs,
+    );
+    const known = ledger.find(ran.key, mask, tracker.layout.isAligned);
+    if (known !== undefined && !known.gone) {
+      core.counters.repeated++;
+      tracker.dropDependencies();
+      core.learn(effects, nowMs);
+      return this.#execute(upcall, ran, known);
+    }
+    const why = ran.uncacheable ?? this.#whyNot(mask, nowMs, hasShare);
+    if (why !== undefined) {
+      countNamed(core.counters.withoutFlow, why);
+      tracker.dropDependencies();
+      core.learn(effects, nowMs);
+      return this.#execute(upcall, ran, undefined);
+    }
+    const flow = ledger.add({
+      ufid: core.nextUfid(),
+      // Those of a batch share one buffer, which is gone with it.
+      key: ran.key.slice(),
+      aligned: tracker.layout.isAligned,
+      mask,
+      actions: ran.actions,
+      decision,
+      at,
+      nowMs,
+      step: stepFor(ledger.masks.size, settings.maxMasks),
+    });
+    flow.effects = effects;
+    flow.deadline = tracker.deadline;
+    if (flow.deadline < Infinity) core.withDeadline.push(flow);
+    ledger.depend(flow, dependencies);
+    core.learn(effects, nowMs);
+    return { upcall, key: flow.key, actions: ran.actions.bytes, flow, isFirst: true };
+  }
+
+  /** Why a packet gets no flow though its policy allows one. */
+  #whyNot(mask: Uint8Array, nowMs: number, hasShare: boolean): string | undefined {
+    const { ledger, settings } = this.#core;
+    if (!hasShare) return "port_share";
+    const { masks } = ledger;
+    if (masks.size >= settings.maxMasks && masks.find(mask) === undefined) {
+      return "mask_budget";
+    }
+    if (ledger.size >= 0.9 * this.limit) {
+      const { key } = this.#core.runner.tracker;
+      const { isAligned } = this.#core.runner.tracker.layout;
+      if (!this.#admission.admits(key, mask, isAligned, nowMs)) return "admission";
+      if (ledger.size >= this.limit) this.#makeRoom();
+    }
+    return undefined;
+  }
+
+  #execute(upcall: Upcall, ran: Ran, flow: FlowRecord | undefined): Pending | undefined {
+    const { actions } = ran;
+    if (flow === undefined) this.#core.counters.executed++;
+    if (ran.decision.edit !== undefined) return this.#edited(upcall, ran);
+    if (actions.bytes.length === 0 || upcall.originalLength !== undefined) {
+      return undefined;
+    }
+    return { upcall, key: ran.key, actions: actions.bytes, flow, isFirst: false };
+  }
+
+  /** A packet of a flow that hands packets up. */
+  #handed(upcall: Upcall, nowMs: number): Pending | undefined {
+    const core = this.#core;
+    const handed = handedBy(upcall.userdata);
+    if (handed === undefined) {
+      count(core.counters.failures, "unknown_userdata");
+      return undefined;
+    }
+    if (handed.kind === "toProgram") {
+      const { reason, userdata } = handed;
+      if (!this.#takesToken(reason, nowMs)) {
+        countNamed(core.counters.failures, `to_program_rate`);
+        return undefined;
+      }
+      const { packet, raw: { key } } = upcall;
+      try {
+        core.settings.onPacket?.({ reason, packet, key, userdata });
+      } catch (cause) {
+        core.report("threw", "onPacket threw", { key, cause });
+      }
+      return undefined;
+    }
+    const at = core.stageOf(upcall.raw.key);
+    if (at === null) return undefined;
+    const ran = core.run(upcall.raw.key, nowMs, at);
+    if (ran === undefined) return undefined;
+    core.runner.tracker.dropDependencies();
+    if (ran.decision.edit === undefined) return this.#execute(upcall, ran, undefined);
+    return this.#edited(upcall, ran);
+  }
+
+  /** Has the policy change the bytes, and executes what comes of it. */
+  #edited(upcall: Upcall, ran: Ran): undefined {
+    const core = this.#core;
+    if (upcall.originalLength !== undefined) {
+      count(core.counters.failures, "truncated");
+      return undefined;
+    }
+    try {
+      const packet = core.runner.edit(ran.decision, upcall.packet.slice(), ran.key);
+      if (packet === undefined) return undefined;
+      const { bytes } = core.runner.actions.of(ran.decision.actions);
+      if (bytes.length > 0) core.dp.execute({ packet, key: ran.key, actions: bytes });
+    } catch (cause) {
+      count(core.counters.failures, "edit_failed");
+      core.report("threw", "slowly: the edit or what follows it failed", {
+        key: ran.key,
+        cause,
+      });
+    }
+    return undefined;
+  }
+
+  #takesToken(reason: string, nowMs: number): boolean {
+    const { perSecond, burst = perSecond } = rateOf(reason);
+    let bucket = this.#buckets.get(reason);
+    if (bucket === undefined) {
+      this.#buckets.set(reason, bucket = { tokens: burst, atMs: nowMs });
+    }
+    const gained = perSecond * Math.max(0, nowMs - bucket.atMs) / 1000;
+    bucket.tokens = Math.min(Math.max(1, burst), bucket.tokens + gained);
+    bucket.atMs = nowMs;
+    if (bucket.tokens < 1) return false;
+    bucket.tokens--;
+    return true;
+  }
+
+  /** Puts flows and executes packets. */
+  #put(pending: readonly Pending[], nowMs: number): void {
+    const core = this.#core;
+    if (core.dp.closed) return;
+    const ops: Op[] = [];
+    const of: Pending[] = [];
+    for (const one of pending) {
+      const op = operation(one);
+      if (op === undefined) continue;
+      ops.push(op);
+      of.push(one);
+    }
+    if (ops.length === 0) return;
+    const results = core.dp.operate(ops);
+    for (let i = 0; i < ops.length; i++) {
+      const { flow, isFirst, key } = of[i] as Pending;
+      const result = results[i];
+      if (result?.ok === true) {
+        if (isFirst && flow !== undefined && !flow.gone) {
+          flow.installed = true;
+          core.counters.setUps++;
+        }
+        continue;
+      }
+      if (!isFirst || flow === undefined || flow.gone) {
+        count(core.counters.failures, "execute_failed");
+        continue;
+      }
+      this.#refused(flow, key, result?.error, nowMs);
+    }
+  }
+
+  /**
+   * The datapath did not take a flow. One that is there already is made ours, others are given up.
+   */
+  #refused(
+    flow: FlowRecord,
+    key: Uint8Array,
+    error: { readonly code: string; readonly message: string } | undefined,
+    nowMs: number,
+  ): void {
+    const core = this.#core;
+    if (error?.code === "EEXIST") {
+      // Another program's, or one that we lost: the next walk would find it, whatever its name.
+      const [, result] = core.dp.operate([
+        { op: "delete", key },
+        putOf(flow),
+      ]);
+      if (result?.ok === true) {
+        flow.installed = true;
+        core.counters.setUps++;
+        count(core.counters.failures, "replaced");
+        return;
+      }
+    }
+    count(core.counters.failures, "put_failed");
+    core.report("refused", `the datapath refused a flow: ${error?.code}`, {
+      key,
+      cause: error,
+    });
+    core.gone(flow, undefined, "refused", nowMs);
+  }
+}
+
+const NONE: readonly Effect[] = [];
+
+/** The operation that puts a flow. */
+export function putOf(flow: FlowRecord): Op & { readonly op: "put" } {
+  return {
+    op: "put",
+    ufid: flow.ufid,
+    key: flow.key,
+    mask: flow.mask.bytes,
+    actions: flow.actions.bytes,
+  };
+}
+
+function operation({ upcall, key, actions, flow, isFirst }: Pending): Op | undefined {
+  const { packet, originalLength, mru, hash } = upcall;
+  const more = {
+    ...(mru !== undefined && { mru }),
+    ...(hash !== undefined && { hash }),
+  };
+  if (isFirst && flow !== undefined) {
+    if (flow.gone) {
+      return actions.length === 0 || originalLength !== undefined
+        ? undefined
+        : { op: "execute", packet, key, actions, ...more };
+    }
+    const put = putOf(flow);
+    // A packet that was cut is not sent on: the next of its flow will be whole.
+    return originalLength === undefined && flow.actions.bytes.length > 0
+      ? { ...put, packet, ...more }
+      : put;
+  }
+  return { op: "execute", packet, key, actions, ...more };
+}
+
+/** How prefixes are rounded: the more of the budget is used, the more coarsely. */
+export function stepFor(masks: number, budget: number): number {
+  return masks < budget / 2 ? 1 : masks < budget ? 2 : 4;
+}

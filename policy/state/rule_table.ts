@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Rules with priorities, looked up so that few bits of the packet matter.
+ *
+ * Tuple space search with staged lookup, as Open vSwitch's classifier does it (`lib/classifier.c`
+ * of 3.1): rules with one mask are a subtable, subtables come in the order of their best priority,
+ * and a lookup ends when none that is left can win. Tries of prefixes and hashes of the first
+ * stages end the visit of a subtable early, with only those bits masked that told so.
+ *
+ * @module
+ */
+import {
+  isHeld,
+  makeDependency,
+  notify,
+  type Owner,
+  type Touches,
+} from "./dependency.ts";
+import { Layouts } from "../packet/layout.ts";
+import { type Leaf, load, toBig, type Words, words } from "../packet/leaf.ts";
+import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
+import {
+  type Kept,
+  type Match,
+  parseMatch,
+  type Part,
+  prefixLength,
+  signatureOf,
+  Subtable,
+} from "./subtable.ts";
+import { type Counter, refuseInRun } from "./state.ts";
+import { wrote } from "./state_event.ts";
+import { leadingMasked, type Tracker } from "../packet/tracker.ts";
+import { Trie } from "./trie.ts";
+
+/** A rule. Programs add fields of their own: what it is for. */
+export interface Rule {
+  /** Which packets. */
+  readonly match: Match;
+  /** The highest wins; of equal ones that which was added first. */
+  readonly priority: number;
+  /** Counts what matches it, while it decides. */
+  readonly counter?: Counter;
+}
+
+/** Changes of one transaction. */
+export interface RuleChanges<R extends Rule> {
+  /** Adds a rule. */
+  add(rule: R): void;
+  /** Removes a rule: the object that was added. False if it is not there. */
+  delete(rule: R): boolean;
+  /** Removes all. */
+  clear(): void;
+}
+
+/** More rules than this in one transaction, and all flows that looked in the table run again. */
+const MANY = 256;
+const MISS = "no rule";
+
+/** Rules with priorities. */
+export class RuleTable<R extends Rule> implements Owner {
+  /** Its name, for `explain`. */
+  readonly name: string;
+  readonly #kept = new Map<R, Kept<R>>();
+  readonly #subtables = new Map<string, Subtable<R>>();
+  #ordered: Subtable<R>[] = [];
+  readonly #tries = new Map<string, { readonly trie: Trie<number>; part: Part }>();
+  readonly #layouts = new Layouts();
+  #order = 0;
+  #miss = 0;
+
+  /** Makes an empty table. */
+  constructor(options: { readonly name?: string } = {}) {
+    this.name = options.name ?? "rules";
+  }
+
+  /** Number of rules. */
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  /**
+   * Changes rules together: no run sees a part of it. Throws `TypeError` or `SyntaxError` for a bad
+   * match, and changes nothing.
+   */
+  transact(change: (changes: RuleChanges<R>) => void): void {
+    refuseInRun(this.name);
+    const added = new Map<R, readonly Part[]>();
+    const deleted = new Set<R>();
+    change({
+      add: (rule) => {
+        if (this.#kept.has(rule) && !deleted.has(rule) || added.has(rule)) {
+          throw new TypeError(`the rule is in ${this.name} already`);
+        }
+        added.set(rule, parseMatch(rule.match));
+      },
+      delete: (rule) => {
+        if (added.delete(rule)) return true;
+        if (!this.#kept.has(rule) || deleted.has(rule)) return false;
+        deleted.add(rule);
+        return true;
+      },
+      clear: () => {
+        added.clear();
+        for (const rule of this.#kept.keys()) deleted.add(rule);
+      },
+    });
+    const orders = [...deleted].map((rule) => this.#kept.get(rule)?.order);
+    wrote({ name: this.name, op: "rules", key: orders, value: [...added.keys()] });
+    const gone = [...deleted].map((rule) => this.#remove(rule));
+    const come = [...added].map(([rule, parts]) => this.#insert(rule, parts));
+    this.#ordered = [...this.#subtables.values()].sort((a, b) =>
+      b.maxPriority - a.maxPriority
+    );
+    for (const { dependency } of gone) if (dependency !== 0) notify(dependency);
+    if (come.length > MANY) this.#notifyAll();
+    else for (const kept of come) this.#notifyOf(kept);
+  }
+
+  #insert(rule: R, parts: readonly Part[]): Kept<R> {
+    const kept: Kept<R> = {
+      rule,
+      order: this.#order++,
+      priority: rule.priority,
+      parts,
+      dependency: 0,
+    };
+    this.#kept.set(rule, kept);
+    const signature = signatureOf(parts);
+    let subtable = this.#subtables.get(signature);
+    if (subtable === undefined) {
+      this.#subtables.set(signature, subtable = new Subtable(parts));
+    }
+    subtable.add(kept);
+    for (const part of parts) {
+      const length = prefixLength(part);
+      if (length === undefined) continue;
+      const { name, width } = part.place;
+      let known = this.#tries.get(name);
+      if (known === undefined) {
+        this.#tries.set(name, known = { trie: new Trie(width), part });
+      }
+      known.trie.set(part.value, length, (known.trie.get(part.value, length) ?? 0) + 1);
+    }
+    return kept;
+  }
+
+  #remove(rule: R): Kept<R> {
+    const kept = this.#kept.get(rule) as Kept<R>;
+    this.#kept.delete(rule);
+    const signature = signatureOf(kept.parts);
+    const subtable = this.#subtables.get(signature);
+    subtable?.delete(kept);
+    if (subtable?.size === 0) this.#subtables.delete(signature);
+    for (const part of kept.parts) {
+      const length = prefixLength(part);
+      const trie = this.#tries.get(part.place.name)?.trie;
+      if (length === undefined || trie === undefined) continue;
+      const left = (trie.get(part.value, length) ?? 1) - 1;
+      if (left === 0) trie.delete(part.value, length);
+      else trie.set(part.value, length, left);
+    }
+    return kept;
+  }
+
+  #notifyAll(): void {
+    for (const { dependency } of this.#kept.values()) {
+      if (dependency !== 0) notify(dependency);
+    }
+    if (this.#miss !== 0) notify(this.#miss);
+  }
+
+  /** Tells flows whose rule may lose to a new one. */
+  #notifyOf(added: Kept<R>): void {
+    const touches = this.#touches(added);
+    for (const kept of this.#kept.values()) {
+      if (kept.dependency === 0 || kept.priority >= added.priority) continue;
+      if (!isHeld(kept.dependency) || areDisjoint(kept.parts, added.parts)) continue;
+      notify(kept.dependency, touches);
+    }
+    if (this.#miss !== 0) notify(this.#miss, touches);
+  }
+
+  /** A flow cannot meet a rule that differs from it in a bit that both care for. */
+  #touches({ parts }: Kept<R>): Touches {
+    const value = words();
+    const masked = words();
+    return ({ key, mask }) => {
+      const layout = this.#layouts.of(key);
+      for (const { place, value: wanted, mask: of } of parts) {
+        const at = layout.key[place.slot] as number;
+        const maskAt = layout.mask[place.slot] as number;
+        if (at === 0 || maskAt === 0) continue;
+        load(place, key, at + place.at, value);
+        load(place, mask, maskAt + place.at, masked);
+        for (let i = 0; i < 4; i++) {
+          const differ = (value[i] as number) ^ (wanted[i] as number);
+          if ((differ & (of[i] as number) & (masked[i] as number)) !== 0) return false;
+        }
+      }
+      return true;
+    };
+  }
+
+  /** The rule that a packet matches; undefined if it matches none. */
+  match(packet: Packet): R | undefined {
+    const tracker = (packet as Packet & Tracked)[TRACKER];
+    if (tracker === undefined) return this.#scan(packet)?.rule;
+    if (tracker.reads !== undefined) tracker.note(this.name, "rules");
+    const found = this.#find(tracker);
+    if (found === undefined) {
+      this.#miss ||= makeDependency(this, MISS);
+      tracker.depend(this.#miss);
+      return undefined;
+    }
+    found.dependency ||= makeDependency(this, found);
+    tracker.depend(found.dependency);
+    if (found.rule.counter !== undefined) packet.credit(found.rule.counter);
+    return found.rule;
+  }
+
+  #find(tracker: Tracker): Kept<R> | undefined {
+    let best: Kept<R> | undefined;
+    for (const subtable of this.#ordered) {
+      if (best !== undefined && best.priority > subtable.maxPriority) break;
+      if (this.#isRuledOut(subtable, tracker)) continue;
+      const found = subtable.find(tracker);
+      if (found !== undefined && (best === undefined || isBetter(found, best))) {
+        best = found;
+      }
+    }
+    return best;
+  }
+
+  /**
+   * Whether the packet lacks a header that the subtable wants, or no prefix of the subtable's
+   * length fits it.
+   */
+  #isRuledOut(subtable: Subtable<R>, tracker: Tracker): boolean {
+    for (const { place } of subtable.parts) {
+      if (!tracker.present(place) && !place.zero) return true;
+    }
+    for (const { place, length } of subtable.prefixes) {
+      const trie = this.#tries.get(place.name)?.trie;
+      if (trie === undefined) continue;
+      const bits = tracker.valueOf(place, scratch);
+      const { proof } = trie.find(bits);
+      // Only a walk that reached this length can have found a prefix of it.
+      const hasLength = proof >= length && trie.get(bits, length) !== undefined;
+      if (hasLength) continue;
+      const enough = Math.min(proof, length);
+      if (leadingMasked(tracker, place) < enough) tracker.layPrefix(place, enough);
+      return true;
+    }
+    return false;
+  }
+
+  /** For packets that nobody tracks: the plain way. */
+  #scan(packet: Packet): Kept<R> | undefined {
+    let best: Kept<R> | undefined;
+    for (const kept of this.#kept.values()) {
+      if (best !== undefined && !isBetter(kept, best)) continue;
+      const fits = kept.parts.every(({ place, value, mask }) =>
+        packet.equals(
+          place.name as Leaf,
+          toBig(value, place.width),
+          toBig(mask, place.width),
+        )
+      );
+      if (fits) best = kept;
+    }
+    if (best?.rule.counter !== undefined) packet.credit(best.rule.counter);
+    return best;
+  }
+
+  /** @ignore */
+  forget(_id: number, key: unknown): void {
+    if (key === MISS) this.#miss = 0;
+    else (key as Kept<R>).dependency = 0;
+  }
+
+  /** @ignore */
+  describe(key: unknown): string {
+    if (key === MISS) return `no rule of ${this.name} fits`;
+    const { rule } = key as Kept<R>;
+    return `${this.name}: priority ${rule.priority}, ${JSON.stringify(rule.match)}`;
+  }
+}
+
+const scratch: Words = words();
+
+function isBetter(a: Kept<unknown>, b: Kept<unknown>): boolean {
+  return a.priority > b.priority || a.priority === b.priority && a.order < b.order;
+}
+
+/** Whether no packet can match both. */
+function areDisjoint(a: readonly Part[], b: readonly Part[]): boolean {
+  for (const one of a) {
+    const other = b.find(({ place }) => place === one.place);
+    if (other === undefined) continue;
+    for (let i = 0; i < 4; i++) {
+      const differ = (one.value[i] as number) ^ (other.value[i] as number);
+      if ((differ & (one.mask[i] as number) & (other.mask[i] as number)) !== 0) {
+        return true;
+      }
+    }
+  }
+  return false;
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * State that policies read: cells, counters and sets of ports; maps are in `state_map.ts`.
+ *
+ * A read inside a run is a dependency of its flow, a write makes the flows that depend on it run
+ * again. Writes inside a run throw: what a packet teaches is said by `packet.learn`.
+ *
+ * @module
+ */
+import type { PortNo } from "../../providers/ids.ts";
+import { output } from "../../providers/odp/constructors.ts";
+import type { Action } from "../../providers/types_action.ts";
+import { makeDependency, notify, type Owner } from "./dependency.ts";
+import { wrote } from "./state_event.ts";
+import type { Credited } from "../packet/effect.ts";
+import { currentTracker } from "../packet/tracker.ts";
+
+/** Refuses a write while a policy runs. */
+export function refuseInRun(what: string): void {
+  if (currentTracker() === undefined) return;
+  throw new TypeError(
+    `${what} was written while a policy runs: effects go through packet.learn`,
+  );
+}
+
+let unnamed = 0;
+
+/** A name for state that was given none. */
+export function nameOf(kind: string, name: string | undefined): string {
+  return name ?? `${kind}${++unnamed}`;
+}
+
+/** One value that policies read. */
+export class Cell<T> implements Owner {
+  /** Its name, for `explain` and reload. */
+  readonly name: string;
+  #value: T;
+  #dependency = 0;
+
+  /** Makes a cell. */
+  constructor(value: T, options: { readonly name?: string } = {}) {
+    this.#value = value;
+    this.name = nameOf("cell", options.name);
+  }
+
+  /** The value; read in a run it is a dependency. */
+  get value(): T {
+    const tracker = currentTracker();
+    if (tracker !== undefined) {
+      this.#dependency ||= makeDependency(this, undefined);
+      tracker.depend(this.#dependency);
+    }
+    return this.#value;
+  }
+
+  /** Writing an equal value changes nothing. */
+  set value(value: T) {
+    refuseInRun(this.name);
+    if (Object.is(this.#value, value)) return;
+    this.#value = value;
+    wrote({ name: this.name, op: "set", value });
+    if (this.#dependency !== 0) notify(this.#dependency);
+  }
+
+  /** @ignore */
+  forget(): void {
+    this.#dependency = 0;
+  }
+
+  /** @ignore */
+  describe(): string {
+    return `${this.name} = ${String(this.#value)}`;
+  }
+}
+
+/** Packets and bytes that flows credit. */
+export class Counter implements Credited {
+  /** Its name. */
+  readonly name: string;
+  /** Packets so far. */
+  packets = 0n;
+  /** Their bytes. */
+  bytes = 0n;
+  /** When the last of them was seen, ms since 1970. */
+  usedMs: number | undefined = undefined;
+
+  /** Makes a counter. */
+  constructor(options: { readonly name?: string } = {}) {
+    this.name = nameOf("counter", options.name);
+  }
+
+  /** @ignore */
+  add(packets: bigint, bytes: bigint, usedMs: number): void {
+    this.packets += packets;
+    this.bytes += bytes;
+    if (packets > 0n) this.usedMs = Math.max(this.usedMs ?? 0, usedMs);
+  }
+}
+
+/** The ports of a datapath, as policies see them: a run that floods depends on which there are. */
+export class PortsView implements Owner {
+  readonly #ports = new Set<PortNo>();
+  readonly #floods = new Map<PortNo | undefined, readonly Action[]>();
+  #dependency = 0;
+
+  /** Makes a view of these ports. */
+  constructor(ports: Iterable<PortNo> = []) {
+    for (const port of ports) this.#ports.add(port);
+  }
+
+  /** Numbers of the ports, in order. */
+  list(): PortNo[] {
+    this.#depend();
+    return [...this.#ports].sort((a, b) => a - b);
+  }
+
+  /** Outputs to every port but one. */
+  allBut(except: PortNo | undefined): readonly Action[] {
+    this.#depend();
+    let known = this.#floods.get(except);
+    if (known === undefined) {
+      const ports = [...this.#ports].sort((a, b) => a - b);
+      known = Object.freeze(ports.filter((no) => no !== except).map((no) => output(no)));
+      this.#floods.set(except, known);
+    }
+    return known;
+  }
+
+  #depend(): void {
+    const tracker = currentTracker();
+    if (tracker === undefined) return;
+    this.#dependency ||= makeDependency(this, undefined);
+    tracker.depend(this.#dependency);
+  }
+
+  /** Says which ports there are now. */
+  update(ports: Iterable<PortNo>): void {
+    refuseInRun("the set of ports");
+    const next = new Set(ports);
+    if (next.size === this.#ports.size && next.isSubsetOf(this.#ports)) return;
+    this.#ports.clear();
+    this.#floods.clear();
+    for (const port of next) this.#ports.add(port);
+    if (this.#dependency !== 0) notify(this.#dependency);
+  }
+
+  /** @ignore */
+  forget(): void {
+    this.#dependency = 0;
+  }
+
+  /** @ignore */
+  describe(): string {
+    return `the ports ${[...this.#ports].join(", ")}`;
+  }
+}

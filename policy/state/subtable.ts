@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Subtables: rules that want the same bits, found by a hash of them.
+ *
+ * @module
+ */
+import {
+  type Leaf,
+  parse,
+  parseMask,
+  parsePrefix,
+  type Place,
+  placeOf,
+  prefixMask,
+  type Value,
+  type Words,
+  words,
+} from "../packet/leaf.ts";
+import type { Tracker } from "../packet/tracker.ts";
+
+/** What a rule wants of a leaf: a value, a prefix as text (`"10.0.0.0/8"`), or value and mask. */
+export type Wanted = Value | readonly [value: Value, mask: Value];
+
+/**
+ * What a rule wants of packets: what is not named does not matter. A leaf that a packet lacks is
+ * not matched.
+ */
+export type Match = { readonly [L in Leaf]?: Wanted };
+
+/** What a rule wants of one leaf, as bits. */
+export interface Part {
+  /** Where. */
+  readonly place: Place;
+  /** Which bits, cleared outside the mask. */
+  readonly value: Words;
+  /** Which of them matter. */
+  readonly mask: Words;
+}
+
+/** A rule as the table keeps it. */
+export interface Kept<R> {
+  readonly rule: R;
+  readonly order: number;
+  readonly priority: number;
+  readonly parts: readonly Part[];
+  dependency: number;
+}
+
+const stageOf: Readonly<Record<string, number>> = {
+  ethernet: 1,
+  vlan: 1,
+  innerVlan: 1,
+  etherType: 1,
+  mpls: 1,
+  ipv4: 2,
+  ipv6: 2,
+  arp: 2,
+  nsh: 2,
+  tcp: 3,
+  tcpFlags: 3,
+  udp: 3,
+  sctp: 3,
+  icmp: 3,
+  icmpv6: 3,
+  nd: 3,
+};
+/** Metadata; Ethernet; network; transport. */
+const STAGES = 4;
+
+function stage({ name }: Place): number {
+  return stageOf[name.split(".")[0] ?? ""] ?? 0;
+}
+
+/**
+ * Reads what a rule wants, in the order of stages. Throws `TypeError`, `RangeError` or
+ * `SyntaxError`.
+ */
+export function parseMatch(match: Match): Part[] {
+  const parts = Object.entries(match).flatMap(([name, wanted]): Part[] => {
+    if (wanted === undefined) return [];
+    const place = placeOf(name);
+    const { value, mask } = readWanted(place, wanted);
+    for (let i = 0; i < 4; i++) value[i] = (value[i] as number) & (mask[i] as number);
+    return [{ place, value, mask }];
+  });
+  return parts.sort((a, b) =>
+    stage(a.place) - stage(b.place) || (a.place.name < b.place.name ? -1 : 1)
+  );
+}
+
+function readWanted(place: Place, wanted: Wanted): { value: Words; mask: Words } {
+  if (Array.isArray(wanted)) {
+    const [value, mask] = wanted as readonly [Value, Value];
+    return { value: parse(place, value), mask: parseMask(place, mask) };
+  }
+  if (typeof wanted === "string" && wanted.includes("/")) {
+    const [address = "", mask = ""] = wanted.split("/");
+    if (!/^\d+$/.test(mask)) {
+      return { value: parse(place, address), mask: parseMask(place, mask) };
+    }
+    const { bits, length } = parsePrefix(place, wanted);
+    return { value: bits, mask: prefixMask(length) };
+  }
+  return { value: parse(place, wanted as Value), mask: prefixMask(place.width) };
+}
+
+/** Text that is the same for rules of one subtable. */
+export function signatureOf(parts: readonly Part[]): string {
+  return parts.map(({ place, mask }) => `${place.name}/${mask.join()}`).join(" ");
+}
+
+/**
+ * Length of the prefix that a part is, of a field that tries are kept for; undefined if it is none.
+ */
+export function prefixLength({ place, mask }: Part): number | undefined {
+  const isOfNetwork = /^(ipv[46]\.(src|dst)|(tcp|udp|sctp)\.(src|dst))$/.test(place.name);
+  if (!isOfNetwork) return undefined;
+  let length = 0;
+  for (let i = 0; i < 4; i++) {
+    const zeros = ~(mask[i] as number);
+    const ones = zeros === 0 ? 32 : Math.clz32(zeros);
+    length += ones;
+    if (ones < 32) break;
+  }
+  const kept = prefixMask(length);
+  return mask.every((word, i) => word === kept[i]) ? length : undefined;
+}
+
+const value = words();
+
+/** Rules of one mask. */
+export class Subtable<R> {
+  /** What their mask is. */
+  readonly parts: readonly Part[];
+  /** The parts that are prefixes of a field with a trie. */
+  readonly prefixes: readonly { readonly place: Place; readonly length: number }[];
+  /** Best priority in it. */
+  maxPriority = -Infinity;
+  /** First part behind each stage but the last that has any. */
+  readonly #ends: readonly number[];
+  /** Hashes of the stages, with how many rules have them. */
+  readonly #stages: readonly Map<number, number>[];
+  readonly #rules = new Map<number, Kept<R>[]>();
+  #size = 0;
+
+  /** Makes the subtable of rules with the mask of `parts`. */
+  constructor(parts: readonly Part[]) {
+    this.parts = parts;
+    this.prefixes = parts.flatMap((part) => {
+      const length = prefixLength(part);
+      return length === undefined ? [] : [{ place: part.place, length }];
+    });
+    const ends: number[] = [];
+    for (let s = 0; s < STAGES; s++) {
+      const end = parts.findLastIndex(({ place }) => stage(place) === s) + 1;
+      if (end > 0 && end < parts.length) ends.push(end);
+    }
+    this.#ends = ends;
+    this.#stages = ends.map(() => new Map());
+  }
+
+  /** Rules in it. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Adds a rule. */
+  add(kept: Kept<R>): void {
+    this.#size++;
+    this.maxPriority = Math.max(this.maxPriority, kept.priority);
+    for (const [i, stage] of this.#stages.entries()) {
+      const hash = hashOf(kept.parts, this.#ends[i] as number);
+      stage.set(hash, (stage.get(hash) ?? 0) + 1);
+    }
+    const hash = hashOf(kept.parts, kept.parts.length);
+    const same = this.#rules.get(hash);
+    if (same === undefined) this.#rules.set(hash, [kept]);
+    else same.push(kept);
+  }
+
+  /** Removes a rule that was added. */
+  delete(kept: Kept<R>): void {
+    this.#size--;
+    for (const [i, stage] of this.#stages.entries()) {
+      const hash = hashOf(kept.parts, this.#ends[i] as number);
+      const left = (stage.get(hash) ?? 1) - 1;
+      if (left === 0) stage.delete(hash);
+      else stage.set(hash, left);
+    }
+    const hash = hashOf(kept.parts, kept.parts.length);
+    const rest = (this.#rules.get(hash) ?? []).filter((one) => one !== kept);
+    if (rest.length === 0) this.#rules.delete(hash);
+    else this.#rules.set(hash, rest);
+    if (kept.priority < this.maxPriority) return;
+    this.maxPriority = -Infinity;
+    for (const rules of this.#rules.values()) {
+      for (const { priority } of rules) {
+        this.maxPriority = Math.max(this.maxPriority, priority);
+      }
+    }
+  }
+
+  /**
+   * The best rule that the packet matches; what told so is masked. The packet must have all that
+   * the parts are about.
+   */
+  find(tracker: Tracker): Kept<R> | undefined {
+    const { parts } = this;
+    let hash = 0;
+    let next = 0;
+    for (let i = 0; i < parts.length; i++) {
+      const { place, mask } = parts[i] as Part;
+      tracker.valueOf(place, value);
+      for (let w = 0; w < 4; w++) {
+        hash = mix(hash, (value[w] as number) & (mask[w] as number));
+      }
+      if (this.#ends[next] !== i + 1) continue;
+      if (this.#stages[next]?.has(hash) !== true) {
+        this.#lay(tracker, i + 1);
+        return undefined;
+      }
+      next++;
+    }
+    this.#lay(tracker, parts.length);
+    let best: Kept<R> | undefined;
+    for (const kept of this.#rules.get(hash) ?? []) {
+      if (best !== undefined && best.priority >= kept.priority) continue;
+      if (fits(kept.parts, tracker)) best = kept;
+    }
+    return best;
+  }
+
+  #lay(tracker: Tracker, end: number): void {
+    for (let i = 0; i < end; i++) {
+      const { place, mask } = this.parts[i] as Part;
+      tracker.layBits(place, mask);
+    }
+  }
+}
+
+function fits(parts: readonly Part[], tracker: Tracker): boolean {
+  for (const { place, value: wanted, mask } of parts) {
+    tracker.valueOf(place, value);
+    for (let w = 0; w < 4; w++) {
+      const cared = ((value[w] as number) & (mask[w] as number)) >>> 0;
+      if (cared !== wanted[w]) return false;
+    }
+  }
+  return true;
+}
+
+function mix(hash: number, word: number): number {
+  const mixed = Math.imul(hash ^ word, 0x9e3779b1);
+  return (mixed ^ mixed >>> 15) >>> 0;
+}
+
+function hashOf(parts: readonly Part[], end: number): number {
+  let hash = 0;
+  for (let i = 0; i < end; i++) {
+    for (let w = 0; w < 4; w++) {
+      hash = mix(hash, ((parts[i] as Part).value[w] as number) | 0);
+    }
+  }
+  return hash;
+}

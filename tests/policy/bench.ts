@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A policy on a datapath with dummy ports, in tests: on a fake one, and on the userspace datapath
+ * where this machine can.
+ *
+ * @module
+ */
+import { registerProvider } from "../../providers/registry.ts";
+import { openDatapath } from "../../providers/registry.ts";
+import type { Datapath } from "../../providers/datapath.ts";
+import type { PortNo } from "../../providers/ids.ts";
+import { fakeProvider } from "../support/fake_provider.ts";
+import { collectAll, NetdevBench } from "../support/netdev.ts";
+import { skippable } from "../support/skip.ts";
+import { pause, until } from "../support/wait.ts";
+
+/** A datapath whose ports are queues of the test. */
+export interface PolicyBench extends AsyncDisposable {
+  readonly dp: Datapath;
+  /** Puts a frame into a port, and waits until nothing more happens. */
+  send(port: PortNo, ...frames: Uint8Array[]): Promise<void>;
+  /** Frames that left by a port since the last time. */
+  collect(port: PortNo): Uint8Array[];
+  /** Ports that a frame left by since the last time, with how many. */
+  where(): Record<number, number>;
+}
+
+let registered = false;
+
+async function openFake(): Promise<PolicyBench> {
+  if (!registered) {
+    registerProvider(fakeProvider({ type: "fake-policy", ringSize: 4096 }));
+  }
+  registered = true;
+  const dp = await openDatapath(`fake-policy@${crypto.randomUUID().slice(0, 8)}`, {
+    create: true,
+  });
+  return bench(dp, async (port, frames) => {
+    for (const frame of frames) {
+      dp.ports.inject?.(port, frame);
+      for (let i = 0; i < 4; i++) await pause(0);
+    }
+  }, () => dp.close());
+}
+
+async function openReal(): Promise<PolicyBench> {
+  const real = await NetdevBench.open();
+  const { dp } = real;
+  return bench(dp, async (port, frames) => {
+    for (const frame of frames) {
+      real.inject(port, frame);
+      // What came up may be executed, and what is executed may come up again.
+      for (let before = ""; before !== (before = textOf(dp));) {
+        await real.settle();
+        await until("upcalls to be handled", () => {
+          const { missed, lost, counters = {} } = dp.stats();
+          return (counters.upcalls_handled ?? 0n) >= missed - lost;
+        }, { state: () => textOf(dp) });
+        await pause(2);
+      }
+    }
+  }, () => real[Symbol.asyncDispose]());
+}
+
+/** Counters as text; poll threads count on while nothing happens. */
+function textOf(dp: Datapath): string {
+  const { hit, missed, lost, counters = {} } = dp.stats();
+  return `${hit} ${missed} ${lost} ${Object.entries(counters).join(" ")}`;
+}
+
+function bench(
+  dp: Datapath,
+  inject: (port: PortNo, frames: readonly Uint8Array[]) => Promise<void>,
+  dispose: () => Promise<void>,
+): PolicyBench {
+  return {
+    dp,
+    send: (port, ...frames) => inject(port, frames),
+    collect: (port) => collectAll(dp, port),
+    where() {
+      const found: Record<number, number> = {};
+      for (const { no, type } of dp.ports.dump()) {
+        if (type !== "dummy" || no === 0) continue;
+        const { length } = collectAll(dp, no);
+        if (length > 0) found[no] = length;
+      }
+      return found;
+    },
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+/** Declares a test that runs on each kind of datapath. `ports` dummy ports are numbered from 1. */
+export function onEach(
+  name: string,
+  test: (bench: PolicyBench) => Promise<void>,
+  ports = 3,
+): void {
+  for (const [kind, open] of [["fake", openFake], ["netdev", openReal]] as const) {
+    Deno.test(
+      `${kind}: ${name}`,
+      skippable(async () => {
+        await using made = await open();
+        for (let no = 1; no <= ports; no++) {
+          await made.dp.ports.add({ name: `p${no}`, type: "dummy", no });
+        }
+        await test(made);
+      }),
+    );
+  }
+}

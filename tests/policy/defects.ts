@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Defects of the runtime, one a line: each takes away a rule that the soundness of masks or the
+ * completeness of dependencies rests on. The oracle must find every one (`defects_test.ts`).
+ *
+ * @module
+ */
+
+/** A defect: `find` is in the file exactly once, and becomes `replace`. */
+export interface Defect {
+  /** What it takes away. */
+  readonly what: string;
+  /** File of `policy/`. */
+  readonly file: string;
+  /** Text of the source. */
+  readonly find: string;
+  /** What it becomes. */
+  readonly replace: string;
+}
+
+export const defects: readonly Defect[] = [
+  {
+    what: "fragment type is not always matched",
+    file: "packet/layout.ts",
+    find: "if (fragment !== undefined) bits[fragment] = 0xff;",
+    replace: "",
+  },
+  {
+    what: "presence of layer 4 does not mask the protocol",
+    file: "packet/tracker.ts",
+    find: "    if (isThere) {\n      this.#layAll(place);\n      return true;",
+    replace: "    if (isThere) {\n      return true;",
+  },
+  {
+    what: "absence of layer 4 masks nothing",
+    file: "packet/tracker.ts",
+    find: "    this.#differs(place, this.#bits);\n    return false;",
+    replace: "    return false;",
+  },
+  {
+    what: "neighbour discovery is not told by the type",
+    file: "packet/tracker.ts",
+    find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
+    replace: "    this.#layAll(icmpCode);",
+  },
+  {
+    what: "neighbour discovery is not told by the code",
+    file: "packet/tracker.ts",
+    find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
+    replace: "    this.#layAll(icmpType);",
+  },
+  {
+    what: "a deeper label is not told by those above it",
+    file: "packet/tracker.ts",
+    find: "this.mask[at] = (this.mask[at] as number) | 1;",
+    replace: "",
+  },
+  {
+    what: "the number of labels is not told by the bottom of the stack",
+    file: "packet/packet.ts",
+    find: "if (last !== undefined) tracker.read(last.bos);",
+    replace: "",
+  },
+  {
+    what: "a tracked tuple is not told by the state",
+    file: "packet/tracker.ts",
+    find: "    this.#layAll(ctState);\n    if (!isThere) return false;",
+    replace: "    if (!isThere) return false;",
+  },
+  {
+    what: "a value that is read is not masked",
+    file: "packet/tracker.ts",
+    find: "    else this.#layAll(place);\n    const at = this.layout.key",
+    replace: "    const at = this.layout.key",
+  },
+  {
+    what: "a read of the state masks nothing",
+    file: "packet/tracker.ts",
+    find:
+      "if (place.slot === ctState.slot) this.layBits(ctState, prefixMask(8));\n    else ",
+    replace: "if (place.slot !== ctState.slot) ",
+  },
+  {
+    what: "equality masks one bit too few for no",
+    file: "packet/tracker.ts",
+    find: "      this.layPrefix(place, first + 1);",
+    replace: "      this.layPrefix(place, first);",
+  },
+  {
+    what: "equality masks nothing for yes",
+    file: "packet/tracker.ts",
+    find: "    if (first < 0) {\n      this.layBits(place, all);",
+    replace: "    if (first < 0) {",
+  },
+  {
+    what: "equality under a mask proves no by too few bits",
+    file: "packet/tracker.ts",
+    find: "const leading = prefixMask(first + 1);",
+    replace: "const leading = prefixMask(first);",
+  },
+  {
+    what: "a prefix that fits is masked one bit short",
+    file: "packet/tracker.ts",
+    find: "      this.layPrefix(place, length);\n      return true;",
+    replace: "      this.layPrefix(place, Math.max(0, length - 1));\n      return true;",
+  },
+  {
+    what: "a prefix that does not fit masks one bit too few",
+    file: "packet/tracker.ts",
+    find: "    this.layPrefix(place, common + 1);\n    return false;",
+    replace: "    this.layPrefix(place, common);\n    return false;",
+  },
+  {
+    what: "what is masked proves an answer though the bits are equal",
+    file: "packet/tracker.ts",
+    find:
+      "if ((differ & (masked[i] as number)) !== 0) return false;\n      if (first < 0)",
+    replace: "if ((masked[i] as number) !== 0) return false;\n      if (first < 0)",
+  },
+  {
+    what: "a range is decided one bit early",
+    file: "packet/tracker.ts",
+    find: "length, low, high, inside)) length++;\n    this.layPrefix(place, length);",
+    replace:
+      "length, low, high, inside)) length++;\n    this.layPrefix(place, Math.max(0, length - 1));",
+  },
+  {
+    what: "the upper end of a range counts as outside for the proof",
+    file: "packet/tracker.ts",
+    find: ": compare(to, low) < 0 || compare(from, high) > 0;",
+    replace: ": compare(from, low) < 0 || compare(from, high) > 0;",
+  },
+  {
+    what: "some bits of a value are read without a mask",
+    file: "packet/packet.ts",
+    find: "    this.#tracker.layBits(place, wanted);\n",
+    replace: "",
+  },
+  {
+    what: "a trie's walk proves with one bit too few",
+    file: "state/trie.ts",
+    find: "    found.proof = at;",
+    replace: "    found.proof = Math.max(0, at - 1);",
+  },
+  {
+    what: "a removed key leaves its bits in the trie",
+    file: "state/state_map.ts",
+    find: "trie.delete(parse(place, entry.key as Value), place.width);",
+    replace: "",
+  },
+  {
+    what: "a lookup that misses depends on nothing",
+    file: "state/state_map.ts",
+    find: "    tracker.depend(id);\n    return undefined;",
+    replace: "    return undefined;",
+  },
+  {
+    what: "a lookup that misses depends on the asked key alone",
+    file: "state/state_map.ts",
+    find: "const length = leadingMasked(tracker, place);",
+    replace: "const length = place.width;",
+  },
+  {
+    what: "an absent key is no dependency",
+    file: "state/state_map.ts",
+    find: "    tracker.depend(id);\n  }",
+    replace: "  }",
+  },
+  {
+    what: "a changed value tells nobody",
+    file: "state/state_map.ts",
+    find:
+      "    entry.value = value;\n    if (entry.dependency !== 0) notify(entry.dependency);",
+    replace: "    entry.value = value;",
+  },
+  {
+    what: "a removed key tells nobody",
+    file: "state/state_map.ts",
+    find: "    }\n    if (entry.dependency !== 0) notify(entry.dependency);",
+    replace: "    }",
+  },
+  {
+    what: "a cell is no dependency",
+    file: "state/state.ts",
+    find:
+      "      this.#dependency ||= makeDependency(this, undefined);\n      tracker.depend(this.#dependency);\n    }\n    return this.#value;",
+    replace: "    }\n    return this.#value;",
+  },
+  {
+    what: "a longer prefix tells nobody",
+    file: "state/prefix_map.ts",
+    find: "    this.#blocks.above(bits, length, (id) => notify(id));\n",
+    replace: "",
+  },
+  {
+    what: "a shorter prefix does not tell the blocks in it",
+    file: "state/prefix_map.ts",
+    find: "    this.#blocks.below(bits, length, (id) => notify(id));\n",
+    replace: "",
+  },
+  {
+    what: "the prefix that was found is no dependency",
+    file: "state/prefix_map.ts",
+    find: "    tracker.depend(entry.dependency);\n    return entry;",
+    replace: "    return entry;",
+  },
+  {
+    what: "a subtable that a stage ends masks nothing",
+    file: "state/subtable.ts",
+    find: "        this.#lay(tracker, i + 1);\n        return undefined;",
+    replace: "        return undefined;",
+  },
+  {
+    what: "a subtable that was searched is not masked",
+    file: "state/subtable.ts",
+    find: "    this.#lay(tracker, parts.length);",
+    replace: "",
+  },
+  {
+    what: "a trie that rules out a subtable masks nothing",
+    file: "state/rule_table.ts",
+    find: "if (leadingMasked(tracker, place) < enough) tracker.layPrefix(place, enough);",
+    replace: "",
+  },
+  {
+    what: "a lookup ends at a subtable that could still win",
+    file: "state/rule_table.ts",
+    find: "if (best !== undefined && best.priority > subtable.maxPriority) break;",
+    replace: "if (best !== undefined) break;",
+  },
+  {
+    what: "a new rule tells only flows without one",
+    file: "state/rule_table.ts",
+    find: "      notify(kept.dependency, touches);",
+    replace: "",
+  },
+  {
+    what: "a new rule is taken to touch no flow that differs where nobody cares",
+    file: "state/rule_table.ts",
+    find: "if ((differ & (of[i] as number) & (masked[i] as number)) !== 0) return false;",
+    replace: "if ((differ & (of[i] as number)) !== 0) return false;",
+  },
+  {
+    what: "a removed rule tells nobody",
+    file: "state/rule_table.ts",
+    find: "for (const { dependency } of gone) if (dependency !== 0) notify(dependency);",
+    replace: "",
+  },
+  {
+    what: "no rule at all is no dependency",
+    file: "state/rule_table.ts",
+    find: "      tracker.depend(this.#miss);\n",
+    replace: "",
+  },
+];
