@@ -114,18 +114,20 @@ struct dp_port_info {
     uint32_t txq_count;
     uint32_t mtu;            /* Largest frame that can be sent whole, bytes without the Ethernet header. */
     uint32_t link_up;
-    uint32_t numa;
+    uint32_t gone;           /* 1: its device is not there; should one of the same name come, it is taken up. */
     uint8_t mac[6];
     uint8_t pad[2];
     char name[DP_NAME_SIZE];
     char type[DP_NAME_SIZE];
     char options[DP_TEXT_SIZE];
+    char device[DP_NAME_SIZE]; /* What its Linux device is called now; empty: it has none. */
 };
 
 struct dp_port_stats {
     uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
     uint64_t rx_errors, tx_errors, rx_dropped, tx_dropped;
     uint64_t rx_no_mbuf;     /* Receives that failed because the pool was empty. */
+    uint64_t device_lost;    /* How often its device, or its peer, went away. */
 };
 
 /* Adding a port takes three calls, because only the middle one waits: stage it, add it, fetch what came of it. */

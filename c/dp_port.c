@@ -43,6 +43,9 @@ static void describe(struct port *port, struct dp_port_info *info)
     info->rxq_count = port->rxq_count;
     info->txq_count = port->txq_count;
     info->mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+    info->gone = gone;
+    if (port->class->device_name && !port->class->device_name(port, info->device))
+        info->device[0] = '\0';
     info->link_up = !gone && (!port->class->link_up || port->class->link_up(port));
     memcpy(info->mac, port->mac, sizeof info->mac);
     memcpy(info->name, port->name, sizeof info->name);
@@ -284,6 +287,7 @@ int dp_port_stats_get(uint64_t handle, uint32_t no, struct dp_port_stats *stats)
     *stats = (struct dp_port_stats){
         .rx_packets = get(&port->rx.packets), .rx_bytes = get(&port->rx.bytes), .rx_errors = get(&port->rx.errors),
         .rx_dropped = get(&port->rx.dropped), .rx_no_mbuf = get(&port->rx.no_mbuf),
+        .device_lost = get(&port->lost),
         .tx_packets = get(&port->tx.packets), .tx_bytes = get(&port->tx.bytes), .tx_errors = get(&port->tx.errors),
     };
     if (port->class->stats)

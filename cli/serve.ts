@@ -13,6 +13,7 @@ import { fullName } from "../control/datapath_source.ts";
 import { Log } from "../control/log.ts";
 import { metricsText, metricsType } from "../control/metrics.ts";
 import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
+import { logDevices } from "./port_log.ts";
 import type { CommandLine } from "../control/options.ts";
 import { serve as serveDatapath } from "../control/serve.ts";
 import { exportMetrics } from "./telemetry.ts";
@@ -85,12 +86,16 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   if (metrics.address !== undefined) {
     log.say("serve", "info", `metrics at http://${metrics.address}/metrics`);
   }
+  const devices = logDevices(dp, { log, signal: stop.signal });
   try {
     await decideMisses(dp, { policy, log, signal: stop.signal });
     log.say("serve", "info", "stopping");
   } catch (error) {
     if (isThere(dp)) throw error;
     log.say("serve", "info", "stopping: the datapath was deleted");
+  } finally {
+    abort();
+    await devices;
   }
   terminal.signal?.removeEventListener("abort", abort);
   return 0;

@@ -62,15 +62,21 @@ const controlUnits: readonly string[] = [
   "dp_port.c",
   "dp_process.c",
   "packet/eal.c",
+  "base/plt.c",
+  "packet/eal_divert.c",
   "pmd/pmd_ctl.c",
   "pmd/pmd_set.c",
   "pmd/rxq.c",
   "port/port.c",
   "port/port_add.c",
   "port/port_classes.c",
+  "link/link_device.c",
   "port/port_eth_kinds.c",
   "port/port_options.c",
-  "port/port_xdp.c",
+  "port/port_pcap.c",
+  "link/link_socket.c",
+  "link/link_watch.c",
+  "link/link_xdp.c",
 ];
 
 /**

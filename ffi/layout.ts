@@ -68,24 +68,25 @@ export const dpPortRequest = {
 /** Offsets in `struct dp_port_info`, bytes. */
 export const dpPortInfo = {
   /** Size of it all, bytes. */
-  structSize: 1184,
+  structSize: 1248,
   no: 0, // 4 bytes
   rxqCount: 4, // 4 bytes
   txqCount: 8, // 4 bytes
   mtu: 12, // 4 bytes
   linkUp: 16, // 4 bytes
-  numa: 20, // 4 bytes
+  gone: 20, // 4 bytes
   mac: 24, // 6 bytes
   pad: 30, // 2 bytes
   name: 32, // 64 bytes
   type: 96, // 64 bytes
   options: 160, // 1024 bytes
+  device: 1184, // 64 bytes
 } as const;
 
 /** Offsets in `struct dp_port_stats`, bytes. */
 export const dpPortStats = {
   /** Size of it all, bytes. */
-  structSize: 72,
+  structSize: 80,
   rxPackets: 0, // 8 bytes
   txPackets: 8, // 8 bytes
   rxBytes: 16, // 8 bytes
@@ -95,6 +96,7 @@ export const dpPortStats = {
   rxDropped: 48, // 8 bytes
   txDropped: 56, // 8 bytes
   rxNoMbuf: 64, // 8 bytes
+  deviceLost: 72, // 8 bytes
 } as const;
 
 /** Offsets in `struct dp_op`, bytes. */
@@ -257,19 +259,20 @@ field dp_port_request pad 4 4
 field dp_port_request name 8 64
 field dp_port_request type 72 64
 field dp_port_request options 136 1024
-struct dp_port_info 1184
+struct dp_port_info 1248
 field dp_port_info no 0 4
 field dp_port_info rxq_count 4 4
 field dp_port_info txq_count 8 4
 field dp_port_info mtu 12 4
 field dp_port_info link_up 16 4
-field dp_port_info numa 20 4
+field dp_port_info gone 20 4
 field dp_port_info mac 24 6
 field dp_port_info pad 30 2
 field dp_port_info name 32 64
 field dp_port_info type 96 64
 field dp_port_info options 160 1024
-struct dp_port_stats 72
+field dp_port_info device 1184 64
+struct dp_port_stats 80
 field dp_port_stats rx_packets 0 8
 field dp_port_stats tx_packets 8 8
 field dp_port_stats rx_bytes 16 8
@@ -279,6 +282,7 @@ field dp_port_stats tx_errors 40 8
 field dp_port_stats rx_dropped 48 8
 field dp_port_stats tx_dropped 56 8
 field dp_port_stats rx_no_mbuf 64 8
+field dp_port_stats device_lost 72 8
 struct dp_op 56
 field dp_op size 0 4
 field dp_op type 4 4

@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "1231c56fdae77097a086127b49fb4f30da6b422680cc3d1b1d6e77a27e5d76ae",
+    sha256: "42fe802a34b5c89ebd000c5747f28034f8a595298673928b31b5ef05bdbe330f",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -134,6 +134,16 @@ export const sources: readonly Source[] = [
     name: "base/mem.h",
     sha256: "afc3c65431e373fd6d14bf9c664bf206295222730cce49fdcc4e58dcc4562ee2",
     load: () => import("../c/base/mem.h", { with: { type: "text" } }),
+  },
+  {
+    name: "base/plt.c",
+    sha256: "0a769609069b038fba96bd2994d224ec99b3adadf0645beccbcf9f5ee5ce79b6",
+    load: () => import("../c/base/plt.c", { with: { type: "text" } }),
+  },
+  {
+    name: "base/plt.h",
+    sha256: "0069b50a9c73deeb6002430ee4cf604b551cfedd01ddb2a21d30f5f488da8f7e",
+    load: () => import("../c/base/plt.h", { with: { type: "text" } }),
   },
   {
     name: "base/rcu.c",
@@ -317,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "f211930017c9b8751248f6dd7bad77f2228ea006dea226e9e4f7d5e10da43491",
+    sha256: "66cf31a8c3493d2c8e45bcb6bf2a70500b93b8abf5e6f083d0dff1d6392686e7",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -347,7 +357,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "d0921ed5e19737f2ba78c9d75686051e6197ea883aeafa74cea3427ca0c363c6",
+    sha256: "2876c9e39103987eba209b53f90f12d617b43886e537bd29ad1bd77c4dac79dc",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
@@ -414,6 +424,51 @@ export const sources: readonly Source[] = [
     name: "flow/flow_put.c",
     sha256: "1b3a139d3936925f445b49c9e2625287629b63ad13a0e3091d2938c6dacaa3b2",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link.h",
+    sha256: "b7b6554b057bfa10a400e12d243f922e098199db4707e0bdaf7b72e9740240fc",
+    load: () => import("../c/link/link.h", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_device.c",
+    sha256: "7e6bcbcde285afe3b5d7c2f0624489e7092f49cba0f32bac4ea02cedc4bef3c8",
+    load: () => import("../c/link/link_device.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_device.h",
+    sha256: "8193d648768139cce6220daba5d8a53609b95b513eaea6f320036acc1e9d59ef",
+    load: () => import("../c/link/link_device.h", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_socket.c",
+    sha256: "d0f139c98e04d81f7c8f8eeb6192ea6dcae83f32366f7e4857bb28700ffefe48",
+    load: () => import("../c/link/link_socket.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_socket.h",
+    sha256: "6ed3c319c84276f4351d38b5ba42dac2e5bb0ab4f712255ae10f60cc4fdfa7ef",
+    load: () => import("../c/link/link_socket.h", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_watch.c",
+    sha256: "9e24870cfb9331d6a4c9dc2467a8ee82d327c2cbaa8135c6689771147b2a3c06",
+    load: () => import("../c/link/link_watch.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_watch.h",
+    sha256: "41efce0a3f591ce8a416de78d51230170456183de32aece7d370233d7acab4db",
+    load: () => import("../c/link/link_watch.h", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_xdp.c",
+    sha256: "d0e7287164316bae2d21cbbf46aad89cfafcebebc54c69e3cf3bd06e992b65b2",
+    load: () => import("../c/link/link_xdp.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_xdp.h",
+    sha256: "8d326b5337644dd101d5193e43c76373bff8c263777cd425ee43dcd809268108",
+    load: () => import("../c/link/link_xdp.h", { with: { type: "text" } }),
   },
   {
     name: "odp/odp.h",
@@ -487,13 +542,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "6fc40bb2f8bf09e060e1f15bf8d62762d3fc7e7eeb20d75459ca9b19fc6fbffd",
+    sha256: "e773132cc31ac0507ba3857048f6def444fd435a834d7f355bc0acca2ab0be42",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal.h",
     sha256: "e0cf404d395edd086fa5ea39417142818a1ed6948c55c9c7211b4d70f5b027c9",
     load: () => import("../c/packet/eal.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_divert.c",
+    sha256: "92dfcf7db79034908fb0e7bf3ea1ed808c1c6ca6ec89b1e66ef1909f24da1cd1",
+    load: () => import("../c/packet/eal_divert.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_divert.h",
+    sha256: "f331ca01840f4af4a49bec3740f226c6de380c777691e5bbe47e5550e14fc4cd",
+    load: () => import("../c/packet/eal_divert.h", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.c",
@@ -607,12 +672,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.c",
-    sha256: "c270997cd46aabb34cb89974772aa196b305b4c8ec87816cb3e2b91665bd6cfa",
+    sha256: "2f41d49855a93d5460460731e016dba27188cdf8cf5314b00644b0cb87907365",
     load: () => import("../c/port/port.c", { with: { type: "text" } }),
   },
   {
     name: "port/port.h",
-    sha256: "9c40d4f3a8d675fd86058bc27487e298f60b638c28e0125a69bc2bf173aacc8b",
+    sha256: "251c39fdc3fd4fd8caccbb66bf1dbd9df8dac90cdd6c4ad14ad6f7d8aaee635c",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -627,7 +692,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "5129eca347e387d88b8f7e2b94cd83bb73a3768773da445d52b0e397c4e15349",
+    sha256: "bff505b8409c23f55b09e76e2552158469d3f638367671fc8cfa2e25e5687003",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -657,23 +722,28 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "995fd6a1eafaed54ef49df131acff02f04a7fe27f9970c4f4bd796868a00a962",
+    sha256: "b4511a7f9f6ba12d75f761bb276a06e749d115127703d31e9585ce5737c35d8e",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "24d93328776cd2442aa64f8a613509c1955b5081c096d36f21746d5cc478a81e",
+    sha256: "9a97fda6b7385c111a86588a43978aeab46a8cd4a36aa3782009402e5377cac3",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "a0c48e3b112d5a1f21f5b6647ef65243c4928fa2e073bbcf52064bf48c133da7",
+    sha256: "2efa41f017ef5d4d693dc5f19f59de7539698abdb7311a2b888f30f35c16a3b2",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_int.h",
     sha256: "aec27b522d39b5f1bc70696d070633bca5b92f56b0ddc5b881b0562cf15cf7f4",
     load: () => import("../c/port/port_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "port/port_memif.c",
+    sha256: "2978e913c0947de5b1d7db9747f93effff62d68a1f2ea570f072df856642d672",
+    load: () => import("../c/port/port_memif.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_offload.c",
@@ -687,12 +757,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_options.c",
-    sha256: "2e887f38aa450a449ca74715415975b23ef2d1c5bab5c0eb588bc2261cb24686",
+    sha256: "f50d69f2c8a66ebf5121988a56acc9801da52324fa82171358d4aa41053b9792",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_packet.c",
-    sha256: "91948c5a9854b6bc3eef445cf6a1ba0a692100415d9327184a1ba0bcbdc3b80a",
+    sha256: "3bec0b57ab93136dccdfb27bb7a6b174c5c2159ec5042b3c5fd48e6c233f25bd",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -701,8 +771,13 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port/port_pair.c", { with: { type: "text" } }),
   },
   {
+    name: "port/port_pcap.c",
+    sha256: "b8cb02c904b482fe1169bb700954841e2f55da30bf0c57dc64ca74c6c34ca407",
+    load: () => import("../c/port/port_pcap.c", { with: { type: "text" } }),
+  },
+  {
     name: "port/port_tap.c",
-    sha256: "b480190f6fcefe5ddcf375461ff260350dba4ad71fce51bf8fc3f55c84fc6854",
+    sha256: "cd878dd98482a095b8ff55614ad9f670b4ff83620ab0dbad15b09ed81ad86b4a",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
@@ -714,16 +789,6 @@ export const sources: readonly Source[] = [
     name: "port/port_vnet.h",
     sha256: "64879e14ec275a0c2362b78cbe5b6c8de0280ff1808ed431eeca9ecdf76f0125",
     load: () => import("../c/port/port_vnet.h", { with: { type: "text" } }),
-  },
-  {
-    name: "port/port_xdp.c",
-    sha256: "27afa0763dabfb18ff2e8aaf3b7a8451dc447cc6055298f475f40fdf4eea7cda",
-    load: () => import("../c/port/port_xdp.c", { with: { type: "text" } }),
-  },
-  {
-    name: "port/port_xdp.h",
-    sha256: "f37e3e4e9dea7aa5a2666bfb2d63162d9c3970c0a40fc1fa1cc236b6d5461dba",
-    load: () => import("../c/port/port_xdp.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall.c",

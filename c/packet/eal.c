@@ -21,6 +21,7 @@
 #include "dp.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "packet/eal_divert.h"
 #include "packet/pkt.h"
 
 #define POOL_HUGE 65536u
@@ -95,8 +96,19 @@ static uint64_t free_hugepages(void)
     return sum;
 }
 
-/* One lcore that floats over every core that this process may use: `0@(0,1,2)`. */
-static void floating_lcores(char *text, size_t size)
+/* Where EAL finds out which cores there are. */
+#define SYS_CORES "/sys/devices/system/cpu"
+
+static bool is_known_to_eal(int core)
+{
+    char path[80];
+
+    snprintf(path, sizeof path, SYS_CORES "/cpu%d/topology/core_id", core);
+    return !access(path, F_OK);
+}
+
+/* One lcore that floats over every core that this process may use: `0@(0,1,2)`.  False: EAL knows none of them. */
+static bool floating_lcores(char *text, size_t size)
 {
     cpu_set_t allowed;
     size_t used = (size_t)snprintf(text, size, "--lcores=0@(");
@@ -105,12 +117,13 @@ static void floating_lcores(char *text, size_t size)
     if (sched_getaffinity(0, sizeof allowed, &allowed))
         CPU_SET(0, &allowed);
     for (int core = 0; core < CPU_SETSIZE && used + 8 < size; core++) {
-        if (CPU_ISSET(core, &allowed)) {
+        if (CPU_ISSET(core, &allowed) && is_known_to_eal(core)) {
             used += (size_t)snprintf(text + used, size - used, "%s%d", comma, core);
             comma = ",";
         }
     }
     snprintf(text + used, size - used, ")");
+    return *comma;
 }
 
 static int start_with(const char **arguments, int count)
@@ -126,6 +139,7 @@ static int start_with(const char **arguments, int count)
         given[i] = kept[i] = strdup(arguments[i]);
     }
     given[count] = NULL;
+    eal_divert();
     quiet = fopen("/dev/null", "we");
     log_capture();
     /* For arguments that EAL does not understand it prints a hundred lines of usage: the reason is in its log. */
@@ -135,6 +149,7 @@ static int start_with(const char **arguments, int count)
     stdout = usual;
     if (quiet)
         fclose(quiet);
+    eal_divert();
     return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "Cannot start EAL: %s", log_captured());
 }
 
@@ -164,7 +179,8 @@ static int start_chosen(bool huge)
         "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
     };
 
-    floating_lcores(lcores, sizeof lcores);
+    if (!floating_lcores(lcores, sizeof lcores))
+        return error_set(ENOENT, "Cannot start EAL: " SYS_CORES " is missing, and DPDK reads there which cores the machine has; is /sys mounted?");
     return start_with(arguments, huge ? 7 : 9);
 }
 

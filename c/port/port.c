@@ -91,8 +91,31 @@ void port_table_changed(struct port_table *table)
 
 void port_set_gone(struct port *port)
 {
-    if (!atomic_exchange_explicit(&port->gone, 1, memory_order_acq_rel))
+    if (atomic_exchange_explicit(&port->gone, 1, memory_order_acq_rel))
+        return;
+    atomic_fetch_add_explicit(&port->lost, 1, memory_order_relaxed);
+    port_table_changed(port->table);
+}
+
+void port_set_here(struct port *port)
+{
+    if (atomic_exchange_explicit(&port->gone, 0, memory_order_acq_rel))
         port_table_changed(port->table);
+}
+
+void port_set_peer(struct port *port, bool here, bool *was_here)
+{
+    if (here == *was_here)
+        return;
+    if (!here)
+        atomic_fetch_add_explicit(&port->lost, 1, memory_order_relaxed);
+    *was_here = here;
+    port_table_changed(port->table);
+}
+
+void port_changed(struct port *port)
+{
+    port_table_changed(port->table);
 }
 
 void port_follow_mtu(struct port *port)

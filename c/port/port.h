@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "dp.h"
+#include "link/link.h"
 
 struct rte_mbuf;
 struct port;
@@ -46,6 +47,8 @@ struct port_class {
     /* The largest packet that its device takes now, which others may change; 0: unknown.  NULL: it stays as it was when opened. */
     uint32_t (*ask_mtu)(struct port *);
     bool (*link_up)(struct port *);                                       /* NULL: always. */
+    /* What its Linux device is called now; false: it has none, or it is not there.  NULL: it has none. */
+    bool (*device_name)(struct port *, char name[DP_NAME_SIZE]);
     int (*set_config)(struct port *, const char *key, const char *value); /* NULL: nothing can be changed. */
 };
 
@@ -81,6 +84,7 @@ struct port {
     uint16_t pad;
     _Atomic uint32_t mtu;
     _Atomic uint32_t mtu_asked_ms; /* When last, as in worker.now_ms. */
+    _Atomic uint64_t lost;       /* How often the device, or the peer, went. */
     _Atomic uint32_t gone;       /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
     uint8_t mac[6];
     char device[DP_NAME_SIZE];   /* What it stands on, for "already in use"; empty: nothing. */
@@ -104,8 +108,11 @@ void port_take(struct port_table *, struct port *);    /* Out of the table; its 
 void port_reserve(struct port_table *, struct port *);
 void port_unreserve(struct port_table *, struct port *);
 
-/* Poll threads: the device is gone.  Counts as a change of the set of ports. */
+/* Anybody who may use the port: its device is gone, or there (again), or something else about it is different.  Counts as a change of the set of ports. */
 void port_set_gone(struct port *);
+void port_set_here(struct port *);
+void port_set_peer(struct port *, bool here, bool *was_here); /* The same of a peer, without which the port goes on. */
+void port_changed(struct port *);
 
 /* Asks the device for its MTU, by a system call: for the control side, and for packets that are too large or were refused for that. */
 void port_follow_mtu(struct port *);
@@ -126,6 +133,9 @@ const char *port_option(const struct port *, const char *key, char *value, uint3
 int port_option_number(const struct port *, const char *key, uint32_t least, uint32_t most, uint32_t fallback, uint32_t *value);
 /* EINVAL, with a text, unless every option given is in `known`, separated by blanks. */
 int port_options_check(const struct port *, const char *known);
+/* Options of kinds that stand on a Linux device, and what link/ is told about a port. */
+#define PORT_DEVICE_OPTIONS "device shared"
+struct link_user port_user(const struct port *);
 /* A locally administered address, derived from the names, for ports without a device. */
 void port_make_mac(struct port *);
 

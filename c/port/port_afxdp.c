@@ -29,8 +29,9 @@
 #include "packet/eal.h"
 #include "base/error.h"
 #include "packet/pkt.h"
+#include "link/link_device.h"
 #include "port/port_eth.h"
-#include "port/port_xdp.h"
+#include "link/link_xdp.h"
 #include "port/port_offload.h"
 
 #define OPEN_TRIES 20u           /* In a second. */
@@ -287,8 +288,10 @@ static int open_sockets(struct port *port, const char *devargs)
 
 static int afxdp_open(struct port *port)
 {
+    const struct link_user user = port_user(port);
     char arguments[2 * DP_TEXT_SIZE], extra[2 * DP_NAME_SIZE];
-    int error = port_options_check(port, "device " OPTIONS " " ETH_OPTIONS), owner;
+    unsigned int type;
+    int error = port_options_check(port, PORT_DEVICE_OPTIONS " " OPTIONS " " ETH_OPTIONS), owner;
 
     if (error)
         return error;
@@ -296,13 +299,15 @@ static int afxdp_open(struct port *port)
         memcpy(port->device, port->name, sizeof port->device);
     if (strpbrk(port->device, ",[]") || !if_nametoindex(port->device))
         return error_set(ENODEV, "Cannot add port %s: no device %s", port->name, port->device);
+    if (!link_device_type(port->device, &type) && !link_device_is_ethernet(type))
+        return link_device_refuse(&user, port->device, type);
     snprintf(extra, sizeof extra, ",iface=%s", port->device);
     error = eth_devargs(port, "net_af_xdp", OPTIONS, extra, arguments, sizeof arguments);
     if (!error)
         error = pool_register();
     if (error)
         return error;
-    if (eth_xdp_clean(port->device, &owner))
+    if (link_xdp_clean(port->device, &owner))
         return error_set(EBUSY, "Cannot add port %s: process %d has AF_XDP sockets on %s", port->name, owner, port->device);
     silence("libbpf.so.1", "libbpf_set_print");
     silence("libbpf.so.0", "libbpf_set_print");

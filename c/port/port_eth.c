@@ -15,6 +15,8 @@
 #include "packet/eal.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "link/link_device.h"
+#include "link/link_watch.h"
 
 #define DESCRIPTORS 1024u
 #define DESCRIPTORS_SMALL 512u   /* Where mbufs are few. */
@@ -24,6 +26,9 @@ struct eth {
     struct rte_mempool *own_pool; /* Or NULL. */
     void (*reclaim)(struct rte_mempool *);
     struct rte_device *device;
+    void *extra;
+    unsigned int if_index;        /* Of the Linux device that it stands on; 0: on none. */
+    struct link_device_claim *claim;
     bool started, watched;
 };
 
@@ -77,10 +82,34 @@ static int probe(struct port *port, const char *devargs)
     return 0;
 }
 
+/* Some drivers stand on a Linux device (net_af_packet, net_af_xdp, mlx5 …), of which the same holds as of ports of type system. */
+static int claim_linux_device(struct port *port, const struct rte_eth_dev_info *info)
+{
+    const struct link_user user = port_user(port);
+    struct eth *eth = port->state;
+    char name[IF_NAMESIZE];
+    unsigned int type;
+    int error;
+
+    if (!info->if_index || !if_indextoname(info->if_index, name) || eth->claim)
+        return 0;
+    eth->if_index = info->if_index;
+    error = link_device_type(name, &type);
+    if (!error && !link_device_is_ethernet(type))
+        return link_device_refuse(&user, name, type);
+    return link_device_claim(&user, (int)info->if_index, name, &eth->claim);
+}
+
 struct plan {
     uint32_t rxqs, txqs;
     uint16_t rx_descriptors, tx_descriptors;
 };
+
+/* Whether a driver wants as many queues to send by as to receive by, and says so in no other way than by refusing. */
+static bool is_paired(const struct eth_request *request, const struct rte_eth_dev_info *info)
+{
+    return request->paired || !strcmp(info->driver_name, "net_tap") || !strcmp(info->driver_name, "net_memif");
+}
 
 static int make_plan(const struct port *port, const struct eth_request *request, const struct rte_eth_dev_info *info, struct plan *plan)
 {
@@ -89,7 +118,7 @@ static int make_plan(const struct port *port, const struct eth_request *request,
 
     if (!error)
         error = port_option_number(port, "n_txq", 1, info->max_tx_queues,
-                                   RTE_MIN((uint32_t)info->max_tx_queues, request->paired ? plan->rxqs : TXQS_MAX), &plan->txqs);
+                                   RTE_MIN((uint32_t)info->max_tx_queues, is_paired(request, info) ? plan->rxqs : TXQS_MAX), &plan->txqs);
     if (!error)
         error = port_option_number(port, "n_rxq_desc", 1, 32768, some, &rx);
     if (!error)
@@ -110,6 +139,9 @@ static int configure(struct port *port, const struct eth_request *request, struc
         return fail(port, error, "cannot ask the device what it can do");
     if (!info.max_rx_queues || !info.max_tx_queues)
         return error_set(EOPNOTSUPP, "Cannot add port %s: its device cannot both receive and send", port->name);
+    error = claim_linux_device(port, &info);
+    if (error)
+        return error;
     error = make_plan(port, request, &info, plan);
     if (!error)
         error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, 0, &mtu);
@@ -183,8 +215,21 @@ static int start(struct port *port, const struct eth_request *request)
     return 0;
 }
 
+/* What DPDK opened on a Linux device is of no use once that is gone, whatever comes under its name. */
+static void attend(void *arg)
+{
+    struct port *port = arg;
+    const struct eth *eth = port->state;
+    char name[IF_NAMESIZE];
+
+    link_device_heed(eth->claim);
+    if (!if_indextoname(eth->if_index, name))
+        port_set_gone(port);
+}
+
 int eth_open(struct port *port, const struct eth_request *request)
 {
+    const struct link_user user = port_user(port);
     struct eth *eth = calloc(1, sizeof *eth);
     int error;
 
@@ -203,9 +248,35 @@ int eth_open(struct port *port, const struct eth_request *request)
         error = start(port, request);
     log_captured();
     pthread_mutex_unlock(&lock);
+    if (!error && eth->if_index)
+        error = link_watch_add(&user, port, attend);
     if (error)
         eth_close(port);
     return error;
+}
+
+bool eth_restart(struct port *port)
+{
+    struct eth *eth = port->state;
+
+    pthread_mutex_lock(&lock);
+    log_capture();
+    if (eth->started)
+        rte_eth_dev_stop(port->eth_port);
+    eth->started = !rte_eth_dev_start(port->eth_port);
+    log_captured();
+    pthread_mutex_unlock(&lock);
+    return eth->started;
+}
+
+void *eth_extra(const struct port *port)
+{
+    return ((const struct eth *)port->state)->extra;
+}
+
+void eth_set_extra(struct port *port, void *extra)
+{
+    ((struct eth *)port->state)->extra = extra;
 }
 
 struct rte_mempool *eth_own_pool(const struct port *port)
@@ -241,7 +312,10 @@ void eth_close(struct port *port)
 {
     struct eth *eth = port->state;
 
+    if (eth->if_index)
+        link_watch_remove(port);
     stop(port);
+    link_device_unclaim(eth->claim);
     if (eth->reclaim)
         eth->reclaim(eth->own_pool);
     if (eth->own_pool)

@@ -30,6 +30,13 @@ uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 void eth_stats(struct port *, struct dp_port_stats *);
 bool eth_link_up(struct port *);
 
+/* Stops and starts the device, with no thread in it.  False: it did not start, and must not be used. */
+bool eth_restart(struct port *);
+
+/* What a kind keeps for a port; NULL at first. */
+void *eth_extra(const struct port *);
+void eth_set_extra(struct port *, void *);
+
 /* `driverN` + `extra` + `,key=value…` with those options of the port that `passed` lists.  EINVAL, and error_set(). */
 int eth_devargs(const struct port *, const char *driver, const char *passed, const char *extra, char *text, uint32_t size);
 

@@ -80,6 +80,14 @@ int port_options_check(const struct port *port, const char *known)
     return 0;
 }
 
+struct link_user port_user(const struct port *port)
+{
+    char shared[8];
+
+    return (struct link_user){ .name = port->name, .set = port->table, .no = port->no,
+                               .shared = port_option(port, "shared", shared, sizeof shared) && !strcmp(shared, "yes") };
+}
+
 void port_make_mac(struct port *port)
 {
     uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a. */

@@ -4,7 +4,8 @@
  *
  * The socket carries a virtio-net header with each packet (PACKET_VNET_HDR), so that what veth and tap leave undone passes through as it is and TCP works
  * without ethtool.  Everything set on the device belongs to the socket (promiscuous mode is a membership), so that nothing stays behind a process
- * that was killed. */
+ * that was killed.  The port follows its device by the index, whatever its name becomes.  When the device goes, the port waits for one of the
+ * same name, and the socket is bound to that. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -21,7 +22,9 @@
 
 #include "base/error.h"
 #include "port/port.h"
+#include "link/link_device.h"
 #include "port/port_vnet.h"
+#include "link/link_watch.h"
 #include "base/stat.h"
 
 #define BATCH 32
@@ -39,7 +42,7 @@ union ancillary {
 
 struct packet {
     int fd;
-    int ifindex;
+    struct link_device device;   /* After opening, for the thread that watches; the index for everybody. */
     uint64_t kernel_drops;       /* The kernel forgets its count when asked. */
     struct vnet_buffer rx[BATCH];
     struct mmsghdr rx_messages[BATCH];
@@ -58,100 +61,143 @@ static int fail(const struct port *port, int error, const char *what)
     return error_set(error, "Cannot add port %s: %s device %s: %s%s", port->name, what, port->device, strerror(error), hint);
 }
 
-static int ask(int fd, unsigned long request, const char *device, struct ifreq *ifr)
-{
-    memset(ifr, 0, sizeof *ifr);
-    memcpy(ifr->ifr_name, device, strnlen(device, IFNAMSIZ - 1));
-    return ioctl(fd, request, ifr) ? errno : 0;
-}
-
-/* Reads what the device is like.  EINVAL: not one to forward by. */
-static int examine(struct port *port, struct packet *packet)
-{
-    struct ifreq ifr;
-    int error = ask(packet->fd, SIOCGIFINDEX, port->device, &ifr);
-
-    if (error)
-        return fail(port, error, "no");
-    packet->ifindex = ifr.ifr_ifindex;
-    error = ask(packet->fd, SIOCGIFFLAGS, port->device, &ifr);
-    if (error)
-        return fail(port, error, "cannot examine");
-    if (ifr.ifr_flags & IFF_LOOPBACK)
-        return error_set(EINVAL, "Cannot add port %s: %s is a loopback device", port->name, port->device);
-    error = ask(packet->fd, SIOCGIFHWADDR, port->device, &ifr);
-    if (!error)
-        memcpy(port->mac, ifr.ifr_hwaddr.sa_data, sizeof port->mac);
-    if (!error)
-        error = ask(packet->fd, SIOCGIFMTU, port->device, &ifr);
-    if (!error)
-        port->mtu = (uint32_t)ifr.ifr_mtu;
-    return error ? fail(port, error, "cannot examine") : 0;
-}
-
 static int set_option(int fd, int name, const void *value, socklen_t size)
 {
     return setsockopt(fd, SOL_PACKET, name, value, size) ? errno : 0;
 }
 
+/* Receives by the device from now on; what was received by another before is still there. */
+static int bind_to_device(struct packet *packet)
+{
+    const int index = atomic_load(&packet->device.index);
+    struct packet_mreq membership = { .mr_ifindex = index, .mr_type = PACKET_MR_PROMISC };
+    struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index };
+    int error = set_option(packet->fd, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership);
+
+    if (!error && bind(packet->fd, (struct sockaddr *)&address, sizeof address))
+        error = errno;
+    return error;
+}
+
 static int attach(struct port *port, struct packet *packet)
 {
     const int one = 1, bytes = RECEIVE_BYTES;
-    struct packet_mreq membership = { .mr_ifindex = packet->ifindex, .mr_type = PACKET_MR_PROMISC };
-    struct sockaddr_ll address = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = packet->ifindex,
-    };
     int error = set_option(packet->fd, PACKET_VNET_HDR, &one, sizeof one);
 
     if (!error)
         error = set_option(packet->fd, PACKET_AUXDATA, &one, sizeof one);
     if (!error)
         error = set_option(packet->fd, PACKET_IGNORE_OUTGOING, &one, sizeof one);
-    if (!error)
-        error = set_option(packet->fd, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership);
     if (error)
         return fail(port, error, "cannot prepare");
     /* The second is bounded by net.core.rmem_max; the first needs privileges. */
     if (setsockopt(packet->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes))
         setsockopt(packet->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    if (bind(packet->fd, (struct sockaddr *)&address, sizeof address))
-        return fail(port, errno, "cannot bind to");
-    return 0;
+    error = bind_to_device(packet);
+    return error ? fail(port, error, "cannot bind to") : 0;
 }
 
 static void packet_close(struct port *port)
 {
     struct packet *packet = port->state;
 
+    link_watch_remove(port);
+    link_device_leave(&packet->device);
     if (packet->fd >= 0)
         close(packet->fd);
     vnet_empty(packet->rx, BATCH);
     free(packet);
 }
 
+/* --- The device comes and goes ---------------------------------------------------------------------------- */
+
+/* Whether the socket still belongs to the device.  It does not, once the device has gone, to another namespace included. */
+static bool is_bound(const struct packet *packet)
+{
+    struct sockaddr_ll address;
+    socklen_t size = sizeof address;
+    char name[IFNAMSIZ];
+
+    return !getsockname(packet->fd, (struct sockaddr *)&address, &size) && address.sll_ifindex == atomic_load(&packet->device.index) &&
+           link_device_name(&packet->device, name);
+}
+
+/* A socket says ENETDOWN once, both for a device that was set down and for one that went away. */
+static void check_device(struct port *port)
+{
+    if (!is_bound(port->state))
+        port_set_gone(port);
+}
+
+/* Takes up a device of the name that the lost one had, or that the port was given. */
+static bool take_up(struct port *port, struct packet *packet)
+{
+    const struct link_user user = port_user(port);
+    struct link_device device = { .fd = packet->fd };
+    char given[DP_NAME_SIZE];
+
+    if (!port_option(port, "device", given, sizeof given))
+        memcpy(given, port->name, sizeof given);
+    if (link_device_take(&user, &device, packet->device.name) && link_device_take(&user, &device, given))
+        return false;
+    packet->device.claim = device.claim;
+    memcpy(packet->device.name, device.name, sizeof device.name);
+    atomic_store(&packet->device.index, atomic_load(&device.index));
+    if (bind_to_device(packet))
+        return false;
+    memcpy(port->mac, device.mac, sizeof port->mac);
+    atomic_store_explicit(&port->mtu, device.mtu, memory_order_relaxed);
+    return true;
+}
+
+/* Follows the device: to another name, out of sight, and back. */
+static void attend(void *arg)
+{
+    struct port *port = arg;
+    struct packet *packet = port->state;
+    char name[IFNAMSIZ];
+
+    link_device_heed(packet->device.claim);
+    if (!is_bound(packet)) {
+        port_set_gone(port);
+        link_device_leave(&packet->device); /* Whoever has it in its new place may have it as a port, and it may come back. */
+        if (!take_up(port, packet))
+            return;
+        port_set_here(port);
+    }
+    if (link_device_name(&packet->device, name) && strcmp(name, packet->device.name)) {
+        memcpy(packet->device.name, name, sizeof packet->device.name);
+        port_changed(port);
+    }
+}
+
 static int packet_open(struct port *port)
 {
-    int error = port_options_check(port, "device");
+    const struct link_user user = port_user(port);
+    int error = port_options_check(port, PORT_DEVICE_OPTIONS);
     struct packet *packet;
 
     if (error)
         return error;
     if (!port_option(port, "device", port->device, sizeof port->device))
         memcpy(port->device, port->name, sizeof port->device);
-    if (strlen(port->device) >= IFNAMSIZ)
-        return error_set(ENODEV, "Cannot add port %s: %s is too long for a device's name", port->name, port->device);
     packet = calloc(1, sizeof *packet);
     if (!packet)
         return ENOMEM;
     port->state = packet;
-    packet->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* Receives nothing before it is bound. */
-    error = packet->fd < 0 ? fail(port, errno, "cannot open a packet socket for") : examine(port, packet);
+    packet->fd = packet->device.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* Receives nothing before it is bound. */
+    error = packet->fd < 0 ? fail(port, errno, "cannot open a packet socket for") : link_device_take(&user, &packet->device, port->device);
     if (!error)
         error = attach(port, packet);
+    if (!error)
+        error = link_watch_add(&user, port, attend);
     if (error) {
         packet_close(port);
         return error;
     }
+    memcpy(port->mac, packet->device.mac, sizeof port->mac);
+    port->mtu = packet->device.mtu;
+    port->device[0] = '\0'; /* Names change hands: who has the device is told by its claim. */
     port->rxq_count = 1;
     port->txq_count = 1;
     port->caps = PORT_CAP_CHAIN | PORT_CAP_CSUM | PORT_CAP_TSO;
@@ -159,19 +205,6 @@ static int packet_open(struct port *port)
 }
 
 /* --- Receiving -------------------------------------------------------------------------------------------- */
-
-/* A socket says ENETDOWN once, both for a device that was set down and for one that went away (another namespace included). */
-static void check_device(struct port *port)
-{
-    struct packet *packet = port->state;
-    struct sockaddr_ll address;
-    socklen_t size = sizeof address;
-    struct ifreq ifr = { .ifr_ifindex = packet->ifindex };
-
-    if (getsockname(packet->fd, (struct sockaddr *)&address, &size) || address.sll_ifindex != packet->ifindex ||
-        ioctl(packet->fd, SIOCGIFNAME, &ifr))
-        port_set_gone(port);
-}
 
 /* Puts back the VLAN tag that the kernel keeps beside the packet. */
 static void restore_tag(struct msghdr *message, struct vnet_buffer *buffer, struct rte_mbuf *m)
@@ -305,18 +338,17 @@ static void packet_stats(struct port *port, struct dp_port_stats *stats)
 
 static bool packet_link_up(struct port *port)
 {
-    struct packet *packet = port->state;
-    struct ifreq ifr;
+    return link_device_link_up(&((struct packet *)port->state)->device);
+}
 
-    return !ask(packet->fd, SIOCGIFFLAGS, port->device, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
+static bool packet_device_name(struct port *port, char name[DP_NAME_SIZE])
+{
+    return link_device_name(&((struct packet *)port->state)->device, name);
 }
 
 static uint32_t packet_mtu(struct port *port)
 {
-    struct packet *packet = port->state;
-    struct ifreq ifr;
-
-    return ask(packet->fd, SIOCGIFMTU, port->device, &ifr) || ifr.ifr_mtu < 0 ? 0 : (uint32_t)ifr.ifr_mtu;
+    return link_device_mtu(&((struct packet *)port->state)->device);
 }
 
 static int packet_wait(struct port *port, uint16_t queue)
@@ -329,4 +361,5 @@ const struct port_class port_class_system = {
     .type = "system", .open = packet_open, .close = packet_close, .rx_burst = packet_rx, .tx_burst = packet_tx,
     .rx_wait = packet_wait,
     .stats = packet_stats, .ask_mtu = packet_mtu, .link_up = packet_link_up,
+    .device_name = packet_device_name,
 };

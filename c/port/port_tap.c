@@ -6,11 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <rte_mbuf.h>
@@ -18,6 +23,7 @@
 #include "base/error.h"
 #include "port/port.h"
 #include "port/port_vnet.h"
+#include "link/link_watch.h"
 #include "base/stat.h"
 
 #define MTU 1500u
@@ -88,10 +94,79 @@ static int make_device(struct port *port, struct tap *tap)
     return set_link(port, tap);
 }
 
+/* A descriptor of the namespace that a device is in now, or -1: it is the one that `control` is in, or cannot be asked for (Linux before 5.2). */
+static int moved_to(const struct tap *tap)
+{
+    const int now = ioctl(tap->fd, TUNGETDEVNETNS), ours = ioctl(tap->control, SIOCGSKNS);
+    struct stat a, b;
+    const bool moved = now >= 0 && ours >= 0 && !fstat(now, &a) && !fstat(ours, &b) && (a.st_ino != b.st_ino || a.st_dev != b.st_dev);
+
+    if (ours >= 0)
+        close(ours);
+    if (moved || now < 0)
+        return moved ? now : -1;
+    close(now);
+    return -1;
+}
+
+/* Deletes the device.  Closing the descriptor does that too, but only when the poll thread, which may be asleep on it, has let go of it as well: until then,
+ * the name is taken. */
+static void delete_device(const struct tap *tap)
+{
+    struct {
+        struct nlmsghdr header;
+        struct ifinfomsg link;
+    } request = { .header = { .nlmsg_len = sizeof request, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK } };
+    struct ifreq ifr = { 0 };
+    uint8_t answer[1024];
+    int fd, elsewhere;
+
+    if (tap->fd < 0 || tap->control < 0)
+        return;
+    elsewhere = moved_to(tap);
+    if (elsewhere >= 0) /* It goes with its descriptor. */
+        close(elsewhere);
+    if (elsewhere >= 0 || ioctl(tap->fd, TUNGETIFF, &ifr) || ioctl(tap->control, SIOCGIFINDEX, &ifr))
+        return;
+    request.link.ifi_index = ifr.ifr_ifindex;
+    fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd >= 0 && send(fd, &request, sizeof request, 0) > 0)
+        (void)!recv(fd, answer, sizeof answer, 0);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Follows the device to another namespace, as devices of containers go, to ask about it there. */
+static void attend(void *arg)
+{
+    struct port *port = arg;
+    const struct tap *tap = port->state;
+    const int there = moved_to(tap), here = there < 0 ? -1 : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    struct ifreq ifr = { 0 };
+    int control;
+
+    if (here >= 0 && !setns(there, CLONE_NEWNET)) {
+        control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        setns(here, CLONE_NEWNET);
+        if (control >= 0) {
+            dup3(control, tap->control, O_CLOEXEC); /* Others may be asking by that number. */
+            close(control);
+        }
+    }
+    if (here >= 0)
+        close(here);
+    if (there >= 0)
+        close(there);
+    if (ioctl(tap->fd, TUNGETIFF, &ifr) && errno == EBADFD)
+        port_set_gone(port);
+}
+
 static void tap_close(struct port *port)
 {
     struct tap *tap = port->state;
 
+    link_watch_remove(port);
+    delete_device(tap);
     if (tap->fd >= 0)
         close(tap->fd);
     if (tap->control >= 0)
@@ -102,6 +177,7 @@ static void tap_close(struct port *port)
 
 static int tap_open(struct port *port)
 {
+    const struct link_user user = port_user(port);
     int error = port_options_check(port, "device mtu");
     struct tap *tap;
     uint32_t mtu;
@@ -122,6 +198,8 @@ static int tap_open(struct port *port)
     port->state = tap;
     tap->fd = tap->control = -1;
     error = make_device(port, tap);
+    if (!error)
+        error = link_watch_add(&user, port, attend);
     if (error) {
         tap_close(port);
         return error;
@@ -192,22 +270,37 @@ static uint16_t tap_tx(struct port *port, uint16_t queue, struct rte_mbuf **pack
     return done;
 }
 
+/* Asks about the device by the name that it has now. */
+static bool ask(const struct port *port, unsigned long request, struct ifreq *ifr)
+{
+    const struct tap *tap = port->state;
+
+    memset(ifr, 0, sizeof *ifr);
+    return !ioctl(tap->fd, TUNGETIFF, ifr) && !ioctl(tap->control, request, ifr);
+}
+
 static bool tap_link_up(struct port *port)
 {
-    struct tap *tap = port->state;
-    struct ifreq ifr = { 0 };
+    struct ifreq ifr;
 
-    name_device(&ifr, port);
-    return !ioctl(tap->control, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
+    return ask(port, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP);
 }
 
 static uint32_t tap_mtu(struct port *port)
 {
-    struct tap *tap = port->state;
+    struct ifreq ifr;
+
+    return ask(port, SIOCGIFMTU, &ifr) && ifr.ifr_mtu > 0 ? (uint32_t)ifr.ifr_mtu : 0;
+}
+
+static bool tap_device_name(struct port *port, char name[DP_NAME_SIZE])
+{
     struct ifreq ifr = { 0 };
 
-    name_device(&ifr, port);
-    return ioctl(tap->control, SIOCGIFMTU, &ifr) || ifr.ifr_mtu < 0 ? 0 : (uint32_t)ifr.ifr_mtu;
+    if (ioctl(((struct tap *)port->state)->fd, TUNGETIFF, &ifr))
+        return false;
+    memcpy(name, ifr.ifr_name, IFNAMSIZ);
+    return true;
 }
 
 static int tap_wait(struct port *port, uint16_t queue)
@@ -218,9 +311,9 @@ static int tap_wait(struct port *port, uint16_t queue)
 
 const struct port_class port_class_tap = {
     .type = "tap", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
-    .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up,
+    .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up, .device_name = tap_device_name,
 };
 const struct port_class port_class_internal = {
     .type = "internal", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
-    .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up,
+    .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up, .device_name = tap_device_name,
 };

@@ -31,6 +31,10 @@ export interface Port {
   readonly type: string;
   /** Options in force, if the provider knows them. */
   readonly options?: Readonly<Record<string, string>>;
+  /** What its Linux device is called now, where that is not the port's name. */
+  readonly device?: string;
+  /** Its device is not there: deleted, or moved elsewhere. One of its name is taken up. */
+  readonly gone?: true;
 }
 
 /** Counters of a port, as in `struct ovs_vport_stats`. */

@@ -106,7 +106,10 @@ export class NetdevPorts implements ProviderPorts {
       txErrors: u64(dpPortStats.txErrors),
       rxDropped: u64(dpPortStats.rxDropped),
       txDropped: u64(dpPortStats.txDropped),
-      counters: { rx_no_mbuf: u64(dpPortStats.rxNoMbuf) },
+      counters: {
+        rx_no_mbuf: u64(dpPortStats.rxNoMbuf),
+        device_lost: u64(dpPortStats.deviceLost),
+      },
     };
   }
 
@@ -238,10 +241,15 @@ function readPort(info: Uint8Array<ArrayBuffer>): Port {
   const text = (at: number, size: number): string =>
     fromCString(info.subarray(at, at + size));
   const options = parseSettings(text(dpPortInfo.options, constants.DP_TEXT_SIZE));
+  const view = new DataView(info.buffer);
+  const name = text(dpPortInfo.name, constants.DP_NAME_SIZE);
+  const device = text(dpPortInfo.device, constants.DP_NAME_SIZE);
   return {
-    no: new DataView(info.buffer).getUint32(dpPortInfo.no, true),
-    name: text(dpPortInfo.name, constants.DP_NAME_SIZE),
+    no: view.getUint32(dpPortInfo.no, true),
+    name,
     type: text(dpPortInfo.type, constants.DP_NAME_SIZE),
     ...(Object.keys(options).length > 0 && { options }),
+    ...(device !== "" && device !== name && { device }),
+    ...(view.getUint32(dpPortInfo.gone, true) !== 0 && { gone: true as const }),
   };
 }

@@ -10,7 +10,7 @@ import { type SourceFile, withoutComments } from "./tree.ts";
 /** Folders of `c/`, each a unit, by floor; the entry points, in no folder, are on top. */
 const floors: readonly (readonly string[])[] = [
   ["base"],
-  ["packet"],
+  ["packet", "link"],
   ["odp", "cls", "meter", "ct", "ipf", "tnl", "port"],
   ["upcall"],
   ["path", "act"], // A burst runs actions, actions send and recirculate.

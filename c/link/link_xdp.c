@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "port/port_xdp.h"
+#include "link/link_xdp.h"
 
 #define PROGRAM "anon_inode:bpf-prog"
 
@@ -165,7 +165,7 @@ static int owner_of(uint32_t id)
     return owner;
 }
 
-int eth_xdp_clean(const char *device, int *owner)
+int link_xdp_clean(const char *device, int *owner)
 {
     unsigned int ifindex = if_nametoindex(device);
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
