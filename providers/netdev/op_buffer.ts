@@ -83,8 +83,14 @@ export class OpBuffer {
       this.#mask = mask;
     }
     const start = this.at;
-    const size = dpOp.structSize + padded(keyPart.length) + padded(maskPart.length) +
-      padded(actions.length) + padded(packet.length);
+    const keySize = keyPart.length;
+    const maskSize = maskPart.length;
+    const actionsSize = actions.length;
+    const packetSize = packet.length;
+    const maskAt = start + dpOp.structSize + padded(keySize);
+    const actionsAt = maskAt + padded(maskSize);
+    const packetAt = actionsAt + padded(actionsSize);
+    const size = packetAt + padded(packetSize) - start;
     if (start + size > this.bytes.length) this.#grow(start + size);
 
     const words = this.words;
@@ -92,23 +98,19 @@ export class OpBuffer {
     words[word + (dpOp.size >> 2)] = size;
     words[word + (dpOp.type >> 2)] = type;
     words[word + (dpOp.flags >> 2)] = flags;
-    words[word + (dpOp.keySize >> 2)] = keyPart.length;
-    words[word + (dpOp.maskSize >> 2)] = maskPart.length;
-    words[word + (dpOp.actionsSize >> 2)] = actions.length;
-    words[word + (dpOp.packetSize >> 2)] = packet.length;
+    words[word + (dpOp.keySize >> 2)] = keySize;
+    words[word + (dpOp.maskSize >> 2)] = maskSize;
+    words[word + (dpOp.actionsSize >> 2)] = actionsSize;
+    words[word + (dpOp.packetSize >> 2)] = packetSize;
     words[word + (dpOp.upcall >> 2)] = 0;
     words[word + (dpOp.hash >> 2)] = 0;
     words[word + (dpOp.hash >> 2) + 1] = 0;
 
     const bytes = this.bytes;
-    let at = start + dpOp.structSize;
-    copy(keyPart, bytes, at);
-    at += padded(keyPart.length);
-    copy(maskPart, bytes, at);
-    at += padded(maskPart.length);
-    copy(actions, bytes, at);
-    at += padded(actions.length);
-    copy(packet, bytes, at);
+    copy(keyPart, bytes, start + dpOp.structSize);
+    copy(maskPart, bytes, maskAt);
+    copy(actions, bytes, actionsAt);
+    copy(packet, bytes, packetAt);
     this.at = start + size;
     this.count++;
     return start;
