@@ -43,7 +43,7 @@ export { PolicyError, type PolicyErrorCode } from "./run/errors.ts";
 export type { Counters, GoneReason, HandedPacket } from "./run/core.ts";
 export type { FlowChange, FlowDiff } from "./run/diff.ts";
 export { type ExplainedRead, type ExplainedStep, Explanation } from "./run/explain.ts";
-export type { Leaf, Value } from "./packet/leaf.ts";
+export type { Leaf, PairPart, PlainField, TuplePart, Value } from "./packet/leaf.ts";
 export type { Packet, PacketFields, TunnelView } from "./packet/packet.ts";
 export { PolicyUnsound } from "./check/outcome.ts";
 export {
@@ -66,7 +66,9 @@ export {
   type StageAction,
   track,
 } from "./stage.ts";
+export type { Owner } from "./state/dependency.ts";
 export { Cell, Counter, PortsView } from "./state/state.ts";
+export type { StateEvent } from "./state/state_event.ts";
 export { StateMap, type StateMapOptions } from "./state/state_map.ts";
 export type { Credited, Effect, Learner, Taught } from "./packet/effect.ts";
 export type { Read } from "./packet/tracker.ts";

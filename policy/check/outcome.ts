@@ -18,6 +18,7 @@ export const NOW = 1_700_000_000_000;
 
 /** A flow that covers a packet with another verdict. */
 export class PolicyUnsound extends Error {
+  /** Always `PolicyUnsound`. */
   override readonly name = "PolicyUnsound";
   /** The packet whose flow it is, in text of ovs-dpctl(8). */
   readonly packet: string;

@@ -60,28 +60,43 @@ const plain = [
   "etherType",
   "tcpFlags",
   "ipv6Exthdrs",
-] as const;
+] as const satisfies readonly PlainField[];
 
-type Ports = "src" | "dst";
-type Tuple = "src" | "dst" | "proto" | "srcPort" | "dstPort";
+/** A field of a key that is one value. */
+export type PlainField =
+  | "inPort"
+  | "recircId"
+  | "dpHash"
+  | "priority"
+  | "skbMark"
+  | "ctZone"
+  | "ctMark"
+  | "ctLabels"
+  | "etherType"
+  | "tcpFlags"
+  | "ipv6Exthdrs";
+/** One of a pair: source or destination. */
+export type PairPart = "src" | "dst";
+/** A part of the tuple of a connection. */
+export type TuplePart = "src" | "dst" | "proto" | "srcPort" | "dstPort";
 
 /** Name of a value in a packet: one for each part of a key that has a fixed place. */
 export type Leaf =
-  | typeof plain[number]
+  | PlainField
   | "ctState"
-  | `ethernet.${Ports}`
+  | `ethernet.${PairPart}`
   | `vlan.${"tpid" | "vid" | "pcp"}`
   | `innerVlan.${"tpid" | "vid" | "pcp"}`
   | `mpls.${"label" | "tc" | "ttl" | "bos"}`
   | `ipv4.${"src" | "dst" | "proto" | "tos" | "ttl" | "frag"}`
   | `ipv6.${"src" | "dst" | "label" | "proto" | "tclass" | "hlimit" | "frag"}`
   | `arp.${"sip" | "tip" | "op" | "sha" | "tha"}`
-  | `${"tcp" | "udp" | "sctp"}.${Ports}`
+  | `${"tcp" | "udp" | "sctp"}.${PairPart}`
   | `${"icmp" | "icmpv6"}.${"type" | "code"}`
   | `nd.${"target" | "sll" | "tll"}`
   | `nsh.${"flags" | "ttl" | "mdtype" | "np" | "spi" | "si"}`
-  | `ctTuple4.${Tuple}`
-  | `ctTuple6.${Tuple}`
+  | `ctTuple4.${TuplePart}`
+  | `ctTuple6.${TuplePart}`
   | `tunnel.${
     | "id"
     | "src"

@@ -18,6 +18,7 @@ export type PolicyErrorCode =
 
 /** A fault of a policy. It is reported at most once a second for each place. */
 export class PolicyError extends Error {
+  /** Always `PolicyError`. */
   override readonly name = "PolicyError";
   /** What went wrong. */
   readonly code: PolicyErrorCode;

@@ -45,6 +45,7 @@ export interface ExplainedStep {
   readonly effects: readonly string[];
   /** The verdict, in text of ovs-dpctl(8). */
   readonly actions: string;
+  /** Why it drops, if the policy says. */
   readonly reason: string | undefined;
   /** The flow: the bits that matter. */
   readonly flow: string;

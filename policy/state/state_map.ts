@@ -132,6 +132,7 @@ export class StateMap<K, V> implements Owner, Learner {
     for (const { key, value } of this.#entries.values()) yield [key, value];
   }
 
+  /** As `entries`. */
   [Symbol.iterator](): IterableIterator<[K, V]> {
     return this.entries();
   }

@@ -61,6 +61,17 @@ Deno.test("tidy: the main entry has what programs need, and not everything", asy
   );
 });
 
+Deno.test("tidy: what users can reach is documented, and names only what they can import", async () => {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["doc", "--lint", "--quiet", ...Object.values(exports)],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+    stdout: "null",
+  }).output();
+  const text = new TextDecoder().decode(stderr);
+  deepStrictEqual(success ? "" : text, "");
+});
+
 Deno.test("tidy: no entry exports what only this project calls", async () => {
   const offenders: string[] = [];
   for (const [entry, path] of Object.entries(exports)) {
