@@ -24,10 +24,11 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct dp *list;
 
-/* --- Life ------------------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static void dp_free(struct dp *dp)
 {
+    rcu_guard(dp->rcu, NULL); /* Nobody else has it any more. */
     upcalls_destroy(dp->upcalls);
     pmd_set_destroy(dp->pmds);
     port_table_destroy(dp->ports);
@@ -54,8 +55,10 @@ static struct dp *dp_new(const char *name)
     dp->upcalls = dp->flows ? upcalls_create(dp->rcu) : NULL;
     if (dp->ports && dp->upcalls)
         dp->pmds = pmd_set_create(dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls);
-    if (dp->pmds)
+    if (dp->pmds) {
+        rcu_guard(dp->rcu, &dp->control);
         return dp;
+    }
     dp->destroyed = true;
     if (dp->flows)
         dp_free(dp);
@@ -77,7 +80,8 @@ static void unlist(struct dp *dp)
         *at = dp->next;
 }
 
-/* Ends everything that moves.  The caller has a reference, and has taken the datapath from the list. */
+/* Ends everything that moves.  The caller has a reference, and has taken the datapath from the
+ * list. */
 static void destroy(struct dp *dp)
 {
     struct dp_service *service;
@@ -122,13 +126,13 @@ static int find_or_make(const char *name, uint32_t flags, struct dp **found)
 
     *found = dp;
     if (dp && (flags & DP_CREATE) && (flags & DP_EXCLUSIVE))
-        return error_set(EEXIST, "Datapath %s exists", name);
+        return error_set(EEXIST, "it exists");
     if (!dp && !(flags & DP_CREATE))
-        return error_set(ENODEV, "This process has no datapath %s", name);
+        return error_set(ENODEV, "this process has no such datapath");
     if (!dp) {
         dp = *found = dp_new(name);
         if (!dp)
-            return error_set(ENOMEM, "Cannot create datapath %s: not enough memory", name);
+            return error_set(ENOMEM, "not enough memory");
         dp->next = list;
         list = dp;
     } else {
@@ -152,7 +156,7 @@ int dp_open(const char *name, uint32_t flags, uint64_t *handle)
 
     error_clear();
     if (!handle || !name_is_good(name))
-        return error_set(EINVAL, "A name of a datapath has 1 to %d bytes and no blanks", DP_NAME_SIZE - 1);
+        return error_set(EINVAL, "a name has 1 to %d bytes and no blanks", DP_NAME_SIZE - 1);
     if (!eal_started())
         return error_set(ENXIO, "EAL has not been started: call dp_eal_start() first");
     opened = calloc(1, sizeof *opened);
@@ -186,7 +190,7 @@ int dp_close(uint64_t handle)
     error_clear();
     opened = (struct dp_opened *)handle_close(handle, HANDLE_DP);
     if (!opened)
-        return error_set(EBADF, "No such datapath handle");
+        return error_set(EBADF, "the datapath is closed");
     port_table_wake(opened->dp->ports, &opened->woken);
     pthread_mutex_lock(&list_lock);
     last = !--opened->dp->opens;
@@ -206,7 +210,7 @@ int dp_destroy(uint64_t handle)
     error_clear();
     dp = dp_of(handle);
     if (!dp)
-        return error_publish(error_set(EBADF, "No such datapath handle"));
+        return error_publish(error_set(EBADF, "the datapath is closed"));
     pthread_mutex_lock(&list_lock);
     unlist(dp);
     pthread_mutex_unlock(&list_lock);
@@ -230,7 +234,8 @@ int dp_enumerate(char *text, uint32_t size)
     return used < size ? 0 : ENOBUFS;
 }
 
-/* Stops what must not outlive the process's tidy end.  At exit another thread may hold a lock for good, so nothing is waited for there. */
+/* Stops what must not outlive the process's tidy end.  At exit another thread may hold a lock for
+ * good, so nothing is waited for there. */
 static void shut_down(bool exiting)
 {
     struct dp *dp;
@@ -265,7 +270,7 @@ __attribute__((destructor)) static void at_exit(void)
     shut_down(true);
 }
 
-/* --- Counters --------------------------------------------------------------------------------------------- */
+/* --- Counters --------------------------------------------------------------------------------- */
 
 static uint64_t get(const _Atomic uint64_t *counter)
 {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dp.h - the ABI: everything that TypeScript may call, and nothing else.
  *
- * Flat, fixed-width, versioned.  `ffi/layout.ts` and `ffi/libdatapath.ts` follow this file; a test compares them, and the
- * layout is checked again when the library is opened.
+ * Flat, fixed-width, versioned.  `ffi/layout.ts` and `ffi/libdatapath.ts` follow this file; a test
+ * compares them, and the layout is checked again when the library is opened.
  *
- * Rules.  A function returns 0 or a positive errno; results go to a buffer of the caller.  Handles are numbers that
- * are never reused: a stale one is EBADF, never a crash.  No pointer into a caller's buffer is kept after the call
- * returns.  Text in is NUL-terminated, text out is cut to its buffer and NUL-terminated.
+ * Rules.  A function returns 0 or a positive errno; results go to a buffer of the caller.  Handles
+ * are numbers that are never reused: a stale one is EBADF, never a crash.  No pointer into a
+ * caller's buffer is kept after the call returns.  Text in is NUL-terminated, text out is cut to
+ * its buffer and NUL-terminated.
  *
- * Threads: any thread may call any function; a datapath's control mutex puts calls in order.  Functions marked
- * "waits" may block for devices or threads and take only integers, so that they can be called as nonblocking FFI symbols; all
- * others return in microseconds.  Poll threads never call these. */
+ * Threads: any thread may call any function; a datapath's control mutex puts calls in order.
+ * Functions marked "waits" may block for devices or threads and take only integers, so that they
+ * can be called as nonblocking FFI symbols; all others return in microseconds.  Poll threads never
+ * call these. */
 #ifndef UPCALL_DP_H
 #define UPCALL_DP_H
 
@@ -22,20 +24,22 @@
 #define DP_NAME_SIZE 64      /* Name of a datapath, port or type, with its NUL. */
 #define DP_TEXT_SIZE 1024    /* Options and messages. */
 #define DP_DROP_MAX 48       /* Room for drop reasons in struct dp_stats. */
-#define DP_PORT_NONE UINT32_MAX
+#define DP_PORT_NONE 0xffffffffu
 
-/* --- Process --------------------------------------------------------------------------------------------- */
+/* --- Process ---------------------------------------------------------------------------------- */
 
 DP_API uint32_t dp_abi_version(void);
 
 /* Writes one line per struct and field: `struct NAME SIZE` and `field STRUCT NAME OFFSET WIDTH`. */
 DP_API int dp_abi_layout(char *text, uint32_t size);
 
-/* Text of the failure of this thread's last call, with what to do.  If that did not fail: of the last call marked "waits" that failed on any
- * thread, once.  Empty if there is none. */
+/* Why this thread's last call failed, and what to do: the reason only, because the caller knows
+ * what it called.  If that did not fail: of the last call marked "waits" that failed on any thread,
+ * once.  Empty if there is none. */
 DP_API int dp_error_text(char *text, uint32_t size);
 
-/* Arguments for EAL, separated by '\n', used by the first dp_eal_start(); empty: chosen for this machine. */
+/* Arguments for EAL, separated by '\n', used by the first dp_eal_start(); empty: chosen for this
+ * machine. */
 DP_API int dp_eal_configure(const char *arguments);
 
 /* Starts EAL once per process; later calls only count.  Waits (150-250 ms the first time). */
@@ -50,27 +54,31 @@ DP_API int dp_mbufs_in_use(uint64_t *count);
 /* Stops every poll thread and port of the process; runs by itself at exit.  Waits. */
 DP_API int dp_shutdown(void);
 
-/* Key bytes (OVS_KEY_ATTR_*) of a frame as the datapath sees it: the scalar extractor, for tests and tools. */
+/* Key bytes (OVS_KEY_ATTR_*) of a frame as the datapath sees it: the scalar extractor, for tests
+ * and tools. */
 DP_API int dp_extract(const uint8_t *frame, uint32_t frame_size, uint32_t in_port, uint8_t *key, uint32_t key_size,
                       uint32_t *key_used);
 
-/* Which build of the hot units runs: 0 scalar, 1 AVX2, 2 AVX-512; `set` answers EOPNOTSUPP where the CPU lacks it.  Validate != 0: every burst
- * is looked up by every build that the CPU has, and differences are counted (dp_stats.validator_mismatches). */
+/* Which build of the hot units runs: 0 scalar, 1 AVX2, 2 AVX-512; `set` answers EOPNOTSUPP where
+ * the CPU lacks it.  Validate != 0: every burst is looked up by every build that the CPU has, and
+ * differences are counted (dp_stats.validator_mismatches). */
 DP_API int dp_isa_get(uint32_t *isa);
 DP_API int dp_isa_set(uint32_t isa, uint32_t validate);
 
-/* --- Datapaths ------------------------------------------------------------------------------------------- */
+/* --- Datapaths -------------------------------------------------------------------------------- */
 
 #define DP_CREATE 1u     /* Make it if there is none. */
 #define DP_EXCLUSIVE 2u  /* With DP_CREATE: EEXIST if there is one. */
 
-/* Opens a datapath of this process.  The local port, number 0, is made by the caller (dp_port_*). */
+/* Opens a datapath of this process.  The local port, number 0, is made by the caller
+ * (dp_port_*). */
 DP_API int dp_open(const char *name, uint32_t flags, uint64_t *dp);
 
 /* Drops a reference; with the last one the datapath goes.  Waits. */
 DP_API int dp_close(uint64_t dp);
 
-/* Removes the datapath whoever has it open: stops its threads, closes its ports, wakes its waiters.  Waits. */
+/* Removes the datapath, even if others have it open: stops its threads, closes its ports, wakes its
+ * waiters.  Waits. */
 DP_API int dp_destroy(uint64_t dp);
 
 /* Names of the datapaths of this process, one a line. */
@@ -80,10 +88,12 @@ DP_API int dp_enumerate(char *text, uint32_t size);
 DP_API int dp_set_config(uint64_t dp, const char *config);
 
 struct dp_stats {
-    uint64_t received;      /* Packets taken from ports and injected; = hit + missed + lost + early drops. */
+    /* Packets taken from ports and injected; = hit + missed + lost + early drops. */
+    uint64_t received;
     uint64_t hit;           /* Lookups that found a flow (a recirculated packet counts again). */
     uint64_t missed;        /* Lookups that found none and were handed up. */
-    uint64_t lost;          /* Upcalls, of misses and actions, that did not fit or had no handler. */
+    /* Upcalls, of misses and actions, that did not fit or had no handler. */
+    uint64_t lost;
     uint64_t upcalls_handled; /* Upcalls that a handler took. */
     uint64_t upcalls_purged;  /* Upcalls thrown away by purge or close. */
     uint64_t recirculated;
@@ -98,13 +108,14 @@ struct dp_stats {
 DP_API int dp_stats_get(uint64_t dp, struct dp_stats *stats);
 DP_API int dp_drop_name(uint32_t reason, char *text, uint32_t size);
 
-/* --- Ports ----------------------------------------------------------------------------------------------- */
+/* --- Ports ------------------------------------------------------------------------------------ */
 
 struct dp_port_request {
     uint32_t no;             /* DP_PORT_NONE: the lowest free one from 1. */
     uint32_t pad;
     char name[DP_NAME_SIZE];
-    char type[DP_NAME_SIZE]; /* dummy null ring patch pcap tap internal system afxdp dpdk memif vhost-user … */
+    /* dummy null ring patch pcap tap internal system afxdp dpdk memif vhost-user … */
+    char type[DP_NAME_SIZE];
     char options[DP_TEXT_SIZE]; /* One `key=value` a line. */
 };
 
@@ -112,9 +123,11 @@ struct dp_port_info {
     uint32_t no;
     uint32_t rxq_count;
     uint32_t txq_count;
-    uint32_t mtu;            /* Largest frame that can be sent whole, bytes without the Ethernet header. */
+    /* Largest frame that can be sent whole, bytes without the Ethernet header. */
+    uint32_t mtu;
     uint32_t link_up;
-    uint32_t gone;           /* 1: its device is not there; should one of the same name come, it is taken up. */
+    /* 1: its device is not there; should one of the same name come, it is taken up. */
+    uint32_t gone;
     uint8_t mac[6];
     uint8_t pad[2];
     char name[DP_NAME_SIZE];
@@ -130,10 +143,12 @@ struct dp_port_stats {
     uint64_t device_lost;    /* How often its device, or its peer, went away. */
 };
 
-/* Adding a port takes three calls, because only the middle one waits: stage it, add it, fetch what came of it. */
+/* Adding a port takes three calls, because only the middle one waits: stage it, add it, fetch what
+ * came of it. */
 DP_API int dp_port_stage(uint64_t dp, const struct dp_port_request *request, uint64_t *job);
 DP_API int dp_port_add(uint64_t job); /* Waits. */
-DP_API int dp_port_result(uint64_t job, struct dp_port_info *port, char *error, uint32_t error_size); /* Answers what adding came to, ECANCELED if it was not run; frees the job. */
+/* Answers what adding came to, ECANCELED if it was not run; frees the job. */
+DP_API int dp_port_result(uint64_t job, struct dp_port_info *port, char *error, uint32_t error_size);
 
 DP_API int dp_port_delete(uint64_t dp, uint32_t no); /* Waits. */
 DP_API int dp_port_set_config(uint64_t dp, uint32_t no, const char *config);
@@ -142,16 +157,18 @@ DP_API int dp_port_find(uint64_t dp, const char *name, struct dp_port_info *port
 DP_API int dp_port_next(uint64_t dp, uint32_t no, struct dp_port_info *port);
 DP_API int dp_port_stats_get(uint64_t dp, uint32_t no, struct dp_port_stats *stats);
 
-/* Counts changes of the set of ports.  dp_port_wait() returns when it differs from `seen` or dp_port_wake() was called. */
+/* Counts changes of the set of ports.  dp_port_wait() returns when it differs from `seen` or
+ * dp_port_wake() was called. */
 DP_API int dp_port_sequence(uint64_t dp, uint64_t *sequence);
 DP_API int dp_port_wait(uint64_t dp, uint64_t seen); /* Waits. */
 DP_API int dp_port_wake(uint64_t dp);
 
-/* Ports of type dummy: frames in, as if received (ENOBUFS: the queue or pool is full), and frames out, the oldest first (ENOENT: none). */
+/* Ports of type dummy: frames in, as if received (ENOBUFS: the queue or pool is full), and frames
+ * out, the oldest first (ENOENT: none). */
 DP_API int dp_dummy_inject(uint64_t dp, uint32_t no, const uint8_t *frame, uint32_t size);
 DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t size, uint32_t *used);
 
-/* --- Flows ----------------------------------------------------------------------------------------------- */
+/* --- Flows ------------------------------------------------------------------------------------ */
 
 #define DP_OP_PUT 1u
 #define DP_OP_DELETE 2u
@@ -165,12 +182,18 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 #define DP_OPF_UFID 16u       /* `ufid` is set. */
 #define DP_OPF_MASK 32u       /* A mask is given, even if empty; without it: exact. */
 #define DP_OPF_WANT_STATS 64u
-#define DP_OPF_SAME_KEY 128u  /* The key is that of the operation before in the batch, which has one; `key_size` is 0. */
+/* The key is that of the operation before in the batch, which has one; `key_size` is 0. */
+#define DP_OPF_SAME_KEY 128u
 #define DP_OPF_SAME_MASK 256u /* Likewise the mask, of the last put. */
-#define DP_OPF_PACKET 512u    /* PUT: the packet is executed with the same actions, whatever becomes of the flow; `error` tells of the put first. */
-#define DP_OPF_UPCALL 1024u   /* Key and packet are those of an upcall in the arena, at byte `upcall`; sizes of both are 0.  dp_upcall_exchange() only. */
+/* PUT: the packet is executed with the same actions, even if the put fails; `error` is that of the
+ * put if both fail. */
+#define DP_OPF_PACKET 512u
+/* Key and packet are those of an upcall in the arena, at byte `upcall`; sizes of both are 0.
+ * dp_upcall_exchange() only. */
+#define DP_OPF_UPCALL 1024u
 
-/* One operation of a batch: this header, then key, mask, actions and packet, each padded to 8 bytes.  `size` is all of it. */
+/* One operation of a batch: this header, then key, mask, actions and packet, each padded to 8
+ * bytes.  `size` is all of it. */
 struct dp_op {
     uint32_t size;
     uint32_t type;           /* DP_OP_*. */
@@ -192,7 +215,8 @@ struct dp_flow_stats {
     uint32_t pad;
 };
 
-/* One result: this header, then, for GET, key, mask and actions, each padded to 8 bytes.  `size` is all of it. */
+/* One result: this header, then, for GET, key, mask and actions, each padded to 8 bytes.  `size` is
+ * all of it. */
 struct dp_result {
     uint32_t size;
     uint32_t error;          /* 0 or errno. */
@@ -204,8 +228,8 @@ struct dp_result {
     struct dp_flow_stats stats;
 };
 
-/* Runs `count` operations in order.  A result that does not fit its buffer is answered with ENOBUFS in its `error`; the buffer must
- * hold `count` headers at least, aligned to 8 bytes (EINVAL). */
+/* Runs `count` operations in order.  A result that does not fit its buffer is answered with ENOBUFS
+ * in its `error`; the buffer must hold `count` headers at least, aligned to 8 bytes (EINVAL). */
 DP_API int dp_operate(uint64_t dp, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results,
                       uint32_t results_size, uint32_t *results_used);
 
@@ -229,7 +253,7 @@ DP_API int dp_dump_open(uint64_t dp, uint32_t flags, uint64_t *dump);
 DP_API int dp_dump_next(uint64_t dump, uint32_t max, uint8_t *records, uint32_t size, uint32_t *count, uint32_t *used);
 DP_API int dp_dump_close(uint64_t dump);
 
-/* --- Upcalls --------------------------------------------------------------------------------------------- */
+/* --- Upcalls ---------------------------------------------------------------------------------- */
 
 DP_API int dp_upcall_set_handlers(uint64_t dp, uint32_t count);
 DP_API int dp_upcall_enable(uint64_t dp, uint32_t enable);
@@ -238,23 +262,30 @@ DP_API int dp_upcall_purge(uint64_t dp);
 /* A handler: its ring, and an arena owned by C that exchange writes upcalls to. */
 struct dp_handler_info {
     uint64_t handler;
-    uint64_t arena;          /* Address; mapped once by the caller, valid until dp_upcall_close(). */
+    /* Address; mapped once by the caller, valid until dp_upcall_close(). */
+    uint64_t arena;
     uint64_t arena_size;
 };
 DP_API int dp_upcall_open(uint64_t dp, uint32_t id, struct dp_handler_info *info);
 
-/* One upcall in the arena: this header, then key, userdata, actions and packet, each padded to 8 bytes. */
+#define DP_UPCALL_MISS 0u
+#define DP_UPCALL_ACTION 1u
+#define DP_UPCALLF_USERDATA 1u   /* The action has userdata, if only of size 0. */
+#define DP_UPCALLF_ACTIONS 2u    /* The actions are given. */
+
+/* One upcall in the arena: this header, then key, userdata, actions and packet, each padded to 8
+ * bytes. */
 struct dp_upcall {
     uint32_t size;
-    uint32_t kind;           /* 0 miss, 1 action. */
+    uint32_t kind;           /* DP_UPCALL_*. */
     uint32_t key_size;
     uint32_t userdata_size;
     uint32_t actions_size;
     uint32_t packet_size;
     uint32_t original_size;  /* Before truncation. */
-    uint32_t flags;          /* 1: userdata given, 2: actions given. */
+    uint32_t flags;          /* DP_UPCALLF_*. */
     uint64_t hash;           /* As the device gave it; 0: it gave none. */
-    uint32_t in_port;        /* As in the key; UINT32_MAX: none. */
+    uint32_t in_port;        /* As in the key; DP_PORT_NONE: none. */
     uint32_t pad;
 };
 
@@ -266,19 +297,22 @@ struct dp_exchange {
     uint64_t lost;           /* Of this handler so far. */
 };
 
-/* Runs the operations (as dp_operate; they may be about upcalls of the exchange before that took any), then takes up to `max` (256 at most) upcalls into the arena. */
+/* Runs the operations (as dp_operate; they may be about upcalls of the exchange before that took
+ * any), then takes up to `max` (256 at most) upcalls into the arena. */
 DP_API int dp_upcall_exchange(uint64_t handler, const uint8_t *ops, uint32_t ops_size, uint32_t ops_count, uint8_t *results,
                               uint32_t results_size, uint32_t max, struct dp_exchange *exchange);
 
 /* Asks to be woken; answers EAGAIN if an upcall waits already, then do not wait. */
 DP_API int dp_upcall_arm(uint64_t handler);
-/* Returns when an upcall waits, or on dp_upcall_wake() or _close() (ESHUTDOWN).  One at a time.  Waits. */
+/* Returns when an upcall waits, or on dp_upcall_wake() or _close() (ESHUTDOWN).  One at a time.
+ * Waits. */
 DP_API int dp_upcall_wait(uint64_t handler);
 DP_API int dp_upcall_wake(uint64_t handler);
 DP_API int dp_upcall_close(uint64_t handler); /* After the wait under way has returned. */
 
-/* A miss decided on the poll thread itself: dpif's register_upcall_cb.  Returns 0 to run `actions` and put a flow with `mask`, ENOSPC to run them only,
- * anything else to drop.  It must not block and must return quickly. */
+/* A miss decided on the poll thread itself: dpif's register_upcall_cb.  Returns 0 to run `actions`
+ * and put a flow with `mask`, ENOSPC to run them only, anything else to drop.  It must not block
+ * and must return quickly. */
 struct dp_direct_upcall {
     const uint8_t *key;      /* OVS_KEY_ATTR_*. */
     const uint8_t *packet;
@@ -293,11 +327,15 @@ typedef int (*dp_direct_upcall_fn)(struct dp_direct_upcall *, void *aux);
 /* `function` 0: back to handlers. */
 DP_API int dp_upcall_direct(uint64_t dp, uint64_t function, uint64_t aux);
 
-/* --- Poll threads ---------------------------------------------------------------------------------------- */
+/* --- Poll threads ----------------------------------------------------------------------------- */
 
-/* Runs poll threads on exactly these cores (bits of two words); 0, 0: one, on the last core.  Receive queues are spread over them.
- * `max_sleep_us`: longest nap of an idle one, 0 never sleeps; one that has long been idle sleeps until its ports wake it, if all of them can.
- * Waits. */
+#define DP_POLL_SLEEP_US 50        /* Longest nap unless another is asked for. */
+#define DP_POLL_SLEEP_MAX_US 10000 /* Longest nap that may be asked for. */
+
+/* Runs poll threads on exactly these cores (bits of two words); 0, 0: one, on the last core.
+ * Receive queues are spread over them.  `max_sleep_us`: longest nap of an idle one, 0 never sleeps,
+ * DP_POLL_SLEEP_MAX_US at most (ERANGE); one that has long been idle sleeps until its ports wake
+ * it, if all of them can.  Waits. */
 DP_API int dp_poll_threads_set(uint64_t dp, uint64_t cores_low, uint64_t cores_high, uint32_t max_sleep_us);
 
 struct dp_poll_thread_info {

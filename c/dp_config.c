@@ -2,8 +2,10 @@
  *
  * Settings of a datapath and of ports, one `key=value` a line.
  *
- *     pmd-sleep-max   longest nap of an idle poll thread, 0 to 10000 us; 0: never
- *     upcall-ring     packets that may wait for a handler opened from now on; a power of two from 64, at most a quarter of the pool
+ *     pmd-sleep-max   longest nap of an idle poll thread, us, DP_POLL_SLEEP_MAX_US at most; 0:
+ *                     never
+ *     upcall-ring     packets that may wait for a handler opened from now on; a power of two from
+ *                     64, at most a quarter of the pool
  *     upcall-quota    of those, how many may come from one port at most; 0: its share (upcall.h) */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +28,7 @@ static int number(const char *key, const char *value, uint32_t least, uint32_t m
     errno = 0;
     parsed = strtoul(value, &end, 0);
     if (errno || end == value || *end || *value == '-' || parsed < least || parsed > most)
-        return error_set(EINVAL, "Setting %s is \"%s\", expected a number from %u to %u", key, value, least, most);
+        return error_set(EINVAL, "setting %s is \"%s\", expected a number from %u to %u", key, value, least, most);
     *result = (uint32_t)parsed;
     return 0;
 }
@@ -37,13 +39,13 @@ static int set(struct dp *dp, const char *key, const char *value)
     int error;
 
     if (!strcmp(key, "pmd-sleep-max")) {
-        error = number(key, value, 0, 10000, &n);
+        error = number(key, value, 0, DP_POLL_SLEEP_MAX_US, &n);
         if (!error)
             pmd_set_max_sleep(dp->pmds, n);
     } else if (!strcmp(key, "upcall-ring")) {
         error = number(key, value, 64, eal_pool()->size / 4, &n);
         if (!error && (n & (n - 1)))
-            error = error_set(EINVAL, "Setting upcall-ring is %u, expected a power of two", n);
+            error = error_set(EINVAL, "setting upcall-ring is %u, expected a power of two", n);
         if (!error)
             upcalls_set_ring(dp->upcalls, n);
     } else if (!strcmp(key, "upcall-quota")) {
@@ -51,7 +53,7 @@ static int set(struct dp *dp, const char *key, const char *value)
         if (!error)
             upcalls_set_quota(dp->upcalls, n);
     } else {
-        error = error_set(EINVAL, "Datapaths have no setting \"%s\"", key);
+        error = error_set(EINVAL, "datapaths have no setting \"%s\"", key);
     }
     return error;
 }
@@ -63,13 +65,13 @@ static int each_line(const char *config, int (*apply)(void *object, const char *
     int error = 0;
 
     if (!config || strlen(config) >= sizeof text)
-        return error_set(EINVAL, "Settings are missing or longer than %d bytes", DP_TEXT_SIZE - 1);
+        return error_set(EINVAL, "settings are missing or longer than %d bytes", DP_TEXT_SIZE - 1);
     strcpy(text, config);
     for (char *line = strtok_r(text, "\n", &at); line && !error; line = strtok_r(NULL, "\n", &at)) {
         char *value = strchr(line, '=');
 
         if (!value)
-            return error_set(EINVAL, "Setting \"%s\" has no value", line);
+            return error_set(EINVAL, "setting \"%s\" has no value", line);
         *value++ = '\0';
         error = apply(object, line, value);
     }
@@ -86,7 +88,7 @@ static int set_port(void *object, const char *key, const char *value)
     struct port *port = object;
 
     if (!port->class->set_config)
-        return error_set(EINVAL, "Port %s is of type %s, which has no setting \"%s\"", port->name, port->type, key);
+        return error_set(EINVAL, "ports of type %s have no setting \"%s\"", port->type, key);
     return port->class->set_config(port, key, value);
 }
 
@@ -108,6 +110,6 @@ int dp_port_set_config(uint64_t handle, uint32_t no, const char *config)
         return error;
     port = port_get(dp->ports, no);
     if (!port)
-        return dp_leave(dp, error_set(ENODEV, "Datapath %s has no port %u", dp->name, no));
+        return dp_leave(dp, error_set(ENODEV, "there is no port %u", no));
     return dp_leave(dp, each_line(config, set_port, port));
 }

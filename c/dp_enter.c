@@ -3,6 +3,7 @@
  * Finding, counting and locking a datapath; nothing else. */
 #include <errno.h>
 
+#include "base/invariant.h"
 #include "base/error.h"
 #include "base/rcu.h"
 #include "dp_int.h"
@@ -14,6 +15,7 @@ void dp_ref(struct dp *dp)
 
 void dp_unref(struct dp *dp)
 {
+    INVARIANT(atomic_load_explicit(&dp->references, memory_order_relaxed));
     if (atomic_fetch_sub_explicit(&dp->references, 1, memory_order_acq_rel) == 1)
         dp->free(dp);
 }
@@ -36,7 +38,7 @@ int dp_lock(struct dp *dp)
     pthread_mutex_lock(&dp->control);
     if (dp->destroyed) {
         pthread_mutex_unlock(&dp->control);
-        return error_set(ENODEV, "Datapath %s was destroyed", dp->name);
+        return error_set(ENODEV, "the datapath was destroyed");
     }
     rcu_reclaim(dp->rcu);
     return 0;
@@ -44,6 +46,7 @@ int dp_lock(struct dp *dp)
 
 void dp_unlock(struct dp *dp)
 {
+    INVARIANT_HELD(&dp->control);
     pthread_mutex_unlock(&dp->control);
 }
 
@@ -54,7 +57,7 @@ int dp_enter(uint64_t handle, struct dp **dp)
     error_clear();
     *dp = dp_of(handle);
     if (!*dp)
-        return error_set(EBADF, "No such datapath handle");
+        return error_set(EBADF, "the datapath is closed");
     error = dp_lock(*dp);
     if (error)
         dp_unref(*dp);

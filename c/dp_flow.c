@@ -91,7 +91,7 @@ int dp_dump_next(uint64_t handle, uint32_t max, uint8_t *records, uint32_t size,
         return EINVAL;
     dump = (struct dump *)handle_get(handle, HANDLE_DUMP);
     if (!dump)
-        return error_set(EBADF, "No such dump");
+        return error_set(EBADF, "no such dump");
     error = dp_lock(dump->dp);
     if (!error) {
         error = flow_dump_next(dump->dp->flows, dump->dump, max, records, size, count, used);
@@ -108,7 +108,7 @@ int dp_dump_close(uint64_t handle)
     error_clear();
     dump = handle_close(handle, HANDLE_DUMP);
     if (!dump)
-        return error_set(EBADF, "No such dump");
+        return error_set(EBADF, "no such dump");
     handle_put(dump);
     return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dp_int.h - the datapath object, for the units behind dp.h.
  *
- * A datapath is counted: by its handles, by handlers, dumps and jobs that belong to it.  It is destroyed with its last handle, or when somebody
- * says so: then its threads, ports and packets go at once, and every later call is ENODEV; its memory goes with the last reference.
+ * A datapath is counted: by its handles, by handlers, dumps and jobs that belong to it.  It is
+ * destroyed with its last handle, or when somebody says so: then its threads, ports and packets go
+ * at once, and every later call is ENODEV; its memory goes with the last reference.
  *
- * Threads: any.  dp_enter() takes the control mutex, under which everything here but `references` is used. */
+ * Threads: any.  dp_enter() takes the control mutex, under which everything here but `references`
+ * is used. */
 #ifndef UPCALL_DP_INT_H
 #define UPCALL_DP_INT_H
 
@@ -46,8 +48,8 @@ struct dp_opened {
     _Atomic bool woken;          /* dp_port_wake() was called, or the handle was closed. */
 };
 
-/* The datapath of a handle, referenced, its control mutex held.  EBADF, or ENODEV if it was destroyed.  Also clears the error text and runs
- * what RCU has let go. */
+/* The datapath of a handle, referenced, its control mutex held.  EBADF, or ENODEV if it was
+ * destroyed.  Also clears the error text and runs what RCU has let go. */
 int dp_enter(uint64_t handle, struct dp **dp);
 
 /* The same, of a datapath that the caller has a reference to.  ENODEV if it was destroyed. */

@@ -14,6 +14,10 @@ int dp_poll_threads_set(uint64_t handle, uint64_t cores_low, uint64_t cores_high
 
     if (error)
         return error_publish(error);
+    if (max_sleep_us > DP_POLL_SLEEP_MAX_US) {
+        error = error_set(ERANGE, "naps last %d us at most, not %u", DP_POLL_SLEEP_MAX_US, max_sleep_us);
+        return dp_leave(dp, error_publish(error));
+    }
     pmd_set_max_sleep(dp->pmds, max_sleep_us);
     return dp_leave(dp, error_publish(pmd_set_cores(dp->pmds, cores_low, cores_high)));
 }

@@ -2,8 +2,9 @@
  *
  * The entry points of dp.h about ports.
  *
- * Opening a device may take seconds (a peer that must connect, a NIC that resets), so the control mutex is not held then: the
- * port's number and names are reserved first, and it is published afterwards if the datapath is still there. */
+ * Opening a device may take seconds (a peer that must connect, a NIC that resets), so the control
+ * mutex is not held then: the port's number and names are reserved first, and it is published
+ * afterwards if the datapath is still there. */
 #include "dp_port.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/error.h"
 #include "base/handle.h"
 #include "dp_int.h"
@@ -31,7 +33,7 @@ struct job {
     struct dp_port_info info;
 };
 
-/* --- Coming and going ------------------------------------------------------------------------------------- */
+/* --- Coming and going ------------------------------------------------------------------------- */
 
 static void describe(struct port *port, struct dp_port_info *info)
 {
@@ -63,11 +65,13 @@ static int publish(struct dp *dp, struct port *port)
     return error;
 }
 
-/* Opens the device of a port that is reserved, and publishes it; the control mutex is held on entry and return. */
+/* Opens the device of a port that is reserved, and publishes it; the control mutex is held on entry
+ * and return. */
 static int open_and_publish(struct dp *dp, struct port *port, struct dp_port_info *info)
 {
     int error;
 
+    INVARIANT_HELD(&dp->control);
     pthread_mutex_unlock(&dp->control);
     error = port->class->open(port);
     if (!error) {
@@ -79,7 +83,7 @@ static int open_and_publish(struct dp *dp, struct port *port, struct dp_port_inf
     if (error)
         return error;
     if (dp->destroyed)
-        error = error_set(ENODEV, "Cannot add port %s: datapath %s was destroyed meanwhile", port->name, dp->name);
+        error = error_set(ENODEV, "the datapath was destroyed meanwhile");
     if (!error)
         error = port_check_unique(dp->ports, port); /* By device, which was not known before. */
     if (!error)
@@ -102,7 +106,7 @@ static int add(struct dp *dp, const struct dp_port_request *request, struct dp_p
     if (!port)
         return ENOMEM;
     if (!port->class)
-        error = error_set(EAFNOSUPPORT, "Cannot add port %s: there is no port type \"%s\"", port->name, port->type);
+        error = error_set(EAFNOSUPPORT, "there is no port type \"%s\"", port->type);
     else
         error = port_check_unique(dp->ports, port);
     if (!error)
@@ -121,8 +125,9 @@ int dp_port_remove(struct dp *dp, uint32_t no)
 {
     struct port *port = port_get(dp->ports, no);
 
+    INVARIANT_HELD(&dp->control);
     if (!port)
-        return error_set(ENODEV, "Datapath %s has no port %u", dp->name, no);
+        return error_set(ENODEV, "there is no port %u", no);
     pmd_set_remove_port(dp->pmds, port);
     port_take(dp->ports, port); /* Number and device stay taken until the device is closed. */
     pthread_mutex_unlock(&dp->control);
@@ -157,7 +162,7 @@ int dp_port_stage(uint64_t handle, const struct dp_port_request *request, uint64
         return error;
     if (!terminated(request->name, sizeof request->name) || !terminated(request->type, sizeof request->type) ||
         !terminated(request->options, sizeof request->options) || !request->name[0])
-        return dp_leave(dp, error_set(EINVAL, "Cannot add port: its name is empty, or a text is too long"));
+        return dp_leave(dp, error_set(EINVAL, "its name is empty, or a text is too long"));
     job = calloc(1, sizeof *job);
     if (!job)
         return dp_leave(dp, ENOMEM);
@@ -180,10 +185,10 @@ int dp_port_add(uint64_t handle)
     error_clear();
     job = (struct job *)handle_get(handle, HANDLE_JOB);
     if (!job)
-        return error_publish(error_set(EBADF, "No such job"));
+        return error_publish(error_set(EBADF, "no such job"));
     if (!atomic_compare_exchange_strong(&job->state, &staged, JOB_RUNNING)) {
         handle_put(&job->object);
-        return error_publish(error_set(EALREADY, "The job has been run"));
+        return error_publish(error_set(EALREADY, "the job has been run"));
     }
     error = dp_lock(job->dp);
     if (!error) {
@@ -191,7 +196,7 @@ int dp_port_add(uint64_t handle)
         dp_unlock(job->dp);
     }
     if (error && !error_text()[0])
-        error_set(error, "Cannot add port %s: %s", job->request.name, strerror(error));
+        error_set(error, "%s", strerror(error));
     if (error)
         snprintf(job->text, sizeof job->text, "%s", error_text());
     job->error = error;
@@ -210,7 +215,7 @@ int dp_port_result(uint64_t handle, struct dp_port_info *port, char *text, uint3
         return EINVAL;
     job = (struct job *)handle_close(handle, HANDLE_JOB);
     if (!job)
-        return error_set(EBADF, "No such job");
+        return error_set(EBADF, "no such job");
     error = atomic_load(&job->state) == JOB_DONE ? job->error : ECANCELED;
     if (!error)
         *port = job->info;
@@ -230,13 +235,13 @@ int dp_port_delete(uint64_t handle, uint32_t no)
     if (error)
         return error_publish(error);
     if (!no)
-        error = error_set(EINVAL, "Port 0 is the local port of datapath %s and goes with it", dp->name);
+        error = error_set(EINVAL, "port 0 is the local port and goes with its datapath");
     else
         error = dp_port_remove(dp, no);
     return dp_leave(dp, error_publish(error));
 }
 
-/* --- Questions -------------------------------------------------------------------------------------------- */
+/* --- Questions -------------------------------------------------------------------------------- */
 
 int dp_port_find(uint64_t handle, const char *name, struct dp_port_info *info)
 {
@@ -248,7 +253,7 @@ int dp_port_find(uint64_t handle, const char *name, struct dp_port_info *info)
         return error;
     port = port_named(dp->ports, name);
     if (!port)
-        return dp_leave(dp, error_set(ENODEV, "Datapath %s has no port \"%.63s\"", dp->name, name));
+        return dp_leave(dp, error_set(ENODEV, "there is no port \"%.63s\"", name));
     describe(port, info);
     return dp_leave(dp, 0);
 }
@@ -283,7 +288,7 @@ int dp_port_stats_get(uint64_t handle, uint32_t no, struct dp_port_stats *stats)
         return error;
     port = port_get(dp->ports, no);
     if (!port)
-        return dp_leave(dp, error_set(ENODEV, "Datapath %s has no port %u", dp->name, no));
+        return dp_leave(dp, error_set(ENODEV, "there is no port %u", no));
     *stats = (struct dp_port_stats){
         .rx_packets = get(&port->rx.packets), .rx_bytes = get(&port->rx.bytes), .rx_errors = get(&port->rx.errors),
         .rx_dropped = get(&port->rx.dropped), .rx_no_mbuf = get(&port->rx.no_mbuf),
@@ -334,7 +339,7 @@ int dp_port_wake(uint64_t handle)
     return 0;
 }
 
-/* --- Dummies ---------------------------------------------------------------------------------------------- */
+/* --- Dummies ---------------------------------------------------------------------------------- */
 
 /* A dummy port, with the control mutex held: EOPNOTSUPP for other ports. */
 static int enter(uint64_t handle, uint32_t no, struct dp **dp, struct port **port)
@@ -345,9 +350,9 @@ static int enter(uint64_t handle, uint32_t no, struct dp **dp, struct port **por
         return error;
     *port = port_get((*dp)->ports, no);
     if (!*port)
-        return dp_leave(*dp, error_set(ENODEV, "Datapath %s has no port %u", (*dp)->name, no));
+        return dp_leave(*dp, error_set(ENODEV, "there is no port %u", no));
     if ((*port)->class != &port_class_dummy)
-        return dp_leave(*dp, error_set(EOPNOTSUPP, "Port %s is of type %s, not dummy", (*port)->name, (*port)->type));
+        return dp_leave(*dp, error_set(EOPNOTSUPP, "port %s is of type %s, not dummy", (*port)->name, (*port)->type));
     return 0;
 }
 

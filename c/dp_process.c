@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The entry points of dp.h about the process: version and layout, error texts, EAL, names, the extractor, builds of the lookup. */
+ * The entry points of dp.h about the process: version and layout, error texts, EAL, names, the
+ * extractor, builds of the lookup. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ int dp_abi_layout(char *text, uint32_t size)
 #define ABI_FIELD(name, field) \
     LINE("field %s %s %zu %zu\n", #name, #field, offsetof(struct name, field), sizeof(((struct name *)0)->field))
 #include "abi_fields.h"
-    return used < size ? 0 : error_set(ENOBUFS, "The layout takes more than %u bytes", size);
+    return used < size ? 0 : error_set(ENOBUFS, "the layout takes more than %u bytes", size);
 }
 
 int dp_error_text(char *text, uint32_t size)
@@ -82,7 +83,7 @@ int dp_drop_name(uint32_t reason, char *text, uint32_t size)
     if (!text || !size)
         return EINVAL;
     if (reason >= DROP_COUNT)
-        return error_set(ENOENT, "There is no drop reason %u", reason);
+        return error_set(ENOENT, "there is no drop reason %u", reason);
     snprintf(text, size, "%s", stat_drop_name((enum stat_drop)reason));
     return 0;
 }
@@ -97,11 +98,11 @@ int dp_extract(const uint8_t *frame, uint32_t frame_size, uint32_t in_port, uint
     if (!frame || !key || !key_used)
         return EINVAL;
     if (frame_size < EXTRACT_RUNT || frame_size > 65535)
-        return error_set(EINVAL, "A frame has %d to 65535 bytes, not %u", EXTRACT_RUNT, frame_size);
+        return error_set(EINVAL, "a frame has %d to 65535 bytes, not %u", EXTRACT_RUNT, frame_size);
     extract_key(frame, frame_size, frame_size, &md, NULL, &extracted, NULL);
     *key_used = odp_key_write(&extracted, attributes, sizeof attributes);
     if (*key_used > key_size)
-        return error_set(ENOBUFS, "The key takes %u bytes, %u are given", *key_used, key_size);
+        return error_set(ENOBUFS, "the key takes %u bytes, %u are given", *key_used, key_size);
     memcpy(key, attributes, *key_used);
     return 0;
 }
@@ -121,5 +122,5 @@ int dp_isa_set(uint32_t isa, uint32_t validate)
 
     error_clear();
     error = cls_isa_set(isa, validate != 0);
-    return error ? error_set(error, "This processor cannot run build %u of the lookup", isa) : 0;
+    return error ? error_set(error, "this processor cannot run build %u of the lookup", isa) : 0;
 }

@@ -25,7 +25,8 @@ static void put_all(struct dp_service *service)
         const char *why;
 
         if (!dp_lock(service->dp)) {
-            flow_put(service->dp->flows, &put->op, key, mask, actions, &why); /* EEXIST: another packet of it was first. */
+            /* EEXIST: another packet of it was first. */
+            flow_put(service->dp->flows, &put->op, key, mask, actions, &why);
             dp_unlock(service->dp);
         }
         free(put);

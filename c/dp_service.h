@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * dp_service.h - the one background thread of a datapath: puts the flows that native callbacks decided on (burst_direct.h).
+ * dp_service.h - the one background thread of a datapath: puts the flows that native callbacks
+ * decided on (burst_direct.h).
  *
  * Threads: any; without the control mutex to stop it. */
 #ifndef UPCALL_DP_SERVICE_H

@@ -16,7 +16,8 @@
 #include "upcall/upcall_exchange.h"
 #include "upcall/upcall_handler.h"
 
-/* What the handle of a handler stands for.  It outlives the datapath's end, so the datapath is referenced. */
+/* What the handle of a handler stands for.  It outlives the datapath's end, so the datapath is
+ * referenced. */
 struct opened_handler {
     struct handle_object object;
     struct dp *dp;
@@ -71,7 +72,7 @@ int dp_upcall_close(uint64_t handle)
     error_clear();
     opened = (struct opened_handler *)handle_close(handle, HANDLE_HANDLER);
     if (!opened)
-        return error_set(EBADF, "No such handler");
+        return error_set(EBADF, "no such handler");
     /* Not dp_lock(): a destroyed datapath still remembers the handler. */
     pthread_mutex_lock(&opened->dp->control);
     upcalls_close(opened->dp->upcalls, opened->handler);
@@ -80,7 +81,7 @@ int dp_upcall_close(uint64_t handle)
     return 0;
 }
 
-/* --- One handler ------------------------------------------------------------------------------------------ */
+/* --- One handler ------------------------------------------------------------------------------ */
 
 /* What a handle stands for, referenced; NULL: EBADF, with its text. */
 static struct opened_handler *enter(uint64_t handle)
@@ -90,7 +91,7 @@ static struct opened_handler *enter(uint64_t handle)
     error_clear();
     object = handle_get(handle, HANDLE_HANDLER);
     if (!object)
-        error_set(EBADF, "No such handler");
+        error_set(EBADF, "no such handler");
     return (struct opened_handler *)object;
 }
 
@@ -165,7 +166,7 @@ int dp_upcall_wake(uint64_t handle)
     return leave(opened, 0);
 }
 
-/* --- All handlers of a datapath --------------------------------------------------------------------------- */
+/* --- All handlers of a datapath --------------------------------------------------------------- */
 
 int dp_upcall_set_handlers(uint64_t handle, uint32_t count)
 {
@@ -206,7 +207,7 @@ int dp_upcall_direct(uint64_t handle, uint64_t function, uint64_t aux)
     if (function && !dp->service) {
         dp->service = dp_service_start(dp);
         if (!dp->service)
-            return dp_leave(dp, error_set(ENOMEM, "Cannot start the thread that puts flows of direct upcalls"));
+            return dp_leave(dp, error_set(ENOMEM, "no thread to put flows of direct upcalls"));
     }
     if (function)
         direct.puts = dp_service_puts(dp->service);

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
- * act.h - actions: ODP attributes compiled once, at flow put, to a short program; the program run on packets.
+ * act.h - actions: ODP attributes compiled once, at flow put, to a short program; the program run
+ * on packets.
  *
- * A program is immutable after act_compile and belongs to its flow, or to all flows that share it; it is freed after a grace period.  Unknown and
- * unsupported actions are refused when compiling (EINVAL), so that feature probes tell the truth.
+ * A program is immutable after act_compile and belongs to its flow, or to all flows that share it;
+ * it is freed after a grace period.  Unknown and unsupported actions are refused when compiling
+ * (EINVAL), so that feature probes tell the truth.
  *
- * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP, ICMP, ICMPv6, ND, MPLS and metadata), push
- * and pop of VLAN tags and MPLS labels, trunc, recirc, hash, sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth are not: there are
- * no ports for packets without an Ethernet header.
+ * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP,
+ * ICMP, ICMPv6, ND, MPLS and metadata), push and pop of VLAN tags and MPLS labels, trunc, recirc,
+ * hash, sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth are not: there are no
+ * ports for packets without an Ethernet header.
  *
- * Layers are those of the key, which knows two tags: behind the third of a packet that comes with it there are none.  Tags that actions push do not hide them.
- * A set of a layer that the packet does not have changes nothing (Open vSwitch 3.1.0 writes there all the same).  Checksums are updated, not recomputed, so a wrong one stays
- * wrong; a partial one (RTE_MBUF_F_TX_*_CKSUM) stays partial.  An output before the last copies the whole packet: an mbuf that shares its bytes
- * could be written to by whoever gets it next, another datapath behind a ring or patch port, say.
+ * Layers are those of the key, which knows two tags: behind the third of a packet that comes with
+ * it there are none.  Tags that actions push do not hide them.  A set of a layer that the packet
+ * does not have changes nothing (Open vSwitch 3.1.0 writes there all the same).  Checksums are
+ * updated, not recomputed, so a wrong one stays wrong; a partial one (RTE_MBUF_F_TX_*_CKSUM) stays
+ * partial.  An output before the last copies the whole packet: an mbuf that shares its bytes could
+ * be written to by its next owner, another datapath behind a ring or patch port, say.
  *
- * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches the next output or userspace only, and cuts off what
- * the packet had too much where trunc stood: tags pushed in between are sent besides.  An empty list drops.  Nesting deeper than 16 is EOVERFLOW.
+ * Scope, as in Open vSwitch: changes inside clone and non-last sample stay inside; trunc reaches
+ * the next output or userspace only, and cuts off what the packet had too much where trunc stood:
+ * tags pushed in between are sent besides.  An empty list drops.  Nesting deeper than 16 is
+ * EOVERFLOW.
  *
- * Threads: act_compile and act_free on the control side; act_run by a poll thread, or by the control side with its own `struct worker`. */
+ * Threads: act_compile and act_free on the control side; act_run by a poll thread, or by the
+ * control side with its own `struct worker`. */
 #ifndef UPCALL_ACT_H
 #define UPCALL_ACT_H
 
@@ -36,10 +44,12 @@ enum act_kind {
     ACT_PROGRAM,             /* Anything else. */
 };
 
-/* Compiles `attrs` for a flow with `key`.  EINVAL, EOVERFLOW, ENOMEM; `*why` is a short static text on failure. */
+/* Compiles `attrs` for a flow with `key`.  EINVAL, EOVERFLOW, ENOMEM; `*why` is a short static text
+ * on failure. */
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
 void act_free(struct act_prog *);
-/* One more owner: it is gone when each of them has freed it.  Owners are under one mutex: the count is no atomic. */
+/* One more owner: it is gone when each of them has freed it.  Owners are under one mutex: the count
+ * is no atomic. */
 struct act_prog *act_share(struct act_prog *);
 
 enum act_kind act_kind(const struct act_prog *);
@@ -48,8 +58,9 @@ uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */
 /* The attributes that it was compiled from. */
 const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
 
-/* Runs it on `n` <= WORKER_BURST packets, which it takes over.  Their metadata is `md` (of a fresh burst) or, where that is NULL, in each packet's
- * struct pkt.  Output goes through tx_output(), upcalls through upcall_action(), recirculation through worker_recirculate(). */
+/* Runs it on `n` <= WORKER_BURST packets, which it takes over.  Their metadata is `md` (of a fresh
+ * burst) or, where that is NULL, in each packet's struct pkt.  Output goes through tx_output(),
+ * upcalls through upcall_action(), recirculation through worker_recirculate(). */
 void act_run(struct worker *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
 #endif

@@ -3,6 +3,7 @@
 #include "act/act_build.h"
 
 #include <errno.h>
+#include "base/invariant.h"
 #include "cls/cls.h"
 #include "packet/userdata.h"
 
@@ -57,7 +58,8 @@ uint32_t act_build_operand(struct act_builder *b, uint32_t size)
 
 uint8_t act_build_tags(const struct act_list *l)
 {
-    return l->tags < UINT8_MAX ? (uint8_t)l->tags : UINT8_MAX; /* No packet has room for that many. */
+    /* No packet has room for that many. */
+    return l->tags < UINT8_MAX ? (uint8_t)l->tags : UINT8_MAX;
 }
 
 void act_build_layers(struct act_builder *b, struct act_list *l)
@@ -189,6 +191,7 @@ struct act_prog *act_share(struct act_prog *prog)
 
 void act_free(struct act_prog *prog)
 {
+    INVARIANT(!prog || prog->kind <= ACT_PROGRAM);
     if (prog && prog->shares) {
         prog->shares--;
         return;

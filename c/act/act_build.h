@@ -43,7 +43,8 @@ uint32_t act_build_operand(struct act_builder *, uint32_t size);
 uint8_t act_build_tags(const struct act_list *);
 /* What follows looks at layers. */
 void act_build_layers(struct act_builder *, struct act_list *);
-/* Joins the changes that a list begins with to one ACT_OP_REWRITE, if they are such.  `from`: the list's first operation. */
+/* Joins the changes that a list begins with to one ACT_OP_REWRITE, if they are such.  `from`: the
+ * list's first operation. */
 void act_build_fuse(struct act_builder *, uint32_t from);
 /* Frees what has been built. */
 void act_build_abandon(struct act_builder *);

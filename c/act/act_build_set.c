@@ -42,7 +42,8 @@ static bool is_metadata(uint32_t attr)
            || attr == OVS_KEY_ATTR_RECIRC_ID;
 }
 
-/* Fields that are in an attribute but cannot be set: IP protocol and fragment.  Clears them; false if a mask asks for them. */
+/* Fields that are in an attribute but cannot be set: IP protocol and fragment.  Clears them; false
+ * if a mask asks for them. */
 static bool clear_fixed(uint32_t attr, uint8_t *value, uint8_t *mask, bool masked)
 {
     struct odp_ipv4 *v4 = (void *)value, *m4 = (void *)mask;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_compile.c - compiles ODP actions (act.h).
  *
- * What can be decided once is decided here: which effect is the last and may have the packets, which obeys a trunc, where layers must be read
- * again, and that changes which nothing sees are not made. */
+ * What can be decided once is decided here: which effect is the last and may have the packets,
+ * which obeys a trunc, where layers must be read again, and that changes which nothing sees are not
+ * made. */
 #include "act/act.h"
 
 #include <errno.h>
@@ -15,6 +16,12 @@
 #define ACTION_DEC_TTL 23
 #define ACTION_DROP 24
 #define DEC_TTL_ACTION 1
+
+static const uint8_t classes[] = {
+#define X(code, class) [ACT_OP_##code] = ACT_##class,
+    ACT_OPS(X)
+#undef X
+};
 
 static void compile_list(struct act_builder *b, const uint8_t *attrs, uint32_t size, const struct act_list *outer);
 
@@ -90,7 +97,7 @@ static void finish_list(struct act_builder *b, uint32_t from)
     for (uint32_t i = from; i < b->op_count; i += 1 + b->ops[i].nested + b->ops[i].nested_else) {
         const struct act_op *op = &b->ops[i];
 
-        if (op->code < ACT_OP_DEC_TTL || (op->code == ACT_OP_DEC_TTL && op->nested)) {
+        if (classes[op->code] == ACT_EFFECT || (classes[op->code] == ACT_EFFECT_NESTED && op->nested)) {
             last = i;
             after = i + 1 + op->nested + op->nested_else;
         }
@@ -251,113 +258,114 @@ static void compile_mpls(struct act_builder *b, struct act_list *l, const struct
     op->b = type;
 }
 
-static void compile_simple(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+static void compile_output(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    add_effect(b, l, ACT_OP_OUTPUT, act_u32(attr->at));
+}
+
+static void compile_recirc(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    b->needs_md = true;
+    add_effect(b, l, ACT_OP_RECIRC, act_u32(attr->at));
+}
+
+static void compile_trunc(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     struct act_op *op;
 
-    switch (attr->type) {
-    case OVS_ACTION_ATTR_OUTPUT:
-        add_effect(b, l, ACT_OP_OUTPUT, act_u32(attr->at));
-        break;
-    case OVS_ACTION_ATTR_RECIRC:
-        b->needs_md = true;
-        add_effect(b, l, ACT_OP_RECIRC, act_u32(attr->at));
-        break;
-    case OVS_ACTION_ATTR_TRUNC:
-        if (act_u32(attr->at) < 14)
-            act_build_fail(b, EINVAL, "trunc below 14 bytes");
-        op = act_build_op(b, ACT_OP_TRUNC);
-        if (op)
-            op->a = act_u32(attr->at);
-        l->cut = b->cuts = true;
-        break;
-    case OVS_ACTION_ATTR_HASH:
-        if (act_u32(attr->at) > ACT_HASH_SYM_L4)
-            act_build_fail(b, EINVAL, "unknown hash algorithm");
-        b->needs_md = b->writes = true;
-        op = act_build_op(b, ACT_OP_HASH);
-        if (op) {
-            op->a = act_u32(attr->at);
-            op->tags = act_build_tags(l);
-            memcpy(&op->b, attr->at + 4, 4);
-        }
-        break;
-    case OVS_ACTION_ATTR_PUSH_VLAN:
-        compile_push_vlan(b, l, attr);
-        break;
-    case OVS_ACTION_ATTR_POP_VLAN:
-        b->writes = true;
-        l->parsed = false;
-        l->tags -= l->tags > 0;
-        act_build_op(b, ACT_OP_POP_VLAN);
-        break;
-    case OVS_ACTION_ATTR_PUSH_MPLS:
-    case OVS_ACTION_ATTR_POP_MPLS:
-        compile_mpls(b, l, attr, attr->type == OVS_ACTION_ATTR_PUSH_MPLS);
-        break;
-    default:
-        l->ended = true; /* Drop. */
-        break;
-    }
+    if (act_u32(attr->at) < 14)
+        act_build_fail(b, EINVAL, "trunc below 14 bytes");
+    op = act_build_op(b, ACT_OP_TRUNC);
+    if (op)
+        op->a = act_u32(attr->at);
+    l->cut = b->cuts = true;
 }
 
-/* Payload sizes of actions without nests; -1: other or unknown. */
-static int simple_size(uint32_t type)
+static void compile_hash(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
-    switch (type) {
-    case OVS_ACTION_ATTR_OUTPUT:
-    case OVS_ACTION_ATTR_PUSH_VLAN:
-    case OVS_ACTION_ATTR_RECIRC:
-    case OVS_ACTION_ATTR_TRUNC:
-    case ACTION_DROP:
-        return 4;
-    case OVS_ACTION_ATTR_HASH:
-    case OVS_ACTION_ATTR_PUSH_MPLS:
-        return 8;
-    case OVS_ACTION_ATTR_POP_MPLS:
-        return 2;
-    case OVS_ACTION_ATTR_POP_VLAN:
-        return 0;
-    default:
-        return -1;
-    }
+    struct act_op *op;
+
+    if (act_u32(attr->at) > ACT_HASH_SYM_L4)
+        act_build_fail(b, EINVAL, "unknown hash algorithm");
+    b->needs_md = b->writes = true;
+    op = act_build_op(b, ACT_OP_HASH);
+    if (!op)
+        return;
+    op->a = act_u32(attr->at);
+    op->tags = act_build_tags(l);
+    op->b = act_u32(attr->at + 4);
 }
+
+static void compile_pop_vlan(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    (void)attr;
+    b->writes = true;
+    l->parsed = false;
+    l->tags -= l->tags > 0;
+    act_build_op(b, ACT_OP_POP_VLAN);
+}
+
+static void compile_drop(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    (void)b, (void)attr;
+    l->ended = true;
+}
+
+static void compile_push_mpls(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    compile_mpls(b, l, attr, true);
+}
+
+static void compile_pop_mpls(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    compile_mpls(b, l, attr, false);
+}
+
+static void compile_set(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    act_build_set(b, l, attr, false);
+}
+
+static void compile_set_masked(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    act_build_set(b, l, attr, true);
+}
+
+/* The actions that there are, one a line. */
+#define NESTED (-1)              /* The payload is attributes, of any size. */
+
+static const struct action {
+    int size;                    /* Of the payload. */
+    void (*compile)(struct act_builder *, struct act_list *, const struct odp_attr *);
+} actions[] = {
+    [OVS_ACTION_ATTR_OUTPUT] = { 4, compile_output },
+    [OVS_ACTION_ATTR_USERSPACE] = { NESTED, compile_userspace },
+    [OVS_ACTION_ATTR_SET] = { NESTED, compile_set },
+    [OVS_ACTION_ATTR_PUSH_VLAN] = { 4, compile_push_vlan },
+    [OVS_ACTION_ATTR_POP_VLAN] = { 0, compile_pop_vlan },
+    [OVS_ACTION_ATTR_SAMPLE] = { NESTED, compile_sample },
+    [OVS_ACTION_ATTR_RECIRC] = { 4, compile_recirc },
+    [OVS_ACTION_ATTR_HASH] = { 8, compile_hash },
+    [OVS_ACTION_ATTR_PUSH_MPLS] = { 8, compile_push_mpls },
+    [OVS_ACTION_ATTR_POP_MPLS] = { 2, compile_pop_mpls },
+    [OVS_ACTION_ATTR_SET_MASKED] = { NESTED, compile_set_masked },
+    [OVS_ACTION_ATTR_TRUNC] = { 4, compile_trunc },
+    [OVS_ACTION_ATTR_CLONE] = { NESTED, compile_clone },
+    [OVS_ACTION_ATTR_CHECK_PKT_LEN] = { NESTED, compile_check_len },
+    [ACTION_DEC_TTL] = { NESTED, compile_dec_ttl },
+    [ACTION_DROP] = { 4, compile_drop },
+};
 
 static void compile_action(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
-    int size = simple_size(attr->type);
+    const struct action *action = attr->type < sizeof actions / sizeof actions[0] ? &actions[attr->type] : NULL;
 
-    if (size >= 0) {
-        if (attr->size != size)
-            act_build_fail(b, EINVAL, "action of the wrong size");
-        else
-            compile_simple(b, l, attr);
-        return;
-    }
-    switch (attr->type) {
-    case OVS_ACTION_ATTR_USERSPACE:
-        compile_userspace(b, l, attr);
-        break;
-    case OVS_ACTION_ATTR_SET:
-    case OVS_ACTION_ATTR_SET_MASKED:
-        act_build_set(b, l, attr, attr->type == OVS_ACTION_ATTR_SET_MASKED);
-        break;
-    case OVS_ACTION_ATTR_SAMPLE:
-        compile_sample(b, l, attr);
-        break;
-    case OVS_ACTION_ATTR_CLONE:
-        compile_clone(b, l, attr);
-        break;
-    case OVS_ACTION_ATTR_CHECK_PKT_LEN:
-        compile_check_len(b, l, attr);
-        break;
-    case ACTION_DEC_TTL:
-        compile_dec_ttl(b, l, attr);
-        break;
-    default:
+    if (!action || !action->compile)
         act_build_fail(b, EINVAL, "action unknown or not supported");
-        break;
-    }
+    else if (action->size != NESTED && attr->size != action->size)
+        act_build_fail(b, EINVAL, "action of the wrong size");
+    else
+        action->compile(b, l, attr);
 }
 
 static void compile_list(struct act_builder *b, const uint8_t *attrs, uint32_t size, const struct act_list *outer)

@@ -17,7 +17,8 @@ static uint16_t load16(const uint8_t *at)
     return x;
 }
 
-/* Whether `proto` has its whole header in the `room` bytes at l4.  ICMP belongs to IPv4, ICMPv6 to IPv6. */
+/* Whether `proto` has its whole header in the `room` bytes at l4.  ICMP belongs to IPv4, ICMPv6 to
+ * IPv6. */
 static bool has_header(uint8_t proto, uint32_t room, uint8_t ip)
 {
     switch (proto) {
@@ -70,6 +71,12 @@ static void read_layers(const struct rte_mbuf *m, uint32_t tags, struct key *key
     static const struct pkt_md none;
     const uint32_t skip = 4 * tags;
 
+    /* Too short to have layers: what lies behind its bytes is another packet's. */
+    if (__builtin_expect(m->data_len < EXTRACT_RUNT + skip, 0)) {
+        memset(key, 0, sizeof *key);
+        *found = (struct extract_layers){ .l3 = (uint16_t)(EXTRACT_RUNT + skip) };
+        return;
+    }
     extract_key(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, &none, NULL, key, found);
     found->l3 = (uint16_t)(found->l3 + skip);
     if (found->l4)
@@ -121,7 +128,7 @@ bool act_push_vlan(struct rte_mbuf *m, uint32_t tag)
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     uint8_t *start;
 
-    /* Behind a third tag nobody finds the checksum any more. */
+    /* Behind a third tag no port finds the checksum. */
     if (m->ol_flags & OFFLOAD && m->data_len >= 18 && odp_is_vlan(load16(frame + 12)) && odp_is_vlan(load16(frame + 16)))
         act_finish_offload(m);
     start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
@@ -180,8 +187,8 @@ static __attribute__((noinline)) void rewrite_ttl_of_any(struct rte_mbuf *m, uin
     act_set(m, &l, OVS_KEY_ATTR_IPV4, (const uint8_t *)&value, (const uint8_t *)&mask);
 }
 
-/* Sets the TTL of a plain IPv4 packet; any other goes the general way.  Eight bytes from eth_type on tell which, and TTL, protocol and
- * checksum are one word. */
+/* Sets the TTL of a plain IPv4 packet; any other goes the general way.  Eight bytes from eth_type
+ * on tell which, and TTL, protocol and checksum are one word. */
 static inline void rewrite_ttl(struct rte_mbuf *m, uint8_t *frame, uint32_t ttl)
 {
     uint32_t size = m->pkt_len - 14, total, word, sum;

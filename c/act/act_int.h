@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_int.h - programs as act_compile.c makes them and act_run.c runs them.
  *
- * A program is a row of operations of one size.  Lists within actions (clone, sample, ...) follow the operation that they belong to, which
- * knows how many operations they are.  Operands that do not fit into an operation lie in a pool behind.
+ * A program is a row of operations of one size.  Lists within actions (clone, sample, ...) follow
+ * the operation that they belong to, which knows how many operations they are.  Operands that do
+ * not fit into an operation lie in a pool behind.
  *
  * Threads: as in act.h. */
 #ifndef UPCALL_ACT_INT_H
@@ -15,25 +16,39 @@
 
 #define ACT_NEST_MAX 16
 
+/* What an operation is to the list that it stands in. */
+enum act_class {
+    ACT_CHANGE,              /* Changes the packet: without an effect behind it, it is left out. */
+    /* Does something with the packet as it is: never left out, and the last one may have the packet
+     * itself. */
+    ACT_EFFECT,
+    ACT_EFFECT_NESTED,       /* An effect if it has a nested list, else a change. */
+};
+
+/* All operations, one a line: code, class, what it is given. */
+#define ACT_OPS(X) \
+    X(OUTPUT, EFFECT)           /* a: port.  b: what TRUNC said is cut off. */ \
+    X(USERSPACE, EFFECT)        /* operand: struct userdata *, or NULL.  b as above. */ \
+    X(RECIRC, EFFECT)           /* a: recirc_id. */ \
+    X(CLONE, EFFECT)            /* nested: its list. */ \
+    X(SAMPLE, EFFECT)           /* a: probability.  nested. */ \
+    X(CHECK_LEN, EFFECT)        /* a: size.  b as above.  nested: if greater, nested_else. */ \
+    X(DEC_TTL, EFFECT_NESTED)   /* nested: list of packets whose TTL is used up. */ \
+    X(PARSE, CHANGE)            /* Finds the layers that the operations behind it need. */ \
+    X(REWRITE, CHANGE)          /* operand: struct act_rewrite. */ \
+    X(SET, CHANGE)              /* a: OVS_KEY_ATTR_*.  b: size.  operand: value, then mask. */ \
+    X(SET_META, CHANGE)         /* The same for metadata. */ \
+    X(TRUNC, CHANGE)            /* a: size; what is more is cut off at the next output. */ \
+    X(HASH, CHANGE)             /* a: algorithm, b: basis. */ \
+    X(PUSH_VLAN, CHANGE)        /* a: tpid and tci as they stand in the frame. */ \
+    X(POP_VLAN, CHANGE) \
+    X(PUSH_MPLS, CHANGE)        /* a: lse, b: eth_type, both as in the frame. */ \
+    X(POP_MPLS, CHANGE)         /* b: eth_type. */
+
 enum act_code {
-    ACT_OP_OUTPUT,           /* a: port.  b: what ACT_OP_TRUNC said is cut off. */
-    ACT_OP_USERSPACE,        /* operand: struct userdata *, or NULL.  b as above. */
-    ACT_OP_RECIRC,           /* a: recirc_id. */
-    ACT_OP_CLONE,            /* nested: its list. */
-    ACT_OP_SAMPLE,           /* a: probability.  nested. */
-    ACT_OP_CHECK_LEN,        /* a: size.  b as above.  nested: list if greater, then nested_else: list if not. */
-    ACT_OP_DEC_TTL,          /* nested: list of packets whose TTL is used up. */
-    /* Changes, no effect by themselves: without an effect behind them they are left out. */
-    ACT_OP_PARSE,            /* Finds the layers that the ops behind it need. */
-    ACT_OP_REWRITE,          /* operand: struct act_rewrite. */
-    ACT_OP_SET,              /* a: OVS_KEY_ATTR_*.  b: size.  operand: value, then mask. */
-    ACT_OP_SET_META,         /* The same for metadata. */
-    ACT_OP_TRUNC,            /* a: size.  What the packet has more than that now is to be cut off at the next output. */
-    ACT_OP_HASH,             /* a: algorithm, b: basis. */
-    ACT_OP_PUSH_VLAN,        /* a: tpid and tci as they stand in the frame. */
-    ACT_OP_POP_VLAN,
-    ACT_OP_PUSH_MPLS,        /* a: lse, b: eth_type, both as in the frame. */
-    ACT_OP_POP_MPLS,         /* b: eth_type. */
+#define X(code, class) ACT_OP_##code,
+    ACT_OPS(X)
+#undef X
 };
 
 #define ACT_HASH_L4 0u
@@ -41,7 +56,8 @@ enum act_code {
 
 struct act_op {
     uint8_t code;            /* enum act_code. */
-    uint8_t last;            /* Nothing follows: it may have the packets themselves, others get copies. */
+    /* Nothing follows: it may have the packets themselves, others get copies. */
+    uint8_t last;
     uint8_t acted;           /* The packet has been sent somewhere before: freeing it is no drop. */
     uint8_t tags;            /* ACT_OP_PARSE, ACT_OP_HASH: how many the list has pushed before. */
     uint32_t a, b;
@@ -80,13 +96,16 @@ struct act_layers {
     uint16_t l4_size;
     uint16_t eth_type;       /* be16. */
     uint8_t ip;              /* 4, 6, or 0. */
-    uint8_t l4_kind;         /* IP protocol whose whole header is there; 0: none, or a later fragment. */
-    uint8_t routed;          /* IPv6 with a routing header that has segments left: the checksum knows another destination. */
+    /* IP protocol whose whole header is there; 0: none, or a later fragment. */
+    uint8_t l4_kind;
+    /* IPv6 with a routing header that has segments left: the checksum knows another destination. */
+    uint8_t routed;
     uint8_t pad;
 };
 
-/* Reads the layers of a packet whose headers are in its first segment.  A frame is read to its second tag and no further, but what `tags` actions have pushed in
- * front of it since does not count: the layers of a packet are where they were. */
+/* Reads the layers of a packet whose headers are in its first segment.  A frame is read to its
+ * second tag and no further, but what `tags` actions have pushed in front of it since does not
+ * count: the layers of a packet are where they were. */
 void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *layers);
 
 /* Sets fields of one packet.  `value` has no bits outside `mask`. */
@@ -95,7 +114,8 @@ void act_set(struct rte_mbuf *m, const struct act_layers *layers, uint32_t attr,
 /* The TTL or hop limit of an IP packet minus 1; false if it is used up (and then it stays). */
 bool act_dec_ttl(struct rte_mbuf *m, const struct act_layers *layers);
 
-/* Changes of the frame's beginning.  They answer whether the packet is still good; it must be dropped if not. */
+/* Changes of the frame's beginning.  They answer whether the packet is still good; it must be
+ * dropped if not. */
 bool act_push_vlan(struct rte_mbuf *m, uint32_t tag);
 void act_pop_vlan(struct rte_mbuf *m);
 bool act_push_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t lse, uint32_t eth_type);
@@ -104,13 +124,15 @@ void act_pop_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t 
 /* Rewrites a burst; answers with the bits of packets that cannot take it. */
 uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re);
 
-/* Makes a partial checksum whole, before the frame becomes one that nobody could do it for; gives up segmentation by the port, too. */
+/* Completes a partial checksum, before the frame becomes one in which no port finds it; also gives
+ * up segmentation by the port. */
 bool act_finish_offload(struct rte_mbuf *m);
 
 /* A hash of the packet's addresses and ports, never 0.  Symmetric: the same for both directions. */
 uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, uint32_t basis);
 
-/* Bytes of the largest packet that this one will be on the wire: those of a segment if the port is to cut it. */
+/* Bytes of the largest packet that this one will be on the wire: those of a segment if the port is
+ * to cut it. */
 uint32_t act_wire_size(const struct rte_mbuf *m);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_run.c - runs programs on bursts (act.h).
  *
- * Each operation is done on all packets before the next one; `struct run` is what one list works with.  Whoever branches (clone, sample,
- * check_pkt_len, dec_ttl) runs the nested list with a `struct run` of its own: on copies, or on the packets themselves if nothing follows. */
+ * Each operation is done on all packets before the next one; `struct run` is what one list works
+ * with.  Branches (clone, sample, check_pkt_len, dec_ttl) run the nested list with a `struct run`
+ * of its own: on copies, or on the packets themselves if nothing follows. */
+#include "base/invariant.h"
 #include "act/act.h"
 
 #include <rte_mbuf.h>
@@ -21,7 +23,8 @@ struct run {
     const struct act_prog *prog;
     struct rte_mbuf *packets[WORKER_BURST];
     struct act_layers layers[WORKER_BURST];
-    uint32_t cut[WORKER_BURST]; /* If the program has a trunc: bytes to be cut off at the next output. */
+    /* If the program has a trunc: bytes to be cut off at the next output. */
+    uint32_t cut[WORKER_BURST];
     unsigned int n;
 };
 
@@ -62,7 +65,8 @@ static struct rte_mbuf *take_out(struct run *run, unsigned int i)
     return m;
 }
 
-/* Bytes that a trunc leaves of a packet: it took the measure where it stood in the list, and what was pushed since stays.  An Ethernet header always does. */
+/* Bytes that a trunc leaves of a packet: it took the measure where it stood in the list, and what
+ * was pushed since stays.  An Ethernet header always does. */
 static uint32_t size_left(const struct run *run, unsigned int i)
 {
     const uint32_t size = run->packets[i]->pkt_len;
@@ -340,7 +344,8 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
         worker_drop_bulk(run->worker, run->packets, run->n, DROP_action);
 }
 
-/* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so that it does. */
+/* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so
+ * that it does. */
 static void gather(struct run *run)
 {
     for (unsigned int i = 0; i < run->n;) {
@@ -363,6 +368,7 @@ void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf
 {
     struct run run;
 
+    INVARIANT(n <= WORKER_BURST);
     if (prog->kind != ACT_PROGRAM) {
         if (prog->kind == ACT_DROP) {
             worker_drop_bulk(worker, packets, n, DROP_action);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_set.c - set and set_masked of header fields, checksums kept right (act_int.h).
  *
- * Nothing is taken for granted: the packet may be another than the flow's key promised (execute runs any list on any bytes).  Each function
- * checks that the header is whole and in the first segment, and leaves the packet alone if not.
+ * Nothing is taken for granted: the packet may be another than the flow's key promised (execute
+ * runs any list on any bytes).  Each function checks that the header is whole and in the first
+ * segment, and leaves the packet alone if not.
  *
- * Where Open vSwitch 3.1.0 was seen to do otherwise: addresses of IPv4 change bytes of later fragments as if they were a checksum; addresses of IPv6
- * behind a routing header, or a fragment header that fragments nothing, leave the checksum of UDP as it was; only the first option of
+ * Where Open vSwitch 3.1.0 was seen to do otherwise: addresses of IPv4 change bytes of later
+ * fragments as if they were a checksum; addresses of IPv6 behind a routing header, or a fragment
+ * header that fragments nothing, leave the checksum of UDP as it was; only the first option of
  * neighbour discovery is set. */
 #include <rte_mbuf.h>
 
@@ -21,7 +23,8 @@
 
 #define ND_OPTIONS 24u       /* Behind the 8 bytes of ICMPv6 and the target. */
 
-/* Writes `value` over the bits of `mask` and returns the change for checksums.  `size` is even and at most 40. */
+/* Writes `value` over the bits of `mask` and returns the change for checksums.  `size` is even and
+ * at most 40. */
 static uint64_t put_masked(uint8_t *at, const uint8_t *value, const uint8_t *mask, uint32_t size)
 {
     uint8_t to[40];
@@ -106,7 +109,8 @@ static void set_ipv6(struct rte_mbuf *m, const struct act_layers *l, const uint8
         return;
     source = put_masked(ip + 8, v->src, k->src, 16);
     destination = put_masked(ip + 24, v->dst, k->dst, 16);
-    /* With segments left the last of them is the destination that the checksum knows, not this one. */
+    /* With segments left the last of them is the destination that the checksum knows, not this
+     * one. */
     update_pseudo(m, l, source + (l->routed ? 0 : destination));
     memcpy(&word, ip, 4);
     set = v->label | ODP_BE32((uint32_t)v->tclass << 20);
@@ -217,7 +221,8 @@ static void set_ethernet(struct rte_mbuf *m, const uint8_t *value, const uint8_t
 {
     uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
 
-    put_masked(frame, value + 6, mask + 6, 6); /* The attribute has the source first, the frame the destination. */
+    /* The attribute has the source first, the frame the destination. */
+    put_masked(frame, value + 6, mask + 6, 6);
     put_masked(frame + 6, value, mask, 6);
 }
 

@@ -47,7 +47,8 @@ static cpu_set_t rest(void)
     return CPU_COUNT(&left) ? left : process;
 }
 
-/* Poll threads are known by their name: they set their own affinity before it is looked at, and keep it. */
+/* Poll threads are known by their name: they set their own affinity before it is looked at, and
+ * keep it. */
 static bool is_poll_thread(const char *tid)
 {
     char path[64], name[32] = "";

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cores.h - keeps the other threads of the process off the cores that poll threads run on.
  *
- * A poll thread that shares its core with the program's own thread forwards and is fed in time slices: 55 times fewer upcalls were measured.  So all
- * other threads get the rest of the cores while there is a rest, and what they had when the last poll thread is gone.
+ * A poll thread that shares its core with the program's own thread forwards and is fed in time
+ * slices: 55 times fewer upcalls were measured.  So all other threads get the rest of the cores
+ * while there is a rest, and what they had when the last poll thread is gone.
  *
  * Threads: any. */
 #ifndef UPCALL_CORES_H
@@ -11,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The cores that the process may use are those that it may use now: called once, before anything is claimed. */
+/* The cores that the process may use are those that it may use now: called once, before anything is
+ * claimed. */
 void cores_init(void);
 
 bool cores_allowed(uint32_t core);

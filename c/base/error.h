@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * error.h - the text that goes with an errno: what failed and what to do about it.
  *
- * Kept per thread, because that is who reads it next.  Calls marked "waits" run on threads that their caller never sees; their text is
- * kept for the process as well, until somebody reads it.
+ * Kept per thread, because that thread reads it next.  Calls marked "waits" run on threads that
+ * their caller never sees; their text is kept for the process as well, until somebody reads it.
  *
  * Threads: any. */
 #ifndef UPCALL_ERROR_H
@@ -16,7 +16,7 @@ void error_clear(void);
 /* Remembers a text and returns `error`, so that it can stand in a return statement. */
 int error_set(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Keeps this thread's text for whoever asks next, if `error` is not 0; returns `error`. */
+/* Keeps this thread's text for error_take() on any thread, if `error` is not 0; returns `error`. */
 int error_publish(int error);
 
 /* This thread's text; empty if there is none. */

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* A handle is a slot in its low bits and the slot's generation above: 2^37 generations of 2^16 slots stay exact in a JavaScript number. */
+#include "base/invariant.h"
+
+/* A handle is a slot in its low bits and the slot's generation above: 2^37 generations of 2^16
+ * slots stay exact in a JavaScript number. */
 #define SLOT_BITS 16
 #define SLOTS (1u << SLOT_BITS)
 
@@ -105,6 +108,7 @@ struct handle_object *handle_close(uint64_t handle, enum handle_kind kind)
 
 void handle_put(struct handle_object *object)
 {
+    INVARIANT(atomic_load_explicit(&object->references, memory_order_relaxed));
     if (atomic_fetch_sub_explicit(&object->references, 1, memory_order_acq_rel) == 1)
         object->release(object);
 }

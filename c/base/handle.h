@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * handle.h - numbers that stand for objects across the ABI.
  *
- * A number is never used twice, so a stale one is refused instead of meaning somebody else's object.  The table owns one reference
- * to each object; whoever looks one up owns another, so closing a handle while a call is under way is safe.
+ * A number is never used twice, so a stale one is refused instead of meaning somebody else's
+ * object.  The table owns one reference to each object; a lookup gives its caller another, so
+ * closing a handle while a call is under way is safe.
  *
  * Threads: any. */
 #ifndef UPCALL_HANDLE_H
@@ -19,7 +20,8 @@ struct handle_object {
     void (*release)(struct handle_object *); /* With the last reference. */
 };
 
-/* Gives `object`, whose one reference passes to the table, a number below 2^53.  ENFILE, ENOMEM: the reference stays the caller's. */
+/* Gives `object`, whose one reference passes to the table, a number below 2^53.  ENFILE, ENOMEM:
+ * the reference stays the caller's. */
 int handle_open(enum handle_kind, struct handle_object *object, uint64_t *handle);
 
 /* The object with a further reference; NULL if the handle is stale or of another kind. */

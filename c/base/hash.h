@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hash.h - keyed hash of keys: 32-byte chunks to 32 or 128 bits, random per start.
  *
- * A hash that outsiders can compute, or one that is linear (CRC32C, whatever its seed), lets them choose packets and flows
- * that collide.  Here each chunk goes through AES rounds under secret round keys: three at least between any
- * input bit and the result, so that a difference in the input passes nine S-boxes before it could cancel out.
- * Machines without AES instructions get SipHash-1-3.  All builds of a library on one machine give the same values.
+ * A hash that outsiders can compute, or one that is linear (CRC32C, whatever its seed), lets them
+ * choose packets and flows that collide.  Here each chunk goes through AES rounds under secret
+ * round keys: three at least between any input bit and the result, so that a difference in the
+ * input passes nine S-boxes before it could cancel out.  Machines without AES instructions get
+ * SipHash-1-3.  All builds of a library on one machine give the same values.
  *
  * Threads: any; a key is not written after hash_seed. */
 #ifndef UPCALL_HASH_H

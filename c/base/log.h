@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * log.h - what DPDK says when it fails, kept for the error text of the call that failed.
  *
- * DPDK's drivers report only a number; the reason is a line in its log.  While a thread captures, its lines are kept; lines of other
- * threads go to stderr as they would anyhow.
+ * DPDK's drivers report only a number; the reason is a line in its log.  While a thread captures,
+ * its lines are kept; lines of other threads go to stderr as usual.
  *
  * Threads: any; a capture belongs to its thread. */
 #ifndef UPCALL_LOG_H

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Relocations of a slot that holds a function's address: of the procedure linkage table, and of the other table. */
+/* Relocations of a slot that holds a function's address: of the procedure linkage table, and of the
+ * other table. */
 #if defined(__x86_64__)
 #define SLOT R_X86_64_JUMP_SLOT
 #define SLOT_DATA R_X86_64_GLOB_DAT

@@ -4,6 +4,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "base/invariant.h"
+
 struct deferred {
     struct deferred *next;
     uint64_t token;
@@ -13,6 +15,7 @@ struct deferred {
 
 struct rcu {
     struct rte_rcu_qsbr *qsbr;
+    const pthread_mutex_t *guard;
     struct deferred *first, **last; /* Oldest first. */
 };
 
@@ -33,13 +36,24 @@ struct rcu *rcu_create(void)
     return rcu;
 }
 
+void rcu_guard(struct rcu *rcu, const pthread_mutex_t *mutex)
+{
+    rcu->guard = mutex;
+}
+
+static inline void check_guard(const struct rcu *rcu)
+{
+    if (rcu->guard)
+        INVARIANT_HELD(rcu->guard);
+}
+
 struct rte_rcu_qsbr *rcu_qsbr(struct rcu *rcu)
 {
     return rcu->qsbr;
 }
 
-/* Waits until every thread that is online now has been quiescent once.  Not rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core to
- * get there. */
+/* Waits until every thread that is online now has been quiescent once.  Not
+ * rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core to get there. */
 static void wait_for_readers(struct rcu *rcu)
 {
     uint64_t token = rte_rcu_qsbr_start(rcu->qsbr);
@@ -71,11 +85,13 @@ void rcu_destroy(struct rcu *rcu)
 
 int rcu_register(struct rcu *rcu, unsigned int thread)
 {
+    check_guard(rcu);
     return rte_rcu_qsbr_thread_register(rcu->qsbr, thread);
 }
 
 void rcu_unregister(struct rcu *rcu, unsigned int thread)
 {
+    check_guard(rcu);
     rte_rcu_qsbr_thread_unregister(rcu->qsbr, thread);
 }
 
@@ -83,6 +99,7 @@ void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *
 {
     struct deferred *d = malloc(sizeof *d);
 
+    check_guard(rcu);
     if (!d) { /* Slow, but neither a leak nor a use after free. */
         wait_for_readers(rcu);
         free_fn(object, arg);
@@ -97,14 +114,17 @@ void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *
 
 void rcu_reclaim(struct rcu *rcu)
 {
+    check_guard(rcu);
     while (rcu->first && rte_rcu_qsbr_check(rcu->qsbr, rcu->first->token, false) == 1)
         run_first(rcu);
 }
 
 void rcu_synchronize(struct rcu *rcu)
 {
+    check_guard(rcu);
     do {
-        /* What callees defer meanwhile belongs to a later grace period: it waits for the next round. */
+        /* What callees defer meanwhile belongs to a later grace period: it waits for the next
+         * round. */
         struct deferred *last = NULL, *d;
 
         for (d = rcu->first; d; d = d->next)

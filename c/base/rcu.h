@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rcu.h - free what poll threads may still be reading, after each of them has passed a quiescent state.
+ * rcu.h - free what poll threads may still be reading, after each of them has passed a quiescent
+ * state.
  *
- * Built on librte_rcu's QSBR.  One domain per datapath.  Poll threads report a quiescent state once per iteration and go offline while
- * they sleep, so a grace period lasts one iteration.
+ * Built on librte_rcu's QSBR.  One domain per datapath.  Poll threads report a quiescent state once
+ * per iteration and go offline while they sleep, so a grace period lasts one iteration.
  *
- * Threads: rcu_quiescent, rcu_offline and rcu_online by the registered thread; everything else by whoever holds the datapath's control
- * mutex. */
+ * Threads: rcu_quiescent, rcu_offline and rcu_online by the registered thread; everything else
+ * under the datapath's control mutex. */
 #ifndef UPCALL_RCU_H
 #define UPCALL_RCU_H
 
+#include <pthread.h>
 #include <rte_rcu_qsbr.h>
 #include <stdint.h>
 
@@ -18,15 +20,20 @@ struct rcu; /* Owned by the datapath. */
 
 struct rcu *rcu_create(void);
 void rcu_destroy(struct rcu *);                 /* All threads gone; runs what is deferred. */
+/* The mutex under which everything but the inline calls happens from now on, checked as invariant.h
+ * says; NULL: none. */
+void rcu_guard(struct rcu *, const pthread_mutex_t *);
 struct rte_rcu_qsbr *rcu_qsbr(struct rcu *);    /* For the inline calls below. */
 
 int rcu_register(struct rcu *, unsigned int thread);   /* The thread must then call rcu_online. */
 void rcu_unregister(struct rcu *, unsigned int thread);
 
-/* Calls `free_fn(object, arg)` after a grace period: from a later rcu_* call of the control side, never from a poll thread. */
+/* Calls `free_fn(object, arg)` after a grace period: from a later rcu_* call of the control side,
+ * never from a poll thread. */
 void rcu_defer(struct rcu *, void (*free_fn)(void *object, void *arg), void *object, void *arg);
 void rcu_reclaim(struct rcu *);                 /* Runs what is due; does not wait. */
-void rcu_synchronize(struct rcu *);             /* Waits for a grace period, then runs everything deferred. */
+/* Waits for a grace period, then runs everything deferred. */
+void rcu_synchronize(struct rcu *);
 
 static inline void rcu_quiescent(struct rte_rcu_qsbr *q, unsigned int thread)
 {

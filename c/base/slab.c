@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/invariant.h"
+
 #define PAGE_SIZE ((size_t)64 << 10)
 #define CHUNK_LAST ((size_t)2 << 20)
 
@@ -14,7 +16,8 @@ struct slab_free {
 
 /* The head of a page.  The page of an object is found by the low bits of its address. */
 struct slab_page {
-    struct slab_page *next, **link; /* In the list that it is in; `link` points here.  NULL: in none. */
+    /* In the list that it is in; `link` points here.  NULL: in none. */
+    struct slab_page *next, **link;
     struct slab_chunk *chunk;
     struct slab_free *free;         /* Objects that were put back, last in first out. */
     uint8_t *at;                    /* From here on nothing was ever given out. */
@@ -106,7 +109,8 @@ static struct slab_page *take_page(struct slab *slab, struct slab_page **list)
     return page;
 }
 
-/* Any size may have the page; and the system the chunk, unless its pages are all that is left for what comes next. */
+/* Any size may have the page; and the system the chunk, unless its pages are all that is left for
+ * what comes next. */
 static void give_page(struct slab *slab, struct slab_page *page)
 {
     struct slab_chunk *chunk = page->chunk;
@@ -137,6 +141,7 @@ void *slab_get(struct slab *slab, size_t size)
     struct slab_page *page = *list ? *list : take_page(slab, list);
     void *object;
 
+    INVARIANT(size && size <= SLAB_MAX);
     if (!page)
         return NULL;
     if (page->free) {
@@ -158,6 +163,8 @@ void slab_put(struct slab *slab, void *object, size_t size)
     struct slab_page *page = (struct slab_page *)((uintptr_t)object & ~(uintptr_t)(PAGE_SIZE - 1));
     struct slab_free *freed = object;
 
+    INVARIANT(size && size <= SLAB_MAX);
+    INVARIANT(page->used);
     freed->next = page->free;
     page->free = freed;
     if (!page->link)

@@ -23,7 +23,8 @@ struct slab {
     size_t size;                    /* Bytes of all chunks. */
 };
 
-/* Room for `size` bytes, 1 to SLAB_MAX, aligned to SLAB_STEP, not initialised; NULL: no memory.  A slab of zeros is an empty one. */
+/* Room for `size` bytes, 1 to SLAB_MAX, aligned to SLAB_STEP, not initialised; NULL: no memory.  A
+ * slab of zeros is an empty one. */
 void *slab_get(struct slab *, size_t size);
 /* Takes an object of this size back. */
 void slab_put(struct slab *, void *, size_t size);

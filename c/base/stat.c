@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "base/invariant.h"
 #include "dp.h"
 
 _Static_assert(DROP_COUNT <= DP_DROP_MAX, "every drop reason has room in struct dp_stats");
@@ -26,5 +27,6 @@ const char *stat_drop_name(enum stat_drop reason)
 #undef X
     };
 
+    INVARIANT(reason < DROP_COUNT);
     return names[reason];
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * stat.h - counters of one thread, and the one list of reasons for dropping a packet.
  *
- * Threads: each thread writes its own counters with plain relaxed stores (stat_add) and anybody may read them; sums are made on read.
- * There is no atomic read-modify-write on the packet path. */
+ * Threads: each thread writes its own counters with plain relaxed stores (stat_add) and anybody may
+ * read them; sums are made on read.  There is no atomic read-modify-write on the packet path. */
 #ifndef UPCALL_STAT_H
 #define UPCALL_STAT_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+#include "base/invariant.h"
 
 /* name, what it means.  Append only: numbers are seen through the ABI. */
 #define STAT_DROPS(X)                                                       \
@@ -40,8 +42,9 @@ enum stat_drop {
     DROP_COUNT
 };
 
-/* Who counts: pmd.c received, rx_*, tx_*, iterations and cycles; burst.c hit and recirculated; upcall.c missed (handed up) and lost; cls.c mask_hit
- * and validator_mismatches; drops where they happen. */
+/* Counted by: pmd.c received, rx_*, tx_*, iterations and cycles; burst.c hit and recirculated;
+ * upcall.c missed (handed up) and lost; cls_isa.c mask_hit and validator_mismatches; drops where
+ * they happen. */
 struct stat_counters {
     _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
     _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations;
@@ -65,6 +68,7 @@ const char *stat_drop_name(enum stat_drop);
 /* Counts packets dropped for a reason. */
 static inline void stat_drop(struct stat_counters *stat, enum stat_drop reason, uint64_t n)
 {
+    INVARIANT(reason < DROP_COUNT);
     stat_add(&stat->drops[reason], n);
 }
 

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls.c - classifier, control side: flows in, out and changed; replicas; counters.
  *
- * Why it looks as it does.  Cycles a packet by the time stamp counter, for copying a 60-byte frame in, lookup, counting and the transmit buffer; one
- * core of a Zen 5 at 2.6 GHz, AVX-512 build, tests/bench/cls_bench.ts:
- *   bitmaps that say which masks to probe (cls_prune.c): 20 masks 41 instead of 167, 64 masks 42 instead of 484, 512 masks
- *   73 instead of 3942, the frames of the last being new each time;
- *   one line a flow and thread for key, counters and verdict: a packet of a large table misses the cache for its bucket and its entry,
- *   nothing else: 71 where 100,000 exact flows are hit at random;
+ * Why it looks as it does.  Cycles a packet by the time stamp counter, for copying a 60-byte frame
+ * in, lookup, counting and the transmit buffer; one core of a Zen 5 at 2.6 GHz, AVX-512 build,
+ * tests/bench/cls_bench.ts:
+ *   bitmaps that say which masks to probe (cls_prune.c): 20 masks 41 instead of 167, 64 masks 42
+ *     instead of 484, 512 masks 73 instead of 3942, the frames of the last being new each time;
+ *   one line a flow and thread for key, counters and verdict: a packet of a large table misses the
+ *     cache for its bucket and its entry, nothing else: 71 where 100,000 exact flows are hit at
+ *     random;
  *   no cache of exact keys in front: it would add such a miss wherever it is large enough to help;
- *   the shortcut for equal keys in a row (cls_hot.c): 24 instead of 30 where all packets hit one flow;
- *   partitions: the union of masks, and with it what is extracted and compared, stays small whatever other ports have;
+ *   the shortcut for equal keys in a row (cls_hot.c): 24 instead of 30 where all packets hit one
+ *     flow;
+ *   partitions: the union of masks, and with it what is extracted and compared, stays small beside
+ *     other ports' flows;
  *   builds: 24, AVX2 27, scalar 44 for one flow; 71, 73, 128 for 100,000. */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/invariant.h"
 #include "base/mem.h"
 #include "cls/cls_int.h"
 
@@ -305,6 +310,8 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
     struct cls_part *part;
     struct key masked;
 
+    INVARIANT(flow && flow < CLS_FLOWS_MAX && !cls->sub_of[flow]);
+    INVARIANT(verdict);
     if (error)
         return error;
     part = sub->part;
@@ -345,6 +352,7 @@ void cls_remove(struct cls *cls, uint32_t flow)
     uint32_t packed[CLS_CHUNKS * HASH_CHUNK];
     struct key masked;
 
+    INVARIANT(flow && flow < cls->flow_end && sub->flows && part->flows && cls->flow_count);
     cls_unpack(cls, sub, flow, &masked);
     pack(sub, &masked, packed);
     cls_table_remove(atomic_load_explicit(&sub->table, memory_order_relaxed),
@@ -364,6 +372,7 @@ void cls_remove(struct cls *cls, uint32_t flow)
 
 void cls_set_verdict(struct cls *cls, uint32_t flow, uint64_t verdict)
 {
+    INVARIANT(verdict && flow && flow < cls->flow_end && cls->sub_of[flow]);
     for (unsigned int i = 0; i <= cls->thread_last; i++) {
         if (cls->replicas[i])
             atomic_store_explicit(&cls->replicas[i]->entries[flow].verdict, verdict, memory_order_release);

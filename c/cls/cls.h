@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls.h - classifier: the flows that match a burst of packets.
  *
- * Partitions by (in_port, recirc_id).  A partition knows the union of its masks, one hash table per mask (subtable) and bitmaps that
- * say which masks are worth probing.  See cls_int.h for the structure and cls.c for the measurements behind it.
+ * Partitions by (in_port, recirc_id).  A partition knows the union of its masks, one hash table per
+ * mask (subtable) and bitmaps that say which masks are worth probing.  See cls_int.h for the
+ * structure and cls.c for the measurements behind it.
  *
- * A flow has an index from 1; 0 is "no flow".  What the packet path needs of it is one 64-byte entry, kept once per thread ("replica"),
- * so that counting writes no shared line; the rest is `struct flow` (flow.h).
+ * A flow has an index from 1; 0 is "no flow".  What the packet path needs of it is one 64-byte
+ * entry, kept once per thread ("replica"), so that counting writes no shared line; the rest is
+ * `struct flow` (flow.h).
  *
- * Threads: cls_lookup by the owner of the replica, inside a read-side section of the datapath's RCU; everything else under the
- * control mutex.  Replica 0 belongs to the control side. */
+ * Threads: cls_lookup by the owner of the replica, inside a read-side section of the datapath's
+ * RCU; everything else under the control mutex.  Replica 0 belongs to the control side. */
 #ifndef UPCALL_CLS_H
 #define UPCALL_CLS_H
 
@@ -31,15 +33,18 @@ struct stat_counters;
 struct cls;                  /* The flows of a datapath. */
 struct cls_replica;          /* One thread's view: entries, shortcuts. */
 
-/* What the packet path knows of a flow: one line.  The owner of the replica writes the counters, with plain stores; the control side
- * writes `packed` before the flow can be found, and `verdict`. */
+/* What the packet path knows of a flow: one line.  The owner of the replica writes the counters,
+ * with plain stores; the control side writes `packed` before the flow can be found, and
+ * `verdict`. */
 struct cls_entry {
-    uint32_t packed[HASH_CHUNK];   /* Masked key, only the 32-bit words that its mask uses; longer ones go on in cls's spill. */
+    /* Masked key, only the 32-bit words that its mask uses; longer ones go on in cls's spill. */
+    uint32_t packed[HASH_CHUNK];
     _Atomic uint64_t packets, bytes; /* Of this replica only. */
     _Atomic uint32_t used_ms;      /* Coarse CLOCK_MONOTONIC ms, modulo 2^32 (0: never). */
     _Atomic uint16_t tcp_flags;    /* Host order, or-ed. */
     uint16_t pad;
-    _Atomic uint64_t verdict;      /* A program, or one of the two below, told apart by the low bits. */
+    /* A program, or one of the two below, told apart by the low bits. */
+    _Atomic uint64_t verdict;
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct cls_entry) == 64, "an entry is one line");
 
@@ -57,26 +62,28 @@ struct cls *cls_create(struct rcu *);
 void cls_destroy(struct cls *);                       /* All replicas but 0 gone. */
 const struct hash_key *cls_hash_key(const struct cls *);
 
-/* Replicas are made and removed while others run; a removed one's counters are folded into replica 0.  To add one that there is
- * is to get it.  Replica 0 is the classifier's own and stays. */
+/* Replicas are made and removed while others run; a removed one's counters are folded into replica
+ * 0.  To add one that there is is to get it.  Replica 0 is the classifier's own and stays. */
 struct cls_replica *cls_replica_add(struct cls *, unsigned int thread);
 void cls_replica_remove(struct cls *, struct cls_replica *);
 struct cls_entry *cls_entries(struct cls_replica *);   /* Array by flow index. */
 
-/* Finds the flow of each of `n` <= CLS_BURST packets that share in_port and recirc_id.  `md` is their common metadata, or NULL: each has its own
- * in its struct pkt (recirculated packets; in_port and recirc_id are still common).  Writes flow indexes (0: miss) and the TCP flags of each
- * packet (host order; 0 if it has none).  Packets whose first segment is shorter than EXTRACT_RUNT must have been dropped before.  Keys are not
- * kept. */
+/* Finds the flow of each of `n` <= CLS_BURST packets that share in_port and recirc_id.  `md` is
+ * their common metadata, or NULL: each has its own in its struct pkt (recirculated packets; in_port
+ * and recirc_id are still common).  Writes flow indexes (0: miss) and the TCP flags of each packet
+ * (host order; 0 if it has none).  Packets whose first segment is shorter than EXTRACT_RUNT must
+ * have been dropped before.  Keys are not kept. */
 void cls_lookup(struct cls_replica *, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
                 const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *);
 
-/* The flow that a packet with this key would hit, 0 if none: the same answer as cls_lookup, by the plainest way. */
+/* The flow that a packet with this key would hit, 0 if none: the same answer as cls_lookup, by the
+ * plainest way. */
 uint32_t cls_find(struct cls *, const struct key *);
 /* The flow with exactly this mask and this key under it, 0 if none. */
 uint32_t cls_find_exact(struct cls *, const struct key *, const struct key *mask);
 
-/* Where a flow of one key and mask belongs.  Found out ahead of time, so that its memory is on its way when the flow's turn comes; once masks have come
- * or gone it says nothing any more. */
+/* Where a flow of one key and mask belongs.  Found out ahead of time, so that its memory is on its
+ * way when the flow's turn comes; once masks have come or gone it says nothing any more. */
 struct cls_place {
     struct cls_sub *sub;           /* NULL: no flow has this mask. */
     uint32_t shape;                /* Of the classifier then. */
@@ -89,7 +96,8 @@ void cls_prefetch_entry(struct cls *, uint32_t flow);
 /* cls_find() for a key that was looked at. */
 uint32_t cls_find_near(struct cls *, const struct key *, const struct cls_place *);
 
-/* Adds a flow whose index the caller owns (flow.h); key is masked here.  ENOMEM; ENOSPC: the partition has CLS_MASKS_MAX masks. */
+/* Adds a flow whose index the caller owns (flow.h); key is masked here.  ENOMEM; ENOSPC: the
+ * partition has CLS_MASKS_MAX masks. */
 int cls_insert(struct cls *, uint32_t flow, const struct key *, const struct key *mask, uint64_t verdict);
 /* The same where cls_look() was called for key and mask. */
 int cls_insert_at(struct cls *, uint32_t flow, const struct key *, const struct key *mask, uint64_t verdict, struct cls_place *);
@@ -98,7 +106,8 @@ void cls_remove(struct cls *, uint32_t flow);
 /* Other actions for a flow; the old program must be freed after a grace period only. */
 void cls_set_verdict(struct cls *, uint32_t flow, uint64_t verdict);
 
-/* Counters so far; cls_forget clears used and flags (packets and bytes only grow: remember what they were). */
+/* Counters so far; cls_forget clears used and flags (packets and bytes only grow: remember what
+ * they were). */
 void cls_counters(struct cls *, uint32_t flow, struct cls_counters *);
 void cls_forget(struct cls *, uint32_t flow);
 
@@ -106,7 +115,8 @@ void cls_forget(struct cls *, uint32_t flow);
 uint32_t cls_flow_count(const struct cls *);
 uint32_t cls_mask_count(const struct cls *);          /* Subtables of all partitions. */
 
-/* Builds of the lookup, numbered as in dp_isa_get().  Process-wide; the best one that the CPU has is taken at first use.  EOPNOTSUPP. */
+/* Builds of the lookup, numbered as in dp_isa_get().  Process-wide; the best one that the CPU has
+ * is taken at first use.  EOPNOTSUPP. */
 int cls_isa_set(uint32_t isa, bool validate);
 uint32_t cls_isa_get(void);
 

@@ -2,15 +2,18 @@
  * cls_hot.c - the lookup of a burst: compiled once for each kind of CPU, chosen by cls_isa.c.
  *
  * A burst goes through stages, so that the cache misses of its packets overlap:
- *   keys     extract, mask by the union, compare with the packet before; prefetch the data of the fourth next
+ *   keys     extract, mask by the union, compare with the packet before; prefetch the data of the
+ *            fourth next
  *   aim      next mask worth probing, pack, hash, prefetch the bucket
  *   match    compare signatures, prefetch the entry
- *   verify   compare packed keys; who has more masks to probe goes round again from aim, the rest dense
+ *   verify   compare packed keys; packets with more masks to probe go round again from aim, side by
+ *            side
  * With one mask, aim is part of the first loop.
  *
- * Equal keys in a row: a packet whose masked key equals its predecessor's gets the same flow without a lookup.  The chain never leaves
- * the burst, so it cannot outlive a flow or a view; every packet here has a key (runts never come), so its predecessor is always the
- * one compared with.  Where fewer than one in eight packets gains from it, it pauses for 1024 bursts. */
+ * Equal keys in a row: a packet whose masked key equals its predecessor's gets the same flow
+ * without a lookup.  The chain never leaves the burst, so it cannot outlive a flow or a view; every
+ * packet here has a key (runts never come), so its predecessor is always the one compared with.
+ * Where fewer than one in eight packets gains from it, it pauses for 1024 bursts. */
 #include <rte_prefetch.h>
 
 #include "cls/cls_int.h"
@@ -197,7 +200,8 @@ HOT bool is_flow(const struct hot *hot, const struct cls_entry *entries, uint32_
         && (LIKELY(hot->subs[i]->chunks == 1) || wide_equal(hot->subs[i], &hot->keys[i], flow));
 }
 
-/* Not the first flow of the bucket with this signature: goes through all of them, and through the buckets behind. */
+/* Not the first flow of the bucket with this signature: goes through all of them, and through the
+ * buckets behind. */
 static __attribute__((noinline)) uint32_t search(const struct hot *hot, const struct cls_entry *entries, cls_table table, uint32_t i)
 {
     for (uint32_t at = hot->sigs[i];; at++) {
@@ -223,7 +227,8 @@ HOT void verify(struct hot *hot, const struct cls_entry *entries, struct cls_bur
 
         if (UNLIKELY(!flow || !is_flow(hot, entries, i, flow))) {
             flow = 0;
-            /* Nothing with the signature here and nothing pushed out of here: the usual end of a probe in vain. */
+            /* Nothing with the signature here and nothing pushed out of here: the usual end of a
+             * probe in vain. */
             if (hot->flows[i] || atomic_load_explicit(&hot->buckets[i]->passed, memory_order_acquire))
                 flow = search(hot, entries, atomic_load_explicit(&((struct cls_sub *)(uintptr_t)hot->subs[i])->table,
                                                                  memory_order_acquire), i);

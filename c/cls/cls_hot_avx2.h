@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls_hot_avx2.h - the steps of a lookup with AVX2, for cls_hot.c.
  *
- * Block 0 of a key is two halves.  The lower one, metadata and Ethernet, lies in the frame in the same order, so that an untagged frame
- * loaded from 8 bytes before its beginning needs no shuffle; the upper one is one shuffle of 16 bytes of the IP header.
+ * Block 0 of a key is two halves.  The lower one, metadata and Ethernet, lies in the frame in the
+ * same order, so that an untagged frame loaded from 8 bytes before its beginning needs no shuffle;
+ * the upper one is one shuffle of 16 bytes of the IP header.
  *
  * Threads: as cls_lookup. */
 #ifndef UPCALL_CLS_HOT_AVX2_H
@@ -98,7 +99,8 @@ static inline __m256i hot_network(const uint8_t *ip, const struct hot_frame *f)
     __m128i x;
 
     if (__builtin_expect(!f->ipv6 && f->l4 != HOT_ICMP, 1)) {
-        x = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(ip + 8)), shuffle); /* ttl to ports. */
+        /* ttl to ports. */
+        x = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(ip + 8)), shuffle);
         x = _mm_insert_epi8(x, ip[1], 9);
         return _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_cvtsi32_si128(flags), 1);
     }
@@ -129,7 +131,8 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
     }
 }
 
-/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its TCP flags. */
+/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
+ * TCP flags. */
 static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls_hot_avx512.h - the steps of a lookup with AVX-512 (VBMI, VAES), for cls_hot.c.
  *
- * Block 0 of a key is one byte permutation of the frame: for IPv4 without options and IPv6 without extension headers, with TCP, UDP
- * or ICMP, behind up to two VLAN tags.  7 cycles, against 20-25 of the scalar extractor, which does everything else
- * and is what this is compared with.  Loads of short frames are masked by their size, so no stale byte behind a packet is ever seen.
+ * Block 0 of a key is one byte permutation of the frame: for IPv4 without options and IPv6 without
+ * extension headers, with TCP, UDP or ICMP, behind up to two VLAN tags.  7 cycles, against 20-25 of
+ * the scalar extractor, which does everything else and is what this is compared with.  Loads of
+ * short frames are masked by their size, so no stale byte behind a packet is ever seen.
  *
  * Threads: as cls_lookup. */
 #ifndef UPCALL_CLS_HOT_AVX512_H
@@ -26,7 +27,8 @@ struct hot_context {
     bool plain;                     /* `md` has nothing that only its struct pkt tells. */
 };
 
-/* Where each byte of block 0 stands in a frame with `d` bytes of tags.  Bytes that stand nowhere are cleared by `valid`. */
+/* Where each byte of block 0 stands in a frame with `d` bytes of tags.  Bytes that stand nowhere
+ * are cleared by `valid`. */
 #define HOT_L2(d) \
     [8] = 0, [9] = 1, [10] = 2, [11] = 3, [12] = 4, [13] = 5, [14] = 6, [15] = 7, [16] = 8, [17] = 9, [18] = 10, [19] = 11, \
     [20] = 12 + (d), [21] = 13 + (d), [22] = 14, [23] = 15, [24] = 12, [25] = 13, [26] = 18, [27] = 19, [28] = 16, [29] = 17
@@ -135,7 +137,8 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
     return _mm512_load_si512(key->words);
 }
 
-/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its TCP flags. */
+/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
+ * TCP flags. */
 static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -161,7 +164,8 @@ static inline hot_block hot_extract(const struct hot_context *context, struct rt
         wide = _mm512_and_si512(_mm512_permutexvar_epi8(_mm512_load_si512(hot_at_wide), ip), _mm512_load_si512(hot_valid_wide));
         metadata = _mm512_mask_set1_epi8(metadata, 1ull << 41, (char)f.tos);
     }
-    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[f.ipv6][f.tags][f.l4]), metadata, 0xea); /* (a & b) | c */
+    /* (a & b) | c */
+    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[f.ipv6][f.tags][f.l4]), metadata, 0xea);
     block = _mm512_and_si512(block, context->mask);
     _mm512_store_si512(key->words, block);
     if (__builtin_expect(context->view->blocks != 1, 0))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_hot_frame.h - whether a frame is one of the common stacks of headers that the vector builds of the lookup extract by shuffles.
+ * cls_hot_frame.h - whether a frame is one of the common stacks of headers that the vector builds
+ * of the lookup extract by shuffles.
  *
- * Untagged, one tag or two; IPv4 without options and unfragmented, or IPv6 without extension headers; TCP, UDP or ICMP (neighbour
- * discovery apart).  Whatever is unusual (a size that is wrong, a header cut by the end of the first segment) is left to extract_key(),
- * so these checks may refuse more than they must but never less.
+ * Untagged, one tag or two; IPv4 without options and unfragmented, or IPv6 without extension
+ * headers; TCP, UDP or ICMP (neighbour discovery apart).  Whatever is unusual (a size that is
+ * wrong, a header cut by the end of the first segment) is left to extract_key(), so these checks
+ * may refuse more than they must but never less.
  *
  * Threads: any. */
 #ifndef UPCALL_CLS_HOT_FRAME_H
@@ -89,7 +91,8 @@ static inline bool hot_frame_read(const uint8_t *frame, uint32_t size, uint32_t 
     size -= l3;
     packet_size -= l3;
     frame += l3;
-    if (__builtin_expect((head & 0xffffff) == 0x450008, 1)) { /* 0x0800, version 4, 5 words of header. */
+    /* 0x0800, version 4, 5 words of header. */
+    if (__builtin_expect((head & 0xffffff) == 0x450008, 1)) {
         uint64_t rest;
         uint32_t total = __builtin_bswap16((uint16_t)(head >> 32));
 

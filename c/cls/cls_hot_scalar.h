@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_hot_scalar.h - the steps of a lookup in plain C, for cls_hot.c: any machine, and what ThreadSanitizer can follow.
+ * cls_hot_scalar.h - the steps of a lookup in plain C, for cls_hot.c: any machine, and what
+ * ThreadSanitizer can follow.
  *
  * Threads: as cls_lookup. */
 #ifndef UPCALL_CLS_HOT_SCALAR_H
@@ -22,7 +23,8 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->md = md;
 }
 
-/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its TCP flags. */
+/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
+ * TCP flags. */
 static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
 {
     const struct cls_view *view = context->view;

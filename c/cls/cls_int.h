@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_int.h - classifier: the structures that its units share (cls.c, cls_table.c, cls_part.c, cls_prune.c, cls_hot.c).
+ * cls_int.h - classifier: the structures that its units share (cls.c, cls_table.c, cls_part.c,
+ * cls_prune.c, cls_hot.c).
  *
- *   struct cls ── partition table ── struct cls_part ── struct cls_view ─┬─ union of the masks
- *                                                                        ├─ bitmaps: which masks to probe
- *                                                                        └─ struct cls_sub, one a mask ── buckets ── flow index
+ *   struct cls ── partition table ── struct cls_part ── struct cls_view
+ *                                                         ├─ union of the masks
+ *                                                         ├─ bitmaps: which masks to probe
+ *                                                         └─ struct cls_sub, one a mask
+ *                                                              └─ buckets ── flow index
  *
- * A view never changes, but for bits of its bitmaps, and is published by pointer; a lookup takes it once per burst.  When a mask comes or goes,
- * a new view replaces it and the old one is freed after a grace period.  Orders that lookups rely on:
- *   - a flow becomes findable last: view with its mask, bitmap bits, entries of all replicas, then its slot in a bucket;
+ * A view never changes, but for bits of its bitmaps, and is published by pointer; a lookup takes it
+ * once per burst.  When a mask comes or goes, a new view replaces it and the old one is freed after
+ * a grace period.  Orders that lookups rely on:
+ *   - a flow becomes findable last: view with its mask, bitmap bits, entries of all replicas, then
+ *     its slot in a bucket;
  *   - a slot stays where it is for the life of its flow, or of its table when that grows;
  *   - a flow's entries and spill are not touched between its removal and the end of a grace period.
  *
@@ -20,14 +25,15 @@
 #include "base/rcu.h"
 
 #define CLS_SLOTS 7
-#define CLS_WORD_FIRST 2            /* in_port and recirc_id, words 0 and 1, choose the partition. */
+/* in_port and recirc_id, words 0 and 1, choose the partition. */
+#define CLS_WORD_FIRST 2
 #define CLS_KEY_WORDS (KEY_SIZE / 4)
 #define CLS_CHUNKS ((CLS_KEY_WORDS - CLS_WORD_FIRST + HASH_CHUNK - 1) / HASH_CHUNK)
 #define CLS_PRUNE 6                 /* Key bytes with bitmaps, at most. */
 #define CLS_MAP_WORDS (CLS_MASKS_MAX / 64)
 
-/* One line.  A signature is the flow's hash, never 0; 0 is a free slot.  `passed` counts flows that did not find room here and lie in a
- * later bucket. */
+/* One line.  A signature is the flow's hash, never 0; 0 is a free slot.  `passed` counts flows that
+ * did not find room here and lie in a later bucket. */
 struct cls_bucket {
     _Atomic uint32_t sig[CLS_SLOTS];
     _Atomic uint32_t passed;
@@ -45,7 +51,8 @@ struct cls_sub {
     uint32_t mask[HASH_CHUNK];
     /* Second line. */
     _Atomic(cls_table) table;
-    uint8_t *spill;                 /* Chunks behind the first, by flow index; NULL if there is but one. */
+    /* Chunks behind the first, by flow index; NULL if there is but one. */
+    uint8_t *spill;
     uint32_t stride;                /* Bytes between flows in it. */
     uint16_t chunks;
     uint8_t span;                   /* CLS_SPAN_*. */
@@ -107,7 +114,8 @@ struct cls_replica {
     struct cls *cls;
     struct cls_entry *entries;
     uint32_t thread;
-    /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for which it stays off. */
+    /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for
+     * which it stays off. */
     uint32_t same_tried, same_hit, same_pause;
 } __attribute__((aligned(64)));
 
@@ -119,7 +127,8 @@ struct cls {
     struct cls_sub **sub_of;        /* By flow index. */
     uint8_t *spill_near, *spill_far; /* Two chunks a flow; all that there may be. */
     uint32_t flow_count, sub_count, part_count;
-    uint32_t shape;                 /* Changes whenever a subtable comes or goes, alone or with its partition. */
+    /* Changes whenever a subtable comes or goes, alone or with its partition. */
+    uint32_t shape;
     uint32_t flow_end;              /* Indexes from here on were never used. */
     uint32_t thread_last;           /* Replicas end here. */
 };
@@ -193,27 +202,31 @@ cls_table cls_table_grow(cls_table);                  /* A larger copy; 0: no me
 
 /* cls_part.c: partitions and subtables. */
 struct cls_parts *cls_parts_create(uint32_t room);
-struct cls_part *cls_part_get(struct cls *, uint32_t in_port, uint32_t recirc_id); /* Made if there is none; NULL: no memory. */
+/* Made if there is none; NULL: no memory. */
+struct cls_part *cls_part_get(struct cls *, uint32_t in_port, uint32_t recirc_id);
 void cls_part_remove(struct cls *, struct cls_part *);  /* It has no subtable. */
 struct cls_sub *cls_sub_find(const struct cls *, struct cls_part *, const struct key *mask);
 int cls_sub_make_room(struct cls *, struct cls_sub *);   /* For one more flow.  ENOMEM. */
 /* Publishes a subtable for a mask, by a new view.  ENOMEM, ENOSPC. */
 int cls_sub_add(struct cls *, struct cls_part *, const struct key *mask, struct cls_sub **);
 void cls_sub_remove(struct cls *, struct cls_sub *);    /* It has no flow. */
-void cls_part_free(struct cls_part *);                  /* With all it has; nobody reads it any more. */
+/* With all it has; nobody reads it any more. */
+void cls_part_free(struct cls_part *);
 
 /* cls_view.c: what lookups see of a partition. */
 struct cls_view *cls_view_create(const struct cls_part *); /* NULL: no memory. */
-/* Fills in what the control side knows of the partition, and publishes it.  The view before, and its bitmaps if they are others, are freed
- * after a grace period. */
+/* Fills in what the control side knows of the partition, and publishes it.  The view before, and
+ * its bitmaps if they are others, are freed after a grace period. */
 void cls_view_publish(struct cls *, struct cls_part *, struct cls_view *);
 
 /* cls_prune.c: bitmaps of the masks that may have a flow for a byte's value. */
 void cls_prune_add(struct cls_part *, struct cls_sub *, const struct key *masked);
 void cls_prune_remove(struct cls_part *, struct cls_sub *, const struct key *masked);
-/* Chooses the bytes anew if the partition has changed enough since.  Failure to allocate leaves things as they are. */
+/* Chooses the bytes anew if the partition has changed enough since.  Failure to allocate leaves
+ * things as they are. */
 void cls_prune_review(struct cls *, struct cls_part *);
-int cls_prune_prepare(struct cls_part *, struct cls_sub *, uint32_t slot); /* For a further subtable.  ENOMEM. */
+/* For a further subtable.  ENOMEM. */
+int cls_prune_prepare(struct cls_part *, struct cls_sub *, uint32_t slot);
 /* Masks of a view that may match a key; `map` has room for CLS_MAP_WORDS. */
 void cls_prune_map(const struct cls_view *, const struct key *, uint64_t *map);
 

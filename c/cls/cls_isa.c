@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_isa.c - which build of the lookup runs, and the mode in which all of them do and must agree. */
+ * cls_isa.c - which build of the lookup runs, and the mode in which all of them do and must
+ * agree. */
 #include <errno.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
+#include "base/invariant.h"
 #include "cls/cls_int.h"
 #include "base/stat.h"
 
@@ -84,8 +86,9 @@ int cls_isa_set(uint32_t isa, bool validate)
     return 0;
 }
 
-/* Looks the burst up by every other build too.  A flow may come or go in between: what differs is looked up again by the one that
- * counts, and is a mismatch only if that still gives its first answer. */
+/* Looks the burst up by every other build too.  A flow may come or go in between: what differs is
+ * looked up again by the one that counts, and is a mismatch only if that still gives its first
+ * answer. */
 static __attribute__((noinline)) void check_builds(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                                                    struct stat_counters *stat)
 {
@@ -118,6 +121,8 @@ void cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_i
     struct cls_burst burst = { .packets = packets, .md = md, .flows = flows, .tcp_flags = tcp_flags, .n = n };
     const struct cls_view *view;
 
+    INVARIANT(n && n <= CLS_BURST);
+    INVARIANT(!md || (md->in_port == in_port && md->recirc_id == recirc_id));
     if (__builtin_expect(!part, 0)) {
         memset(flows, 0, n * sizeof flows[0]);
         memset(tcp_flags, 0, n * sizeof tcp_flags[0]);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/invariant.h"
 #include "base/mem.h"
 #include "cls/cls_int.h"
 
@@ -34,7 +35,8 @@ static void put_part(struct cls_parts *parts, struct cls_part *part)
         struct cls_part_slot *slot = &parts->slots[i & parts->mask];
         struct cls_part *old = atomic_load_explicit(&slot->part, memory_order_relaxed);
 
-        /* A slot whose partition was removed is only good for the same numbers: a reader may be between its two loads. */
+        /* A slot whose partition was removed is only good for the same numbers: a reader may be
+         * between its two loads. */
         if (old && atomic_load_explicit(&slot->id, memory_order_relaxed) != id)
             continue;
         if (!old)
@@ -45,7 +47,8 @@ static void put_part(struct cls_parts *parts, struct cls_part *part)
     }
 }
 
-/* Keeps the table at most half full; recirculation ids come and go, so the slots of removed ones are left out. */
+/* Keeps the table at most half full; recirculation ids come and go, so the slots of removed ones
+ * are left out. */
 static int make_room(struct cls *cls)
 {
     struct cls_parts *old = atomic_load_explicit(&cls->parts, memory_order_relaxed), *parts;
@@ -137,6 +140,7 @@ void cls_part_remove(struct cls *cls, struct cls_part *part)
     struct cls_parts *parts = atomic_load_explicit(&cls->parts, memory_order_relaxed);
     uint64_t id = cls_part_id(part->in_port, part->recirc_id);
 
+    INVARIANT(!part->flows);
     for (uint32_t i = cls_part_hash(id);; i++) {
         struct cls_part_slot *slot = &parts->slots[i & parts->mask];
 
@@ -297,6 +301,7 @@ void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
     struct cls_part *part = sub->part;
     struct cls_view *view = cls_view_create(part);
 
+    INVARIANT(!sub->flows && part->subs[sub->slot] == sub);
     if (!view) /* It stays, empty, and may serve again. */
         return;
     part->subs[sub->slot] = NULL;

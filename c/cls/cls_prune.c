@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls_prune.c - which masks are worth probing for a packet.
  *
- * For a few bytes of the key there is a table from the byte's value to a bitmap of masks: bit s says that subtable s has a flow
- * that is compatible with this value.  The intersection of the bitmaps holds every mask that can match, and with well-chosen bytes
- * hardly any other: one candidate a packet where there are 20, 64 or 512 masks.  A probe that is saved is 14 cycles, a byte
- * looked up costs 2 with 64-bit bitmaps.
+ * For a few bytes of the key there is a table from the byte's value to a bitmap of masks: bit s
+ * says that subtable s has a flow that is compatible with this value.  The intersection of the
+ * bitmaps holds every mask that can match, and with well-chosen bytes hardly any other: one
+ * candidate a packet where there are 20, 64 or 512 masks.  A probe that is saved is 14 cycles, a
+ * byte looked up costs 2 with 64-bit bitmaps.
  *
- * Flows are counted by subtable and masked value of the byte, so that a bit falls with the last flow behind it.  A bit is
- * set before its flow can be found and cleared after it cannot any more; no grace period is needed, because a bit that a reader misses
- * belongs to a flow that is put, or deleted, while the reader runs.  Bits of a slot that has changed hands since a reader took
- * its view lead it to the old, empty subtable. */
+ * Flows are counted by subtable and masked value of the byte, so that a bit falls with the last
+ * flow behind it.  A bit is set before its flow can be found and cleared after it cannot any more;
+ * no grace period is needed, because a bit that a reader misses belongs to a flow that is put, or
+ * deleted, while the reader runs.  Bits of a slot that has changed hands since a reader took its
+ * view lead it to the old, empty subtable. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -79,7 +81,8 @@ static _Atomic uint64_t *create_map(uint32_t words)
     return map;
 }
 
-/* Longer bitmaps.  The present view keeps the old ones; its successor, which the caller publishes next, frees them. */
+/* Longer bitmaps.  The present view keeps the old ones; its successor, which the caller publishes
+ * next, frees them. */
 static int widen(struct cls_part *part)
 {
     _Atomic uint64_t *maps[CLS_PRUNE];

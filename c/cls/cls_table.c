@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cls_table.c - buckets of a subtable.
  *
- * Linear probing over one-line buckets, half full at most.  The low bits of the signature choose the bucket, so that a table can grow
- * without looking at its flows: 10 ns a flow instead of a cache miss.  With 2^20 buckets twelve bits still tell
- * flows of a bucket apart; a false match costs one comparison. */
+ * Linear probing over one-line buckets, half full at most.  The low bits of the signature choose
+ * the bucket, so that a table can grow without looking at its flows: 10 ns a flow instead of a
+ * cache miss.  With 2^20 buckets twelve bits still tell flows of a bucket apart; a false match
+ * costs one comparison. */
 #include <stdlib.h>
 
 #include "base/mem.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/invariant.h"
 #include "base/mem.h"
 #include "flow/flow_int.h"
 
@@ -14,7 +15,8 @@
 
 struct flow_table *flow_table_create(struct rcu *rcu)
 {
-    struct flow_table *table = aligned_alloc(64, (sizeof *table + 63) & ~(size_t)63); /* Keys are aligned. */
+    /* Keys are aligned. */
+    struct flow_table *table = aligned_alloc(64, (sizeof *table + 63) & ~(size_t)63);
 
     if (!table)
         return NULL;
@@ -55,7 +57,7 @@ struct cls *flow_table_cls(struct flow_table *table)
     return table->cls;
 }
 
-/* --- Names ------------------------------------------------------------------------------------------------ */
+/* --- Names ------------------------------------------------------------------------------------ */
 
 static uint32_t ufid_tag(const struct flow_table *table, const uint64_t ufid[2])
 {
@@ -73,7 +75,8 @@ void flow_make_ufid(const struct flow_table *table, const struct key *key, uint6
     for (uint32_t w = KEY_WORDS / KEY_BLOCKS; w < KEY_WORDS; w++)
         rest |= key->words[w];
     hash_128(cls_hash_key(table->cls), (const uint32_t *)key->words, (rest ? KEY_SIZE : KEY_SIZE / KEY_BLOCKS) / 32, ufid);
-    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* A random UUID, version 4, as Open vSwitch's are. */
+    /* A random UUID, version 4, as Open vSwitch's are. */
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
     bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
 }
 
@@ -145,7 +148,7 @@ struct flow *flow_by_key(struct flow_table *table, const struct key *key, const 
     return index ? table->flows[index] : NULL;
 }
 
-/* --- Flows ------------------------------------------------------------------------------------------------ */
+/* --- Flows ------------------------------------------------------------------------------------ */
 
 static struct flow_mask *mask_get(struct flow_table *table, const struct key *mask)
 {
@@ -246,6 +249,7 @@ int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *pr
     uint32_t index;
     int error;
 
+    INVARIANT(prog);
     if (ufid_make_room(table))
         return ENOMEM;
     flow = flow_create(table, &put->key);
@@ -286,6 +290,7 @@ static void release(void *object, void *arg)
 
 void flow_remove(struct flow_table *table, struct flow *flow)
 {
+    INVARIANT(table->flows[flow->index] == flow);
     cls_remove(table->cls, flow->index);
     ufid_remove(table, flow);
     mask_put(table, flow->mask);
@@ -316,7 +321,7 @@ void flow_set_program(struct flow_table *table, struct flow *flow, struct act_pr
     rcu_defer(table->rcu, free_program, old, NULL);
 }
 
-/* --- Counters --------------------------------------------------------------------------------------------- */
+/* --- Counters --------------------------------------------------------------------------------- */
 
 void flow_stats(struct flow_table *table, const struct flow *flow, struct dp_flow_stats *stats)
 {
@@ -338,8 +343,9 @@ void flow_stats(struct flow_table *table, const struct flow *flow, struct dp_flo
     }
 }
 
-/* Packets and bytes are remembered and subtracted: they belong to poll threads, which never stop adding.  The time and the flags are
- * overwritten; a thread that is counting at this very moment may write its own once more. */
+/* Packets and bytes are remembered and subtracted: they belong to poll threads, which never stop
+ * adding.  The time and the flags are overwritten; a thread that is counting at this very moment
+ * may write its own once more. */
 void flow_zero_stats(struct flow_table *table, struct flow *flow)
 {
     struct cls_counters sum;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * flow.h - the flow table as programs see it: put, delete, get, dump, by key or by UFID, on ODP bytes.
+ * flow.h - the flow table as programs see it: put, delete, get, dump, by key or by UFID, on ODP
+ * bytes.
  *
- * `struct flow` is the part of a flow that packets do not need; the classifier (cls.h) has the other.  It is found by index, by UFID
- * (hash table) and by key (classifier).  Counters are summed over replicas when read.
+ * `struct flow` is the part of a flow that packets do not need; the classifier (cls.h) has the
+ * other.  It is found by index, by UFID (hash table) and by key (classifier).  Counters are summed
+ * over replicas when read.
  *
  * Threads: all under the control mutex. */
 #ifndef UPCALL_FLOW_H
@@ -28,7 +30,8 @@ struct flow_upcalls {
     uint32_t used;
 };
 
-/* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE; `upcalls` may be NULL. */
+/* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE; `upcalls` may be
+ * NULL. */
 int flow_operate(struct flow_table *, struct worker *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
                  uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used);
 void flow_flush(struct flow_table *);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_dump.c - flows as bytes, one by one or all of them.
  *
- * A dump walks the indexes: a flow keeps its own for life, so one that stays is given exactly once. */
+ * A dump walks the indexes: a flow keeps its own for life, so one that stays is given exactly
+ * once. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

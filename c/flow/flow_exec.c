@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_exec.c - actions run on a packet of the program's.
  *
- * One output needs no program at all; short lists of outputs have one in the cache (flow_program.c).  Other lists are compiled each time,
- * for what they may do depends on the packet's key. */
+ * One output needs no program at all; short lists of outputs have one in the cache
+ * (flow_program.c).  Other lists are compiled each time, for what they may do depends on the
+ * packet's key. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>

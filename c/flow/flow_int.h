@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_int.h - flow table: what the flow_*.c units share.
  *
- * A flow costs 64 bytes in each replica of the classifier, about 30 in its tables, and `struct flow`: its key without the words that are zero,
- * which for TCP over IPv4 is 56 bytes.  Masks are shared.
+ * A flow costs 64 bytes in each replica of the classifier, about 30 in its tables, and `struct
+ * flow`: its key without the words that are zero, which for TCP over IPv4 is 56 bytes.  Masks are
+ * shared.
  *
  * Threads: all under the control mutex. */
 #ifndef UPCALL_FLOW_INT_H
@@ -50,11 +51,13 @@ struct flow_cached {
 
 #define FLOW_MASK_BUCKETS 1024
 
-/* The mask that was read last.  Flows of one program come with few of them, and reading one costs as much as finding its flow. */
+/* The mask that was read last.  Flows of one program come with few of them, and reading one costs
+ * as much as finding its flow. */
 #define FLOW_READ_ATTRS 256
 struct flow_read {
     uint32_t size;                   /* 0: none yet. */
-    const uint8_t *from;             /* Where it lies in the batch under way; NULL: it was in another. */
+    /* Where it lies in the batch under way; NULL: it was in another. */
+    const uint8_t *from;
     struct key key, mask;            /* The key that it was read for. */
     uint8_t attrs[FLOW_READ_ATTRS];
 };
@@ -101,7 +104,8 @@ static inline uint32_t flow_pad(uint32_t size)
 struct flow *flow_by_ufid(struct flow_table *, const uint64_t ufid[2]);
 /* The one that a packet with this key hits; `near` is where it may be, or NULL. */
 struct flow *flow_by_key(struct flow_table *, const struct key *, const struct cls_place *near);
-/* Looks at a put whose key, mask and UFID are read: finds its place, and fetches what flow_add() will touch if it is the one after the next `ahead`. */
+/* Looks at a put whose key, mask and UFID are read: finds its place, and fetches what flow_add()
+ * will touch if it is the one after the next `ahead`. */
 void flow_look(struct flow_table *, struct flow_put *, uint32_t ahead);
 void flow_make_ufid(const struct flow_table *, const struct key *, uint64_t ufid[2]);
 /* Makes a flow of a put and a program that it takes over, unless it fails.  ENOMEM, ENOSPC. */
@@ -119,7 +123,8 @@ int flow_put_perform(struct flow_table *, const struct dp_op *op, struct flow_pu
                      struct dp_result *result, const char **why);
 void flow_write_stats(struct flow_table *, const struct flow *, struct dp_result *);
 
-/* flow_exec.c.  0 or errno; `*why` on EINVAL.  `known` is what the bytes of the key say, if somebody has read them, or NULL. */
+/* flow_exec.c.  0 or errno; `*why` on EINVAL.  `known` is what the bytes of the key say, if
+ * somebody has read them, or NULL. */
 int flow_execute(struct flow_table *, struct worker *control, const struct dp_op *op, const uint8_t *key, const struct key *known,
                  const uint8_t *actions, const uint8_t *packet, struct flow_packets *, const char **why);
 
@@ -127,14 +132,16 @@ int flow_execute(struct flow_table *, struct worker *control, const struct dp_op
 /* The program of a flow, to be freed by act_free(). */
 int flow_program(struct flow_table *, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
                  const char **why);
-/* A program of outputs only, of FLOW_CACHE_ATTRS bytes at most, which belongs to the cache.  It is the same for all keys of frames. */
+/* A program of outputs only, of FLOW_CACHE_ATTRS bytes at most, which belongs to the cache.  It is
+ * the same for all keys of frames. */
 int flow_cached(struct flow_table *, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
                 const char **why);
 /* The number of outputs in a list of nothing else; 0: anything else. */
 uint32_t flow_outputs_only(const uint8_t *actions, uint32_t size);
 void flow_cache_clear(struct flow_table *);
 
-/* flow_dump.c: key, mask and actions, each padded to 8 bytes.  0: they do not fit; else the bytes written.  Sizes go to `sizes`. */
+/* flow_dump.c: key, mask and actions, each padded to 8 bytes.  0: they do not fit; else the bytes
+ * written.  Sizes go to `sizes`. */
 uint32_t flow_write(const struct flow *, uint8_t *to, uint32_t room, uint32_t sizes[3]);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_op.c - batches of operations on flows, from bytes and to bytes.
  *
- * Puts are read some operations ahead of their turn, and what they will touch is fetched meanwhile: in a table of a million flows
- * each would wait for memory three times. */
+ * Puts are read some operations ahead of their turn, and what they will touch is fetched meanwhile:
+ * in a table of a million flows each would wait for memory three times. */
 #include <errno.h>
 #include <string.h>
 
@@ -26,7 +26,8 @@ struct batch {
     const uint8_t *ops;
     uint32_t size, count;
     const struct flow_upcalls *upcalls;
-    uint32_t read, read_at;          /* Operations that were looked at, and where the next one begins. */
+    /* Operations that were looked at, and where the next one begins. */
+    uint32_t read, read_at;
     struct parts read_parts;         /* Of the last of them. */
     uint32_t waiting;                /* Puts among them whose turn is to come. */
     struct flow_put puts[PUTS];      /* Of operation i: i % PUTS, ... */
@@ -35,7 +36,8 @@ struct batch {
     struct flow_packets packets;
 };
 
-/* Takes a part of an operation, or the one before if `same`; false: there is none, or there are two. */
+/* Takes a part of an operation, or the one before if `same`; false: there is none, or there are
+ * two. */
 static bool take_part(const uint8_t *at, uint32_t left, uint64_t *need, bool same, uint32_t *size, const uint8_t **last, uint32_t *last_size)
 {
     if (same) {
@@ -71,7 +73,8 @@ static bool take_upcall(const struct flow_upcalls *upcalls, struct dp_op *op, st
     return true;
 }
 
-/* Checks an operation's sizes against what is left of the buffer.  `parts` are those of the operation before; zeros for the first. */
+/* Checks an operation's sizes against what is left of the buffer.  `parts` are those of the
+ * operation before; zeros for the first. */
 static bool op_read(const struct flow_upcalls *upcalls, const uint8_t *at, uint32_t left, struct dp_op *op, struct parts *parts)
 {
     uint64_t need = sizeof *op;
@@ -152,22 +155,6 @@ static int delete(struct flow_table *table, const struct dp_op *op, const struct
     return 0;
 }
 
-static const char *name_of(uint32_t type)
-{
-    switch (type) {
-    case DP_OP_PUT:
-        return "flow put";
-    case DP_OP_DELETE:
-        return "flow delete";
-    case DP_OP_GET:
-        return "flow get";
-    case DP_OP_EXECUTE:
-        return "execute";
-    default:
-        return "operation";
-    }
-}
-
 /* Reads the puts up to AHEAD operations ahead of `i`. */
 static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i)
 {
@@ -188,8 +175,8 @@ static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i
     }
 }
 
-/* What the key of operation `i` says, if the operation before it or behind it is a put with the same: programs send a packet on its way
- * and put its flow.  NULL: nobody has read it. */
+/* What the key of operation `i` says, if the operation before it or behind it is a put with the
+ * same: programs send a packet on its way and put its flow.  NULL: nobody has read it. */
 static const struct key *known_key(const struct batch *batch, uint32_t i, const struct dp_op *op, const uint8_t *key)
 {
     const uint32_t slots[2] = { (i - 1) % PUTS, (i + 1) % PUTS };
@@ -251,7 +238,7 @@ static void perform(struct flow_table *table, struct worker *control, struct bat
     }
     result->error = (uint32_t)error;
     if (error && !(op->flags & DP_OPF_PROBE))
-        error_set(error, "%s: %s", name_of(op->type), why ? why : strerror(error));
+        error_set(error, "%s", why ? why : strerror(error));
 }
 
 int flow_operate(struct flow_table *table, struct worker *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
@@ -265,13 +252,13 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
     *results_used = 0;
     batch.packets.n = batch.packets.wanted = 0;
     if ((uintptr_t)results % _Alignof(struct dp_result))
-        return error_set(EINVAL, "The buffer for results is not aligned to 8 bytes");
+        return error_set(EINVAL, "the buffer for results is not aligned to 8 bytes");
     if (count > results_size / sizeof(struct dp_result))
-        return error_set(EINVAL, "The buffer for results is too small for %u of them", count);
+        return error_set(EINVAL, "the buffer for results is too small for %u of them", count);
     /* All or nothing: a batch that is malformed further on has no effect. */
     for (uint32_t i = 0; i < count; i++, at += op.size) {
         if (!op_read(upcalls, ops + at, ops_size - at, &op, &parts))
-            return error_set(EINVAL, "Operation %u does not fit its buffer", i);
+            return error_set(EINVAL, "operation %u does not fit its buffer", i);
         batch.packets.wanted += op.type == DP_OP_EXECUTE || (op.type == DP_OP_PUT && op.flags & DP_OPF_PACKET);
     }
     table->read.from = NULL;
@@ -283,9 +270,11 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
     batch.read_parts = parts = (struct parts){ 0 };
     at = 0;
     for (uint32_t i = 0; i < count; i++, at += op.size) {
-        /* Written in place: a copy would wait for every store of the operation, misses of the table included. */
+        /* Written in place: a copy would wait for every store of the operation, misses of the table
+         * included. */
         struct dp_result *result = (struct dp_result *)(results + used);
-        uint32_t kept = (count - i) * (uint32_t)sizeof *result; /* For the headers of this and all later results. */
+        /* For the headers of this and all later results. */
+        uint32_t kept = (count - i) * (uint32_t)sizeof *result;
 
         op_read(upcalls, ops + at, ops_size - at, &op, &parts);
         read_ahead(table, &batch, i);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_program.c - programs of lists of actions.
  *
- * Upcall loops put and execute the same few lists over and over, mostly of one output: short lists of outputs are compiled once and
- * kept. */
+ * Upcall loops put and execute the same few lists over and over, mostly of one output: short lists
+ * of outputs are compiled once and kept. */
 #include <linux/openvswitch.h>
 #include <string.h>
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_put.c - flows put: read from bytes, added or changed.
  *
- * What put means is what Open vSwitch's userspace datapath (3.1) does, and the kernel where that one is lax:
- *   found       the flow of that UFID if one is given and known, else the flow that a packet with this key would hit
+ * What put means is what Open vSwitch's userspace datapath (3.1) does, and the kernel where that
+ * one is lax:
+ *   found       the flow of that UFID if one is given and known, else the flow that a packet with
+ *               this key would hit
  *   CREATE      found: EEXIST, be it equal or only overlapping
  *   MODIFY      not found: ENOENT; found: its actions are replaced; so with both flags
  *   a UFID that is known, but under another key or mask: EEXIST with CREATE alone, else ENOENT
  *   neither     as MODIFY
- * ZERO_STATS counts with MODIFY only.  PROBE puts like any other, for who probes asks for the flow next; it keeps its failures quiet. */
+ * ZERO_STATS counts with MODIFY only.  PROBE puts like any other, because a program that probes
+ * asks for the flow next; its failures have no text. */
 #include <errno.h>
 #include <string.h>
 
@@ -35,7 +38,8 @@ static bool same_flow(const struct flow *flow, const struct key *key, const stru
     return true;
 }
 
-/* The mask of a key.  That of the last one serves again while neither its bytes nor what they mean change. */
+/* The mask of a key.  That of the last one serves again while neither its bytes nor what they mean
+ * change. */
 static int read_mask(struct flow_table *table, const struct dp_op *op, const uint8_t *attrs, struct flow_put *put)
 {
     struct flow_read *read = &table->read;
@@ -112,7 +116,8 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         return 0;
     }
     if (!(op->flags & DP_OPF_UFID)) {
-        while (flow_by_ufid(table, put->ufid)) /* Given by hand to some other flow.  The version and the variant stay. */
+        /* Given by hand to some other flow.  The version and the variant stay. */
+        while (flow_by_ufid(table, put->ufid))
             put->ufid[1] += 1ull << 8;
     }
     error = flow_add(table, put, prog);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link.h - for whom something of the machine's is asked for or taken: what texts and claims say about a port.
+ * link.h - for whom something of the machine's is asked for or taken: what texts and claims say
+ * about a port.
  *
- * This unit knows what Linux has (devices, sockets in the file system, AF_XDP programs), and no ports.
+ * This unit knows what Linux has (devices, sockets in the file system, AF_XDP programs), and no
+ * ports.
  *
  * Threads: any; no state. */
 #ifndef UPCALL_LINK_H

@@ -18,9 +18,10 @@
 #include "base/error.h"
 
 #define WAITING 128              /* Of those who ask whose a claim is: link_device_heed(). */
-#define CLAIM "upcall-device-%d"  /* An abstract name: it belongs to the network namespace, as the index does. */
+/* An abstract name: it belongs to the network namespace, as the index does. */
+#define CLAIM "upcall-device-%d"
 
-/* --- Types ------------------------------------------------------------------------------------------------ */
+/* --- Types ------------------------------------------------------------------------------------ */
 
 bool link_device_is_ethernet(unsigned int type)
 {
@@ -46,12 +47,12 @@ static const char *type_name(unsigned int type)
     return "unknown";
 }
 
-int link_device_refuse(const struct link_user *port, const char *name, unsigned int type)
+int link_device_refuse(const char *name, unsigned int type)
 {
-    return error_set(EINVAL, "Cannot add port %s: %s is not an Ethernet device: its type is %u (%s)", port->name, name, type, type_name(type));
+    return error_set(EINVAL, "%s is not an Ethernet device: its type is %u (%s)", name, type, type_name(type));
 }
 
-/* --- Questions -------------------------------------------------------------------------------------------- */
+/* --- Questions -------------------------------------------------------------------------------- */
 
 static int ask(int fd, unsigned long request, const char *name, struct ifreq *ifr)
 {
@@ -82,7 +83,8 @@ bool link_device_name(const struct link_device *device, char name[IFNAMSIZ])
     return true;
 }
 
-/* Asks by the name that the device has now.  Should it change hands in between, the next question puts it right. */
+/* Asks by the name that the device has now.  Should it change hands in between, the next question
+ * puts it right. */
 static int ask_device(const struct link_device *device, unsigned long request, struct ifreq *ifr)
 {
     char name[IFNAMSIZ];
@@ -104,10 +106,10 @@ uint32_t link_device_mtu(const struct link_device *device)
     return ask_device(device, SIOCGIFMTU, &ifr) || ifr.ifr_mtu < 0 ? 0 : (uint32_t)ifr.ifr_mtu;
 }
 
-/* --- Claims ----------------------------------------------------------------------------------------------- */
+/* --- Claims ----------------------------------------------------------------------------------- */
 
-/* The process that has a claim, if it is one that could have the device; 0: none such; -1: it does not say.  Anybody can take an abstract name, but not a
- * device. */
+/* The process that has a claim, if it is one that could have the device; 0: none such; -1: it does
+ * not say.  Anybody can take an abstract name, but not a device. */
 static int claimant(const struct sockaddr_un *address, socklen_t size)
 {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -154,7 +156,7 @@ static int refuse_claimed(const struct link_user *port, int index, const char *n
     pthread_mutex_lock(&lock);
     other = pid == getpid() ? sibling(port, index) : NULL;
     if (other)
-        error_set(EEXIST, "Cannot add port %s: device %s is port %u (%s) already", port->name, name, other->no, other->name);
+        error_set(EEXIST, "device %s is port %u (%s) already", name, other->no, other->name);
     pthread_mutex_unlock(&lock);
     if (other)
         return EEXIST;
@@ -164,8 +166,8 @@ static int refuse_claimed(const struct link_user *port, int index, const char *n
         snprintf(whose, sizeof whose, "another process");
     else
         snprintf(whose, sizeof whose, "process %d", pid);
-    return error_set(EBUSY, "Cannot add port %s: device %s is a port of %s, and both would forward every packet; "
-                            "the option shared=yes allows it", port->name, name, whose);
+    return error_set(EBUSY, "device %s is a port of %s, and both would forward every packet; "
+                            "the option shared=yes allows it", name, whose);
 }
 
 int link_device_claim(const struct link_user *port, int index, const char *name, struct link_device_claim **made)
@@ -220,11 +222,11 @@ void link_device_unclaim(struct link_device_claim *claim)
     free(claim);
 }
 
-/* --- Taking ----------------------------------------------------------------------------------------------- */
+/* --- Taking ----------------------------------------------------------------------------------- */
 
-static int no_device(const struct link_user *port, const char *name, int error, const char *what)
+static int no_device(const char *name, int error, const char *what)
 {
-    return error_set(error, "Cannot add port %s: %s device %s: %s", port->name, what, name, strerror(error));
+    return error_set(error, "%s device %s: %s", what, name, strerror(error));
 }
 
 int link_device_take(const struct link_user *port, struct link_device *device, const char *name)
@@ -233,25 +235,25 @@ int link_device_take(const struct link_user *port, struct link_device *device, c
     int error;
 
     if (strlen(name) >= IFNAMSIZ)
-        return error_set(ENODEV, "Cannot add port %s: %s is too long for a device's name", port->name, name);
+        return error_set(ENODEV, "%s is too long for a device's name", name);
     error = ask(device->fd, SIOCGIFINDEX, name, &ifr);
     if (error)
-        return no_device(port, name, error, "no");
+        return no_device(name, error, "no");
     atomic_store_explicit(&device->index, ifr.ifr_ifindex, memory_order_relaxed);
     error = ask(device->fd, SIOCGIFFLAGS, name, &ifr);
     if (error)
-        return no_device(port, name, error, "cannot examine");
+        return no_device(name, error, "cannot examine");
     if (ifr.ifr_flags & IFF_LOOPBACK)
-        return error_set(EINVAL, "Cannot add port %s: %s is a loopback device", port->name, name);
+        return error_set(EINVAL, "%s is a loopback device", name);
     error = ask(device->fd, SIOCGIFHWADDR, name, &ifr);
     if (error)
-        return no_device(port, name, error, "cannot examine");
+        return no_device(name, error, "cannot examine");
     if (!link_device_is_ethernet(ifr.ifr_hwaddr.sa_family))
-        return link_device_refuse(port, name, ifr.ifr_hwaddr.sa_family);
+        return link_device_refuse(name, ifr.ifr_hwaddr.sa_family);
     memcpy(device->mac, ifr.ifr_hwaddr.sa_data, sizeof device->mac);
     error = ask(device->fd, SIOCGIFMTU, name, &ifr);
     if (error)
-        return no_device(port, name, error, "cannot examine");
+        return no_device(name, error, "cannot examine");
     device->mtu = (uint32_t)ifr.ifr_mtu;
     memset(device->name, 0, sizeof device->name);
     memcpy(device->name, name, strlen(name));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * link_device.h - the Linux network device that a port stands on.
  *
- * A device is known by its index, which stays as long as it is in its network namespace; names change hands.  Whoever has a device as a port holds a claim, which
- * other processes see: with two of them on one device, both would forward every packet.
+ * A device is known by its index, which stays as long as it is in its network namespace; names
+ * change hands.  Whoever has a device as a port holds a claim, which other processes see: with two
+ * of them on one device, both would forward every packet.
  *
  * Threads: any; a struct belongs to its port. */
 #ifndef UPCALL_LINK_DEVICE_H
@@ -18,7 +19,8 @@
 struct link_device_claim;
 
 struct link_device {
-    int fd;                      /* A socket of the namespace that the device is in, which the port owns. */
+    /* A socket of the namespace that the device is in, which the port owns. */
+    int fd;
     _Atomic int index;
     struct link_device_claim *claim; /* NULL: none. */
     char name[IFNAMSIZ];         /* As it was seen last. */
@@ -26,12 +28,14 @@ struct link_device {
     uint32_t mtu;
 };
 
-/* Finds a device by name and takes it for a port: `fd` is set, and `claim` is NULL.  ENODEV: there is none.  EINVAL: one that cannot be a port, by its type.  EEXIST: it
- * is a port of the same datapath.  EBUSY: of another one, or of another process.  With error_set(). */
+/* Finds a device by name and takes it for a port: `fd` is set, and `claim` is NULL.  ENODEV: there
+ * is none.  EINVAL: one that cannot be a port, by its type.  EEXIST: it is a port of the same
+ * datapath.  EBUSY: of another one, or of another process.  With error_set(). */
 int link_device_take(const struct link_user *, struct link_device *, const char *name);
 void link_device_leave(struct link_device *);
 
-/* The claim alone, of a device that something else has opened; NULL for `*claim`: others may have it too, or it has no index. */
+/* The claim alone, of a device that something else has opened; NULL for `*claim`: others may have
+ * it too, or it has no index. */
 int link_device_claim(const struct link_user *, int index, const char *name, struct link_device_claim **claim);
 /* Now and then: lets those go who asked whose it is. */
 void link_device_heed(const struct link_device_claim *);
@@ -49,6 +53,6 @@ int link_device_type(const char *name, unsigned int *type);
 /* Whether frames of a hardware type (ARPHRD_*) begin with an Ethernet header. */
 bool link_device_is_ethernet(unsigned int type);
 /* EINVAL, with a text, of a device that is not Ethernet. */
-int link_device_refuse(const struct link_user *, const char *name, unsigned int type);
+int link_device_refuse(const char *name, unsigned int type);
 
 #endif

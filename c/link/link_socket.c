@@ -11,17 +11,18 @@
 
 #include "base/error.h"
 
-int link_socket_check(const struct link_user *port, const char *path)
+int link_socket_check(const char *path)
 {
     const size_t most = sizeof ((struct sockaddr_un *)0)->sun_path - 1;
 
     if (strlen(path) <= most)
         return 0;
-    return error_set(ENAMETOOLONG, "Cannot add port %s: a socket's path has at most %zu bytes, and this one has %zu: %s", port->name, most,
+    return error_set(ENAMETOOLONG, "a socket's path has at most %zu bytes, and this one has %zu: %s", most,
                      strlen(path), path);
 }
 
-/* Asks for a connection: 0 if somebody listens, and `*pid` is who, if that can be seen; otherwise why not. */
+/* Asks for a connection: 0 if somebody listens, and `*pid` is who, if that can be seen; otherwise
+ * why not. */
 static int knock(const char *path, int type, int *pid)
 {
     const int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -41,16 +42,16 @@ static int knock(const char *path, int type, int *pid)
     return error;
 }
 
-int link_socket_clear(const struct link_user *port, const char *path)
+int link_socket_clear(const char *path)
 {
     static const int types[] = { SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM };
-    int error = link_socket_check(port, path), pid = 0;
+    int error = link_socket_check(path), pid = 0;
     struct stat status;
 
     if (error || lstat(path, &status))
         return error; /* Not there, or out of reach, which the driver will say. */
     if (!S_ISSOCK(status.st_mode))
-        return error_set(EEXIST, "Cannot add port %s: %s exists and is not a socket", port->name, path);
+        return error_set(EEXIST, "%s exists and is not a socket", path);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         error = knock(path, types[i], &pid);
         if (error != EPROTOTYPE) /* A socket of another type. */
@@ -59,6 +60,6 @@ int link_socket_clear(const struct link_user *port, const char *path)
     if (error == ECONNREFUSED && !unlink(path))
         return 0;
     if (pid > 0)
-        return error_set(EADDRINUSE, "Cannot add port %s: process %d listens at %s", port->name, pid, path);
-    return error_set(EADDRINUSE, "Cannot add port %s: %s is in use", port->name, path);
+        return error_set(EADDRINUSE, "process %d listens at %s", pid, path);
+    return error_set(EADDRINUSE, "%s is in use", path);
 }

@@ -7,11 +7,12 @@
 
 #include "link/link.h"
 
-/* Makes way for a port that is to listen at `path`: a socket that nobody listens at any more, as a process that was killed leaves it, is removed.
- * EADDRINUSE: somebody listens there.  EEXIST: it is no socket.  ENAMETOOLONG: longer than an address.  All with error_set(). */
-int link_socket_clear(const struct link_user *, const char *path);
+/* Makes way for a port that is to listen at `path`: a socket that nobody listens at any more, as a
+ * process that was killed leaves it, is removed.  EADDRINUSE: somebody listens there.  EEXIST: it
+ * is no socket.  ENAMETOOLONG: longer than an address.  All with error_set(). */
+int link_socket_clear(const char *path);
 
 /* ENAMETOOLONG with a text, if a path does not fit an address. */
-int link_socket_check(const struct link_user *, const char *path);
+int link_socket_check(const char *path);
 
 #endif

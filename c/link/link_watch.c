@@ -109,7 +109,7 @@ static void stop(void)
     stop_fd = -1;
 }
 
-int link_watch_add(const struct link_user *user, void *object, void (*attend)(void *))
+int link_watch_add(void *object, void (*attend)(void *))
 {
     struct watch *w = malloc(sizeof *w);
     int error = w ? 0 : ENOMEM;
@@ -124,7 +124,7 @@ int link_watch_add(const struct link_user *user, void *object, void (*attend)(vo
         pthread_mutex_unlock(&lock);
     } else {
         free(w);
-        error_set(error, "Cannot add port %s: cannot watch its device: %s", user->name, strerror(error));
+        error_set(error, "cannot watch its device: %s", strerror(error));
     }
     pthread_mutex_unlock(&life);
     return error;

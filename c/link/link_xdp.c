@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An AF_XDP socket redirects a device's packets by a program that libxdp attaches to it.  A process that is killed leaves it there, and
- * the device then swallows what it receives. */
+ * An AF_XDP socket redirects a device's packets by a program that libxdp attaches to it.  A process
+ * that is killed leaves it there, and the device then swallows what it receives. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -134,7 +134,8 @@ static bool is_descriptor_of(const char *path, uint32_t id)
     return yes;
 }
 
-/* The process that has a program open, as libxdp does for as long as its sockets live; 0: none that can be seen, from another container say. */
+/* The process that has a program open, as libxdp does for as long as its sockets live; 0: none that
+ * can be seen, from another container say. */
 static int owner_of(uint32_t id)
 {
     struct dirent *process, *descriptor;

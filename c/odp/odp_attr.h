@@ -17,7 +17,8 @@
 #define ODP_KEY_PACKET_TYPE 29
 #define ODP_KEY_ND_EXTENSIONS 30
 #define ODP_KEY_LAST ODP_KEY_ND_EXTENSIONS
-#define ODP_TYPE_MASK 0x3fff     /* Of an attribute's type; the bits above are NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
+/* Of an attribute's type; the bits above are NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
+#define ODP_TYPE_MASK 0x3fff
 
 #define ODP_BE16(x) ((uint16_t)((((x) & 0xffu) << 8) | (((x) >> 8) & 0xffu)))
 #define ODP_BE32(x) __builtin_bswap32(x)
@@ -35,7 +36,8 @@ struct odp_walk {
     uint32_t left;
 };
 
-/* Takes the next attribute.  False at the end and where the list is malformed; then walk->left is not 0. */
+/* Takes the next attribute.  False at the end and where the list is malformed; then walk->left is
+ * not 0. */
 static inline bool odp_next(struct odp_walk *walk, struct odp_attr *attr)
 {
     uint16_t head[2];
@@ -92,7 +94,8 @@ static inline bool odp_is_ip(uint16_t type)
     return type == ODP_BE16(0x0800) || type == ODP_BE16(0x86dd);
 }
 
-/* Whether a packet with this key is a neighbour solicitation or advertisement, beyond being ICMPv6. */
+/* Whether a packet with this key is a neighbour solicitation or advertisement, beyond being
+ * ICMPv6. */
 static inline bool odp_is_nd(const struct key_base *b)
 {
     return (b->tp_src == ODP_BE16(135) || b->tp_src == ODP_BE16(136)) && !b->tp_dst;

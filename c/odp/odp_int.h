@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * odp_int.h - what the odp_*.c units share: sets of attributes, and the readers and writers of parts of a key.
+ * odp_int.h - what the odp_*.c units share: sets of attributes, and the readers and writers of
+ * parts of a key.
  *
  * Threads: any; no state. */
 #ifndef UPCALL_ODP_INT_H
@@ -50,7 +51,8 @@ int odp_read_l3(struct odp_set *set, bool type_exact, const struct key *of, stru
 int odp_check_tuples(uint64_t present, uint16_t eth_type, const char **why);
 int odp_read_unused(const struct odp_set *set, const char **why);
 
-/* Both only know some keys, the most frequent ones (odp_plain.c): false, or 0, for all others.  Reading is into a key of zeros. */
+/* Both only know some keys, the most frequent ones (odp_plain.c): false, or 0, for all others.
+ * Reading is into a key of zeros. */
 bool odp_plain_read(const uint8_t *attrs, uint32_t size, struct key *key);
 uint32_t odp_plain_write(const struct key *key, uint8_t *attrs, uint32_t room);
 

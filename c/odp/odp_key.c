@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * odp_key.c - reads keys and masks from ODP attributes (odp.h).
  *
- * The verdicts are those of Open vSwitch's userspace datapath (odp_flow_key_to_flow of 3.1.0 with a fitness other than "perfect" refused), with
- * these differences: unknown attributes are refused (3.1 skips them, later ones do not, and a feature probe must learn the truth); attributes
- * beside an ENCAP that belong into it are refused; a mask for a truncated VLAN header can be given. */
+ * The verdicts are those of Open vSwitch's userspace datapath (odp_flow_key_to_flow of 3.1.0 with a
+ * fitness other than "perfect" refused), with these differences: unknown attributes are refused
+ * (3.1 skips them, later ones do not, and a feature probe must learn the truth); attributes beside
+ * an ENCAP that belong into it are refused; a mask for a truncated VLAN header can be given. */
 #include "odp/odp.h"
 
 #include <errno.h>
@@ -164,7 +165,8 @@ static int read_type(struct odp_set *set, uint16_t *type, const char **why)
     return 0;
 }
 
-/* One tag of a key.  `*truncated`: a tag that the frame was too short for; its TPID is the eth_type. */
+/* One tag of a key.  `*truncated`: a tag that the frame was too short for; its TPID is the
+ * eth_type. */
 static int read_key_vlan(struct odp_set *set, uint16_t type, struct key_vlan *vlan, bool *truncated, const char **why)
 {
     const struct odp_attr *encap = &set->attrs[OVS_KEY_ATTR_ENCAP];

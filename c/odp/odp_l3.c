@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * odp_l3.c - the attributes behind layer 2, of keys and of masks (odp_int.h).
  *
- * A key must have the attributes that its eth_type and protocol call for.  A mask may leave any out, but what it has must be what the
- * key calls for, and a field is matched only where the fields that tell what it is are matched exactly. */
+ * A key must have the attributes that its eth_type and protocol call for.  A mask may leave any
+ * out, but what it has must be what the key calls for, and a field is matched only where the fields
+ * that tell what it is are matched exactly. */
 #include <errno.h>
 
 #include "odp/odp_int.h"

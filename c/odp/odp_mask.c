@@ -67,8 +67,9 @@ static void exact_l3(const struct key *key, struct key *mask)
     }
 }
 
-/* Exact on all that the packet has.  Metadata that only actions can set, and that lies outside block 0, is left out of flows for packets straight
- * from a port, where it is always zero: their keys stay short, and short keys are fast. */
+/* Exact on all that the packet has.  Metadata that only actions can set, and that lies outside
+ * block 0, is left out of flows for packets straight from a port, where it is always zero: their
+ * keys stay short, and short keys are fast. */
 static void exact(const struct key *key, struct key *mask)
 {
     struct key_base *b = &mask->base;
@@ -115,13 +116,15 @@ static void always(const struct key *key, struct key *mask)
         mask->tunnel.family = 0xff;
 }
 
-/* What is matched in whole, always, must not be asked for in part: the flow would match less than it says.  Absent, or without bits, it says nothing. */
+/* What is matched in whole, always, must not be asked for in part: the flow would match less than
+ * it says.  Absent, or without bits, it says nothing. */
 static bool in_part(uint32_t mask, uint32_t all)
 {
     return mask && mask != all;
 }
 
-/* Tags and eth_type.  Leaves `set` at the level where layer 3 is; `*type` is the mask of eth_type, 0 if not given. */
+/* Tags and eth_type.  Leaves `set` at the level where layer 3 is; `*type` is the mask of eth_type,
+ * 0 if not given. */
 static int read_l2(struct odp_set *set, const struct key *key, struct key *mask, uint16_t *type, const char **why)
 {
     int i = 0, error;
@@ -175,7 +178,8 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
         if (!attrs)
             exact(key, mask);
         always(key, mask);
-        /* No mask at all, or one of nothing: Open vSwitch's translation always looks at this.  A mask that has something decides for itself. */
+        /* No mask at all, or one of nothing: Open vSwitch's translation always looks at this.  A
+         * mask that has something decides for itself. */
         if (odp_is_ip(key->base.eth_type))
             mask->base.nw_frag = 0xff;
         return 0;
@@ -213,7 +217,8 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
     return error;
 }
 
-/* Masks are read with an eye on the layers of the key, and on what is in some of them: labels, tunnels, neighbour discovery. */
+/* Masks are read with an eye on the layers of the key, and on what is in some of them: labels,
+ * tunnels, neighbour discovery. */
 bool odp_mask_alike(const struct key *a, const struct key *b)
 {
     unsigned int l4 = odp_l4_attr(&a->base);

@@ -3,12 +3,15 @@
 
 #include <string.h>
 
+#include "base/invariant.h"
+
 uint8_t *odp_put(struct odp_out *out, unsigned int type, uint32_t size)
 {
     uint32_t padded = (4 + size + 3) & ~3u;
     uint16_t head[2] = { (uint16_t)(4 + size), (uint16_t)type };
     uint8_t *at = out->start + out->used;
 
+    INVARIANT(out->used <= out->room);
     if (out->full || padded > out->room - out->used) {
         out->full = true;
         return NULL;

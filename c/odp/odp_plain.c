@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * odp_plain.c - keys of untagged UDP and TCP packets over IPv4, at once.
  *
- * They are what most upcalls bring and most puts bring back. With neither tunnel nor conntrack state their attributes always lie at the same places, so
- * that reading and writing them is copying fields, where walking fourteen attributes takes five times as long. */
+ * They are what most upcalls bring and most puts bring back. With neither tunnel nor conntrack
+ * state their attributes always lie at the same places, so that reading and writing them is copying
+ * fields, where walking fourteen attributes takes five times as long. */
 #include "odp/odp_int.h"
 
 struct plain {

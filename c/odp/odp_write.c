@@ -56,7 +56,8 @@ static void write_metadata(struct odp_out *out, const struct key *data, const st
     put_u32(out, OVS_KEY_ATTR_CT_MARK, data->base.ct_mark);
     odp_put_bytes(out, OVS_KEY_ATTR_CT_LABELS, data->ct.label, 16);
     write_tuple(out, data, key);
-    /* A flow whose mask did not ask for the packet type is shown as it was put: as one of frames. */
+    /* A flow whose mask did not ask for the packet type is shown as it was put: as one of
+     * frames. */
     packet_type = is_mask ? (data->base.l2 == 0xff ? UINT32_MAX : 0) : key->base.l2 ? ODP_BE32(0x10000u | ODP_BE16(key->base.eth_type)) : 0;
     put_u32(out, ODP_KEY_PACKET_TYPE, packet_type);
 }

@@ -23,8 +23,9 @@ uint64_t csum_sum(const void *bytes, uint32_t size)
     return sum + (size ? *at : 0);
 }
 
-/* CRC32C is linear: the CRCs of two messages of one length differ by the CRC, without its initial and final inversion, of their
- * difference.  That is the changed words and then zeros, so the rest of the packet need not be read, wherever it lies. */
+/* CRC32C is linear: the CRCs of two messages of one length differ by the CRC, without its initial
+ * and final inversion, of their difference.  That is the changed words and then zeros, so the rest
+ * of the packet need not be read, wherever it lies. */
 static uint32_t feed(uint32_t crc, uint32_t word)
 {
 #ifdef __SSE4_2__

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * csum.h - checksums that follow a change of what they cover (RFC 1624, equation 3), and SCTP's CRC32C.
+ * csum.h - checksums that follow a change of what they cover (RFC 1624, equation 3), and SCTP's
+ * CRC32C.
  *
- * A change is a sum of 16-bit words in one's complement, new ones added, old ones subtracted, in the byte order of memory; it applies to
- * every checksum that covers the words at even offsets.
+ * A change is a sum of 16-bit words in one's complement, new ones added, old ones subtracted, in
+ * the byte order of memory; it applies to every checksum that covers the words at even offsets.
  *
  * Threads: any; no state. */
 #ifndef UPCALL_CSUM_H
@@ -70,10 +71,12 @@ static inline void csum_update_partial(uint8_t *field, uint64_t change)
 /* One's complement sum of `size` bytes, to be folded. */
 uint64_t csum_sum(const void *bytes, uint32_t size);
 
-/* CRC32C of `size` more bytes, without its initial and final inversion: starts from ~0, and the result is to be inverted. */
+/* CRC32C of `size` more bytes, without its initial and final inversion: starts from ~0, and the
+ * result is to be inverted. */
 uint32_t csum_crc32c(uint32_t crc, const void *bytes, uint32_t size);
 
-/* What CRC32C over `size` >= 4 bytes changes by (exclusive or, as it stands in memory) when the first four change by `difference`. */
+/* What CRC32C over `size` >= 4 bytes changes by (exclusive or, as it stands in memory) when the
+ * first four change by `difference`. */
 uint32_t csum_crc32c_change(uint32_t difference, uint32_t size);
 
 #endif

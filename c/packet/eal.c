@@ -33,7 +33,8 @@
 #define POOL_LARGE_LEAST 64u
 #define POOLS_MAX 64u
 #define HUGE_LEAST (96ull << 20)  /* Free hugepages that make them worth using, bytes. */
-#define HEAP_MB "1024"            /* Without hugepages: address space, touched only as it is used. */
+/* Without hugepages: address space, touched only as it is used. */
+#define HEAP_MB "1024"
 #define ARGUMENTS_MAX 64
 
 struct pool {
@@ -47,8 +48,9 @@ static uint32_t starts;
 static char configured[DP_TEXT_SIZE];
 static char notice[DP_TEXT_SIZE];
 
-/* Mbufs of packets that were handed up, for packets that are executed next.  From the pool these threads would get the ones that nobody
- * has touched for longest: two misses in every cache for each packet. */
+/* Mbufs of packets that were handed up, for packets that are executed next.  From the pool these
+ * threads would get the ones that nobody has touched for longest: two misses in every cache for
+ * each packet. */
 static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rte_mempool_cache *spare;
 
@@ -107,7 +109,8 @@ static bool is_known_to_eal(int core)
     return !access(path, F_OK);
 }
 
-/* One lcore that floats over every core that this process may use: `0@(0,1,2)`.  False: EAL knows none of them. */
+/* One lcore that floats over every core that this process may use: `0@(0,1,2)`.  False: EAL knows
+ * none of them. */
 static bool floating_lcores(char *text, size_t size)
 {
     cpu_set_t allowed;
@@ -133,7 +136,8 @@ static int start_with(const char **arguments, int count)
     FILE *usual = stdout, *quiet;
     int result;
 
-    /* EAL reorders and keeps what it is given: it gets copies, which live as long as the process. */
+    /* EAL reorders and keeps what it is given: it gets copies, which live as long as the
+     * process. */
     for (int i = 0; i < count; i++) {
         free(kept[i]);
         given[i] = kept[i] = strdup(arguments[i]);
@@ -142,7 +146,8 @@ static int start_with(const char **arguments, int count)
     eal_divert();
     quiet = fopen("/dev/null", "we");
     log_capture();
-    /* For arguments that EAL does not understand it prints a hundred lines of usage: the reason is in its log. */
+    /* For arguments that EAL does not understand it prints a hundred lines of usage: the reason is
+     * in its log. */
     if (quiet)
         stdout = quiet;
     result = rte_eal_init(count, given);
@@ -150,7 +155,7 @@ static int start_with(const char **arguments, int count)
     if (quiet)
         fclose(quiet);
     eal_divert();
-    return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "Cannot start EAL: %s", log_captured());
+    return error_set(result < 0 ? (rte_errno ? rte_errno : EIO) : 0, "%s", log_captured());
 }
 
 static int start_configured(void)
@@ -163,7 +168,7 @@ static int start_configured(void)
     strcpy(text, configured);
     for (char *word = strtok_r(text, "\n", &at); word; word = strtok_r(NULL, "\n", &at)) {
         if (count == ARGUMENTS_MAX)
-            return error_set(E2BIG, "Cannot start EAL: more than %d arguments", ARGUMENTS_MAX - 1);
+            return error_set(E2BIG, "more than %d arguments", ARGUMENTS_MAX - 1);
         arguments[count++] = word;
     }
     return start_with(arguments, count);
@@ -174,13 +179,14 @@ static int start_chosen(bool huge)
     char lcores[2048];
     const char *arguments[] = {
         "upcall", lcores, "--no-pci", "--no-telemetry", "--iova-mode=va", huge ? "--in-memory" : "--no-shconf",
-        /* vhost-user shares memory by descriptors, eight at most: a file must be more than one page.  Without hugepages it is one anyhow. */
+        /* vhost-user shares memory by descriptors, eight at most: a file must be more than one
+         * page.  Without hugepages it is one anyhow. */
         huge ? "--single-file-segments" : "--no-huge",
         "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
     };
 
     if (!floating_lcores(lcores, sizeof lcores))
-        return error_set(ENOENT, "Cannot start EAL: " SYS_CORES " is missing, and DPDK reads there which cores the machine has; is /sys mounted?");
+        return error_set(ENOENT, "" SYS_CORES " is missing, and DPDK reads there which cores the machine has; is /sys mounted?");
     return start_with(arguments, huge ? 7 : 9);
 }
 
@@ -211,9 +217,10 @@ static int start(void)
     bool restore = !pthread_getaffinity_np(pthread_self(), sizeof affinity, &affinity);
     int error;
 
-    /* EAL finds cores and memory there, and says only that its arguments are wrong where it finds none. */
+    /* EAL finds cores and memory there, and says only that its arguments are wrong where it finds
+     * none. */
     if (access("/sys/devices/system/cpu", F_OK))
-        return error_set(ENOENT, "Cannot start EAL: there is no /sys, which it needs: mount -t sysfs sysfs /sys");
+        return error_set(ENOENT, "there is no /sys, which it needs: mount -t sysfs sysfs /sys");
     cores_init();
     log_init();
     if (configured[0]) {
@@ -237,8 +244,9 @@ static int start(void)
     pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL);
     pthread_mutex_unlock(&pools_lock);
     if (!pool)
-        return error_set(ENOMEM, "Cannot make a pool of packet buffers: not enough memory for %u of them", POOL_LEAST);
-    spare = rte_mempool_cache_create(RTE_MIN(SPARE, pool->size / 16), SOCKET_ID_ANY); /* Without it (NULL) all go to the pool itself. */
+        return error_set(ENOMEM, "not enough memory for a pool of %u packet buffers", POOL_LEAST);
+    /* Without it (NULL) all go to the pool itself. */
+    spare = rte_mempool_cache_create(RTE_MIN(SPARE, pool->size / 16), SOCKET_ID_ANY);
     atomic_store_explicit(&main_pool, pool, memory_order_release);
     return 0;
 }
@@ -248,10 +256,10 @@ int eal_configure(const char *arguments)
     int error = 0;
 
     if (!arguments || strlen(arguments) >= sizeof configured)
-        return error_set(EINVAL, "Cannot configure EAL: arguments missing or longer than %zu bytes", sizeof configured - 1);
+        return error_set(EINVAL, "arguments missing or longer than %zu bytes", sizeof configured - 1);
     pthread_mutex_lock(&lock);
     if (eal_started())
-        error = error_set(EALREADY, "Cannot configure EAL: it has been started, which happens once per process");
+        error = error_set(EALREADY, "it has been started, which happens once per process");
     else
         strcpy(configured, arguments);
     pthread_mutex_unlock(&lock);
@@ -330,7 +338,8 @@ uint64_t eal_in_use(void)
 
     pthread_mutex_lock(&pools_lock);
     for (uint32_t i = 0; i < pool_count; i++)
-        count += rte_mempool_in_use_count(pools[i].pool); /* Caches of threads count as in the pool. */
+        /* Caches of threads count as in the pool. */
+        count += rte_mempool_in_use_count(pools[i].pool);
     pthread_mutex_unlock(&pools_lock);
     pthread_mutex_lock(&spare_lock);
     count -= spare ? RTE_MIN(count, (uint64_t)spare->len) : 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eal.h - DPDK's environment (EAL), one per process, and the pools of mbufs.
  *
- * EAL cannot be started twice in a process, and all programs in a process share this library: it is started once, counted, and stays.
- * Its threads float over all allowed cores, so that neither the caller nor what it starts later is pinned.
+ * EAL cannot be started twice in a process, and all programs in a process share this library: it is
+ * started once, counted, and stays.  Its threads float over all allowed cores, so that neither the
+ * caller nor what it starts later is pinned.
  *
  * Threads: any. */
 #ifndef UPCALL_EAL_H
@@ -27,21 +28,26 @@ bool eal_started(void);
 /* The pool of all packets of all datapaths; NULL before EAL is started. */
 struct rte_mempool *eal_pool(void);
 
-/* The pool of large buffers (EAL_LARGE_ROOM), in which kinds of ports that receive 64 KiB at once hold the rest of a frame behind its first mbuf; made
- * when first asked for.  NULL: no memory, so frames larger than EAL_FRAME_ROOM cannot be received. */
+/* The pool of large buffers (EAL_LARGE_ROOM), in which kinds of ports that receive 64 KiB at once
+ * hold the rest of a frame behind its first mbuf; made when first asked for.  NULL: no memory, so
+ * frames larger than EAL_FRAME_ROOM cannot be received. */
 struct rte_mempool *eal_pool_large(void);
 
-/* A further pool with at least `count` mbufs with `room` bytes for data, for ports that keep many (no memory: NULL); `ops`: mempool operations of the port's own, or NULL.  Given back by eal_pool_retire(); it goes when its last
- * mbuf has come home. */
+/* A further pool with at least `count` mbufs with `room` bytes for data, for ports that keep many
+ * (no memory: NULL); `ops`: mempool operations of the port's own, or NULL.  Given back by
+ * eal_pool_retire(); it goes when its last mbuf has come home. */
 struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops);
 void eal_pool_retire(struct rte_mempool *);
 
-/* Empty mbufs for copies of frames, taken many at a time; returns how many: less than `n` if the pool is empty. */
+/* Empty mbufs for copies of frames, taken many at a time; returns how many: less than `n` if the
+ * pool is empty. */
 uint32_t eal_packets_take(struct rte_mbuf **, uint32_t n);
-/* Frees packets.  Their mbufs are the first to be taken again, while they are still in this processor's cache. */
+/* Frees packets.  Their mbufs are the first to be taken again, while they are still in this
+ * processor's cache. */
 void eal_packets_free(struct rte_mbuf **, uint32_t n);
 
-/* A copy of a frame, a chain if it is larger than one mbuf; NULL if the pool is empty.  Its struct pkt is not initialised. */
+/* A copy of a frame, a chain if it is larger than one mbuf; NULL if the pool is empty.  Its struct
+ * pkt is not initialised. */
 struct rte_mbuf *eal_packet(const uint8_t *frame, uint32_t size);
 /* The same in an mbuf that was taken; on failure it is freed. */
 struct rte_mbuf *eal_packet_fill(struct rte_mbuf *first, const uint8_t *frame, uint32_t size);

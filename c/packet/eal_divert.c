@@ -24,7 +24,7 @@
 
 #define LISTENERS 256            /* As many as the driver has room for. */
 
-/* --- Descriptors ------------------------------------------------------------------------------------------ */
+/* --- Descriptors ------------------------------------------------------------------------------ */
 
 static int divert_socket(int domain, int type, int protocol)
 {
@@ -99,7 +99,7 @@ static FILE *divert_fopen(const char *path, const char *mode)
     return fopen(path, closing);
 }
 
-/* --- Listeners of memif ----------------------------------------------------------------------------------- */
+/* --- Listeners of memif ----------------------------------------------------------------------- */
 
 struct listener {
     int fd;                      /* 0: none. */
@@ -157,7 +157,8 @@ bool eal_memif_listens(const char *path)
     return listens;
 }
 
-/* The driver forgets a socket, because its last device goes; the next thing that it does is to free what the callback points to. */
+/* The driver forgets a socket, because its last device goes; the next thing that it does is to free
+ * what the callback points to. */
 static int32_t divert_del_key(const struct rte_hash *table, const void *key)
 {
     struct listener gone = { 0 };

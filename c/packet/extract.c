@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * extract.c - see extract.h.
  *
- * The rules are those of Open vSwitch's userspace (checked against 3.1.0 by a differential test), because its megaflows must mean the
- * same here.  Some are not what one would guess: the IP version nibble is not looked at; addresses of an IPv6 packet stay in the key
- * when its extension headers are broken; a truncated VLAN header leaves the TPID as eth_type.  Two differences nobody can match
- * on: IGMP has no fields, and ICMP counts under IPv4 only, ICMPv6 under IPv6 only, for the attributes exist only there.
+ * The rules are those of Open vSwitch's userspace (checked against 3.1.0 by a differential test),
+ * because its megaflows must mean the same here.  Some are not what one would guess: the IP version
+ * nibble is not looked at; addresses of an IPv6 packet stay in the key when its extension headers
+ * are broken; a truncated VLAN header leaves the TPID as eth_type.  Two differences nobody can
+ * match on: IGMP has no fields, and ICMP counts under IPv4 only, ICMPv6 under IPv6 only, for the
+ * attributes exist only there.
  *
- * Words 1 to 6 of block 0 are composed in registers: small stores followed by the vector load of a lookup would stall on store
- * forwarding, about 12 cycles each time. */
+ * Words 1 to 6 of block 0 are composed in registers: small stores followed by the vector load of a
+ * lookup would stall on store forwarding, about 12 cycles each time. */
 #include <string.h>
 
 #include "packet/extract.h"
+
+#include "base/invariant.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "key words are composed for little-endian machines");
 
@@ -33,8 +37,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "key words are compose
 /* What is left to read, and what was found for the words of block 0. */
 struct parse {
     const uint8_t *at;
-    uint32_t room;           /* Bytes at `at` that are contiguous (`at` is NULL if it lies in another segment) ... */
-    uint32_t size;           /* ... and that the packet (the IP header, once read) has there.  room <= size. */
+    uint32_t room;           /* Contiguous bytes at `at`, which is NULL in another segment ... */
+    uint32_t size;           /* ... and those that the packet has there.  room <= size. */
     uint64_t addresses;      /* Word 4. */
     uint32_t nw;             /* Low half of word 5: proto, tos, ttl, frag. */
     uint32_t tp;             /* High half of word 5: ports. */
@@ -91,7 +95,7 @@ static inline uint32_t nw_word(uint32_t proto, uint32_t tos, uint32_t ttl, uint3
     return proto | tos << 8 | ttl << 16 | frag << 24;
 }
 
-/* VLAN tags, then eth_type or 802.2 with SNAP.  `p` stands behind the addresses and then behind what was read. */
+/* VLAN tags, then eth_type or 802.2 with SNAP.  `p` goes from the addresses behind all that. */
 static uint16_t read_l2(struct parse *p, uint64_t *vlans)
 {
     static const uint8_t snap[6] = { 0xaa, 0xaa, 0x03, 0, 0, 0 };
@@ -135,8 +139,9 @@ static bool read_ipv4(struct parse *p)
     return true;
 }
 
-/* Walks extension headers.  `*proto` is the first one's type, then the one that ended the walk.  No branch depends on which header it is, because who
- * mixes them at random would make each of them mispredicted. */
+/* Walks extension headers.  `*proto` is the first one's type, then the one that ended the walk.  No
+ * branch depends on which header it is: a sender that mixes them at random would make each branch
+ * mispredicted. */
 static bool skip_extensions(struct parse *p, uint32_t *proto, uint32_t *frag)
 {
     const uint64_t extensions = 1ull << PROTO_HOPOPTS | 1ull << PROTO_ROUTING | 1ull << PROTO_FRAGMENT | 1ull << PROTO_AH
@@ -149,11 +154,11 @@ static bool skip_extensions(struct parse *p, uint32_t *proto, uint32_t *frag)
 
         if (p->room < 8)
             return false;
-        size = ((fragment ? 0 : p->at[1]) + 1u + ah) << (3 - ah); /* AH counts in words of 4 bytes, and from 2. */
+        size = ((fragment ? 0 : p->at[1]) + 1u + ah) << (3 - ah); /* AH: words of 4, from 2. */
         if (size > p->size)
             return false;
         next = p->at[0];
-        /* An atomic fragment (offset 0, no more) is a whole packet.  The reserved bits count, as in Open vSwitch. */
+        /* An atomic fragment (offset 0, no more) is whole.  Reserved bits count, as in OVS. */
         if (UNLIKELY(fragment & (load16(p->at + 2) != 0))) {
             const bool later = load16(p->at + 2) & BE16(0xfff8);
 
@@ -241,7 +246,7 @@ static inline bool mac_is_zero(const uint8_t *mac)
     return !(load32(mac) | load16(mac + 4));
 }
 
-/* Neighbour discovery behind the 8 bytes of ICMPv6.  Only the first type of link-layer option is told. */
+/* Neighbour discovery behind ICMPv6's 8 bytes.  Of link-layer options the first type is kept. */
 static void read_nd(struct parse *p, struct key *key)
 {
     key->ct.nd_reserved = load32(p->at + 4);
@@ -392,7 +397,9 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
 void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
                  struct key *key, struct extract_layers *layers)
 {
-    /* Untagged IPv4 without options or fragmentation, with UDP or TCP: most packets of most networks. */
+    INVARIANT(size >= EXTRACT_RUNT && size <= packet_size);
+    INVARIANT(pkt || !md->more);
+    /* Untagged IPv4 without options or fragmentation, with UDP or TCP: the most frequent. */
     if (LIKELY(size >= 14 + 20 + 8)) {
         const uint8_t *ip = frame + 14;
         uint32_t total = BE16(load16(ip + 2)), proto = ip[9];
@@ -420,11 +427,4 @@ void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, cons
     }
 any:
     extract_any(frame, size, packet_size, md, pkt, key, layers);
-}
-
-void extract_packet(struct rte_mbuf *m, struct key *key)
-{
-    const struct pkt *pkt = pkt_of(m);
-
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &pkt->md, pkt, key, NULL);
 }

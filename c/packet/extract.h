@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * extract.h - reads the key of a packet from its bytes.
  *
- * The scalar extractor: complete, and the truth that every faster one is compared with.  A field of a layer that fails its checks is zero, and
- * so is everything behind it; the packet still has a key.
+ * The scalar extractor: complete, and the truth that every faster one is compared with.  A field of
+ * a layer that fails its checks is zero, and so is everything behind it; the packet still has a
+ * key.
  *
  * Threads: any; no state. */
 #ifndef UPCALL_EXTRACT_H
 #define UPCALL_EXTRACT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "packet/key.h"
@@ -24,13 +26,19 @@ struct extract_layers {
     uint16_t pad;
 };
 
-/* Fills all of `key` but the metadata, which is taken from `md` (and, as md->more says, from `pkt`, which may be NULL if it is 0).  `frame` holds
- * `size` >= EXTRACT_RUNT contiguous bytes of a packet of `packet_size` in all (a chain's first segment may be shorter; 256 are enough for
- * every header).  Blocks 1 to 3 are written always; `layers` may be NULL. */
+/* Fills all of `key` but the metadata, which is taken from `md` (and, as md->more says, from `pkt`,
+ * which may be NULL if it is 0).  `frame` holds `size` >= EXTRACT_RUNT contiguous bytes of a packet
+ * of `packet_size` in all (a chain's first segment may be shorter; 256 are enough for every
+ * header).  Blocks 1 to 3 are written always; `layers` may be NULL. */
 void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
                  struct key *key, struct extract_layers *layers);
 
 /* The key of a packet whose struct pkt is complete. */
-void extract_packet(struct rte_mbuf *, struct key *);
+static inline void extract_packet(struct rte_mbuf *m, struct key *key)
+{
+    const struct pkt *pkt = pkt_of(m);
+
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &pkt->md, pkt, key, NULL);
+}
 
 #endif

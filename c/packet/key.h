@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * key.h - the flow key: what the datapath knows of a packet, and what flows match.
  *
- * A key is four blocks of 64 bytes, one cache line and one vector register each.  Most packets and most flows
- * need block 0 only; which blocks count is decided per partition (cls.h).  A mask has the same shape.  Multi-byte fields that stand in packets are
- * in network byte order, metadata in host byte order.  Fields that a packet does not have are zero.
+ * A key is four blocks of 64 bytes, one cache line and one vector register each.  Most packets and
+ * most flows need block 0 only; which blocks count is decided per partition (cls.h).  A mask has
+ * the same shape.  Multi-byte fields that stand in packets are in network byte order, metadata in
+ * host byte order.  Fields that a packet does not have are zero.
  *
- * Storage that several layers share (as in the kernel's sw_flow_key) is told apart by eth_type and nw_proto, which odp_key.c therefore
- * requires to be matched exactly whenever such a field is matched at all:
+ * Storage that several layers share (as in the kernel's sw_flow_key) is told apart by eth_type and
+ * nw_proto, which odp_key.c therefore requires to be matched exactly whenever such a field is
+ * matched at all:
  *   ip4_src/ip4_dst  ARP sip/tip     nw_proto  ARP op (low 8 bits; 0 when it is larger)
  *   tp_src/tp_dst    ICMP and ICMPv6 type/code (one byte each in the low byte of a be16)
  *   l3x              ND, ARP hardware addresses, MPLS stack, NSH
  *
- * Always part of a match, whatever the mask says: in_port and recirc_id (they choose the partition), and, set by
- * odp_mask.c in every mask: l2 (packet type), eth_type, VLAN presence (the 0x1000 bit of vlan[0].tci when the mask of it is zero).  Not nw_frag: a mask
- * without it takes packets and fragments, as in Open vSwitch and Linux; later fragments have no ports, whatever follows their header.
+ * Always part of a match, whatever the mask says: in_port and recirc_id (they choose the
+ * partition), and, set by odp_mask.c in every mask: l2 (packet type), eth_type, VLAN presence (the
+ * 0x1000 bit of vlan[0].tci when the mask of it is zero).  Not nw_frag: a mask without it takes
+ * packets and fragments, as in Open vSwitch and Linux; later fragments have no ports, whatever
+ * follows their header.
  *
- * Threads: any; keys and masks are values of whoever holds them. */
+ * Threads: any; keys and masks are plain values. */
 #ifndef UPCALL_KEY_H
 #define UPCALL_KEY_H
 
@@ -33,7 +37,8 @@
 #define KEY_FRAG_BITS 3u /* That tell the kinds apart. */
 
 #define KEY_L2_KIND 1u
-#define KEY_TCI_PRESENT 0x1000u /* Host order; stands where the DEI bit is on the wire, as in OVS_KEY_ATTR_VLAN. */
+/* Host order; stands where the DEI bit is on the wire, as in OVS_KEY_ATTR_VLAN. */
+#define KEY_TCI_PRESENT 0x1000u
 
 struct key_vlan {
     uint16_t tci;   /* be16 with KEY_TCI_PRESENT set; 0: no tag. */
@@ -48,7 +53,9 @@ struct key_base {
     uint8_t eth_src[6];
     uint16_t eth_type;       /* be16, behind all tags that were taken; 0: 802.2 without SNAP. */
     struct key_vlan vlan[KEY_VLANS];
-    uint8_t l2;              /* 0 Ethernet, 1 no Ethernet header (packet_type ns 1).  A mask has KEY_L2_KIND at least, 0xff if packet_type was asked for. */
+    /* 0 Ethernet, 1 no Ethernet header (packet_type ns 1).  A mask has KEY_L2_KIND at least, 0xff
+     * if packet_type was asked for. */
+    uint8_t l2;
     uint8_t ct_state;
     uint32_t ip4_src;        /* be32. */
     uint32_t ip4_dst;        /* be32. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pkt.h - what a packet carries along besides its bytes.
  *
- * It lives in the private area of the packet's first mbuf (every pool is made with it, port.h).  A packet just received has none
- * of it written yet: the fast path passes the metadata of the whole burst beside it and fills this in only when the packet leaves
- * the fast path: for recirculation, an upcall or an action that needs it.
+ * It lives in the private area of the packet's first mbuf (every pool is made with it, port.h).  A
+ * packet just received has none of it written yet: the fast path passes the metadata of the whole
+ * burst beside it and fills this in only when the packet leaves the fast path: for recirculation,
+ * an upcall or an action that needs it.
  *
- * Threads: belongs to whoever owns the mbuf. */
+ * Threads: the owner of the mbuf. */
 #ifndef UPCALL_PKT_H
 #define UPCALL_PKT_H
 
@@ -37,7 +38,8 @@ struct pkt {
     struct userdata *userdata;   /* Counted reference, or NULL. */
     uint32_t original_size;          /* Before truncation. */
     uint32_t kind;                   /* As in struct dp_upcall. */
-    /* The connection that ct_run found it to be of, until something changes what it was found by; only within the burst. */
+    /* The connection that ct_run found it to be of, until something changes what it was found by;
+     * only within the burst. */
     uint32_t conn;
     uint8_t conn_reply, conn_related;
     struct key_tunnel tunnel __attribute__((aligned(64)));

@@ -4,8 +4,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/invariant.h"
+
 void userdata_free(struct userdata *userdata)
 {
+    INVARIANT(!userdata || atomic_load_explicit(&userdata->references, memory_order_relaxed));
     if (userdata && atomic_fetch_sub_explicit(&userdata->references, 1, memory_order_acq_rel) == 1)
         free(userdata);
 }

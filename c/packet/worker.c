@@ -8,6 +8,8 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
+#include "base/invariant.h"
+
 void worker_drop(struct worker *worker, struct rte_mbuf *m, enum stat_drop reason)
 {
     stat_drop(worker->stat, reason, 1);
@@ -24,6 +26,7 @@ void worker_recirculate(struct worker *worker, struct rte_mbuf *m)
 {
     struct worker_recirc *recirc = &worker->recirc;
 
+    INVARIANT(recirc->n <= WORKER_RECIRC_QUEUE);
     if (worker->depth >= WORKER_RECIRC_MAX) {
         worker_drop(worker, m, DROP_recirc_depth);
         return;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * worker.h - the context that packets are handled with: counters, clock, transmit buffers, packets that go round again.
+ * worker.h - the context that packets are handled with: counters, clock, transmit buffers, packets
+ * that go round again.
  *
- * Each poll thread has one, and the control side has one for execute (index 0, core WORKER_CONTROL_CORE), which is used under the
- * control mutex only.
+ * Each poll thread has one, and the control side has one for execute (index 0, core
+ * WORKER_CONTROL_CORE), which is used under the control mutex only.
  *
  * Threads: a worker belongs to its thread. */
 #ifndef UPCALL_WORKER_H
@@ -79,7 +80,8 @@ uint32_t worker_clock_ms(void);
 void worker_drop(struct worker *, struct rte_mbuf *, enum stat_drop);
 void worker_drop_bulk(struct worker *, struct rte_mbuf **, unsigned int n, enum stat_drop);
 
-/* Puts a packet whose struct pkt is complete, md.recirc_id being the new one, on the list of packets to look up again. */
+/* Puts a packet whose struct pkt is complete, md.recirc_id being the new one, on the list of
+ * packets to look up again. */
 void worker_recirculate(struct worker *, struct rte_mbuf *);
 
 /* xorshift64*: for sample. */

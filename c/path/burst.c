@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/invariant.h"
 #include "act/act.h"
 #include "cls/cls.h"
 #include "packet/extract.h"
@@ -71,8 +72,8 @@ static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int 
     }
 }
 
-/* Packets that share in_port and recirc_id.  Counters are written once for each run of packets of one flow, actions run once for each run
- * of flows with the same verdict. */
+/* Packets that share in_port and recirc_id.  Counters are written once for each run of packets of
+ * one flow, actions run once for each run of flows with the same verdict. */
 static void classify(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
                      const struct pkt_md *md)
 {
@@ -83,6 +84,7 @@ static void classify(struct worker *worker, struct rte_mbuf **packets, unsigned 
     unsigned int miss_n = 0, from = 0;
     uint64_t verdict = 0;
 
+    INVARIANT(n && n <= CLS_BURST);
     cls_lookup(worker->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, worker->stat);
     for (unsigned int i = 0; i < n;) {
         const uint32_t flow = flows[i];
@@ -135,8 +137,8 @@ static bool together(struct rte_mbuf *a, uint8_t depth_a, struct rte_mbuf *b, ui
     return pkt_of(a)->md.recirc_id == pkt_of(b)->md.recirc_id && pkt_of(a)->md.in_port == pkt_of(b)->md.in_port && depth_a == depth_b;
 }
 
-/* Takes the list as it is, so that packets that go round once more find an empty one, and handles it group by group, in
- * order within each. */
+/* Takes the list as it is, so that packets that go round once more find an empty one, and handles
+ * it group by group, in order within each. */
 static void recirculate_once(struct worker *worker)
 {
     struct rte_mbuf *waiting[WORKER_RECIRC_QUEUE];
@@ -178,6 +180,8 @@ void burst_recirculate(struct worker *worker)
 
 void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
+    INVARIANT(n <= CLS_BURST);
+    INVARIANT(!worker->recirc.n && !worker->depth);
     n = drop_runts(worker, packets, n);
     if (n)
         classify(worker, packets, n, md->in_port, md->recirc_id, md);

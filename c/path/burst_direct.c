@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "base/invariant.h"
 #include "act/act.h"
 #include "base/bell.h"
 #include "odp/odp.h"
@@ -25,7 +26,7 @@ struct burst_puts {
     struct rte_ring *ring;
 };
 
-/* --- Poll threads ----------------------------------------------------------------------------------------- */
+/* --- Poll threads ----------------------------------------------------------------------------- */
 
 static void defer_put(struct burst_puts *puts, const struct dp_direct_upcall *up)
 {
@@ -89,7 +90,7 @@ void burst_direct(struct worker *worker, const struct upcall_direct *direct, str
     stat_add(&worker->stat->missed, decided);
 }
 
-/* --- Service thread --------------------------------------------------------------------------------------- */
+/* --- Service thread --------------------------------------------------------------------------- */
 
 struct burst_put *burst_puts_take(struct burst_puts *puts)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * burst_direct.h - misses decided by a native callback, on the thread that has them.
  *
- * That thread pays for the actions: they are compiled, run and freed there.  It may not wait for the control mutex, so the flow that
- * the callback asks for is left in a queue, for the service thread of the datapath (dp_service.c) to put.
+ * That thread pays for the actions: they are compiled, run and freed there.  It may not wait for
+ * the control mutex, so the flow that the callback asks for is left in a queue, for the service
+ * thread of the datapath (dp_service.c) to put.
  *
- * Threads: burst_direct by the owner of the worker; the rest by the service thread, burst_puts_ring by any. */
+ * Threads: burst_direct by the owner of the worker; the rest by the service thread, burst_puts_ring
+ * by any. */
 #ifndef UPCALL_BURST_DIRECT_H
 #define UPCALL_BURST_DIRECT_H
 
@@ -30,7 +32,8 @@ void burst_puts_destroy(struct burst_puts *); /* Empty. */
 /* The oldest, to be freed by free(); NULL: none. */
 struct burst_put *burst_puts_take(struct burst_puts *);
 
-/* To wait: read the bell, take what there is, then wait for the bell to differ from what was read. */
+/* To wait: read the bell, take what there is, then wait for the bell to differ from what was
+ * read. */
 uint32_t burst_puts_bell(struct burst_puts *);
 void burst_puts_wait(struct burst_puts *, uint32_t bell);
 void burst_puts_ring(struct burst_puts *);

@@ -6,6 +6,7 @@
 
 #include <rte_mbuf.h>
 
+#include "base/invariant.h"
 #include "port/port.h"
 #include "port/port_offload.h"
 
@@ -29,6 +30,8 @@ static void transmit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     uint64_t refused;
     bool gone;
 
+    INVARIANT(n && n <= WORKER_BURST);
+    INVARIANT(tx->txq < port->txq_count);
     if (txq->shared)
         rte_spinlock_lock(&txq->lock);
     refused = atomic_load_explicit(&port->tx.errors, memory_order_relaxed);
@@ -47,12 +50,13 @@ static void transmit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     if (likely(sent == n && !refused))
         return;
     gone = atomic_load_explicit(&port->gone, memory_order_relaxed);
-    stat_drop(worker->stat, gone ? DROP_link_down : DROP_tx_error, refused); /* The class has freed these. */
+    /* The class has freed these. */
+    stat_drop(worker->stat, gone ? DROP_link_down : DROP_tx_error, refused);
     if (sent < n)
         drop_unsent(worker, tx, packets + sent, n - sent, gone ? DROP_link_down : DROP_tx_full);
 }
 
-/* --- What the port cannot send as it is ------------------------------------------------------------------- */
+/* --- What the port cannot send as it is ------------------------------------------------------- */
 
 /* Sends a packet in pieces that fit the MTU; takes it over. */
 static void send_segments(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m,
@@ -68,7 +72,7 @@ static void send_segments(struct worker *worker, struct worker_tx *tx, struct rt
         if (!segment || (segment->nb_segs > 1 && !chains)) {
             stat_drop(worker->stat, segment ? DROP_tx_oversize : DROP_no_mbuf, 1);
             rte_pktmbuf_free(segment);
-            break; /* The receiver would drop what follows a gap anyhow, or ask for it again. */
+            break; /* The receiver drops what follows a gap, or asks for it again. */
         }
         transmit(worker, tx, &segment, 1);
         at += part;
@@ -76,7 +80,7 @@ static void send_segments(struct worker *worker, struct worker_tx *tx, struct rt
     rte_pktmbuf_free(m);
 }
 
-/* A packet that nobody else looks at, in one mbuf if the port wants that.  NULL: it was dropped. */
+/* A packet that has no other owner, in one mbuf if the port wants that.  NULL: it was dropped. */
 static struct rte_mbuf *own(struct worker *worker, struct rte_mbuf *m, bool chains)
 {
     bool shared = false;
@@ -116,7 +120,8 @@ static void send_large(struct worker *worker, struct worker_tx *tx, struct rte_m
         worker_drop(worker, m, DROP_tx_oversize);
         return;
     }
-    /* Without a size it was executed by a program, from an upcall that had it large: TCP may be cut anywhere. */
+    /* Without a size it was executed by a program, from an upcall that had it large: TCP may be cut
+     * anywhere. */
     size = m->ol_flags & PORT_OFFLOAD_SEG ? m->tso_segsz : mtu - headers;
     if (!size || size + headers > mtu)
         size = mtu - headers;
@@ -142,7 +147,8 @@ static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     uint32_t mtu;
 
     if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
-        /* The device may have been given a larger MTU since: asked once in a millisecond at most. */
+        /* The device may have been given a larger MTU since: asked once in a millisecond at
+         * most. */
         if (atomic_exchange_explicit(&port->mtu_asked_ms, worker->now_ms, memory_order_relaxed) != worker->now_ms)
             port_follow_mtu(port);
         if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
@@ -171,12 +177,13 @@ static void send_fit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     }
 }
 
-/* --- Buffers ---------------------------------------------------------------------------------------------- */
+/* --- Buffers ---------------------------------------------------------------------------------- */
 
 void tx_flush_port(struct worker *worker, struct worker_tx *tx)
 {
     unsigned int n = tx->n, plain = 0;
 
+    INVARIANT(n <= WORKER_BURST);
     if (!n)
         return;
     tx->n = 0;
@@ -194,10 +201,12 @@ void tx_flush_port(struct worker *worker, struct worker_tx *tx)
 
 void tx_flush(struct worker *worker)
 {
+    INVARIANT(worker->dirty_n <= WORKER_DIRTY);
     for (uint32_t i = 0; i < worker->dirty_n; i++) {
         struct worker_tx *tx = atomic_load_explicit(&worker->tx[worker->dirty[i]], memory_order_acquire);
 
-        if (tx) { /* Otherwise the port is being removed: what waited is dropped by pmd_set_remove_port(). */
+        /* Otherwise the port is being removed: what waited is dropped by pmd_set_remove_port(). */
+        if (tx) {
             tx_flush_port(worker, tx);
             tx->dirty = 0;
         }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * tx.h - transmit buffers: packets leave by a port, in bursts, made fit for it where need be.
  *
- * What a port cannot do is done here in software: partial checksums, segments larger than its MTU, chains (port_offload.h).
+ * What a port cannot do is done here in software: partial checksums, segments larger than its MTU,
+ * chains (port_offload.h).
  *
  * Threads: the owner of the worker. */
 #ifndef UPCALL_TX_H
 #define UPCALL_TX_H
 
+#include "base/invariant.h"
 #include "packet/worker.h"
 
 /* Sends what waits at one port, or everywhere. */
@@ -28,6 +30,7 @@ static inline void tx_output(struct worker *worker, struct rte_mbuf *m, uint32_t
         tx->dirty = 1;
         worker->dirty[worker->dirty_n++] = tx->no;
     }
+    INVARIANT(tx->n < WORKER_BURST);
     tx->packets[tx->n++] = m;
     if (tx->n == WORKER_BURST)
         tx_flush_port(worker, tx);

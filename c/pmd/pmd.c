@@ -22,8 +22,10 @@
 #include "path/tx.h"
 #include "port/port.h"
 
-#define PARK_US 2000             /* And after this long it sleeps until something comes, if its ports can tell. */
-#define PARK_MAX_MS 10           /* Then it looks by itself, so that its counters are never older than this. */
+/* And after this long it sleeps until something comes, if its ports can tell. */
+#define PARK_US 2000
+/* Then it looks by itself, so that its counters are never older than this. */
+#define PARK_MAX_MS 10
 #define PARK_PORTS 256
 #define IDLE_US 200              /* Without a packet for this long, a thread begins to nap. */
 #define BUSY_BURST 16            /* A burst this large ends napping at once. */
@@ -61,8 +63,8 @@ static void charge(struct rxq *rxq, uint64_t cycles, uint32_t n, uint64_t hits)
     rxq->ahead += 2 * hits < n ? cycles * RXQ_MISS_FACTOR : cycles;
 }
 
-/* Polls every queue once, but those that have had their share of time; returns the largest burst.  Time is taken only while it is contended, because a time
- * stamp costs as much as half a packet. */
+/* Polls every queue once, but those that have had their share of time; returns the largest burst.
+ * Time is taken only while it is contended, because a time stamp costs as much as half a packet. */
 static uint32_t poll_queues(struct pmd_thread *self)
 {
     const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
@@ -126,7 +128,8 @@ static void resume(const struct rxq_list *list)
             list->rxqs[i]->port->class->rx_resume(list->rxqs[i]->port, (uint16_t)list->rxqs[i]->queue);
 }
 
-/* Sleeps until a port has packets or pmd_wake() is called.  False: a port cannot tell, so the thread must go on polling. */
+/* Sleeps until a port has packets or pmd_wake() is called.  False: a port cannot tell, so the
+ * thread must go on polling. */
 static bool park(struct pmd_thread *self, struct pace *pace)
 {
     const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
@@ -152,7 +155,8 @@ static bool park(struct pmd_thread *self, struct pace *pace)
         resume(list);
         return true;
     }
-    /* Offline, the list and its ports may go at any time: they are not touched again before the thread is online, and then the list is asked for anew. */
+    /* Offline, the list and its ports may go at any time: they are not touched again before the
+     * thread is online, and then the list is asked for anew. */
     rcu_offline(self->worker.qsbr, self->worker.index);
     poll(fds, n + 1, PARK_MAX_MS);
     rcu_online(self->worker.qsbr, self->worker.index);

@@ -8,9 +8,8 @@
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
-#define MAX_SLEEP_LIMIT_US 10000
-
-/* Waits until a thread has gone round once more from now on, so that what it was told holds and what it slept before is counted. */
+/* Waits until a thread has gone round once more from now on, so that what it was told holds and
+ * what it slept before is counted. */
 static void settle(struct pmd_thread *thread)
 {
     uint64_t seen = atomic_load_explicit(&thread->stat.iterations, memory_order_relaxed);
@@ -22,7 +21,7 @@ static void settle(struct pmd_thread *thread)
 
 void pmd_set_max_sleep(struct pmd_set *set, uint32_t max_sleep_us)
 {
-    set->max_sleep_us = RTE_MIN(max_sleep_us, (uint32_t)MAX_SLEEP_LIMIT_US);
+    set->max_sleep_us = max_sleep_us;
     for (uint32_t t = 0; t < set->n; t++)
         atomic_store_explicit(&set->threads[t]->max_sleep_us, set->max_sleep_us, memory_order_relaxed);
     for (uint32_t t = 0; t < set->n && !set->max_sleep_us; t++)
@@ -42,7 +41,8 @@ static bool running(const struct pmd_set *set, uint32_t core)
     return false;
 }
 
-/* Stops the threads on cores that are not (`keep`) wanted; their queues must have gone elsewhere. */
+/* Stops the threads on cores that are not (`keep`) wanted; their queues must have gone
+ * elsewhere. */
 static void stop_others(struct pmd_set *set, const uint64_t keep[2])
 {
     for (uint32_t t = set->n; t-- > 0;)
@@ -98,7 +98,7 @@ int pmd_set_cores(struct pmd_set *set, uint64_t low, uint64_t high)
     return chosen || set->rxq_n ? set_cores(set, cores) : 0;
 }
 
-/* --- Going, and figures ----------------------------------------------------------------------------------- */
+/* --- Going, and figures ----------------------------------------------------------------------- */
 
 void pmd_set_stop(struct pmd_set *set)
 {

@@ -13,11 +13,11 @@ struct pmd_set;
 struct port;
 struct stat_counters;
 
-/* Runs threads on exactly these cores (bits of two words), 0, 0: one, on the last core, and deals the queues out over them.  errno, and
- * error_set(): all is as it was. */
+/* Runs threads on exactly these cores (bits of two words), 0, 0: one, on the last core, and deals
+ * the queues out over them.  errno, and error_set(): all is as it was. */
 int pmd_set_cores(struct pmd_set *, uint64_t low, uint64_t high);
 
-/* Longest nap of idle threads. */
+/* Longest nap of idle threads, DP_POLL_SLEEP_MAX_US at most. */
 void pmd_set_max_sleep(struct pmd_set *, uint32_t max_sleep_us);
 
 /* Packets received by a port's queues. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pmd_int.h - what pmd.c, pmd_set.c and pmd_ctl.c share: a poll thread's queues, how it is told to stop, the set of threads.
+ * pmd_int.h - what pmd.c, pmd_set.c and pmd_ctl.c share: a poll thread's queues, how it is told to
+ * stop, the set of threads.
  *
- * Threads: `rxqs`, `stop` and `max_sleep_us` are written by the control side and read by the thread; the list that it may be
- * reading is freed after a grace period. */
+ * Threads: `rxqs`, `stop` and `max_sleep_us` are written by the control side and read by the
+ * thread; the list that it may be reading is freed after a grace period. */
 #ifndef UPCALL_PMD_INT_H
 #define UPCALL_PMD_INT_H
 
@@ -26,7 +27,9 @@ struct pmd_thread {
     _Atomic(struct rxq_list *) rxqs;
     _Atomic uint32_t stop;
     _Atomic uint32_t max_sleep_us;
-    bool contended;              /* Its queues compete for its time: several had packets in the last round, or one is ahead of others. */
+    /* Its queues compete for its time: several had packets in the last round, or one is ahead of
+     * others. */
+    bool contended;
     pthread_t thread;
     int wake;                    /* eventfd: something changed for a thread that may be asleep. */
     sem_t ready;                 /* Posted when `error` says whether the thread came up. */
@@ -54,8 +57,8 @@ int pmd_thread_start(struct pmd_set *, uint32_t core);
 /* Ends one that polls nothing. */
 void pmd_thread_stop(struct pmd_set *, uint32_t place);
 
-/* Makes `next_owner` of every queue true.  In between, queues that move are polled by nobody, so never by two.  ENOMEM: nothing moved, or some are
- * polled by nobody. */
+/* Makes `next_owner` of every queue true.  In between, queues that move are polled by nobody, so
+ * never by two.  ENOMEM: nothing moved, or some are polled by nobody. */
 int pmd_rxqs_apply(struct pmd_set *);
 
 /* Ends a thread's sleep, if it sleeps. */

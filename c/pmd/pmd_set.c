@@ -15,8 +15,6 @@
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
-#define MAX_SLEEP_US 50
-
 struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_table *ports, struct upcalls *upcalls)
 {
     struct pmd_set *set = aligned_alloc(64, RTE_ALIGN(sizeof *set, 64));
@@ -28,7 +26,7 @@ struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_tab
     set->cls = cls;
     set->ports = ports;
     set->upcalls = upcalls;
-    set->max_sleep_us = MAX_SLEEP_US;
+    set->max_sleep_us = DP_POLL_SLEEP_US;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
         free(set->threads);
@@ -58,7 +56,7 @@ struct worker *pmd_set_control(struct pmd_set *set)
     return &set->control;
 }
 
-/* --- Transmit buffers ------------------------------------------------------------------------------------- */
+/* --- Transmit buffers ------------------------------------------------------------------------- */
 
 static int tx_add(struct worker *worker, struct port *port)
 {
@@ -69,12 +67,14 @@ static int tx_add(struct worker *worker, struct port *port)
     memset(tx, 0, sizeof *tx);
     tx->port = port;
     tx->no = (uint16_t)port->no;
-    tx->txq = (uint16_t)RTE_MIN(worker->index, port->txq_count - 1u); /* The last one is shared, see port.h. */
+    /* The last one is shared, see port.h. */
+    tx->txq = (uint16_t)RTE_MIN(worker->index, port->txq_count - 1u);
     atomic_store_explicit(&worker->tx[port->no], tx, memory_order_release);
     return 0;
 }
 
-/* After this and a grace period the thread has forgotten the buffer; what is left in it is the caller's. */
+/* After this and a grace period the thread has forgotten the buffer; what is left in it is the
+ * caller's. */
 static struct worker_tx *tx_unlink(struct worker *worker, uint32_t no)
 {
     return atomic_exchange_explicit(&worker->tx[no], NULL, memory_order_acq_rel);
@@ -87,13 +87,13 @@ static void tx_free(struct pmd_set *set, struct worker_tx *tx)
     free(tx);
 }
 
-/* --- Threads ---------------------------------------------------------------------------------------------- */
+/* --- Threads ---------------------------------------------------------------------------------- */
 
 static int thread_error(int error, uint32_t core)
 {
     const char *why = error == EINVAL ? "this process may not run on it" : strerror(error);
 
-    return error_set(error, "Cannot run a poll thread on core %u: %s", core, why);
+    return error_set(error, "no poll thread on core %u: %s", core, why);
 }
 
 static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
@@ -210,7 +210,7 @@ void pmd_thread_stop(struct pmd_set *set, uint32_t at)
     thread_free(set, thread);
 }
 
-/* --- Queues ----------------------------------------------------------------------------------------------- */
+/* --- Queues ----------------------------------------------------------------------------------- */
 
 /* Gives every thread the queues that it has now and (`next`) keeps, or those that it is to have. */
 static int publish(struct pmd_set *set, int now, int next)
@@ -286,7 +286,8 @@ static void rxqs_remove(struct pmd_set *set, const struct port *port)
 
 int pmd_set_add_port(struct pmd_set *set, struct port *port)
 {
-    /* A thread that starts gives buffers to the ports that the table has, and this one is not there yet: so it starts first. */
+    /* A thread that starts gives buffers to the ports that the table has, and this one is not there
+     * yet: so it starts first. */
     int error = !set->n && port->rxq_count ? pmd_thread_start(set, cores_last()) : 0;
 
     if (error)
@@ -301,7 +302,7 @@ int pmd_set_add_port(struct pmd_set *set, struct port *port)
         error = pmd_rxqs_apply(set);
     }
     if (error) {
-        error_set(error, "Cannot add port %s: no memory for its queues", port->name);
+        error_set(error, "no memory for its queues");
         pmd_set_remove_port(set, port);
     }
     return error;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pmd_set.h - the poll threads of a datapath, and the queues that they poll.
  *
- * Without being asked, a datapath runs one poll thread on the last allowed core, from when it has something to receive.  Changes are made while traffic
- * runs: a queue is taken from one thread, a grace period passes, then another gets it.
+ * Without being asked, a datapath runs one poll thread on the last allowed core, from when it has
+ * something to receive.  Changes are made while traffic runs: a queue is taken from one thread, a
+ * grace period passes, then another gets it.
  *
  * Threads: all under the control mutex. */
 #ifndef UPCALL_PMD_SET_H
@@ -18,13 +19,15 @@ struct rcu;
 struct upcalls;
 struct worker;
 
-struct pmd_set *pmd_set_create(struct rcu *, struct cls *, struct port_table *, struct upcalls *); /* NULL: no memory. */
+/* NULL: no memory. */
+struct pmd_set *pmd_set_create(struct rcu *, struct cls *, struct port_table *, struct upcalls *);
 void pmd_set_destroy(struct pmd_set *);      /* Stopped; no port left. */
 
 /* The control side's own, with its clock set. */
 struct worker *pmd_set_control(struct pmd_set *);
 
-/* A port that is open gets transmit buffers in every thread, and its queues get polled.  errno, and error_set(). */
+/* A port that is open gets transmit buffers in every thread, and its queues get polled.  errno, and
+ * error_set(). */
 int pmd_set_add_port(struct pmd_set *, struct port *);
 /* When it returns, no thread touches the port. */
 void pmd_set_remove_port(struct pmd_set *, struct port *);

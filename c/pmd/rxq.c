@@ -34,7 +34,8 @@ void rxq_deal(struct rxq **rxqs, uint32_t n, uint32_t threads)
     struct rxq **sorted = malloc((n + 1) * sizeof(*sorted));
 
     for (uint32_t i = 0; i < n; i++)
-        rxqs[i]->next_owner = threads ? i % threads : RXQ_NOBODY; /* Good enough if there is no memory to sort in. */
+        /* Good enough if there is no memory to sort in. */
+        rxqs[i]->next_owner = threads ? i % threads : RXQ_NOBODY;
     if (!sorted)
         return;
     for (uint32_t i = 0; i < n; i++)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rxq.h - receive queues: which poll thread polls which, and how a thread's time is shared among its queues.
+ * rxq.h - receive queues: which poll thread polls which, and how a thread's time is shared among
+ * its queues.
  *
- * Time, not packets: queues that all have more than a burst waiting are polled for the same time each, so that dear packets cost their sender, and
- * what a queue does not use is free for the others.  A queue is charged for its bursts and passed over while it is more than RXQ_AHEAD cycles ahead of the
- * waiting queue that had least.
+ * Time, not packets: queues that all have more than a burst waiting are polled for the same time
+ * each, so that expensive packets slow their sender down, and what a queue does not use is free for
+ * the others.  A queue is charged for its bursts and passed over while it is more than RXQ_AHEAD
+ * cycles ahead of the waiting queue that had least.
  *
- * Threads: under the control mutex, but `packets`, which the owning thread counts, what it keeps of time, and a published list, which it reads. */
+ * Threads: under the control mutex, but `packets`, which the owning thread counts, what it keeps of
+ * time, and a published list, which it reads. */
 #ifndef UPCALL_RXQ_H
 #define UPCALL_RXQ_H
 
@@ -20,7 +23,8 @@ struct port;
 #define RXQ_AHEAD 4096u
 /* What one burst may be charged: 100 us.  More is not the packets' doing, but the scheduler's. */
 #define RXQ_CHARGE_MAX (1u << 18)
-/* A burst of which most packets have no flow is charged so many times: in a flood of misses, traffic that has flows comes first. */
+/* A burst of which most packets have no flow is charged so many times: in a flood of misses,
+ * traffic that has flows comes first. */
 #define RXQ_MISS_FACTOR 4u
 
 struct rxq {
@@ -41,18 +45,21 @@ struct rxq_list {
     struct rxq *rxqs[];
 };
 
-/* Sets `next_owner` of every queue so that `threads` threads have about the same load: the busiest queue first, each to the thread that has least.  Queues
- * without traffic count a little, so that they spread as well. */
+/* Sets `next_owner` of every queue so that `threads` threads have about the same load: the busiest
+ * queue first, each to the thread that has least.  Queues without traffic count a little, so that
+ * they spread as well. */
 void rxq_deal(struct rxq **rxqs, uint32_t n, uint32_t threads);
 
 /* Sets `next_owner` of queues that nobody polls, and leaves the others where they are. */
 void rxq_place(struct rxq **rxqs, uint32_t n, uint32_t threads);
 
-/* Takes from every queue's lead that of the waiting queue that has the smallest one.  If none is waiting, nobody keeps a lead: what was not needed is
- * not saved up.  Returns whether a lead is left. */
+/* Takes from every queue's lead that of the waiting queue that has the smallest one.  If none is
+ * waiting, nobody keeps a lead: what was not needed is not saved up.  Returns whether a lead is
+ * left. */
 bool rxq_level(const struct rxq_list *);
 
-/* Queues that thread `owner` has now (`now` != 0), will have (`next` != 0), or both.  NULL: no memory. */
+/* Queues that thread `owner` has now (`now` != 0), will have (`next` != 0), or both.  NULL: no
+ * memory. */
 struct rxq_list *rxq_list_make(struct rxq **rxqs, uint32_t n, uint32_t owner, int now, int next);
 
 #endif

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/bell.h"
 #include "port/port_int.h"
 
-/* --- Table ------------------------------------------------------------------------------------------------ */
+/* --- Table ------------------------------------------------------------------------------------ */
 
 struct port_table *port_table_create(void)
 {
@@ -55,6 +56,7 @@ struct port *port_named(struct port_table *table, const char *name)
 
 void port_put(struct port_table *table, struct port *port)
 {
+    INVARIANT(port->no <= PORT_NO_MAX && !table->by_no[port->no]);
     table->by_no[port->no] = port;
     table->end = port->no >= table->end ? port->no + 1 : table->end;
     port_table_changed(table);
@@ -62,6 +64,7 @@ void port_put(struct port_table *table, struct port *port)
 
 void port_take(struct port_table *table, struct port *port)
 {
+    INVARIANT(table->by_no[port->no] == port);
     table->by_no[port->no] = NULL;
     port_reserve(table, port);
 }
@@ -81,7 +84,7 @@ void port_unreserve(struct port_table *table, struct port *port)
     *at = port->next_reserved;
 }
 
-/* --- Changes ---------------------------------------------------------------------------------------------- */
+/* --- Changes ---------------------------------------------------------------------------------- */
 
 void port_table_changed(struct port_table *table)
 {

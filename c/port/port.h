@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * port.h - ports of a datapath: table, kinds, receive and transmit.
  *
- * A kind of port is a `struct port_class`; ethdev devices (port_eth.c) are one of them, Linux devices by AF_PACKET (port_packet.c), TAP devices
- * (port_tap.c), dummies (port_dummy.c) and pairs (port_pair.c) others.  A port is made and removed on the control side while poll threads
- * run: it is unpublished, a grace period passes, then its class closes it.
+ * A kind of port is a `struct port_class`; ethdev devices (port_eth.c) are one of them, Linux
+ * devices by AF_PACKET (port_packet.c), TAP devices (port_tap.c), dummies (port_dummy.c) and pairs
+ * (port_pair.c) others.  A port is made and removed on the control side while poll threads run: it
+ * is unpublished, a grace period passes, then its class closes it.
  *
- * Packets may be chains.  `ol_flags` carry RTE_MBUF_F_TX_* wishes (partial checksum: l2_len, l3_len, l4_len, TX_TCP_CKSUM …; TSO: tso_segsz) from kinds that receive them
- * (virtio-net header) to kinds that can pass them on; port_offload.c does in software what a kind cannot.
+ * Packets may be chains.  `ol_flags` carry RTE_MBUF_F_TX_* wishes (partial checksum: l2_len,
+ * l3_len, l4_len, TX_TCP_CKSUM …; TSO: tso_segsz) from kinds that receive them (virtio-net header)
+ * to kinds that can pass them on; port_offload.c does in software what a kind cannot.
  *
- * Threads: rx_burst by the one poll thread that owns the queue; tx_burst by the owner of a txq, or under its lock if shared. */
+ * Threads: rx_burst by the one poll thread that owns the queue; tx_burst by the owner of a txq, or
+ * under its lock if shared. */
 #ifndef UPCALL_PORT_H
 #define UPCALL_PORT_H
 
@@ -26,44 +29,54 @@ struct port_table;               /* Owned by the datapath. */
 
 #define PORT_CANNOT_WAIT (-2)
 #define PORT_NO_MAX 65534u
-#define PORT_MTU_ANY 65521u      /* Of ports that take every frame: 65535 bytes with the Ethernet header. */
+/* Of ports that take every frame: 65535 bytes with the Ethernet header. */
+#define PORT_MTU_ANY 65521u
 
 struct port_class {
     const char *type;
-    /* Opens the device; fills in the port's device, rxq_count, txq_count, mtu, mac, capabilities.  May wait.  errno, and error_set(). */
+    /* Opens the device; fills in the port's device, rxq_count, txq_count, mtu, mac, capabilities.
+     * May wait.  errno, and error_set(). */
     int (*open)(struct port *);
     void (*close)(struct port *);
     /* At most `n` packets, at once. */
     uint16_t (*rx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
-    /* Takes over what it sends and returns how many that are; the rest stays the caller's.  A packet that can never be sent counts among them: the class
-     * frees it and counts it in tx.errors, by which the caller knows. */
+    /* Takes over what it sends and returns how many that are; the rest stays the caller's.  A
+     * packet that can never be sent counts among them: the class frees it and counts it in
+     * tx.errors, by which the caller knows. */
     uint16_t (*tx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
-    /* A descriptor that becomes readable when a queue has packets, for a thread that is going to sleep; -1: it never will; PORT_CANNOT_WAIT.  The thread
-     * looks at the queue once more before it sleeps.  NULL: the queue must be polled. */
+    /* A descriptor that becomes readable when a queue has packets, for a thread that is going to
+     * sleep; -1: it never will; PORT_CANNOT_WAIT.  The thread looks at the queue once more before
+     * it sleeps.  NULL: the queue must be polled. */
     int (*rx_wait)(struct port *, uint16_t queue);
-    void (*rx_resume)(struct port *, uint16_t queue); /* The thread is back.  NULL: nothing to do. */
+    /* The thread is back.  NULL: nothing to do. */
+    void (*rx_resume)(struct port *, uint16_t queue);
     /* NULL: the port's own counters are all there is. */
     void (*stats)(struct port *, struct dp_port_stats *);
-    /* The largest packet that its device takes now, which others may change; 0: unknown.  NULL: it stays as it was when opened. */
+    /* The largest packet that its device takes now, which others may change; 0: unknown.  NULL: it
+     * stays as it was when opened. */
     uint32_t (*ask_mtu)(struct port *);
     bool (*link_up)(struct port *);                                       /* NULL: always. */
-    /* What its Linux device is called now; false: it has none, or it is not there.  NULL: it has none. */
+    /* What its Linux device is called now; false: it has none, or it is not there.  NULL: it has
+     * none. */
     bool (*device_name)(struct port *, char name[DP_NAME_SIZE]);
-    int (*set_config)(struct port *, const char *key, const char *value); /* NULL: nothing can be changed. */
+    /* NULL: nothing can be changed. */
+    int (*set_config)(struct port *, const char *key, const char *value);
 };
 
 #define PORT_CAP_CHAIN 1u        /* Sends chains of mbufs. */
 #define PORT_CAP_CSUM 2u         /* Completes partial checksums, or passes them on. */
 #define PORT_CAP_TSO 4u          /* Passes TCP segments larger than the MTU on. */
 
-/* A transmit queue.  The last of a port is shared by all threads that have none of their own: they take its lock. */
+/* A transmit queue.  The last of a port is shared by all threads that have none of their own: they
+ * take its lock. */
 struct port_txq {
     rte_spinlock_t lock;
     uint32_t shared;
     _Atomic uint64_t dropped;    /* What its users dropped for this port: stat.h says why. */
 } __attribute__((aligned(64)));
 
-/* Counters of classes whose devices do not count: written by the one thread that receives, or sends.  A class that counts errors has one transmit queue. */
+/* Counters of classes whose devices do not count: written by the one thread that receives, or
+ * sends.  A class that counts errors has one transmit queue. */
 struct port_rx_count {
     _Atomic uint64_t packets, bytes, errors, dropped, no_mbuf;
 } __attribute__((aligned(64)));
@@ -85,7 +98,8 @@ struct port {
     _Atomic uint32_t mtu;
     _Atomic uint32_t mtu_asked_ms; /* When last, as in worker.now_ms. */
     _Atomic uint64_t lost;       /* How often the device, or the peer, went. */
-    _Atomic uint32_t gone;       /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
+    /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
+    _Atomic uint32_t gone;
     uint8_t mac[6];
     char device[DP_NAME_SIZE];   /* What it stands on, for "already in use"; empty: nothing. */
     char name[DP_NAME_SIZE];
@@ -100,21 +114,26 @@ void port_table_destroy(struct port_table *);   /* Empty. */
 
 /* Under the control mutex. */
 struct port *port_get(struct port_table *, uint32_t no);                       /* NULL: none. */
-struct port *port_first(struct port_table *, uint32_t no);                     /* The first with at least this number. */
+/* The first with at least this number. */
+struct port *port_first(struct port_table *, uint32_t no);
 struct port *port_named(struct port_table *, const char *name);                /* NULL: none. */
 void port_put(struct port_table *, struct port *);     /* Its number is free. */
-void port_take(struct port_table *, struct port *);    /* Out of the table; its number stays reserved. */
+/* Out of the table; its number stays reserved. */
+void port_take(struct port_table *, struct port *);
 /* Being opened or closed, ports are in no table, but hold their number, name and device. */
 void port_reserve(struct port_table *, struct port *);
 void port_unreserve(struct port_table *, struct port *);
 
-/* Anybody who may use the port: its device is gone, or there (again), or something else about it is different.  Counts as a change of the set of ports. */
+/* Anybody who may use the port: its device is gone, or there (again), or something else about it is
+ * different.  Counts as a change of the set of ports. */
 void port_set_gone(struct port *);
 void port_set_here(struct port *);
-void port_set_peer(struct port *, bool here, bool *was_here); /* The same of a peer, without which the port goes on. */
+/* The same of a peer, without which the port goes on. */
+void port_set_peer(struct port *, bool here, bool *was_here);
 void port_changed(struct port *);
 
-/* Asks the device for its MTU, by a system call: for the control side, and for packets that are too large or were refused for that. */
+/* Asks the device for its MTU, by a system call: for the control side, and for packets that are too
+ * large or were refused for that. */
 void port_follow_mtu(struct port *);
 
 /* The set of ports changed; also ends every wait for that. */
@@ -139,8 +158,24 @@ struct link_user port_user(const struct port *);
 /* A locally administered address, derived from the names, for ports without a device. */
 void port_make_mac(struct port *);
 
-extern const struct port_class port_class_dummy, port_class_null, port_class_ring, port_class_patch, port_class_system,
-    port_class_tap, port_class_internal, port_class_pcap, port_class_memif, port_class_afxdp, port_class_dpdk,
-    port_class_vhost_user, port_class_vhost_user_client;
+/* The kinds of ports, one a line: the name of its class, and the file that has it. */
+#define PORT_CLASSES(X)                                          \
+    X(dummy)                     /* port_dummy.c */              \
+    X(null)                      /* port_dummy.c */              \
+    X(ring)                      /* port_pair.c */               \
+    X(patch)                     /* port_pair.c */               \
+    X(system)                    /* port_packet.c */             \
+    X(tap)                       /* port_tap.c */                \
+    X(internal)                  /* port_tap.c */                \
+    X(pcap)                      /* port_pcap.c */               \
+    X(memif)                     /* port_memif.c */              \
+    X(afxdp)                     /* port_afxdp.c */              \
+    X(dpdk)                      /* port_eth_kinds.c */          \
+    X(vhost_user)                /* port_eth_kinds.c */          \
+    X(vhost_user_client)         /* port_eth_kinds.c */
+
+#define X(name) extern const struct port_class port_class_##name;
+PORT_CLASSES(X)
+#undef X
 
 #endif

@@ -30,9 +30,9 @@ static int compare(const struct port *port, const struct port *other)
     if (port == other)
         return 0;
     if (!strcmp(port->name, other->name))
-        return error_set(EEXIST, "Cannot add port %s: port %u has that name", port->name, other->no);
+        return error_set(EEXIST, "port %u has that name", other->no);
     if (port->device[0] && !strcmp(port->device, other->device))
-        return error_set(EEXIST, "Cannot add port %s: device %s is port %u (%s) already", port->name, port->device, other->no,
+        return error_set(EEXIST, "device %s is port %u (%s) already", port->device, other->no,
                          other->name);
     return 0;
 }
@@ -54,12 +54,12 @@ int port_choose_number(struct port_table *table, struct port *port, uint32_t no)
         for (no = 1; no <= PORT_NO_MAX && number_taken(table, no); no++)
             ;
         if (no > PORT_NO_MAX)
-            return error_set(EFBIG, "Cannot add port %s: all numbers up to %u are taken", port->name, PORT_NO_MAX);
+            return error_set(EFBIG, "all numbers up to %u are taken", PORT_NO_MAX);
     }
     if (no > PORT_NO_MAX)
-        return error_set(EFBIG, "Cannot add port %s: number %u is above %u", port->name, no, PORT_NO_MAX);
+        return error_set(EFBIG, "number %u is above %u", no, PORT_NO_MAX);
     if (number_taken(table, no))
-        return error_set(EBUSY, "Cannot add port %s: number %u is taken", port->name, no);
+        return error_set(EBUSY, "number %u is taken", no);
     port->no = no;
     return 0;
 }

@@ -2,11 +2,14 @@
  *
  * Ports of type afxdp: a Linux device, by AF_XDP sockets (device=NAME, or the port's name).
  *
- * Three things that DPDK 22.11's driver leaves undone are done here.  It registers as many bytes of a pool as its mbufs have, though none of them crosses a
- * page without hugepages, so that there are gaps between them: what lies behind the end, the kernel neither fills nor sends, and every frame in it is
- * lost.  Here an mbuf is made as large as a page nearly, and those behind the end stay unused.  It forgets the mbufs that are in the kernel's hands when the device is closed (2048 a queue):
- * such a port has a pool of its own that knows of each mbuf whether the driver has it, and takes those back.  And checksums that veth left partial come without
- * a word: they are told by their value. */
+ * Three things that DPDK 22.11's driver leaves undone are done here.  It registers as many bytes of
+ * a pool as its mbufs have, though none of them crosses a page without hugepages, so that there are
+ * gaps between them: what lies behind the end, the kernel neither fills nor sends, and every frame
+ * in it is lost.  Here an mbuf is made as large as a page nearly, and those behind the end stay
+ * unused.  It forgets the mbufs that are in the kernel's hands when the device is closed (2048 a
+ * queue): such a port has a pool of its own that knows of each mbuf whether the driver has it, and
+ * takes those back.  And checksums that veth left partial come without a word: they are told by
+ * their value. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -38,7 +41,8 @@
 #define OPTIONS "start_queue queue_count shared_umem xdp_prog busy_budget force_copy"
 #define POOL_MBUFS 8191u         /* 2048 with the kernel, the rest under way. */
 #define OPS "upcall_marked"
-#define MBUF_BYTES 4032u         /* With its headers; an odd number of cache lines, which DPDK pads no further, in a page. */
+/* With its headers; an odd number of cache lines, which DPDK pads no further, in a page. */
+#define MBUF_BYTES 4032u
 #define MBUF_HEADERS (RTE_CACHE_LINE_ROUNDUP(sizeof(struct rte_mempool_objhdr)) + sizeof(struct rte_mbuf) + sizeof(struct pkt) + RTE_PKTMBUF_HEADROOM)
 #define MBUFS_LEAST 6000u
 
@@ -66,7 +70,7 @@ static uint8_t *mark_of(struct rte_mbuf *m)
     return RTE_MBUF_DYNFIELD(m, mark_offset, uint8_t *);
 }
 
-/* --- Pool ------------------------------------------------------------------------------------------------- */
+/* --- Pool ------------------------------------------------------------------------------------- */
 
 static int pool_alloc(struct rte_mempool *pool)
 {
@@ -107,7 +111,8 @@ static unsigned int pool_count(const struct rte_mempool *pool)
     return rte_ring_count(pool->pool_data);
 }
 
-/* Once per process: DPDK 22.11 takes the same name again and again, until its table of 16 is full. */
+/* Once per process: DPDK 22.11 takes the same name again and again, until its table of 16 is
+ * full. */
 static int pool_register(void)
 {
     static int registered = -1;
@@ -148,7 +153,8 @@ static void reclaim(struct rte_mempool *pool)
     rte_mempool_obj_iter(pool, take_back, NULL);
 }
 
-/* Takes the mbufs that the driver will not register out of a new pool, until reclaim().  Returns how many are left. */
+/* Takes the mbufs that the driver will not register out of a new pool, until reclaim().  Returns
+ * how many are left. */
 static uint32_t exclude_outside(struct rte_mempool *pool)
 {
     uintptr_t start = (uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr;
@@ -169,7 +175,7 @@ static uint32_t exclude_outside(struct rte_mempool *pool)
     return left;
 }
 
-/* --- Port ------------------------------------------------------------------------------------------------- */
+/* --- Port ------------------------------------------------------------------------------------- */
 
 static int say_nothing(int level, const char *format, va_list arguments)
 {
@@ -236,7 +242,8 @@ static void find_new(struct sockets *s, const int before[], uint32_t old)
     }
 }
 
-/* DPDK 22.11.11 with libxdp 1.3.1 leaves the first socket of a closed device open, and as long as it is, no other can be bound to the device. */
+/* DPDK 22.11.11 with libxdp 1.3.1 leaves the first socket of a closed device open, and as long as
+ * it is, no other can be bound to the device. */
 static void close_left(const struct sockets *s)
 {
     for (uint32_t i = 0; i < s->n; i++)
@@ -256,7 +263,8 @@ static struct rte_mempool *make_pool(void)
     return pool;
 }
 
-/* Opens the device and remembers the sockets that are new then: DPDK does not say which they are. */
+/* Opens the device and remembers the sockets that are new then: DPDK does not say which they
+ * are. */
 static int open_sockets(struct port *port, const char *devargs)
 {
     struct sockets *s = calloc(1, sizeof *s);
@@ -266,7 +274,7 @@ static int open_sockets(struct port *port, const char *devargs)
 
     if (!request.pool) {
         free(s);
-        return error_set(ENOMEM, "Cannot add port %s: no memory for its packet buffers", port->name);
+        return error_set(ENOMEM, "no memory for its packet buffers");
     }
     s->port = port;
     pthread_mutex_lock(&lock);
@@ -288,7 +296,6 @@ static int open_sockets(struct port *port, const char *devargs)
 
 static int afxdp_open(struct port *port)
 {
-    const struct link_user user = port_user(port);
     char arguments[2 * DP_TEXT_SIZE], extra[2 * DP_NAME_SIZE];
     unsigned int type;
     int error = port_options_check(port, PORT_DEVICE_OPTIONS " " OPTIONS " " ETH_OPTIONS), owner;
@@ -298,9 +305,9 @@ static int afxdp_open(struct port *port)
     if (!port_option(port, "device", port->device, sizeof port->device))
         memcpy(port->device, port->name, sizeof port->device);
     if (strpbrk(port->device, ",[]") || !if_nametoindex(port->device))
-        return error_set(ENODEV, "Cannot add port %s: no device %s", port->name, port->device);
+        return error_set(ENODEV, "no device %s", port->device);
     if (!link_device_type(port->device, &type) && !link_device_is_ethernet(type))
-        return link_device_refuse(&user, port->device, type);
+        return link_device_refuse(port->device, type);
     snprintf(extra, sizeof extra, ",iface=%s", port->device);
     error = eth_devargs(port, "net_af_xdp", OPTIONS, extra, arguments, sizeof arguments);
     if (!error)
@@ -308,11 +315,12 @@ static int afxdp_open(struct port *port)
     if (error)
         return error;
     if (link_xdp_clean(port->device, &owner))
-        return error_set(EBUSY, "Cannot add port %s: process %d has AF_XDP sockets on %s", port->name, owner, port->device);
+        return error_set(EBUSY, "process %d has AF_XDP sockets on %s", owner, port->device);
     silence("libbpf.so.1", "libbpf_set_print");
     silence("libbpf.so.0", "libbpf_set_print");
     silence("libxdp.so.1", "libxdp_set_print");
-    /* The kernel lets go of a device a while after the socket was closed or its process killed, and the driver says no more than EINVAL. */
+    /* The kernel lets go of a device a while after the socket was closed or its process killed, and
+     * the driver says no more than EINVAL. */
     for (unsigned int tries = 0; (error = open_sockets(port, arguments)) == EINVAL && tries < OPEN_TRIES; tries++)
         usleep(1000000 / OPEN_TRIES);
     return error;
@@ -335,7 +343,8 @@ static void afxdp_close(struct port *port)
     free(s);
 }
 
-/* What the driver counts as missed is what no buffer was there for; what found the ring of a slow thread full is asked for here. */
+/* What the driver counts as missed is what no buffer was there for; what found the ring of a slow
+ * thread full is asked for here. */
 static void afxdp_stats(struct port *port, struct dp_port_stats *stats)
 {
     eth_stats(port, stats);
@@ -372,7 +381,8 @@ static uint16_t afxdp_tx(struct port *port, uint16_t queue, struct rte_mbuf **pa
 
     for (uint16_t i = 0; i < n; i++)
         if (packets[i]->pool == own)
-            *mark_of(packets[i]) = MARK_DRIVER; /* It may keep those until the kernel has sent them. */
+            /* It may keep those until the kernel has sent them. */
+            *mark_of(packets[i]) = MARK_DRIVER;
     driver_runs = true;
     sent = eth_tx(port, queue, packets, n);
     driver_runs = false;

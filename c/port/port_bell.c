@@ -13,7 +13,8 @@ int port_bell_arm(struct port_bell *bell)
     if (!bell->fd)
         return PORT_CANNOT_WAIT;
     atomic_store_explicit(&bell->armed, 1, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst); /* Pairs with port_bell_ring(): the caller looks at its queue now. */
+    /* Pairs with port_bell_ring(): the caller looks at its queue now. */
+    atomic_thread_fence(memory_order_seq_cst);
     return bell->fd - 1;
 }
 

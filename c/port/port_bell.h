@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * port_bell.h - wakes the poll thread of a port that has no descriptor of its own (dummy, ring).
  *
- * The thread arms the bell, looks at the queue once more, and sleeps on the descriptor; who puts packets into the queue rings, which costs a fence unless
- * it is armed.
+ * The thread arms the bell, looks at the queue once more, and sleeps on the descriptor; a producer
+ * rings after it has put packets into the queue, which costs a fence unless the bell is armed.
  *
  * Threads: port_bell_arm and _clear by the queue's poll thread; port_bell_ring by anybody. */
 #ifndef UPCALL_PORT_BELL_H

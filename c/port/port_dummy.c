@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ports of type dummy: what a program injects is received, and what is sent waits until a program collects it.  No device, no root.
- * And ports of type null: they receive nothing and swallow everything. */
+ * Ports of type dummy: what a program injects is received, and what is sent waits until a program
+ * collects it.  No device, no root.  And ports of type null: they receive nothing and swallow
+ * everything. */
 #include "port/port_dummy.h"
 
 #include <errno.h>
@@ -173,10 +174,10 @@ int port_dummy_inject(struct port *port, const uint8_t *frame, uint32_t size)
     struct rte_mbuf *m = eal_packet(frame, size);
 
     if (!m)
-        return error_set(ENOBUFS, "All packet buffers are in use");
+        return error_set(ENOBUFS, "all packet buffers are in use");
     if (rte_ring_mp_enqueue(dummy->in, m)) {
         rte_pktmbuf_free(m);
-        return error_set(ENOBUFS, "The receive queue of dummy port %u is full", port->no);
+        return error_set(ENOBUFS, "its receive queue is full");
     }
     port_bell_ring(&dummy->bell);
     return 0;

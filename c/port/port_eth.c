@@ -38,15 +38,15 @@ static bool in_use[RTE_MAX_ETHPORTS]; /* By a port of ours. */
 
 static _Atomic uint32_t serial;          /* Of names of devices. */
 
-static int fail(const struct port *port, int error, const char *what)
+static int fail(int error, const char *what)
 {
     const char *said = log_captured();
 
     error = error < 0 ? -error : error;
-    return error_set(error, "Cannot add port %s: %s: %s%s%s", port->name, what, strerror(error), *said ? ": " : "", said);
+    return error_set(error, "%s: %s%s%s", what, strerror(error), *said ? ": " : "", said);
 }
 
-/* --- Opening ---------------------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 /* The network device of devargs; UINT16_MAX: there is none yet. */
 static uint16_t find(const char *devargs)
@@ -71,18 +71,19 @@ static int probe(struct port *port, const char *devargs)
     if (error == -EPERM && !geteuid())
         error = -EINVAL;                /* Drivers' -1: they did not like something. */
     if (error)
-        return fail(port, error, "DPDK cannot probe the device");
+        return fail(error, "DPDK cannot probe the device");
     id = find(devargs);
     if (id == UINT16_MAX)
-        return fail(port, ENODEV, "the device is not a network device");
+        return fail(ENODEV, "the device is not a network device");
     if (in_use[id])
-        return fail(port, EBUSY, "another port has the device");
+        return fail(EBUSY, "another port has the device");
     in_use[id] = true;
     port->eth_port = id;
     return 0;
 }
 
-/* Some drivers stand on a Linux device (net_af_packet, net_af_xdp, mlx5 …), of which the same holds as of ports of type system. */
+/* Some drivers stand on a Linux device (net_af_packet, net_af_xdp, mlx5 …), of which the same holds
+ * as of ports of type system. */
 static int claim_linux_device(struct port *port, const struct rte_eth_dev_info *info)
 {
     const struct link_user user = port_user(port);
@@ -96,7 +97,7 @@ static int claim_linux_device(struct port *port, const struct rte_eth_dev_info *
     eth->if_index = info->if_index;
     error = link_device_type(name, &type);
     if (!error && !link_device_is_ethernet(type))
-        return link_device_refuse(&user, name, type);
+        return link_device_refuse(name, type);
     return link_device_claim(&user, (int)info->if_index, name, &eth->claim);
 }
 
@@ -105,7 +106,8 @@ struct plan {
     uint16_t rx_descriptors, tx_descriptors;
 };
 
-/* Whether a driver wants as many queues to send by as to receive by, and says so in no other way than by refusing. */
+/* Whether a driver wants as many queues to send by as to receive by, and says so in no other way
+ * than by refusing. */
 static bool is_paired(const struct eth_request *request, const struct rte_eth_dev_info *info)
 {
     return request->paired || !strcmp(info->driver_name, "net_tap") || !strcmp(info->driver_name, "net_memif");
@@ -136,9 +138,9 @@ static int configure(struct port *port, const struct eth_request *request, struc
     int error = rte_eth_dev_info_get(port->eth_port, &info);
 
     if (error)
-        return fail(port, error, "cannot ask the device what it can do");
+        return fail(error, "cannot ask the device what it can do");
     if (!info.max_rx_queues || !info.max_tx_queues)
-        return error_set(EOPNOTSUPP, "Cannot add port %s: its device cannot both receive and send", port->name);
+        return error_set(EOPNOTSUPP, "its device cannot both receive and send");
     error = claim_linux_device(port, &info);
     if (error)
         return error;
@@ -159,11 +161,12 @@ static int configure(struct port *port, const struct eth_request *request, struc
         conf.rxmode.mtu = mtu;
     error = rte_eth_dev_configure(port->eth_port, (uint16_t)plan->rxqs, (uint16_t)plan->txqs, &conf);
     if (error)
-        return fail(port, error, "cannot configure the device");
+        return fail(error, "cannot configure the device");
     error = rte_eth_dev_adjust_nb_rx_tx_desc(port->eth_port, &plan->rx_descriptors, &plan->tx_descriptors);
     if (error)
-        return fail(port, error, "cannot size the queues");
-    /* af_xdp, memif, pcap and others send chains without saying so; what does say nothing gets one mbuf a packet. */
+        return fail(error, "cannot size the queues");
+    /* af_xdp, memif, pcap and others send chains without saying so; what does say nothing gets one
+     * mbuf a packet. */
     port->caps = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? PORT_CAP_CHAIN : 0;
     return 0;
 }
@@ -176,7 +179,7 @@ static int set_up_queues(struct port *port, const struct plan *plan, struct rte_
         error = rte_eth_rx_queue_setup(port->eth_port, (uint16_t)q, plan->rx_descriptors, (unsigned int)socket, NULL, pool);
     for (uint32_t q = 0; q < plan->txqs && !error; q++)
         error = rte_eth_tx_queue_setup(port->eth_port, (uint16_t)q, plan->tx_descriptors, (unsigned int)socket, NULL);
-    return error ? fail(port, error, "cannot set up the queues") : 0;
+    return error ? fail(error, "cannot set up the queues") : 0;
 }
 
 /* The device was pulled out. */
@@ -201,7 +204,7 @@ static int start(struct port *port, const struct eth_request *request)
         return error;
     error = rte_eth_dev_start(port->eth_port);
     if (error)
-        return fail(port, error, "cannot start the device");
+        return fail(error, "cannot start the device");
     eth->started = true;
     rte_eth_promiscuous_enable(port->eth_port); /* Virtual devices that cannot need not. */
     eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
@@ -215,7 +218,8 @@ static int start(struct port *port, const struct eth_request *request)
     return 0;
 }
 
-/* What DPDK opened on a Linux device is of no use once that is gone, whatever comes under its name. */
+/* What DPDK opened on a Linux device is of no use once that is gone, whatever comes under its
+ * name. */
 static void attend(void *arg)
 {
     struct port *port = arg;
@@ -229,7 +233,6 @@ static void attend(void *arg)
 
 int eth_open(struct port *port, const struct eth_request *request)
 {
-    const struct link_user user = port_user(port);
     struct eth *eth = calloc(1, sizeof *eth);
     int error;
 
@@ -249,7 +252,7 @@ int eth_open(struct port *port, const struct eth_request *request)
     log_captured();
     pthread_mutex_unlock(&lock);
     if (!error && eth->if_index)
-        error = link_watch_add(&user, port, attend);
+        error = link_watch_add(port, attend);
     if (error)
         eth_close(port);
     return error;
@@ -323,7 +326,7 @@ void eth_close(struct port *port)
     free(eth);
 }
 
-/* --- Running ---------------------------------------------------------------------------------------------- */
+/* --- Running ---------------------------------------------------------------------------------- */
 
 uint16_t eth_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
@@ -371,10 +374,10 @@ int eth_devargs(const struct port *port, const char *driver, const char *passed,
         if (!port_option(port, key, value, sizeof value))
             continue;
         if (strpbrk(value, ",[]"))
-            return error_set(EINVAL, "Cannot add port %s: option %s is \"%s\", and DPDK takes no comma or bracket there", port->name, key,
+            return error_set(EINVAL, "option %s is \"%s\", and DPDK takes no comma or bracket there", key,
                              value);
         if (used < size)
             used += (uint32_t)snprintf(text + used, size - used, ",%s=%s", key, value);
     }
-    return used < size ? 0 : error_set(EINVAL, "Cannot add port %s: its options are too long", port->name);
+    return used < size ? 0 : error_set(EINVAL, "its options are too long");
 }

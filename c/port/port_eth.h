@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * port_eth.h - ports on DPDK's ethdev devices.
  *
- * port_eth.c runs a device: configures, starts, receives, sends, closes.  port_eth_kinds.c says for each kind of port which device that is: the
- * devargs that its options come to.
+ * port_eth.c runs a device: configures, starts, receives, sends, closes.  port_eth_kinds.c says for
+ * each kind of port which device that is: the devargs that its options come to.
  *
  * Threads: as port.h says. */
 #ifndef UPCALL_PORT_ETH_H
@@ -16,12 +16,16 @@ struct rte_mempool;
 struct eth_request {
     const char *devargs;
     struct rte_mempool *pool;    /* NULL: the common one. */
-    void (*reclaim)(struct rte_mempool *); /* Or NULL: takes back what the closed device kept of its pool. */
+    /* Or NULL: takes back what the closed device kept of its pool. */
+    void (*reclaim)(struct rte_mempool *);
     uint32_t mtu;                /* Of a device that takes any frame, or 0: ask the device. */
-    bool paired;                 /* A peer has a receive queue for each transmit queue, or it refuses to connect: as many as are received by. */
+    /* A peer has a receive queue for each transmit queue, or it refuses to connect: as many as are
+     * received by. */
+    bool paired;
 };
 
-/* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool retired. */
+/* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool
+ * retired. */
 int eth_open(struct port *, const struct eth_request *);
 void eth_close(struct port *);
 struct rte_mempool *eth_own_pool(const struct port *); /* Of the request; kept until eth_close(). */
@@ -30,14 +34,16 @@ uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 void eth_stats(struct port *, struct dp_port_stats *);
 bool eth_link_up(struct port *);
 
-/* Stops and starts the device, with no thread in it.  False: it did not start, and must not be used. */
+/* Stops and starts the device, with no thread in it.  False: it did not start, and must not be
+ * used. */
 bool eth_restart(struct port *);
 
 /* What a kind keeps for a port; NULL at first. */
 void *eth_extra(const struct port *);
 void eth_set_extra(struct port *, void *);
 
-/* `driverN` + `extra` + `,key=value…` with those options of the port that `passed` lists.  EINVAL, and error_set(). */
+/* `driverN` + `extra` + `,key=value…` with those options of the port that `passed` lists.  EINVAL,
+ * and error_set(). */
 int eth_devargs(const struct port *, const char *driver, const char *passed, const char *extra, char *text, uint32_t size);
 
 /* Options that every kind takes besides its own. */

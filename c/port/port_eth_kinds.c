@@ -2,7 +2,8 @@
  *
  * Kinds of ports on ethdev: which device each is.
  *
- *     dpdk        devargs=… : a PCI address, or the name and arguments of any virtual device of DPDK
+ *     dpdk        devargs=… : a PCI address, or the name and arguments of any virtual device of
+ *                 DPDK
  *     pcap        port_pcap.c
  *     memif       port_memif.c
  *     afxdp       port_afxdp.c
@@ -24,7 +25,7 @@ static int need(const struct port *port, const char *key, const char *what, char
 {
     if (port_option(port, key, value, size) && value[0])
         return 0;
-    return error_set(EINVAL, "Cannot add port %s: type %s needs the option %s=%s", port->name, port->type, key, what);
+    return error_set(EINVAL, "type %s needs the option %s=%s", port->type, key, what);
 }
 
 static int dpdk_open(struct port *port)
@@ -41,11 +42,10 @@ static int dpdk_open(struct port *port)
     return eth_open(port, &request);
 }
 
-/* --- Others ----------------------------------------------------------------------------------------------- */
+/* --- Others ----------------------------------------------------------------------------------- */
 
 static int vhost_open(struct port *port)
 {
-    const struct link_user user = port_user(port);
     char arguments[2 * DP_TEXT_SIZE], path[256], extra[300];
     struct eth_request request = { .devargs = arguments };
     const bool client = !strcmp(port->type, "vhost-user-client");
@@ -54,9 +54,9 @@ static int vhost_open(struct port *port)
     if (!error)
         error = need(port, "path", "SOCKET", path, sizeof path);
     if (!error && strpbrk(path, ",[]"))
-        error = error_set(EINVAL, "Cannot add port %s: DPDK takes no comma or bracket in a path: %s", port->name, path);
+        error = error_set(EINVAL, "DPDK takes no comma or bracket in a path: %s", path);
     if (!error)
-        error = client ? link_socket_check(&user, path) : link_socket_clear(&user, path);
+        error = client ? link_socket_check(path) : link_socket_clear(path);
     if (error)
         return error;
     snprintf(extra, sizeof extra, ",iface=%s,client=%d", path, client);

@@ -11,7 +11,8 @@
 struct port_table {
     struct port **by_no;
     uint32_t end;                        /* No port has this number or a higher one. */
-    struct port *reserved;               /* Being opened or closed: they hold their number, name and device. */
+    /* Being opened or closed: they hold their number, name and device. */
+    struct port *reserved;
     _Atomic uint64_t sequence;
     bell_t bell;
 };

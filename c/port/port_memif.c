@@ -4,9 +4,10 @@
  *
  *     socket=PATH socket-abstract=yes|no id=N role=client|server … : as DPDK's net_memif has them
  *
- * What DPDK 22.11's driver does not do is done here.  A client whose server went connects again.  Counters go on where they were when the
- * peer went, though the driver begins anew.  What a killed server left in the file system is removed.  And memory that a peer shared
- * is not unmapped, as the driver does when the peer goes, while a poll thread is reading it. */
+ * What DPDK 22.11's driver does not do is done here.  A client whose server went connects again.
+ * Counters go on where they were when the peer went, though the driver begins anew.  What a killed
+ * server left in the file system is removed.  And memory that a peer shared is not unmapped, as the
+ * driver does when the peer goes, while a poll thread is reading it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@
 
 #define OPTIONS "id role bsize rsize socket socket-abstract mac secret zero-copy owner-uid owner-gid"
 
-/* The driver is called under the lock: by the queue's thread, which does not wait for it, and by who must have no thread in the driver. */
+/* The driver is called under the lock: by the queue's thread, which does not wait for it, and by
+ * who must have no thread in the driver. */
 struct queue {
     rte_spinlock_t lock;
     bool stopped;
@@ -60,8 +62,8 @@ static void unlock_queues(struct memif *memif)
         rte_spinlock_unlock(&memif->queues[i].lock);
 }
 
-/* A peer's memory is about to be unmapped: the driver has marked its device as not connected, so threads that come later do not touch it.  This waits for
- * those that are there. */
+/* A peer's memory is about to be unmapped: the driver has marked its device as not connected, so
+ * threads that come later do not touch it.  This waits for those that are there. */
 static void wait_for_threads(void)
 {
     rte_spinlock_lock(&list_lock);
@@ -72,7 +74,7 @@ static void wait_for_threads(void)
     rte_spinlock_unlock(&list_lock);
 }
 
-/* --- Opening ---------------------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static bool is_client(const struct port *port)
 {
@@ -83,18 +85,18 @@ static bool is_client(const struct port *port)
 
 static int prepare_socket(const struct port *port)
 {
-    const struct link_user user = port_user(port);
     char path[DP_TEXT_SIZE], abstract[16] = "yes";
 
     if (!port_option(port, "socket", path, sizeof path))
         return 0;
     port_option(port, "socket-abstract", abstract, sizeof abstract);
     if (is_client(port) || strcmp(abstract, "no"))
-        return link_socket_check(&user, path);
-    return eal_memif_listens(path) ? 0 : link_socket_clear(&user, path);
+        return link_socket_check(path);
+    return eal_memif_listens(path) ? 0 : link_socket_clear(path);
 }
 
-/* Connects a client to a server that has come, or come back: an attempt each time, of which the outcome is seen the next time. */
+/* Connects a client to a server that has come, or come back: an attempt each time, of which the
+ * outcome is seen the next time. */
 static void attend(void *arg)
 {
     struct port *port = arg;
@@ -140,7 +142,6 @@ static void memif_close(struct port *port)
 
 static int add_queues(struct port *port)
 {
-    const struct link_user user = port_user(port);
     const uint32_t n = (uint32_t)port->rxq_count + port->txq_count;
     struct memif *memif = aligned_alloc(64, RTE_ALIGN(sizeof *memif + n * sizeof memif->queues[0], 64));
 
@@ -155,7 +156,7 @@ static int add_queues(struct port *port)
     memif->next = list;
     list = memif;
     rte_spinlock_unlock(&list_lock);
-    return link_watch_add(&user, port, attend);
+    return link_watch_add(port, attend);
 }
 
 static int memif_open(struct port *port)
@@ -179,7 +180,7 @@ static int memif_open(struct port *port)
     return error;
 }
 
-/* --- Running ---------------------------------------------------------------------------------------------- */
+/* --- Running ---------------------------------------------------------------------------------- */
 
 static uint64_t bytes_of(struct rte_mbuf **packets, uint16_t n)
 {

@@ -103,9 +103,10 @@ bool port_offload_finish(struct rte_mbuf *m)
     return true;
 }
 
-/* --- Segments --------------------------------------------------------------------------------------------- */
+/* --- Segments --------------------------------------------------------------------------------- */
 
-/* A new packet with the headers of `m`, and `size` bytes of its payload from `at` on; NULL: no mbuf. */
+/* A new packet with the headers of `m`, and `size` bytes of its payload from `at` on; NULL: no
+ * mbuf. */
 static struct rte_mbuf *cut(const struct rte_mbuf *m, const struct port_offload_layout *layout, uint32_t at, uint32_t size)
 {
     struct rte_mbuf *first = rte_pktmbuf_copy(m, m->pool, 0, layout->payload), *rest, *last;
@@ -137,7 +138,8 @@ static void set_be16(uint8_t *at, uint32_t value)
     at[1] = (uint8_t)value;
 }
 
-/* Makes the headers of the segment number `index`, whose payload starts `done` bytes into the whole, true. */
+/* Makes the headers of the segment number `index`, whose payload starts `done` bytes into the
+ * whole, true. */
 static void fix_headers(struct rte_mbuf *segment, const struct port_offload_layout *layout, uint32_t index, uint32_t done, bool last)
 {
     uint8_t *frame = rte_pktmbuf_mtod(segment, uint8_t *), *l4 = frame + layout->l4;

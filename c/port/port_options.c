@@ -46,7 +46,7 @@ int port_option_number(const struct port *port, const char *key, uint32_t least,
     errno = 0;
     number = strtoul(text, &end, 0);
     if (errno || *end || end == text || text[0] == '-' || number < least || number > most)
-        return error_set(EINVAL, "Cannot add port %s: option %s is \"%s\", expected a number from %u to %u", port->name, key, text,
+        return error_set(EINVAL, "option %s is \"%s\", expected a number from %u to %u", key, text,
                          least, most);
     *value = (uint32_t)number;
     return 0;
@@ -71,9 +71,9 @@ int port_options_check(const struct port *port, const char *known)
         size_t line_size = strcspn(line, "\n"), key_size = strcspn(line, "=\n");
 
         if (line_size && key_size == line_size)
-            return error_set(EINVAL, "Cannot add port %s: option \"%.*s\" has no value", port->name, (int)line_size, line);
+            return error_set(EINVAL, "option \"%.*s\" has no value", (int)line_size, line);
         if (line_size && !listed(known, line, key_size))
-            return error_set(EINVAL, "Cannot add port %s: ports of type %s have no option %.*s, only: %s", port->name, port->type,
+            return error_set(EINVAL, "ports of type %s have no option %.*s, only: %s", port->type,
                              (int)key_size, line, *known ? known : "none");
         line += line_size;
     }

@@ -2,10 +2,12 @@
  *
  * Ports of type system: a Linux network device, by a packet socket.
  *
- * The socket carries a virtio-net header with each packet (PACKET_VNET_HDR), so that what veth and tap leave undone passes through as it is and TCP works
- * without ethtool.  Everything set on the device belongs to the socket (promiscuous mode is a membership), so that nothing stays behind a process
- * that was killed.  The port follows its device by the index, whatever its name becomes.  When the device goes, the port waits for one of the
- * same name, and the socket is bound to that. */
+ * The socket carries a virtio-net header with each packet (PACKET_VNET_HDR), so that what veth and
+ * tap leave undone passes through as it is and TCP works without ethtool.  Everything set on the
+ * device belongs to the socket (promiscuous mode is a membership), so that nothing stays behind a
+ * process that was killed.  The port follows its device by the index, whatever its name becomes.
+ * When the device goes, the port waits for one of the same name, and the socket is bound to
+ * that. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -42,7 +44,8 @@ union ancillary {
 
 struct packet {
     int fd;
-    struct link_device device;   /* After opening, for the thread that watches; the index for everybody. */
+    /* After opening, for the thread that watches; the index for everybody. */
+    struct link_device device;
     uint64_t kernel_drops;       /* The kernel forgets its count when asked. */
     struct vnet_buffer rx[BATCH];
     struct mmsghdr rx_messages[BATCH];
@@ -52,13 +55,13 @@ struct packet {
     struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
 };
 
-/* --- Opening ---------------------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static int fail(const struct port *port, int error, const char *what)
 {
     const char *hint = error == EPERM || error == EACCES ? " (this needs CAP_NET_RAW: run as root)" : "";
 
-    return error_set(error, "Cannot add port %s: %s device %s: %s%s", port->name, what, port->device, strerror(error), hint);
+    return error_set(error, "%s device %s: %s%s", what, port->device, strerror(error), hint);
 }
 
 static int set_option(int fd, int name, const void *value, socklen_t size)
@@ -109,9 +112,10 @@ static void packet_close(struct port *port)
     free(packet);
 }
 
-/* --- The device comes and goes ---------------------------------------------------------------------------- */
+/* --- The device comes and goes ---------------------------------------------------------------- */
 
-/* Whether the socket still belongs to the device.  It does not, once the device has gone, to another namespace included. */
+/* Whether the socket still belongs to the device.  It does not, once the device has gone, to
+ * another namespace included. */
 static bool is_bound(const struct packet *packet)
 {
     struct sockaddr_ll address;
@@ -160,7 +164,8 @@ static void attend(void *arg)
     link_device_heed(packet->device.claim);
     if (!is_bound(packet)) {
         port_set_gone(port);
-        link_device_leave(&packet->device); /* Whoever has it in its new place may have it as a port, and it may come back. */
+        /* Whoever has it in its new place may have it as a port, and it may come back. */
+        link_device_leave(&packet->device);
         if (!take_up(port, packet))
             return;
         port_set_here(port);
@@ -185,12 +190,13 @@ static int packet_open(struct port *port)
     if (!packet)
         return ENOMEM;
     port->state = packet;
-    packet->fd = packet->device.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* Receives nothing before it is bound. */
+    /* Receives nothing before it is bound. */
+    packet->fd = packet->device.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     error = packet->fd < 0 ? fail(port, errno, "cannot open a packet socket for") : link_device_take(&user, &packet->device, port->device);
     if (!error)
         error = attach(port, packet);
     if (!error)
-        error = link_watch_add(&user, port, attend);
+        error = link_watch_add(port, attend);
     if (error) {
         packet_close(port);
         return error;
@@ -204,7 +210,7 @@ static int packet_open(struct port *port)
     return 0;
 }
 
-/* --- Receiving -------------------------------------------------------------------------------------------- */
+/* --- Receiving -------------------------------------------------------------------------------- */
 
 /* Puts back the VLAN tag that the kernel keeps beside the packet. */
 static void restore_tag(struct msghdr *message, struct vnet_buffer *buffer, struct rte_mbuf *m)
@@ -264,7 +270,9 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
     if (got < 0) {
         if (errno == ENETDOWN || errno == ENXIO)
             check_device(port);
-        else if (errno == EINVAL) /* A packet of which the header cannot say what it is (segments of SCTP): the kernel let it go. */
+        /* A packet of which the header cannot say what it is (segments of SCTP): the kernel let it
+         * go. */
+        else if (errno == EINVAL)
             stat_add(&port->rx.errors, 1);
         return 0;
     }
@@ -278,9 +286,10 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
     return good;
 }
 
-/* --- Sending ---------------------------------------------------------------------------------------------- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
-/* Whether to try again later with the packet that was refused; otherwise it is the packet's fault, or the device's. */
+/* Whether to try again later with the packet that was refused; otherwise it is the packet's fault,
+ * or the device's. */
 static bool try_later(struct port *port, int error)
 {
     if (error == EAGAIN || error == ENOBUFS || error == EINTR)
@@ -288,7 +297,9 @@ static bool try_later(struct port *port, int error)
     if (error == ENETDOWN || error == ENXIO || error == ENODEV)
         check_device(port);
     else if (error == EMSGSIZE)
-        port_follow_mtu(port); /* It was made smaller: what follows is refused before it comes here, and counted as too large. */
+        /* It was made smaller: what follows is refused before it comes here, and counted as too
+         * large. */
+        port_follow_mtu(port);
     return false;
 }
 
@@ -323,7 +334,7 @@ static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **p
     return (uint16_t)sent;
 }
 
-/* --- Questions -------------------------------------------------------------------------------------------- */
+/* --- Questions -------------------------------------------------------------------------------- */
 
 static void packet_stats(struct port *port, struct dp_port_stats *stats)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ports of type ring and patch: two ports of a datapath, each naming the other (`peer=NAME`); what is sent by one is received by the other.  They can be made in
- * any order; while one is missing, the other's link is down.
+ * Ports of type ring and patch: two ports of a datapath, each naming the other (`peer=NAME`); what
+ * is sent by one is received by the other.  They can be made in any order; while one is missing,
+ * the other's link is down.
  *
- * Threads: a ring has one producer at a time, because the sending port's one txq has a lock, and one consumer, because a queue has one owner. */
+ * Threads: a ring has one producer at a time, because the sending port's one txq has a lock, and
+ * one consumer, because a queue has one owner. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -100,7 +102,8 @@ static struct pair *find(struct port_table *table, const char *name, const char 
     return NULL;
 }
 
-/* A port whose peer is missing drops what it is to send, and its link is down: as if its device were gone. */
+/* A port whose peer is missing drops what it is to send, and its link is down: as if its device
+ * were gone. */
 static void set_link(const struct side *side, struct port *other)
 {
     struct port *own = atomic_load(&side->own->port);
@@ -123,9 +126,9 @@ static int pair_open(struct port *port)
     if (error)
         return error;
     if (!port_option(port, "peer", peer, sizeof peer) || !peer[0])
-        return error_set(EINVAL, "Cannot add port %s: type %s needs the option peer=NAME, the other port", port->name, port->type);
+        return error_set(EINVAL, "type %s needs the option peer=NAME, the other port", port->type);
     if (!strcmp(peer, port->name))
-        return error_set(EINVAL, "Cannot add port %s: it cannot be its own peer", port->name);
+        return error_set(EINVAL, "it cannot be its own peer");
     side = calloc(1, sizeof *side);
     if (!side)
         return ENOMEM;

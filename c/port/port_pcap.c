@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ports of type pcap: rx_pcap=FILE tx_pcap=FILE infinite_rx=1 : reads packets from a file (once, or over and over) and writes to another.
+ * Ports of type pcap: rx_pcap=FILE tx_pcap=FILE infinite_rx=1 : reads packets from a file (once, or
+ * over and over) and writes to another.
  *
- * DPDK's driver takes a capture of anything for one of Ethernet frames, so the file is looked at first.  Formats: pcap and pcapng, IETF drafts
- * opsawg-pcap and opsawg-pcapng. */
+ * DPDK's driver takes a capture of anything for one of Ethernet frames, so the file is looked at
+ * first.  Formats: pcap and pcapng, IETF drafts opsawg-pcap and opsawg-pcapng. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,7 +31,8 @@
 #define LINK_UNKNOWN UINT32_MAX
 
 struct capture {
-    uint32_t link;               /* LINK_UNKNOWN: it is no capture, and the driver will say why it does not take it. */
+    /* LINK_UNKNOWN: it is no capture, and the driver will say why it does not take it. */
+    uint32_t link;
     uint32_t packets;
 };
 
@@ -42,7 +44,8 @@ static uint32_t read_word(const uint8_t *at, bool swapped)
     return swapped ? __builtin_bswap32(word) : word;
 }
 
-/* Behind the file's header: each record has a header of four words, of which the third is its size. */
+/* Behind the file's header: each record has a header of four words, of which the third is its
+ * size. */
 static void read_records(FILE *file, bool swapped, struct capture *capture)
 {
     uint8_t record[16];
@@ -51,7 +54,8 @@ static void read_records(FILE *file, bool swapped, struct capture *capture)
         capture->packets++;
 }
 
-/* Behind the type and size of the first block.  The driver takes one link type a file, that of the first interface. */
+/* Behind the type and size of the first block.  The driver takes one link type a file, that of the
+ * first interface. */
 static void read_blocks(FILE *file, struct capture *capture)
 {
     uint8_t head[8], body[4];
@@ -88,7 +92,8 @@ static struct capture examine(const char *path)
         if (magic == NG_SECTION) {
             read_blocks(file, &capture);
         } else if (swapped || magic == MAGIC_MICRO || magic == MAGIC_NANO) {
-            capture.link = read_word(head + 20, swapped) & 0xffff; /* The rest tells of checksums behind frames. */
+            /* The rest tells of checksums behind frames. */
+            capture.link = read_word(head + 20, swapped) & 0xffff;
             read_records(file, swapped, &capture);
         }
     }
@@ -123,7 +128,7 @@ static int check_capture(const struct port *port, struct capture *capture)
     *capture = examine(path);
     if (capture->link == LINK_UNKNOWN || capture->link == LINK_ETHERNET)
         return 0;
-    return error_set(EINVAL, "Cannot add port %s: rx_pcap %s is no capture of Ethernet frames: its link type is %u (%s)", port->name, path,
+    return error_set(EINVAL, "rx_pcap %s is no capture of Ethernet frames: its link type is %u (%s)", path,
                      capture->link, link_name(capture->link));
 }
 
@@ -136,12 +141,13 @@ static int check_file(const struct port *port, const char *key, const char *mode
         return 0;
     file = fopen(path, mode);
     if (!file)
-        return error_set(errno, "Cannot add port %s: %s %s: %s", port->name, key, path, strerror(errno));
+        return error_set(errno, "%s %s: %s", key, path, strerror(errno));
     fclose(file);
     return 0;
 }
 
-/* infinite_rx keeps every packet of the file in a mbuf, so such a port has a pool that they fit in. */
+/* infinite_rx keeps every packet of the file in a mbuf, so such a port has a pool that they fit
+ * in. */
 static int make_pool(const struct port *port, const struct capture *capture, struct rte_mempool **pool)
 {
     char text[16];
@@ -150,7 +156,7 @@ static int make_pool(const struct port *port, const struct capture *capture, str
     if (!port_option(port, "infinite_rx", text, sizeof text) || strcmp(text, "1"))
         return 0;
     *pool = eal_pool_make(capture->packets + SPARE, EAL_FRAME_ROOM, NULL);
-    return *pool ? 0 : error_set(ENOMEM, "Cannot add port %s: no memory for all %u packets of its capture at once", port->name, capture->packets);
+    return *pool ? 0 : error_set(ENOMEM, "no memory for all %u packets of its capture at once", capture->packets);
 }
 
 static int pcap_open(struct port *port)
@@ -161,7 +167,7 @@ static int pcap_open(struct port *port)
     int error = port_options_check(port, OPTIONS " " ETH_OPTIONS);
 
     if (!error && !port_option(port, "rx_pcap", value, sizeof value) && !port_option(port, "tx_pcap", value, sizeof value))
-        error = error_set(EINVAL, "Cannot add port %s: type pcap needs the option rx_pcap=FILE, tx_pcap=FILE or both", port->name);
+        error = error_set(EINVAL, "type pcap needs the option rx_pcap=FILE, tx_pcap=FILE or both");
     if (!error)
         error = check_file(port, "rx_pcap", "re");
     if (!error)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ports of type tap and internal: a TAP device, by which the host itself is on the datapath.  It is named like the port (or `device=NAME`) and goes with it.
- * Packets carry a virtio-net header, as in port_packet.c. */
+ * Ports of type tap and internal: a TAP device, by which the host itself is on the datapath.  It is
+ * named like the port (or `device=NAME`) and goes with it.  Packets carry a virtio-net header, as
+ * in port_packet.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -37,20 +38,21 @@
 
 struct tap {
     int fd;
-    int control;                 /* A socket to ask about the device; it stays in the namespace that the device was made in. */
+    /* A socket to ask about the device; it stays in the namespace that the device was made in. */
+    int control;
     struct vnet_buffer rx;
     struct virtio_net_hdr tx_header;
     struct iovec tx_parts[VNET_SEGMENTS + 1];
 };
 
-static int fail(const struct port *port, const char *what)
+static int fail(const char *what)
 {
     int error = errno;
     const char *hint = error == EPERM || error == EACCES ? " (this needs CAP_NET_ADMIN: run as root)"
                        : error == ENOENT || error == ENXIO ? " (the kernel needs its module tun)"
                        : error == EBUSY ? " (a device of that name exists)" : "";
 
-    return error_set(error, "Cannot add port %s: %s: %s%s", port->name, what, strerror(error), hint);
+    return error_set(error, "%s: %s%s", what, strerror(error), hint);
 }
 
 static void name_device(struct ifreq *ifr, const struct port *port)
@@ -65,14 +67,14 @@ static int set_link(struct port *port, struct tap *tap)
     name_device(&ifr, port);
     ifr.ifr_mtu = (int)port->mtu;
     if (ioctl(tap->control, SIOCSIFMTU, &ifr))
-        return fail(port, "cannot set the MTU");
+        return fail("cannot set the MTU");
     if (ioctl(tap->control, SIOCGIFHWADDR, &ifr))
-        return fail(port, "cannot read the address");
+        return fail("cannot read the address");
     memcpy(port->mac, ifr.ifr_hwaddr.sa_data, sizeof port->mac);
     if (ioctl(tap->control, SIOCGIFFLAGS, &ifr))
-        return fail(port, "cannot read the flags");
+        return fail("cannot read the flags");
     ifr.ifr_flags |= IFF_UP;
-    return ioctl(tap->control, SIOCSIFFLAGS, &ifr) ? fail(port, "cannot set the device up") : 0;
+    return ioctl(tap->control, SIOCSIFFLAGS, &ifr) ? fail("cannot set the device up") : 0;
 }
 
 static int make_device(struct port *port, struct tap *tap)
@@ -82,19 +84,20 @@ static int make_device(struct port *port, struct tap *tap)
 
     tap->control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (tap->control < 0)
-        return fail(port, "cannot open a socket");
+        return fail("cannot open a socket");
     tap->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (tap->fd < 0)
-        return fail(port, "cannot open /dev/net/tun");
+        return fail("cannot open /dev/net/tun");
     name_device(&ifr, port);
     if (ioctl(tap->fd, TUNSETIFF, &ifr))
-        return fail(port, "cannot make the TAP device");
+        return fail("cannot make the TAP device");
     if (ioctl(tap->fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) && ioctl(tap->fd, TUNSETOFFLOAD, offloads))
-        return fail(port, "cannot set offloads");
+        return fail("cannot set offloads");
     return set_link(port, tap);
 }
 
-/* A descriptor of the namespace that a device is in now, or -1: it is the one that `control` is in, or cannot be asked for (Linux before 5.2). */
+/* A descriptor of the namespace that a device is in now, or -1: it is the one that `control` is in,
+ * or cannot be asked for (Linux before 5.2). */
 static int moved_to(const struct tap *tap)
 {
     const int now = ioctl(tap->fd, TUNGETDEVNETNS), ours = ioctl(tap->control, SIOCGSKNS);
@@ -109,8 +112,8 @@ static int moved_to(const struct tap *tap)
     return -1;
 }
 
-/* Deletes the device.  Closing the descriptor does that too, but only when the poll thread, which may be asleep on it, has let go of it as well: until then,
- * the name is taken. */
+/* Deletes the device.  Closing the descriptor does that too, but only when the poll thread, which
+ * may be asleep on it, has let go of it as well: until then, the name is taken. */
 static void delete_device(const struct tap *tap)
 {
     struct {
@@ -177,7 +180,6 @@ static void tap_close(struct port *port)
 
 static int tap_open(struct port *port)
 {
-    const struct link_user user = port_user(port);
     int error = port_options_check(port, "device mtu");
     struct tap *tap;
     uint32_t mtu;
@@ -190,8 +192,8 @@ static int tap_open(struct port *port)
     if (!port_option(port, "device", port->device, sizeof port->device))
         memcpy(port->device, port->name, sizeof port->device);
     if (strlen(port->device) >= IFNAMSIZ)
-        return error_set(EINVAL, "Cannot add port %s: a device's name has at most %d bytes; give it one by the option device=NAME",
-                         port->name, IFNAMSIZ - 1);
+        return error_set(EINVAL, "a device's name has at most %d bytes; give it one by the option device=NAME",
+                         IFNAMSIZ - 1);
     tap = calloc(1, sizeof *tap);
     if (!tap)
         return ENOMEM;
@@ -199,7 +201,7 @@ static int tap_open(struct port *port)
     tap->fd = tap->control = -1;
     error = make_device(port, tap);
     if (!error)
-        error = link_watch_add(&user, port, attend);
+        error = link_watch_add(port, attend);
     if (error) {
         tap_close(port);
         return error;

@@ -97,8 +97,8 @@ static uint32_t l2_size(const struct rte_mbuf *m)
     return size;
 }
 
-/* SCTP's checksum is a CRC32C, of which a virtio-net header can be read but which it cannot ask for: it is completed at once, over all that follows, as the
- * kernel does. */
+/* SCTP's checksum is a CRC32C, of which a virtio-net header can be read but which it cannot ask
+ * for: it is completed at once, over all that follows, as the kernel does. */
 static bool complete_sctp(struct rte_mbuf *m, uint32_t start)
 {
     uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *, start + SCTP_CHECKSUM);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * port_vnet.h - the virtio-net header in which Linux says what it left undone in a packet, to and from mbufs.
+ * port_vnet.h - the virtio-net header in which Linux says what it left undone in a packet, to and
+ * from mbufs.
  *
- * For ports whose packets pass the kernel by a file descriptor (AF_PACKET, TAP).  Each packet is read into a header, a mbuf and, behind that, a large buffer, so that a 64 KiB segment
- * arrives whole without a copy.
+ * For ports whose packets pass the kernel by a file descriptor (AF_PACKET, TAP).  Each packet is
+ * read into a header, a mbuf and, behind that, a large buffer, so that a 64 KiB segment arrives
+ * whole without a copy.
  *
  * Threads: the owner of the queue. */
 #ifndef UPCALL_PORT_VNET_H
@@ -29,7 +31,8 @@ struct vnet_buffer {
 unsigned int vnet_fill(struct vnet_buffer *, unsigned int n);
 void vnet_empty(struct vnet_buffer *, unsigned int n);
 
-/* The packet that was read, of `size` bytes with the header; NULL, and the buffer stays ready, if it is no good. */
+/* The packet that was read, of `size` bytes with the header; NULL, and the buffer stays ready, if
+ * it is no good. */
 struct rte_mbuf *vnet_take(struct vnet_buffer *, uint32_t size);
 
 /* Puts a VLAN tag (host order) back that the kernel took out, before vnet_mark(). */
@@ -38,7 +41,8 @@ void vnet_tag(struct vnet_buffer *, struct rte_mbuf *, uint16_t tpid, uint16_t t
 /* Marks a packet with what its header asks for.  False: something that no port can do. */
 bool vnet_mark(struct rte_mbuf *, const struct virtio_net_hdr *);
 
-/* The header and parts to write for a packet; returns the number of parts, 0 if it cannot be sent. */
+/* The header and parts to write for a packet; returns the number of parts, 0 if it cannot be
+ * sent. */
 unsigned int vnet_parts(struct rte_mbuf *, struct virtio_net_hdr *, struct iovec parts[VNET_SEGMENTS + 1]);
 
 #endif

@@ -76,7 +76,8 @@ static unsigned int enqueue(struct worker *worker, struct handler *handler, stru
     sent = rte_ring_mp_enqueue_burst(handler->ring, (void **)packets, admitted, NULL);
     upcall_leave(handler, packets + sent, admitted - sent); /* Another thread was faster. */
     lose(worker, handler, packets + sent, admitted - sent, DROP_upcall_full);
-    /* Pairs with handler_arm(): either the handler sees the packets when it looks again, or it is seen armed here. */
+    /* Pairs with handler_arm(): either the handler sees the packets when it looks again, or it is
+     * seen armed here. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&handler->armed, memory_order_relaxed) &&
         atomic_exchange_explicit(&handler->armed, 0, memory_order_acq_rel))
@@ -111,7 +112,8 @@ static unsigned int hand_up(struct worker *worker, const struct upcall_set *set,
     return set->n == 1 ? enqueue(worker, set->handlers[0], packets, n) : spread(worker, set, packets, n);
 }
 
-/* Loses a burst at once if no handler has room for its port: before anything is written about its packets, because this is what a flood costs. */
+/* Loses a burst at once if no handler has room for its port: before anything is written about its
+ * packets, because this is what a flood costs. */
 static bool shed(struct worker *worker, const struct upcall_set *set, struct rte_mbuf **packets, unsigned int n, uint32_t in_port)
 {
     enum stat_drop reason;
@@ -119,7 +121,8 @@ static bool shed(struct worker *worker, const struct upcall_set *set, struct rte
     for (uint32_t i = 0; i < set->n; i++)
         if (!upcall_is_full(set->handlers[i], in_port, &reason))
             return false;
-    lose(worker, set->handlers[worker_random(worker) % set->n], packets, n, reason); /* Whose they were would take their keys. */
+    /* Whose they were would take their keys. */
+    lose(worker, set->handlers[worker_random(worker) % set->n], packets, n, reason);
     return true;
 }
 
@@ -144,7 +147,7 @@ void upcall_mark(struct rte_mbuf **packets, unsigned int n, const struct pkt_md 
             pkt->md = *md;
         pkt->userdata = NULL;
         pkt->original_size = rte_pktmbuf_pkt_len(packets[i]);
-        pkt->kind = UPCALL_MISS;
+        pkt->kind = DP_UPCALL_MISS;
     }
 }
 
@@ -167,7 +170,7 @@ void upcall_action(struct worker *worker, struct rte_mbuf *m, struct userdata *u
         atomic_fetch_add_explicit(&userdata->references, 1, memory_order_relaxed);
     pkt->userdata = userdata;
     pkt->original_size = original_size;
-    pkt->kind = UPCALL_ACTION;
+    pkt->kind = DP_UPCALL_ACTION;
     if (!hand_up(worker, set, &m, 1))
         userdata_free(userdata);
 }

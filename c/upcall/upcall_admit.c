@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who gets room in a handler's ring when there is little.  upcall.h has the rules. */
+ * Which packets get room in a handler's ring when there is little.  upcall.h has the rules. */
 #include <string.h>
 
 #include <rte_byteorder.h>
 #include <rte_mbuf.h>
 
+#include "base/invariant.h"
 #include "base/hash.h"
 #include "packet/extract.h"
 #include "upcall/upcall_int.h"
@@ -25,7 +26,8 @@ static uint32_t miss_hash(const struct hash_key *seed, struct rte_mbuf *m)
     return hash_chunks(seed, (const uint32_t *)key.words, blocks * 64 / (4 * HASH_CHUNK));
 }
 
-/* Whether a miss with the same key went up less than UPCALL_PENDING_MS ago; if not, this one does now. */
+/* Whether a miss with the same key went up less than UPCALL_PENDING_MS ago; if not, this one does
+ * now. */
 static bool is_duplicate(struct worker *worker, const struct hash_key *seed, struct rte_mbuf *m)
 {
     uint32_t hash = miss_hash(seed, m);
@@ -50,10 +52,12 @@ static uint32_t share_left(uint32_t free_count, uint32_t waiting, uint32_t quota
 
 #define LOOKS 8u                     /* Packets of a burst. */
 
-/* Keeps the packets that are no duplicates, at most `room`; moves the duplicates to the end of `packets`, in front of those that are too many.
+/* Keeps the packets that are no duplicates, at most `room`; moves the duplicates to the end of
+ * `packets`, in front of those that are too many.
  *
- * A key costs more than all the rest of a lost miss, so few of a burst are looked at.  Full bursts mean that the thread is behind; a quarter of what it
- * receives then is still more than any handler takes. */
+ * A key costs more than all the rest of a lost miss, so few of a burst are looked at.  Full bursts
+ * mean that the thread is behind; a quarter of what it receives then is still more than any handler
+ * takes. */
 static unsigned int sift(struct worker *worker, const struct hash_key *seed, struct rte_mbuf **packets, unsigned int n, unsigned int room,
                          unsigned int *duplicates)
 {
@@ -91,9 +95,10 @@ unsigned int upcall_admit(struct worker *worker, struct handler *handler, struct
     const uint32_t room = share_left(free_count, before, handler->quota);
     unsigned int kept = RTE_MIN(n, room);
 
+    INVARIANT(n && n <= WORKER_BURST);
     refused->duplicates = 0;
     /* Half of its share gone, or half of the ring. */
-    if (kept && first->kind == UPCALL_MISS && (2 * before > free_count || 2 * free_count < rte_ring_get_capacity(handler->ring)))
+    if (kept && first->kind == DP_UPCALL_MISS && (2 * before > free_count || 2 * free_count < rte_ring_get_capacity(handler->ring)))
         kept = sift(worker, &worker->upcalls->hash_key, packets, n, room, &refused->duplicates);
     refused->reason = free_count ? DROP_upcall_quota : DROP_upcall_full;
     if (kept)
@@ -103,11 +108,13 @@ unsigned int upcall_admit(struct worker *worker, struct handler *handler, struct
 
 void upcall_leave(struct handler *handler, struct rte_mbuf **packets, unsigned int n)
 {
-    for (unsigned int i = 0, first = 0; i < n; first = i) { /* Those of one port at once: poll threads read its counter. */
+    /* Those of one port at once: poll threads read its counter. */
+    for (unsigned int i = 0, first = 0; i < n; first = i) {
         const uint32_t port = pkt_of(packets[first])->md.in_port;
 
         while (i < n && pkt_of(packets[i])->md.in_port == port)
             i++;
+        INVARIANT(atomic_load_explicit(&handler->waiting[port & (WORKER_PORTS - 1)], memory_order_relaxed) >= i - first);
         atomic_fetch_sub_explicit(&handler->waiting[port & (WORKER_PORTS - 1)], i - first, memory_order_relaxed);
     }
 }

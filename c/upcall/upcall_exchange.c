@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The handler's side: verdicts out, upcalls in.  Keys and copies are made here and not by poll threads. */
+ * The handler's side: verdicts out, upcalls in.  Keys and copies are made here and not by poll
+ * threads. */
 #include "upcall/upcall_exchange.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 
 #include <rte_mbuf.h>
 
+#include "base/invariant.h"
 #include "odp/odp.h"
 #include "packet/eal.h"
 #include "packet/extract.h"
@@ -22,7 +24,8 @@ static uint32_t pad8(uint32_t size)
     return (size + 7) & ~7u;
 }
 
-/* Copies the bytes of a packet together.  Checksums that the receiving device left to us are completed in the copy. */
+/* Copies the bytes of a packet together.  Checksums that the receiving device left to us are
+ * completed in the copy. */
 static void copy_packet(struct rte_mbuf *m, uint8_t *to)
 {
     uint8_t *at = to;
@@ -50,7 +53,7 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
     if (sent) {
         header.userdata_size = sent->size;
         header.actions_size = sent->actions_size;
-        header.flags = (sent->given ? 1u : 0) | (sent->actions_size ? 2u : 0);
+        header.flags = (sent->given ? DP_UPCALLF_USERDATA : 0) | (sent->actions_size ? DP_UPCALLF_ACTIONS : 0);
     }
     if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
         return 0;
@@ -86,7 +89,8 @@ static void refill(struct handler *handler, uint32_t max)
     }
 }
 
-/* Fetches what the next packets will touch, some steps ahead of use: poll threads on other processors have just written it. */
+/* Fetches what the next packets will touch, some steps ahead of use: poll threads on other
+ * processors have just written it. */
 static void prefetch(const struct handler *handler, uint32_t i)
 {
     if (i + 8 < handler->batch_n) {
@@ -102,6 +106,7 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
 {
     struct rte_mbuf *done[UPCALL_BATCH];
 
+    INVARIANT_HELD(&handler->consumer);
     while (exchange->count < max) {
         uint32_t size;
 

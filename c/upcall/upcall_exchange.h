@@ -12,7 +12,8 @@
 
 struct handler;
 
-/* The upcalls that were taken last: while they are held they stay as they are, and nothing else happens to the handler. */
+/* The upcalls that were taken last: while they are held they stay as they are, and nothing else
+ * happens to the handler. */
 const uint8_t *handler_hold(struct handler *, uint32_t *used);
 void handler_let_go(struct handler *);
 

@@ -15,8 +15,9 @@
 #include "packet/eal.h"
 #include "upcall/upcall_int.h"
 
-/* Arenas that were mapped once, by the pointer in their first bytes.  A program may still look at the arena of a handler that it closed: it then sees
- * zeros, or another handler's upcalls, but never dies of it. */
+/* Arenas that were mapped once, by the pointer in their first bytes.  A program may still look at
+ * the arena of a handler that it closed: it then sees zeros, or another handler's upcalls, but
+ * never dies of it. */
 static pthread_mutex_t arenas_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t *arenas[UPCALL_HANDLERS_MAX];
 static uint32_t arena_count;
@@ -46,7 +47,7 @@ static void arena_give(uint8_t *arena)
     pthread_mutex_unlock(&arenas_lock);
 }
 
-/* --- The set ---------------------------------------------------------------------------------------------- */
+/* --- The set ---------------------------------------------------------------------------------- */
 
 static void free_set(void *set, void *arg)
 {
@@ -147,7 +148,7 @@ void upcalls_count(struct upcalls *upcalls, uint64_t *handled, uint64_t *purged)
     }
 }
 
-/* --- Handlers --------------------------------------------------------------------------------------------- */
+/* --- Handlers --------------------------------------------------------------------------------- */
 
 void handler_free(struct handler *handler)
 {
@@ -173,7 +174,8 @@ static struct handler *handler_new(const struct upcalls *upcalls, uint32_t id)
     handler->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     handler->arena = arena_take();
     handler->ring = aligned_alloc(64, RTE_ALIGN((size_t)rte_ring_get_memsize(upcalls->ring_size), 64));
-    handler->waiting = calloc(WORKER_PORTS, sizeof(*handler->waiting)); /* Touched for ports that have upcalls. */
+    /* Touched for ports that have upcalls. */
+    handler->waiting = calloc(WORKER_PORTS, sizeof(*handler->waiting));
     handler->quota = upcalls->quota;
     bad = handler->doorbell < 0 || !handler->arena || !handler->ring || !handler->waiting ||
           rte_ring_init(handler->ring, "upcall", upcalls->ring_size, RING_F_SC_DEQ);
@@ -200,12 +202,12 @@ int upcalls_open(struct upcalls *upcalls, uint32_t id, struct handler **opened, 
     struct handler *handler;
 
     if (id >= upcalls->count)
-        return error_set(EINVAL, "The datapath has %u handlers, none with id %u", upcalls->count, id);
+        return error_set(EINVAL, "there are %u handlers, none with id %u", upcalls->count, id);
     if (upcalls->open[id])
-        return error_set(EBUSY, "Handler %u is open already", id);
+        return error_set(EBUSY, "handler %u is open already", id);
     handler = handler_new(upcalls, id);
     if (!handler)
-        return error_set(ENOMEM, "Cannot open handler %u: no memory or file descriptor", id);
+        return error_set(ENOMEM, "no memory or file descriptor");
     upcalls->open[id] = handler;
     if (publish(upcalls)) {
         upcalls->open[id] = NULL;
@@ -223,7 +225,7 @@ void upcalls_close(struct upcalls *upcalls, struct handler *handler)
         retire(upcalls, handler);
 }
 
-/* --- Control ---------------------------------------------------------------------------------------------- */
+/* --- Control ---------------------------------------------------------------------------------- */
 
 void upcalls_set_ring(struct upcalls *upcalls, uint32_t size)
 {
@@ -238,7 +240,7 @@ void upcalls_set_quota(struct upcalls *upcalls, uint32_t quota)
 int upcalls_set_count(struct upcalls *upcalls, uint32_t count)
 {
     if (!count || count > UPCALL_HANDLERS_MAX)
-        return error_set(EINVAL, "A datapath has 1 to %d handlers, not %u", UPCALL_HANDLERS_MAX, count);
+        return error_set(EINVAL, "a datapath has 1 to %d handlers, not %u", UPCALL_HANDLERS_MAX, count);
     for (uint32_t id = count; id < UPCALL_HANDLERS_MAX; id++)
         if (upcalls->open[id])
             retire(upcalls, upcalls->open[id]);

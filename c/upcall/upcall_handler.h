@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * upcall_handler.h - the handlers of a datapath, as the control side sees them: opened, configured, purged, closed.
+ * upcall_handler.h - the handlers of a datapath, as the control side sees them: opened, configured,
+ * purged, closed.
  *
- * Whoever opens a handler owns it: it is closed, and freed when nobody uses it any more.
+ * The caller of upcalls_open() owns the handler: it closes it, and frees it once no call uses
+ * it.
  *
  * Threads: under the control mutex, but handler_free. */
 #ifndef UPCALL_UPCALL_HANDLER_H
@@ -20,18 +22,22 @@ struct upcalls;
 
 struct upcalls *upcalls_create(struct rcu *);       /* NULL: no memory. */
 void upcalls_destroy(struct upcalls *);
-void upcalls_shutdown(struct upcalls *);            /* Threads are stopped: drops what waits, wakes who waits. */
+/* Threads are stopped: drops what waits and wakes all waiters. */
+void upcalls_shutdown(struct upcalls *);
 void upcalls_count(struct upcalls *, uint64_t *handled, uint64_t *purged);
 
-/* Of handlers opened from now on: packets that may wait, a power of two, and how many of them may come from one port (0: its share). */
+/* Of handlers opened from now on: packets that may wait, a power of two, and how many of them may
+ * come from one port (0: its share). */
 void upcalls_set_ring(struct upcalls *, uint32_t size);
 void upcalls_set_quota(struct upcalls *, uint32_t quota);
 
-/* Ids from 0 that may be open; handlers with others are retired.  EINVAL, ENOMEM, and error_set(). */
+/* Ids from 0 that may be open; handlers with others are retired.  EINVAL, ENOMEM, and
+ * error_set(). */
 int upcalls_set_count(struct upcalls *, uint32_t count);
 /* Once upcalls are disabled and this has returned, none is made any more.  ENOMEM. */
 int upcalls_enable(struct upcalls *, bool enable);
-/* Misses go to a callback from now on, or (`function` NULL) to handlers; the one before does not run any more.  ENOMEM. */
+/* Misses go to a callback from now on, or (`function` NULL) to handlers; the one before does not
+ * run any more.  ENOMEM. */
 int upcalls_set_direct(struct upcalls *, const struct upcall_direct *);
 /* Throws away what waits. */
 void upcalls_purge(struct upcalls *);

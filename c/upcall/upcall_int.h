@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * upcall_int.h - what the upcall_*.c units share: handlers, and the set of them that poll threads see.
+ * upcall_int.h - what the upcall_*.c units share: handlers, and the set of them that poll threads
+ * see.
  *
- * A set is immutable; another one is published by pointer and the old one freed after a grace period.  Poll threads hold no
- * reference to a handler: it leaves the set, and a grace period passes, before it goes.
+ * A set is immutable; another one is published by pointer and the old one freed after a grace
+ * period.  Poll threads hold no reference to a handler: it leaves the set, and a grace period
+ * passes, before it goes.
  *
- * Threads: sets and handlers' places under the control mutex.  A ring's consumer side, and what comes with it, under the handler's `consumer` mutex,
- * which poll threads never take.  Order: control, then consumer. */
+ * Threads: sets and handlers' places under the control mutex.  A ring's consumer side, and what
+ * comes with it, under the handler's `consumer` mutex, which poll threads never take.  Order:
+ * control, then consumer. */
 #ifndef UPCALL_UPCALL_INT_H
 #define UPCALL_UPCALL_INT_H
 
@@ -22,12 +25,11 @@
 
 #define UPCALL_BATCH 256
 #define UPCALL_RING 4096             /* Packets; less where a quarter of the pool is less. */
-#define UPCALL_MISS 0u
-#define UPCALL_ACTION 1u
 #define UPCALL_PENDING_MS 2         /* For so long a miss is taken to be pending. */
 
-/* DPDK 22.11's ring with several producers waits for the one before with a relaxed load, so the consumer is not formally ordered after all of them; every
- * processor that DPDK runs on does it right, but ThreadSanitizer has to be told. */
+/* DPDK 22.11's ring with several producers waits for the one before with a relaxed load, so the
+ * consumer is not formally ordered after all of them; every processor that DPDK runs on does it
+ * right, but ThreadSanitizer has to be told. */
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 #define UPCALL_PUBLISH(ring) __tsan_release(ring)
@@ -81,13 +83,14 @@ void handler_ring_doorbell(struct handler *);
 /* Whether a port's share of the ring is used up, and as what its packets are lost then. */
 bool upcall_is_full(const struct handler *, uint32_t in_port, enum stat_drop *reason);
 
-/* What upcall_admit() leaves behind those it admits: first duplicates, then packets to be lost for `reason`. */
+/* What upcall_admit() leaves behind those it admits: first duplicates, then packets to be lost for
+ * `reason`. */
 struct upcall_refused {
     unsigned int duplicates;
     enum stat_drop reason;
 };
-/* Chooses among `n` <= WORKER_BURST packets of one kind and port, whose struct pkt is complete, those that may enter the ring, puts them first and
- * counts them as waiting; returns how many. */
+/* Chooses among `n` <= WORKER_BURST packets of one kind and port, whose struct pkt is complete,
+ * those that may enter the ring, puts them first and counts them as waiting; returns how many. */
 unsigned int upcall_admit(struct worker *, struct handler *, struct rte_mbuf **, unsigned int n, struct upcall_refused *);
 /* Packets that were admitted do not wait any more. */
 void upcall_leave(struct handler *, struct rte_mbuf **, unsigned int n);

@@ -32,7 +32,7 @@ export interface PollThread {
 
 /** How poll threads behave. */
 export interface PollThreadOptions {
-  /** Longest nap of an idle poll thread, microseconds; 0: never sleep. */
+  /** Longest nap of an idle poll thread, microseconds; 0: never sleep; 10,000 at most. */
   readonly maxSleepUs?: number;
 }
 

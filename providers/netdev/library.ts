@@ -102,17 +102,13 @@ export function plainFailure(
   subject: OperationContext,
   detail = "",
 ): DatapathError {
-  // The library's texts are whole sentences: what the subject says already is not said twice.
-  const reason = detail.startsWith(`Cannot ${subject.operation} `)
-    ? detail.slice(detail.indexOf(": ") + 2)
-    : detail;
-  return new DatapathError({ ...subject, code: errno, detail: reason || undefined });
+  return new DatapathError({ ...subject, code: errno, detail: detail || undefined });
 }
 
-/** Why the last operation on a flow failed on this thread, without what it was. */
+/** Why the last operation on a flow failed on this thread. */
 export function reason(symbols: Symbols): string | undefined {
   symbols.dp_error_text(text, textSize);
-  return fromCString(text).replace(/^[a-z ]+: /, "") || undefined;
+  return fromCString(text) || undefined;
 }
 
 /** Throws the error of a call on this thread, unless it returned 0. */

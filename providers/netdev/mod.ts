@@ -19,7 +19,7 @@ import { check, holdLibrary, isLibraryHeld } from "./library.ts";
  * - `local`: kind of port 0 of a new one: `dummy` (default), `tap`, `null`, or `none` for no port
  *   0;
  * - `pollThreads`: cores, as for `pollThreads.set`;
- * - `maxSleepUs`: longest nap of an idle poll thread, microseconds;
+ * - `maxSleepUs`: longest nap of an idle poll thread, microseconds, from 0 to 10,000;
  * - `eal`: arguments of EAL, one a line; for the first datapath of the process;
  * - `library`: path of a library to use, instead of the one that is found or built.
  */

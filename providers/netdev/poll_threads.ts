@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { dpPollThreadInfo, dpRxqInfo } from "../../ffi/layout.ts";
+import { constants, dpPollThreadInfo, dpRxqInfo } from "../../ffi/layout.ts";
 import type {
   PollThread,
   PollThreadFacet,
@@ -18,8 +18,6 @@ import type { Context } from "./context.ts";
 import { check, plainFailure } from "./library.ts";
 
 const { ENOENT } = Errno;
-const DEFAULT_MAX_SLEEP_US = 50;
-const MAX_SLEEP_US = 1_000_000;
 const low64 = (1n << 64n) - 1n;
 
 /** Told of poll threads that are about to go. */
@@ -41,10 +39,14 @@ export class NetdevPollThreads implements PollThreadFacet {
     const { symbols, dp, subject } = this.#context;
     const what = subject("set poll threads", mask);
     const cores = parseMask(mask, what);
-    const maxSleepUs = options.maxSleepUs ?? DEFAULT_MAX_SLEEP_US;
-    if (!Number.isInteger(maxSleepUs) || maxSleepUs < 0 || maxSleepUs > MAX_SLEEP_US) {
+    const maxSleepUs = options.maxSleepUs ?? constants.DP_POLL_SLEEP_US;
+    if (
+      !Number.isInteger(maxSleepUs) || maxSleepUs < 0 ||
+      maxSleepUs > constants.DP_POLL_SLEEP_MAX_US
+    ) {
       throw new RangeError(
-        `maxSleepUs must be an integer from 0 to ${MAX_SLEEP_US}: current value is ${maxSleepUs}`,
+        `maxSleepUs must be an integer from 0 to ${constants.DP_POLL_SLEEP_MAX_US}: ` +
+          `current value is ${maxSleepUs}`,
       );
     }
     for (const { core } of this.dump()) {

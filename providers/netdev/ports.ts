@@ -19,7 +19,6 @@ import type { PortNo } from "../ids.ts";
 import type { Context } from "./context.ts";
 import { check, failure, parseSettings, plainFailure, settingLines } from "./library.ts";
 
-const NONE = 0xffffffff; // DP_PORT_NONE
 const DEFAULT_TYPE = "system";
 const { ENODEV, ENOENT } = Errno;
 /** Largest frame that a dummy port can hold. */
@@ -212,7 +211,7 @@ export class NetdevPorts implements ProviderPorts {
 function portRequest(request: PortRequest): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(dpPortRequest.structSize);
   const view = new DataView(bytes.buffer);
-  view.setUint32(dpPortRequest.no, request.no ?? NONE, true);
+  view.setUint32(dpPortRequest.no, request.no ?? constants.DP_PORT_NONE, true);
   const place = (text: string, at: number, size: number, what: string): void => {
     const source = cString(text);
     if (source.length > size) {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
+import { constants, dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
 import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
 import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
@@ -13,8 +13,6 @@ import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 
 const { EAGAIN } = Errno;
-const HAS_USERDATA = 1;
-const HAS_ACTIONS = 2;
 const NO_PORT = 0xffffffff;
 const empty = new Uint8Array(0);
 
@@ -253,7 +251,7 @@ export class NetdevUpcall implements RawUpcall {
   }
 
   get kind(): "miss" | "action" {
-    return this.#word(dpUpcall.kind) === 0 ? "miss" : "action";
+    return this.#word(dpUpcall.kind) === constants.DP_UPCALL_MISS ? "miss" : "action";
   }
 
   get key(): Uint8Array {
@@ -266,12 +264,16 @@ export class NetdevUpcall implements RawUpcall {
   }
 
   get userdata(): Uint8Array | undefined {
-    if ((this.#word(dpUpcall.flags) & HAS_USERDATA) === 0) return undefined;
+    if ((this.#word(dpUpcall.flags) & constants.DP_UPCALLF_USERDATA) === 0) {
+      return undefined;
+    }
     return this.#part(this.#userdataAt(), dpUpcall.userdataSize);
   }
 
   get actions(): Uint8Array | undefined {
-    if ((this.#word(dpUpcall.flags) & HAS_ACTIONS) === 0) return undefined;
+    if ((this.#word(dpUpcall.flags) & constants.DP_UPCALLF_ACTIONS) === 0) {
+      return undefined;
+    }
     return this.#part(this.#actionsAt(), dpUpcall.actionsSize);
   }
 

@@ -281,6 +281,7 @@ int main(void)
     if (dp_open("burst", DP_CREATE, &handle) || !(dp = dp_of(handle)) || worker_init(&worker, &stat, 100, 0))
         abort();
     CHECK(!dp_mbufs_in_use(&before));
+    CHECK(!dp_lock(dp));
     worker.upcalls = dp->upcalls;
     cls = flow_table_cls(dp->flows);
     worker.replica = cls_replica_add(cls, 100);
@@ -295,6 +296,7 @@ int main(void)
     CHECK(!dp_mbufs_in_use(&after) && after == before);
     cls_replica_remove(cls, worker.replica);
     worker_fini(&worker);
+    dp_unlock(dp);
     dp_unref(dp);
     CHECK(!dp_close(handle));
     return failures != 0;

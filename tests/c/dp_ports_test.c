@@ -195,7 +195,8 @@ static void test_moves(void)
     OK(dp_rxq_get(dp, 2, &rxq));
     EQUAL(rxq.core, 0);
     EQUAL(dp_rxq_get(dp, 3, &rxq), ENOENT);
-    EQUAL(dp_poll_threads_set(dp, 0, 1ull << 63, 20), EINVAL); /* And everything is as it was. */
+    EQUAL(dp_poll_threads_set(dp, 1, 0, DP_POLL_SLEEP_MAX_US + 1), ERANGE); /* And everything is as it was. */
+    EQUAL(dp_poll_threads_set(dp, 0, 1ull << 63, 20), EINVAL);
     OK(dp_poll_thread_next(dp, 0, &thread));
     EQUAL(fixture_stats(dp).received, sent);
     OK(dp_close(dp));

@@ -328,56 +328,6 @@ static void test_waiting(void)
     OK(dp_close(dp));
 }
 
-/* --- Direct upcalls --------------------------------------------------------------------------------------- */
-
-struct direct {
-    _Atomic uint32_t calls;
-    int verdict;
-};
-
-static int decide(struct dp_direct_upcall *up, void *aux)
-{
-    struct direct *direct = aux;
-    uint32_t to = 2;
-
-    direct->calls++;
-    up->mask_size = 0; /* All frames of the port and type. */
-    up->actions_size = fixture_attribute(up->actions, 1, &to, 4);
-    return direct->verdict;
-}
-
-static void test_direct(void)
-{
-    uint64_t dp = fixture_dp("direct", 2);
-    struct direct direct = { .verdict = ENOSPC };
-    uint8_t frame[128];
-    uint32_t used;
-
-    OK(dp_upcall_direct(dp, (uintptr_t)decide, (uintptr_t)&direct));
-    for (uint32_t i = 0; i < 3; i++) {
-        fixture_inject(dp, 1, 60, i);
-        EVENTUALLY(!dp_dummy_collect(dp, 2, frame, sizeof frame, &used));
-    }
-    EQUAL(direct.calls, 3);
-    EQUAL(fixture_stats(dp).flows, 0);
-    direct.verdict = EPERM;
-    fixture_inject(dp, 1, 60, 0);
-    EVENTUALLY(fixture_drops(dp, "upcall_error") == 1);
-    direct.verdict = 0;
-    fixture_inject(dp, 1, 60, 0);
-    EVENTUALLY(fixture_stats(dp).flows == 1);
-    fixture_inject(dp, 1, 60, 99);
-    EVENTUALLY(fixture_stats(dp).hit == 1);
-    EQUAL(direct.calls, 5);
-    OK(dp_upcall_direct(dp, 0, 0));
-    OK(dp_flow_flush(dp));
-    fixture_inject(dp, 1, 60, 0);
-    EVENTUALLY(fixture_drops(dp, "upcall_no_handler") == 1);
-    EQUAL(direct.calls, 5);
-    OK(dp_upcall_direct(dp, (uintptr_t)decide, (uintptr_t)&direct));
-    OK(dp_close(dp)); /* With the callback in place. */
-}
-
 /* --- Hostile buffers -------------------------------------------------------------------------------------- */
 
 static void test_hostile(void)
@@ -409,7 +359,7 @@ static void test_hostile(void)
 int main(void)
 {
     void (*const tests[])(void) = {
-        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_waiting, test_direct, test_hostile,
+        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_waiting, test_hostile,
     };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);

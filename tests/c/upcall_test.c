@@ -207,7 +207,7 @@ static void test_duplicate_keys(void)
             random_md(pkt_of(pair[i]), 1, round & 1, i ? !rnd(8) : false);
             if (i && rnd(4))
                 *pkt_of(pair[1]) = *pkt_of(pair[0]);
-            pkt_of(pair[i])->kind = UPCALL_MISS;
+            pkt_of(pair[i])->kind = DP_UPCALL_MISS;
             pkt_of(pair[i])->userdata = NULL;
             extract_packet(pair[i], &keys[i]);
             if (size > 14 && rnd(2))

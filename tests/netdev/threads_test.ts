@@ -109,6 +109,8 @@ Deno.test(
       );
     }
     await assert.rejects(threads.set("0x1", { maxSleepUs: -1 }), RangeError);
+    await assert.rejects(threads.set("0x1", { maxSleepUs: 10_001 }), RangeError);
+    await threads.set("0x1", { maxSleepUs: 10_000 });
     assert.deepEqual(threads.dump().map(({ core }) => core), [0]);
     await threads.set("");
     assert.deepEqual(threads.dump().length, 1, "the default is one thread");

@@ -20,6 +20,9 @@ const checkout = cDirectory.slice(0, -"c/".length);
 /** A set of sanitizers that go together, and the compiler that has them. */
 export type Instrument = "address" | "thread" | "fuzzer" | "none" | "speed" | "count";
 
+/** Compiles the checks of `c/base/invariant.h` in. */
+const invariants = "-DUPCALL_INVARIANTS";
+
 const instruments: Readonly<
   Record<Instrument, { cc: string; flags: readonly string[] }>
 > = {
@@ -35,6 +38,7 @@ const instruments: Readonly<
       "-fno-omit-frame-pointer",
       "-fsanitize=address,undefined",
       "-fno-sanitize-recover=all",
+      invariants,
     ],
   },
   thread: {
@@ -46,6 +50,7 @@ const instruments: Readonly<
       "-fno-omit-frame-pointer",
       "-fsanitize=thread",
       "-DRTE_USE_C11_MEM_MODEL",
+      invariants,
     ],
   },
   fuzzer: {
@@ -56,6 +61,7 @@ const instruments: Readonly<
       "-fno-omit-frame-pointer",
       "-fsanitize=fuzzer-no-link,address,undefined",
       "-fno-sanitize-recover=all",
+      invariants,
     ],
   },
 };

@@ -130,7 +130,7 @@ export function declaredBy({ text }: SourceFile): string[] {
     if (/^(static|typedef|struct \w+ ?;|union|enum|_Static_assert)\b/.test(declaration)) {
       continue;
     }
-    if (declaration.startsWith("extern ")) {
+    if (declaration.startsWith("extern ") && !declaration.includes("(")) {
       names.push(
         ...declaration.slice(0, -1).split(",").map((part) =>
           /(\w+)\s*$/.exec(part)?.[1] ?? ""

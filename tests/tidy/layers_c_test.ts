@@ -14,6 +14,16 @@ Deno.test("c: a file includes headers of its own unit and of lower floors", () =
   deepStrictEqual(includeOffenders(files), []);
 });
 
+Deno.test("c: texts of errors are reasons, for the caller to say what failed", () => {
+  const offenders = files.flatMap(({ path, text }) =>
+    [...text.matchAll(/\b(?:error_set\([^,"]*,|why =)\s*"((?:[^"\\]|\\.)*)"/g)]
+      .map(([, words]) => words ?? "")
+      .filter((words) => !/^(?:[a-z%]|EAL|DPDK|VLAN)|^$/.test(words) || /\.$/.test(words))
+      .map((words) => `${path}: ${words}`)
+  );
+  deepStrictEqual(offenders, []);
+});
+
 /** The tree with one more line in front of a file, which is made if there is none. */
 function changed(path: string, line: string): SourceFile[] {
   const file = files.find((known) => known.path === path);
