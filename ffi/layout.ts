@@ -14,6 +14,7 @@ export const constants = {
   DP_NAME_SIZE: 64,
   DP_TEXT_SIZE: 1024,
   DP_DROP_MAX: 48,
+  DP_PORT_NONE: 4294967295,
   DP_CREATE: 1,
   DP_EXCLUSIVE: 2,
   DP_OP_PUT: 1,
@@ -32,6 +33,12 @@ export const constants = {
   DP_OPF_PACKET: 512,
   DP_OPF_UPCALL: 1024,
   DP_DUMP_TERSE: 1,
+  DP_UPCALL_MISS: 0,
+  DP_UPCALL_ACTION: 1,
+  DP_UPCALLF_USERDATA: 1,
+  DP_UPCALLF_ACTIONS: 2,
+  DP_POLL_SLEEP_US: 50,
+  DP_POLL_SLEEP_MAX_US: 10000,
 } as const;
 
 /** Offsets in `struct dp_stats`, bytes. */

@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 
-#define WAITING 128              /* Of those who ask whose a claim is: link_device_heed(). */
+#define WAITING 128              /* Processes that ask for the owner: link_device_heed(). */
 /* An abstract name: it belongs to the network namespace, as the index does. */
 #define CLAIM "upcall-device-%d"
 

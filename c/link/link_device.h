@@ -2,8 +2,8 @@
  * link_device.h - the Linux network device that a port stands on.
  *
  * A device is known by its index, which stays as long as it is in its network namespace; names
- * change hands.  Whoever has a device as a port holds a claim, which other processes see: with two
- * of them on one device, both would forward every packet.
+ * change hands.  A process that has a device as a port holds a claim, which other processes see:
+ * with two of them on one device, both would forward every packet.
  *
  * Threads: any; a struct belongs to its port. */
 #ifndef UPCALL_LINK_DEVICE_H
@@ -37,7 +37,7 @@ void link_device_leave(struct link_device *);
 /* The claim alone, of a device that something else has opened; NULL for `*claim`: others may have
  * it too, or it has no index. */
 int link_device_claim(const struct link_user *, int index, const char *name, struct link_device_claim **claim);
-/* Now and then: lets those go who asked whose it is. */
+/* Now and then: answers the processes that asked for the owner. */
 void link_device_heed(const struct link_device_claim *);
 void link_device_unclaim(struct link_device_claim *); /* NULL: nothing happens. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * link_socket.h - sockets in the file system by which peers of a port find it (memif, vhost-user).
  *
- * Threads: whoever opens the port. */
+ * Threads: the thread that opens the port. */
 #ifndef UPCALL_LINK_SOCKET_H
 #define UPCALL_LINK_SOCKET_H
 

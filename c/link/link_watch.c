@@ -33,7 +33,7 @@ static struct watch *watches;
 static pthread_t thread;
 static int stop_fd = -1;         /* eventfd; -1: the thread does not run. */
 
-/* Where Linux tells of network devices of this namespace; -1: nowhere. */
+/* Where Linux reports changes of network devices of this namespace; -1: nowhere. */
 static int open_news(void)
 {
     const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);

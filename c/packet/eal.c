@@ -180,7 +180,7 @@ static int start_chosen(bool huge)
     const char *arguments[] = {
         "upcall", lcores, "--no-pci", "--no-telemetry", "--iova-mode=va", huge ? "--in-memory" : "--no-shconf",
         /* vhost-user shares memory by descriptors, eight at most: a file must be more than one
-         * page.  Without hugepages it is one anyhow. */
+         * page.  Without hugepages it is one in any case. */
         huge ? "--single-file-segments" : "--no-huge",
         "-m", HEAP_MB, /* Not with --in-memory: DPDK 22.11 refuses the pair. */
     };

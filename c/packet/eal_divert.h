@@ -6,7 +6,7 @@
  * Descriptors also come later, in DPDK's own threads (a peer connects and sends some), so it is the
  * calls that are changed, and not what they left.
  *
- * Threads: eal_divert() by whoever starts EAL; what it diverts is called by any. */
+ * Threads: eal_divert() by the thread that starts EAL; what it diverts is called by any. */
 #ifndef UPCALL_EAL_DIVERT_H
 #define UPCALL_EAL_DIVERT_H
 

@@ -354,7 +354,7 @@ static void afxdp_stats(struct port *port, struct dp_port_stats *stats)
             struct xdp_statistics kernel;
             socklen_t size = sizeof kernel;
 
-            /* Linux before 5.9 tells of less. */
+            /* Linux before 5.9 reports less. */
             if (!getsockopt(s->fds[i], SOL_XDP, XDP_STATISTICS, &kernel, &size) && size == sizeof kernel)
                 stats->rx_dropped += kernel.rx_ring_full;
         }

@@ -7,7 +7,8 @@
  *     pcap        port_pcap.c
  *     memif       port_memif.c
  *     afxdp       port_afxdp.c
- *     vhost-user, vhost-user-client    path=SOCKET : a virtual machine; the client connects, the other waits to be connected to */
+ *     vhost-user, vhost-user-client    path=SOCKET : a virtual machine; the client connects,
+ *                                      the other waits to be connected to */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -164,7 +164,7 @@ static void attend(void *arg)
     link_device_heed(packet->device.claim);
     if (!is_bound(packet)) {
         port_set_gone(port);
-        /* Whoever has it in its new place may have it as a port, and it may come back. */
+        /* Another process may have it as a port in its new place, and it may come back. */
         link_device_leave(&packet->device);
         if (!take_up(port, packet))
             return;

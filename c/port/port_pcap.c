@@ -92,7 +92,7 @@ static struct capture examine(const char *path)
         if (magic == NG_SECTION) {
             read_blocks(file, &capture);
         } else if (swapped || magic == MAGIC_MICRO || magic == MAGIC_NANO) {
-            /* The rest tells of checksums behind frames. */
+            /* The rest says whether checksums stand behind frames. */
             capture.link = read_word(head + 20, swapped) & 0xffff;
             read_records(file, swapped, &capture);
         }
