@@ -134,6 +134,17 @@ export const libcSymbols = {
     ],
     result: "i32", // datagrams received, or -1
   },
+  sendto: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // const void *buf
+      "usize", // size_t len
+      "i32", // int flags
+      "buffer", // const struct sockaddr *dest_addr
+      "u32", // socklen_t addrlen
+    ],
+    result: "isize", // bytes sent, or -1
+  },
   setsockopt: {
     parameters: [
       "i32", // int sockfd
@@ -211,6 +222,3 @@ export const EpollOperation = { Add: 1, Delete: 2, Modify: 3 } as const;
 
 /** Flags of `eventfd` (`<sys/eventfd.h>`, x86-64 and arm64). */
 export const EventfdFlag = { Semaphore: 0x1, Nonblock: 0x800, Cloexec: 0x80000 } as const;
-
-/** Flags of `open` (`<fcntl.h>`, x86-64 and arm64). */
-export const OpenFlag = { ReadOnly: 0, Cloexec: 0x80000 } as const;

@@ -42,7 +42,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_compile.c",
-    sha256: "3ca4966f5c480c76dfd8103f6497befebd87bcc66fd75f83d5f9d2bb453146c4",
+    sha256: "576293fbbb8c60d1f0ed9cc1e140b0050310c4e43722a27e3d74a5bdb2e7a9c1",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -422,7 +422,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_program.c",
-    sha256: "cf27afb2e27532720368a286883d4b591e47e854daae8f6e063cd8d8f7a84fbd",
+    sha256: "e3f40ab9236b08c63603db874cb37b83298bf7e87643cec3b7a28c6ce70a246c",
     load: () => import("../c/flow/flow_program.c", { with: { type: "text" } }),
   },
   {

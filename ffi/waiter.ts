@@ -33,6 +33,9 @@ const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const eventsAtOnce = 64;
 const longestCallMs = 1000;
 
+/** Has a descriptor closed when its thread ends; gives what calls it off. See `thread_exit.ts`. */
+export type Guard = (fd: number) => () => void;
+
 /** The one call of this isolate, while there is anything to wait for. */
 class Reactor {
   readonly #libc: Libc;
@@ -45,8 +48,9 @@ class Reactor {
   readonly #ready = new Map<number, () => void>();
   #lastId = 0;
   #running: Promise<void> | undefined;
+  readonly #unguard: readonly (() => void)[];
 
-  constructor() {
+  constructor(guard: Guard) {
     const libc = openLibc();
     const { epoll_create1, eventfd, close } = libc.symbols;
     this.#epoll = epoll_create1(EventfdFlag.Cloexec);
@@ -59,6 +63,7 @@ class Reactor {
       throw new WaitError("wait for descriptors", reason);
     }
     this.#libc = libc;
+    this.#unguard = [this.#epoll, this.#bell].map(guard);
     this.#memory = allocate(libc, eventsAtOnce * eventSize);
     const { buffer, byteOffset } = this.#memory.bytes;
     this.#events = new DataView(buffer, byteOffset);
@@ -103,6 +108,7 @@ class Reactor {
   async close(): Promise<void> {
     this.#rest();
     await this.#running;
+    for (const unguard of this.#unguard) unguard();
     this.#libc.symbols.close(this.#bell);
     this.#libc.symbols.close(this.#epoll);
     this.#memory.free();
@@ -171,11 +177,12 @@ export class Waiter {
 
   /**
    * Makes a waiter for `fd`, which must stay open until `close` is called. Throws
-   * {@linkcode WaitError} where there is no descriptor left, or `fd` is none.
+   * {@linkcode WaitError} where there is no descriptor left, or `fd` is none. `guard` is used for
+   * the descriptors of the call, if this is the first waiter.
    */
-  constructor(fd: number) {
+  constructor(fd: number, guard: Guard = () => () => {}) {
     this.#fd = fd;
-    this.#reactor = reactor ??= new Reactor();
+    this.#reactor = reactor ??= new Reactor(guard);
     users++;
     try {
       this.#id = this.#reactor.add(fd);

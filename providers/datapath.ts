@@ -28,7 +28,9 @@ import type {
 import type { OpResult } from "./contract/flows.ts";
 import type { MeterFacet } from "./contract/meters.ts";
 import { DatapathError } from "./errors.ts";
+import { checkedFacet } from "./datapath_facets.ts";
 import { Flows } from "./datapath_flows.ts";
+import { integer } from "./check.ts";
 import { Ports } from "./datapath_ports.ts";
 import {
   type Execute,
@@ -186,10 +188,12 @@ export class Datapath implements AsyncDisposable {
   /** Upcalls in arrays of up to `batch`. This is faster: one await for many upcalls. */
   upcallBatches(options: UpcallOptions = {}): UpcallBatchStream<Upcall> {
     const { upcalls } = this.#open("receive upcalls");
+    const { handler = 0 } = options;
+    integer("handler", handler, 0xffffffff);
     const wrap = (raw: RawUpcall): Upcall => new Upcall(raw);
     const open = (): UpcallHandler => {
       upcalls.setReceive(true);
-      return this.#taps.before(upcalls.handler(options.handler ?? 0));
+      return this.#taps.before(upcalls.handler(handler));
     };
     const stream: UpcallBatchStream<Upcall> = new UpcallBatchStream(
       open,
@@ -219,11 +223,7 @@ export class Datapath implements AsyncDisposable {
    * it.
    */
   setHandlers(count: number): void {
-    if (!Number.isInteger(count) || count < 0) {
-      throw new RangeError(
-        `count must be an integer, 0 or more: current value is ${count}`,
-      );
-    }
+    integer("number of handlers", count, 0xffffffff, 1);
     this.#open("set handlers").upcalls.setHandlers(count);
   }
 
@@ -315,7 +315,7 @@ export class Datapath implements AsyncDisposable {
 
   /** Feature bits. */
   get features(): FeatureFacet | undefined {
-    return this.#open("use features").features;
+    return checkedFacet(this.#open("use features"), "features");
   }
   /** Enabling and disabling upcalls. */
   get upcallControl(): UpcallControlFacet | undefined {
@@ -327,31 +327,31 @@ export class Datapath implements AsyncDisposable {
   }
   /** Poll threads. */
   get pollThreads(): PollThreadFacet | undefined {
-    return this.#open("use poll threads").pollThreads;
+    return checkedFacet(this.#open("use poll threads"), "pollThreads");
   }
   /** Queues. */
   get queues(): QueueFacet | undefined {
-    return this.#open("use queues").queues;
+    return checkedFacet(this.#open("use queues"), "queues");
   }
   /** Connection tracking. */
   get conntrack(): ConntrackFacet | undefined {
-    return this.#open("use conntrack").conntrack;
+    return checkedFacet(this.#open("use conntrack"), "conntrack");
   }
   /** Meters. */
   get meters(): MeterFacet | undefined {
-    return this.#open("use meters").meters;
+    return checkedFacet(this.#open("use meters"), "meters");
   }
   /** Fragments. */
   get fragments(): FragmentFacet | undefined {
-    return this.#open("use fragments").fragments;
+    return checkedFacet(this.#open("use fragments"), "fragments");
   }
   /** Bonds. */
   get bonds(): BondFacet | undefined {
-    return this.#open("use bonds").bonds;
+    return checkedFacet(this.#open("use bonds"), "bonds");
   }
   /** Lookup caches. */
   get caches(): CacheFacet | undefined {
-    return this.#open("use caches").caches;
+    return checkedFacet(this.#open("use caches"), "caches");
   }
   /** Hardware offload. */
   get offload(): OffloadFacet | undefined {

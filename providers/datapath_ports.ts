@@ -8,6 +8,7 @@ import type { Port, PortRequest, PortStats } from "./contract/ports.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
 import { PortChanges, type PortChangesOptions } from "./contract/port_changes.ts";
 import { DatapathError } from "./errors.ts";
+import { plainName } from "./check.ts";
 import { type PortNo, portNo } from "./ids.ts";
 
 /**
@@ -44,9 +45,7 @@ export class Ports {
   // deno-lint-ignore require-await -- rejects, rather than throws, for arguments too
   async add(request: PortRequest): Promise<Port> {
     const provider = this.#open("add port");
-    if (typeof request.name !== "string" || request.name === "") {
-      throw new TypeError("Cannot add port: name must be a string, and not empty");
-    }
+    plainName("name of a port", request.name);
     if (request.no !== undefined) portNo(request.no);
     return provider.ports.add(request);
   }
@@ -58,7 +57,7 @@ export class Ports {
   async delete(port: PortNo | string): Promise<void> {
     const provider = this.#open("delete port");
     if (typeof port === "number") return provider.ports.delete(portNo(port));
-    const found = provider.ports.get(port);
+    const found = provider.ports.get(plainName("name of a port", port));
     if (found !== undefined) return provider.ports.delete(found.no);
     throw new DatapathError({
       operation: "delete port",
@@ -86,7 +85,9 @@ export class Ports {
   /** The port with a number or a name; undefined if there is none. */
   get(port: PortNo | string): Port | undefined {
     const { ports } = this.#open("get port");
-    return ports.get(typeof port === "number" ? portNo(port) : port);
+    return ports.get(
+      typeof port === "number" ? portNo(port) : plainName("name of a port", port),
+    );
   }
 
   /** Every port, in order of number. */
@@ -103,7 +104,9 @@ export class Ports {
    * The `portId` for `userspace` actions in flows of a port; 0 if the provider needs none.
    */
   upcallPortId(no: PortNo): number {
-    return this.#open("get port id").ports.upcallPortId?.(portNo(no)) ?? 0;
+    const { ports } = this.#open("get port id");
+    portNo(no);
+    return ports.upcallPortId?.(no) ?? 0;
   }
 
   /**

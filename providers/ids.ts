@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { integer } from "./integer.ts";
+import { integer } from "./check.ts";
 
 /** A `T` that only its own maker produces.  The member is never there: it tells the types apart. */
 export type Brand<T, Name extends string> = T & { readonly __brand?: Name };

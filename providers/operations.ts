@@ -17,7 +17,7 @@ import type { RawVerdict } from "./contract/upcalls.ts";
 import { DatapathError } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
-import { integer } from "./integer.ts";
+import { integer } from "./check.ts";
 import { formatActions, formatKey } from "./odp/mod.ts";
 import { toActionBytes, toKeyAndMaskBytes, toKeyBytes } from "./odp/input.ts";
 import type { ActionsInput, KeyInput, MaskInput } from "./types.ts";

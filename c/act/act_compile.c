@@ -11,6 +11,7 @@
 
 #include "act/act_build_set.h"
 #include "packet/userdata.h"
+#include "port/port.h"
 
 /* Not in every kernel's header; the numbers are Linux's. */
 #define ACTION_DEC_TTL 23
@@ -260,6 +261,8 @@ static void compile_mpls(struct act_builder *b, struct act_list *l, const struct
 
 static void compile_output(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
+    if (act_u32(attr->at) > PORT_NO_MAX)
+        act_build_fail(b, EINVAL, "output to a port number that no port can have");
     add_effect(b, l, ACT_OP_OUTPUT, act_u32(attr->at));
 }
 

@@ -8,6 +8,7 @@
 
 #include "flow/flow_int.h"
 #include "odp/odp_attr.h"
+#include "port/port.h"
 
 uint32_t flow_outputs_only(const uint8_t *actions, uint32_t size)
 {
@@ -16,8 +17,13 @@ uint32_t flow_outputs_only(const uint8_t *actions, uint32_t size)
     uint32_t n = 0;
 
     while (odp_next(&walk, &attr)) {
-        if (attr.type != OVS_ACTION_ATTR_OUTPUT || attr.size != 4)
+        uint32_t port;
+
+        if (attr.type != OVS_ACTION_ATTR_OUTPUT || attr.size != sizeof port)
             return 0;
+        memcpy(&port, attr.at, sizeof port);
+        if (port > PORT_NO_MAX)
+            return 0; /* Compiling says what is wrong. */
         n++;
     }
     return walk.left ? 0 : n;

@@ -7,6 +7,7 @@
 import { type Libc, openLibc, PollEvent } from "../../ffi/libc.ts";
 import { type Libmnl, openLibmnl } from "../../ffi/libmnl.ts";
 import { closeAtThreadExit } from "../../ffi/thread_exit.ts";
+import { Waiter } from "../../ffi/waiter.ts";
 import { NetlinkError } from "./errors.ts";
 import { littleEndian } from "./message.ts";
 
@@ -62,6 +63,9 @@ const libraries = new Libraries();
 // <bits/socket_type.h>, <asm-generic/socket.h>, <linux/netlink.h>
 const SOCK_NONBLOCK = 0x800;
 const SOCK_CLOEXEC = 0x80000;
+const AF_NETLINK = 16;
+const NLMSG_NOOP = 1;
+const MSG_DONTWAIT = 0x40;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
@@ -116,7 +120,7 @@ export class NetlinkSocket implements Transport {
       throw failure;
     }
     this.fd = symbols.mnl_socket_get_fd(this.#handle);
-    this.#unguard = this.guard(this.fd);
+    this.#unguard = closeAtThreadExit(libc, mnl, this.fd);
     try {
       if (symbols.mnl_socket_bind(this.#handle, 0, options.portId ?? 0) < 0) {
         throw this.#failure("bind a netlink socket");
@@ -161,19 +165,38 @@ export class NetlinkSocket implements Transport {
     return this.#handle;
   }
 
-  /**
-   * Has a descriptor of this isolate closed when its thread ends, as the socket's own is; gives a
-   * function that calls it off.
-   *
-   * @internal
-   */
-  guard(fd: number): () => void {
-    return closeAtThreadExit(this.libc, this.#mnl, fd);
+  /** Waits for datagrams without holding up the isolate; to be closed before the socket. */
+  waiter(): Waiter {
+    return new Waiter(this.fd, (fd) => closeAtThreadExit(this.libc, this.#mnl, fd));
   }
 
   /** Joins multicast group `group`, a number from the family. */
   join(group: number): void {
     if (!this.#set(NETLINK_ADD_MEMBERSHIP, group)) throw this.#failure("join a group");
+  }
+
+  /**
+   * Fills the socket's queue, so that the kernel refuses whatever is sent to it from now on: for a
+   * socket that only keeps its port id.
+   */
+  stuff(): void {
+    // struct sockaddr_nl: 0:2 family, 4:4 port id, 8:4 groups
+    const address = new Uint8Array(12);
+    const view = new DataView(address.buffer);
+    view.setUint16(0, AF_NETLINK, littleEndian);
+    view.setUint32(4, this.portId, littleEndian);
+    const message = new Uint8Array(512);
+    new DataView(message.buffer).setUint32(0, message.length, littleEndian);
+    new DataView(message.buffer).setUint16(4, NLMSG_NOOP, littleEndian);
+    const { sendto } = this.libc.symbols;
+    const size = BigInt(message.length);
+    // The smallest queue takes some of them; what is larger than any is no reason to go on for
+    // ever.
+    for (let sent = 0; sent < 1024; sent++) {
+      if (sendto(this.fd, message, size, MSG_DONTWAIT, address, address.length) < 0n) {
+        return;
+      }
+    }
   }
 
   /** Messages that the kernel dropped because this socket's queue was full; wraps at 2^32. */

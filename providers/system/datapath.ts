@@ -21,7 +21,7 @@ import {
   getDatapath,
   setDatapath,
 } from "./datapaths.ts";
-import { SystemFlows } from "./flows.ts";
+import { SystemFlows } from "./flow_table.ts";
 import { systemMeters } from "./meters.ts";
 import { inContext } from "../netlink/errors.ts";
 import { NetlinkError } from "../netlink/mod.ts";
@@ -153,6 +153,7 @@ export class SystemDatapath implements ProviderDatapath {
         this.#in("set cache size", () => {
           check(level);
           const { features } = this.#get();
+          if (entries > 2 ** 31) throw new NetlinkError({ code: "EINVAL" });
           // The kernel takes powers of two only, and 0.
           const masksCacheSize = entries <= 1
             ? entries

@@ -12,7 +12,7 @@ import {
   NetlinkSocket,
   parseMessages,
   Protocol,
-  Waiter,
+  type Waiter,
 } from "../netlink/mod.ts";
 import type { PortChange, PortWatch } from "../contract/ports.ts";
 import { getDatapath } from "./datapaths.ts";
@@ -129,7 +129,7 @@ export class SystemPortWatch implements PortWatch {
     this.#onClose = onClose;
     this.#events = new DatapathEvents(kernel, ifindex);
     try {
-      this.#waiter = new Waiter(this.#events.socket.fd);
+      this.#waiter = this.#events.socket.waiter();
     } catch (error) {
       this.#events.close();
       throw error;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Family `ovs_flow`: flows written for and read from the kernel, flush and dump.
+ * Family `ovs_flow`: flows written for and read from the kernel.
  *
  * Keys, masks and actions stay bytes all the way.  Format: `enum ovs_flow_attr` of
  * `<linux/openvswitch.h>`.
@@ -13,13 +13,10 @@ import { meantForLinux } from "../odp/normalize.ts";
 import { flowMessage } from "./ovs_messages.ts";
 import { UFID_SIZE, ufidBytes, ufidText } from "../odp/ufid.ts";
 import type {
-  FlowDump,
-  FlowDumpOptions,
   FlowStats,
   ProviderFlowDelete,
   ProviderFlowGet,
   ProviderFlowPut,
-  ProviderFlows,
   RawFlow,
 } from "../contract/flows.ts";
 import type { Ufid } from "../ids.ts";
@@ -27,7 +24,6 @@ import {
   align,
   checkReply,
   type Dump,
-  type DumpPart,
   type Family,
   littleEndian,
   type Message,
@@ -40,7 +36,6 @@ import {
   u32,
   viewOf,
 } from "../netlink/mod.ts";
-import { asDatapathError, inContext } from "../netlink/errors.ts";
 import {
   attributeSize,
   attributesOffset,
@@ -76,10 +71,27 @@ const {
 } = idsOf(keyTable);
 
 /**
+ * `bytes`, which must be attributes one behind the other. Throws {@linkcode NetlinkError} `EINVAL`:
+ * the kernel says ERANGE to some bytes that are none.
+ */
+export function checkAttributes(bytes: Uint8Array, what: string): Uint8Array {
+  for (let at = 0; at < bytes.length;) {
+    const size = at + 4 <= bytes.length ? attributeSize(bytes, at) : 0;
+    if (size < 4 || at + size > bytes.length) {
+      const detail = `the ${what} has no attribute at byte ${at}`;
+      throw new NetlinkError({ code: "EINVAL", detail });
+    }
+    at += align(size);
+  }
+  return bytes;
+}
+
+/**
  * `key` without the attributes that only a datapath in userspace knows: the kernel answers EINVAL
  * to packet_type(29) and nd_ext(30) (seen with Linux 6.1).
  */
 export function kernelKey(key: Uint8Array): Uint8Array {
+  checkAttributes(key, "key");
   const foreign = [OVS_KEY_ATTR_PACKET_TYPE, OVS_KEY_ATTR_ND_EXTENSIONS];
   for (const id of foreign) {
     const at = findAttribute(key, id);
@@ -125,7 +137,8 @@ export function writePut(
   if (echo) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
   writer.attributeBytes(OVS_FLOW_ATTR_KEY, kernelKey(op.key));
   if (op.mask) writer.attributeBytes(OVS_FLOW_ATTR_MASK, kernelMask(op.mask));
-  writer.attributeBytes(OVS_FLOW_ATTR_ACTIONS, op.actions);
+  const actions = checkAttributes(op.actions, "action list");
+  writer.attributeBytes(OVS_FLOW_ATTR_ACTIONS, actions);
   if (op.zeroStats) writer.attributeBytes(OVS_FLOW_ATTR_CLEAR);
   if (op.probe) writer.attributeBytes(OVS_FLOW_ATTR_PROBE);
   writer.end();
@@ -255,6 +268,19 @@ class KernelFlow {
     return "ovs";
   }
 
+  /**
+   * Where its identifier lies: the UFID, or the key of a flow that has none, which is the same in
+   * every dump.
+   */
+  get identity(): { readonly view: DataView; readonly at: number; readonly end: number } {
+    const isNamed = this.#ufidEnd !== 0;
+    return {
+      view: this.#view,
+      at: isNamed ? this.#ufid : this.#key,
+      end: isNamed ? this.#ufidEnd : this.#keyEnd,
+    };
+  }
+
   get stats(): FlowStats {
     const [stats, used, flags] = [this.#stats, this.#used, this.#tcpFlags];
     const view = this.#view;
@@ -267,8 +293,8 @@ class KernelFlow {
   }
 }
 
-/** A flow of the kernel, and whether its actions were in the message. */
-export type KernelRawFlow = RawFlow & { readonly hasActions: boolean };
+/** A flow of the kernel, whether its actions were in the message, and where its identifier is. */
+export type KernelRawFlow = RawFlow & Pick<KernelFlow, "hasActions" | "identity">;
 
 /**
  * The flow that a message describes; its bytes are views into the message.
@@ -281,7 +307,7 @@ export function parseFlow(message: Message): KernelRawFlow {
 }
 
 /** The flow that the message at `at` of a datagram describes, as {@linkcode parseFlow}. */
-function parseFlowAt(family: Family, view: DataView, at: number): KernelRawFlow {
+export function parseFlowAt(family: Family, view: DataView, at: number): KernelRawFlow {
   const start = at + messageHeaderSize + attributesOffset;
   const end = at + view.getUint32(at, littleEndian);
   if (view.getUint16(at + 4, littleEndian) !== family.id || start > end) {
@@ -294,109 +320,35 @@ function malformed(at: number): NetlinkError {
   return new NetlinkError({ code: "EBADMSG", detail: `malformed flow at byte ${at}` });
 }
 
-/** A dump of flows under way. */
-class SystemFlowDump implements FlowDump {
-  readonly #flows: SystemFlows;
-  readonly #dump: Dump;
-  readonly #terse: boolean;
-  readonly #family: Family;
-  #part: DumpPart | undefined;
-  #at = 0;
-
-  constructor(flows: SystemFlows, family: Family, dump: Dump, terse: boolean) {
-    this.#flows = flows;
-    this.#family = family;
-    this.#dump = dump;
-    this.#terse = terse;
-  }
-
-  next(max: number): RawFlow[] {
-    return inContext({ operation: "dump flows", datapath: this.#flows.datapath }, () => {
-      const flows: RawFlow[] = [];
-      while (flows.length < max) {
-        const at = this.#part?.starts[this.#at];
-        if (this.#part && at !== undefined) {
-          this.#at++;
-          const flow = parseFlowAt(this.#family, this.#part.view, at);
-          const whole = this.#terse || flow.hasActions ? flow : this.#flows.fetch(flow);
-          if (whole) flows.push(whole);
-        } else {
-          // Give what there is before waiting for the kernel.
-          if (flows.length > 0) break;
-          this.#part = this.#dump.nextPart();
-          if (!this.#part) break;
-          this.#at = 0;
-        }
-      }
-      if (flows.length === 0 && this.#dump.interrupted) {
-        throw new NetlinkError({ code: "EINTR", detail: "the dump was interrupted" });
-      }
-      return flows;
-    });
-  }
-
-  close(): void {
-    this.#part = undefined;
-    this.#dump.close();
-  }
+/** Starts a listing of the table as it is; `terse`: identifiers and counters only. */
+export function startFlowDump(kernel: Kernel, ifindex: number, terse: boolean): Dump {
+  return kernel.genl.startDump(kernel.flow, Command.get, (writer) => {
+    writer.put(s32, ifindex);
+    if (terse) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
+  });
 }
 
-/** The flow table of a datapath in the kernel. */
-export class SystemFlows implements ProviderFlows {
-  readonly #kernel: Kernel;
-  readonly #ifindex: number;
-  /** Full name of the datapath, for errors. */
-  readonly datapath: string;
-
-  /** `datapath` is the full name, for errors. */
-  constructor(kernel: Kernel, ifindex: number, datapath: string) {
-    this.#kernel = kernel;
-    this.#ifindex = ifindex;
-    this.datapath = datapath;
-  }
-
-  flush(): void {
-    inContext({ operation: "flush flows", datapath: this.datapath }, () => {
-      const options = { ifindex: this.#ifindex };
-      this.#kernel.request(this.#kernel.flow, Command.delete, options);
+/**
+ * A flow of a dump with all of it; undefined when it is gone meanwhile.
+ * Throws {@linkcode NetlinkError}.
+ */
+export function fetchFlow(
+  kernel: Kernel,
+  ifindex: number,
+  flow: RawFlow,
+): RawFlow | undefined {
+  const { key, ufid } = flow;
+  const write = (writer: MessageWriter) =>
+    writeLookup(writer, kernel, ifindex, {
+      op: "get",
+      ...(key && { key }),
+      ...(ufid !== undefined && { ufid }),
     });
-  }
-
-  dump(options: FlowDumpOptions): FlowDump {
-    return inContext({ operation: "dump flows", datapath: this.datapath }, () => {
-      const family = this.#kernel.flow;
-      const terse = options.terse ?? false;
-      const dump = this.#kernel.genl.startDump(family, Command.get, (writer) => {
-        writer.put(s32, this.#ifindex);
-        if (terse) writer.attribute(OVS_FLOW_ATTR_UFID_FLAGS, u32, terseFlags);
-      });
-      return new SystemFlowDump(this, family, dump, terse);
-    });
-  }
-
-  /**
-   * A flow of a dump with its actions, which the kernel leaves out when they do not fit into the
-   * message.  Undefined when the flow is gone meanwhile.
-   */
-  fetch(flow: RawFlow): RawFlow | undefined {
-    const { key, ufid } = flow;
-    try {
-      return parseFlow(
-        needReply(
-          this.#kernel.genl.conversation.request(
-            (writer) =>
-              writeLookup(writer, this.#kernel, this.#ifindex, {
-                op: "get",
-                ...(key && { key }),
-                ...(ufid !== undefined && { ufid }),
-              }),
-            { repeatable: true },
-          ),
-        ),
-      );
-    } catch (error) {
-      if (error instanceof NetlinkError && error.code === "ENOENT") return undefined;
-      throw asDatapathError(error, { operation: "get flow", datapath: this.datapath });
-    }
+  try {
+    const { conversation } = kernel.genl;
+    return parseFlow(needReply(conversation.request(write, { repeatable: true })));
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === "ENOENT") return undefined;
+    throw error;
   }
 }

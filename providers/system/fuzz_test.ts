@@ -12,7 +12,7 @@ import { type Random, random } from "../../tests/support/random.ts";
 import { DatapathError } from "../errors.ts";
 import { SystemConntrack } from "./conntrack.ts";
 import { getDatapath, listDatapaths, negotiateDatapath } from "./datapaths.ts";
-import { SystemFlows } from "./flows.ts";
+import { SystemFlows } from "./flow_table.ts";
 import { systemMeters } from "./meters.ts";
 import { Conversation, FakePeer, NetlinkError, type Transport } from "../netlink/mod.ts";
 import { Operations } from "./operations.ts";

@@ -15,6 +15,7 @@ import {
   negotiateDatapath,
   setDatapath,
 } from "./datapaths.ts";
+import { checkDeviceName } from "./device_name.ts";
 import { inContext } from "../netlink/errors.ts";
 import { NetlinkError } from "../netlink/mod.ts";
 import { Kernel } from "./ovs.ts";
@@ -40,6 +41,7 @@ function createOrGet(
   name: string,
   options: OpenOptions,
 ): DatapathRecord {
+  checkDeviceName(name, options.create !== undefined && options.create !== false);
   const dispatch = checkConfig(options.config ?? {});
   if (!options.create) return getDatapath(kernel, name);
   try {

@@ -22,7 +22,7 @@ import {
   u64,
   viewOf,
 } from "../netlink/mod.ts";
-import { kernelKey } from "./flows.ts";
+import { checkAttributes, kernelKey } from "./flows.ts";
 import {
   attributeSize,
   attributesOffset,
@@ -53,6 +53,9 @@ const {
 const { id: OVS_ACTION_ATTR_SET } = actionTable.set;
 
 const noKey = new Uint8Array();
+/** Bytes of a packet: an Ethernet header at least. The kernel says ERANGE to less. */
+const minPacket = 14;
+const maxPacket = 65535;
 
 /**
  * Writes the request to execute. Throws {@linkcode NetlinkError} `ENOBUFS` for what is too long.
@@ -63,6 +66,14 @@ export function writeExecute(
   ifindex: number,
   op: ProviderExecute,
 ): void {
+  const { length } = op.packet;
+  if (length < minPacket || length > maxPacket) {
+    throw new NetlinkError({
+      code: "EINVAL",
+      detail: `a packet of ${length} bytes, not of ${minPacket} to ${maxPacket}`,
+    });
+  }
+  checkAttributes(op.actions, "action list");
   const key = kernelKey(op.key ?? noKey);
   beginOvs(writer, kernel.packet, OVS_PACKET_CMD_EXECUTE, ifindex);
   writer.attributeBytes(OVS_PACKET_ATTR_PACKET, op.packet);

@@ -11,9 +11,11 @@ import type {
   PortWatch,
   ProviderPorts,
 } from "../contract/ports.ts";
+import { nameSize } from "../check.ts";
 import { LOCAL_PORT, type PortNo } from "../ids.ts";
 import { inContext } from "../netlink/errors.ts";
 import { NetlinkError } from "../netlink/mod.ts";
+import { checkDeviceName, maxNameSize } from "./device_name.ts";
 import { SystemPortWatch } from "./events.ts";
 import { Kernel } from "./ovs.ts";
 import { isTunnelType, TunnelLinks, tunnelTypeOf } from "./tunnel_links.ts";
@@ -27,9 +29,6 @@ import {
   type VportRecord,
 } from "./vports.ts";
 import { VportType } from "../odp/payload/tunnel.ts";
-
-/** Longest name of a Linux device. */
-const maxNameLength = 15;
 
 /** Names of the vport types that a port can have without a tunnel device. */
 const typeNames: ReadonlyMap<number, string> = new Map([
@@ -79,6 +78,7 @@ export class SystemPorts implements ProviderPorts {
   async add(request: PortRequest): Promise<Port> {
     return this.#in("add port", request.name, () => {
       const { name, no, type = "netdev", options = {} } = request;
+      checkDeviceName(name, type === "internal" || isTunnelType(type));
       // The kernel takes a wish for 0 as none.
       if (no === LOCAL_PORT) throw new NetlinkError({ code: "EBUSY" });
       if (isTunnelType(type)) {
@@ -134,7 +134,7 @@ export class SystemPorts implements ProviderPorts {
 
   get(port: PortNo | string): Port | undefined {
     return this.#in("get port", String(port), () => {
-      if (typeof port === "string" && port.length > maxNameLength) return undefined;
+      if (typeof port === "string" && nameSize(port) > maxNameSize) return undefined;
       try {
         const record = typeof port === "string"
           ? findVport(this.#kernel, port)
@@ -142,7 +142,7 @@ export class SystemPorts implements ProviderPorts {
         return record.datapath === this.#ifindex ? portOf(record) : undefined;
       } catch (error) {
         if (!(error instanceof NetlinkError)) throw error;
-        if (error.code === "ENODEV" || error.code === "EFBIG") return undefined;
+        if (error.code === "ENODEV") return undefined;
         throw error;
       }
     });

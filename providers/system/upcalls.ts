@@ -1,180 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Upcalls of a kernel datapath: which socket they go to, and taking them from it.
+ * Upcalls of a kernel datapath: which handler gets which, and seeing to it that it stays so.
  *
- * The kernel sends an upcall to a netlink port id.  Ours are computed from the datapath and the
- * number of the handler, so that
+ * The kernel sends an upcall to a netlink port id: one for each CPU, or before Linux 5.15 one for
+ * each port.  It is told the port id of a handler when that is opened, and another when it is
+ * closed, so that no upcall goes to a port id that somebody else could bind.  Only a program that
+ * was killed leaves its port ids behind, until the next one opens a handler.
  *
- * - the Worker that sets the port ids need not have the sockets, which other Workers may open;
- * - a second program that wants the same handler fails to bind, and is told so;
- * - a program that takes over from one that was killed has its port ids, and flows with
- *   userspace actions go on working.
+ * The table that the kernel keeps is also how programs and Workers know of each other: which
+ * handlers are taken, and how many there are to be.  Handlers hear of changes to it, and mend what
+ * concerns them: `ovs-dpctl show` turns dispatch by port into dispatch by CPU, and ports of other
+ * programs have no port id.
  *
  * @module
  */
-import { readSystemFile } from "../../ffi/system_file.ts";
-import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
-import { type DatapathRecord, Feature, getDatapath, setDatapath } from "./datapaths.ts";
-import {
-  Burst,
-  type Message,
-  NetlinkError,
-  NetlinkSocket,
-  parseMessages,
-  Protocol,
-  Waiter,
-} from "../netlink/mod.ts";
+import type { ProviderUpcalls, UpcallHandler } from "../contract/upcalls.ts";
 import { inContext } from "../netlink/errors.ts";
-import { Kernel, messageIfindex } from "./ovs.ts";
-import { parseUpcall } from "./packets.ts";
-import { listVports, setVportPids } from "./vports.ts";
-
-/** Upcalls taken with one system call. */
-const burstSize = 64;
-/**
- * An upcall is a packet of at most 65531 bytes, its key and actions; a multiple of the page size.
- */
-const slotSize = 136 << 10;
-/** Bytes of upcalls that the kernel may queue for a handler. */
-const queueBytes = 4 << 20;
-/** Port ids of a datapath: one for each handler, the last for the isolate that set their number. */
-const portIdCount = 1024;
-const setterId = portIdCount - 1;
-/** Handlers of a datapath at most. */
-const maxHandlers = portIdCount - 1;
+import { NetlinkError, type NetlinkSocket } from "../netlink/mod.ts";
+import { type DatapathRecord, Feature, getDatapath, setDatapath } from "./datapaths.ts";
+import { goneError } from "./events.ts";
+import { Kernel } from "./ovs.ts";
+import {
+  livingPortIds,
+  makeKeeper,
+  maxHandlers,
+  parsePortId,
+  possibleCpus,
+  programOf,
+} from "./port_ids.ts";
+import { SystemHandler } from "./upcall_handler.ts";
+import { listVports, setVportPids, type VportRecord } from "./vports.ts";
 
 /** The port id that stands for "whichever one the CPU has", where dispatch is by CPU. */
 const perCpuPlaceholder = 0xffffffff;
+/** Times that the kernel's table is written before a race with others is left to the news of it. */
+const maxWrites = 4;
 
 /**
- * Netlink port id of handler `id` of the datapath `ifindex`.
- *
- * From 2^30 on: above every process id, which is what sockets get by default, and below the
- * negative numbers that the kernel deals out after that.
+ * Handlers that objects of this isolate have open, by datapath and number. The kernel's table
+ * does not have one that no CPU and no port is given to.
  */
-export function handlerPortId(ifindex: number, id: number): number {
-  return 0x40000000 | ((ifindex * portIdCount + id) & 0x3fffffff);
-}
+const taken = new Set<string>();
 
-/** A socket that has the port id. Throws `EBUSY` with `detail` when another one has it. */
-function bindExclusively(portId: number, detail: string): NetlinkSocket {
-  try {
-    const options = { portId, receiveBuffer: queueBytes, datagramSize: 0 };
-    return new NetlinkSocket(Protocol.generic, options);
-  } catch (error) {
-    if (!(error instanceof NetlinkError) || error.code !== "EADDRINUSE") throw error;
-    throw new NetlinkError({ code: "EBUSY", detail });
-  }
-}
-
-/** Whether some socket of this network namespace has the port id. */
-function isBound(portId: number): boolean {
-  try {
-    bindExclusively(portId, "").close();
-    return false;
-  } catch (error) {
-    if (error instanceof NetlinkError && error.code === "EBUSY") return true;
-    throw error;
-  }
-}
-
-/** CPUs that this machine may ever have; what `nr_cpu_ids` is to the kernel. */
-function possibleCpus(): number {
-  const text = readSystemFile("/sys/devices/system/cpu/possible") ?? "";
-  const last = Number(/(\d+)\s*$/.exec(text)?.[1]);
-  // Without /sys, the CPUs that are there now will do.
-  return Number.isInteger(last) ? last + 1 : navigator.hardwareConcurrency;
-}
-
-/** One handler's socket. */
-class SystemHandler implements UpcallHandler {
-  readonly #ifindex: number;
-  readonly #socket: NetlinkSocket;
-  readonly #burst: Burst;
-  readonly #waiter: Waiter;
-  readonly #onClose: () => void;
-  #messages: Message[] = [];
-  #drops = 0;
-  #lost = 0n;
-  #closed = false;
-
-  constructor(ifindex: number, portId: number, onClose: () => void) {
-    this.#ifindex = ifindex;
-    this.#onClose = onClose;
-    this.#socket = bindExclusively(portId, "another program or Worker has this handler");
-    this.#burst = new Burst(this.#socket, burstSize, slotSize);
-    this.#waiter = new Waiter(this.#socket.fd);
-  }
-
-  receive(max: number): RawUpcall[] {
-    const upcalls: RawUpcall[] = [];
-    while (upcalls.length < max && !this.#closed) {
-      if (this.#messages.length === 0) {
-        // Give what there is before asking again.
-        if (upcalls.length > 0 || !this.#fill(max)) break;
-      }
-      const message = this.#messages.shift();
-      if (!message || messageIfindex(message) !== this.#ifindex) continue;
-      try {
-        upcalls.push(parseUpcall(message));
-      } catch {
-        // Nobody else will see it: it counts as lost.
-        this.#lost++;
-      }
-    }
-    return upcalls;
-  }
-
-  /** Takes what waits in the socket; false when nothing does. */
-  #fill(max: number): boolean {
-    for (let tries = 0; tries < 50; tries++) {
-      try {
-        const count = this.#burst.receive(max);
-        for (let i = 0; i < count; i++) this.#take(i);
-        return count > 0;
-      } catch (error) {
-        // Upcalls were dropped, which drops() counts; those that were not are still there.
-        if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") throw error;
-      }
-    }
-    return false;
-  }
-
-  #take(index: number): void {
-    try {
-      this.#messages.push(...parseMessages(this.#burst.datagram(index)));
-    } catch {
-      this.#lost++;
-    }
-  }
-
-  wait(): Promise<void> {
-    return this.#waiter.wait();
-  }
-
-  wake(): void {
-    this.#waiter.wake();
-  }
-
-  lost(): bigint {
-    if (this.#closed) return this.#lost;
-    const drops = this.#socket.drops();
-    // The kernel's counter has 32 bits and wraps.
-    this.#lost += BigInt((drops - this.#drops) >>> 0);
-    this.#drops = drops;
-    return this.#lost;
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.lost();
-    this.#closed = true;
-    this.#messages = [];
-    await this.#waiter.close();
-    this.#burst.close();
-    this.#socket.close();
-    this.#onClose();
-  }
+/** Who has the upcalls of a datapath now. */
+interface Survey {
+  /** Port ids in the kernel's table that living programs have, this object's own included. */
+  readonly living: ReadonlySet<number>;
+  /** Of these, one that is none of ours. */
+  readonly foreign: number | undefined;
+  /** Number of handlers that somebody set; 0 if nobody did. */
+  readonly count: number;
 }
 
 /** Upcalls of a datapath in the kernel. */
@@ -183,12 +58,20 @@ export class SystemUpcalls implements ProviderUpcalls {
   readonly #ifindex: number;
   readonly #datapath: string;
   readonly #handlers = new Map<number, SystemHandler>();
+  /** Number of handlers that this object set; 0: none. */
+  #set = 0;
+  /** Number of handlers, as far as is known. */
   #count = 1;
-  #receiving = false;
-  /** Whether the kernel was told the port ids of handlers, and not 0. */
-  #directed = false;
-  #setter: NetlinkSocket | undefined;
+  #receiving = true;
+  /**
+   * A port id that keeps the number of handlers, and stands in the table for those that are not
+   * open.
+   */
+  #keeper: NetlinkSocket | undefined;
+  /** Port ids that are about to be closed, and count as free. */
+  readonly #leaving = new Set<number>();
   #perCpu: boolean;
+  readonly #onUnload = (): void => this.#leave();
 
   /** `datapath` is the full name, for errors. */
   constructor(kernel: Kernel, record: DatapathRecord, datapath: string) {
@@ -196,11 +79,6 @@ export class SystemUpcalls implements ProviderUpcalls {
     this.#ifindex = record.ifindex;
     this.#datapath = datapath;
     this.#perCpu = (record.features & Feature.perCpuDispatch) !== 0;
-  }
-
-  /** Whether upcalls are dispatched by CPU, and not by port. */
-  get perCpu(): boolean {
-    return this.#perCpu;
   }
 
   #in<T>(operation: string, action: () => T, object?: string): T {
@@ -213,45 +91,34 @@ export class SystemUpcalls implements ProviderUpcalls {
   }
 
   setHandlers(count: number): void {
-    if (!Number.isInteger(count) || count < 1 || count > maxHandlers) {
-      throw new RangeError(
-        `number of handlers must be from 1 to ${maxHandlers}: current value is ${count}`,
-      );
-    }
     this.#in("set handlers", () => {
-      this.#refuseForeign();
+      if (!(count <= maxHandlers)) {
+        const detail = `there are ${maxHandlers} handlers at most`;
+        throw new NetlinkError({ code: "EINVAL", detail });
+      }
       this.#adopt();
-      // Held as long as the datapath is open here: Workers see by it that the number is set.
-      this.#setter ??= bindExclusively(
-        handlerPortId(this.#ifindex, setterId),
-        "another program or Worker set the number of its handlers",
-      );
-      this.#count = count;
-      this.#direct(true);
+      const { foreign, count: others } = this.#survey();
+      if (foreign !== undefined) throw foreignError(foreign);
+      if (others > 0 && this.#set === 0) {
+        throw new NetlinkError({
+          code: "EBUSY",
+          detail: "another program or Worker set the number of its handlers",
+        });
+      }
+      const before = this.#keeper;
+      this.#keeper = makeKeeper(count);
+      this.#set = this.#count = count;
+      for (const [handler, open] of this.#handlers) open.rebind({ count, handler });
+      this.#without(before?.portId, () => this.#direct());
+      before?.close();
     }, String(count));
   }
 
   setReceive(enable: boolean): void {
     if (enable === this.#receiving) return;
-    this.#in(enable ? "receive upcalls" : "stop receiving upcalls", () => {
-      if (enable) this.#enable();
-      // Where another Worker or program receives too, the port ids are its business.
-      else if (!this.#othersReceive()) this.#direct(false);
-      this.#receiving = enable;
-    });
-  }
-
-  #enable(): void {
-    this.#refuseForeign();
-    this.#adopt();
-    if (!this.#setter && isBound(handlerPortId(this.#ifindex, setterId))) {
-      // Directed already, by the isolate that set the number of handlers.
-      const ids = this.#current().filter((portId) => this.#isOurs(portId));
-      const last = Math.max(...ids) - handlerPortId(this.#ifindex, 0);
-      this.#count = Math.max(1, last + 1);
-    } else {
-      this.#direct(true);
-    }
+    this.#receiving = enable;
+    if (this.#handlers.size === 0) return;
+    this.#in(enable ? "receive upcalls" : "stop receiving upcalls", () => this.#direct());
   }
 
   /** Sees to it that the kernel can dispatch: a datapath that others made may lack the features. */
@@ -271,88 +138,135 @@ export class SystemUpcalls implements ProviderUpcalls {
     }
   }
 
-  #isOurs(portId: number): boolean {
-    const first = handlerPortId(this.#ifindex, 0);
-    return portId >= first && portId < first + portIdCount;
+  #owns(portId: number): boolean {
+    return this.#keeper?.portId === portId ||
+      this.#handlers.values().some((handler) => handler.portId === portId);
   }
 
-  #othersReceive(): boolean {
-    const ids = Array.from({ length: this.#count }, (_, id) => id);
-    return ids.some((id) =>
-      !this.#handlers.has(id) && isBound(handlerPortId(this.#ifindex, id))
+  /** Looks who has the port ids that the kernel has, or those of `ports`. */
+  #survey(ports?: readonly VportRecord[]): Survey {
+    const table = this.#perCpu
+      ? getDatapath(this.#kernel, this.#ifindex).perCpuPids ?? []
+      : (ports ?? listVports(this.#kernel, this.#ifindex)).flatMap((port) =>
+        port.upcallPids
+      );
+    const set = new Set(
+      table.filter((id) =>
+        id !== 0 && id !== perCpuPlaceholder && !this.#leaving.has(id)
+      ),
     );
+    const own = [...set].filter((portId) => this.#owns(portId));
+    // What is our own need not be looked for.
+    const living = livingPortIds([...set].filter((portId) => !this.#owns(portId)));
+    // Our own handlers keep the number as well, for where nobody else is in the table.
+    const counts = [...living, ...own].map((portId) => parsePortId(portId)?.count ?? 0);
+    return {
+      living: new Set([...living, ...own]),
+      foreign: [...living].find((portId) => parsePortId(portId) === undefined),
+      count: Math.max(0, ...counts),
+    };
   }
 
-  /** Port ids that upcalls go to now. */
-  #current(): number[] {
-    if (this.#perCpu) {
-      return [...getDatapath(this.#kernel, this.#ifindex).perCpuPids ?? []];
+  /**
+   * Tells the kernel the port ids of the open handlers. What other programs and Workers have stays
+   * as it is; what nobody has gets the port id that stands for nobody, or 0.
+   */
+  #direct(): void {
+    if (this.#perCpu) this.#directCpus();
+    else this.#directPorts(listVports(this.#kernel, this.#ifindex));
+  }
+
+  /**
+   * Whether the kernel is directed to a handler already, and to nothing that has to be looked at.
+   */
+  #isSettled(portId: number, place: number): boolean {
+    const own = this.#handlers.get(place % this.#count);
+    return own !== undefined && this.#receiving
+      ? portId === own.portId
+      : portId === (this.#keeper?.portId ?? 0);
+  }
+
+  /** The port id for a CPU or port; `portId` is what it has now. Throws `EBUSY`. */
+  #wanted(portId: number, place: number, survey: Survey): number {
+    if (survey.foreign !== undefined && survey.foreign === portId) {
+      throw foreignError(portId);
     }
-    return listVports(this.#kernel, this.#ifindex).flatMap((vport) => vport.upcallPids);
+    const handler = place % this.#count;
+    const own = this.#handlers.get(handler);
+    if (own !== undefined && this.#receiving) return own.portId;
+    const theirs = parsePortId(portId);
+    const isTheirs = survey.living.has(portId) && !this.#owns(portId) &&
+      (theirs?.handler === undefined || theirs.handler === handler);
+    return isTheirs ? portId : this.#keeper?.portId ?? 0;
   }
 
-  /** Throws `EBUSY` when a living program that is none of ours receives the upcalls. */
-  #refuseForeign(): void {
-    const foreign = new Set(this.#current()).values().find((portId) =>
-      portId !== 0 && portId !== perCpuPlaceholder && !this.#isOurs(portId) &&
-      isBound(portId)
+  #directCpus(): void {
+    const cpus = Array.from({ length: possibleCpus() }, (_, cpu) => cpu);
+    for (let writes = 0; writes < maxWrites; writes++) {
+      const { features, perCpuPids = [] } = getDatapath(this.#kernel, this.#ifindex);
+      if (cpus.every((cpu) => this.#isSettled(perCpuPids[cpu] ?? 0, cpu))) return;
+      const survey = this.#survey();
+      const wanted = cpus.map((cpu) => this.#wanted(perCpuPids[cpu] ?? 0, cpu, survey));
+      if (wanted.join() === perCpuPids.join()) return;
+      setDatapath(this.#kernel, this.#ifindex, { features, perCpuPids: wanted });
+    }
+  }
+
+  #directPorts(ports: readonly VportRecord[]): void {
+    const open = ports.filter(({ no, upcallPids }) =>
+      upcallPids.length !== 1 || !this.#isSettled(upcallPids[0] ?? 0, no)
     );
-    if (foreign === undefined) return;
-    throw new NetlinkError({
-      code: "EBUSY",
-      detail: `another program${programOf(foreign)} receives its upcalls ` +
-        `(netlink port id ${foreign})`,
-    });
-  }
-
-  /** Tells the kernel the port ids of the handlers, or that there are none. */
-  #direct(on: boolean): void {
-    this.#directed = on;
-    if (!this.#perCpu) {
-      for (const { no } of listVports(this.#kernel, this.#ifindex)) {
-        this.#directPort(no);
+    if (open.length === 0) return;
+    const survey = this.#survey(ports);
+    for (const { no, upcallPids } of open) {
+      const foreign = upcallPids.find((portId) => portId === survey.foreign);
+      const wanted = this.#wanted(foreign ?? upcallPids[0] ?? 0, no, survey);
+      if (upcallPids.join() === `${wanted}`) continue;
+      try {
+        setVportPids(this.#kernel, this.#ifindex, no, [wanted]);
+      } catch (error) {
+        // The port went away meanwhile.
+        if (!(error instanceof NetlinkError) || error.code !== "ENODEV") throw error;
       }
-      return;
-    }
-    const { features } = getDatapath(this.#kernel, this.#ifindex);
-    const perCpuPids = Array.from(
-      { length: possibleCpus() },
-      (_, cpu) => on ? handlerPortId(this.#ifindex, cpu % this.#count) : 0,
-    );
-    setDatapath(this.#kernel, this.#ifindex, { features, perCpuPids });
-  }
-
-  #directPort(no: number): void {
-    try {
-      setVportPids(this.#kernel, this.#ifindex, no, this.portPids(no));
-    } catch (error) {
-      // The port went away meanwhile.
-      if (!(error instanceof NetlinkError) || error.code !== "ENODEV") throw error;
     }
   }
 
   /**
-   * Takes in what other programs changed: ports that they added, and the way of dispatch.
+   * Takes in what other programs changed: ports that they added, and the way of dispatch.  Throws
+   * `EBUSY` when one of them receives the upcalls now, `ENODEV` when the datapath is gone.
    *
    * Opening a datapath with ovs-dpctl 3.1 is enough to turn dispatch by port into dispatch by CPU.
    */
   refresh(): void {
-    if (!this.#directed) return;
-    const { features, perCpuPids = [] } = getDatapath(this.#kernel, this.#ifindex);
-    const perCpu = (features & Feature.perCpuDispatch) !== 0;
-    const changed = perCpu !== this.#perCpu;
-    this.#perCpu = perCpu;
-    if (changed || (perCpu && !perCpuPids.every((portId) => this.#isOurs(portId)))) {
-      this.#direct(true);
-    } else if (!perCpu) {
-      for (const port of listVports(this.#kernel, this.#ifindex)) this.direct(port);
+    if (this.#handlers.size === 0 && !this.#keeper) return;
+    const { features } = getDatapath(this.#kernel, this.#ifindex);
+    this.#perCpu = (features & Feature.perCpuDispatch) !== 0;
+    if (this.#set === 0) this.#takeCount(this.#survey().count);
+    this.#direct();
+  }
+
+  /** Takes in that somebody set the number of handlers. */
+  #takeCount(count: number): void {
+    if (Math.max(1, count) === this.#count) return;
+    this.#count = Math.max(1, count);
+    for (const [handler, open] of this.#handlers) open.rebind({ count, handler });
+  }
+
+  /** Throws what ends the handler that heard of it; the others hear of it too. */
+  #onNews({ gone }: { readonly gone: boolean }): void {
+    if (gone) throw goneError();
+    try {
+      this.refresh();
+    } catch (error) {
+      // News of its ports come before news of its end.
+      const isGone = error instanceof NetlinkError && error.code === "ENODEV";
+      throw isGone ? goneError() : error;
     }
   }
 
-  /** Sends the upcalls of a port to its handler, unless they go there already. */
-  direct(port: { readonly no: number; readonly upcallPids: readonly number[] }): void {
-    if (this.#perCpu || this.portPids(port.no).join() === port.upcallPids.join()) return;
-    this.#directPort(port.no);
+  /** Sends the upcalls of a new port to its handler. */
+  direct(port: VportRecord): void {
+    if (!this.#perCpu && this.#handlers.size > 0) this.#directPorts([port]);
   }
 
   /**
@@ -361,44 +275,149 @@ export class SystemUpcalls implements ProviderUpcalls {
    */
   portPids(no: number): number[] {
     if (this.#perCpu) return [perCpuPlaceholder];
-    return [this.#directed ? handlerPortId(this.#ifindex, no % this.#count) : 0];
+    const handler = this.#handlers.get(no % this.#count);
+    return [handler?.portId ?? this.#keeper?.portId ?? 0];
   }
 
-  /** The value for `OVS_USERSPACE_ATTR_PID` in actions; never 0, which the kernel refuses. */
+  /**
+   * The value for `OVS_USERSPACE_ATTR_PID` in actions; never 0, which the kernel refuses.  Where
+   * dispatch is by port the handler is opened for it, if nobody has it.
+   */
   actionPortId(no: number): number {
     if (this.#perCpu) return perCpuPlaceholder;
-    return handlerPortId(this.#ifindex, no % this.#count);
+    return this.#in("get port id", () => {
+      const ports = listVports(this.#kernel, this.#ifindex);
+      const survey = this.#survey(ports);
+      if (this.#set === 0) this.#takeCount(survey.count);
+      const id = no % this.#count;
+      const own = this.#handlers.get(id);
+      if (own) return own.portId;
+      const theirs = [...survey.living].find((portId) =>
+        parsePortId(portId)?.handler === id
+      );
+      return theirs ?? this.#open(id).portId;
+    }, String(no));
   }
 
   handler(id: number): UpcallHandler {
-    if (!Number.isInteger(id) || id < 0 || id >= maxHandlers) {
-      throw new RangeError(`handler must be from 0 to ${maxHandlers - 1}: it is ${id}`);
-    }
     return this.#in("open upcall handler", () => {
-      const portId = handlerPortId(this.#ifindex, id);
-      const onClose = () => this.#handlers.delete(id);
-      const handler = new SystemHandler(this.#ifindex, portId, onClose);
-      this.#handlers.set(id, handler);
+      this.#adopt();
+      const survey = this.#survey();
+      if (survey.foreign !== undefined) throw foreignError(survey.foreign);
+      if (this.#set === 0) this.#takeCount(survey.count);
+      if (id >= this.#count) {
+        throw new NetlinkError({
+          code: "EINVAL",
+          detail: `the number of its handlers is ${this.#count}`,
+        });
+      }
+      const own = this.#handlers.get(id);
+      const isTheirs = survey.living.values().some((portId) =>
+        !this.#owns(portId) && parsePortId(portId)?.handler === id
+      );
+      if (own?.isTaken || isTheirs || (!own && taken.has(this.#place(id)))) {
+        throw new NetlinkError({
+          code: "EBUSY",
+          detail: "another program or Worker has this handler",
+        });
+      }
+      const handler = own ?? this.#open(id);
+      handler.isTaken = true;
       return handler;
     }, String(id));
   }
 
+  /** Opens a handler and directs the kernel to it. */
+  #open(id: number): SystemHandler {
+    const handler: SystemHandler = new SystemHandler({
+      kernel: this.#kernel,
+      ifindex: this.#ifindex,
+      datapath: this.#datapath,
+      portId: { count: this.#set || (this.#count > 1 ? this.#count : 0), handler: id },
+      onNews: (news) => this.#onNews(news),
+      onClose: () => this.#onClosed(id, handler),
+    });
+    if (this.#handlers.size === 0) globalThis.addEventListener("unload", this.#onUnload);
+    this.#handlers.set(id, handler);
+    taken.add(this.#place(id));
+    this.#receiving = true;
+    try {
+      this.#direct();
+    } catch (error) {
+      void handler.close();
+      throw error;
+    }
+    return handler;
+  }
+
+  #onClosed(id: number, handler: SystemHandler): void {
+    if (this.#handlers.get(id) !== handler) return;
+    this.#handlers.delete(id);
+    taken.delete(this.#place(id));
+    if (this.#handlers.size === 0) {
+      globalThis.removeEventListener("unload", this.#onUnload);
+    }
+    this.#without(handler.portId, () => this.#letGo());
+  }
+
+  /** Runs `action` while a port id counts as free, though its socket is still open. */
+  #without(portId: number | undefined, action: () => void): void {
+    if (portId !== undefined) this.#leaving.add(portId);
+    try {
+      action();
+    } finally {
+      if (portId !== undefined) this.#leaving.delete(portId);
+    }
+  }
+
+  #place(id: number): string {
+    return `${this.#ifindex}/${id}`;
+  }
+
+  /** Directs the kernel away from what is not open any more, if it can still be done. */
+  #letGo(): void {
+    try {
+      const { features } = getDatapath(this.#kernel, this.#ifindex);
+      this.#perCpu = (features & Feature.perCpuDispatch) !== 0;
+      this.#direct();
+    } catch (error) {
+      // The datapath is gone, or somebody else has its upcalls: nothing is directed here.
+      if (!(error instanceof NetlinkError)) throw error;
+    }
+  }
+
+  /** The program ends with handlers open: nothing must stay directed to their port ids. */
+  #leave(): void {
+    for (const { portId } of this.#handlers.values()) this.#leaving.add(portId);
+    this.#handlers.clear();
+    this.#keeper?.close();
+    this.#keeper = undefined;
+    this.#letGo();
+  }
+
   purge(): void {
     for (const handler of this.#handlers.values()) {
-      while (handler.receive(burstSize).length > 0);
+      while (handler.receive(64).length > 0);
     }
   }
 
   /** Closes every handler. */
   async close(): Promise<void> {
-    this.#setter?.close();
-    this.#setter = undefined;
     await Promise.all([...this.#handlers.values()].map((handler) => handler.close()));
+    const keeper = this.#keeper;
+    if (!keeper) return;
+    this.#keeper = undefined;
+    this.#set = 0;
+    this.#count = 1;
+    this.#without(keeper.portId, () => this.#letGo());
+    keeper.close();
   }
 }
 
-/** ` "name"` of the process that a port id is named after, if there is one; for messages. */
-function programOf(portId: number): string {
-  const name = readSystemFile(`/proc/${portId}/comm`)?.trim();
-  return name ? ` "${name}"` : "";
+function foreignError(portId: number): NetlinkError {
+  return new NetlinkError({
+    code: "EBUSY",
+    detail: `another program${programOf(portId)} receives its upcalls ` +
+      `(netlink port id ${portId})`,
+  });
 }

@@ -78,8 +78,17 @@ export function listVports(kernel: Kernel, ifindex: number): VportRecord[] {
     .sort((a, b) => a.no - b.no);
 }
 
-/** A port by number. Throws `ENODEV`, and `EFBIG` for a number that no port can have. */
+/** Numbers from here on no port can have: DP_MAX_PORTS. */
+const maxPorts = 65535;
+
+/** The kernel says EFBIG to a number that no port can have; what matters is that there is none. */
+function checkNumber(no: number): void {
+  if (no >= maxPorts) throw new NetlinkError({ code: "ENODEV" });
+}
+
+/** A port by number. Throws `ENODEV`. */
 export function getVport(kernel: Kernel, ifindex: number, no: number): VportRecord {
+  checkNumber(no);
   const reply = kernel.request(
     kernel.vport,
     Command.get,

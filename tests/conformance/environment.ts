@@ -20,8 +20,6 @@ export const differences = {
   outputOnly: "A datapath for tests has no other action than output.",
   prerequisites:
     "A key must be complete: EtherType 0x0800 wants an ipv4(). A datapath that only compares bytes cannot tell.",
-  shortPacketIsRange:
-    "The kernel answers ERANGE for a packet shorter than an Ethernet header, Open vSwitch's own datapath EINVAL.",
   lostIsMissedToo:
     "The kernel counts an upcall that it could not deliver as a miss and as lost, Open vSwitch's own datapath as lost alone.",
 } as const;

@@ -79,14 +79,13 @@ export const executeSuite: Suite = {
   },
 
   "a packet shorter than an Ethernet header is refused": async (
-    { env, dp, ports: [a, b] },
+    { dp, ports: [a, b] },
   ) => {
-    const code = env.differences.has("shortPacketIsRange") ? "ERANGE" : "EINVAL";
     for (const size of [0, 1, 13]) {
       const packet = new Uint8Array(size);
       const error = await fails(
         () => dp.execute({ packet, key: { inPort: a }, actions: `${b}` }),
-        code,
+        "EINVAL",
       );
       assert.equal(error.operation, "execute");
     }

@@ -9,12 +9,14 @@
  */
 import { skippable } from "../support/skip.ts";
 import type { Environment, Suite } from "./environment.ts";
+import { callSuite } from "./calls.ts";
 import { executeSuite } from "./execute.ts";
 import { flowSuite } from "./flows.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { namedSuite } from "./named.ts";
 import { operateSuite } from "./operate.ts";
 import { portSuite } from "./ports.ts";
+import { referenceSuite } from "./references.ts";
 import { statsSuite } from "./stats.ts";
 import { upcallSuite } from "./upcalls.ts";
 
@@ -23,10 +25,12 @@ const suites: Readonly<Record<string, Suite>> = {
   ports: portSuite,
   flows: flowSuite,
   named: namedSuite,
+  references: referenceSuite,
   operate: operateSuite,
   execute: executeSuite,
   upcalls: upcallSuite,
   stats: statsSuite,
+  calls: callSuite,
 };
 
 /** Every test of the suite by its full name, for runners that do not use `Deno.test`. */

@@ -22,7 +22,6 @@ const environment: Environment = {
   differences: new Set([
     "wildInPort",
     "noArpSet",
-    "shortPacketIsRange",
     "lostIsMissedToo",
   ]),
   create: (name) => openDatapath(`system@${name}`, { create: "exclusive" }),

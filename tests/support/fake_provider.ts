@@ -99,8 +99,13 @@ class FakeDatapath implements ProviderDatapath {
     };
     this.upcalls = {
       required: () => undefined,
-      setHandlers: (count: number): void =>
-        void (this.#use("set handlers").handlerCount = count),
+      setHandlers: (count: number): void => {
+        const table = this.#use("set handlers");
+        if (count > 64) {
+          throw new DatapathError({ operation: "set handlers", code: "EINVAL" });
+        }
+        table.handlerCount = count;
+      },
       setReceive: (): void => {},
       handler: (id: number): UpcallHandler => this.#handler(id),
       purge: (): void => {

@@ -176,6 +176,7 @@ export function operateOne(table: FakeTable, op: ProviderOp): OpResult {
     throw new DatapathError({ operation: op.op, code });
   };
   if (op.op === "execute") {
+    checkActions(op.actions);
     if (op.packet.length < 14 || op.packet.length > 65535) fail("EINVAL");
     nested(op.actions);
     const inPort = op.key === undefined ? 0 : word(attributes(op.key), KEY_IN_PORT) ?? 0;
@@ -194,6 +195,17 @@ export function operateOne(table: FakeTable, op: ProviderOp): OpResult {
   return op.wantStats ? { ok: true, stats: statsOf(flow) } : { ok: true };
 }
 
+/** Throws `EINVAL` for what is no list of actions, and for output to what no port can be. */
+function checkActions(actions: Uint8Array): void {
+  for (const { id, payload } of nested(actions)) {
+    const { buffer, byteOffset, length } = payload;
+    if (id !== ACTION_OUTPUT || length !== 4) continue;
+    if (new DataView(buffer, byteOffset, length).getUint32(0, true) > MAX_PORT) {
+      throw new DatapathError({ operation: "read actions", code: "EINVAL" });
+    }
+  }
+}
+
 function put(table: FakeTable, op: ProviderFlowPut): OpResult {
   const fail = (code: ErrnoName): never => {
     throw new DatapathError({ operation: "put flow", code });
@@ -201,7 +213,7 @@ function put(table: FakeTable, op: ProviderFlowPut): OpResult {
   const key = attributes(op.key);
   const maskBytes = op.mask ?? ones(op.key);
   const mask = attributes(maskBytes);
-  nested(op.actions);
+  checkActions(op.actions);
   if (word(mask, KEY_IN_PORT) !== 0xffffffff) fail("EINVAL");
   const known = table.lookup(key);
   if (known !== undefined && !op.modify) return fail("EEXIST");

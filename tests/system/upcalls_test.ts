@@ -238,13 +238,13 @@ systemTest(
       const { lost } = dp.stats();
       b.write(back);
       equal(dp.stats().lost, lost + 1n);
-      second = start();
-      await pass(b, back, a);
-      equal([...dp.ports.dump()].length, 3);
       equal(
         dp.flows.get({ key: "in_port(1),eth(),eth_type(0x0800),ipv4()" }).stats.packets,
         1n,
       );
+      second = start();
+      await pass(b, back, a);
+      equal([...dp.ports.dump()].length, 3);
       second.kill("SIGKILL");
       await second.status;
       await dp.destroy();

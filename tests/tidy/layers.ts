@@ -12,7 +12,7 @@ import { isTest } from "./rooms.ts";
  * imports from its own layer's folder or from lower layers.
  */
 const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])[] = [
-  ["words", 0, /^providers\/(types\w*|ids|integer|errno|errors)\.ts$/],
+  ["words", 0, /^providers\/(types\w*|ids|check|errno|errors)\.ts$/],
   ["codec", 1, /^providers\/codec\//],
   ["odp", 1.5, /^providers\/odp\//],
   ["contract", 2, /^providers\/contract\//],
