@@ -11,9 +11,9 @@ import { DatapathError } from "../errors.ts";
 import { type PortNo, portNo } from "../ids.ts";
 import type { Context } from "./context.ts";
 import { check } from "./library.ts";
+import { padded } from "./op_buffer.ts";
 
 const { EAGAIN } = Errno;
-const NO_PORT = 0xffffffff;
 const empty = new Uint8Array(0);
 
 /** Upcalls over `dp_upcall_*`. */
@@ -260,7 +260,7 @@ export class NetdevUpcall implements RawUpcall {
 
   get inPort(): PortNo | undefined {
     const port = this.#word(dpUpcall.inPort);
-    return port === NO_PORT ? undefined : portNo(port);
+    return port === constants.DP_PORT_NONE ? undefined : portNo(port);
   }
 
   get userdata(): Uint8Array | undefined {
@@ -307,8 +307,4 @@ export class NetdevUpcall implements RawUpcall {
   #word(field: number): number {
     return this.batch.words[(this.at + field) >> 2] as number;
   }
-}
-
-function padded(size: number): number {
-  return size + 7 & ~7;
 }
