@@ -214,3 +214,89 @@ Deno.test("a program whose descriptors are used up serves on when some are free"
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("clients that only hold their connections keep nobody out", () =>
+  serving(async (path) => {
+    const idle = await Promise.all(
+      Array.from({ length: 300 }, () => Deno.connect({ transport: "unix", path })),
+    );
+    try {
+      assert.equal(await control(path, "version", []), "upcall 0\n");
+      // The oldest made room; the last ones are there still.
+      const last = idle.at(-1) as Deno.UnixConn;
+      await last.write(
+        new TextEncoder().encode('{"id":1,"method":"version","params":[]}'),
+      );
+      const size = await last.read(new Uint8Array(1024));
+      assert((size ?? 0) > 0);
+      assert.equal(await idle[0]?.read(new Uint8Array(8)), null);
+    } finally {
+      idle.forEach((client) => client.close());
+    }
+  }));
+
+Deno.test("blanks and crumbs take time by their number", () =>
+  serving(async (path) => {
+    // What each byte moves all that follow it takes minutes for.
+    for (const crumb of [" ", "[]", '{"id":null}', "\n\t"]) {
+      const client = await Deno.connect({ transport: "unix", path });
+      const bytes = new TextEncoder().encode(
+        crumb.repeat(Math.ceil((4 << 20) / crumb.length)),
+      );
+      const started = performance.now();
+      try {
+        for (let at = 0; at < bytes.length;) at += await client.write(bytes.subarray(at));
+      } catch (error) {
+        assert(
+          error instanceof Deno.errors.BrokenPipe ||
+            error instanceof Deno.errors.ConnectionReset,
+        );
+      }
+      assert.equal(await control(path, "version", []), "upcall 0\n");
+      client.close();
+      const took = performance.now() - started;
+      assert(took < 20_000, `4 MB of ${JSON.stringify(crumb)} took ${took} ms`);
+    }
+  }));
+
+Deno.test("a command that ends the server is answered, one that takes long is told", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/test.ctl`;
+  let closing: Promise<void> | undefined;
+  let gone = 0;
+  const socket: ControlSocket = await ControlSocket.serve(
+    path,
+    new Map<string, ControlCommand>([
+      ["end", {
+        usage: "",
+        args: [0, 0],
+        run: async () => {
+          closing = socket.close();
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          return "ended\n";
+        },
+      }],
+      ["long", {
+        usage: "",
+        args: [0, 0],
+        run: async (_, client) => {
+          await client.hungUp();
+          gone++;
+          return "";
+        },
+      }],
+    ]),
+  );
+  const request = new TextEncoder().encode('{"id":1,"method":"long","params":[]}');
+  const leaving = await Deno.connect({ transport: "unix", path });
+  await leaving.write(request);
+  leaving.close();
+  await until("the one that left", () => gone === 1);
+  const staying = await Deno.connect({ transport: "unix", path });
+  await staying.write(request);
+  assert.equal(await control(path, "end", []), "ended\n");
+  await closing;
+  assert.equal(gone, 2);
+  staying.close();
+  await Deno.remove(folder);
+});

@@ -38,7 +38,11 @@ async function call(folder: string, args: string[], input = ""): Promise<Outcome
 /** Serves a datapath in a process of its own until the test is over. */
 async function serving(
   words: string[],
-  test: (folder: string, log: () => string) => Promise<void>,
+  test: (
+    folder: string,
+    log: () => string,
+    ended: Promise<Deno.CommandStatus>,
+  ) => Promise<void>,
   env: Record<string, string> = {},
 ): Promise<number> {
   // Fails where this machine has no such datapaths, before a process does.
@@ -61,7 +65,7 @@ async function serving(
   try {
     // It may have to compile the library first.
     await until("it to serve", () => log.includes("|serving "), { limitMs: 120_000 });
-    await test(folder, () => log);
+    await test(folder, () => log, child.status);
   } catch (cause) {
     failure = { cause };
   }
@@ -218,16 +222,91 @@ Deno.test(
   }),
 );
 
+for (const policy of ["drop", "learn"]) {
+  Deno.test(
+    `a datapath that is deleted by its control socket ends serve --miss ${policy} in order`,
+    skippable(async () => {
+      const name = `netdev@del${policy}`;
+      const status = await serving(
+        [name, "p1:dummy", "--miss", policy],
+        async (folder, log, ended) => {
+          const deleted = await call(folder, ["del-dp", name]);
+          assert.deepEqual(deleted, { code: 0, out: "", err: "" });
+          await ended;
+          assert.match(log(), /\|stopping: the datapath was deleted\n$/);
+          assert.doesNotMatch(log(), /error|at file:/i);
+          assert.deepEqual([...Deno.readDirSync(folder)], []);
+        },
+      );
+      assert.equal(status, 0);
+    }),
+  );
+}
+
+Deno.test(
+  "escape sequences in names reach neither log nor screen, and metrics stay one line each",
+  skippable(async () => {
+    const port = "p\x1b]0;owned\x07\x9b31m";
+    await serving(["netdev@esc", `${port}:dummy`], async (folder, log) => {
+      const path = `${folder}/netdev@esc.ctl`;
+      await control(path, "vlog/set", ["dbg"]);
+      await control(path, "dpctl/set-if", ["netdev@esc", port, "x\ny"]).catch(() => {});
+      await until("the log", () => log().includes("received dpctl/set-if"));
+      // deno-lint-ignore no-control-regex -- they are what is looked for
+      assert.doesNotMatch(log().replaceAll("\n", ""), /[\0-\x1f\x7f-\x9f]/);
+      assert.match(log(), /p\\x1b\]0;owned\\x07\\x9b31m,? x\\x0ay/);
+      // What scripts read is what Open vSwitch prints.
+      assert((await call(folder, ["show"])).out.includes(port));
+      assertOpenMetrics((await call(folder, ["metrics", "netdev@esc"])).out);
+    });
+  }),
+);
+
+Deno.test(
+  "--json is JSON for every tool that answers",
+  skippable(async () => {
+    await serving(["netdev@json", "p1:dummy"], async (folder) => {
+      const answer = async (...words: string[]) => {
+        const { out, err, code } = await call(folder, ["--json", ...words]);
+        assert.equal(err, "", words.join(" "));
+        assert.equal(out.split("\n").length, 2, "one line");
+        return { code, ...JSON.parse(out) };
+      };
+      const metrics = await answer("metrics", "netdev@json");
+      assert.deepEqual([metrics.verb, metrics.ok, metrics.code], ["metrics", true, 0]);
+      const flows = metrics.result.find((one: { name: string }) =>
+        one.name === "upcall_flows"
+      );
+      assert.deepEqual(flows.samples[0].labels, { datapath: "netdev@json" });
+      const file = `${folder}/c.pcapng`;
+      const captured = await answer("capture", "netdev@json", file, "seconds=0.1");
+      assert.deepEqual(captured.result, [{ file, packets: 0 }]);
+      assert.equal((await answer("trace", "netdev@json", "in_port(1),eth()")).ok, true);
+      assert.equal((await answer("completions", "bash")).ok, true);
+      const refused = await answer("capture", "netdev@json", "/nowhere/at/all");
+      assert.deepEqual([refused.ok, refused.code], [false, 1]);
+      const nobody = await answer("--socket", `${folder}/none.ctl`, "show");
+      assert.match(nobody.errors[0].message, /^nobody serves/);
+    });
+  }),
+);
+
 Deno.test("serve says what is wrong with its words", async () => {
+  const nowhere = await Deno.makeTempDir();
+  await Deno.remove(nowhere);
   const said = async (...words: string[]): Promise<string> =>
-    (await call("/nonexistent", ["serve", ...words])).err;
+    (await call(nowhere, ["serve", ...words])).err;
   assert.match(await said(), /'serve' needs the name of a datapath/);
   assert.match(await said("netdev@x", "--miss", "guess"), /one of drop, flood, learn/);
   assert.match(await said("netdev@x", ":dummy"), /":dummy" is no port/);
   assert.match(await said("netdev@x", "p:dummy,x"), /"x" is not OPTION=VALUE/);
   assert.match(
-    (await call("/nonexistent", ["--socket=/nowhere", "show"])).err,
+    (await call(nowhere, [`--socket=${nowhere}/x`, "show"])).err,
     /nobody serves/,
+  );
+  assert.match(
+    (await call(nowhere, [`--socket=/${"x".repeat(107)}`, "show"])).err,
+    /^dpctl: \S+: the path of a socket has 107 bytes at most, and this one has 108\n$/,
   );
 });
 
