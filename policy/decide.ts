@@ -12,6 +12,7 @@ import type { Decision, Policy } from "./decision.ts";
 import { describeDependency } from "./state/dependency.ts";
 import { completed } from "./packet/layout.ts";
 import { Runner } from "./runner.ts";
+import { PortsView } from "./state/state.ts";
 import { Continuations } from "./stage.ts";
 import type { Effect } from "./packet/effect.ts";
 import type { Read } from "./packet/tracker.ts";
@@ -42,6 +43,8 @@ export interface Decided {
 export interface DecideOptions {
   /** The time that `packet.now` says, ms since 1970. */
   readonly nowMs?: number;
+  /** The ports that there are; 1 to 4 if absent. */
+  readonly ports?: PortsView;
 }
 
 /** The bytes of a key with all metadata that it lacks: those that datapaths hand up. */
@@ -63,7 +66,10 @@ export function decide(
   const whole = frame === undefined
     ? key
     : extractKey(frame, typeof key === "object" ? key as never : {});
-  const runner = new Runner(new Continuations());
+  const runner = new Runner(
+    new Continuations(),
+    options.ports ?? new PortsView([1, 2, 3, 4]),
+  );
   const { tracker } = runner;
   tracker.reads = [];
   try {

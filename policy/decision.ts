@@ -14,7 +14,7 @@ import type { PortsView } from "./state/state.ts";
  * Decides what happens to packets like this one. Pure: it reads the packet and tracked state, and
  * returns.
  */
-export type Policy = (packet: Packet) => Verdict;
+export type Policy = (packet: Packet, ports: PortsView) => Verdict;
 
 /** Actions, or actions and what else there is to say of them. An empty list drops. */
 export type Verdict = readonly Action[] | Decision;

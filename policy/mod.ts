@@ -56,6 +56,12 @@ export {
 } from "./run/policy_run.ts";
 export { PrefixMap } from "./state/prefix_map.ts";
 export { type RecordedEvent, Recorder, type RecorderOptions } from "./run/recorder.ts";
+export {
+  replay,
+  type ReplayDifference,
+  type ReplayedState,
+  type ReplayReport,
+} from "./run/replay.ts";
 export { type Rule, type RuleChanges, RuleTable } from "./state/rule_table.ts";
 export type { Match, Wanted } from "./state/subtable.ts";
 export {

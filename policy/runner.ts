@@ -14,6 +14,7 @@ import {
 import { withMetadata } from "./packet/layout.ts";
 import { placeOf, prefixMask } from "./packet/leaf.ts";
 import { type Packet, packetOf } from "./packet/packet.ts";
+import type { PortsView } from "./state/state.ts";
 import type { Continuation, Continuations } from "./stage.ts";
 import { Tracker } from "./packet/tracker.ts";
 import { type Actions, ActionTable } from "./verdicts.ts";
@@ -40,9 +41,11 @@ export class Runner {
   /** Action lists. */
   readonly actions: ActionTable;
   readonly #packet: Packet;
+  readonly #ports: PortsView;
 
-  /** `continuations` give stages their ids. */
-  constructor(continuations: Continuations) {
+  /** `continuations` give stages their ids; `ports` are what policies flood to. */
+  constructor(continuations: Continuations, ports: PortsView) {
+    this.#ports = ports;
     this.actions = new ActionTable(continuations);
     this.#packet = packetOf(this.tracker);
   }
@@ -78,8 +81,8 @@ export class Runner {
     tracker.begin(key, nowMs, fence);
     try {
       const verdict: Verdict = at === undefined
-        ? policy(this.#packet)
-        : at.stage.then(this.#packet, at.carry as never);
+        ? policy(this.#packet, this.#ports)
+        : at.stage.then(this.#packet, at.carry as never, this.#ports);
       const decision = decisionOf(verdict);
       if (decision.edit !== undefined) {
         // What it will read of each packet is not known: all packets come up, whatever they are.

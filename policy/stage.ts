@@ -12,6 +12,7 @@ import type { RecircId } from "../providers/ids.ts";
 import { ct as ctAction, type CtOptions } from "../providers/odp/constructors.ts";
 import type { Action, RecircAction } from "../providers/types_action.ts";
 import type { Verdict } from "./decision.ts";
+import type { PortsView } from "./state/state.ts";
 import type { Packet } from "./packet/packet.ts";
 
 /** Small plain data that goes with a packet into a stage. */
@@ -30,7 +31,7 @@ export interface Stage<C extends Carry = Carry> {
   /** Its name, unique in its policy. */
   readonly name: string;
   /** Decides on packets that come to it. */
-  readonly then: (packet: Packet, carry: C) => Verdict;
+  readonly then: (packet: Packet, carry: C, ports: PortsView) => Verdict;
 }
 
 /** A recirculation into a stage; the runtime gives it its id. */
@@ -44,7 +45,7 @@ export interface StageAction extends RecircAction {
 /** Declares a stage. */
 export function stage<C extends Carry>(
   name: string,
-  then: (packet: Packet, carry: C) => Verdict,
+  then: (packet: Packet, carry: C, ports: PortsView) => Verdict,
 ): Stage<C> {
   if (name === "") throw new TypeError("a stage needs a name");
   return Object.freeze({ name, then });

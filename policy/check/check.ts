@@ -14,6 +14,7 @@ import { decodeMask } from "../../providers/odp/mask.ts";
 import { keyView } from "../../providers/odp/view.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import { Arbitrary, type Hints } from "./arbitrary.ts";
+import { PortsView } from "../state/state.ts";
 import { type Random, seeded } from "./random.ts";
 import { decide } from "../decide.ts";
 import type { Policy } from "../decision.ts";
@@ -23,7 +24,14 @@ import {
   releaseDependency,
   type Touches,
 } from "../state/dependency.ts";
-import { Covered, type FreeBits, freeBits, isParsable, overlay } from "./model.ts";
+import {
+  Covered,
+  flipped,
+  type FreeBits,
+  freeBits,
+  isParsable,
+  overlay,
+} from "./model.ts";
 import { NOW, outcome, type Part, PolicyUnsound, say } from "./outcome.ts";
 import { valueIn } from "../packet/plain.ts";
 import { Runner } from "../runner.ts";
@@ -41,6 +49,8 @@ export interface CheckOptions {
   readonly hints?: Hints;
   /** Changes some state at random; called now and then. */
   readonly change?: (random: Random) => void;
+  /** The ports that there are; 1 to 4 if absent. */
+  readonly ports?: PortsView;
   /** Whether packets teach what their effects say, as in a running switch; true if absent. */
   readonly learn?: boolean;
 }
@@ -91,7 +101,10 @@ const MAX_DEPTH = 3;
 export function checkPolicy(policy: Policy, options: CheckOptions = {}): CheckReport {
   const check = new Check(options);
   try {
-    return check.run({ decide: policy });
+    return check.run({
+      decide: policy,
+      ports: options.ports ?? new PortsView([1, 2, 3, 4]),
+    });
   } finally {
     check.end();
   }
@@ -120,7 +133,10 @@ class Check {
     this.#options = options;
     this.#random = seeded(options.seed ?? 1);
     this.#arbitrary = new Arbitrary(this.#random, options.hints);
-    this.#runner = new Runner(new Continuations());
+    this.#runner = new Runner(
+      new Continuations(),
+      options.ports ?? new PortsView([1, 2, 3, 4]),
+    );
     this.#listening = listen({
       changed: (id, touches) => {
         const known = this.#changed.get(id);
@@ -184,7 +200,8 @@ class Check {
     if (depth === MAX_DEPTH) return;
     for (const { stage, carry } of bare.stages) {
       const next: Part = {
-        decide: (packet) => stage.then(packet, carry as never),
+        decide: (packet, ports) => stage.then(packet, carry as never, ports),
+        ports: part.ports,
         at: { stage, carry },
       };
       const behind = { ...this.#arbitrary.tracked(key), recircId: 1 + depth } as FlowKey;
@@ -220,7 +237,9 @@ class Check {
   #flips(flow: KeptFlow): void {
     const { mutants = 64 } = this.#options;
     const count = Math.ceil(mutants * 3 / 4);
-    for (let i = 0; i < count; i++) this.#try(flow, flipped(flow, this.#random, i));
+    for (let i = 0; i < count; i++) {
+      this.#try(flow, flipped(flow.key, flow.free, this.#random, i));
+    }
   }
 
   #try(flow: KeptFlow, other: Uint8Array): void {
@@ -353,11 +372,11 @@ class Check {
     const why = wasRun
       ? "a flow that ran again covers another verdict"
       : "a flow became false and no dependency named it";
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 6; i++) {
       const other = i === 0
         ? flow.key
-        : i < 4
-        ? flipped(flow, this.#random, i)
+        : i < 2
+        ? flipped(flow.key, flow.free, this.#random, i)
         : this.#relative(flow);
       if (other === undefined) continue;
       this.#report.mutants++;
@@ -399,27 +418,6 @@ function firstDifference(flow: KeptFlow, other: Uint8Array): string | undefined 
   } catch {
     return undefined;
   }
-}
-
-function flipped({ key, free }: KeptFlow, random: Random, round: number): Uint8Array {
-  const other = key.slice();
-  const { at, open } = free;
-  if (at.length === 0) return other;
-  const kind = round % 3;
-  if (kind === 0) {
-    const i = random(at.length);
-    const bit = (open[i] as number) & 1 << random(8);
-    other[at[i] as number] = (other[at[i] as number] as number) ^ bit;
-    return other;
-  }
-  for (let i = 0; i < at.length; i++) {
-    const bits = open[i] as number;
-    if (bits === 0) continue;
-    const flip = kind === 1 ? bits & random(256) : bits;
-    if (kind === 2 && random(3) === 0) continue;
-    other[at[i] as number] = (other[at[i] as number] as number) ^ flip;
-  }
-  return other;
 }
 
 function nameOf(id: number): string {

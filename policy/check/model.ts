@@ -9,6 +9,7 @@ import type { FlowKey, FlowMask } from "../../providers/types.ts";
 import { ENCAP, ETHERTYPE, keyTable, VLAN } from "../../providers/odp/key.ts";
 import { splitLevels } from "../../providers/odp/levels.ts";
 import { bitsOf } from "../../providers/odp/field_bits.ts";
+import type { Random } from "./random.ts";
 import { widthOf } from "../packet/plain.ts";
 
 const fragments: Readonly<Record<string, bigint>> = { no: 0n, first: 1n, later: 2n };
@@ -201,4 +202,31 @@ export function overlay(x: Uint8Array, y: Uint8Array, mask: Uint8Array): Uint8Ar
     }
   }
   return made;
+}
+
+/** Another packet of the same shape: one open bit flipped, some, most, in turn. */
+export function flipped(
+  key: Uint8Array,
+  free: FreeBits,
+  random: Random,
+  round: number,
+): Uint8Array {
+  const other = key.slice();
+  const { at, open } = free;
+  if (at.length === 0) return other;
+  const kind = round % 3;
+  if (kind === 0) {
+    const i = random(at.length);
+    const bit = (open[i] as number) & 1 << random(8);
+    other[at[i] as number] = (other[at[i] as number] as number) ^ bit;
+    return other;
+  }
+  for (let i = 0; i < at.length; i++) {
+    const bits = open[i] as number;
+    if (bits === 0) continue;
+    const flip = kind === 1 ? bits & random(256) : bits;
+    if (kind === 2 && random(3) === 0) continue;
+    other[at[i] as number] = (other[at[i] as number] as number) ^ flip;
+  }
+  return other;
 }

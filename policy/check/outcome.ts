@@ -9,6 +9,7 @@ import { formatKey } from "../../providers/odp/text/text.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import type { Action } from "../../providers/types_action.ts";
 import { type Decision, decisionOf, type Policy } from "../decision.ts";
+import type { PortsView } from "../state/state.ts";
 import { plainPacket } from "../packet/plain.ts";
 import { type Carry, isStageAction, type Stage, textOf } from "../stage.ts";
 import type { Effect } from "../packet/effect.ts";
@@ -60,6 +61,8 @@ export class PolicyUnsound extends Error {
 /** A function of a packet: a policy, or a stage with what was carried. */
 export interface Part {
   readonly decide: Policy;
+  /** The ports there are. */
+  readonly ports: PortsView;
   readonly at?: { readonly stage: Stage<never>; readonly carry: Carry };
 }
 
@@ -74,7 +77,7 @@ export interface Outcome {
 export function outcome(part: Part, key: FlowKey): Outcome {
   const packet = plainPacket(key, NOW);
   try {
-    const decision = decisionOf(part.decide(packet));
+    const decision = decisionOf(part.decide(packet, part.ports));
     return {
       said: say(decision, packet.effects, packet.deadline),
       effects: packet.effects,

@@ -159,8 +159,12 @@ export interface Packet extends PacketFields {
 /** Under this name a packet gives its tracker to state that is looked up by it. */
 export const TRACKER: unique symbol = Symbol("tracker of a packet");
 
+/** Under this name a packet without a tracker gives the value of a leaf. */
+export const PLAIN: unique symbol = Symbol("value of a packet that nobody tracks");
+
 /** What state that is looked up by a packet sees of it. */
 export interface Tracked {
+  readonly [PLAIN]?: (leaf: Leaf) => unknown;
   /** Undefined for a packet that nobody tracks: then its ordinary tests are used. */
   readonly [TRACKER]: Tracker | undefined;
 }

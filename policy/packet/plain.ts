@@ -10,7 +10,7 @@
 import type { FlowKey } from "../../providers/types.ts";
 import { bitsOf } from "../../providers/odp/field_bits.ts";
 import type { Leaf, Value } from "./leaf.ts";
-import { type Packet, TRACKER } from "./packet.ts";
+import { type Packet, PLAIN, TRACKER } from "./packet.ts";
 import type { Effect, Learner } from "./effect.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -146,6 +146,10 @@ export class PlainPacket {
 
   get [TRACKER](): undefined {
     return undefined;
+  }
+
+  [PLAIN](leaf: Leaf): unknown {
+    return valueIn(this.#key, leaf);
   }
 
   /** The field of a key with this name. */

@@ -18,6 +18,7 @@ import { type FlowRecord, Ledger } from "./ledger.ts";
 import type { Recorder } from "./recorder.ts";
 import { type Ran, Runner } from "../runner.ts";
 import { type Continuation, Continuations } from "../stage.ts";
+import type { PortsView } from "../state/state.ts";
 import type { Effect, Learner } from "../packet/effect.ts";
 
 /** Settings with their defaults filled in. */
@@ -138,7 +139,12 @@ export class Core {
   #ufids = 0;
 
   /** Begins to listen to state. */
-  constructor(dp: Datapath, policy: Policy, settings: Settings) {
+  constructor(
+    dp: Datapath,
+    policy: Policy,
+    settings: Settings,
+    ports: PortsView,
+  ) {
     this.dp = dp;
     this.policy = policy;
     this.settings = settings;
@@ -151,7 +157,7 @@ export class Core {
         this.report("many_ids", `stage "${stage}" has ${ids} recirculation ids`),
     );
     this.ledger = new Ledger(this.continuations);
-    this.runner = new Runner(this.continuations);
+    this.runner = new Runner(this.continuations, ports);
     this.#ufidPrefix = randomBytes(8).toString("hex");
     this.#listening = listen(this);
   }

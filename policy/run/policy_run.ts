@@ -177,7 +177,7 @@ export class PolicyRun implements AsyncDisposable {
   constructor(dp: Datapath, policy: Policy, options: PolicyOptions) {
     const settings = settingsOf(dp, options);
     portsOf(dp).update(numbersOf(dp));
-    const core = this.#core = new Core(dp, policy, settings);
+    const core = this.#core = new Core(dp, policy, settings, portsOf(dp));
     this.#revalidator = new Revalidator(core);
     this.#walker = new Walker(core, (flow) => void adopt(core, this.#revalidator, flow));
     this.#setUp = new SetUp(

@@ -202,6 +202,12 @@ export class RuleTable<R extends Rule> implements Owner {
     };
   }
 
+  /** @ignore The rule that was added as the `order`th. */
+  at(order: number): R | undefined {
+    for (const kept of this.#kept.values()) if (kept.order === order) return kept.rule;
+    return undefined;
+  }
+
   /** The rule that a packet matches; undefined if it matches none. */
   match(packet: Packet): R | undefined {
     const tracker = (packet as Packet & Tracked)[TRACKER];

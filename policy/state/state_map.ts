@@ -14,7 +14,7 @@ import {
   type Words,
 } from "../packet/leaf.ts";
 import { words } from "../packet/leaf.ts";
-import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
+import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
 import { nameOf, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
@@ -47,6 +47,9 @@ export interface StateMapOptions<V> {
    */
   readonly holdMs?: number;
 }
+
+/** Maps of so many keys are looked through. */
+const FEW = 64;
 
 /** A key and its value. */
 interface Entry<K, V> {
@@ -153,12 +156,7 @@ export class StateMap<K, V> implements Owner, Learner {
     const tracked = packet as Packet & Tracked;
     const tracker = tracked[TRACKER];
     const place = placeOf(leaf);
-    if (tracker === undefined) {
-      for (const { key, value } of this.#entries.values()) {
-        if (packet.equals(leaf, key as Value)) return value;
-      }
-      return undefined;
-    }
+    if (tracker === undefined) return this.#scan(tracked, leaf);
     if (tracker.reads !== undefined) tracker.note(leaf, `in ${this.name}`);
     if (!tracker.present(place) && !place.zero) return undefined;
     const index = this.#indexFor(place);
@@ -177,6 +175,18 @@ export class StateMap<K, V> implements Owner, Learner {
       index.blocks.set(bits, length, id);
     }
     tracker.depend(id);
+    return undefined;
+  }
+
+  /**
+   * For packets that nobody tracks: by the value as text or number; in small maps in any spelling.
+   */
+  #scan(packet: Packet & Tracked, leaf: Leaf): V | undefined {
+    const entry = this.#entries.get(packet[PLAIN]?.(leaf) as K);
+    if (entry !== undefined || this.#entries.size > FEW) return entry?.value;
+    for (const { key, value } of this.#entries.values()) {
+      if (packet.equals(leaf, key as Value)) return value;
+    }
     return undefined;
   }
 

@@ -16,35 +16,42 @@ export interface Defect {
   readonly find: string;
   /** What it becomes. */
   readonly replace: string;
+  /** A seed whose policies find it; another is looked for where it does not. */
+  readonly seed?: number;
 }
 
 export const defects: readonly Defect[] = [
   {
     what: "fragment type is not always matched",
+    seed: 20,
     file: "packet/layout.ts",
     find: "if (fragment !== undefined) bits[fragment] = 0xff;",
     replace: "",
   },
   {
     what: "presence of layer 4 does not mask the protocol",
+    seed: 5,
     file: "packet/tracker.ts",
     find: "    if (isThere) {\n      this.#layAll(place);\n      return true;",
     replace: "    if (isThere) {\n      return true;",
   },
   {
     what: "absence of layer 4 masks nothing",
+    seed: 5,
     file: "packet/tracker.ts",
     find: "    this.#differs(place, this.#bits);\n    return false;",
     replace: "    return false;",
   },
   {
     what: "neighbour discovery is not told by the type",
+    seed: 5,
     file: "packet/tracker.ts",
     find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
     replace: "    this.#layAll(icmpCode);",
   },
   {
     what: "neighbour discovery is not told by the code",
+    seed: 5,
     file: "packet/tracker.ts",
     find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
     replace: "    this.#layAll(icmpType);",
@@ -57,24 +64,28 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "the number of labels is not told by the bottom of the stack",
+    seed: 18,
     file: "packet/packet.ts",
     find: "if (last !== undefined) tracker.read(last.bos);",
     replace: "",
   },
   {
     what: "a tracked tuple is not told by the state",
+    seed: 5,
     file: "packet/tracker.ts",
     find: "    this.#layAll(ctState);\n    if (!isThere) return false;",
     replace: "    if (!isThere) return false;",
   },
   {
     what: "a value that is read is not masked",
+    seed: 2,
     file: "packet/tracker.ts",
     find: "    else this.#layAll(place);\n    const at = this.layout.key",
     replace: "    const at = this.layout.key",
   },
   {
     what: "a read of the state masks nothing",
+    seed: 11,
     file: "packet/tracker.ts",
     find:
       "if (place.slot === ctState.slot) this.layBits(ctState, prefixMask(8));\n    else ",
@@ -82,30 +93,35 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "equality masks one bit too few for no",
+    seed: 1,
     file: "packet/tracker.ts",
     find: "      this.layPrefix(place, first + 1);",
     replace: "      this.layPrefix(place, first);",
   },
   {
     what: "equality masks nothing for yes",
+    seed: 6,
     file: "packet/tracker.ts",
     find: "    if (first < 0) {\n      this.layBits(place, all);",
     replace: "    if (first < 0) {",
   },
   {
     what: "equality under a mask proves no by too few bits",
+    seed: 14,
     file: "packet/tracker.ts",
     find: "const leading = prefixMask(first + 1);",
     replace: "const leading = prefixMask(first);",
   },
   {
     what: "a prefix that fits is masked one bit short",
+    seed: 10,
     file: "packet/tracker.ts",
     find: "      this.layPrefix(place, length);\n      return true;",
     replace: "      this.layPrefix(place, Math.max(0, length - 1));\n      return true;",
   },
   {
     what: "a prefix that does not fit masks one bit too few",
+    seed: 10,
     file: "packet/tracker.ts",
     find: "    this.layPrefix(place, common + 1);\n    return false;",
     replace: "    this.layPrefix(place, common);\n    return false;",
@@ -119,6 +135,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a range is decided one bit early",
+    seed: 51,
     file: "packet/tracker.ts",
     find: "length, low, high, inside)) length++;\n    this.layPrefix(place, length);",
     replace:
@@ -126,36 +143,42 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "the upper end of a range counts as outside for the proof",
+    seed: 82,
     file: "packet/tracker.ts",
     find: ": compare(to, low) < 0 || compare(from, high) > 0;",
     replace: ": compare(from, low) < 0 || compare(from, high) > 0;",
   },
   {
     what: "some bits of a value are read without a mask",
+    seed: 1,
     file: "packet/packet.ts",
     find: "    this.#tracker.layBits(place, wanted);\n",
     replace: "",
   },
   {
     what: "a trie's walk proves with one bit too few",
+    seed: 1,
     file: "state/trie.ts",
     find: "    found.proof = at;",
     replace: "    found.proof = Math.max(0, at - 1);",
   },
   {
     what: "a removed key leaves its bits in the trie",
+    seed: 82,
     file: "state/state_map.ts",
     find: "trie.delete(parse(place, entry.key as Value), place.width);",
     replace: "",
   },
   {
     what: "a lookup that misses depends on nothing",
+    seed: 1,
     file: "state/state_map.ts",
     find: "    tracker.depend(id);\n    return undefined;",
     replace: "    return undefined;",
   },
   {
     what: "a lookup that misses depends on the asked key alone",
+    seed: 1,
     file: "state/state_map.ts",
     find: "const length = leadingMasked(tracker, place);",
     replace: "const length = place.width;",
@@ -168,6 +191,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a changed value tells nobody",
+    seed: 144,
     file: "state/state_map.ts",
     find:
       "    entry.value = value;\n    if (entry.dependency !== 0) notify(entry.dependency);",
@@ -175,12 +199,14 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a removed key tells nobody",
+    seed: 82,
     file: "state/state_map.ts",
     find: "    }\n    if (entry.dependency !== 0) notify(entry.dependency);",
     replace: "    }",
   },
   {
     what: "a cell is no dependency",
+    seed: 67,
     file: "state/state.ts",
     find:
       "      this.#dependency ||= makeDependency(this, undefined);\n      tracker.depend(this.#dependency);\n    }\n    return this.#value;",
@@ -188,36 +214,42 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a longer prefix tells nobody",
+    seed: 18,
     file: "state/prefix_map.ts",
     find: "    this.#blocks.above(bits, length, (id) => notify(id));\n",
     replace: "",
   },
   {
     what: "a shorter prefix does not tell the blocks in it",
+    seed: 93,
     file: "state/prefix_map.ts",
     find: "    this.#blocks.below(bits, length, (id) => notify(id));\n",
     replace: "",
   },
   {
     what: "the prefix that was found is no dependency",
+    seed: 18,
     file: "state/prefix_map.ts",
     find: "    tracker.depend(entry.dependency);\n    return entry;",
     replace: "    return entry;",
   },
   {
     what: "a subtable that a stage ends masks nothing",
+    seed: 43,
     file: "state/subtable.ts",
     find: "        this.#lay(tracker, i + 1);\n        return undefined;",
     replace: "        return undefined;",
   },
   {
     what: "a subtable that was searched is not masked",
+    seed: 20,
     file: "state/subtable.ts",
     find: "    this.#lay(tracker, parts.length);",
     replace: "",
   },
   {
     what: "a trie that rules out a subtable masks nothing",
+    seed: 12,
     file: "state/rule_table.ts",
     find: "if (leadingMasked(tracker, place) < enough) tracker.layPrefix(place, enough);",
     replace: "",
@@ -230,24 +262,28 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a new rule tells only flows without one",
+    seed: 147,
     file: "state/rule_table.ts",
     find: "      notify(kept.dependency, touches);",
     replace: "",
   },
   {
     what: "a new rule is taken to touch no flow that differs where nobody cares",
+    seed: 28,
     file: "state/rule_table.ts",
     find: "if ((differ & (of[i] as number) & (masked[i] as number)) !== 0) return false;",
     replace: "if ((differ & (of[i] as number)) !== 0) return false;",
   },
   {
     what: "a removed rule tells nobody",
+    seed: 106,
     file: "state/rule_table.ts",
     find: "for (const { dependency } of gone) if (dependency !== 0) notify(dependency);",
     replace: "",
   },
   {
     what: "no rule at all is no dependency",
+    seed: 28,
     file: "state/rule_table.ts",
     find: "      tracker.depend(this.#miss);\n",
     replace: "",

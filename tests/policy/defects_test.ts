@@ -4,6 +4,7 @@
  * wrong, and policies at random are checked with it until one is caught.
  */
 import { deepStrictEqual, ok } from "node:assert/strict";
+import { figure } from "../support/figure.ts";
 import { readTree, root } from "../support/tree.ts";
 import { type Defect, defects } from "./defects.ts";
 
@@ -16,7 +17,7 @@ const sources = readTree((path) => /^policy\/.*\.ts$/.test(path))
  * Runs the oracle over a copy of the sources with a defect; the number of seeds that it took, or
  * undefined.
  */
-async function seedsToFind(defect: Defect | undefined): Promise<number | undefined> {
+async function seedThatFinds(defect: Defect | undefined): Promise<number | undefined> {
   const folder = await Deno.makeTempDir({ prefix: "defect" });
   try {
     await Deno.mkdir(`${folder}/tests/policy`, { recursive: true });
@@ -39,7 +40,10 @@ async function seedsToFind(defect: Defect | undefined): Promise<number | undefin
     const { checkPolicy } = await import(`file://${folder}/policy/check/check.ts`);
     const { seeded } = await import(`file://${folder}/policy/check/random.ts`);
     const { hintsOf, randomPolicy, State } = await import(`file://${folder}/${policies}`);
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    // The seed that found it when it was written down first.
+    const hint = defect?.seed ?? 1;
+    for (let i = 0; i < SEEDS; i++) {
+      const seed = (hint - 1 + i) % SEEDS + 1;
       const random = seeded(seed * 7919);
       const state = new State(random);
       const policy = randomPolicy(random, state);
@@ -66,12 +70,14 @@ async function seedsToFind(defect: Defect | undefined): Promise<number | undefin
 Deno.test("oracle: finds each defect of the runtime", async () => {
   const missed: string[] = [];
   for (const defect of defects) {
-    if (await seedsToFind(defect) === undefined) missed.push(defect.what);
+    const seed = await seedThatFinds(defect);
+    if (seed === undefined) missed.push(defect.what);
+    else if (seed !== defect.seed) figure(`seed ${seed} finds: ${defect.what}`);
   }
   ok(defects.length >= 20);
   deepStrictEqual(missed, []);
 });
 
 Deno.test("oracle: the sources as they are pass where defects are found", async () => {
-  deepStrictEqual(await seedsToFind(undefined), undefined);
+  deepStrictEqual(await seedThatFinds(undefined), undefined);
 });

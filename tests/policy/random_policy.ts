@@ -173,25 +173,27 @@ export class State {
 
   #rule(random: Random): MadeRule {
     const one = <T>(values: readonly T[]): T => values[random(values.length)] as T;
-    const match: Record<string, unknown> = {};
-    if (random(3) === 0) match.inPort = 1 + random(4);
-    if (random(4) === 0) match["ethernet.dst"] = one(hints.ethernet ?? []);
-    if (random(2) === 0) {
-      match["ipv4.dst"] = `${one(hints.ipv4 ?? [])}/${one([8, 16, 17, 31, 32])}`;
-    }
-    if (random(4) === 0) {
-      match["ipv4.src"] = `${one(hints.ipv4 ?? [])}/${one([1, 24, 32])}`;
-    }
-    if (random(3) === 0) match["tcp.dst"] = one(hints.services ?? []);
-    if (random(6) === 0) match["udp.src"] = [one(hints.services ?? []), 0xfff0];
-    if (random(6) === 0) match.ctState = [0x22, 0x32];
-    if (random(8) === 0) match["ipv6.dst"] = `${one(hints.ipv6 ?? [])}/64`;
-    if (random(8) === 0) match["ipv4.frag"] = "first";
+    const wishes: readonly (() => Record<string, unknown>)[] = [
+      () => ({ inPort: 1 + random(4) }),
+      () => ({ "ethernet.dst": one(hints.ethernet ?? []) }),
+      () => ({ "ipv4.dst": `${one(hints.ipv4 ?? [])}/${one([0, 8, 16, 17, 31, 32])}` }),
+      () => ({ "ipv4.dst": `${one(hints.ipv4 ?? [])}/${one([8, 16])}` }),
+      () => ({ "ipv4.src": `${one(hints.ipv4 ?? [])}/${one([1, 24, 32])}` }),
+      () => ({ "tcp.dst": one(hints.services ?? []) }),
+      () => ({ "udp.src": [one(hints.services ?? []), 0xfff0] }),
+      () => ({ ctState: [0x22, 0x32] }),
+      () => ({ "ipv6.dst": `${one(hints.ipv6 ?? [])}/64` }),
+      () => ({ "ipv4.frag": "first" }),
+      () => ({ etherType: one([0x0800, 0x86dd]) }),
+    ];
+    const match = random(2) === 0
+      ? one(wishes)()
+      : { ...one(wishes)(), ...one(wishes)() };
     return { match, priority: random(8), to: random(4) } as MadeRule;
   }
 }
 
-const KINDS = 20;
+const KINDS = 23;
 
 /** Makes a policy. Most have a few kinds of tests only, so that these meet. */
 export function randomPolicy(random: Random, state: State): Policy {
@@ -215,7 +217,7 @@ function tree(
   };
   const [yes, no] = [next(), next()];
   const test = testOf(random, state, kinds[random(kinds.length)] as number);
-  return (packet) => test(packet) ? yes(packet) : no(packet);
+  return (packet, ports) => test(packet) ? yes(packet, ports) : no(packet, ports);
 }
 
 function leafOf(random: Random, state: State): Policy {
@@ -293,7 +295,7 @@ function testOf(
     case 8:
       return (packet) => packet.ipv4?.dst.endsWith(".1") === true;
     case 9:
-      return (packet) => (packet.mpls?.length ?? 0) > 1 && packet.mpls?.[1]?.tc !== 3;
+      return (packet) => packet.mpls?.[1] !== undefined && packet.mpls[1].tc !== 3;
     case 10:
       return () => state.cell.value === 1;
     case 11: {
@@ -316,6 +318,21 @@ function testOf(
     case 16:
     case 17:
       return (packet) => (state.rules.match(packet)?.to ?? 0) > 1;
+    case 19: {
+      const count = 1 + random(3);
+      return (packet) => packet.mpls?.length === count;
+    }
+    case 20: {
+      // Several tests of one field: what is masked already may prove the next.
+      const [leaf, address] = [one(ip4s), one(hints.ipv4 ?? [])];
+      const other = one(hints.ipv4 ?? []);
+      const prefix = `${other}/${random(33)}`;
+      return (packet) =>
+        packet.within(leaf, prefix) !== packet.equals(leaf, address) ||
+        packet.equals(leaf, other);
+    }
+    case 21:
+      return (packet) => packet.ipv4 !== undefined && state.hosts.has(packet.ipv4.dst);
     case 18: {
       const bit = 1 << random(8);
       return (packet) => (packet.ctState & bit) !== 0 || packet.ctMark === 7;

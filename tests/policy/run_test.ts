@@ -9,13 +9,10 @@ import {
   Cell,
   Counter,
   drop,
-  flood,
   forward,
   type Packet,
   type PolicyError,
-  portsOf,
   PrefixMap,
-  Recorder,
   RuleTable,
   runPolicy,
   slowly,
@@ -23,34 +20,10 @@ import {
   StateMap,
   toProgram,
 } from "../../policy/mod.ts";
-import type { Datapath } from "../../providers/datapath.ts";
-import { ethernet, tcpFrame, udpFrame } from "../support/frames.ts";
+import { tcpFrame } from "../support/frames.ts";
 import { until } from "../support/wait.ts";
 import { onEach } from "./bench.ts";
-
-const mac = (n: number): string => `02:00:00:00:00:${n.toString(16).padStart(2, "0")}`;
-const frame = (src: number, dst: number): Uint8Array =>
-  ethernet(0x1234, new Uint8Array(50), { src: mac(src), dst: mac(dst) });
-
-function learning(dp: Datapath, idleMs?: number) {
-  const ports = portsOf(dp);
-  const stations = new StateMap<string, number>({
-    name: "stations",
-    holdMs: 0,
-    ...(idleMs && { idleMs }),
-  });
-  const policy = (packet: Packet) => {
-    if (packet.ethernet === undefined) return drop("no Ethernet header");
-    packet.learn(stations, packet.ethernet.src, packet.inPort);
-    const to = stations.lookup(packet, "ethernet.dst");
-    return to === undefined
-      ? flood(ports, packet.inPort)
-      : to === packet.inPort
-      ? drop("hairpin")
-      : forward(to);
-  };
-  return { policy, stations };
-}
+import { frame, learning, mac } from "./stations.ts";
 
 onEach(
   "a learning switch floods by a flow, and learning takes it back",
@@ -372,42 +345,3 @@ onEach(
     deepStrictEqual(bench.where(), { 3: 1 });
   },
 );
-
-onEach("a record has what came up, what was said, and what changed", async (bench) => {
-  const { dp } = bench;
-  const record = new Recorder({ snap: 14 });
-  const to = new Cell(2, { name: "to" });
-  await using run = await runPolicy(dp, () => forward(to.value), { record });
-  await bench.send(1, frame(1, 2));
-  to.value = 3;
-  await run.settled();
-  const events = record.lines().map((line) => JSON.parse(line).event);
-  ok(events.includes("upcall") && events.includes("state") && events.includes("ports"));
-  const upcall = record.lines().map((line) => JSON.parse(line))
-    .find(({ event }) => event === "upcall");
-  strictEqual(upcall.verdict, "2");
-  strictEqual(upcall.frame.length, 28);
-});
-
-onEach("explain: reads, state, flow, through stages", async (bench) => {
-  const { dp } = bench;
-  const open = new Cell(true, { name: "open" });
-  const next = stage<string>("next", () => open.value ? forward(2) : drop("closed"));
-  await using run = await runPolicy(
-    dp,
-    (packet) =>
-      packet.within("ipv4.dst", "10.0.0.0/8")
-        ? again([], next, "inside")
-        : drop("outside"),
-  );
-  const inside = run.explain(
-    "in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.1.2.3,proto=17),udp()",
-  );
-  strictEqual(inside.steps.length, 2);
-  strictEqual(inside.steps[1]?.stage, "next");
-  deepStrictEqual(inside.steps[1]?.dependencies, ["open = true"]);
-  ok(inside.steps[0]?.reads[0]?.at?.includes("run_test.ts"), inside.toString());
-  const text = run.explain({ frame: udpFrame(), inPort: 1 });
-  ok(`${text}`.includes("verdict"), `${text}`);
-  strictEqual(run.stats.flows, 0);
-});

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a running policy tells: records and their replay, explanations. */
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import {
+  again,
+  Cell,
+  drop,
+  forward,
+  type Match,
+  type Packet,
+  PrefixMap,
+  Recorder,
+  replay,
+  RuleTable,
+  runPolicy,
+  stage,
+  StateMap,
+} from "../../policy/mod.ts";
+import { tcpFrame, udpFrame } from "../support/frames.ts";
+import { onEach } from "./bench.ts";
+import { frame, learning, mac } from "./stations.ts";
+
+onEach("a record has what came up, what was said, and what changed", async (bench) => {
+  const { dp } = bench;
+  const record = new Recorder({ snap: 14 });
+  const to = new Cell(2, { name: "to" });
+  await using run = await runPolicy(dp, () => forward(to.value), { record });
+  await bench.send(1, frame(1, 2));
+  to.value = 3;
+  await run.settled();
+  const events = record.lines().map((line) => JSON.parse(line).event);
+  ok(events.includes("upcall") && events.includes("state") && events.includes("ports"));
+  const upcall = record.lines().map((line) => JSON.parse(line))
+    .find(({ event }) => event === "upcall");
+  strictEqual(upcall.verdict, "2");
+  strictEqual(upcall.frame.length, 28);
+});
+
+onEach(
+  "a replay gives the same verdicts, and shows where another policy differs",
+  async (bench) => {
+    const { dp } = bench;
+    const record = new Recorder();
+    const state = () => {
+      const closed = new StateMap<string, boolean>({ name: "closed" });
+      const acl = new RuleTable<{ match: Match; priority: number }>({ name: "acl" });
+      const routes = new PrefixMap<number>({ name: "routes" });
+      const { policy, stations } = learning(dp);
+      const decide = (packet: Packet) => {
+        if (closed.lookup(packet, "ethernet.src")) return drop("closed");
+        if (acl.match(packet) !== undefined) return drop("acl");
+        const route = routes.lookup(packet, "ipv4.dst");
+        return route === undefined ? policy(packet) : forward(route.value);
+      };
+      return { policy: decide, closed, acl, routes, stations };
+    };
+    const then = state();
+    await using run = await runPolicy(dp, then.policy, { record });
+    const rule = { match: { "tcp.dst": 22 } as const, priority: 1 };
+    const ssh = tcpFrame({ dst: "10.9.9.9", dstPort: 22 });
+    await bench.send(1, frame(1, 2), frame(3, 2), ssh);
+    then.closed.set(mac(3), true);
+    then.acl.transact((t) => t.add(rule));
+    then.routes.set("10.9.0.0/16", 3);
+    await run.settled();
+    await bench.send(2, frame(2, 1), frame(3, 1), ssh, tcpFrame({ dst: "10.9.1.1" }));
+    then.acl.transact((t) => void t.delete(rule));
+    then.closed.delete(mac(3));
+    await run.settled();
+    await bench.send(3, frame(3, 1), ssh);
+    const now = state();
+    const same = replay(record.lines(), now.policy, [now.closed, now.acl, now.routes]);
+    deepStrictEqual(same.differences, []);
+    ok(same.upcalls >= 8, `${same.upcalls}`);
+    strictEqual(same.flows.after, same.flows.before);
+    const other = replay(record.lines(), () => forward(9));
+    ok(other.different >= 8 && other.differences[0]?.to === "9");
+    ok(other.flows.after < other.flows.before);
+  },
+);
+
+onEach("explain: reads, state, flow, through stages", async (bench) => {
+  const { dp } = bench;
+  const open = new Cell(true, { name: "open" });
+  const next = stage<string>("next", () => open.value ? forward(2) : drop("closed"));
+  await using run = await runPolicy(
+    dp,
+    (packet) =>
+      packet.within("ipv4.dst", "10.0.0.0/8")
+        ? again([], next, "inside")
+        : drop("outside"),
+  );
+  const inside = run.explain(
+    "in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.1.2.3,proto=17),udp()",
+  );
+  strictEqual(inside.steps.length, 2);
+  strictEqual(inside.steps[1]?.stage, "next");
+  deepStrictEqual(inside.steps[1]?.dependencies, ["open = true"]);
+  ok(inside.steps[0]?.reads[0]?.at?.includes("record_test.ts"), inside.toString());
+  const text = run.explain({ frame: udpFrame(), inPort: 1 });
+  ok(`${text}`.includes("verdict"), `${text}`);
+  strictEqual(run.stats.flows, 0);
+});
