@@ -24,6 +24,8 @@ export const packages = {
     "openvswitch-source",
     "openvswitch-switch",
     "openvswitch-switch-dpdk",
+    "python3-scapy",
+    "tshark",
     "user-mode-linux",
   ],
 } as const;

@@ -14,6 +14,7 @@ import { isTest } from "./rooms.ts";
 const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])[] = [
   ["words", 0, /^providers\/(types\w*|ids|check|errno|errors)\.ts$/],
   ["codec", 1, /^providers\/codec\//],
+  ["frames", 1.4, /^frames\//],
   ["odp", 1.5, /^providers\/odp\//],
   ["contract", 2, /^providers\/contract\//],
   ["netlink", 2, /^providers\/netlink\//],
