@@ -11,6 +11,7 @@
 #include "base/rcu.h"
 #include "base/stat.h"
 #include "cls/cls.h"
+#include "ct/ct.h"
 #include "dp_port.h"
 #include "dp_service.h"
 #include "flow/flow.h"
@@ -31,6 +32,7 @@ static void dp_free(struct dp *dp)
     rcu_guard(dp->rcu, NULL); /* Nobody else has it any more. */
     upcalls_destroy(dp->upcalls);
     pmd_set_destroy(dp->pmds);
+    ct_destroy(dp->ct);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
@@ -53,8 +55,8 @@ static struct dp *dp_new(const char *name)
     dp->flows = dp->rcu ? flow_table_create(dp->rcu) : NULL;
     dp->ports = port_table_create();
     dp->upcalls = dp->flows ? upcalls_create(dp->rcu) : NULL;
-    if (dp->ports && dp->upcalls)
-        dp->pmds = pmd_set_create(dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls);
+    if (dp->ports && dp->upcalls && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
+        dp->pmds = pmd_set_create(dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls, dp->ct);
     if (dp->pmds) {
         rcu_guard(dp->rcu, &dp->control);
         return dp;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "dp_int.h"
+#include "dp_service.h"
 #include "base/error.h"
 #include "flow/flow.h"
 #include "base/handle.h"
@@ -29,6 +30,7 @@ int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t 
     control = pmd_set_control(dp->pmds);
     error = flow_operate(dp->flows, control, NULL, ops, ops_size, count, results, results_size, results_used);
     tx_flush(control);
+    dp_service_track(dp);
     return dp_leave(dp, error);
 }
 

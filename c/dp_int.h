@@ -18,6 +18,7 @@
 #include "base/handle.h"
 #include "dp.h"
 
+struct ct;
 struct dp_service;
 struct flow_table;
 struct pmd_set;
@@ -37,7 +38,8 @@ struct dp {
     struct pmd_set *pmds;
     struct port_table *ports;
     struct upcalls *upcalls;
-    struct dp_service *service;  /* Runs while a native callback decides misses. */
+    struct ct *ct;
+    struct dp_service *service;  /* Runs once a flow tracks connections, and while a native callback decides misses. */
     void (*free)(struct dp *);   /* With the last reference. */
 };
 

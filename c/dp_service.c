@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "dp_int.h"
+#include "ct/ct.h"
 #include "flow/flow.h"
+#include "packet/worker.h"
 #include "path/burst_direct.h"
 
 struct dp_service {
@@ -37,12 +39,12 @@ static void *serve(void *arg)
 {
     struct dp_service *service = arg;
 
-    pthread_setname_np(pthread_self(), "upcall-puts");
+    pthread_setname_np(pthread_self(), "upcall-service");
     while (!atomic_load_explicit(&service->stop, memory_order_acquire)) {
         uint32_t bell = burst_puts_bell(service->puts);
 
         put_all(service);
-        burst_puts_wait(service->puts, bell);
+        burst_puts_wait(service->puts, bell, (int)ct_service(service->dp->ct, worker_clock()));
     }
     put_all(service);
     return NULL;
@@ -61,6 +63,12 @@ struct dp_service *dp_service_start(struct dp *dp)
     burst_puts_destroy(service->puts);
     free(service);
     return NULL;
+}
+
+void dp_service_track(struct dp *dp)
+{
+    if (!dp->service && flow_table_tracks(dp->flows))
+        dp->service = dp_service_start(dp);
 }
 
 void dp_service_stop(struct dp_service *service)

@@ -116,6 +116,7 @@ static int operate(struct opened_handler *opened, const uint8_t *ops, uint32_t o
     error = flow_operate(dp->flows, control, &upcalls, ops, ops_size, count, results, results_size, results_used);
     handler_let_go(opened->handler);
     tx_flush(control);
+    dp_service_track(dp);
     dp_unlock(dp);
     return error;
 }
@@ -212,7 +213,7 @@ int dp_upcall_direct(uint64_t handle, uint64_t function, uint64_t aux)
     if (function)
         direct.puts = dp_service_puts(dp->service);
     error = upcalls_set_direct(dp->upcalls, &direct);
-    if (!error && !function) { /* No thread has the queue any more. */
+    if (!error && !function && !flow_table_tracks(dp->flows)) { /* No thread has the queue any more. */
         old = dp->service;
         dp->service = NULL;
     }

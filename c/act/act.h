@@ -8,7 +8,7 @@
  *
  * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP,
  * ICMP, ICMPv6, ND, MPLS and metadata), push and pop of VLAN tags and MPLS labels, trunc, recirc,
- * hash, sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth are not: there are no
+ * hash, ct and ct_clear (ct.h), sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth are not: there are no
  * ports for packets without an Ethernet header.
  *
  * Layers are those of the key, which knows two tags: behind the third of a packet that comes with
@@ -28,6 +28,7 @@
 #ifndef UPCALL_ACT_H
 #define UPCALL_ACT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "packet/key.h"
@@ -55,6 +56,7 @@ struct act_prog *act_share(struct act_prog *);
 enum act_kind act_kind(const struct act_prog *);
 uint64_t act_verdict(const struct act_prog *);     /* As the classifier keeps it: CLS_VERDICT_*. */
 uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */
+bool act_tracks(const struct act_prog *);          /* Connections: it has a `ct`. */
 /* The attributes that it was compiled from. */
 const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
 

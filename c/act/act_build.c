@@ -165,7 +165,7 @@ struct act_prog *act_build_finish(struct act_builder *b)
         return NULL;
     pool = (uint8_t *)prog + head;
     *prog = (struct act_prog){ .kind = ACT_PROGRAM, .op_count = b->op_count, .attrs_size = b->attrs_size, .pool = pool,
-                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes, .cuts = b->cuts };
+                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes, .cuts = b->cuts, .tracks = b->tracks };
     if (b->op_count)
         memcpy(prog->ops, b->ops, b->op_count * sizeof b->ops[0]);
     if (b->pool_size)
@@ -217,6 +217,11 @@ uint64_t act_verdict(const struct act_prog *prog)
         break;
     }
     return (uintptr_t)prog;
+}
+
+bool act_tracks(const struct act_prog *prog)
+{
+    return prog->tracks;
 }
 
 uint32_t act_output_port(const struct act_prog *prog)

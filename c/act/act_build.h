@@ -16,9 +16,10 @@ struct act_builder {
     struct act_op *ops;
     uint8_t *pool;
     uint32_t op_count, op_room, pool_size, pool_room;
+    const struct key *key;   /* Of the flow. */
     const uint8_t *attrs;    /* All of them, for userspace actions that ask. */
     uint32_t attrs_size;
-    bool needs_md, writes, cuts;
+    bool needs_md, writes, cuts, tracks;
     int error;
     const char *why;
 };

@@ -65,6 +65,16 @@ static bool clear_fixed(uint32_t attr, uint8_t *value, uint8_t *mask, bool maske
     return true;
 }
 
+/* Whether a set changes addresses or ports, so that a packet's connection must be looked up anew. */
+static bool moves(uint32_t attr, const uint8_t *mask)
+{
+    static const uint8_t none[32];
+
+    if (attr == OVS_KEY_ATTR_IPV4 || attr == OVS_KEY_ATTR_IPV6) /* Both begin with the addresses. */
+        return memcmp(mask, none, attr == OVS_KEY_ATTR_IPV4 ? 8 : 32) != 0;
+    return attr == OVS_KEY_ATTR_TCP || attr == OVS_KEY_ATTR_UDP || attr == OVS_KEY_ATTR_SCTP;
+}
+
 void act_build_set(struct act_builder *b, struct act_list *l, const struct odp_attr *nest, bool masked)
 {
     struct odp_walk walk = { nest->at, nest->size };
@@ -104,4 +114,5 @@ void act_build_set(struct act_builder *b, struct act_list *l, const struct odp_a
     op->a = attr.type;
     op->b = size;
     op->operand = operand;
+    op->moves = moves(attr.type, b->pool + operand + size);
 }

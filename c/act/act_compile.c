@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "act/act_build_ct.h"
 #include "act/act_build_set.h"
 #include "packet/userdata.h"
 #include "port/port.h"
@@ -314,6 +315,13 @@ static void compile_drop(struct act_builder *b, struct act_list *l, const struct
     l->ended = true;
 }
 
+static void compile_ct_clear(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    (void)l, (void)attr;
+    b->needs_md = true;
+    act_build_op(b, ACT_OP_CT_CLEAR);
+}
+
 static void compile_push_mpls(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     compile_mpls(b, l, attr, true);
@@ -353,6 +361,8 @@ static const struct action {
     [OVS_ACTION_ATTR_POP_MPLS] = { 2, compile_pop_mpls },
     [OVS_ACTION_ATTR_SET_MASKED] = { NESTED, compile_set_masked },
     [OVS_ACTION_ATTR_TRUNC] = { 4, compile_trunc },
+    [OVS_ACTION_ATTR_CT] = { NESTED, act_build_ct },
+    [OVS_ACTION_ATTR_CT_CLEAR] = { 0, compile_ct_clear },
     [OVS_ACTION_ATTR_CLONE] = { NESTED, compile_clone },
     [OVS_ACTION_ATTR_CHECK_PKT_LEN] = { NESTED, compile_check_len },
     [ACTION_DEC_TTL] = { NESTED, compile_dec_ttl },
@@ -390,7 +400,7 @@ static void compile_list(struct act_builder *b, const uint8_t *attrs, uint32_t s
 
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why)
 {
-    struct act_builder b = { .attrs = attrs, .attrs_size = size };
+    struct act_builder b = { .attrs = attrs, .attrs_size = size, .key = key };
     const struct act_list outermost = { .depth = 0 };
 
     *prog = NULL;

@@ -32,12 +32,14 @@ enum act_class {
     X(RECIRC, EFFECT)           /* a: recirc_id. */ \
     X(CLONE, EFFECT)            /* nested: its list. */ \
     X(SAMPLE, EFFECT)           /* a: probability.  nested. */ \
+    X(CT, EFFECT)               /* operand: struct ct_request. */ \
     X(CHECK_LEN, EFFECT)        /* a: size.  b as above.  nested: if greater, nested_else. */ \
     X(DEC_TTL, EFFECT_NESTED)   /* nested: list of packets whose TTL is used up. */ \
     X(PARSE, CHANGE)            /* Finds the layers that the operations behind it need. */ \
     X(REWRITE, CHANGE)          /* operand: struct act_rewrite. */ \
     X(SET, CHANGE)              /* a: OVS_KEY_ATTR_*.  b: size.  operand: value, then mask. */ \
     X(SET_META, CHANGE)         /* The same for metadata. */ \
+    X(CT_CLEAR, CHANGE) \
     X(TRUNC, CHANGE)            /* a: size; what is more is cut off at the next output. */ \
     X(HASH, CHANGE)             /* a: algorithm, b: basis. */ \
     X(PUSH_VLAN, CHANGE)        /* a: tpid and tci as they stand in the frame. */ \
@@ -60,6 +62,7 @@ struct act_op {
     uint8_t last;
     uint8_t acted;           /* The packet has been sent somewhere before: freeing it is no drop. */
     uint8_t tags;            /* ACT_OP_PARSE, ACT_OP_HASH: how many the list has pushed before. */
+    uint8_t moves;           /* ACT_OP_SET: what a connection is known by. */
     uint32_t a, b;
     uint32_t operand;        /* Offset in the pool. */
     uint32_t nested, nested_else; /* Operations. */
@@ -84,6 +87,7 @@ struct act_prog {
     uint8_t needs_md;        /* Looks at or changes struct pkt. */
     uint8_t writes;          /* Looks at or changes headers. */
     uint8_t cuts;            /* Has an ACT_OP_TRUNC. */
+    uint8_t tracks;          /* Has an ACT_OP_CT. */
     const uint8_t *attrs;
     const uint8_t *pool;
     struct act_op ops[];

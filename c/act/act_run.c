@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "act/act_int.h"
+#include "ct/ct.h"
 #include "odp/odp_attr.h"
 #include "path/tx.h"
 #include "upcall/upcall.h"
@@ -47,6 +48,9 @@ static struct rte_mbuf *copy_packet(struct run *run, struct rte_mbuf *m, uint32_
         if (from->md.more) {
             to->tunnel = from->tunnel;
             to->ct = from->ct;
+            to->conn = from->conn;
+            to->conn_reply = from->conn_reply;
+            to->conn_related = from->conn_related;
         }
     }
     return copy;
@@ -266,7 +270,7 @@ static void set_metadata(struct pkt_md *md, uint32_t attr, const uint8_t *operan
 }
 
 /* One packet, one change; false: the packet cannot take it. */
-static inline bool change(const struct act_op *op, const uint8_t *operand, struct rte_mbuf *m, struct act_layers *layers)
+static inline bool change(const struct act_op *op, const uint8_t *operand, struct rte_mbuf *m, struct act_layers *layers, bool has_md)
 {
     switch (op->code) {
     case ACT_OP_PARSE:
@@ -274,6 +278,11 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
         return true;
     case ACT_OP_SET:
         act_set(m, layers, op->a, operand, operand + op->b);
+        if (op->moves && has_md)
+            pkt_of(m)->md.more &= (uint8_t)~PKT_MORE_CONN;
+        return true;
+    case ACT_OP_CT_CLEAR:
+        ct_clear(m);
         return true;
     case ACT_OP_SET_META:
         set_metadata(&pkt_of(m)->md, op->a, operand);
@@ -292,6 +301,17 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
         act_pop_mpls(m, layers, op->b);
         return true;
     }
+}
+
+/* Tracks all packets; what nothing follows ends here. */
+static void run_ct(struct run *run, const struct act_op *op)
+{
+    ct_run(run->worker->ct, run->worker->index, (const void *)(run->prog->pool + op->operand), run->packets, run->n, run->worker->now);
+    if (!op->last)
+        return;
+    for (unsigned int i = 0; i < run->n; i++)
+        discard(run, op, run->packets[i]);
+    run->n = 0;
 }
 
 static void run_rewrite(struct run *run, const struct act_rewrite *re)
@@ -319,6 +339,9 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
         case ACT_OP_CHECK_LEN:
             run_branch(run, op);
             break;
+        case ACT_OP_CT:
+            run_ct(run, op);
+            break;
         case ACT_OP_DEC_TTL:
             run_dec_ttl(run, op);
             break;
@@ -331,7 +354,7 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
             break;
         default:
             for (unsigned int i = 0; i < run->n;) {
-                if (likely(change(op, operand, run->packets[i], &run->layers[i])))
+                if (likely(change(op, operand, run->packets[i], &run->layers[i], run->prog->needs_md)))
                     i++;
                 else
                     worker_drop(run->worker, take_out(run, i), DROP_action_error);

@@ -12,7 +12,8 @@
 #define BATCH 256u                   /* Records given back under one lock. */
 #define TICK_BUSY 1u                 /* Milliseconds between calls: while a sweep is under way, ... */
 #define TICK_LIMBO 10u               /* ... while something waits for its grace period, ... */
-#define TICK_IDLE 100u               /* ... and else. */
+#define TICK_IDLE 100u               /* ... while there are connections, ... */
+#define TICK_EMPTY 1000u             /* ... and else. */
 #define AHEAD 4096u                  /* Records that have memory before they are asked for. */
 
 /* Puts a list of records back into the pool. */
@@ -124,5 +125,5 @@ uint32_t ct_service(struct ct *ct, uint64_t now)
     sweep_ms = ct_sweep_ms(ct);
     if (ct->sweep_next > now + sweep_ms)
         ct->sweep_next = now + sweep_ms; /* The interval was made shorter. */
-    return waits ? TICK_LIMBO : TICK_IDLE;
+    return waits ? TICK_LIMBO : ct_count(ct) ? TICK_IDLE : TICK_EMPTY;
 }

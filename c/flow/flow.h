@@ -10,6 +10,7 @@
 #ifndef UPCALL_FLOW_H
 #define UPCALL_FLOW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dp.h"
@@ -23,6 +24,8 @@ struct rcu;
 struct flow_table *flow_table_create(struct rcu *);
 void flow_table_destroy(struct flow_table *);
 struct cls *flow_table_cls(struct flow_table *);
+/* Whether actions were ever compiled that track connections. */
+bool flow_table_tracks(const struct flow_table *);
 
 /* Upcalls that operations may be about: struct dp_upcall and what follows, at multiples of 8. */
 struct flow_upcalls {

@@ -39,7 +39,7 @@ static int run(struct flow_table *table, struct worker *control, struct rte_mbuf
         if (!error)
             act_run(control, prog, &m, 1, NULL);
     } else {
-        error = act_compile(actions, size, &key, &prog, why);
+        error = flow_program(table, actions, size, &key, &prog, why);
         if (!error) {
             act_run(control, prog, &m, 1, NULL);
             burst_recirculate(control);

@@ -92,6 +92,7 @@ struct flow_table {
     uint32_t ufid_mask, ufid_n;
     struct flow_mask *masks[FLOW_MASK_BUCKETS], *mask_last;
     struct flow_read read;
+    bool tracks;                     /* A program that tracks connections was made. */
     struct flow_cached cache[FLOW_CACHE], *cache_last;
 };
 

@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "packet/eal.h"
 #include "base/error.h"
+#include "ct/ct.h"
 #include "flow/flow_int.h"
 #include "odp/odp.h"
+#include "packet/eal.h"
+#include "packet/worker.h"
 #include "path/tx.h"
 
 #define AHEAD 8u                     /* Operations, where puts are read. */
@@ -261,6 +263,8 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
             return error_set(EINVAL, "operation %u does not fit its buffer", i);
         batch.packets.wanted += op.type == DP_OP_EXECUTE || (op.type == DP_OP_PUT && op.flags & DP_OPF_PACKET);
     }
+    if (control->ct)
+        ct_enter(control->ct); /* `control` reads connections without being known to RCU. */
     table->read.from = NULL;
     batch.ops = ops;
     batch.upcalls = upcalls;
@@ -283,6 +287,8 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
         perform(table, control, &batch, i, &op, &parts, result, (uint8_t *)(result + 1), results_size - used - kept);
         used += result->size;
     }
+    if (control->ct)
+        ct_leave(control->ct);
     eal_packets_free(batch.packets.at, batch.packets.n);
     tx_flush(control);
     rcu_reclaim(table->rcu);

@@ -61,12 +61,20 @@ int flow_program(struct flow_table *table, const uint8_t *actions, uint32_t size
 {
     int error;
 
-    if (key->base.l2 || size > FLOW_CACHE_ATTRS || !flow_outputs_only(actions, size))
-        return act_compile(actions, size, key, prog, why);
+    if (key->base.l2 || size > FLOW_CACHE_ATTRS || !flow_outputs_only(actions, size)) {
+        error = act_compile(actions, size, key, prog, why);
+        table->tracks |= !error && act_tracks(*prog);
+        return error;
+    }
     error = flow_cached(table, actions, size, key, prog, why);
     if (!error)
         act_share(*prog);
     return error;
+}
+
+bool flow_table_tracks(const struct flow_table *table)
+{
+    return table->tracks;
 }
 
 void flow_cache_clear(struct flow_table *table)

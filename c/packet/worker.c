@@ -39,14 +39,18 @@ void worker_recirculate(struct worker *worker, struct rte_mbuf *m)
     recirc->packets[recirc->n++] = m;
 }
 
-uint32_t worker_clock_ms(void)
+uint64_t worker_clock(void)
 {
     struct timespec now;
-    uint32_t ms;
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    ms = (uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
-    return ms ? ms : 1;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void worker_tick(struct worker *worker)
+{
+    worker->now = worker_clock();
+    worker->now_ms = (uint32_t)worker->now ? (uint32_t)worker->now : 1;
 }
 
 int worker_init(struct worker *worker, struct stat_counters *stat, uint32_t index, uint32_t core)
@@ -57,7 +61,7 @@ int worker_init(struct worker *worker, struct stat_counters *stat, uint32_t inde
     worker->stat = stat;
     worker->index = index;
     worker->core = core;
-    worker->now_ms = worker_clock_ms();
+    worker_tick(worker);
     worker->random = rte_rdtsc() * 2 + 1; /* Anything but 0. */
     return 0;
 }

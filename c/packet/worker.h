@@ -26,6 +26,7 @@ struct rte_rcu_qsbr;
 #define WORKER_CONTROL_CORE UINT32_MAX
 
 struct cls_replica;
+struct ct;
 struct port;
 struct upcalls;
 
@@ -55,10 +56,12 @@ struct worker_recent {
 struct worker {
     struct upcalls *upcalls;         /* Where misses go (upcall.h). */
     struct cls_replica *replica;
+    struct ct *ct;                   /* The datapath's connections (ct.h). */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */
-    uint32_t now_ms;                 /* CLOCK_MONOTONIC, modulo 2^32, as of this burst; never 0. */
+    uint64_t now;                    /* CLOCK_MONOTONIC in ms, as of this burst, ... */
+    uint32_t now_ms;                 /* ... and modulo 2^32, never 0. */
     uint32_t depth;                  /* Of the packets in hand: how often they were recirculated. */
     uint64_t random;                 /* State of worker_random(). */
     uint32_t index;                  /* RCU and replica index; 0: the control side. */
@@ -73,8 +76,10 @@ struct worker {
 int worker_init(struct worker *, struct stat_counters *, uint32_t index, uint32_t core);
 void worker_fini(struct worker *);
 
-/* CLOCK_MONOTONIC in ms, as in `now_ms`. */
-uint32_t worker_clock_ms(void);
+/* CLOCK_MONOTONIC in ms. */
+uint64_t worker_clock(void);
+/* Sets the clock of a worker. */
+void worker_tick(struct worker *);
 
 /* Drops a packet for a reason. */
 void worker_drop(struct worker *, struct rte_mbuf *, enum stat_drop);

@@ -104,12 +104,12 @@ uint32_t burst_puts_bell(struct burst_puts *puts)
     return atomic_load_explicit(&puts->bell, memory_order_acquire);
 }
 
-void burst_puts_wait(struct burst_puts *puts, uint32_t bell)
+void burst_puts_wait(struct burst_puts *puts, uint32_t bell, int timeout_ms)
 {
     atomic_store_explicit(&puts->asleep, true, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* Pairs with defer_put(). */
     if (rte_ring_empty(puts->ring))
-        bell_wait(&puts->bell, bell, -1);
+        bell_wait(&puts->bell, bell, timeout_ms);
 }
 
 void burst_puts_ring(struct burst_puts *puts)

@@ -35,7 +35,7 @@ struct burst_put *burst_puts_take(struct burst_puts *);
 /* To wait: read the bell, take what there is, then wait for the bell to differ from what was
  * read. */
 uint32_t burst_puts_bell(struct burst_puts *);
-void burst_puts_wait(struct burst_puts *, uint32_t bell);
+void burst_puts_wait(struct burst_puts *, uint32_t bell, int timeout_ms);
 void burst_puts_ring(struct burst_puts *);
 
 #endif

@@ -193,7 +193,7 @@ static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
         }
     }
     if (pace->tsc >= pace->tick) {
-        self->worker.now_ms = worker_clock_ms();
+        worker_tick(&self->worker);
         pace->tick = pace->tsc + pace->tick_cycles;
     }
 }

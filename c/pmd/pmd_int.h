@@ -41,6 +41,7 @@ struct pmd_set {
     struct cls *cls;
     struct port_table *ports;
     struct upcalls *upcalls;
+    struct ct *ct;
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */

@@ -15,7 +15,8 @@
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
-struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_table *ports, struct upcalls *upcalls)
+struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_table *ports, struct upcalls *upcalls,
+                               struct ct *ct)
 {
     struct pmd_set *set = aligned_alloc(64, RTE_ALIGN(sizeof *set, 64));
 
@@ -26,6 +27,7 @@ struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_tab
     set->cls = cls;
     set->ports = ports;
     set->upcalls = upcalls;
+    set->ct = ct;
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
@@ -34,6 +36,7 @@ struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_tab
         return NULL;
     }
     set->control.upcalls = upcalls;
+    set->control.ct = ct;
     set->control.qsbr = rcu_qsbr(rcu);
     set->control.replica = cls_replica_add(cls, 0);
     set->used[0] = true;
@@ -52,7 +55,7 @@ void pmd_set_destroy(struct pmd_set *set)
 
 struct worker *pmd_set_control(struct pmd_set *set)
 {
-    set->control.now_ms = worker_clock_ms();
+    worker_tick(&set->control);
     return &set->control;
 }
 
@@ -146,6 +149,7 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     }
     set->used[index] = true;
     thread->worker.upcalls = set->upcalls;
+    thread->worker.ct = set->ct;
     thread->worker.qsbr = rcu_qsbr(set->rcu);
     thread->worker.replica = cls_replica_add(set->cls, index);
     error = thread->worker.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;

@@ -16,11 +16,13 @@ struct pmd_set;
 struct port;
 struct port_table;
 struct rcu;
+struct ct;
 struct upcalls;
 struct worker;
 
 /* NULL: no memory. */
-struct pmd_set *pmd_set_create(struct rcu *, struct cls *, struct port_table *, struct upcalls *);
+struct pmd_set *pmd_set_create(struct rcu *, struct cls *, struct port_table *, struct upcalls *,
+                               struct ct *);
 void pmd_set_destroy(struct pmd_set *);      /* Stopped; no port left. */
 
 /* The control side's own, with its clock set. */

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Connection tracking of the userspace datapath: what flows see of it, and what it does to packets. */
+import assert from "node:assert/strict";
+import type { PortNo } from "../../providers/ids.ts";
+import { formatKey } from "../../providers/odp/mod.ts";
+import {
+  bytes,
+  ip4,
+  tcpFrame,
+  transportChecksumIsRight,
+  udpFrame,
+} from "../support/frames.ts";
+import { NetdevBench } from "../support/netdev.ts";
+import { skippable } from "../support/skip.ts";
+
+const ip = "eth(),eth_type(0x0800),ipv4(frag=no)";
+const a = { src: "10.1.1.1", dst: "10.1.1.2", srcPort: 1000, dstPort: 53 };
+const b = { src: "10.1.1.2", dst: "10.1.1.1", srcPort: 53, dstPort: 1000 };
+
+/** Two hosts at ports 1 and 2, a port 3 for what is new; `from1` and `from2` track. */
+async function open(from1: string, from2: string): Promise<NetdevBench> {
+  const bench = await NetdevBench.open();
+  await bench.ports("p1", "p2", "p3");
+  const flow = (match: string, actions: string) =>
+    bench.dp.flows.put({ key: match, actions });
+  flow(`recirc_id(0),in_port(1),${ip}`, `${from1},recirc(1)`);
+  flow(`recirc_id(0),in_port(2),${ip}`, `${from2},recirc(1)`);
+  return bench;
+}
+
+/** What ports 1 to 3 sent. */
+async function sent(bench: NetdevBench): Promise<number[]> {
+  await bench.settle();
+  const counts: number[] = [];
+  for (const port of [1, 2, 3]) counts.push((await bench.collect(port as PortNo)).length);
+  return counts;
+}
+
+Deno.test(
+  "netdev conntrack: flows choose by ct_state, ct_zone, ct_mark, ct_label and the original tuple",
+  skippable(async () => {
+    await using bench = await open(
+      "ct(commit,zone=5,mark=0x12/0xff,label=0x7/0xf)",
+      "ct(zone=5)",
+    );
+    const { dp } = bench;
+    const after = (more: string, port: number, actions: string) =>
+      dp.flows.put({
+        key: `${more},recirc_id(1),in_port(${port}),${ip}`,
+        actions,
+      });
+    after("ct_state(+new-est+trk)", 1, "3");
+    after("ct_state(-new+est+trk),ct_zone(0x5),ct_mark(0x12/0xff)", 1, "2");
+    after(
+      "ct_state(+est+rpl+trk),ct_label(0x7),ct_tuple4(src=10.1.1.1,dst=10.1.1.2,proto=17,tp_src=1000,tp_dst=53)",
+      2,
+      "1",
+    );
+    bench.inject(1 as PortNo, udpFrame(a));
+    bench.inject(1 as PortNo, udpFrame(a));
+    assert.deepEqual(await sent(bench), [0, 0, 2], "new until it is answered");
+    bench.inject(2 as PortNo, udpFrame(b));
+    assert.deepEqual(await sent(bench), [1, 0, 0], "an answer");
+    bench.inject(1 as PortNo, udpFrame(a));
+    assert.deepEqual(await sent(bench), [0, 1, 0], "established");
+  }),
+);
+
+Deno.test(
+  "netdev conntrack: an upcall tells what was tracked, and its packet can be sent on",
+  skippable(async () => {
+    await using bench = await open("ct(commit,zone=7,mark=0x9)", "ct(zone=7)");
+    const { dp } = bench;
+    const keys: string[] = [];
+    const stop = new AbortController();
+    const loop = (async () => {
+      for await (const upcall of dp.upcalls({ signal: stop.signal })) {
+        keys.push(formatKey({ key: upcall.key }));
+        dp.execute({ packet: upcall.packet, key: upcall.key, actions: "3" });
+        if (keys.length === 3) stop.abort();
+      }
+    })();
+    bench.inject(1 as PortNo, udpFrame(a));
+    await bench.settle();
+    bench.inject(2 as PortNo, udpFrame(b));
+    await bench.settle();
+    const bad = udpFrame(a);
+    bad[44] = (bad[44] ?? 0) ^ 1; // Its checksum is wrong now.
+    bench.inject(1 as PortNo, bad);
+    await loop.catch(() => {});
+    const [first, second, third] = keys;
+    const tuple = "ct_tuple4(src=10.1.1.1,dst=10.1.1.2,proto=17,tp_src=1000,tp_dst=53)";
+    assert.match(first ?? "", /ct_state\(0x21\)|ct_state\(\+?new\|trk\)/);
+    assert.ok(
+      first?.includes(tuple) && first.includes("ct_zone(0x7),ct_mark(0x9)"),
+      first,
+    );
+    assert.match(second ?? "", /ct_state\(0x2a\)|ct_state\(est\|rpl\|trk\)/);
+    assert.ok(second?.includes(tuple), second);
+    assert.match(third ?? "", /ct_state\(0x30\)|ct_state\(inv\|trk\)/);
+    assert.ok(!third?.includes("ct_tuple4(src=10"), third);
+  }),
+);
+
+Deno.test(
+  "netdev conntrack: source and destination are translated, and back",
+  skippable(async () => {
+    await using bench = await open(
+      "ct(commit,nat(src=9.9.9.9:7000-7001))",
+      "ct(nat)",
+    );
+    const { dp } = bench;
+    dp.flows.put({ key: `recirc_id(1),in_port(1),${ip}`, actions: "2" });
+    dp.flows.put({ key: `recirc_id(1),in_port(2),${ip}`, actions: "1" });
+    bench.inject(1 as PortNo, tcpFrame({ ...a, flags: 2 }));
+    const [out] = await bench.collect(2 as PortNo);
+    assert.ok(out);
+    assert.deepEqual(out.subarray(26, 30), bytes(ip4("9.9.9.9")));
+    const port = (out[34] ?? 0) << 8 | (out[35] ?? 0);
+    assert.ok(port === 7000 || port === 7001, String(port));
+    assert.ok(transportChecksumIsRight(out.subarray(14)));
+    bench.inject(
+      2 as PortNo,
+      tcpFrame({
+        src: "10.1.1.2",
+        dst: "9.9.9.9",
+        srcPort: 53,
+        dstPort: port,
+        flags: 0x12,
+      }),
+    );
+    const [back] = await bench.collect(1 as PortNo);
+    assert.ok(back);
+    assert.deepEqual(back.subarray(30, 34), bytes(ip4("10.1.1.1")));
+    assert.equal((back[36] ?? 0) << 8 | (back[37] ?? 0), 1000);
+    assert.ok(transportChecksumIsRight(back.subarray(14)));
+  }),
+);
+
+Deno.test(
+  "netdev conntrack: what cannot be done is refused when the flow is put",
+  skippable(async () => {
+    await using bench = await open("ct(commit)", "ct");
+    const { dp } = bench;
+    const key = `recirc_id(0),in_port(3),${ip}`;
+    const refused: readonly [string, RegExp][] = [
+      ["ct(commit,helper=ftp)", /helper/],
+      ["ct(commit,nat(src=fd00::1))", /family/],
+    ];
+    for (const [actions, reason] of refused) {
+      assert.throws(
+        () => dp.flows.put({ key, actions: `${actions},2` }),
+        (error: Error & { code?: string }) =>
+          error.code === "EINVAL" && reason.test(error.message),
+        actions,
+      );
+    }
+    for (
+      const actions of [
+        "ct",
+        "ct(commit)",
+        "ct(force_commit,zone=1),2",
+        "2,ct(commit)",
+        "ct_clear,2",
+        "ct(commit,nat),2",
+        "ct(timeout=7,commit),2",
+      ]
+    ) {
+      dp.flows.put({ key, actions });
+      assert.equal(dp.flows.get({ key }) === undefined, false, actions);
+      bench.inject(3 as PortNo, udpFrame(a));
+      await bench.collect(2 as PortNo);
+      dp.flows.delete({ key });
+    }
+  }),
+);
