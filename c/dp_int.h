@@ -39,7 +39,8 @@ struct dp {
     struct port_table *ports;
     struct upcalls *upcalls;
     struct ct *ct;
-    struct dp_service *service;  /* Runs once a flow tracks connections, and while a native callback decides misses. */
+    /* Runs once a flow tracks connections, and while a native callback decides misses. */
+    struct dp_service *service;
     void (*free)(struct dp *);   /* With the last reference. */
 };
 

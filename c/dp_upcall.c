@@ -213,7 +213,8 @@ int dp_upcall_direct(uint64_t handle, uint64_t function, uint64_t aux)
     if (function)
         direct.puts = dp_service_puts(dp->service);
     error = upcalls_set_direct(dp->upcalls, &direct);
-    if (!error && !function && !flow_table_tracks(dp->flows)) { /* No thread has the queue any more. */
+    /* No thread has the queue any more. */
+    if (!error && !function && !flow_table_tracks(dp->flows)) {
         old = dp->service;
         dp->service = NULL;
     }

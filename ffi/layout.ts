@@ -39,6 +39,13 @@ export const constants = {
   DP_UPCALLF_ACTIONS: 2,
   DP_POLL_SLEEP_US: 50,
   DP_POLL_SLEEP_MAX_US: 10000,
+  DP_CT_DEFAULT: 65536,
+  DP_CT_TIMEOUTS: 16,
+  DP_CT_COUNT: 0,
+  DP_CT_MAX: 1,
+  DP_CT_TCP_SEQ_CHECK: 2,
+  DP_CT_SWEEP_MS: 3,
+  DP_CT_COUNTER: 16,
 } as const;
 
 /** Offsets in `struct dp_stats`, bytes. */
@@ -244,6 +251,54 @@ export const dpRxqInfo = {
   packets: 16, // 8 bytes
 } as const;
 
+/** Offsets in `struct dp_ct_tuple`, bytes. */
+export const dpCtTuple = {
+  /** Size of it all, bytes. */
+  structSize: 40,
+  src: 0, // 16 bytes
+  dst: 16, // 16 bytes
+  sport: 32, // 2 bytes
+  dport: 34, // 2 bytes
+  zone: 36, // 2 bytes
+  proto: 38, // 1 bytes
+  family: 39, // 1 bytes
+} as const;
+
+/** Offsets in `struct dp_ct_entry`, bytes. */
+export const dpCtEntry = {
+  /** Size of it all, bytes. */
+  structSize: 168,
+  orig: 0, // 40 bytes
+  reply: 40, // 40 bytes
+  parent: 80, // 40 bytes
+  mark: 120, // 4 bytes
+  timeout: 124, // 4 bytes
+  label: 128, // 16 bytes
+  tcpState: 144, // 2 bytes
+  tcpScale: 146, // 2 bytes
+  tcpFlags: 148, // 2 bytes
+  pad: 150, // 2 bytes
+  helper: 152, // 16 bytes
+} as const;
+
+/** Offsets in `struct dp_ct_limit`, bytes. */
+export const dpCtLimit = {
+  /** Size of it all, bytes. */
+  structSize: 16,
+  zone: 0, // 4 bytes
+  limit: 4, // 4 bytes
+  count: 8, // 4 bytes
+  pad: 12, // 4 bytes
+} as const;
+
+/** Offsets in `struct dp_ct_policy`, bytes. */
+export const dpCtPolicy = {
+  /** Size of it all, bytes. */
+  structSize: 68,
+  id: 0, // 4 bytes
+  seconds: 4, // 64 bytes
+} as const;
+
 /** What `dp_abi_layout()` of a library with this layout writes. */
 export const layoutText = `struct dp_stats 472
 field dp_stats received 0 8
@@ -378,4 +433,32 @@ field dp_rxq_info queue 4 4
 field dp_rxq_info core 8 4
 field dp_rxq_info pad 12 4
 field dp_rxq_info packets 16 8
+struct dp_ct_tuple 40
+field dp_ct_tuple src 0 16
+field dp_ct_tuple dst 16 16
+field dp_ct_tuple sport 32 2
+field dp_ct_tuple dport 34 2
+field dp_ct_tuple zone 36 2
+field dp_ct_tuple proto 38 1
+field dp_ct_tuple family 39 1
+struct dp_ct_entry 168
+field dp_ct_entry orig 0 40
+field dp_ct_entry reply 40 40
+field dp_ct_entry parent 80 40
+field dp_ct_entry mark 120 4
+field dp_ct_entry timeout 124 4
+field dp_ct_entry label 128 16
+field dp_ct_entry tcp_state 144 2
+field dp_ct_entry tcp_scale 146 2
+field dp_ct_entry tcp_flags 148 2
+field dp_ct_entry pad 150 2
+field dp_ct_entry helper 152 16
+struct dp_ct_limit 16
+field dp_ct_limit zone 0 4
+field dp_ct_limit limit 4 4
+field dp_ct_limit count 8 4
+field dp_ct_limit pad 12 4
+struct dp_ct_policy 68
+field dp_ct_policy id 0 4
+field dp_ct_policy seconds 4 64
 `;

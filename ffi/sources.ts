@@ -12,27 +12,37 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "42fe802a34b5c89ebd000c5747f28034f8a595298673928b31b5ef05bdbe330f",
+    sha256: "89fa6dfd642af6a0fd17d49d7d8569032f4281b09f50f7b351549f790731eecd",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act/act.h",
-    sha256: "2aa3e4721062c9fa36983ce3c2cb5af18b6a84d3a3565f700b7fa0c0170166a3",
+    sha256: "b50e06aed73a5e138fdcde221681f17cc09d90075c6d8bf733a359874786746c",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.c",
-    sha256: "f928c4de93299da78443320a5ecfc3ee8549004bff70d61c0491d6422c367c96",
+    sha256: "c85df8024729cea672b2f9a4fb7bb3683088ac1bee887b5815b97d59c030cf54",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.h",
-    sha256: "5b109b893a366cc732ba39bb0cf5a82ea596539f6e4c46de178a3684e692e924",
+    sha256: "dc38f49338b91122ddd6396395db3a06806f36a4fbfaeb67389447ce49a678fa",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
+    name: "act/act_build_ct.c",
+    sha256: "65fb569bbc55b0ce0371fe7d89e1eeb6f399b383cfa1435b6886f5aee00e67d8",
+    load: () => import("../c/act/act_build_ct.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_build_ct.h",
+    sha256: "52e94ce4c2a19bee9eb6dcbeee54e557aba679734c96eb041f823535fefcdddd",
+    load: () => import("../c/act/act_build_ct.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_build_set.c",
-    sha256: "8fc3953abddaae1f26aba88cfa4e5d4e717c6d05a93277d6894f6b7aaaf8516f",
+    sha256: "360892dab9820717ba96d036ba212341ed7afbd17ed9d9c16ca4922e1cf3f067",
     load: () => import("../c/act/act_build_set.c", { with: { type: "text" } }),
   },
   {
@@ -42,7 +52,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_compile.c",
-    sha256: "576293fbbb8c60d1f0ed9cc1e140b0050310c4e43722a27e3d74a5bdb2e7a9c1",
+    sha256: "8f38a591f0e6b03bdaaacfbd9f1151c73f828d3320af399a0bfa862e123c2e19",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -52,12 +62,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "8cea2fed9ed680a51703b2a969e0c89ec3e90f4321a336c1dc71bb958a6bd129",
+    sha256: "442fbd40c1be13b120516387402e87f6657d8fff8a33ed259a5bec499fc58410",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_run.c",
-    sha256: "3af23e715de31c378792c7299b20f150a89d0be58d0a6b008abd6da6bab26684",
+    sha256: "b05e25414ce97a7efb4e14938219db1b59141d276302077d5bc0c4d2b76fee01",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -252,87 +262,87 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.c",
-    sha256: "79f56044c2f33f9ee392f7bb77f5da799b18b83ce573b95ce92b05cf54d7e26a",
+    sha256: "1000150f77de215eb7110e050c8ed2b9ed36b25b133f0e09c85d9d4d00c02f41",
     load: () => import("../c/ct/ct.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct.h",
-    sha256: "1fd5038026b03e900fed8c359928e7ce047fe0f57ba204e618c38bf22b9c2150",
+    sha256: "3b86a7285aa1de192c1d1d7a1e037f1e298eea294718ec6c5b579e8889ee633f",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_dump.c",
-    sha256: "16a50d685dfc60c860c454c794b8a35cfc89f5c8ebe1d471f7e71bfba1a55ca3",
+    sha256: "8262bc17d7c9c3ee09dbc605e08a229a88399b35028020c73f1439ba6fe897a4",
     load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_icmp.c",
-    sha256: "07ebf4a5581a51f97ab694bc2408bdfc73b6df7fc7d6574e23d657115efec479",
+    sha256: "e1f91bd1569aee77dd2373f52992107377e61c22538ac97cb2638248436985b7",
     load: () => import("../c/ct/ct_icmp.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_int.h",
-    sha256: "a45a93adde2915bd506f81346356a6f85f143535756731d1521c1b4ff941ac1f",
+    sha256: "88bc1e28e427b90ad887c01a0baef8f57ec220b78bdc08113ad328ad1f2fa914",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_key.c",
-    sha256: "ae2beea9515a21fbeebc8436683ef9901c07f948eda1b674b5cea476fc5727a9",
+    sha256: "99e5688a5b21a8bb8916aba62c0e4cfe5e2c648e4dadf123a9fa62cc60e895bc",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_limit.c",
-    sha256: "00b05125f3d4e78874bfa1e04624bf7c5a4de0d93f7f0ab4ce825d4b52312325",
+    sha256: "d31fc43c3c3d64cefc465f4da8df4e593d8238534fb449f1bdd429cbb44e1311",
     load: () => import("../c/ct/ct_limit.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_nat.c",
-    sha256: "f0a63d4bf5c400175380dfa1b62eed87bef635f3f2f302af2102b690aba7f36d",
+    sha256: "327fd97214e4a94ce07750d469e5c5c519508ee5cd99c1daac9c4eaa7ca83e67",
     load: () => import("../c/ct/ct_nat.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_other.c",
-    sha256: "a4da45a4aa45aabbb8d237237db6dbdce3fd62decc05a0e3e89fa7e00e984b22",
+    sha256: "9971571e3d7cfe3464db3cea7fd7522aa4b6ac19ee5496c161830dd701eebdab",
     load: () => import("../c/ct/ct_other.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_run.c",
-    sha256: "e4364fb0f5b1fd3e9fcb3b40f9368e293a9442a42a2da04b4a9680d78884d9e7",
+    sha256: "80801633df5ecc081d917184914adc2bc28492cc7264e2ad0ff2fce7bcd9281c",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_sweep.c",
-    sha256: "203327151cfa2316f2dd4c244f6cf3966994d013b7109d9c12455ce3cc848ab8",
+    sha256: "f025b904502257a71df29cd012e9e5d3449a98634fee8eb44eb5c693793f7a7f",
     load: () => import("../c/ct/ct_sweep.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_table.c",
-    sha256: "187a0efec959fb5e98e70d0ffef88c012cb017c5ad38bc9768514e32500c5ac8",
+    sha256: "4c78fad6bdd9c289a259384eed3057928e499024d374a29685b0a621bfd6307f",
     load: () => import("../c/ct/ct_table.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_tcp.c",
-    sha256: "e383fbde2558f17742d9911c4bee7e00e3f7833158603ef3b2a5eb9975615fba",
+    sha256: "2fb2f723ddc2c5b7aa98d161de009c291e5dc881febe9ee4f84cc9b3d20d24e0",
     load: () => import("../c/ct/ct_tcp.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_tcp.h",
-    sha256: "078ee9dc0d2361521af519ef9b956cf7641819b941e17b3b485f0fb63c63cd25",
+    sha256: "843fadc178595a3858d89f311edc626d12ac2fe897ec73630ca41fb88bd99c87",
     load: () => import("../c/ct/ct_tcp.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_timeout.c",
-    sha256: "0fe9a0915e97bf0d16bbd0db246707a7bd39e2d67a1f37df8b6a908851179000",
+    sha256: "2d054890502c38ae786524231ed61dc61087e4f5c9abc5db82fac1eed3fb1f7a",
     load: () => import("../c/ct/ct_timeout.c", { with: { type: "text" } }),
   },
   {
     name: "dp.c",
-    sha256: "4d160f2e431b6f8031800af07ae97322bb1fd8802c602aa6836e62166d148f24",
+    sha256: "fd195e6e32a9fd14f358dc135707c97ded5c6af045d54f8d79a9a8c0a39b2555",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "e490b773bfb7dcb43d67a1449d3db2355aa035987072ada693a9ec816a4e953e",
+    sha256: "7b1858ff76f93856293c62095ea9e831eb953727328479809dc7928c100c6718",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -341,18 +351,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
+    name: "dp_ct.c",
+    sha256: "ed08f7edfe1c837686a9e930db412aededccc223508c4fc44e85894ed158401d",
+    load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
+  },
+  {
     name: "dp_enter.c",
     sha256: "1cd67f90272a3167c8fe93abe67c7ece52537e37fe113388db6e072cc8c38de0",
     load: () => import("../c/dp_enter.c", { with: { type: "text" } }),
   },
   {
     name: "dp_flow.c",
-    sha256: "57d4b17b39d78ddc4b70ae0b64582410e72288550c44103756754bfea33e8d5b",
+    sha256: "08419a3de1b124c93320af93d463a015b1dce432a6ed5fb91068608a5f32e410",
     load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
   },
   {
     name: "dp_int.h",
-    sha256: "d747df8a5642722bef62c4440bea2cec65d09b3e3572e1b66ab4718505f26806",
+    sha256: "7b667cf846f752a9bf0c69ab4701746104841269e4158e59d3d391320a9b6584",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -377,17 +392,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_service.c",
-    sha256: "50cde17b5025b4ff6b6629952725ec604b7f26142c14d511d16ce07810cf039f",
+    sha256: "1221d27fadc5c6f905acc4ec258d84101f2c4268d926eb341f9d01e38517b847",
     load: () => import("../c/dp_service.c", { with: { type: "text" } }),
   },
   {
     name: "dp_service.h",
-    sha256: "107771ed0c48de74548eba39fd0b05949eab52652fc51906897ba78770cc81ab",
+    sha256: "10e7018045817ead807aa0bd3b84cbc91ad1e650682da1a2ef5563176f68b903",
     load: () => import("../c/dp_service.h", { with: { type: "text" } }),
   },
   {
     name: "dp_upcall.c",
-    sha256: "b2218a86ebf98352e85da27ea9722d22ca246043e4a776029517a7532b5b065c",
+    sha256: "eb926c728252075579faea90eeae8f5c0de9a77121a85b601747cbf322aa5fa1",
     load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
   },
   {
@@ -397,7 +412,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow.h",
-    sha256: "738ad5d8cc5524c86a48bbc134f8e2f41714070efaf3f197d8c0646d7d59f0bd",
+    sha256: "467f6ec1ae1eee824e1aeccbdb1a30183b26f7a35ba71e0b9e9f46bbf90eb4b7",
     load: () => import("../c/flow/flow.h", { with: { type: "text" } }),
   },
   {
@@ -407,22 +422,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_exec.c",
-    sha256: "5b6830cb0fd7478564b59573efb4db3d6a37f37739c2a16f0701ec164b6c82ea",
+    sha256: "2e7e17e51e37a832ee51024a903801bc1cbfc96db1b9df0f0aa2bfca5df9ecea",
     load: () => import("../c/flow/flow_exec.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_int.h",
-    sha256: "eebd22c865dee8c721721de342c95ebc7879d8ee6ab942c5c7fc37a4181bef84",
+    sha256: "22c6029651c1579b2deb722e297d85bb8bf2f0507cf5a10225e581a37e07889f",
     load: () => import("../c/flow/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_op.c",
-    sha256: "7765f33d7119a5429eff292ef1addbb7147f5a0492b70697e66ae4cd892c6cb1",
+    sha256: "a566cb84177a2c507e42e2c332b9d605c8cfabcc0bec260f511246ed952392d2",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_program.c",
-    sha256: "e3f40ab9236b08c63603db874cb37b83298bf7e87643cec3b7a28c6ce70a246c",
+    sha256: "c067788adb4d0c458d1589fe3fd540f1d4bc1f388f5e3c548f34e07ee71bad00",
     load: () => import("../c/flow/flow_program.c", { with: { type: "text" } }),
   },
   {
@@ -597,12 +612,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.c",
-    sha256: "0693f6bc90288774218ce76bd9321606d6a06d52d6091fb115520eaafafa0e7e",
+    sha256: "b4f8377556da511c403a2222231b3d90a04e13b21d9bca934a0aab42f8bcd98a",
     load: () => import("../c/packet/worker.c", { with: { type: "text" } }),
   },
   {
     name: "packet/worker.h",
-    sha256: "d61858aae56f253eec788161677f84231fad18d5c2a391ad93276c1b22721d4e",
+    sha256: "6f0515a28af5232a8c53a5c04157fa3dfb849ca65636bad54e813c0e3c0a04e4",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
@@ -617,12 +632,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst_direct.c",
-    sha256: "7868d6b4e4e30374d3a719aaec31ee86b03783f5cb247ff33f040d08ca088713",
+    sha256: "761a4b70416cd7a243a5642edd835e998efe32351c104931ff186e32504f2287",
     load: () => import("../c/path/burst_direct.c", { with: { type: "text" } }),
   },
   {
     name: "path/burst_direct.h",
-    sha256: "9270d8de46ea9c127d2377077c0f141dfc517c8c292025e2901ee7971ca488c2",
+    sha256: "7995f46f8c859bc51fb1d0a3d95c7c9c5be85ec1df15010fbdcb5f1339c5ba17",
     load: () => import("../c/path/burst_direct.h", { with: { type: "text" } }),
   },
   {
@@ -637,7 +652,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "a6e9de1eeffdc53702812cbf6d35d8ee94df455fe8c763c967f0eac306015910",
+    sha256: "913822dd500bebdca3cd9a76e604761b69b4c61a60dcb5e663f6d1cda9524a77",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -652,17 +667,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "277d6d7ecc61242738aabc65880212a5eb35419c22b46a62b4c7bab365d40dec",
+    sha256: "6ec6d060f226938190c311a4e026a058f090ea51d9937e3b8a9cd526bccc82d0",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "cb33dabbc45962b8bcd11e61dc66b5454d5473fa5fa3293d0f6ad0ee26546a7b",
+    sha256: "707fe491bbab528e7ffff2348fedcd74d2ca100a2c95572f3eb698ba629f61e0",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "13fa4cc77c9123669490387352bb32a4c512befdd3a1ffd6dd79c20456d3c1bf",
+    sha256: "bf9d2c3a42fbf2b4179d17a711d650f6fde6ea49ed10925042568af0c43eb58e",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {

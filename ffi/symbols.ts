@@ -377,4 +377,107 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_ct_dump: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+      "u32", // uint32_t at
+      "buffer", // uint8_t *entries
+      "u32", // uint32_t size
+      "buffer", // uint32_t *count
+      "buffer", // uint32_t *next
+    ],
+    result: "i32",
+  },
+  dp_ct_flush: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+    ],
+    result: "i32",
+  },
+  dp_ct_flush_tuple: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_ct_tuple *tuple
+    ],
+    result: "i32",
+  },
+  dp_ct_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t what
+      "buffer", // uint64_t *value
+    ],
+    result: "i32",
+  },
+  dp_ct_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t what
+      "u32", // uint32_t value
+    ],
+    result: "i32",
+  },
+  dp_ct_counter_name: {
+    parameters: [
+      "u32", // uint32_t counter
+      "buffer", // char *text
+      "u32", // uint32_t size
+    ],
+    result: "i32",
+  },
+  dp_ct_limit_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+      "u32", // uint32_t limit
+    ],
+    result: "i32",
+  },
+  dp_ct_limit_delete: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+    ],
+    result: "i32",
+  },
+  dp_ct_limit_next: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+      "buffer", // struct dp_ct_limit *limit
+    ],
+    result: "i32",
+  },
+  dp_ct_policy_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_ct_policy *policy
+    ],
+    result: "i32",
+  },
+  dp_ct_policy_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // struct dp_ct_policy *policy
+    ],
+    result: "i32",
+  },
+  dp_ct_policy_delete: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+    ],
+    result: "i32",
+  },
+  dp_ct_policy_next: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // uint32_t *next
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

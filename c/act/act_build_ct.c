@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * act_build_ct.c - compiles ct (act_build_ct.h).
  *
- * As Open vSwitch's userspace: a mark needs no commit, bits of it outside its mask count, an event mask is taken and means nothing, a timeout that is no number is that
- * of the defaults, and a translation without a commit has no effect.  Addresses of another family than the flow's are refused: Open vSwitch 3.1.0 writes
- * their first bytes into the packet. */
+ * As Open vSwitch's userspace: a mark needs no commit, bits of it outside its mask count, an
+ * event mask is taken and means nothing, a timeout that is no number is that of the defaults,
+ * and a translation without a commit has no effect.  Addresses of another family than the flow's
+ * are refused: Open vSwitch 3.1.0 writes their first bytes into the packet. */
 #include "act/act_build_ct.h"
 
 #include <errno.h>

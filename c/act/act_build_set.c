@@ -65,7 +65,8 @@ static bool clear_fixed(uint32_t attr, uint8_t *value, uint8_t *mask, bool maske
     return true;
 }
 
-/* Whether a set changes addresses or ports, so that a packet's connection must be looked up anew. */
+/* Whether a set changes addresses or ports, so that a packet's connection must be looked up
+ * anew. */
 static bool moves(uint32_t attr, const uint8_t *mask)
 {
     static const uint8_t none[32];

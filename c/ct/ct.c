@@ -7,7 +7,9 @@
 #include "ct/ct_int.h"
 
 #define CAPACITY_LEAST (1u << 14)
-#define ARENA_RECORD 100u            /* Bytes of buckets a record may need, older arrays included: two entries, shards three eighths full. */
+/* Bytes of buckets a record may need, older arrays included: two entries, shards three eighths
+ * full. */
+#define ARENA_RECORD 100u
 
 /* Address space; memory comes with the first touch. */
 static void *reserve(uint64_t size)
@@ -45,7 +47,8 @@ static int reserve_all(struct ct *ct)
         ct->pool = reserve(ct->capacity * (uint64_t)sizeof *ct->pool);
         ct->limits = reserve((CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
         if (ct->conns && ct->arena && ct->pool && ct->limits) {
-            /* Ten thousand connections are one page of address translation then, not five hundred. */
+            /* Ten thousand connections are one page of address translation then, not five
+             * hundred. */
             madvise(ct->conns, ct->capacity * (uint64_t)sizeof *ct->conns, MADV_HUGEPAGE);
             madvise(ct->arena, ct->arena_size, MADV_HUGEPAGE);
             return 0;

@@ -1,31 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ct.h - connection tracking: what the `ct` action does with a burst, and what the control side sees of it.
+ * ct.h - connection tracking: what the `ct` action does with a burst, and what the control side
+ * sees of it.
  *
- * A connection is what one packet has begun and a flow has committed: the tuple of that packet in its zone, the tuple that answers carry
- * (another one where addresses are translated), a deadline, a mark, a label, and what its protocol remembers.  A packet is looked up by its
- * tuple; what is found says whether the packet is new, established, related, an answer or invalid.  Nothing is stored before a commit.
+ * A connection is what one packet has begun and a flow has committed: the tuple of that packet in
+ * its zone, the tuple that answers carry (another one where addresses are translated), a deadline,
+ * a mark, a label, and what its protocol remembers.  A packet is looked up by its tuple; what is
+ * found says whether the packet is new, established, related, an answer or invalid.  Nothing is
+ * stored before a commit.
  *
- * Memory.  Everything lies in address space that is reserved at once and touched as it fills: records of 192 bytes, known by a 32-bit
- * number, and a hash table of 1,024 shards, each an array of buckets of one cache line that doubles when it is three quarters full.  A packet
- * never waits for memory: where none is left, the new connection is refused and counted, and old ones come to no harm.
+ * Memory.  Everything lies in address space that is reserved at once and touched as it fills:
+ * records of 192 bytes, known by a 32-bit number, and a hash table of 1,024 shards, each an array
+ * of buckets of one cache line that doubles when it is three quarters full.  A packet never waits
+ * for memory: where none is left, the new connection is refused and counted, and old ones come to
+ * no harm.
  *
- * Who owns a record.  It is free, then belongs to the thread that makes it, then (CT_LIVE) to the table.  Whoever changes its state from
- * CT_LIVE to CT_DEAD, and only he, takes it out of the table and leaves it in limbo.  The service (ct_service) takes what is in limbo, waits for a grace period
- * of the poll threads and makes it free.  So a reader needs no lock and no reference: what it has found stays what it is until it is quiescent.
+ * Owners.  A record is free, then belongs to the thread that makes it, then (CT_LIVE) to the table.
+ * The thread that changes its state from CT_LIVE to CT_DEAD, and no other, takes it out of the
+ * table and leaves it in limbo.  The service (ct_service) takes what is in limbo, waits for a grace
+ * period of the poll threads and makes it free.  So a reader needs no lock and no reference: what
+ * it has found stays what it is until the reader is quiescent.
  *
- * Locks, in this order, and none of them held while another thread is waited for: `control`, of readers that have no RCU number; those of two
- * shards, the lower one first, by who puts in or takes out; a connection's own, by who reads or writes its protocol state (not for UDP and ICMP,
- * which are single words); the pool's, for a copy of 64 numbers.  All but the first are spun on and held for less than a microsecond, or, where a shard
- * doubles, for as long as copying it takes: 4,096 words with four million connections.  A packet of an established connection takes its connection's lock or none.
+ * Locks, in this order, and none of them held while another thread is waited for: `control`, of
+ * readers that have no RCU number; those of two shards, the lower one first, to put a record in or
+ * take it out; a connection's own, to read or write its protocol state (not for UDP and ICMP, which
+ * are single words); the pool's, for a copy of 64 numbers.  All but the first are spun on and held
+ * for less than a microsecond, or, where a shard doubles, for as long as copying it takes: 4,096
+ * words with four million connections.  A packet of an established connection takes its
+ * connection's lock or none.
  *
- * Expiry.  A connection whose deadline has passed is not seen by anybody, at once; the service takes it out later.  The service looks at a
- * slice of records at a time, so a sweep of a million delays nothing else.
+ * Expiry.  A connection whose deadline has passed is not seen by anybody, at once; the service
+ * takes it out later.  The service looks at a slice of records at a time, so a sweep of a million
+ * delays nothing else.
  *
- * What results a packet gets follows Open vSwitch 3.1.0's userspace datapath, faults of memory and of timing excepted; where it
- * does not, a comment in the source says so.
+ * What results a packet gets follows Open vSwitch 3.1.0's userspace datapath, faults of memory and
+ * of timing excepted; where it does not, a comment in the source says so.
  *
- * Threads: ct_run by a poll thread, with its own number, or by the control side between ct_enter and ct_leave with number 0.  ct_service by one thread at a time.
- * Everything else by any thread but a poll thread. */
+ * Threads: ct_run by a poll thread, with its own number, or by the control side between ct_enter
+ * and ct_leave with number 0.  ct_service by one thread at a time. Everything else by any thread
+ * but a poll thread. */
 #ifndef UPCALL_CT_H
 #define UPCALL_CT_H
 
@@ -52,8 +64,8 @@ struct rte_rcu_qsbr;
 #define CT_STATE_SNAT 0x40u
 #define CT_STATE_DNAT 0x80u
 
-/* A connection's tuple in one direction.  Of ICMP queries `sport` is the identifier and `dport` type and code, in the order of the packet's
- * bytes; protocols without ports have zeros. */
+/* A connection's tuple in one direction.  Of ICMP queries `sport` is the identifier and `dport`
+ * type and code, in the order of the packet's bytes; protocols without ports have zeros. */
 struct ct_key {
     uint8_t src[16], dst[16];        /* IPv4 in the first 4 bytes, the rest zero. */
     uint16_t sport, dport;           /* be16. */
@@ -65,7 +77,8 @@ struct ct_key {
 #define CT_COMMIT 1u
 #define CT_FORCE 2u                  /* With CT_COMMIT. */
 #define CT_NAT 4u
-#define CT_NAT_SRC 8u                /* With CT_NAT, as the next five; not together with CT_NAT_DST. */
+/* With CT_NAT, as the next five; not together with CT_NAT_DST. */
+#define CT_NAT_SRC 8u
 #define CT_NAT_DST 16u
 #define CT_NAT_PORTS 32u
 #define CT_NAT_RANDOM 64u
@@ -78,7 +91,8 @@ struct ct_request {
     uint32_t flags;                  /* CT_*. */
     uint16_t zone;
     uint16_t min_port, max_port;     /* Host order. */
-    uint8_t family;                  /* Of the addresses: 4, 6, or 0 if there are none: the packet keeps its own. */
+    /* Of the addresses: 4, 6, or 0 if there are none: the packet keeps its own. */
+    uint8_t family;
     uint8_t pad;
     uint32_t policy;                 /* Timeout policy; 0: the defaults. */
     uint32_t mark, mark_mask;
@@ -117,28 +131,30 @@ enum ct_counter {
 int ct_create(struct rte_rcu_qsbr *qsbr, struct ct **);
 void ct_destroy(struct ct *);        /* No thread in ct_run; NULL is fine. */
 
-/* Tracks a burst of at most CT_BURST packets, each with a whole struct pkt, the headers in its first segment: writes ct_state, zone,
- * mark, label and original tuple into it, and translates addresses.  Never drops and keeps none.  `now` is milliseconds of CLOCK_MONOTONIC. */
+/* Tracks a burst of at most CT_BURST packets, each with a whole struct pkt, the headers in its
+ * first segment: writes ct_state, zone, mark, label and original tuple into it, and translates
+ * addresses.  Never drops and keeps none.  `now` is milliseconds of CLOCK_MONOTONIC. */
 void ct_run(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now);
 /* `ct_clear`: the packet has not been tracked. */
 void ct_clear(struct rte_mbuf *);
 
-/* A reader without a number of its own keeps the service from freeing what it reads.  Waits for another such reader, or for the service to hand
- * over a list; not for a poll thread. */
+/* A reader without a number of its own keeps the service from freeing what it reads.  Waits for
+ * another such reader, or for the service to hand over a list; not for a poll thread. */
 void ct_enter(struct ct *);
 void ct_leave(struct ct *);
 
-/* Takes out what has expired and frees what no thread reads any more; a slice of the work.  Answers in how many milliseconds it wants to be
- * called again. */
+/* Takes out what has expired and frees what no thread reads any more; a slice of the work.
+ * Answers in how many milliseconds it wants to be called again. */
 uint32_t ct_service(struct ct *, uint64_t now);
 
-/* A connection as a dump tells of it. */
+/* A connection as a dump describes it. */
 struct ct_info {
     struct ct_key orig, reply, parent; /* parent.family 0: there is none. */
     uint32_t mark;
     uint32_t timeout;                /* Seconds left, rounded down. */
     uint8_t label[16];
-    uint8_t tcp_state[2], tcp_wscale[2], tcp_flags[2]; /* TCP only: numbers of Open vSwitch, IP_CT_TCP_FLAG_*. */
+    /* TCP only: numbers of Open vSwitch, IP_CT_TCP_FLAG_*. */
+    uint8_t tcp_state[2], tcp_wscale[2], tcp_flags[2];
     uint16_t pad;
     char helper[16];
 };
@@ -152,8 +168,9 @@ struct ct_filter {
 
 #define CT_DUMP_END UINT32_MAX
 
-/* Up to `n` connections from position `*at` on, which begins at 0 and is CT_DUMP_END after the last one; looks at a slice of the table, so there may be
- * none before the end.  Takes `now` as ct_run does. */
+/* Up to `n` connections from position `*at` on, which begins at 0 and is CT_DUMP_END after the
+ * last one; looks at a slice of the table, so there may be none before the end.  Takes `now` as
+ * ct_run does. */
 uint32_t ct_dump(struct ct *, uint32_t *at, const struct ct_filter *, uint64_t now, struct ct_info *, uint32_t n);
 /* Forgets what the filter says.  The one with a tuple: ENOENT. */
 void ct_flush(struct ct *, const struct ct_filter *, uint64_t now);
@@ -168,7 +185,8 @@ void ct_set_tcp_seq_check(struct ct *, bool);
 uint32_t ct_sweep_ms(const struct ct *);
 void ct_set_sweep_ms(struct ct *, uint32_t);
 
-#define CT_ZONE_DEFAULT 65536u       /* The limit of zones that have none of their own: one count for all of them. */
+/* The limit of zones that have none of their own: one count for all of them. */
+#define CT_ZONE_DEFAULT 65536u
 
 /* Limits of connections in a zone.  Connections that were there before do not count. */
 void ct_limit_set(struct ct *, uint32_t zone, uint32_t limit);
@@ -176,7 +194,8 @@ void ct_limit_delete(struct ct *, uint32_t zone);
 /* Whether there is one; `*limit` and `*count` are written in any case. */
 bool ct_limit_get(const struct ct *, uint32_t zone, uint32_t *limit, uint32_t *count);
 
-/* Timeout policies, by number; a set replaces the whole.  Number 0 are the defaults, which can be read only.  EINVAL; ENOMEM; ENOENT. */
+/* Timeout policies, by number; a set replaces the whole.  Number 0 are the defaults, which can
+ * be read only.  EINVAL; ENOMEM; ENOENT. */
 int ct_policy_set(struct ct *, uint32_t id, const uint32_t seconds[CT_TIMEOUTS]);
 int ct_policy_get(struct ct *, uint32_t id, uint32_t seconds[CT_TIMEOUTS]);
 int ct_policy_delete(struct ct *, uint32_t id);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_dump.c - what programs see of connections, and forgetting them (ct.h).
  *
- * Records are walked by number: one that is there all the time is seen exactly once, whatever comes and goes meanwhile. */
+ * Records are walked by number: one that is there all the time is seen exactly once, whatever
+ * comes and goes meanwhile. */
 #include <errno.h>
 
 #include "ct/ct_int.h"
@@ -100,7 +101,8 @@ int ct_flush_tuple(struct ct *ct, const struct ct_key *key, uint64_t now)
 
     ct_enter(ct);
     id = ct_find(ct, key, ct_hash(ct, key), now, &reply);
-    /* The answers' tuple names a connection only where nothing is translated, as in Open vSwitch. */
+    /* The answers' tuple names a connection only where nothing is translated, as in Open
+     * vSwitch. */
     if (id != CT_NONE && !(reply && ct->conns[id].flags & (CT_CONN_SNAT | CT_CONN_DNAT)) && ct_kill(ct, id))
         error = 0;
     ct_leave(ct);

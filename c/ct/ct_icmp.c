@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ct_icmp.c - queries of ICMP and ICMPv6; errors belong to the connections that they tell of (ct_int.h). */
+ * ct_icmp.c - queries of ICMP and ICMPv6; errors belong to the connections that they are about
+ * (ct_int.h). */
 #include "ct/ct_int.h"
 
 enum { FIRST, ANSWERED };

@@ -48,7 +48,8 @@ struct ct_peer {
 /* Flags of a record, written before it is published, but CT_HAS_LABEL. */
 #define CT_CONN_SNAT 1u
 #define CT_CONN_DNAT 2u
-#define CT_CONN_TWO 4u               /* Answers are found by another hash: two entries in the table. */
+/* Answers are found by another hash: two entries in the table. */
+#define CT_CONN_TWO 4u
 
 /* The first line is all that an established packet of UDP needs, the first two all of TCP. */
 struct ct_conn {
@@ -79,8 +80,8 @@ _Static_assert(offsetof(struct ct_conn, peers) == 64, "the first line");
 _Static_assert(offsetof(struct ct_conn, reply) == 128, "the second line");
 _Static_assert(sizeof(struct ct_conn) == 192, "three lines");
 
-/* Entries are hash | number + 1 << 32; 0: empty.  `overflow` counts entries whose home is this bucket or one before it, and that lie behind it: a search ends at
- * a bucket where it is 0. */
+/* Entries are hash | number + 1 << 32; 0: empty.  `overflow` counts entries whose home is this
+ * bucket or one before it, and that lie behind it: a search ends at a bucket where it is 0. */
 struct ct_bucket {
     _Atomic uint32_t overflow;
     uint32_t pad;
@@ -151,7 +152,8 @@ struct ct {
     uint64_t token;
     struct ct_policies *old_policies; /* Under `control`. */
     struct ct_policies *waiting_policies;
-    uint32_t sweep_at;               /* Next record to look at; 0 and no sweep under way: CT_NONE. */
+    /* Next record to look at; 0 and no sweep under way: CT_NONE. */
+    uint32_t sweep_at;
     uint64_t sweep_next;             /* When the next sweep starts. */
     uint32_t touched;                /* Records that have memory. */
 
@@ -160,7 +162,8 @@ struct ct {
 
 /* A packet on its way through ct_run. */
 struct ct_packet {
-    struct ct_key key;               /* As it came; of an ICMP error the tuple that answers to the packet inside have. */
+    /* As it came; of an ICMP error the tuple that answers to the packet inside have. */
+    struct ct_key key;
     struct rte_mbuf *m;
     uint8_t *data;                   /* First byte of the frame. */
     uint32_t hash;
@@ -261,11 +264,13 @@ void ct_give(struct ct_thread *, uint32_t id);     /* One that was never put in.
 /* ct_timeout.c.  Sets the deadline by a timeout of the connection's policy. */
 void ct_refresh(const struct ct_burst *, struct ct_conn *, enum ct_timeout);
 
-/* ct_limit.c.  Counts a new connection of a zone, false: it is one too many.  And the end of one. */
+/* ct_limit.c.  Counts a new connection of a zone, false: it is one too many.  And the end of
+ * one. */
 bool ct_limit_admit(struct ct *, struct ct_conn *);
 void ct_limit_leave(struct ct *, const struct ct_conn *);
 
-/* The protocols: may it begin a connection; begin it; a packet of one.  The connection's lock is taken inside. */
+/* The protocols: may it begin a connection; begin it; a packet of one.  The connection's lock is
+ * taken inside. */
 bool ct_tcp_valid_new(struct ct_burst *, const struct ct_packet *);
 void ct_tcp_new(const struct ct_burst *, const struct ct_packet *, struct ct_conn *);
 enum ct_update ct_tcp_update(struct ct_burst *, const struct ct_packet *, struct ct_conn *);
@@ -275,7 +280,8 @@ enum ct_update ct_icmp_update(const struct ct_burst *, const struct ct_packet *,
 void ct_other_new(const struct ct_burst *, struct ct_conn *);
 enum ct_update ct_other_update(const struct ct_burst *, const struct ct_packet *, struct ct_conn *);
 
-/* ct_nat.c.  Chooses the answers' tuple of a record and puts it in; EADDRNOTAVAIL, ENOSPC, EEXIST: the original tuple is taken. */
+/* ct_nat.c.  Chooses the answers' tuple of a record and puts it in; EADDRNOTAVAIL, ENOSPC,
+ * EEXIST: the original tuple is taken. */
 int ct_nat_insert(struct ct_burst *, uint32_t id);
 /* Translates a packet of a connection that is translated, once. */
 void ct_nat_packet(const struct ct_request *, struct ct_packet *, const struct ct_conn *);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_key.c - from a packet's bytes to a tuple, and whether the bytes can be believed (ct_int.h).
  *
- * The rules are those of Open vSwitch 3.1.0, seen: UDP's checksum is taken over what IP carries, not over UDP's own length; ports of 0 are
- * invalid; an ICMP error's source is not looked at, but the packet inside must come from where the error goes. */
+ * The rules are those of Open vSwitch 3.1.0, seen: UDP's checksum is taken over what IP carries,
+ * not over UDP's own length; ports of 0 are invalid; an ICMP error's source is not looked at,
+ * but the packet inside must come from where the error goes. */
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
@@ -33,7 +34,8 @@ bool ct_is_icmp_query(const struct ct_key *key)
     return (key->family == 4 && key->proto == CT_PROTO_ICMP) || (key->family == 6 && key->proto == CT_PROTO_ICMPV6);
 }
 
-/* The type that answers to a query of ICMP or ICMPv6, or that it answers to; the type itself if it is no query. */
+/* The type that answers to a query of ICMP or ICMPv6, or that it answers to; the type itself if
+ * it is no query. */
 static uint8_t icmp_counterpart(uint8_t family, uint8_t type)
 {
     if (family == 6)
@@ -140,7 +142,8 @@ static bool l3_checksum_good(struct ct_burst *b, const struct ct_packet *p)
     return false;
 }
 
-/* Ports, or identifier and type, of a packet or of one inside an ICMP error, of which `room` bytes are at hand.  An error inside an error has no key. */
+/* Ports, or identifier and type, of a packet or of one inside an ICMP error, of which `room`
+ * bytes are at hand.  An error inside an error has no key. */
 static bool read_ports(struct ct_key *key, const uint8_t *l4, uint32_t size, uint32_t room)
 {
     if (key->proto == CT_PROTO_TCP || key->proto == CT_PROTO_UDP) {
@@ -202,14 +205,16 @@ static bool read_inner(struct ct_packet *p, struct ct_key *inner)
         memcpy(inner->dst, ip + 16, 4);
         inner->proto = ip[9];
     } else {
-        /* The packet's own extractor walks the extension headers, behind an Ethernet header put in front of a copy. */
+        /* The packet's own extractor walks the extension headers, behind an Ethernet header put
+         * in front of a copy. */
         uint8_t frame[14 + 256] = { [12] = 0x86, [13] = 0xdd };
         struct extract_layers layers;
         struct key key;
 
         header = room < 256 ? room : 256;
         memcpy(frame + 14, ip, header);
-        header = CT_BE16(load16(ip + 4)) + 40u; /* The error cut it: it is as long as its header says. */
+        /* The error cut it: it is as long as its header says. */
+        header = CT_BE16(load16(ip + 4)) + 40u;
         extract_key(frame, 14 + (room < 256 ? room : 256), 14 + (header > room ? header : room), &none, NULL, &key, &layers);
         if (ip[0] >> 4 != 6 || !layers.l4 || key.base.nw_frag == KEY_FRAG_LATER)
             return false;
@@ -222,7 +227,8 @@ static bool read_inner(struct ct_packet *p, struct ct_key *inner)
     return true;
 }
 
-/* An error belongs to the connection of the packet inside; it goes the way that answers to it go. */
+/* An error belongs to the connection of the packet inside; it goes the way that answers to it
+ * go. */
 static bool read_icmp_error(struct ct_packet *p)
 {
     const uint8_t *outer = p->data + p->l3;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_limit.c - how many connections a zone may have (ct_int.h).
  *
- * As in Open vSwitch 3.1.0: a limit counts what it has admitted, not what was there before it was set; the default limit has one count for all zones without a
- * limit of their own; 0 admits nothing.  A connection remembers which set of the limit admitted it, so that one set anew is not
- * diminished by the end of connections that it never counted. */
+ * As in Open vSwitch 3.1.0: a limit counts what it has admitted, not what was there before it
+ * was set; the default limit has one count for all zones without a limit of their own; 0 admits
+ * nothing.  A connection remembers which set of the limit admitted it, so that one set anew is
+ * not diminished by the end of connections that it never counted. */
 #include "ct/ct_int.h"
 
 bool ct_limit_admit(struct ct *ct, struct ct_conn *conn)

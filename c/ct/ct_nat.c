@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ct_nat.c - translation of addresses: which ones a connection gets, and the rewriting of its packets (ct_int.h).
+ * ct_nat.c - translation of addresses: which ones a connection gets, and the rewriting of its
+ * packets (ct_int.h).
  *
- * What is chosen is the tuple of the answers; a translation is the difference between it and the original tuple turned round.  As in Open vSwitch 3.1.0, a
- * taken tuple moves the port, never the address, and the search is bounded: 128 ports in a row, then from random places 64, 32, 16 and 8. */
+ * What is chosen is the tuple of the answers; a translation is the difference between it and the
+ * original tuple turned round.  As in Open vSwitch 3.1.0, a taken tuple moves the port, never
+ * the address, and the search is bounded: 128 ports in a row, then from random places 64, 32, 16
+ * and 8. */
 #include <errno.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -21,7 +24,8 @@ struct ports {
     uint16_t first, min, max;
 };
 
-/* Where in the range a connection starts: the same place for the same tuple, but where the request says otherwise. */
+/* Where in the range a connection starts: the same place for the same tuple, but where the
+ * request says otherwise. */
 static uint32_t start_of(const struct ct_burst *b, const struct ct_key *key)
 {
     uint32_t data[2 * HASH_CHUNK] = { 0 };
@@ -44,7 +48,8 @@ static uint64_t low_half(const uint8_t addr[16])
     return __builtin_bswap64(x);
 }
 
-/* Writes an address of the request's range; false: there is none of the packet's family.  No address at all means the packet's own. */
+/* Writes an address of the request's range; false: there is none of the packet's family.  No
+ * address at all means the packet's own. */
 static bool choose_address(const struct ct_request *r, const struct ct_key *key, uint32_t start, uint8_t addr[16])
 {
     static const uint8_t none[16];
@@ -111,7 +116,8 @@ static int try_insert(struct ct_burst *b, uint32_t id)
     return error;
 }
 
-/* Moves a port of the answer tuple until it is free.  EADDRINUSE: none was found, and the port is the first one. */
+/* Moves a port of the answer tuple until it is free.  EADDRINUSE: none was found, and the port
+ * is the first one. */
 static int try_ports(struct ct_burst *b, uint32_t id, uint16_t *port, struct ports ports)
 {
     const uint32_t size = ports.max - ports.min + 1u;
@@ -159,7 +165,8 @@ int ct_nat_insert(struct ct_burst *b, uint32_t id)
     return error == EADDRINUSE ? EADDRNOTAVAIL : error;
 }
 
-/* Where the checksum of what IP carries is, if it covers addresses or ports and lies within `size` bytes; 0: nowhere. */
+/* Where the checksum of what IP carries is, if it covers addresses or ports and lies within
+ * `size` bytes; 0: nowhere. */
 static uint32_t checksum_at(uint8_t proto, uint8_t family, uint32_t size)
 {
     switch (proto) {
@@ -254,7 +261,8 @@ static void set_other_port(const struct ct_packet *p, const struct end *changing
 
 static void translate(struct ct_packet *p, const struct ct_conn *conn)
 {
-    const bool source = !!(conn->flags & CT_CONN_SNAT) != !!p->reply; /* Which end of this packet changes. */
+    /* Which end of this packet changes. */
+    const bool source = !!(conn->flags & CT_CONN_SNAT) != !!p->reply;
     struct end outer = { .ip = p->data + p->l3, .l4 = p->data + p->l4, .size = p->l4_size, .proto = conn->key.proto,
                          .family = conn->key.family, .source = source, .partial = p->m->ol_flags & PARTIAL };
     struct end inner;
@@ -264,7 +272,8 @@ static void translate(struct ct_packet *p, const struct ct_conn *conn)
     if (conn->flags & CT_CONN_DNAT)
         set_other_port(p, &outer, &after);
     if (p->related) {
-        /* The packet inside went the other way, and looked there as it is to look now: its end is the opposite one. */
+        /* The packet inside went the other way, and looked there as it is to look now: its end
+         * is the opposite one. */
         inner = outer;
         inner.ip = p->data + p->inner_l3;
         inner.l4 = p->data + p->inner_l4;

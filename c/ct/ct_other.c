@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_other.c - UDP, and every protocol of which only the addresses are known (ct_int.h).
  *
- * Two threads may see packets of one connection at once: what they write are single words, and the worst that comes of it is that one packet's
- * progress is taken for the other's. */
+ * Two threads may see packets of one connection at once: what they write are single words, and
+ * the worst that comes of it is that one packet's progress is taken for the other's. */
 #include "ct/ct_int.h"
 
 enum { FIRST, MULTIPLE, BOTH_WAYS };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_run.c - the `ct` action on a burst (ct.h).
  *
- * Three passes over the burst, so that memory is asked for before it is needed: read and verify each packet, and ask for its bucket; find its entry
- * there, and ask for the connection; then, packet by packet in order, the state.  What an earlier packet of the burst has created or ended
- * is seen by later ones, because the last pass looks again where the candidate of the second does not hold. */
+ * Three passes over the burst, so that memory is asked for before it is needed: read and verify
+ * each packet, and ask for its bucket; find its entry there, and ask for the connection; then,
+ * packet by packet in order, the state.  What an earlier packet of the burst has created or
+ * ended is seen by later ones, because the last pass looks again where the candidate of the
+ * second does not hold. */
 #include <errno.h>
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
@@ -139,7 +141,8 @@ static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
     }
 }
 
-/* The connection of a packet that has been translated before is found by what answers to it would look like. */
+/* The connection of a packet that has been translated before is found by what answers to it
+ * would look like. */
 static uint32_t find_translated(struct ct_burst *b, struct ct_packet *p)
 {
     struct ct_key reverse;
@@ -329,7 +332,8 @@ static void track(struct ct_burst *b, struct ct_packet *p)
     remember(b, p, id);
 }
 
-/* The second `ct` of a list, or after a recirculation: the connection is known, and the packet has been counted for it. */
+/* The second `ct` of a list, or after a recirculation: the connection is known, and the packet
+ * has been counted for it. */
 static bool track_again(struct ct_burst *b, struct ct_packet *p)
 {
     struct pkt *pkt = pkt_of(p->m);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ct_sweep.c - what the service does: takes out what has expired, and makes free what nobody reads any more (ct.h).
+ * ct_sweep.c - what the service does: takes out what has expired, and makes free what nobody reads
+ * any more (ct.h).
  *
- * Records are looked at by number, not by lists that packets would have to keep.  A slice takes well under a millisecond. */
+ * Records are looked at by number, not by lists that packets would have to keep.  A slice takes
+ * well under a millisecond. */
 #include <rte_rcu_qsbr.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -10,7 +12,8 @@
 
 #define SLICE 8192u                  /* Records looked at in one call. */
 #define BATCH 256u                   /* Records given back under one lock. */
-#define TICK_BUSY 1u                 /* Milliseconds between calls: while a sweep is under way, ... */
+/* Milliseconds between calls: while a sweep is under way, ... */
+#define TICK_BUSY 1u
 #define TICK_LIMBO 10u               /* ... while something waits for its grace period, ... */
 #define TICK_IDLE 100u               /* ... while there are connections, ... */
 #define TICK_EMPTY 1000u             /* ... and else. */
@@ -35,7 +38,8 @@ static void give_back(struct ct *ct, uint32_t list)
     }
 }
 
-/* Frees what waited for a grace period that is over, and starts the next one.  Answers whether something still waits. */
+/* Frees what waited for a grace period that is over, and starts the next one.  Answers whether
+ * something still waits. */
 static bool reclaim(struct ct *ct)
 {
     struct ct_policies *policies;
@@ -96,7 +100,8 @@ static bool sweep(struct ct *ct, uint64_t now)
     return false;
 }
 
-/* Keeps memory under the records that come next, so that packets seldom wait for the kernel to clear a page. */
+/* Keeps memory under the records that come next, so that packets seldom wait for the kernel to
+ * clear a page. */
 static void touch(struct ct *ct)
 {
     const uint32_t fresh = atomic_load_explicit(&ct->fresh, memory_order_relaxed);

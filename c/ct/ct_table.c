@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_table.c - the hash table of connections and the pool of their records (ct_int.h).
  *
- * A shard's array is only ever replaced by one of twice the size, and arrays are cut from an arena and never used again: readers may
- * go on in an old one, and all old ones together are smaller than the newest.  An entry stays where it is until it is taken out, so a reader
- * cannot miss one that is being moved. */
+ * A shard's array is only ever replaced by one of twice the size, and arrays are cut from an
+ * arena and never used again: readers may go on in an old one, and all old ones together are
+ * smaller than the newest.  An entry stays where it is until it is taken out, so a reader cannot
+ * miss one that is being moved. */
 #include <errno.h>
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -96,7 +97,8 @@ uint32_t ct_find(const struct ct *ct, const struct ct_key *key, uint32_t hash, u
     return CT_NONE;
 }
 
-/* Puts an entry into an array that has room for it.  Under the shard's lock, or the array is not published. */
+/* Puts an entry into an array that has room for it.  Under the shard's lock, or the array is not
+ * published. */
 static void place(struct ct_bucket *array, uint32_t mask, uint64_t entry)
 {
     for (uint32_t at = (uint32_t)entry & mask;; at = (at + 1) & mask) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_tcp.c - TCP: states of both sides, and whether a packet lies in the window (ct_int.h).
  *
- * The model is that of pf, as Open vSwitch 3.1.0 has it: each side keeps the highest sequence number that it has sent and that it may send; a packet is
- * of the connection if it ends within what the other side allows, begins no more than a window back and acknowledges no more than a
- * fragment too little or a window too much.  A connection picked up in the middle is believed more. */
+ * The model is that of pf, as Open vSwitch 3.1.0 has it: each side keeps the highest sequence
+ * number that it has sent and that it may send; a packet is of the connection if it ends within
+ * what the other side allows, begins no more than a window back and acknowledges no more than a
+ * fragment too little or a window too much.  A connection picked up in the middle is believed
+ * more. */
 #include <rte_mbuf.h>
 
 #include "ct/ct_int.h"
@@ -16,7 +18,8 @@
 #define FLAG_ACK 0x10u
 #define FLAG_URG 0x20u
 
-#define SKEW_MAX 67035               /* Bytes of an acknowledgement too old: a datagram and a bit. */
+/* Bytes of an acknowledgement too old: a datagram and a bit. */
+#define SKEW_MAX 67035
 #define SCALE_MAX 14u
 
 /* What of a packet counts. */
@@ -89,7 +92,8 @@ bool ct_tcp_valid_new(struct ct_burst *b, const struct ct_packet *p)
         ct_counted(b->thread, CT_COUNT_invalid_tcp_flags);
         return false;
     }
-    /* A SYN that answers one nobody saw.  Any other packet may be of a connection older than this table. */
+    /* A SYN that answers one nobody saw.  Any other packet may be of a connection older than
+     * this table. */
     return (flags & (FLAG_SYN | FLAG_ACK)) != (FLAG_SYN | FLAG_ACK);
 }
 
@@ -109,7 +113,8 @@ void ct_tcp_new(const struct ct_burst *b, const struct ct_packet *p, struct ct_c
     ct_refresh(b, conn, CT_TCP_SYN_SENT);
 }
 
-/* The shifts that apply to windows of this packet's sender (low byte) and of the other side (high byte). */
+/* The shifts that apply to windows of this packet's sender (low byte) and of the other side
+ * (high byte). */
 static inline uint32_t shifts(const struct ct_peer *from, const struct ct_peer *to, uint8_t flags)
 {
     if (flags & FLAG_SYN)
@@ -176,7 +181,8 @@ static inline enum ct_timeout timeout_of(const struct ct_peer *a, const struct c
     return high >= CT_TCP_STATE_CLOSING ? CT_TCP_FIN_WAIT : CT_TCP_ESTABLISHED;
 }
 
-/* Whether a packet lies in the window.  `seq` is where it really begins, s->seq where it is taken to. */
+/* Whether a packet lies in the window.  `seq` is where it really begins, s->seq where it is
+ * taken to. */
 static inline bool in_window(const struct segment *s, const struct ct_peer *from, const struct ct_peer *to, uint32_t seq, int32_t skew,
                              uint32_t shift)
 {

@@ -5,7 +5,8 @@
 #ifndef UPCALL_CT_TCP_H
 #define UPCALL_CT_TCP_H
 
-/* Those that are used: a side has sent nothing, has sent, was answered, has sent FIN, had its FIN answered; RST. */
+/* Those that are used: a side has sent nothing, has sent, was answered, has sent FIN, had its
+ * FIN answered; RST. */
 enum ct_tcp_state {
     CT_TCP_STATE_CLOSED = 0,
     CT_TCP_STATE_SYN_SENT = 2,

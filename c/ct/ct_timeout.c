@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_timeout.c - timeout policies (ct_int.h).
  *
- * A connection keeps the number of its policy, and the values are looked up with each packet: a changed policy acts from the next packet on, one
- * that was deleted leaves the defaults. */
+ * A connection keeps the number of its policy, and the values are looked up with each packet: a
+ * changed policy acts from the next packet on, one that was deleted leaves the defaults. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "ct/ct_int.h"
 
-/* The others act nowhere: they are kept for whoever set them. */
+/* The others act nowhere: they are kept to be read again. */
 static const uint32_t defaults[CT_TIMEOUTS] = {
     [CT_TCP_SYN_SENT] = 30, [CT_TCP_SYN_RECV] = 30, [CT_TCP_ESTABLISHED] = 86400, [CT_TCP_FIN_WAIT] = 900, [CT_TCP_TIME_WAIT] = 45,
     [CT_TCP_CLOSE] = 30, [CT_UDP_FIRST] = 60, [CT_UDP_SINGLE] = 60, [CT_UDP_MULTIPLE] = 30, [CT_ICMP_FIRST] = 60, [CT_ICMP_REPLY] = 30,

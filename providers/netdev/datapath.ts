@@ -18,6 +18,7 @@ import type { UpcallCallbackFacet, UpcallControlFacet } from "../contract/upcall
 import { Errno } from "../errno.ts";
 import { DatapathError, type OperationContext } from "../errors.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
+import { NetdevConntrack } from "./conntrack.ts";
 import type { Context } from "./context.ts";
 import { NetdevFlows } from "./flows.ts";
 import {
@@ -68,6 +69,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly pollThreads: PollThreadFacet;
   readonly callbacks: UpcallCallbackFacet;
   readonly upcallControl: UpcallControlFacet;
+  readonly conntrack: NetdevConntrack;
   /** In userspace a queue's priority is its number. */
   readonly queues: QueueFacet = { toPriority: (queue) => queue };
   readonly #context: Context;
@@ -120,6 +122,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.flows = new NetdevFlows(context);
     this.upcalls = new NetdevUpcalls(context);
     this.verdicts = new NetdevVerdicts(context);
+    this.conntrack = new NetdevConntrack(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,
@@ -161,6 +164,7 @@ export class NetdevDatapath implements ProviderDatapath {
     for (let reason = 0; reason < drops; reason++) {
       counters[`drop_${dropName(symbols, reason)}`] = u64(dpStats.drops + 8 * reason);
     }
+    Object.assign(counters, this.conntrack.counters());
     return {
       hit: u64(dpStats.hit),
       missed: u64(dpStats.missed),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build.c act/act_build_ct.c act/act_build_set.c base/hash.c ct/*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -56,8 +56,8 @@ static void test_kinds(void)
 
 static void test_refusals(void)
 {
-    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_CT, OVS_ACTION_ATTR_PUSH_ETH, OVS_ACTION_ATTR_POP_ETH,
-                                            OVS_ACTION_ATTR_CT_CLEAR, OVS_ACTION_ATTR_PUSH_NSH, OVS_ACTION_ATTR_POP_NSH,
+    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_ETH, OVS_ACTION_ATTR_POP_ETH, OVS_ACTION_ATTR_PUSH_NSH,
+                                            OVS_ACTION_ATTR_POP_NSH,
                                             OVS_ACTION_ATTR_METER, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 28, 29, 100, 0x3fff };
     struct act_list_text l;
     uint32_t nest;
@@ -98,6 +98,49 @@ static void test_refusals(void)
     CHECK(refused(&l) == EINVAL); /* A value outside the mask. */
     l.size = 0;
     memset(al_add(&l, OVS_ACTION_ATTR_HASH, 8), 2, 8);
+    CHECK(refused(&l) == EINVAL);
+}
+
+/* Every attribute of ct and of its nat has one size, or a few. */
+static void test_ct_sizes(void)
+{
+    static const uint64_t good[] = { /* Bits of sizes, by number. */
+        [OVS_CT_ATTR_COMMIT] = 1, [OVS_CT_ATTR_ZONE] = 1 << 2, [OVS_CT_ATTR_MARK] = 1 << 8, [OVS_CT_ATTR_LABELS] = UINT64_C(1) << 32,
+        [OVS_CT_ATTR_NAT] = 1, [OVS_CT_ATTR_FORCE_COMMIT] = 1, [OVS_CT_ATTR_EVENTMASK] = 1 << 4,
+        [OVS_CT_ATTR_TIMEOUT] = (UINT64_C(1) << 33) - 2,
+    };
+    struct act_list_text l;
+    uint32_t nest, nat;
+
+    for (uint32_t attr = 0; attr < 20; attr++)
+        for (uint32_t size = 0; size < 60; size++) {
+            const bool fits = attr < sizeof good / sizeof good[0] && good[attr] >> size & 1;
+
+            l.size = 0;
+            nest = al_begin(&l, OVS_ACTION_ATTR_CT);
+            al_add(&l, attr, size);
+            al_end(&l, nest);
+            CHECK(refused(&l) == (fits ? 0 : EINVAL));
+        }
+    for (uint32_t attr = 0; attr < 12; attr++)
+        for (uint32_t size = 0; size < 24; size++) {
+            const bool flag = attr >= OVS_NAT_ATTR_PERSISTENT && attr <= OVS_NAT_ATTR_PROTO_RANDOM;
+            const bool fits = flag ? !size : attr == OVS_NAT_ATTR_IP_MIN ? size == 4 || size == 16 : attr == OVS_NAT_ATTR_PROTO_MIN && size == 2;
+
+            l.size = 0;
+            nest = al_begin(&l, OVS_ACTION_ATTR_CT);
+            nat = al_begin(&l, OVS_CT_ATTR_NAT);
+            al_add(&l, OVS_NAT_ATTR_SRC, 0);
+            if (attr != OVS_NAT_ATTR_SRC)
+                al_add(&l, attr, size);
+            al_end(&l, nat);
+            al_end(&l, nest);
+            CHECK(refused(&l) == (fits || attr == OVS_NAT_ATTR_SRC ? 0 : EINVAL));
+        }
+    l.size = 0;
+    nest = al_begin(&l, OVS_ACTION_ATTR_CT);
+    memcpy(al_add(&l, OVS_CT_ATTR_HELPER, 4), "ftp", 4);
+    al_end(&l, nest);
     CHECK(refused(&l) == EINVAL);
 }
 
@@ -305,6 +348,7 @@ int main(void)
         return 77;
     test_kinds();
     test_refusals();
+    test_ct_sizes();
     test_nesting();
     test_userdata();
     test_hash();

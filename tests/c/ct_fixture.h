@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ct_fixture.h - packets for connection tracking, written as text, and a table to track them in.
  *
- * A packet is `U 10.1.1.1:1000>10.1.1.2:53`: U UDP, T TCP (with flags, numbers and payload size apart), E an echo request, e its answer (the source
- * port is the identifier).  Checksums are right until a test spoils them. */
+ * A packet is `U 10.1.1.1:1000>10.1.1.2:53`: U UDP, T TCP (with flags, numbers and payload size
+ * apart), E an echo request, e its answer (the source port is the identifier).  Checksums are
+ * right until a test spoils them. */
 #ifndef UPCALL_CT_FIXTURE_H
 #define UPCALL_CT_FIXTURE_H
 

@@ -82,7 +82,8 @@ static void test_port_classes(void)
         for (uint32_t client = 1; client <= 2; client++) {
             snprintf(text, sizeof text, "10.1.2.%u:%u>10.1.1.2:53", client, ports[i][0]);
             snprintf(expected, sizeof expected, "9.9.9.9:%u>10.1.1.2:53", ports[i][client - 1]);
-            /* 550 is of no class: it is tried, then the class from its beginning, where 600 is taken. */
+            /* 550 is of no class: it is tried, then the class from its beginning, where 600 is
+             * taken. */
             STATE(0x61, udp(w, 1, text));
             PACKET_IS(w, expected);
         }
@@ -116,7 +117,8 @@ static void test_icmp(void)
     world_close(w);
 }
 
-/* A connection that was closed is not in the way of its successor: here Open vSwitch 3.1.0 takes another port until its sweep. */
+/* A connection that was closed is not in the way of its successor: here Open vSwitch 3.1.0 takes
+ * another port until its sweep. */
 static void test_reuse(void)
 {
     open_world(CT_NAT_SRC, "9.9.9.9", NULL, 0, 0);
@@ -156,7 +158,8 @@ static void test_errors(void)
     CHECK(!memcmp(frame_of(&w->last) + 54, "\x0a\x01\x01\x02\x09\x09\x09\x09\x00\x35\x17\x70", 12));
     world_close(w);
 
-    open_world(CT_NAT_DST, "10.1.1.9", NULL, 0, 0); /* The router's own address is replaced as well. */
+    /* The router's own address is replaced as well. */
+    open_world(CT_NAT_DST, "10.1.1.9", NULL, 0, 0);
     STATE(0xa1, udp(w, 1, "10.1.1.1:1000>10.1.1.2:53"));
     sent = w->last;
     error_packet(&w->last, "172.16.0.1:0>10.1.1.1:0", 3, 1, &sent, 28);
@@ -186,7 +189,8 @@ static void test_exhaustion(void)
     CHECK(translated == 64 && ct_count(w->ct) == 64 && ct_counter(w->ct, CT_COUNT_nat_exhausted) == 16);
     world_close(w);
 
-    open_world(CT_NAT_SRC, "9.9.9.8", "9.9.9.11", 0, 0); /* Addresses stay within the range, and all of them serve. */
+    /* Addresses stay within the range, and all of them serve. */
+    open_world(CT_NAT_SRC, "9.9.9.8", "9.9.9.11", 0, 0);
     memset(seen, 0, sizeof seen);
     for (uint32_t i = 0; i < 64; i++) {
         snprintf(text, sizeof text, "10.1.1.1:%u>10.1.1.2:53", 5000 + i);

@@ -243,7 +243,9 @@ static void test_twice(void)
     static const uint32_t seconds[CT_TIMEOUTS] = { [CT_UDP_FIRST] = 3, [CT_UDP_SINGLE] = 5, [CT_UDP_MULTIPLE] = 7 };
     uint32_t got[CT_TIMEOUTS];
 
-    open_world(); /* The second ct of a list does not count the packet again; one after the buffer went up and down does. */
+    /* The second ct of a list does not count the packet again; one after the buffer went up and
+     * down does. */
+    open_world();
     CHECK(!ct_policy_set(w->ct, 1, seconds) && ct_policy_get(w->ct, 2, got) == ENOENT && !ct_policy_get(w->ct, 1, got) && got[CT_UDP_SINGLE] == 5);
     w->counts[0] = 2;
     w->flows[0][0].policy = 1;

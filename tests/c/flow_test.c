@@ -20,7 +20,7 @@ static uint32_t hit(const uint8_t *frame, uint32_t size)
 
         stat_add(&entry->packets, 1);
         stat_add(&entry->bytes, size);
-        entry->used_ms = worker_clock_ms();
+        entry->used_ms = (uint32_t)worker_clock();
         entry->tcp_flags |= 2;
     }
     packet_free(&p);

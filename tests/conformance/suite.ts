@@ -8,6 +8,7 @@
  * @module
  */
 import { skippable } from "../support/skip.ts";
+import { conntrackSuite } from "./conntrack.ts";
 import type { Environment, Suite } from "./environment.ts";
 import { callSuite } from "./calls.ts";
 import { executeSuite } from "./execute.ts";
@@ -31,6 +32,7 @@ const suites: Readonly<Record<string, Suite>> = {
   upcalls: upcallSuite,
   stats: statsSuite,
   calls: callSuite,
+  conntrack: conntrackSuite,
 };
 
 /** Every test of the suite by its full name, for runners that do not use `Deno.test`. */

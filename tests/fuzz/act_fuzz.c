@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_set.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build.c act/act_build_ct.c act/act_build_set.c base/hash.c ct/*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -78,6 +78,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     worker->tx = calloc(WORKER_PORTS, sizeof worker->tx[0]);
     worker->stat = &counters;
     worker->random = 1;
+    worker->now = 1;
+    if (ct_create(NULL, &worker->ct)) /* Nothing is freed: inputs are few connections. */
+        abort();
     return 0;
 }
 
@@ -125,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     fuzz_act_run(worker, prog, packets, 2, NULL);
     act_free(prog);
+    ct_flush(worker->ct, &(struct ct_filter){ .zone = -1 }, worker->now);
     if (rte_mempool_in_use_count(pool))
         abort();
     return 0;

@@ -5,10 +5,7 @@ import { readTree } from "../support/tree.ts";
 
 const columns = 100;
 
-/** Connection tracking is under construction; its comments come last. */
-const files = readTree((path) =>
-  /^c\/.*\.[ch]$/.test(path) && path !== "c/abi_fields.h" && !path.startsWith("c/ct/")
-);
+const files = readTree((path) => /^c\/.*\.[ch]$/.test(path) && path !== "c/abi_fields.h");
 
 /** Numbers of the lines of a C file that a comment is on, from 1. */
 function commentLines(text: string): Set<number> {

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The entry points of dp.h about connections. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "ct/ct.h"
+#include "dp_int.h"
+#include "packet/worker.h"
+
+#define BATCH 64u
+
+_Static_assert(DP_CT_DEFAULT == CT_ZONE_DEFAULT && (int)DP_CT_TIMEOUTS == (int)CT_TIMEOUTS, "one number, two names");
+_Static_assert(sizeof(struct dp_ct_tuple) == sizeof(struct ct_key), "a tuple is a key");
+
+static int no_zone(uint32_t zone)
+{
+    return error_set(EINVAL, "there is no zone %u: zones are 0 to 65535", zone);
+}
+
+static struct ct_filter of_zone(uint32_t zone)
+{
+    return (struct ct_filter){ .zone = zone == DP_CT_ALL ? -1 : (int32_t)zone };
+}
+
+static void write_tuple(const struct ct_key *key, struct dp_ct_tuple *tuple)
+{
+    memcpy(tuple, key, sizeof *tuple);
+}
+
+static void write_entry(const struct ct_info *info, struct dp_ct_entry *entry)
+{
+    memset(entry, 0, sizeof *entry);
+    write_tuple(&info->orig, &entry->orig);
+    write_tuple(&info->reply, &entry->reply);
+    write_tuple(&info->parent, &entry->parent);
+    entry->mark = info->mark;
+    entry->timeout = info->timeout;
+    memcpy(entry->label, info->label, sizeof entry->label);
+    memcpy(entry->tcp_state, info->tcp_state, sizeof entry->tcp_state);
+    memcpy(entry->tcp_scale, info->tcp_wscale, sizeof entry->tcp_scale);
+    memcpy(entry->tcp_flags, info->tcp_flags, sizeof entry->tcp_flags);
+    memcpy(entry->helper, info->helper, sizeof entry->helper);
+}
+
+int dp_ct_dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next)
+{
+    const struct ct_filter filter = of_zone(zone);
+    struct ct_info infos[BATCH];
+    struct dp_ct_entry entry;
+    uint32_t room = size / sizeof entry, found;
+    struct dp *dp;
+    int error = entries && count && next ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    *count = 0;
+    if (zone != DP_CT_ALL && zone > UINT16_MAX)
+        return dp_leave(dp, no_zone(zone));
+    do {
+        found = ct_dump(dp->ct, &at, &filter, worker_clock(), infos, room < BATCH ? room : BATCH);
+        for (uint32_t i = 0; i < found; i++) {
+            write_entry(&infos[i], &entry);
+            memcpy(entries + (size_t)(*count)++ * sizeof entry, &entry, sizeof entry);
+        }
+        room -= found;
+    } while (room && found == BATCH && at != CT_DUMP_END);
+    *next = at;
+    return dp_leave(dp, 0);
+}
+
+int dp_ct_flush(uint64_t handle, uint32_t zone)
+{
+    const struct ct_filter filter = of_zone(zone);
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    if (error)
+        return error;
+    if (zone != DP_CT_ALL && zone > UINT16_MAX)
+        return dp_leave(dp, no_zone(zone));
+    ct_flush(dp->ct, &filter, worker_clock());
+    return dp_leave(dp, 0);
+}
+
+int dp_ct_flush_tuple(uint64_t handle, const struct dp_ct_tuple *tuple)
+{
+    struct ct_key key;
+    struct dp *dp;
+    int error = tuple ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    memcpy(&key, tuple, sizeof key);
+    error = key.family == 4 || key.family == 6 ? ct_flush_tuple(dp->ct, &key, worker_clock()) : EINVAL;
+    if (error)
+        error_set(error, error == ENOENT ? "no connection has this tuple in zone %u" : "a tuple has addresses of IPv4 or IPv6", key.zone);
+    return dp_leave(dp, error);
+}
+
+int dp_ct_get(uint64_t handle, uint32_t what, uint64_t *value)
+{
+    struct dp *dp;
+    int error = value ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    switch (what) {
+    case DP_CT_COUNT:
+        *value = ct_count(dp->ct);
+        break;
+    case DP_CT_MAX:
+        *value = ct_max(dp->ct);
+        break;
+    case DP_CT_TCP_SEQ_CHECK:
+        *value = ct_tcp_seq_check(dp->ct);
+        break;
+    case DP_CT_SWEEP_MS:
+        *value = ct_sweep_ms(dp->ct);
+        break;
+    default:
+        if (what < DP_CT_COUNTER || what - DP_CT_COUNTER >= CT_COUNT_END)
+            error = error_set(EINVAL, "there is no setting %u", what);
+        else
+            *value = ct_counter(dp->ct, (enum ct_counter)(what - DP_CT_COUNTER));
+        break;
+    }
+    return dp_leave(dp, error);
+}
+
+int dp_ct_set(uint64_t handle, uint32_t what, uint32_t value)
+{
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    if (error)
+        return error;
+    switch (what) {
+    case DP_CT_MAX:
+        ct_set_max(dp->ct, value);
+        break;
+    case DP_CT_TCP_SEQ_CHECK:
+        ct_set_tcp_seq_check(dp->ct, value != 0);
+        break;
+    case DP_CT_SWEEP_MS:
+        ct_set_sweep_ms(dp->ct, value);
+        break;
+    default:
+        error = error_set(EINVAL, "there is no setting %u that can be written", what);
+        break;
+    }
+    return dp_leave(dp, error);
+}
+
+int dp_ct_counter_name(uint32_t counter, char *text, uint32_t size)
+{
+    static const char *const names[] = {
+#define X(name, what) #name,
+        CT_COUNTERS(X)
+#undef X
+    };
+
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    if (counter >= sizeof names / sizeof names[0])
+        return error_set(ENOENT, "there is no counter %u of connections", counter);
+    snprintf(text, size, "%s", names[counter]);
+    return 0;
+}
+
+int dp_ct_limit_set(uint64_t handle, uint32_t zone, uint32_t limit)
+{
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    if (error)
+        return error;
+    if (zone > DP_CT_DEFAULT)
+        return dp_leave(dp, no_zone(zone));
+    ct_limit_set(dp->ct, zone, limit);
+    return dp_leave(dp, 0);
+}
+
+int dp_ct_limit_delete(uint64_t handle, uint32_t zone)
+{
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    if (error)
+        return error;
+    if (zone > DP_CT_DEFAULT)
+        return dp_leave(dp, no_zone(zone));
+    ct_limit_delete(dp->ct, zone);
+    return dp_leave(dp, 0);
+}
+
+int dp_ct_limit_next(uint64_t handle, uint32_t zone, struct dp_ct_limit *limit)
+{
+    struct dp *dp;
+    int error = limit ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    for (error = ENOENT; zone <= DP_CT_DEFAULT; zone++) {
+        *limit = (struct dp_ct_limit){ .zone = zone };
+        if (ct_limit_get(dp->ct, zone, &limit->limit, &limit->count)) {
+            error = 0;
+            break;
+        }
+    }
+    return dp_leave(dp, error);
+}
+
+int dp_ct_policy_set(uint64_t handle, const struct dp_ct_policy *policy)
+{
+    struct dp_ct_policy copy;
+    struct dp *dp;
+    int error = policy ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    memcpy(&copy, policy, sizeof copy);
+    error = ct_policy_set(dp->ct, copy.id, copy.seconds);
+    if (error == EINVAL)
+        error_set(error, "timeout policy 0 are the defaults, which cannot be set");
+    return dp_leave(dp, error);
+}
+
+int dp_ct_policy_get(uint64_t handle, uint32_t id, struct dp_ct_policy *policy)
+{
+    struct dp *dp;
+    int error = policy ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    *policy = (struct dp_ct_policy){ .id = id };
+    error = ct_policy_get(dp->ct, id, policy->seconds);
+    if (error)
+        error_set(error, "there is no timeout policy %u", id);
+    return dp_leave(dp, error);
+}
+
+int dp_ct_policy_delete(uint64_t handle, uint32_t id)
+{
+    struct dp *dp;
+    int error = dp_enter(handle, &dp);
+
+    if (error)
+        return error;
+    error = ct_policy_delete(dp->ct, id);
+    if (error == ENOENT)
+        error_set(error, "there is no timeout policy %u", id);
+    return dp_leave(dp, error);
+}
+
+int dp_ct_policy_next(uint64_t handle, uint32_t id, uint32_t *next)
+{
+    struct dp *dp;
+    int error = next ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    *next = ct_policy_next(dp->ct, id);
+    return dp_leave(dp, *next ? 0 : ENOENT);
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Connections: what is committed can be listed, forgotten and limited. */
+import assert from "node:assert/strict";
+import type { Connection } from "../../providers/contract/conntrack.ts";
+import { connectionText } from "../../control/text/conntrack.ts";
+import { tcpFrame, udpFrame } from "../support/frames.ts";
+import type { Bench, Suite } from "./environment.ts";
+
+const there = { src: "10.1.1.1", dst: "10.1.1.2", srcPort: 1000, dstPort: 53 };
+const back = { src: "10.1.1.2", dst: "10.1.1.1", srcPort: 53, dstPort: 1000 };
+const udp = 17;
+
+/** Zones of this process that no other test uses: the kernel's connections are not a datapath's. */
+let zones = 100 + Deno.pid % 1000 * 50;
+
+/** Actions for packets of either port, then what becomes of both. */
+function track({ dp, ports: [a, b] }: Bench, from: string, answers: string): void {
+  const match = "eth(),eth_type(0x0800),ipv4(frag=no)";
+  dp.flows.put({
+    key: `recirc_id(0),in_port(${a}),${match}`,
+    actions: `${from},recirc(1)`,
+  });
+  dp.flows.put({
+    key: `recirc_id(0),in_port(${b}),${match}`,
+    actions: `${answers},recirc(1)`,
+  });
+  dp.flows.put({
+    key: `ct_state(-new+est+rpl+trk),recirc_id(1),in_port(${b}),${match}`,
+    actions: `${a}`,
+  });
+  dp.flows.put({
+    key: `ct_state(+trk),recirc_id(1),in_port(${a}),${match}`,
+    actions: `${b}`,
+  });
+}
+
+/** The facet, or nothing where a provider has none: then there is nothing to hold it to. */
+const facet = ({ dp }: Bench) => dp.conntrack;
+
+const listed = (bench: Bench, zone: number): Connection[] => [
+  ...facet(bench)?.dump({ zone }) ?? [],
+];
+
+/** Lets a frame in at the first port, and waits for what becomes of it. */
+async function arrive({ env, dp, ports: [a] }: Bench, frame: Uint8Array): Promise<void> {
+  await env.inject(dp, a, frame);
+  await env.settle(dp);
+}
+
+export const conntrackSuite: Suite = {
+  "a committed connection is listed with tuples, mark and label": async (bench) => {
+    const { env, dp, ports: [a, b] } = bench;
+    if (facet(bench) === undefined) return;
+    const zone = zones++;
+    track(
+      bench,
+      `ct(commit,zone=${zone},mark=0x12/0xff,label=0x7/0xf)`,
+      `ct(zone=${zone})`,
+    );
+    await arrive(bench, udpFrame(there));
+    assert.equal((await env.collect(dp, b)).length, 1);
+    await env.inject(dp, b, udpFrame(back));
+    assert.equal((await env.collect(dp, a)).length, 1, "the answer is established");
+    const [connection, ...more] = listed(bench, zone);
+    assert.ok(connection);
+    assert.equal(more.length, 0);
+    assert.equal(
+      connectionText(connection, {}),
+      "udp,orig=(src=10.1.1.1,dst=10.1.1.2,sport=1000,dport=53)," +
+        "reply=(src=10.1.1.2,dst=10.1.1.1,sport=53,dport=1000)," +
+        `zone=${zone},mark=18,labels=0x7`,
+    );
+    assert.ok((connection.timeout ?? 0) > 0);
+    facet(bench)?.flush({ zone });
+    assert.deepEqual(listed(bench, zone), []);
+  },
+
+  "a translated connection is listed with the tuple of its answers": async (bench) => {
+    const { env, dp, ports: [, b] } = bench;
+    if (facet(bench) === undefined) return;
+    const zone = zones++;
+    track(
+      bench,
+      `ct(commit,zone=${zone},nat(src=10.9.9.9:7000))`,
+      `ct(zone=${zone},nat)`,
+    );
+    await arrive(bench, tcpFrame({ ...there, flags: 2 }));
+    assert.equal((await env.collect(dp, b)).length, 1);
+    const [connection] = listed(bench, zone);
+    assert.deepEqual(
+      connection?.reply,
+      { src: "10.1.1.2", dst: "10.9.9.9", proto: 6, srcPort: 53, dstPort: 7000 },
+    );
+    assert.equal(connection?.tcp?.orig, "SYN_SENT");
+    facet(bench)?.flush({ zone });
+  },
+
+  "a flush forgets a zone, or one connection by its tuple": async (bench) => {
+    const conntrack = facet(bench);
+    if (conntrack === undefined) return;
+    const [zone, other] = [zones++, zones++];
+    track(bench, `ct(commit,zone=${zone}),ct(commit,zone=${other})`, "ct");
+    await arrive(bench, udpFrame(there));
+    await arrive(bench, udpFrame({ ...there, srcPort: 1001 }));
+    assert.equal(listed(bench, zone).length, 2);
+    conntrack.flush({ zone, tuple: { ...there, proto: udp } });
+    assert.deepEqual(listed(bench, zone).map(({ orig }) => orig.srcPort), [1001]);
+    assert.throws(
+      () => conntrack.flush({ zone, tuple: { ...there, proto: udp } }),
+      { code: "ENOENT" },
+    );
+    conntrack.flush({ zone });
+    assert.equal(listed(bench, zone).length, 0);
+    assert.equal(listed(bench, other).length, 2, "of another zone");
+    conntrack.flush({ zone: other });
+    assert.equal(listed(bench, other).length, 0);
+  },
+
+  "limits of zones are set, read, and forgotten": (bench) => {
+    const limits = facet(bench)?.limits;
+    if (limits === undefined) return;
+    const zone = zones++;
+    limits.set([{ zone, limit: 5 }]);
+    assert.deepEqual(limits.get([zone]), [{ zone, limit: 5, count: 0 }]);
+    assert.ok(limits.get().some((limit) => limit.zone === zone && limit.limit === 5));
+    limits.set([{ zone, limit: 7 }]);
+    assert.deepEqual(limits.get([zone]), [{ zone, limit: 7, count: 0 }]);
+    limits.delete([zone]);
+    assert.ok(!limits.get().some((limit) => limit.zone === zone));
+    assert.throws(() => limits.set([{ zone: 65536, limit: 1 }]), RangeError);
+  },
+
+  "timeout policies are set, read, and forgotten": (bench) => {
+    const policies = facet(bench)?.timeoutPolicies;
+    if (policies === undefined) return;
+    const id = zones++;
+    policies.set({ id, timeouts: { udpFirst: 3, tcpEstablished: 100 } });
+    const { timeouts } = policies.get(id);
+    assert.deepEqual([timeouts.udpFirst, timeouts.tcpEstablished], [3, 100]);
+    policies.delete(id);
+    assert.throws(() => policies.get(id), { code: "ENOENT" });
+  },
+
+  "settings that a datapath has can be written and read": (bench) => {
+    const conntrack = facet(bench);
+    const { maxConnections, tcpSequenceCheck, sweepInterval } = conntrack ?? {};
+    if (maxConnections) {
+      maxConnections.set(1000);
+      assert.equal(maxConnections.get(), 1000);
+      assert.throws(() => maxConnections.set(-1), RangeError);
+    }
+    if (tcpSequenceCheck) {
+      assert.equal(tcpSequenceCheck.get(), true);
+      tcpSequenceCheck.set(false);
+      assert.equal(tcpSequenceCheck.get(), false);
+    }
+    if (sweepInterval) {
+      sweepInterval.set(500);
+      assert.equal(sweepInterval.get(), 500);
+    }
+  },
+};
