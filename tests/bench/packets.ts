@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { build, ethernet, ipv4, ipv6, payload, udp } from "../../frames/mod.ts";
 import {
   expandPool,
   type FieldKind,
@@ -44,8 +45,8 @@ export type PacketFields = Readonly<Record<FieldName, Uint32Array>>;
 const FIELDS: readonly FieldName[] = ["src", "dst", "sport", "dport"];
 const ETHERNET = 14;
 const UDP = 8;
-const SOURCE_MAC = [0x02, 0, 0, 0, 0, 0x01];
-const DESTINATION_MAC = [0x02, 0, 0, 0, 0, 0x02];
+const SOURCE_MAC = "02:00:00:00:00:01";
+const DESTINATION_MAC = "02:00:00:00:00:02";
 const TTL = 64;
 
 /** The packets that a specification describes. */
@@ -225,7 +226,7 @@ function swapBytes(word: number): number {
 
 /** One frame, of which only addresses, ports and checksums are written anew. */
 class Frame {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #ip: 4 | 6;
   readonly #udp: number;
@@ -234,22 +235,15 @@ class Frame {
   constructor(spec: PacketSpec) {
     this.#ip = spec.kind === "udp4" ? 4 : 6;
     this.#udp = ETHERNET + (this.#ip === 4 ? 20 : 40);
-    this.bytes = new Uint8Array(Math.max(spec.size ?? 60, this.#udp + UDP));
+    const size = Math.max(spec.size ?? 60, this.#udp + UDP);
+    this.bytes = build([
+      ethernet({ src: SOURCE_MAC, dst: DESTINATION_MAC }),
+      this.#ip === 4 ? ipv4({ ttl: TTL }) : ipv6({ hlimit: TTL }),
+      udp(),
+      payload(size - this.#udp - UDP),
+    ]);
     this.#view = new DataView(this.bytes.buffer);
-    this.#udpLength = this.bytes.length - this.#udp;
-    this.bytes.set(DESTINATION_MAC, 0);
-    this.bytes.set(SOURCE_MAC, 6);
-    this.#view.setUint16(12, this.#ip === 4 ? 0x0800 : 0x86dd);
-    if (this.#ip === 4) {
-      this.bytes.set([0x45, 0], ETHERNET);
-      this.#view.setUint16(ETHERNET + 2, this.bytes.length - ETHERNET);
-      this.bytes.set([TTL, 17], ETHERNET + 8);
-    } else {
-      this.bytes[ETHERNET] = 0x60;
-      this.#view.setUint16(ETHERNET + 4, this.#udpLength);
-      this.bytes.set([17, TTL], ETHERNET + 6);
-    }
-    this.#view.setUint16(this.#udp + 4, this.#udpLength);
+    this.#udpLength = size - this.#udp;
   }
 
   fill(fields: PacketFields): void {

@@ -4,25 +4,28 @@
  *
  * @module
  */
+import {
+  checksum as sumOf,
+  concat,
+  putIpv4,
+  putIpv6,
+  sum16,
+} from "../../frames/bytes.ts";
+import * as frames from "../../frames/mod.ts";
 
 /** Bytes in network order, from numbers, hexadecimal text and other bytes. */
 export function bytes(
   ...parts: readonly (number | string | Uint8Array)[]
 ): Uint8Array<ArrayBuffer> {
-  const arrays = parts.map((part) =>
-    typeof part === "number"
-      ? Uint8Array.of(part)
-      : typeof part === "string"
-      ? Uint8Array.fromHex(part.replaceAll(/[ :]/g, ""))
-      : part
+  return concat(
+    ...parts.map((part) =>
+      typeof part === "number"
+        ? Uint8Array.of(part)
+        : typeof part === "string"
+        ? Uint8Array.fromHex(part.replaceAll(/[ :]/g, ""))
+        : part
+    ),
   );
-  const all = new Uint8Array(arrays.reduce((size, { length }) => size + length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    all.set(array, at);
-    at += array.length;
-  }
-  return all;
 }
 
 /** A number as 16 bits in network order. */
@@ -37,28 +40,21 @@ export function be32(value: number): Uint8Array<ArrayBuffer> {
 
 /** An IPv4 address as bytes. */
 export function ip4(address: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(address.split("."), Number);
+  const made = new Uint8Array(4);
+  putIpv4(made, 0, address, "address");
+  return made;
 }
 
-/** An IPv6 address, written out in full or with one `::`, as bytes. */
+/** An IPv6 address as bytes. */
 export function ip6(address: string): Uint8Array<ArrayBuffer> {
-  const [head = "", tail = ""] = address.split("::");
-  const words = (text: string): number[] =>
-    text === "" ? [] : text.split(":").map((word) => Number.parseInt(word, 16));
-  const front = words(head);
-  const back = words(tail);
-  const middle = new Array<number>(8 - front.length - back.length).fill(0);
-  return bytes(...[...front, ...middle, ...back].map(be16));
+  const made = new Uint8Array(16);
+  putIpv6(made, 0, address, "address");
+  return made;
 }
 
 /** The Internet checksum of some bytes. */
 export function checksum(data: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < data.length; i += 2) {
-    sum += ((data[i] as number) << 8) + (data[i + 1] ?? 0);
-  }
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
+  return sumOf(sum16(data));
 }
 
 /** Addresses that the tests' frames have, if they do not say otherwise. */
@@ -77,7 +73,10 @@ export function ethernet(
   payload: Uint8Array,
   { src = defaults.src, dst = defaults.dst }: { src?: string; dst?: string } = {},
 ): Uint8Array<ArrayBuffer> {
-  return bytes(dst, src, be16(etherType), payload);
+  return frames.build([
+    frames.ethernet({ src, dst, etherType }),
+    frames.payload(payload),
+  ]);
 }
 
 /** A VLAN tag behind the Ethernet header's addresses. */
@@ -100,30 +99,31 @@ export interface Ipv4Fields {
   options?: Uint8Array;
 }
 
+function ipv4Header(fields: Ipv4Fields, proto?: number): frames.Layer {
+  const { src = defaults.ipSrc, dst = defaults.ipDst, tos = 0, ttl = 64, fragment = 0 } =
+    fields;
+  return frames.ipv4({
+    src,
+    dst,
+    tos,
+    ttl,
+    id: 1,
+    reserved: (fragment & 0x8000) !== 0,
+    dontFragment: (fragment & 0x4000) !== 0,
+    moreFragments: (fragment & 0x2000) !== 0,
+    offset: (fragment & 0x1fff) * 8,
+    ...(fields.options && { options: fields.options }),
+    ...(proto !== undefined && { proto }),
+  });
+}
+
 /** An IPv4 packet. */
 export function ipv4(
   proto: number,
   payload: Uint8Array,
   fields: Ipv4Fields = {},
 ): Uint8Array<ArrayBuffer> {
-  const { src = defaults.ipSrc, dst = defaults.ipDst, tos = 0, ttl = 64, fragment = 0 } =
-    fields;
-  const options = fields.options ?? new Uint8Array();
-  const header = bytes(
-    0x45 + options.length / 4,
-    tos,
-    be16(20 + options.length + payload.length),
-    be16(1),
-    be16(fragment),
-    ttl,
-    proto,
-    be16(0),
-    ip4(src),
-    ip4(dst),
-    options,
-  );
-  header.set(be16(checksum(header)), 10);
-  return bytes(header, payload);
+  return frames.build([ipv4Header(fields, proto), frames.payload(payload)]);
 }
 
 /** An IPv6 packet. */
@@ -138,22 +138,11 @@ export function ipv6(
     label?: number;
   } = {},
 ): Uint8Array<ArrayBuffer> {
-  const {
-    src = defaults.ip6Src,
-    dst = defaults.ip6Dst,
-    hlimit = 64,
-    tclass = 0,
-    label = 0,
-  } = fields;
-  return bytes(
-    be32((6 << 28 | tclass << 20 | label) >>> 0),
-    be16(payload.length),
-    next,
-    hlimit,
-    ip6(src),
-    ip6(dst),
-    payload,
-  );
+  const addresses = { src: defaults.ip6Src, dst: defaults.ip6Dst };
+  return frames.build([
+    frames.ipv6({ ...addresses, ...fields, next }),
+    frames.payload(payload),
+  ]);
 }
 
 /** The pseudo header of layer 4 in front of an IP packet's payload. */
@@ -177,18 +166,6 @@ export function transportChecksumIsRight(packet: Uint8Array): boolean {
   return checksum(pseudo(packet, proto, payload)) === 0;
 }
 
-/** Puts the checksum of layer 4 at `at` of `payload` and makes the whole IP packet. */
-function completed(
-  wrap: (payload: Uint8Array) => Uint8Array<ArrayBuffer>,
-  proto: number,
-  payload: Uint8Array,
-  at: number,
-): Uint8Array<ArrayBuffer> {
-  const sum = checksum(pseudo(wrap(payload), proto, payload));
-  payload.set(be16(sum === 0 && proto === 17 ? 0xffff : sum), at);
-  return wrap(payload);
-}
-
 /** What may be said of a UDP or TCP packet. */
 export interface TransportFields extends Ipv4Fields {
   srcPort?: number;
@@ -199,62 +176,35 @@ export interface TransportFields extends Ipv4Fields {
   version?: 4 | 6;
 }
 
-function ipWrap(proto: number, fields: TransportFields) {
-  const { src, dst } = fields;
-  return (payload: Uint8Array): Uint8Array<ArrayBuffer> =>
-    fields.version === 6
-      ? ipv6(proto, payload, { ...(src && { src }), ...(dst && { dst }) })
-      : ipv4(proto, payload, fields);
-}
-
-function etherTypeOf(fields: TransportFields): number {
-  return fields.version === 6 ? 0x86dd : 0x0800;
+/** Ethernet and IP headers of a packet. */
+function headers(fields: TransportFields): frames.Layer[] {
+  const link = frames.ethernet({ src: defaults.src, dst: defaults.dst });
+  if (fields.version !== 6) return [link, ipv4Header(fields)];
+  const { src = defaults.ip6Src, dst = defaults.ip6Dst } = fields;
+  return [link, frames.ipv6({ src, dst })];
 }
 
 /** A UDP frame. */
 export function udpFrame(fields: TransportFields = {}): Uint8Array<ArrayBuffer> {
   const { srcPort = 1000, dstPort = 2000, payload = new Uint8Array(18) } = fields;
-  const segment = bytes(
-    be16(srcPort),
-    be16(dstPort),
-    be16(8 + payload.length),
-    be16(0),
-    payload,
-  );
-  return ethernet(etherTypeOf(fields), completed(ipWrap(17, fields), 17, segment, 6));
+  const header = frames.udp({ src: srcPort, dst: dstPort });
+  return frames.build([...headers(fields), header, frames.payload(payload)]);
 }
 
 /** A TCP frame. */
 export function tcpFrame(fields: TransportFields = {}): Uint8Array<ArrayBuffer> {
   const { srcPort = 1000, dstPort = 2000, flags = 0x10, payload = new Uint8Array(6) } =
     fields;
-  const segment = bytes(
-    be16(srcPort),
-    be16(dstPort),
-    be32(1),
-    be32(2),
-    0x50,
-    flags,
-    be16(1024),
-    be16(0),
-    be16(0),
-    payload,
-  );
-  return ethernet(etherTypeOf(fields), completed(ipWrap(6, fields), 6, segment, 16));
+  const numbers = { seq: 1, ack: 2, window: 1024 };
+  const header = frames.tcp({ src: srcPort, dst: dstPort, flags, ...numbers });
+  return frames.build([...headers(fields), header, frames.payload(payload)]);
 }
 
 /** An ICMP echo request. */
 export function icmpFrame(fields: TransportFields = {}): Uint8Array<ArrayBuffer> {
-  const message = bytes(
-    8,
-    0,
-    be16(0),
-    be16(7),
-    be16(1),
-    fields.payload ?? new Uint8Array(16),
-  );
-  message.set(be16(checksum(message)), 2);
-  return ethernet(0x0800, ipv4(1, message, fields));
+  const { payload = new Uint8Array(16) } = fields;
+  const header = frames.icmp({ id: 7, sequence: 1 });
+  return frames.build([...headers(fields), header, frames.payload(payload)]);
 }
 
 /** An ARP request. */
@@ -262,32 +212,17 @@ export function arpFrame(
   fields: { sip?: string; tip?: string; op?: number } = {},
 ): Uint8Array<ArrayBuffer> {
   const { sip = defaults.ipSrc, tip = defaults.ipDst, op = 1 } = fields;
-  return ethernet(
-    0x0806,
-    bytes(
-      "0001 0800 06 04",
-      be16(op),
-      defaults.src,
-      ip4(sip),
-      "000000000000",
-      ip4(tip),
-      new Uint8Array(18),
-    ),
-    { dst: "ff:ff:ff:ff:ff:ff" },
-  );
+  const padding = new Uint8Array(18);
+  return frames.build([
+    frames.ethernet({ src: defaults.src, dst: "ff:ff:ff:ff:ff:ff" }),
+    frames.arp({ op, sha: defaults.src, sip, tip, padding }),
+  ]);
 }
 
 /** A neighbour solicitation with the option of the sender's address. */
 export function neighbourFrame(): Uint8Array<ArrayBuffer> {
-  const message = bytes(
-    135,
-    0,
-    be16(0),
-    be32(0),
-    ip6(defaults.ip6Dst),
-    1,
-    1,
-    defaults.src,
-  );
-  return ethernet(0x86dd, completed((payload) => ipv6(58, payload), 58, message, 2));
+  return frames.build([
+    ...headers({ version: 6 }),
+    frames.neighbour({ target: defaults.ip6Dst, sll: defaults.src }),
+  ]);
 }
