@@ -60,13 +60,15 @@ function whyNot(error: unknown, path: string): string | undefined {
     return error.message;
   }
   const { NotFound, ConnectionRefused, PermissionDenied, NotADirectory } = Deno.errors;
-  const { ConnectionReset, BrokenPipe } = Deno.errors;
+  const { ConnectionReset, BrokenPipe, UnexpectedEof } = Deno.errors;
   const isAny = (kinds: readonly (new (message?: string) => Error)[]): boolean =>
     kinds.some((kind) => error instanceof kind);
   if (isAny([NotFound, ConnectionRefused, PermissionDenied, NotADirectory])) {
     return `nobody serves ${path}`;
   }
-  return isAny([ConnectionReset, BrokenPipe]) ? `${path}: the server hung up` : undefined;
+  return isAny([ConnectionReset, BrokenPipe, UnexpectedEof])
+    ? `${path}: the server hung up`
+    : undefined;
 }
 
 /** Signals that end a program which leaves them alone. */

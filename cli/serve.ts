@@ -34,13 +34,13 @@ function parsePort(word: string): PortWord {
   if (name === "") {
     throw new SyntaxError(`"${word}" is no port: expected NAME[:TYPE[,OPTION=VALUE...]]`);
   }
-  const options: Record<string, string> = {};
+  const options = new Map<string, string>();
   for (const setting of rest.split(",").slice(1)) {
     const at = setting.indexOf("=");
     if (at < 1) throw new SyntaxError(`port ${name}: "${setting}" is not OPTION=VALUE`);
-    options[setting.slice(0, at)] = setting.slice(at + 1);
+    options.set(setting.slice(0, at), setting.slice(at + 1));
   }
-  return { name, options, ...(type && { type }) };
+  return { name, options: Object.fromEntries(options), ...(type && { type }) };
 }
 
 /** Runs a datapath; the exit status. */

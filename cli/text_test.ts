@@ -294,3 +294,45 @@ Deno.test(
     assert.equal(answer, "mod-flow mod-flows\n");
   }),
 );
+
+Deno.test(
+  "completions for bash run nothing that is in a name, and quote what they insert",
+  skippable(async () => {
+    if (findProgram("bash") === undefined) {
+      throw new Unsupported("program bash", { requirement: "peer" });
+    }
+    const folder = await Deno.makeTempDir();
+    try {
+      const names = [
+        "netdev@plain",
+        "netdev@x$(touch ran)",
+        "netdev@x`touch ran`",
+        "netdev@x;touch ran;",
+        "netdev@x'\"*?",
+        "system@-n",
+      ];
+      await Deno.writeTextFile(`${folder}/names`, names.map((n) => `${n}\n`).join(""));
+      await Deno.writeTextFile(`${folder}/c.bash`, completionsFor("bash", verbs));
+      const complete = async (word: string): Promise<string[]> => {
+        const script = `dpctl() { cat names; }; . ./c.bash
+          COMP_WORDS=(dpctl show "$1"); COMP_CWORD=2; _dpctl
+          printf '%s\\n' "\${COMPREPLY[@]}"
+          # What Tab inserts is read by the shell again.
+          for reply in "\${COMPREPLY[@]}"; do eval "printf '%s\\n' $reply" >> read; done`;
+        const { stdout } = await new Deno.Command("bash", {
+          args: ["--norc", "-c", script, "bash", word],
+          cwd: folder,
+        }).output();
+        return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+      };
+      assert.equal((await complete("")).length, names.length);
+      const read = await Deno.readTextFile(`${folder}/read`);
+      assert.deepEqual(read.split("\n").slice(0, -1), names);
+      assert.deepEqual(await complete("netdev@pl"), ["netdev@plain"]);
+      assert.equal((await complete("netdev@x\\$")).length, 1, "what was quoted goes on");
+      assert.ok(![...Deno.readDirSync(folder)].some(({ name }) => name === "ran"));
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);

@@ -120,7 +120,10 @@ class Reader {
     const at = text.indexOf("=");
     const given = at < 0 ? text : text.slice(0, at);
     const name = expand(given);
-    if (name in longFlags || name === "help" || name === "version" || isExtraFlag(name)) {
+    if (
+      Object.hasOwn(longFlags, name) || name === "help" || name === "version" ||
+      isExtraFlag(name)
+    ) {
       if (at >= 0) {
         throw new OptionError(`option '--${name}' doesn't allow an argument`);
       }

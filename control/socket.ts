@@ -295,7 +295,7 @@ export class ControlError extends Error {
 /**
  * Sends one command to a control socket, ours or Open vSwitch's, and returns its answer. Throws
  * `ControlError` for a refusal, `ControlPathError` for what cannot be a socket's path, and Deno's
- * errors if nobody serves the socket.
+ * errors if nobody serves the socket, or hangs up (`UnexpectedEof`).
  */
 export async function control(
   path: string,
@@ -310,7 +310,9 @@ export async function control(
     const buffer = new Uint8Array(65536);
     for (;;) {
       const size = await server.read(buffer);
-      if (size === null) throw new ControlError(`${path}: the server hung up`);
+      if (size === null) {
+        throw new Deno.errors.UnexpectedEof(`${path}: the server hung up`);
+      }
       const [text] = stream.push(buffer.subarray(0, size));
       if (text === undefined) continue;
       const { result, error } = JSON.parse(text) as { result?: unknown; error?: unknown };

@@ -7,8 +7,12 @@ import {
   unregisterProvider,
 } from "../../providers/registry.ts";
 import { fakeProvider } from "../../tests/support/fake_provider.ts";
-import { openableDatapaths } from "../datapath_source.ts";
-import { type Flags, type JsonAnswer, noFlags } from "./verb.ts";
+import { type DatapathSource, openableDatapaths } from "../datapath_source.ts";
+import { controlCommands } from "../commands.ts";
+import { Log } from "../log.ts";
+import { DatapathError } from "../../providers/errors.ts";
+import { portNo } from "../../providers/ids.ts";
+import { type Flags, type JsonAnswer, noFlags, VerbRun } from "./verb.ts";
 import { runVerb, verbs } from "./verbs.ts";
 
 interface Outcome {
@@ -20,14 +24,20 @@ interface Outcome {
 /** Runs verbs on datapaths of a type of their own. */
 async function onFake(
   test: (
-    run: (line: string, flags?: Partial<Flags>, input?: string) => Promise<Outcome>,
+    run: (
+      line: string,
+      flags?: Partial<Flags>,
+      input?: string,
+      /** Flows that a listing has before it fails. */
+      flowsAtMost?: number,
+    ) => Promise<Outcome>,
   ) => Promise<void>,
 ): Promise<void> {
   registerProvider(fakeProvider({ type: "cli" }));
   // What nobody has open is gone: this keeps it.
   const dp = await openDatapath("cli@d0", { create: true });
   try {
-    await test(async (line, flags = {}, input = "") => {
+    await test(async (line, flags = {}, input = "", flowsAtMost) => {
       let out = "";
       let err = "";
       const words = [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) =>
@@ -37,7 +47,9 @@ async function onFake(
         program: "dpctl",
         isControl: false,
         flags: { ...noFlags, ...flags },
-        datapaths: openableDatapaths(["cli"]),
+        datapaths: flowsAtMost === undefined
+          ? openableDatapaths(["cli"])
+          : failingAfter(flowsAtMost),
         output: { print: (text) => out += text, complain: (text) => err += text },
         readText: () => Promise.resolve(input),
       });
@@ -48,6 +60,28 @@ async function onFake(
     await dp.close();
     unregisterProvider("cli");
   }
+}
+
+/** Datapaths whose listings of flows fail. */
+function failingAfter(count: number): DatapathSource {
+  const source = openableDatapaths(["cli"]);
+  return {
+    ...source,
+    open: async (name, options) => {
+      const dp = await source.open(name, options);
+      const dump = dp.flows.dump.bind(dp.flows);
+      dp.flows.dump = function* (options) {
+        let seen = 0;
+        for (const flow of dump(options)) {
+          if (++seen > count) {
+            throw new DatapathError({ operation: "dump flows", code: "EIO" });
+          }
+          yield flow;
+        }
+      };
+      return dp;
+    },
+  };
 }
 
 const arp = "in_port(1),eth(),eth_type(0x0806),arp()";
@@ -229,3 +263,77 @@ Deno.test("ports are added, shown and removed, going on behind failures", () =>
     assert.equal(removed.err, "dpctl: no port named nothere\n");
     assert.doesNotMatch((await run("show")).out, /port [17]:/);
   }));
+
+Deno.test("text makes no results, and results no text", () => {
+  let printed = "";
+  const made: string[] = [];
+  const print = (text: string): void => void (printed += text);
+  for (const json of [false, true]) {
+    const run = new VerbRun({
+      program: "dpctl",
+      isControl: false,
+      flags: { ...noFlags, json },
+      datapaths: openableDatapaths([]),
+      output: { print, complain: print },
+      readText: () => Promise.resolve(""),
+    });
+    run.print(() => {
+      made.push(`text ${json}`);
+      return "text\n";
+    });
+    run.result(() => {
+      made.push(`result ${json}`);
+      return 1;
+    });
+    run.finish("show");
+  }
+  assert.deepEqual(made, ["text false", "result true"]);
+  assert.equal(printed, 'text\n{"verb":"show","ok":true,"result":[1],"errors":[]}\n');
+});
+
+Deno.test("flows are printed while they are listed", () =>
+  onFake(async (run) => {
+    for (let n = 0; n < 300; n++) {
+      await run(`add-flow in_port(${n}),eth(),eth_type(0x0806),arp() 2`);
+    }
+    // The listing fails in the middle: what came before it has been printed.
+    const { out, err } = await run("dump-flows", {}, "", 200);
+    assert.equal(out.split("\n").length - 1, 200);
+    assert.match(err, /Failed to dump flows from datapath \(Input\/output error\)/);
+  }));
+
+Deno.test("counters are found by their own names only, and ports that go are left out", async () => {
+  registerProvider(fakeProvider({ type: "cli" }));
+  const dp = await openDatapath("cli@d0", { create: true });
+  try {
+    for (const name of ["p1", "p2"]) await dp.ports.add({ name, type: "dummy" });
+    const commands = controlCommands({ dp, log: new Log(() => {}), onExit: () => {} });
+    const client = { hungUp: () => new Promise<void>(() => {}) };
+    const read = commands.get("coverage/read-counter");
+    assert.equal(await read?.run(["datapath_hit"], client), "0\n");
+    for (const name of ["constructor", "toString", "__proto__", "hasOwnProperty"]) {
+      await assert.rejects(
+        async () => await read?.run([name], client),
+        /No such counter/,
+      );
+    }
+    const dump = dp.ports.dump.bind(dp.ports);
+    dp.ports.dump = function* () {
+      yield* [...dump()];
+      yield { no: portNo(77), name: "gone", type: "dummy" };
+    };
+    const text = await commands.get("metrics/show")?.run([], client) ?? "";
+    assert.match(text, /name="p2"/);
+    assert.doesNotMatch(text, /gone/);
+    const status = JSON.parse(await commands.get("upcall/status")?.run([], client) ?? "");
+    assert.deepEqual(status.ports.map(({ name }: { name: string }) => name), [
+      "d0",
+      "p1",
+      "p2",
+    ]);
+  } finally {
+    await dp.destroy();
+    await dp.close();
+    unregisterProvider("cli");
+  }
+});

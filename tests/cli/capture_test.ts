@@ -5,6 +5,14 @@
 import assert from "node:assert/strict";
 import { serve } from "../../control/serve.ts";
 import { captureOptions } from "../../control/capture/capture.ts";
+import {
+  endMark as endOfCapture,
+  newMark,
+  removeMarks,
+} from "../../control/capture/marks.ts";
+import { output } from "../../providers/odp/mod.ts";
+import { openDatapath } from "../../providers/registry.ts";
+import type { Action } from "../../providers/types.ts";
 import { control } from "../../control/socket.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { tryRun } from "../support/command.ts";
@@ -193,5 +201,99 @@ Deno.test(
     refused("nonsense", /cannot use nonsense/);
     await stream.close();
     await program;
+  }),
+);
+
+Deno.test(
+  "captures at once, a client that leaves and a datapath that closes leave no marks",
+  skippable(async () => {
+    const folder = await Deno.makeTempDir();
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    await using keeper = await openDatapath(dp.fullName);
+    const [p1] = await bench.ports("p1", "p2");
+    keeper.flows.put({ key: arp(p1), actions: "2" });
+    const flow = (): string => `${[...keeper.flows.dump()][0]?.toString()}`;
+    const marks = (): number => (flow().match(/userspace\(/g) ?? []).length;
+    const served = await serve(dp, { path: `${folder}/dp.ctl` });
+    const capture = (file: string, seconds: number): Promise<string> =>
+      control(served.path, "upcall/capture", [`${folder}/${file}`, `seconds=${seconds}`]);
+    try {
+      const first = capture("first", 60);
+      await until("one mark", () => marks() === 1);
+      const second = capture("second", 1);
+      await until("two marks", () => marks() === 2);
+      await second;
+      // The first goes on below the second's mark, and does not mark again.
+      await until("the second's to go", () => marks() === 1);
+
+      const leaving = await Deno.connect({ transport: "unix", path: served.path });
+      const params = JSON.stringify([`${folder}/third`, "seconds=60"]);
+      await leaving.write(
+        new TextEncoder().encode(`{"id":1,"method":"upcall/capture","params":${params}}`),
+      );
+      await until("its mark", () => marks() === 2);
+      leaving.close();
+      await until("its mark to go", () => marks() === 1);
+
+      const failed = assert.rejects(first, /hung up/).catch(() => first);
+      await dp.close();
+      await failed;
+      assert.equal(marks(), 0, flow());
+      assert.match(flow(), /actions:2$/);
+    } finally {
+      await served.close();
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
+
+Deno.test(
+  "marks of captures that have ended are removed, those of others stay",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const [p1] = await bench.ports("p1", "p2");
+    const ended = await new Deno.Command("sh", {
+      args: ["-c", "echo $$"],
+      stdout: "piped",
+    })
+      .output();
+    const pid = Number(new TextDecoder().decode(ended.stdout));
+    const living = newMark();
+    const dead = living.slice();
+    new DataView(dead.buffer).setUint32(6, pid);
+    const unlike = living.slice(0, 6); // A program's own data may begin alike.
+    const mark = (userdata: Uint8Array): Action => ({
+      type: "userspace",
+      portId: 0,
+      userdata,
+    });
+    const put = (...marks: Uint8Array[]): void =>
+      void dp.flows.put({
+        key: arp(p1),
+        actions: [...marks.map(mark), output(2)],
+        modify: true,
+      });
+    const left = (): (Uint8Array | undefined)[] =>
+      ([...dp.flows.dump()][0]?.actions ?? []).flatMap((action) =>
+        action.type === "userspace" ? [action.userdata] : []
+      );
+    put(dead, living, dead);
+    assert.equal(removeMarks(dp), 1);
+    assert.deepEqual(left(), [living]);
+    assert.equal(removeMarks(dp, living), 0);
+    assert.deepEqual(left(), []);
+    put(unlike, dead);
+    assert.equal(removeMarks(dp), 0);
+    assert.deepEqual(
+      left(),
+      [unlike, dead],
+      "what is behind the program's own is its own",
+    );
+    put(living);
+    endOfCapture(living);
+    assert.equal(removeMarks(dp), 0, "of a capture of this program that is over");
+    assert.deepEqual(left(), []);
   }),
 );

@@ -43,6 +43,16 @@ export const flowSuite: Suite = {
     assert.equal(dp.stats().flows, 1);
   },
 
+  "a flow of a listing names itself, whether it has an identifier or not": ({ dp }) => {
+    dp.flows.put({ key, actions: "2" });
+    dp.flows.put({ key: other, actions: "2", ufid });
+    for (const flow of [...dp.flows.dump()]) {
+      assert.equal(`${dp.flows.get(flow).raw.key}`, `${flow.raw.key}`);
+      dp.flows.delete(flow);
+    }
+    assert.equal(dp.stats().flows, 0);
+  },
+
   "an equal flow is EEXIST, and stays as it was": async ({ dp }) => {
     dp.flows.put({ key, actions: "2" });
     const error = await fails(() => dp.flows.put({ key, actions: "3" }), "EEXIST");
