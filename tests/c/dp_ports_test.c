@@ -61,7 +61,7 @@ static void test_ports(void)
     EQUAL(fixture_port(dp, 9, "y", "dummy", "mtu=abc", NULL), EINVAL);
     EQUAL(fixture_port(dp, 9, "y", "patch", "", NULL), EINVAL);
     EQUAL(fixture_port(dp, 9, "y", "system", "device=nosuchdevice0", NULL) != 0, 1);
-    EQUAL(fixture_port(dp, 9, "y", "pcap", "rx_pcap=/nonexistent", NULL), ENOENT);
+    EQUAL(fixture_port(dp, 9, "y", "pcap", "rx_pcap=/proc/nothing", NULL), ENOENT);
     EQUAL(fixture_port(dp, 9, "y", "dpdk", "devargs=net_nosuchdriver0", NULL), ENODEV);
     OK(fixture_port(dp, DP_PORT_NONE, "z", "null", "", &info));
     EQUAL(info.no, 3);

@@ -283,7 +283,7 @@ Deno.test(
       assert.deepEqual(captured.result, [{ file, packets: 0 }]);
       assert.equal((await answer("trace", "netdev@json", "in_port(1),eth()")).ok, true);
       assert.equal((await answer("completions", "bash")).ok, true);
-      const refused = await answer("capture", "netdev@json", "/nowhere/at/all");
+      const refused = await answer("capture", "netdev@json", "/proc/nothing/at/all");
       assert.deepEqual([refused.ok, refused.code], [false, 1]);
       const nobody = await answer("--socket", `${folder}/none.ctl`, "show");
       assert.match(nobody.errors[0].message, /^nobody serves/);

@@ -7,7 +7,7 @@ import { openDatapath } from "../../providers/registry.ts";
 import { tryRun } from "../support/command.ts";
 import { NetdevBench, openNetdev } from "../support/netdev.ts";
 import { runScript } from "../support/script.ts";
-import { needRoot, skippable } from "../support/skip.ts";
+import { needRoot, skippable, Unsupported } from "../support/skip.ts";
 
 const mod = new URL("../../mod.ts", import.meta.url).href;
 const name = () => `o${crypto.randomUUID().slice(0, 12)}`;
@@ -89,9 +89,9 @@ Deno.test("open: a library that is not there is ENOENT, and its path is told", a
   const script = `
     import { openDatapath } from ${JSON.stringify(mod)};
     try {
-      await openDatapath("netdev@x", { create: true, config: { library: "/nonexistent/lib.so" } });
+      await openDatapath("netdev@x", { create: true, config: { library: "/proc/nothing/lib.so" } });
     } catch (error) {
-      console.log(error.name, error.code, error.message.includes("/nonexistent/lib.so"), error.cause?.name);
+      console.log(error.name, error.code, error.message.includes("/proc/nothing/lib.so"), error.cause?.name);
     }`;
   const { stdout, stderr } = await runScript(script, { flags: ["-A"] });
   assert.equal(stdout.trim(), "DatapathError ENOENT true LibraryError", stderr);
@@ -101,13 +101,42 @@ Deno.test("open: without the permission it is EACCES, and the flag is told", asy
   const script = `
     import { openDatapath } from ${JSON.stringify(mod)};
     try {
-      await openDatapath("netdev@x", { create: true, config: { library: "/nonexistent/lib.so" } });
+      await openDatapath("netdev@x", { create: true, config: { library: "/proc/nothing/lib.so" } });
     } catch (error) {
       console.log(error.code, error.message.includes("--allow-ffi"));
     }`;
   const { stdout, stderr } = await runScript(script, { flags: ["--allow-read"] });
   assert.equal(stdout.trim(), "EACCES true", stderr);
 });
+
+Deno.test(
+  "open: without /sys, and with arguments that EAL does not know, the reason is told in a line",
+  skippable(async () => {
+    await using _ = await NetdevBench.open();
+    const script = (eal?: string): string => `
+      import { openDatapath } from ${JSON.stringify(mod)};
+      const config = ${JSON.stringify(eal === undefined ? {} : { eal })};
+      try {
+        await openDatapath("netdev@x", { create: true, config, onNotice: () => {} });
+      } catch (error) {
+        console.log(error.code, error.message);
+      }`;
+    const said = await runScript(script("--lcores=nonsense"), { flags: ["-A"] });
+    assert.match(said.stdout, /^EINVAL .*invalid parameter for --lcores.*\n$/);
+    needRoot("netdev");
+    const path = await Deno.makeTempFile({ suffix: ".ts" });
+    await Deno.writeTextFile(path, script());
+    const words =
+      `umount -l /sys && exec ${Deno.execPath()} run -A --quiet --no-lock ${path}`;
+    const { code, stdout, stderr } = await tryRun("unshare", "-m", "sh", "-c", words);
+    await Deno.remove(path);
+    if (code !== 0) {
+      throw new Unsupported(`mount namespace: ${stderr}`, { requirement: "netdev" });
+    }
+    assert.match(stdout, /^ENOENT .*there is no \/sys, .*\n$/);
+    assert.equal(stderr, "");
+  }),
+);
 
 Deno.test("open: listing datapaths opens no library and builds nothing", async () => {
   const script = `

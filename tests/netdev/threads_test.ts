@@ -221,7 +221,7 @@ Deno.test(
       /color/,
     );
     await fails(
-      { name: "p", type: "pcap", options: { rx_pcap: "/nonexistent.pcap" } },
+      { name: "p", type: "pcap", options: { rx_pcap: "/proc/nothing.pcap" } },
       "ENOENT",
       /pcap/,
     );
