@@ -19,6 +19,8 @@ export interface PolicyBench extends AsyncDisposable {
   readonly dp: Datapath;
   /** Puts a frame into a port, and waits until nothing more happens. */
   send(port: PortNo, ...frames: Uint8Array[]): Promise<void>;
+  /** Puts many frames into ports, and waits until nothing more happens. */
+  sendAll(frames: readonly (readonly [port: PortNo, frame: Uint8Array])[]): Promise<void>;
   /** Frames that left by a port since the last time. */
   collect(port: PortNo): Uint8Array[];
   /** Ports that a frame left by since the last time, with how many. */
@@ -35,31 +37,29 @@ async function openFake(): Promise<PolicyBench> {
   const dp = await openDatapath(`fake-policy@${crypto.randomUUID().slice(0, 8)}`, {
     create: true,
   });
-  return bench(dp, async (port, frames) => {
-    for (const frame of frames) {
-      dp.ports.inject?.(port, frame);
-      for (let i = 0; i < 4; i++) await pause(0);
-    }
-  }, () => dp.close());
+  const quiet = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) await pause(0);
+  };
+  const inject = (port: PortNo, frame: Uint8Array) => dp.ports.inject?.(port, frame);
+  return bench(dp, inject, quiet, () => dp.close());
 }
 
 async function openReal(): Promise<PolicyBench> {
   const real = await NetdevBench.open();
   const { dp } = real;
-  return bench(dp, async (port, frames) => {
-    for (const frame of frames) {
-      real.inject(port, frame);
-      // What came up may be executed, and what is executed may come up again.
-      for (let before = ""; before !== (before = textOf(dp));) {
-        await real.settle();
-        await until("upcalls to be handled", () => {
-          const { missed, lost, counters = {} } = dp.stats();
-          return (counters.upcalls_handled ?? 0n) >= missed - lost;
-        }, { state: () => textOf(dp) });
-        await pause(2);
-      }
+  const quiet = async (): Promise<void> => {
+    // What came up may be executed, and what is executed may come up again.
+    for (let before = ""; before !== (before = textOf(dp));) {
+      await real.settle();
+      await until("upcalls to be handled", () => {
+        const { missed, lost, counters = {} } = dp.stats();
+        return (counters.upcalls_handled ?? 0n) >= missed - lost;
+      }, { state: () => textOf(dp) });
+      await pause(2);
     }
-  }, () => real[Symbol.asyncDispose]());
+  };
+  const inject = (port: PortNo, frame: Uint8Array) => real.inject(port, frame);
+  return bench(dp, inject, quiet, () => real[Symbol.asyncDispose]());
 }
 
 /** Counters as text; poll threads count on while nothing happens. */
@@ -70,12 +70,22 @@ function textOf(dp: Datapath): string {
 
 function bench(
   dp: Datapath,
-  inject: (port: PortNo, frames: readonly Uint8Array[]) => Promise<void>,
+  inject: (port: PortNo, frame: Uint8Array) => void,
+  quiet: () => Promise<void>,
   dispose: () => Promise<void>,
 ): PolicyBench {
   return {
     dp,
-    send: (port, ...frames) => inject(port, frames),
+    async send(port, ...frames) {
+      for (const frame of frames) {
+        inject(port, frame);
+        await quiet();
+      }
+    },
+    async sendAll(frames) {
+      for (const [port, frame] of frames) inject(port, frame);
+      await quiet();
+    },
     collect: (port) => collectAll(dp, port),
     where() {
       const found: Record<number, number> = {};

@@ -195,13 +195,23 @@ export class State {
 
 const KINDS = 23;
 
+/** What the policies may say. */
+export interface Verdicts {
+  /** `forward`: outputs and drops only, for datapaths that can do no more; nothing is learned. */
+  readonly actions?: "all" | "forward";
+}
+
 /** Makes a policy. Most have a few kinds of tests only, so that these meet. */
-export function randomPolicy(random: Random, state: State): Policy {
+export function randomPolicy(
+  random: Random,
+  state: State,
+  { actions = "all" }: Verdicts = {},
+): Policy {
   const kinds = Array.from(
     { length: random(4) === 0 ? KINDS : 1 + random(3) },
     () => random(KINDS),
   );
-  return tree(random, state, kinds, 2 + random(5));
+  return tree(random, state, kinds, 2 + random(5), actions === "all" ? 8 : 2);
 }
 
 function tree(
@@ -209,20 +219,20 @@ function tree(
   state: State,
   kinds: readonly number[],
   depth: number,
+  verdicts: number,
 ): Policy {
-  if (depth === 0) return leafOf(random, state);
+  if (depth === 0) return leafOf(random, state, random(verdicts));
   const next = (): Policy => {
     const less = 1 + random(Math.min(depth, 2));
-    return tree(random, state, kinds, Math.max(0, depth - less));
+    return tree(random, state, kinds, Math.max(0, depth - less), verdicts);
   };
   const [yes, no] = [next(), next()];
   const test = testOf(random, state, kinds[random(kinds.length)] as number);
   return (packet, ports) => test(packet) ? yes(packet, ports) : no(packet, ports);
 }
 
-function leafOf(random: Random, state: State): Policy {
+function leafOf(random: Random, state: State, kind: number): Policy {
   const to = 1 + random(4);
-  const kind = random(8);
   const behind = stage<number>(`stage${random(2 ** 30)}`, (packet, carry) => {
     const established = packet.bits("ctState", 0x22) === 0x22;
     return established
