@@ -59,9 +59,21 @@ export function track<C extends Carry>(
   ct: CtOptions,
   next: Stage<C>,
   ...carry: undefined extends C ? [carry?: C] : [carry: C]
-): Action[] {
-  return [ctAction(ct), goTo(next, carry[0] as C)];
+): readonly Action[] {
+  // The same list each time: its bytes are made once.
+  let known = lists.get(next);
+  if (known === undefined) lists.set(next, known = new Map());
+  const text = `${textOf(ct as unknown as Carry)} ${textOf(carry[0])}`;
+  let list = known.get(text);
+  if (list === undefined) {
+    list = Object.freeze([ctAction({ ...ct }), goTo(next, carry[0] as C)]);
+    if (known.size < MANY) known.set(text, list);
+  }
+  return list;
 }
+
+/** Lists that `track` made. */
+const lists = new WeakMap<object, Map<string, readonly Action[]>>();
 
 /**
  * Runs actions, and looks the packet up again in a stage: after `popMpls`, `hash`, a decapsulation.

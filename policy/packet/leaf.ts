@@ -139,6 +139,8 @@ export interface Place {
   readonly protocol: number;
   /** Whether absence means zero, as for metadata. */
   readonly zero: boolean;
+  /** Values of one kind have the same bits for the same text. */
+  readonly kind: string;
 }
 
 const protocols: Readonly<Record<string, number>> = {
@@ -173,7 +175,9 @@ function place(
     : structure === "mpls" && at > 0
     ? "label"
     : "always";
-  return { name, slot, at, wire, width: widthOf(wire), told, protocol, zero };
+  const width = widthOf(wire);
+  const kind = `${wire.constructor.name}${width}`;
+  return { name, slot, at, wire, width, told, protocol, zero, kind };
 }
 
 function all(): Record<string, Place> {

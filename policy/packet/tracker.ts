@@ -106,7 +106,7 @@ export class Tracker {
     this.mask.set(start);
     this.dependencies = [];
     this.effects.length = 0;
-    this.missing.clear();
+    if (this.missing.size > 0) this.missing.clear();
     this.uncacheable = undefined;
     this.deadline = Infinity;
     this.nowMs = nowMs;
@@ -410,11 +410,6 @@ export function leadingMasked(tracker: Tracker, place: Place): number {
     if (zeros !== 0) return Math.min(place.width, 32 * i + Math.clz32(zeros));
   }
   return place.width;
-}
-
-/** Kinds of values that have the same bits for the same text. */
-export function kindOf(place: Place): string {
-  return `${place.wire.constructor.name}${place.width}`;
 }
 
 const scratch = words();

@@ -16,7 +16,7 @@ import {
 import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
 import { refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
-import { kindOf, leadingMasked } from "../packet/tracker.ts";
+import { leadingMasked } from "../packet/tracker.ts";
 import { Trie } from "./trie.ts";
 
 /** A prefix and its value. */
@@ -38,6 +38,8 @@ const samples = {
   ipv6: placeOf("ipv6.dst"),
   ethernet: placeOf("ethernet.dst"),
 } as const;
+
+const scratch = words();
 
 function placeFor(prefix: string): Place {
   const [address = ""] = prefix.split("/");
@@ -71,8 +73,8 @@ export class PrefixMap<V> implements Owner {
   set(prefix: string, value: V): this {
     refuseInRun(this.name);
     const place = placeFor(prefix);
-    this.#kind ??= kindOf(place);
-    if (this.#kind !== kindOf(place)) {
+    this.#kind ??= place.kind;
+    if (this.#kind !== place.kind) {
       throw new TypeError(`${this.name} has addresses of another kind than ${prefix}`);
     }
     const { bits, length } = parsePrefix(place, prefix);
@@ -95,7 +97,7 @@ export class PrefixMap<V> implements Owner {
   delete(prefix: string): boolean {
     refuseInRun(this.name);
     const place = placeFor(prefix);
-    if (this.#kind !== kindOf(place)) return false;
+    if (this.#kind !== place.kind) return false;
     const { bits, length } = parsePrefix(place, prefix);
     const known = this.#trie.get(bits, length);
     if (known === undefined) return false;
@@ -111,20 +113,20 @@ export class PrefixMap<V> implements Owner {
     leaf: Leaf,
   ): { readonly prefix: string; readonly value: V } | undefined {
     const place = placeOf(leaf);
-    if (this.#kind !== undefined && this.#kind !== kindOf(place)) {
+    if (this.#kind !== undefined && this.#kind !== place.kind) {
       throw new TypeError(`${this.name} has addresses of another kind than ${leaf}`);
     }
     const tracker = (packet as Packet & Tracked)[TRACKER];
     if (tracker === undefined) return this.#scan(packet, leaf);
     if (tracker.reads !== undefined) tracker.note(leaf, `in ${this.name}`);
     if (!tracker.present(place) && !place.zero) return undefined;
-    const bits = tracker.valueOf(place, words());
+    const bits = tracker.valueOf(place, scratch);
     const { value: entry, proof, length } = this.#trie.find(bits);
     tracker.layPrefix(place, Math.max(proof, length));
     const masked = leadingMasked(tracker, place);
     let id = this.#blocks.get(bits, masked);
     if (id === undefined) {
-      const block: Block = { bits, length: masked };
+      const block: Block = { bits: bits.slice(), length: masked };
       id = makeDependency(this, block);
       this.#blocks.set(bits, masked, id);
     }

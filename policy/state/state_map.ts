@@ -18,12 +18,7 @@ import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
 import { nameOf, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
-import {
-  currentTracker,
-  kindOf,
-  leadingMasked,
-  type Tracker,
-} from "../packet/tracker.ts";
+import { currentTracker, leadingMasked, type Tracker } from "../packet/tracker.ts";
 import { Trie } from "./trie.ts";
 
 /** What a map may be told. */
@@ -47,6 +42,8 @@ export interface StateMapOptions<V> {
    */
   readonly holdMs?: number;
 }
+
+const scratch = words();
 
 /** Maps of so many keys are looked through. */
 const FEW = 64;
@@ -160,7 +157,7 @@ export class StateMap<K, V> implements Owner, Learner {
     if (tracker.reads !== undefined) tracker.note(leaf, `in ${this.name}`);
     if (!tracker.present(place) && !place.zero) return undefined;
     const index = this.#indexFor(place);
-    const bits = tracker.valueOf(place, words());
+    const bits = tracker.valueOf(place, scratch);
     const { value: entry, proof } = index.trie.find(bits);
     tracker.layPrefix(place, proof);
     if (entry !== undefined) {
@@ -171,7 +168,8 @@ export class StateMap<K, V> implements Owner, Learner {
     const length = leadingMasked(tracker, place);
     let id = index.blocks.get(bits, length);
     if (id === undefined) {
-      id = makeDependency(this, { of: "block", index, bits, length });
+      const block = { of: "block", index, bits: bits.slice(), length };
+      id = makeDependency(this, block);
       index.blocks.set(bits, length, id);
     }
     tracker.depend(id);
@@ -191,7 +189,7 @@ export class StateMap<K, V> implements Owner, Learner {
   }
 
   #indexFor(place: Place): Index<K, V> {
-    const kind = kindOf(place);
+    const { kind } = place;
     const known = this.#indexes.get(kind);
     if (known !== undefined) return known;
     const made: Index<K, V> = {

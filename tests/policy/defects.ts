@@ -50,6 +50,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "neighbour discovery is not told by the code",
+    seed: 188,
     file: "packet/tracker.ts",
     find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
     replace: "    this.#layAll(icmpType);",
@@ -163,6 +164,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a removed key leaves its bits in the trie",
+    seed: 236,
     file: "state/state_map.ts",
     find: "trie.delete(parse(place, entry.key as Value), place.width);",
     replace: "",
@@ -198,6 +200,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a removed key tells nobody",
+    seed: 184,
     file: "state/state_map.ts",
     find: "    }\n    if (entry.dependency !== 0) notify(entry.dependency);",
     replace: "    }",
@@ -233,6 +236,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a subtable that a stage ends masks nothing",
+    seed: 244,
     file: "state/subtable.ts",
     find: "        this.#lay(tracker, i + 1);\n        return undefined;",
     replace: "        return undefined;",

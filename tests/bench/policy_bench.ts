@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What policies cost: `deno run -A tests/bench/policy_bench.ts [NAME…]`. Each line is a figure with its spread over rounds.
+ *
+ * Packets are made here and not by a port, so that what is measured is everything beside the ring: deciding, putting flows into a
+ * real table of the userspace datapath, keeping them true. The hand-written switch is fed the same batches, in turn with the policy.
+ *
+ * @module
+ */
+import { seeded } from "../../policy/check/random.ts";
+import {
+  Cell,
+  checkPolicy,
+  drop,
+  forward,
+  type Policy,
+  PortsView,
+  type Rule,
+  RuleTable,
+  runPolicy,
+  StateMap,
+} from "../../policy/mod.ts";
+import { Runner } from "../../policy/runner.ts";
+import { Continuations } from "../../policy/stage.ts";
+import type { Datapath } from "../../providers/datapath.ts";
+import { encodeKey, exact, output } from "../../providers/odp/mod.ts";
+import type { Op } from "../../providers/operations.ts";
+import { openDatapath } from "../../providers/registry.ts";
+import { Upcall } from "../../providers/upcall.ts";
+import { policy as firewall } from "../../examples/firewall.ts";
+import { policy as learningSwitch } from "../../examples/switch.ts";
+import { tcpFrame } from "../support/frames.ts";
+
+const BATCH = 64;
+const ROUNDS = 5;
+
+/** Median, and the range over rounds. */
+function say(name: string, unit: string, values: readonly number[]): void {
+  const sorted = [...values].sort((a, b) => a - b);
+  const round = (value = 0) =>
+    value >= 100 ? Math.round(value) : Number(value.toPrecision(3));
+  const [low, middle, high] = [0, sorted.length >> 1, sorted.length - 1]
+    .map((i) => round(sorted[i]));
+  console.log(`${name}: ${middle} ${unit} (${low} to ${high})`);
+}
+
+const mac = (n: number): string =>
+  `02:00:${
+    [24, 16, 8, 0].map((s) => (n >>> s & 255).toString(16).padStart(2, "0")).join(":")
+  }`;
+const ip = (n: number): string => [24, 16, 8, 0].map((s) => n >>> s & 255).join(".");
+
+/** Metadata as the userspace datapath gives it. */
+const metadata = {
+  recircId: 0,
+  dpHash: 0,
+  priority: 0,
+  skbMark: 0,
+  ctState: 0,
+  ctZone: 0,
+  ctMark: 0,
+  ctLabels: 0n,
+  packetType: { ns: 0, id: 0 },
+} as const;
+
+/** An upcall of a TCP packet. */
+function upcall(
+  n: number,
+  fields: { src?: string; dst?: string; ip?: string } = {},
+): Upcall {
+  const { src = mac(n), dst = mac(1), ip: ipDst = ip(0x0a000000 + n) } = fields;
+  const key = encodeKey({
+    ...metadata,
+    inPort: 1,
+    ethernet: { src, dst },
+    etherType: 0x0800,
+    ipv4: { src: ip(0x0a000001), dst: ipDst, proto: 6, tos: 0, ttl: 64, frag: "no" },
+    tcp: { src: 1000 + n % 60_000, dst: 80 },
+    tcpFlags: 2,
+  });
+  return new Upcall({ kind: "miss", key, packet: frame, inPort: 1 });
+}
+const frame = tcpFrame();
+
+function batches(upcalls: readonly Upcall[]): Upcall[][] {
+  const all: Upcall[][] = [];
+  for (let i = 0; i < upcalls.length; i += BATCH) all.push(upcalls.slice(i, i + BATCH));
+  return all;
+}
+
+/** A datapath that is fed by hand: its upcalls are those that are pushed, its flows real. */
+class Fed {
+  readonly #queue: Upcall[][] = [];
+  #wake: (() => void) | undefined;
+  #handled = 0;
+  #ended = false;
+  readonly dp: Datapath;
+
+  constructor(real: Datapath) {
+    const feed = () => this.#feed();
+    this.dp = new Proxy(real, {
+      get: (target, name) => {
+        if (name === "upcallBatches") return feed;
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  }
+
+  async *#feed(): AsyncGenerator<Upcall[]> {
+    while (!this.#ended) {
+      const next = this.#queue.shift();
+      if (next !== undefined) {
+        yield next;
+        this.#handled++;
+        continue;
+      }
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  /** Has batches decided; ms. */
+  async handle(all: readonly Upcall[][]): Promise<number> {
+    const wanted = this.#handled + all.length;
+    this.#queue.push(...all);
+    const start = performance.now();
+    this.#wake?.();
+    while (this.#handled < wanted) await new Promise((resolve) => setTimeout(resolve));
+    return performance.now() - start;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+}
+
+async function withDatapath(use: (dp: Datapath) => Promise<void>): Promise<void> {
+  await using dp = await openDatapath(`netdev@bench${Deno.pid}`, {
+    create: true,
+    onNotice: () => {},
+  });
+  for (let no = 1; no <= 4; no++) {
+    await dp.ports.add({ name: `p${no}`, type: "dummy", no });
+  }
+  await use(dp);
+}
+
+/** The learning switch as one writes it by hand, fed the same batches; ms. */
+function byHand(dp: Datapath, all: readonly Upcall[][]): number {
+  const stations = new Map<string, number>();
+  const mask = exact("inPort", "ethernet");
+  const start = performance.now();
+  for (const batch of all) {
+    const ops: Op[] = [];
+    for (const { key, packet, inPort = 0 } of batch) {
+      if (key.ethernet === undefined) continue;
+      stations.set(key.ethernet.src, inPort);
+      const to = stations.get(key.ethernet.dst) ?? 2;
+      ops.push({ op: "put", key, packet, mask, actions: [output(to)] });
+    }
+    dp.operate(ops);
+  }
+  return performance.now() - start;
+}
+
+const benches: Readonly<Record<string, () => Promise<void> | void>> = {
+  /** Set-ups of a learning switch, against one by hand. */
+  setups: () =>
+    withDatapath(async (dp) => {
+      const count = 30_000;
+      const policies: number[] = [];
+      const hands: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const make = () =>
+          batches(Array.from({ length: count }, (_, i) => upcall(i + 2)));
+        dp.flows.flush();
+        hands.push(count / byHand(dp, make()) * 1000);
+        dp.flows.flush();
+        const fed = new Fed(dp);
+        const run = await runPolicy(fed.dp, learningSwitch, { flows: { cpu: 10 } });
+        await fed.handle([[upcall(1, { src: mac(1), dst: mac(99) })]]);
+        policies.push(count / await fed.handle(make()) * 1000);
+        fed.end();
+        await run.close();
+      }
+      say("set-ups, by hand", "/s", hands);
+      say("set-ups, policy", "/s", policies);
+      say("set-ups, ratio", "x", policies.map((rate, i) => rate / (hands[i] as number)));
+    }),
+
+  /** Set-ups through a table of 1,000 rules of five fields. */
+  rules: () =>
+    withDatapath(async (dp) => {
+      const table = rulesOf(1000);
+      const rates: number[] = [];
+      const random = seeded(5);
+      for (let round = 0; round < ROUNDS; round++) {
+        const all = batches(Array.from({ length: 20_000 }, (_, i) =>
+          upcall(i, { ip: ip(0x0a000000 + random(1 << 24)) })));
+        dp.flows.flush();
+        const fed = new Fed(dp);
+        const run = await runPolicy(fed.dp, (packet) => {
+          const rule = table.match(packet);
+          return rule === undefined ? drop("no rule") : forward(rule.to);
+        }, { flows: { cpu: 10 } });
+        rates.push(20_000 / await fed.handle(all) * 1000);
+        console.log(`  ${run.stats.flows} flows, ${run.stats.masks} masks`);
+        fed.end();
+        await run.close();
+      }
+      say("upcalls through 1,000 rules", "/s", rates);
+    }),
+
+  /** One run of a policy, without a datapath. */
+  runs: () => {
+    const runner = new Runner(new Continuations(), new PortsView([1, 2]));
+    const policies: Record<string, Policy> = {
+      forward: () => forward(1),
+      switch: learningSwitch,
+      firewall,
+    };
+    const keys = Array.from({ length: 4096 }, (_, i) => upcall(i).raw.key);
+    for (const [name, policy] of Object.entries(policies)) {
+      const costs: number[] = [];
+      for (let round = 0; round < ROUNDS + 2; round++) {
+        const start = performance.now();
+        for (let i = 0; i < 200_000; i++) {
+          runner.run(policy, keys[i & 4095] as Uint8Array, 0);
+          runner.tracker.dropDependencies();
+        }
+        costs.push((performance.now() - start) / 200_000 * 1e6);
+      }
+      say(`a run of ${name}`, "ns", costs.slice(2));
+    }
+  },
+
+  /** 100,000 flows: all run again; one that changes among them; idle. */
+  rerun: () =>
+    withDatapath(async (dp) => {
+      const count = 100_000;
+      const everything = new Cell(0, { name: "everything" });
+      const doors = new StateMap<string, boolean>({ name: "doors", max: 1 << 20 });
+      const fed = new Fed(dp);
+      const run = await runPolicy(fed.dp, (packet) => {
+        if (packet.ethernet === undefined || everything.value < 0) return drop();
+        return doors.get(packet.ethernet.src) ? drop("closed") : forward(2);
+      }, { idleMs: 600_000, flows: { cpu: 10, max: 300_000 }, audit: { perSecond: 0 } });
+      const before = Deno.memoryUsage().heapUsed + Deno.memoryUsage().external;
+      await fed.handle(batches(Array.from({ length: count }, (_, i) => upcall(i))));
+      const after = Deno.memoryUsage().heapUsed + Deno.memoryUsage().external;
+      say("memory of a flow, garbage included", "bytes", [(after - before) / count]);
+      const all: number[] = [];
+      const some: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        let start = performance.now();
+        everything.value++;
+        await run.settled();
+        all.push(count / (performance.now() - start) * 1000);
+        const { reruns } = run.stats;
+        start = performance.now();
+        for (let i = 0; i < 100; i++) doors.set(mac(round * 100 + i), true);
+        await run.settled();
+        some.push(performance.now() - start);
+        if (run.stats.reruns - reruns !== 100) throw new Error("not exactly those ran");
+      }
+      say(`${run.stats.flows} flows run again`, "flows/s", all);
+      say("100 flows of 100,000 changed", "ms", some);
+      const walks: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const start = performance.now();
+        await run.statistics();
+        walks.push((performance.now() - start) / count * 1e6);
+      }
+      say("a walk, each flow", "ns", walks);
+      fed.end();
+      await run.close();
+    }),
+
+  /** One rule of 10,000 changes, 100,000 flows, 100 of them affected. */
+  rule: () =>
+    withDatapath(async (dp) => {
+      const table = new RuleTable<Rule & { readonly to: number }>({ name: "acl" });
+      // Each rule is a /24 of 10.0.0.0/8, with ten flows each.
+      const rules = Array.from({ length: 10_000 }, (_, i) => ({
+        match: { "ipv4.dst": `${ip(0x0a000000 + (i << 8))}/24` },
+        priority: 10,
+        to: 2,
+      }));
+      table.transact((t) => rules.forEach((rule) => t.add(rule)));
+      const fed = new Fed(dp);
+      const run = await runPolicy(fed.dp, (packet) => {
+        // What is read beside makes a flow of each packet.
+        if (packet.tcp === undefined || packet.tcp.src < 0) return drop();
+        const rule = table.match(packet);
+        return rule === undefined ? drop() : forward(rule.to);
+      }, { idleMs: 600_000, flows: { cpu: 10, max: 300_000 }, audit: { perSecond: 0 } });
+      const upcalls = Array.from({ length: 100_000 }, (_, i) =>
+        upcall(i, { ip: ip(0x0a000000 + (i % 1000 << 8) + Math.floor(i / 1000)) }));
+      await fed.handle(batches(upcalls));
+      const times: number[] = [];
+      const runs: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const gone = rules[round] as typeof rules[number];
+        const { reruns } = run.stats;
+        const start = performance.now();
+        table.transact((t) => {
+          t.delete(gone);
+          t.add({ ...gone, to: 3 });
+        });
+        await run.settled();
+        times.push(performance.now() - start);
+        runs.push(run.stats.reruns - reruns);
+      }
+      say(`${run.stats.flows} flows true again after one rule of 10,000`, "ms", times);
+      say("flows that ran", "flows", runs);
+      console.log(`  modified ${run.stats.modified}, gone ${run.stats.gone.changed}`);
+      fed.end();
+      await run.close();
+    }),
+
+  /** The oracle, for each packet that it tries. */
+  oracle: () => {
+    const costs: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const start = performance.now();
+      const { mutants } = checkPolicy(firewall, { runs: 500, seed: round + 1 });
+      costs.push((performance.now() - start) / mutants * 1000);
+    }
+    say("the oracle, each packet", "us", costs);
+  },
+};
+
+/** Rules of five fields, as those of ClassBench: prefixes of both addresses, ports, protocol. */
+function rulesOf(count: number): RuleTable<Rule & { readonly to: number }> {
+  const random = seeded(11);
+  const table = new RuleTable<Rule & { readonly to: number }>();
+  const lengths = [8, 16, 20, 24, 28, 32];
+  const one = <T>(values: readonly T[]): T => values[random(values.length)] as T;
+  table.transact((t) => {
+    for (let i = 0; i < count; i++) {
+      const prefix = (): string => `${ip(0x0a000000 + random(1 << 24))}/${one(lengths)}`;
+      t.add({
+        match: {
+          ...(random(3) > 0 && { "ipv4.src": prefix() }),
+          ...(random(6) > 0 && { "ipv4.dst": prefix() }),
+          ...(random(2) > 0 && { "tcp.dst": one([22, 25, 53, 80, 443, 8080]) }),
+          ...(random(4) > 0 && { "ipv4.proto": one([6, 17]) }),
+        },
+        priority: count - i,
+        to: 1 + random(3),
+      });
+    }
+  });
+  return table;
+}
+
+if (import.meta.main) {
+  const names = Deno.args.length > 0 ? Deno.args : Object.keys(benches);
+  for (const name of names) {
+    const bench = benches[name];
+    if (bench === undefined) {
+      throw new TypeError(
+        `no bench ${name}: there are ${Object.keys(benches).join(", ")}`,
+      );
+    }
+    await bench();
+  }
+}
