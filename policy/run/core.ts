@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Datapath } from "../../providers/datapath.ts";
-import { type Ufid, ufid } from "../../providers/ids.ts";
+import type { Ufid } from "../../providers/ids.ts";
 import { formatKey } from "../../providers/odp/text/text.ts";
 import type { Flow } from "../../providers/flow.ts";
 import type { Op, Result } from "../../providers/operations.ts";
@@ -158,19 +158,15 @@ export class Core {
     );
     this.ledger = new Ledger(this.continuations);
     this.runner = new Runner(this.continuations, ports);
-    this.#ufidPrefix = randomBytes(8).toString("hex");
+    const hex = randomBytes(8).toString("hex");
+    this.#ufidPrefix = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13)}-a`;
     this.#listening = listen(this);
   }
 
   /** A name for a flow. */
   nextUfid(): Ufid {
-    const p = this.#ufidPrefix;
-    const n = (++this.#ufids).toString(16).padStart(12, "0");
-    return ufid(
-      `${p.slice(0, 8)}-${p.slice(8, 12)}-4${p.slice(13, 16)}-a${n.slice(0, 3)}-${
-        n.slice(3).padStart(12, "0")
-      }`,
-    );
+    const n = (++this.#ufids).toString(16).padStart(15, "0");
+    return `${this.#ufidPrefix}${n.slice(0, 3)}-${n.slice(3)}`;
   }
 
   /** State changed: flows that rest on it wait to be run again. */

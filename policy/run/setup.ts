@@ -308,24 +308,32 @@ export function putOf(flow: FlowRecord): Op & { readonly op: "put" } {
 }
 
 function operation({ upcall, key, actions, flow, isFirst }: Pending): Op | undefined {
-  const { packet, originalLength, mru, hash } = upcall;
-  const more = {
+  const { packet, originalLength } = upcall;
+  if (!isFirst || flow === undefined || flow.gone) {
+    if (actions.length === 0 || originalLength !== undefined) return undefined;
+    return withOrigin({ op: "execute", packet, key, actions }, upcall);
+  }
+  // A packet that was cut is not sent on: the next of its flow will be whole.
+  if (originalLength !== undefined || flow.actions.bytes.length === 0) return putOf(flow);
+  return withOrigin({
+    op: "put",
+    ufid: flow.ufid,
+    key: flow.key,
+    mask: flow.mask.bytes,
+    actions: flow.actions.bytes,
+    packet,
+  }, upcall);
+}
+
+/** An operation on a packet with what its upcall said beside. */
+function withOrigin(op: Op & { readonly op: "put" | "execute" }, upcall: Upcall): Op {
+  const { mru, hash } = upcall;
+  if (mru === undefined && hash === undefined) return op;
+  return {
+    ...op,
     ...(mru !== undefined && { mru }),
     ...(hash !== undefined && { hash }),
   };
-  if (isFirst && flow !== undefined) {
-    if (flow.gone) {
-      return actions.length === 0 || originalLength !== undefined
-        ? undefined
-        : { op: "execute", packet, key, actions, ...more };
-    }
-    const put = putOf(flow);
-    // A packet that was cut is not sent on: the next of its flow will be whole.
-    return originalLength === undefined && flow.actions.bytes.length > 0
-      ? { ...put, packet, ...more }
-      : put;
-  }
-  return { op: "execute", packet, key, actions, ...more };
 }
 
 /** How prefixes are rounded: the more of the budget is used, the more coarsely. */

@@ -10,6 +10,7 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
+import { hexDigit } from "../codec/address.ts";
 import { type Ufid, ufid } from "../ids.ts";
 
 /** Another one each start: identifiers can't be guessed to make two flows collide. */
@@ -50,10 +51,16 @@ function word(bytes: Uint8Array, at: number): string {
 
 /** Bytes of an identifier. Throws `SyntaxError`. */
 export function ufidBytes(text: string): Uint8Array<ArrayBuffer> {
-  const hex = ufid(text).replaceAll("-", "");
-  // The digits of each number come with the highest byte first.
-  return Uint8Array.from({ length: UFID_SIZE }, (_, i) => {
-    const at = 2 * (i ^ 3);
-    return Number.parseInt(hex.slice(at, at + 2), 16);
-  });
+  const checked = ufid(text);
+  const bytes = new Uint8Array(UFID_SIZE);
+  // Programs that name their flows do this for each put: by hand it takes a tenth of the time.
+  let at = 0;
+  for (let i = 0; i < UFID_SIZE; i++) {
+    if (checked.charCodeAt(at) === 45) at++;
+    // The digits of each number come with the highest byte first.
+    bytes[i ^ 3] = hexDigit(checked.charCodeAt(at)) << 4 |
+      hexDigit(checked.charCodeAt(at + 1));
+    at += 2;
+  }
+  return bytes;
 }
