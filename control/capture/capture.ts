@@ -27,7 +27,11 @@ import {
   removeMarks,
   splitMarks,
 } from "./marks.ts";
-import { enhancedPacket, interfaceDescription, sectionHeader } from "./pcapng.ts";
+import {
+  enhancedPacket,
+  interfaceDescription,
+  sectionHeader,
+} from "../../frames/pcapng.ts";
 
 /** What is captured, and for how long. */
 export interface CaptureOptions {

@@ -21,6 +21,7 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
   ["system", 3, /^providers\/system\//],
   ["netdev", 3, /^providers\/netdev\//],
   ["datapath", 4, /^providers\/\w+\.ts$/],
+  ["testing", 4.5, /^testing\//],
   ["policy", 5, /^policy\//],
   ["openflow", 6, /^openflow\//],
   ["control", 7, /^control\//],

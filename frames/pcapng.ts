@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Packets as a pcapng file, each with its port and a comment.
+ * Packets as a pcapng file, each with its port and a comment: for tcpdump and Wireshark.
+ *
+ * ```ts no-eval
+ * import { PcapngWriter } from "./pcapng.ts";
+ * const file = Deno.createSync("seen.pcapng");
+ * const capture = new PcapngWriter((bytes) => file.writeSync(bytes));
+ * capture.packet({ port: "p1", bytes: new Uint8Array(60), comment: "the first" });
+ * ```
  *
  * Format: draft-ietf-opsawg-pcapng: blocks of 32-bit words, here in little-endian order.
  *
@@ -87,10 +94,12 @@ export interface CapturedPacket {
   readonly interfaceId: number;
   /** Nanoseconds since 1970. */
   readonly time: bigint;
+  /** From the Ethernet header on. */
   readonly bytes: Uint8Array;
   /** Bytes that it had before it was cut; absent: all are there. */
   readonly originalLength?: number | undefined;
-  readonly comment: string;
+  /** What is shown beside it; none if absent. */
+  readonly comment?: string;
 }
 
 /** A packet. */
@@ -105,7 +114,58 @@ export function enhancedPacket(packet: CapturedPacket): Uint8Array<ArrayBuffer> 
   return block(ENHANCED_PACKET, [
     fixed,
     packet.bytes,
-    textOption(OPT_COMMENT, packet.comment),
+    ...(packet.comment === undefined ? [] : [textOption(OPT_COMMENT, packet.comment)]),
     endOfOptions,
   ]);
+}
+
+/** A packet for {@linkcode PcapngWriter}. */
+export interface PcapngPacket {
+  /** Name of the port that it was seen at. */
+  readonly port: string;
+  /** From the Ethernet header on. */
+  readonly bytes: Uint8Array;
+  /** Nanoseconds since 1970; now if absent. */
+  readonly time?: bigint;
+  /** Bytes that it had before it was cut; absent: all are there. */
+  readonly originalLength?: number;
+  /** What Wireshark shows beside it. */
+  readonly comment?: string;
+}
+
+/**
+ * Writes a capture, a block at a time.  Ports become interfaces of the file when they are first
+ * named.  What `write` throws comes out; the file then ends with the block before.
+ */
+export class PcapngWriter {
+  readonly #write: (bytes: Uint8Array<ArrayBuffer>) => unknown;
+  readonly #interfaces = new Map<string, number>();
+
+  /**
+   * Writes the beginning of the file. `write` is given whole blocks, and must write all of each.
+   */
+  constructor(
+    write: (bytes: Uint8Array<ArrayBuffer>) => unknown,
+    { application = "upcall" }: { readonly application?: string } = {},
+  ) {
+    this.#write = write;
+    write(sectionHeader(application));
+  }
+
+  /** Adds a packet. */
+  packet({ port, bytes, time, originalLength, comment }: PcapngPacket): void {
+    let interfaceId = this.#interfaces.get(port);
+    if (interfaceId === undefined) {
+      interfaceId = this.#interfaces.size;
+      this.#write(interfaceDescription(port));
+      this.#interfaces.set(port, interfaceId);
+    }
+    this.#write(enhancedPacket({
+      interfaceId,
+      time: time ?? BigInt(Date.now()) * 1_000_000n,
+      bytes,
+      originalLength,
+      ...(comment !== undefined && { comment }),
+    }));
+  }
 }

@@ -1,0 +1,16 @@
+// Answers ARP for an address. Try: deno run -A examples/arp_responder.ts netdev@br0 10.0.0.99 eth1
+import { parse, replyTo } from "../frames/mod.ts";
+import { openDatapath, output } from "../mod.ts";
+
+const [datapath = "netdev@br0", address = "10.0.0.99", ...devices] = Deno.args;
+const mac = "02:00:00:00:00:99";
+await using dp = await openDatapath(datapath, { create: true });
+for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
+
+for await (const { kind, packet, inPort } of dp.upcalls()) {
+  const { arp } = parse(packet);
+  if (kind !== "miss" || inPort === undefined) continue;
+  if (arp?.op !== 1 || arp.tip !== address) continue;
+  const answer = replyTo(packet, { mac });
+  dp.execute({ packet: answer, key: { inPort }, actions: [output(inPort)] });
+}
