@@ -2,23 +2,16 @@
 /** Frames judged by scapy and tshark: theirs are read here, ours are read there, and checksums are right for both. */
 import assert from "node:assert/strict";
 import { build, parse, summary } from "../../frames/mod.ts";
-import { run, tryRun } from "../support/command.ts";
-import { needProgram, skippable, Unsupported } from "../support/skip.ts";
+import { run } from "../support/command.ts";
+import { scapy } from "../support/scapy.ts";
+import { needProgram, skippable } from "../support/skip.ts";
 import { kinds } from "./kinds.ts";
 
 const frames = kinds.map((layers) => build(layers));
 
-async function python(script: string, ...args: string[]): Promise<string> {
-  needProgram("python3", { requirement: "peer" });
-  const { code } = await tryRun("python3", "-c", "import scapy");
-  if (code !== 0) throw new Unsupported("package python3-scapy", { requirement: "peer" });
-  return await run("python3", "-c", script, ...args);
-}
-
 /** Takes what is computed out of a frame, has it computed, and prints the frame: as it was, if it was right. */
 const rebuild = `
 import sys
-from scapy.all import *
 load_contrib("geneve"); load_contrib("mpls")
 bind_layers(UDP, VXLAN, dport=4789)
 for line in sys.argv[1:]:
@@ -42,8 +35,8 @@ for line in sys.argv[1:]:
 Deno.test(
   "scapy computes for every frame the lengths and checksums that it has",
   skippable(async () => {
-    const output = await python(rebuild, ...frames.map((frame) => frame.toHex()));
-    const lines = output.trimEnd().split("\n");
+    const output = await scapy(rebuild, frames.map((frame) => frame.toHex()));
+    const lines = output.split("\n");
     assert.equal(lines.length, frames.length);
     for (const [i, line] of lines.entries()) {
       const [again, names = ""] = line.split(" ");
@@ -72,7 +65,6 @@ Deno.test(
 
 /** Frames of scapy's own, with what they are said to be. */
 const made = `
-from scapy.all import *
 load_contrib("geneve"); load_contrib("mpls")
 bind_layers(UDP, VXLAN, dport=4789)
 e = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -100,7 +92,7 @@ for name, p in [
 Deno.test(
   "every frame of scapy's is read with its checksums right, and built again as it was",
   skippable(async () => {
-    const lines = (await python(made)).trimEnd().split("\n");
+    const lines = (await scapy(made)).split("\n");
     assert.ok(lines.length >= 14);
     for (const line of lines) {
       const [name = "", digits = ""] = line.split(" ");
