@@ -151,7 +151,13 @@ function serveMetrics(
   }, (request) => {
     const { pathname } = new URL(request.url);
     if (pathname !== "/metrics") return new Response("Not found\n", { status: 404 });
-    return new Response(metricsText([dp]), { headers: { "content-type": metricsType } });
+    try {
+      const headers = { "content-type": metricsType };
+      return new Response(metricsText([dp]), { headers });
+    } catch (error) {
+      if (!(error instanceof DatapathError)) throw error;
+      return new Response(`${error.message}\n`, { status: 503 });
+    }
   });
   const { hostname, port: bound } = server.addr;
   return {

@@ -5,7 +5,8 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
-import { metricFamilies } from "../control/metrics.ts";
+import { DatapathError } from "../providers/errors.ts";
+import { type Family, metricFamilies } from "../control/metrics.ts";
 import { version } from "../control/version.ts";
 
 /** What is used of OpenTelemetry's API, which Deno leaves untyped. */
@@ -26,6 +27,17 @@ function isOn(): boolean {
   return ["1", "true"].includes(Deno.env.get("OTEL_DENO") ?? "");
 }
 
+/** Samples of a metric; none when the datapath has gone. */
+function samplesOf(dp: Datapath, name: string): Family["samples"] {
+  if (dp.closed) return [];
+  try {
+    return metricFamilies([dp]).find((family) => family.name === name)?.samples ?? [];
+  } catch (error) {
+    if (error instanceof DatapathError) return [];
+    throw error;
+  }
+}
+
 /** Exports the metrics of a datapath until it is disposed of; does nothing without OTEL_DENO. */
 export function exportMetrics(dp: Datapath): Disposable {
   const registered: (() => void)[] = [];
@@ -36,9 +48,7 @@ export function exportMetrics(dp: Datapath): Disposable {
         ? meter.createObservableCounter(name, { description: help })
         : meter.createObservableGauge(name, { description: help });
       const callback = (result: Observation): void => {
-        if (dp.closed) return;
-        const family = metricFamilies([dp]).find((candidate) => candidate.name === name);
-        for (const { labels, value } of family?.samples ?? []) {
+        for (const { labels, value } of samplesOf(dp, name)) {
           result.observe(Number(value), labels);
         }
       };

@@ -28,6 +28,9 @@ export interface Served {
   readonly onExit: () => void;
 }
 
+/** Captures at once: each marks every flow, and holds its client's connection. */
+const maxCaptures = 8;
+
 /** A command that failed; the message is the answer. */
 class CommandError extends Error {
   override readonly name = "CommandError";
@@ -65,11 +68,16 @@ export function controlCommands(served: Served): ControlCommands {
     for (const spec of specs) log.set(spec);
     return "";
   });
+  let captures = 0;
   const captureUsage = "file [port=P] [flow=F] [reason=drop|miss] [count=N] [seconds=N]";
   add("upcall/capture", captureUsage, [1, 7], async (args, client) => {
     const { flags, rest: [path = "", ...words] } = options(args);
     const wanted = { ...captureOptions(dp, words), until: client.hungUp() };
-    const packets = await capturePackets(dp, path, wanted);
+    if (captures >= maxCaptures) {
+      throw new CommandError(`${maxCaptures} captures are running already`);
+    }
+    captures++;
+    const packets = await capturePackets(dp, path, wanted).finally(() => captures--);
     if (!flags.json) return `${packets} packets in ${path}\n`;
     const result = [{ file: path, packets }];
     return `${toJson({ verb: "capture", ok: true, result, errors: [] })}\n`;

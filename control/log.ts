@@ -45,7 +45,11 @@ export class Log {
     const serial = `${++this.#serial}`.padStart(5, "0");
     const time = new Date().toISOString();
     const line = printableLine(text);
-    this.#write(`${time}|${serial}|${module}|${level.toUpperCase()}|${line}\n`);
+    try {
+      this.#write(`${time}|${serial}|${module}|${level.toUpperCase()}|${line}\n`);
+    } catch {
+      // A log that cannot be written, to a full disk or to nobody, must not end its program.
+    }
   }
 
   /** Levels as `vlog/list` prints them. */
@@ -80,12 +84,7 @@ export class Log {
   }
 }
 
-/** A log that cannot be written, to a full disk or to nobody, must not end its program. */
 function writeToStderr(line: string): void {
   const bytes = new TextEncoder().encode(line);
-  try {
-    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
-  } catch {
-    // The line is lost.
-  }
+  for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
 }

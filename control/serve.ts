@@ -44,13 +44,17 @@ export interface ControlServer extends AsyncDisposable {
 /**
  * Answers commands for `dp` on a socket of mode 0600, until it is closed or the datapath is.
  *
+ * Permissions besides the datapath's: `--allow-net`, and to read and write the folder.
+ *
  * `Deno.errors.AddrInUse`: another program serves the path.
  */
 export async function serve(
   dp: Datapath,
   options: ServeOptions = {},
 ): Promise<ControlServer> {
-  const { log = new Log(), onExit = () => void dp.close() } = options;
+  const { log = new Log() } = options;
+  const { onExit = () => void dp.close().catch(complain) } = options;
+  const complain = (error: Error): void => log.say("control", "err", error.message);
   const path = options.path ?? await controlPath(dp.fullName);
   const socket = await ControlSocket.serve(path, controlCommands({ dp, log, onExit }));
   let attached: Disposable;

@@ -48,15 +48,14 @@ const chunkSize = 16384;
 /** A client, and what it is doing. */
 interface Client {
   readonly conn: Deno.UnixConn;
-  /** Whether a command of it runs, or its answer is on the way. */
-  isBusy: boolean;
+  state: "idle" | "running" | "answering";
 }
 
 /** A control socket that is being served. */
 export class ControlSocket {
   readonly #socket: ListeningSocket;
   readonly #commands: ControlCommands;
-  /** Those that are idle in the order in which they became so, the longest first. */
+  /** Those without a running command in the order in which they ended it, the longest first. */
   readonly #clients = new Set<Client>();
   readonly #serving: Promise<void>;
   /** Resolves when the socket is being closed. */
@@ -96,7 +95,9 @@ export class ControlSocket {
     try {
       await this.#socket.close();
     } finally {
-      for (const { conn, isBusy } of this.#clients) if (!isBusy) closeQuietly(conn);
+      for (const { conn, state } of this.#clients) {
+        if (state === "idle") closeQuietly(conn);
+      }
       // An answer that is about to be given is given: the command may be what ends the program.
       const late = setTimeout(() => {
         for (const { conn } of this.#clients) closeQuietly(conn);
@@ -111,7 +112,7 @@ export class ControlSocket {
     for (;;) {
       const conn = await this.#next();
       if (conn === undefined) break;
-      const client = { conn, isBusy: false };
+      const client: Client = { conn, state: "idle" };
       if (!this.#makeRoom()) {
         closeQuietly(conn);
         continue;
@@ -127,13 +128,14 @@ export class ControlSocket {
   }
 
   /**
-   * Whether there is room for one more client. When there are very many, the one goes that has been
-   * idle for longest: clients that only hold their connections keep nobody out.
+   * Whether there is room for one more client. When there are very many, the one goes that has had
+   * no command running for longest: neither clients that only hold their connections nor those
+   * that do not take their answers keep anybody out.
    */
   #makeRoom(): boolean {
     if (this.#clients.size < maxClients) return true;
     for (const client of this.#clients) {
-      if (client.isBusy) continue;
+      if (client.state === "running") continue;
       this.#clients.delete(client);
       closeQuietly(client.conn);
       return true;
@@ -163,12 +165,14 @@ export class ControlSocket {
       for (;;) {
         const text = await requests.next();
         if (text === undefined) return;
-        client.isBusy = true;
+        client.state = "running";
         const answer = await this.#answer(text, requests);
+        client.state = "answering";
+        this.#clients.delete(client);
+        this.#clients.add(client); // At the end: it has waited for less long than all others.
         if (answer !== undefined) await writeAll(client.conn, JSON.stringify(answer));
-        client.isBusy = false;
-        if (this.#closing !== undefined || !this.#clients.delete(client)) return;
-        this.#clients.add(client); // At the end: it was idle for less long than all others.
+        client.state = "idle";
+        if (this.#closing !== undefined || !this.#clients.has(client)) return;
       }
     } catch {
       // A client that goes in the middle, or sends no JSON, ends its own conversation only.

@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { whyNotPrivate } from "../ffi/private_folder.ts";
+import { madePrivately, whyNotPrivate } from "../ffi/private_folder.ts";
+import { effectiveUid } from "../ffi/system_file.ts";
 
 /** A path that cannot be that of a control socket, or that this program must not use. */
 export class ControlPathError extends Error {
@@ -32,9 +33,10 @@ export function checkSocketPath(path: string): void {
 export function controlDirectory(): string {
   const given = Deno.env.get("UPCALL_RUNDIR");
   if (given !== undefined) return given;
-  if (Deno.uid() === 0) return "/var/run/upcall";
+  const uid = effectiveUid();
+  if (uid === 0) return "/var/run/upcall";
   const runtime = Deno.env.get("XDG_RUNTIME_DIR");
-  return runtime === undefined ? `/tmp/upcall-${Deno.uid()}` : `${runtime}/upcall`;
+  return runtime === undefined ? `/tmp/upcall-${uid}` : `${runtime}/upcall`;
 }
 
 /**
@@ -103,14 +105,8 @@ export async function listenAt(path: string): Promise<ListeningSocket> {
   checkSocketPath(path);
   const made = besides(path);
   checkSocketPath(made);
-  // It gets its mode before its name: others can connect at no moment.
-  const mask = Deno.umask(0o177);
-  let listener: Deno.UnixListener;
-  try {
-    listener = Deno.listen({ transport: "unix", path: made });
-  } finally {
-    Deno.umask(mask);
-  }
+  // There is no moment in which others can connect.
+  const listener = madePrivately(() => Deno.listen({ transport: "unix", path: made }));
   try {
     const id = await Deno.lstat(made);
     await moveTo(path, made);

@@ -235,6 +235,24 @@ Deno.test("clients that only hold their connections keep nobody out", () =>
     }
   }));
 
+Deno.test("clients that do not take their answers keep nobody out", () =>
+  serving(async (path) => {
+    const text = "x".repeat(200_000);
+    const request = `{"id":1,"method":"echo","params":["${text}","${text}","${text}"]}`;
+    const bytes = new TextEncoder().encode(request);
+    const deaf: Deno.UnixConn[] = [];
+    try {
+      for (let n = 0; n < 260; n++) {
+        const client = await Deno.connect({ transport: "unix", path });
+        deaf.push(client);
+        for (let at = 0; at < bytes.length;) at += await client.write(bytes.subarray(at));
+      }
+      assert.equal(await control(path, "version", []), "upcall 0\n");
+    } finally {
+      deaf.forEach((client) => client.close());
+    }
+  }));
+
 Deno.test("blanks and crumbs take time by their number", () =>
   serving(async (path) => {
     // What each byte moves all that follow it takes minutes for.

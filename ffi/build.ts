@@ -30,7 +30,7 @@ import { LibraryError } from "./library.ts";
 import type { Source } from "./source.ts";
 import { whyNotPrivate } from "./private_folder.ts";
 import { sources as pinnedSources } from "./sources.ts";
-import { effectiveUid } from "./system_file.ts";
+import { effectiveUid, ownerOf } from "./system_file.ts";
 import {
   compile,
   dpdkFlags,
@@ -327,11 +327,8 @@ export function cacheDirectory(): string {
 /** Whether somebody else owns the nearest folder of `path` that exists. */
 function isForeign(path: string): boolean {
   for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
-    try {
-      return Deno.statSync(at).uid !== effectiveUid();
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) return true;
-    }
+    const owner = ownerOf(at);
+    if (owner !== undefined) return owner.uid !== effectiveUid();
   }
   return false;
 }

@@ -38,6 +38,22 @@ export const libcSymbols = {
     parameters: [],
     result: "u32", // uid_t
   },
+  umask: {
+    parameters: [
+      "u32", // mode_t mask
+    ],
+    result: "u32", // the mask before
+  },
+  statx: {
+    parameters: [
+      "i32", // int dirfd: AT_FDCWD
+      "buffer", // const char *pathname
+      "i32", // int flags: AT_SYMLINK_NOFOLLOW
+      "u32", // unsigned int mask: STATX_BASIC_STATS
+      "buffer", // struct statx *statxbuf
+    ],
+    result: "i32", // 0, or -1
+  },
   epoll_create1: {
     parameters: [
       "i32", // int flags: EPOLL_CLOEXEC

@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { effectiveUid, readSystemFile } from "./system_file.ts";
+import { openLibc } from "./libc.ts";
+import { effectiveUid, isLinkMode, ownerOf, readSystemFile } from "./system_file.ts";
 
 const writableByOthers = 0o002;
 const writableByGroup = 0o020;
@@ -15,8 +16,7 @@ const sticky = 0o1000;
 
 /**
  * Why `path`, a folder that exists, is not private to this user; undefined if it is. Others may
- * neither own it nor write to it, nor be able to put another folder in its place. Where this
- * program may not look at a folder above it, that one is taken to be good.
+ * neither own it nor write to it, nor be able to put another folder in its place.
  */
 export function whyNotPrivate(path: string): string | undefined {
   const uid = effectiveUid();
@@ -32,43 +32,36 @@ export function whyNotPrivate(path: string): string | undefined {
   }
   const given = absolute(path);
   const above = [...foldersAbove(real), ...foldersAbove(given)];
-  for (
-    const reason of [
-      ...above.map((folder) => whyReplaceable(folder, uid)),
-      ...[given, ...above].map((link) => whyRedirected(link, uid)),
-    ]
-  ) {
+  for (const folder of above) {
+    const reason = whyReplaceable(folder, uid);
+    if (reason !== undefined) return reason;
+  }
+  for (const link of [given, ...above]) {
+    const reason = whyRedirected(link, uid);
     if (reason !== undefined) return reason;
   }
   return undefined;
 }
 
-/** Whether this program may look at a path, without asking anybody. */
-function mayRead(path: string): boolean {
-  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
-}
-
-function isForeign(owner: number | null, uid: number): boolean {
+function isForeign(owner: number, uid: number): boolean {
   return owner !== uid && owner !== 0 && owner !== outsideUid();
 }
 
 /** Why others could put something else in the place of what is in a folder. */
 function whyReplaceable(folder: string, uid: number): string | undefined {
-  if (!mayRead(folder)) return undefined;
-  const info = Deno.statSync(folder);
-  const mode = info.mode ?? 0;
-  if (isForeign(info.uid, uid)) return `${folder} belongs to user ${info.uid}`;
-  return (mode & writableByOthers) !== 0 && (mode & sticky) === 0
+  const owner = ownerOf(folder);
+  if (owner === undefined) return undefined;
+  if (isForeign(owner.uid, uid)) return `${folder} belongs to user ${owner.uid}`;
+  return (owner.mode & writableByOthers) !== 0 && (owner.mode & sticky) === 0
     ? `everybody may write to ${folder}`
     : undefined;
 }
 
 /** Why others could make a symbolic link lead elsewhere. */
 function whyRedirected(path: string, uid: number): string | undefined {
-  if (!mayRead(path)) return undefined;
-  const info = Deno.lstatSync(path);
-  return info.isSymlink && isForeign(info.uid, uid)
-    ? `${path} is a link of user ${info.uid}`
+  const owner = ownerOf(path, { link: true });
+  return owner !== undefined && isLinkMode(owner.mode) && isForeign(owner.uid, uid)
+    ? `${path} is a link of user ${owner.uid}`
     : undefined;
 }
 
@@ -94,4 +87,22 @@ function foldersAbove(path: string): string[] {
     folders.push(at === "" ? "/" : at);
   }
   return folders;
+}
+
+/** Permissions that files which are made privately do not get. */
+const privateMask = 0o177;
+
+/**
+ * Runs `make`, which must not wait. The files and sockets that it makes have mode 0600 from the
+ * first moment on. The mask is the process's: a file that another thread makes meanwhile gets it.
+ */
+export function madePrivately<T>(make: () => T): T {
+  const libc = openLibc();
+  const mask = libc.symbols.umask(privateMask);
+  try {
+    return make();
+  } finally {
+    libc.symbols.umask(mask);
+    libc.close();
+  }
 }

@@ -39,6 +39,57 @@ export function readSystemFile(path: string): string | undefined {
   }
 }
 
+/** Whose a file is, and who may do what with it. */
+export interface FileOwner {
+  readonly uid: number;
+  /** Permissions and kind, as `st_mode` of stat(2) has them. */
+  readonly mode: number;
+}
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const STATX_BASIC_STATS = 0x7ff;
+/** `struct statx` of <linux/stat.h>: its size, and where the fields are. */
+const statxSize = 256;
+const statxUid = 20;
+const statxMode = 28;
+const S_IFMT = 0o170000;
+const S_IFLNK = 0o120000;
+
+/**
+ * Whose a file is; of a symbolic link, with `link`, and otherwise of what it leads to. Undefined if
+ * there is none, or this user may not look.
+ */
+export function ownerOf(
+  path: string,
+  options: { readonly link?: boolean } = {},
+): FileOwner | undefined {
+  const libc = openLibc();
+  try {
+    const buffer = new Uint8Array(statxSize);
+    const flags = options.link ? AT_SYMLINK_NOFOLLOW : 0;
+    const result = libc.symbols.statx(
+      AT_FDCWD,
+      cString(path),
+      flags,
+      STATX_BASIC_STATS,
+      buffer,
+    );
+    if (result !== 0) return undefined;
+    const view = new DataView(buffer.buffer);
+    // Linux's byte order is this machine's, which Deno runs on in little endian only.
+    const uid = view.getUint32(statxUid, true);
+    return { uid, mode: view.getUint16(statxMode, true) };
+  } finally {
+    libc.close();
+  }
+}
+
+/** Whether a mode is that of a symbolic link. */
+export function isLinkMode(mode: number): boolean {
+  return (mode & S_IFMT) === S_IFLNK;
+}
+
 /** Release of the kernel, `6.1.0-18-amd64`; empty if it is not known. */
 export function kernelRelease(): string {
   return readSystemFile("/proc/sys/kernel/osrelease")?.trim() ?? "";
