@@ -378,6 +378,7 @@ export class Datapath implements AsyncDisposable {
    */
   async #endDependants(): Promise<void> {
     const errors: unknown[] = [];
+    this.flows.endListings();
     const ends = [...this.#streams].map((stream) => stream.close());
     for (const end of await Promise.allSettled(ends)) {
       if (end.status === "rejected") errors.push(end.reason);

@@ -4,63 +4,18 @@
  *
  * @module
  */
-import type { FlowDump, FlowDumpOptions, FlowStats, RawFlow } from "./contract/flows.ts";
+import { integer } from "./check.ts";
+import type { FlowDumpOptions, FlowStats } from "./contract/flows.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
-import { Flow } from "./flow.ts";
+import type { Flow } from "./flow.ts";
+import { FlowListing } from "./flow_listing.ts";
 import type { FlowPut, FlowReference, Op, Result } from "./operations.ts";
-
-/** Flows to fetch at once while listing. */
-const DUMP_BATCH = 128;
-
-/** One of several readers of a listing; the last of them ends it. */
-class FlowReader implements IterableIterator<Flow, undefined> {
-  readonly #dump: FlowDump;
-  readonly #open: Set<FlowReader>;
-  readonly #check: () => void;
-  #raws: RawFlow[] = [];
-  #at = 0;
-
-  /**
-   * `open` is the set of readers that have not ended; `check` throws when the datapath is closed.
-   */
-  constructor(dump: FlowDump, open: Set<FlowReader>, check: () => void) {
-    this.#dump = dump;
-    this.#open = open.add(this);
-    this.#check = check;
-  }
-
-  next(): IteratorResult<Flow, undefined> {
-    if (!this.#open.has(this)) return { done: true, value: undefined };
-    if (this.#at === this.#raws.length) {
-      try {
-        this.#check();
-        this.#raws = this.#dump.next(DUMP_BATCH);
-      } catch (error) {
-        this.return();
-        throw error;
-      }
-      this.#at = 0;
-    }
-    const raw = this.#raws[this.#at++];
-    return raw ? { done: false, value: new Flow(raw) } : this.return();
-  }
-
-  return(): IteratorResult<Flow, undefined> {
-    this.#raws = [];
-    this.#at = 0;
-    if (this.#open.delete(this) && this.#open.size === 0) this.#dump.close();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.iterator](): this {
-    return this;
-  }
-}
 
 /** The flow table of a datapath, one operation at a time. `Datapath.operate` runs many at once. */
 export class Flows {
   readonly #datapath: { operate(ops: readonly Op[]): Result[] };
   readonly #open: (operation: string) => ProviderDatapath;
+  readonly #listings = new Set<FlowListing>();
 
   /** Made by `Datapath`. */
   constructor(
@@ -98,20 +53,11 @@ export class Flows {
 
   /**
    * Lists flows. A flow that exists throughout the listing appears exactly once; a flow that is
-   * added or deleted meanwhile may or may not appear. Leaving the loop early ends the listing.
+   * added or deleted meanwhile may or may not appear. The listing begins with the first flow that
+   * is asked for; leaving the loop early ends it.
    */
-  *dump(options: FlowDumpOptions = {}): Generator<Flow, void, undefined> {
-    const dump = this.#open("dump flows").flows.dump(options);
-    try {
-      for (;;) {
-        this.#open("dump flows");
-        const raws = dump.next(DUMP_BATCH);
-        if (raws.length === 0) return;
-        for (const raw of raws) yield new Flow(raw);
-      }
-    } finally {
-      dump.close();
-    }
+  dump(options: FlowDumpOptions = {}): IteratorObject<Flow, void, undefined> {
+    return this.#list(options).reader();
   }
 
   /**
@@ -124,13 +70,25 @@ export class Flows {
     count: number,
     options: FlowDumpOptions = {},
   ): IterableIterator<Flow, undefined>[] {
-    if (!Number.isInteger(count) || count < 1) {
-      throw new RangeError(`number of readers must be at least 1: it is ${count}`);
-    }
-    const dump = this.#open("dump flows").flows.dump(options);
-    const open = new Set<FlowReader>();
-    const check = () => void this.#open("dump flows");
-    return Array.from({ length: count }, () => new FlowReader(dump, open, check));
+    integer("number of readers", count, 0xffff, 1);
+    const listing = this.#list(options);
+    return Array.from({ length: count }, () => listing.reader());
+  }
+
+  #list(options: FlowDumpOptions): FlowListing {
+    this.#open("dump flows");
+    const listing: FlowListing = new FlowListing(
+      () => this.#open("dump flows").flows.dump(options),
+      () => void this.#open("dump flows"),
+      () => this.#listings.delete(listing),
+    );
+    this.#listings.add(listing);
+    return listing;
+  }
+
+  /** Ends every listing: the datapath is closed, and what they hold must go with it. */
+  endListings(): void {
+    for (const listing of this.#listings) listing.end();
   }
 
   #one(op: Op): Result & { ok: true } {

@@ -101,7 +101,8 @@ export class Ports {
   }
 
   /**
-   * The `portId` for `userspace` actions in flows of a port; 0 if the provider needs none.
+   * The `portId` for `userspace` actions in flows of a port; 0 if the provider needs none. Where
+   * the kernel dispatches upcalls by port it holds until the stream of that handler is closed.
    */
   upcallPortId(no: PortNo): number {
     const { ports } = this.#open("get port id");

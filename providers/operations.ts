@@ -21,7 +21,7 @@ import { integer } from "./check.ts";
 import { formatActions, formatKey } from "./odp/mod.ts";
 import { toActionBytes, toKeyAndMaskBytes, toKeyBytes } from "./odp/input.ts";
 import type { ActionsInput, KeyInput, MaskInput } from "./types.ts";
-import type { Upcall } from "./upcall.ts";
+import { originOf, type Upcall } from "./upcall.ts";
 
 /** A flow to be put. Keys in text bring their own mask. */
 export interface FlowPut {
@@ -31,7 +31,10 @@ export interface FlowPut {
   readonly mask?: MaskInput;
   /** What happens to packets; an empty list drops them. */
   readonly actions: ActionsInput;
-  /** Identifier for later; the datapath makes one when absent. */
+  /**
+   * Identifier for later. When absent, `netdev` makes one; a flow of the kernel then has none, and
+   * its key is what names it.
+   */
   readonly ufid?: Ufid;
   /** Add it if there is none (the default). */
   readonly create?: boolean;
@@ -54,11 +57,11 @@ export interface FlowPut {
    */
   readonly packet?: Uint8Array;
   /**
-   * With `packet`: largest fragment of a packet that was put together, bytes, 0 to 65535. An upcall
-   * that has one wants it back: without it the kernel drops what is longer than the MTU.
+   * With `packet`: largest fragment of a packet that was put together, bytes, 0 to 65535; when
+   * absent, as its upcall had it. Without it the kernel drops what is longer than the MTU.
    */
   readonly mru?: number;
-  /** With `packet`: hash as the upcall gave it, 64 bits. */
+  /** With `packet`: its hash, 64 bits; when absent, as its upcall had it. */
   readonly hash?: bigint;
 }
 
@@ -79,7 +82,11 @@ export interface Verdict {
   readonly modify?: boolean;
 }
 
-/** Names a flow: by its identifier, or by a key that it covers. A `Flow` names itself. */
+/**
+ * Names a flow: by its identifier, or by a key that it covers. A `Flow` names itself. The kernel
+ * finds by key only flows without an identifier, by the very key of their put; `system` looks for
+ * others in a listing of the table, which takes as long as that.
+ */
 export interface FlowReference {
   /** Key: object, text of ovs-dpctl(8), or attribute bytes. */
   readonly key?: KeyInput | undefined;
@@ -97,9 +104,12 @@ export interface Execute {
   readonly actions: ActionsInput;
   /** Only find out whether the datapath would take it. */
   readonly probe?: boolean;
-  /** Largest fragment of a packet that was put together, bytes, 0 to 65535. */
+  /**
+   * Largest fragment of a packet that was put together, bytes, 0 to 65535; when absent, as its
+   * upcall had it.
+   */
   readonly mru?: number;
-  /** Hash as the upcall gave it, 64 bits. */
+  /** Its hash, 64 bits; when absent, as its upcall had it. */
   readonly hash?: bigint;
 }
 
@@ -161,12 +171,16 @@ function checkPacket(packet: unknown): void {
   }
 }
 
-/** What a packet to execute brings besides its bytes. Throws `RangeError` and `TypeError`. */
+/**
+ * What a packet to execute brings besides its bytes, said here or known from its upcall. Throws
+ * `RangeError` and `TypeError`.
+ */
 function putMetadata(
-  from: Pick<Execute, "mru" | "hash">,
+  from: { readonly packet?: Uint8Array; readonly mru?: number; readonly hash?: bigint },
   to: { mru?: number; hash?: bigint },
 ): void {
-  const { mru, hash } = from;
+  const origin = from.packet && originOf(from.packet);
+  const { mru = origin?.mru, hash = origin?.hash } = from;
   if (mru !== undefined) to.mru = integer("mru", mru, 0xffff);
   if (hash === undefined) return;
   if (typeof hash !== "bigint") {

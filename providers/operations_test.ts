@@ -3,6 +3,7 @@
 import { deepStrictEqual as equal, throws } from "node:assert/strict";
 import type { ProviderExecute, ProviderOp } from "./contract/flows.ts";
 import { operateApart, toProviderOp } from "./operations.ts";
+import { Upcall } from "./upcall.ts";
 
 const packet = new Uint8Array(60);
 const put = { op: "put", key: "in_port(1)", actions: "2", packet } as const;
@@ -32,4 +33,23 @@ Deno.test("an mru has 16 bits and a hash 64", () => {
     throws(() => toProviderOp({ ...put, hash }), RangeError);
   }
   throws(() => toProviderOp({ ...put, hash: 1 as unknown as bigint }), TypeError);
+});
+
+Deno.test("the packet of an upcall brings its mru and hash back by itself", () => {
+  const raw = {
+    kind: "miss",
+    key: new Uint8Array(),
+    packet,
+    mru: 576,
+    hash: 7n,
+  } as const;
+  const upcall = new Upcall(raw);
+  for (const op of ["put", "execute"] as const) {
+    const made = toProviderOp({ ...put, op, packet: upcall.packet }) as ProviderExecute;
+    equal([made.mru, made.hash], [576, 7n]);
+    const other = toProviderOp({ ...put, op, packet: upcall.packet, mru: 0, hash: 1n });
+    equal([(other as ProviderExecute).mru, (other as ProviderExecute).hash], [0, 1n]);
+    const copy = toProviderOp({ ...put, op, packet: upcall.packet.slice() });
+    equal((copy as ProviderExecute).mru, undefined);
+  }
 });

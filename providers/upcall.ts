@@ -9,6 +9,14 @@ import type { PortNo } from "./ids.ts";
 import { decodeActions, keyView } from "./odp/mod.ts";
 import type { Action, FlowKey } from "./types.ts";
 
+/** Upcalls by their packets, where there is something that has to come back with the packet. */
+const origins = new WeakMap<Uint8Array, RawUpcall>();
+
+/** The upcall that brought `packet`, this very array, if its `mru` or `hash` should come back. */
+export function originOf(packet: Uint8Array): RawUpcall | undefined {
+  return origins.get(packet);
+}
+
 /**
  * A packet that a datapath handed up.
  *
@@ -43,9 +51,16 @@ export class Upcall {
     return this.raw.inPort ?? this.key.inPort;
   }
 
-  /** The packet from the Ethernet header on. */
+  /**
+   * The packet from the Ethernet header on. Given back to `put` or `execute` as it is, this very
+   * array, it brings its `mru` and `hash` with it.
+   */
   get packet(): Uint8Array {
-    return this.raw.packet;
+    const { raw } = this;
+    const { packet } = raw;
+    // A hash that has to be computed for the asking is none that the datapath wants back.
+    if (raw.mru !== undefined || Object.hasOwn(raw, "hash")) origins.set(packet, raw);
+    return packet;
   }
 
   /** Bytes that the `userspace` action carried. */

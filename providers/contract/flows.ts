@@ -43,7 +43,7 @@ export interface RawFlow {
 
 /** Which flows to list, and how much of each. */
 export interface FlowDumpOptions {
-  /** Only identifiers and counters. */
+  /** Only identifiers and counters; of a flow without an identifier, its key. */
   readonly terse?: boolean;
 }
 

@@ -13,7 +13,7 @@ import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 import { padded } from "./op_buffer.ts";
 
-const { EAGAIN } = Errno;
+const { EAGAIN, ESHUTDOWN } = Errno;
 const empty = new Uint8Array(0);
 
 /** Upcalls over `dp_upcall_*`. */
@@ -140,10 +140,10 @@ class NetdevHandler implements UpcallHandler {
 
   async wait(): Promise<void> {
     if (this.#closing !== undefined) return;
-    const { symbols, subject } = this.#context;
+    const { symbols } = this.#context;
     const armed = symbols.dp_upcall_arm(this.#handle);
     if (armed === EAGAIN) return;
-    check(symbols, armed, subject("wait for upcalls", `${this.#id}`));
+    this.#check(armed, "wait for upcalls");
     this.#waiting = symbols.dp_upcall_wait(this.#handle);
     await this.#waiting;
     this.#waiting = undefined;
@@ -178,6 +178,18 @@ class NetdevHandler implements UpcallHandler {
     this.#onClose();
   }
 
+  /** A handler outlives its datapath, which somebody else may destroy. */
+  #check(errno: number, operation: string): void {
+    const { symbols, subject } = this.#context;
+    const what = subject(operation, `${this.#id}`);
+    if (errno !== ESHUTDOWN) return check(symbols, errno, what);
+    throw new DatapathError({
+      ...what,
+      code: "ENODEV",
+      detail: "the datapath was removed",
+    });
+  }
+
   #take(max: number): void {
     const { symbols, subject } = this.#context;
     if (this.#closing !== undefined) {
@@ -197,7 +209,7 @@ class NetdevHandler implements UpcallHandler {
       max,
       this.#exchange,
     );
-    if (errno !== 0) check(symbols, errno, subject("receive upcalls", `${this.#id}`));
+    if (errno !== 0) this.#check(errno, "receive upcalls");
   }
 }
 

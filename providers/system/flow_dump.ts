@@ -145,6 +145,8 @@ export class SystemFlowDump implements FlowDump {
   #found = 0;
   /** Flows in the table when it began. */
   #before: number;
+  /** Whether the pass under way lost something. */
+  #isBroken = false;
   #ended = false;
 
   /** Begins the first pass. `datapath` is the full name, for errors. */
@@ -191,11 +193,22 @@ export class SystemFlowDump implements FlowDump {
       // Give what there is before waiting for the kernel.
       if (flows.length > 0) break;
       this.#additions.count();
-      this.#part = this.#dump.nextPart();
+      this.#part = this.#nextPart();
       this.#at = 0;
       if (!this.#part) this.#endPass();
     }
     return flows;
+  }
+
+  /** The next datagram; undefined at the end of the pass, which it also is when one was lost. */
+  #nextPart(): DumpPart | undefined {
+    try {
+      return this.#dump.nextPart();
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") throw error;
+      this.#isBroken = true;
+      return undefined;
+    }
   }
 
   /** The flow as it is to be given; undefined if it was, or is gone. */
@@ -212,12 +225,13 @@ export class SystemFlowDump implements FlowDump {
   #endPass(): void {
     const additions = this.#additions.count();
     const buckets = 2 ** Math.ceil(Math.log2(Math.max(this.#before, minBuckets)));
-    const hasGrown = this.#before + additions > buckets || this.#dump.interrupted;
+    const isBroken = this.#isBroken || this.#dump.interrupted;
+    const hasGrown = this.#before + additions > buckets || isBroken;
     // The first pass may have been disturbed by the dealing out of every ten minutes, which cannot
     // come again so soon.
-    const isWhole = additions === 0 && !this.#dump.interrupted ||
-      this.#passes > 1 && !hasGrown;
-    if (isWhole || this.#passes >= enoughPasses && this.#found === 0) {
+    const isWhole = additions === 0 && !isBroken || this.#passes > 1 && !hasGrown;
+    const isEnough = this.#passes >= enoughPasses && this.#found === 0 && !isBroken;
+    if (isWhole || isEnough) {
       this.close();
       return;
     }
@@ -226,6 +240,7 @@ export class SystemFlowDump implements FlowDump {
     }
     this.#passes++;
     this.#found = 0;
+    this.#isBroken = false;
     this.#additions.reset();
     this.#before = this.#size();
     // Only identifiers: most were given before.

@@ -24,6 +24,8 @@ const burstSize = 64;
  * An upcall is a packet of at most 65531 bytes, its key and actions; a multiple of the page size.
  */
 const slotSize = 136 << 10;
+/** News is taken in when nothing waits, and while upcalls keep coming this often, milliseconds. */
+const newsEveryMs = 100;
 /** Bytes of upcalls that the kernel may queue for a handler. */
 const queueBytes = 4 << 20;
 
@@ -99,6 +101,9 @@ export class SystemHandler implements UpcallHandler {
   #messages: Message[] = [];
   #lost = 0n;
   #failure: Error | undefined;
+  /** Whether there is news that was not taken in, and when some was last. */
+  #hasNews = false;
+  #newsAt = 0;
   #closing: Promise<void> | undefined;
   /** Whether the program has it; false: it was opened because a flow needs its port id. */
   isTaken = false;
@@ -174,6 +179,16 @@ export class SystemHandler implements UpcallHandler {
 
   /** Takes what waits in the sockets; false when nothing does. */
   #fill(max: number): boolean {
+    const isFilled = this.#receive(max);
+    if (this.#hasNews && (!isFilled || performance.now() - this.#newsAt > newsEveryMs)) {
+      this.#hasNews = false;
+      this.#newsAt = performance.now();
+      this.#tell(false);
+    }
+    return isFilled;
+  }
+
+  #receive(max: number): boolean {
     for (let tries = 0; tries < 50; tries++) {
       const queue = this.#queues[0] as Queue;
       try {
@@ -188,7 +203,7 @@ export class SystemHandler implements UpcallHandler {
         // Upcalls were dropped, which drops() counts; those that were not are still there. News may
         // have been dropped as well.
         if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") throw error;
-        this.#tell(false);
+        this.#hasNews = true;
       }
     }
     return false;
@@ -196,7 +211,6 @@ export class SystemHandler implements UpcallHandler {
 
   #take(datagram: Uint8Array | undefined): void {
     const { kernel, ifindex } = this.#init;
-    let news = false;
     let gone = false;
     try {
       if (!datagram) throw new NetlinkError({ code: "EMSGSIZE" });
@@ -204,7 +218,7 @@ export class SystemHandler implements UpcallHandler {
         if (message.type === kernel.packet.id) {
           this.#messages.push(message);
         } else if (messageIfindex(message) === ifindex) {
-          news = true;
+          this.#hasNews = true;
           gone ||= message.type === kernel.datapath.id &&
             message.body[0] === Command.delete;
         }
@@ -212,7 +226,7 @@ export class SystemHandler implements UpcallHandler {
     } catch {
       this.#lost++;
     }
-    if (news) this.#tell(gone);
+    if (gone) this.#tell(true);
   }
 
   #tell(gone: boolean): void {

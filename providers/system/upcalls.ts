@@ -106,6 +106,7 @@ export class SystemUpcalls implements ProviderUpcalls {
         });
       }
       const before = this.#keeper;
+      globalThis.addEventListener("unload", this.#onUnload);
       this.#keeper = makeKeeper(count);
       this.#set = this.#count = count;
       for (const [handler, open] of this.#handlers) open.rebind({ count, handler });
@@ -337,7 +338,7 @@ export class SystemUpcalls implements ProviderUpcalls {
       onNews: (news) => this.#onNews(news),
       onClose: () => this.#onClosed(id, handler),
     });
-    if (this.#handlers.size === 0) globalThis.addEventListener("unload", this.#onUnload);
+    globalThis.addEventListener("unload", this.#onUnload);
     this.#handlers.set(id, handler);
     taken.add(this.#place(id));
     this.#receiving = true;
@@ -354,7 +355,7 @@ export class SystemUpcalls implements ProviderUpcalls {
     if (this.#handlers.get(id) !== handler) return;
     this.#handlers.delete(id);
     taken.delete(this.#place(id));
-    if (this.#handlers.size === 0) {
+    if (this.#handlers.size === 0 && !this.#keeper) {
       globalThis.removeEventListener("unload", this.#onUnload);
     }
     this.#without(handler.portId, () => this.#letGo());
@@ -406,6 +407,7 @@ export class SystemUpcalls implements ProviderUpcalls {
     await Promise.all([...this.#handlers.values()].map((handler) => handler.close()));
     const keeper = this.#keeper;
     if (!keeper) return;
+    globalThis.removeEventListener("unload", this.#onUnload);
     this.#keeper = undefined;
     this.#set = 0;
     this.#count = 1;

@@ -19,6 +19,7 @@ import { operateSuite } from "./operate.ts";
 import { portSuite } from "./ports.ts";
 import { referenceSuite } from "./references.ts";
 import { statsSuite } from "./stats.ts";
+import { streamSuite } from "./streams.ts";
 import { upcallSuite } from "./upcalls.ts";
 
 const suites: Readonly<Record<string, Suite>> = {
@@ -30,6 +31,7 @@ const suites: Readonly<Record<string, Suite>> = {
   operate: operateSuite,
   execute: executeSuite,
   upcalls: upcallSuite,
+  streams: streamSuite,
   stats: statsSuite,
   calls: callSuite,
   conntrack: conntrackSuite,

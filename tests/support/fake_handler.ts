@@ -14,6 +14,7 @@ export class FakeHandler implements UpcallHandler {
   #waiting: RawUpcall[] = [];
   #lost = 0n;
   #closed = false;
+  #isGone = false;
   #wake = (): void => {};
 
   constructor(limit: number, onClose: () => void) {
@@ -36,11 +37,16 @@ export class FakeHandler implements UpcallHandler {
     if (this.#closed) {
       throw new DatapathError({ operation: "receive upcalls", code: "EBADF" });
     }
+    if (this.#isGone) {
+      throw new DatapathError({ operation: "receive upcalls", code: "ENODEV" });
+    }
     return this.#waiting.splice(0, max);
   }
 
   wait(): Promise<void> {
-    if (this.#closed || this.#waiting.length > 0) return Promise.resolve();
+    if (this.#closed || this.#isGone || this.#waiting.length > 0) {
+      return Promise.resolve();
+    }
     return new Promise((resolve) => this.#wake = resolve);
   }
 
@@ -50,6 +56,12 @@ export class FakeHandler implements UpcallHandler {
 
   lost(): bigint {
     return this.#lost;
+  }
+
+  /** Somebody destroyed the datapath. */
+  end(): void {
+    this.#isGone = true;
+    this.#wake();
   }
 
   purge(): void {

@@ -128,6 +128,9 @@ class FakeDatapath implements ProviderDatapath {
     if (this.#table.destroyed) return;
     this.#table.destroyed = this.#ended = true;
     this.#table.tellPortChange();
+    for (const handler of this.#table.handlers.values()) {
+      if (!this.#handlers.has(handler)) handler.end();
+    }
     await this.#quiet();
     this.#onGone();
   }

@@ -295,6 +295,83 @@ print(s.getsockname()[0], flush=True); time.sleep(60)`;
   }
 });
 
+for (const end of ["Deno.exit()", "throw new Error('end')", "await stream.next()"]) {
+  systemTest(`a program that ends leaves nothing directed to it: ${end}`, async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    const module = new URL("../../mod.ts", import.meta.url).href;
+    const script = `
+      const { openDatapath } = await import("${module}");
+      const dp = await openDatapath("${dp.fullName}");
+      dp.setHandlers(2);
+      const stream = dp.upcalls();
+      console.log("ready");
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      ${end};`;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["eval", "--no-check", script],
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    await reader.read();
+    using tap = new Tap(`t${newName()}`);
+    await dp.ports.add({ name: tap.name });
+    ok(directedTo(dp.name)[0] !== 0);
+    // The third ends by itself: it takes one upcall and has nothing more to do.
+    await until(() => {
+      tap.write(udpFrame());
+      return directedTo(dp.name).join() === "0";
+    });
+    await child.status;
+    await reader.cancel();
+  });
+}
+
+/** Takes descriptors until none is left. */
+function takeAll(): Deno.FsFile[] {
+  const files: Deno.FsFile[] = [];
+  try {
+    for (;;) files.push(Deno.openSync("/dev/null"));
+  } catch {
+    return files;
+  }
+}
+
+systemTest(
+  "where no descriptor is left, a stream is refused and keeps none",
+  async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    await dp.upcalls().close();
+    const files = takeAll();
+    try {
+      const said: string[] = [];
+      for (let spare = 0; spare < 12; spare++) {
+        try {
+          const stream = dp.upcalls();
+          const next = stream.next();
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          await stream.close();
+          await next;
+          break;
+        } catch (error) {
+          said.push((error as { code: string }).code);
+        }
+        // All that it took came back: as many are free as before.
+        const free = takeAll();
+        equal(free.length, spare, said.join());
+        for (const file of free) file.close();
+        files.pop()?.close();
+      }
+      ok(said.length > 1 && said.every((code) => code === "EMFILE"), said.join());
+    } finally {
+      for (const file of files) file.close();
+    }
+    await dp.upcalls().close();
+  },
+);
+
 systemTest(
   "a Worker that is terminated leaves its handler, socket and thread",
   async () => {
