@@ -25,7 +25,8 @@
  * ```
  *
  * Other entries have what fewer programs need: `./types` all shapes of keys and actions, `./odp`
- * bytes and text, `./contract` what a provider must do, `./netlink` conversations with the kernel.
+ * bytes and text, `./contract` what a provider must do, `./netlink` conversations with the kernel,
+ * `./frames` packets built and parsed, `./pcapng` captures, `./testing` tests without root.
  *
  * Importing this module opens no library and needs no permission.
  *

@@ -27,7 +27,11 @@ import { originOf, type Upcall } from "./upcall.ts";
 export interface FlowPut {
   /** Key: object, text of ovs-dpctl(8), or attribute bytes. */
   readonly key: KeyInput;
-  /** Which bits of the key matter; all that the key has when absent. */
+  /**
+   * Which bits of the key matter.  When absent: of a plain object what it names, in whole fields
+   * and in parts of them; of a text what the text says; of an upcall's key, or of bytes, all that
+   * there is.  A mask that the datapath cannot honour is refused (`EINVAL`), with the reason.
+   */
   readonly mask?: MaskInput;
   /** What happens to packets; an empty list drops them. */
   readonly actions: ActionsInput;

@@ -48,13 +48,17 @@ export interface UserspaceAction {
   readonly actions?: boolean;
 }
 
-/** Overwrites one field of the packet, or the bits of it that `mask` has. */
+/**
+ * Overwrites one field of the packet, or the bits of it that `mask` has.  Without a mask it is what
+ * `key` names that is overwritten: `{ tcp: { dst: 81 } }` leaves the source port alone.  A tunnel
+ * is always set in whole.
+ */
 export interface SetAction {
   /** Tells it from other actions. */
   readonly type: "set";
   /** Exactly one field. */
   readonly key: FlowKeyInitFields;
-  /** The same field, for a masked set. */
+  /** The same field, for a masked set. It has no bits of what `key` does not name. */
   readonly mask?: FlowMask;
 }
 

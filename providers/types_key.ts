@@ -404,7 +404,8 @@ export type MaskOf<T> = T extends boolean ? boolean
  * The bits of a key that matter.
  *
  * It has the shape of {@linkcode FlowKey}; each value is a bit mask (of an address, a mask in
- * address form), or `true` for all bits. What is absent does not matter.
+ * address form), or `true` for all bits: for all that the key names, where it names a field in
+ * parts. What is absent does not matter.
  */
 export type FlowMask =
   & {

@@ -91,7 +91,10 @@ export function userspace(options: UserspaceOptions = {}): UserspaceAction {
   return { type: "userspace", portId: U32_MAX, ...options };
 }
 
-/** Overwrites one field, or the bits of it that `mask` has. */
+/**
+ * Overwrites one field, or the bits of it that `mask` has; without a mask, what `key` names:
+ * `set({ tcp: { dst: 81 } })` leaves the source port alone.
+ */
 export function set(key: SetAction["key"], mask?: FlowMask): SetAction {
   return mask === undefined ? { type: "set", key } : { type: "set", key, mask };
 }
