@@ -57,22 +57,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "12d84503f2004034dc2f040f520bed157ad5fbccb7862fdfbf06a9cb0afe1fab",
+    sha256: "cf7e5d8874302631aa723b51fd6fb6459a91eea97477538913b50a04363d67f0",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_int.h",
-    sha256: "442fbd40c1be13b120516387402e87f6657d8fff8a33ed259a5bec499fc58410",
+    sha256: "0a7c3ed88ba22ea5b509823e42c7917e99b9a7368299c19910ce481951901e42",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_run.c",
-    sha256: "b05e25414ce97a7efb4e14938219db1b59141d276302077d5bc0c4d2b76fee01",
+    sha256: "119251333872c22773f383717e1965b47589028619613be0e26bc576cfb99bee",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_set.c",
-    sha256: "69d8a33ebb204a305bd047bf293567fd0ef56e8442dc0e7561bbcf5784924d8a",
+    sha256: "140066239423db9f873bdde54e371d3a050b33fa773ff949b87813a62ddf5d84",
     load: () => import("../c/act/act_set.c", { with: { type: "text" } }),
   },
   {
@@ -187,7 +187,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "f587314fa0e221c9cba5e3173f71246da26110f086d221a65064f35154b16ddf",
+    sha256: "30ed4f4ae83649d0ee35f1833777f90323f30b1ba02fd120f88f304a7244c482",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -596,9 +596,34 @@ export const sources: readonly Source[] = [
     load: () => import("../c/packet/key.h", { with: { type: "text" } }),
   },
   {
+    name: "packet/partial.c",
+    sha256: "cef32db797ad254111b090334ff6e932f285bfd848ce137dc49e6ab890f95eab",
+    load: () => import("../c/packet/partial.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/partial.h",
+    sha256: "544bb9d1f4f8b526a90422487c2b0ecd96240b821d4da72b57bc3efc1bf4c4ff",
+    load: () => import("../c/packet/partial.h", { with: { type: "text" } }),
+  },
+  {
     name: "packet/pkt.h",
     sha256: "92465734d9de3630739bcfed36372d86cbf14caa2d3aa7bf165238e9771657b0",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/segment.c",
+    sha256: "7f66d81285046fc5a927c9b9b43a1ba0846ada05f9c56cc92f8bb6f202a8670b",
+    load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/segment.h",
+    sha256: "3c3c566df3f1b61b61ed169202bdd26778546741cf5c49c285197d6aa743c9da",
+    load: () => import("../c/packet/segment.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/segment_walk.c",
+    sha256: "34d47c1a2fbcfec4b13cfb66f1b3e5d0563a82684bf550af89b44bdee233f8a8",
+    load: () => import("../c/packet/segment_walk.c", { with: { type: "text" } }),
   },
   {
     name: "packet/userdata.c",
@@ -642,7 +667,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "99883f2893f8b9f40229d4e21fb1a5a687f1b813bf50778c43fcb72dfc581b57",
+    sha256: "0106f1e05448f744987c0bfc4d78e9c2b85842a7b12c563e9d977cf8ab0309a3",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -697,7 +722,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "03a57c40867efc4f20e4b3dcb0bce3ce2227ceb2b5a72b3df11b52aedbd7532e",
+    sha256: "3a8b4bf9ed524ee24b335dfe05491f9982b0ea7651e99c83aeb883f291e661c6",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -712,7 +737,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "5450238e80bc26fa063be9b4bb50ff47f6571b33c322a808c9ec8c0b2c5d7412",
+    sha256: "756b58d01fb7393803864cf8844da4a6b2faff3dbec12e3b5fc585010a5adc2b",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -766,13 +791,8 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port/port_memif.c", { with: { type: "text" } }),
   },
   {
-    name: "port/port_offload.c",
-    sha256: "0d7b8cbc96e4c9a7f158d220082bcd03b955fc7051b21db4b44b332c9c9c394a",
-    load: () => import("../c/port/port_offload.c", { with: { type: "text" } }),
-  },
-  {
     name: "port/port_offload.h",
-    sha256: "10783d7400a7a3473ba07cf2e67f4bcd78bb61346a79b2b9eb4b8e9e12e81840",
+    sha256: "c6421b698440b1053dceabddb7ef1764029b732cd66eaf41506a8e368b3801d5",
     load: () => import("../c/port/port_offload.h", { with: { type: "text" } }),
   },
   {
@@ -802,7 +822,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_vnet.c",
-    sha256: "b5fd34ef220e7a40a92d1629f6e8220bb5afd85ce274f8df7f3490f17eda443b",
+    sha256: "e49bbaf143415b88e86c86ec8e00c6447c0637d01f66e6ac2533dc88d444a20c",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
   },
   {
@@ -812,7 +832,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall.c",
-    sha256: "bc3bdf47be7d2c1560451d489e643c3147bdac49d50760ce5df45fcaa13ab2ac",
+    sha256: "1b42d645af219bc8f7e24d964a78cc1cd027cf22b13185eeb94dd158d0be8bfb",
     load: () => import("../c/upcall/upcall.c", { with: { type: "text" } }),
   },
   {
@@ -827,7 +847,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_exchange.c",
-    sha256: "d99386d9ff7e2924670e483c90a447a9f6414b3e09e1e312d986d6d6f84794f8",
+    sha256: "f18c56c29755f0b32569c2ab793164d5dfa3437176fd28e3ad2610111efe2111",
     load: () => import("../c/upcall/upcall_exchange.c", { with: { type: "text" } }),
   },
   {

@@ -5,9 +5,9 @@
 
 #include "act/act_int.h"
 #include "packet/extract.h"
+#include "packet/partial.h"
 #include "odp/odp_attr.h"
 
-#define OFFLOAD (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 
 static uint16_t load16(const uint8_t *at)
 {
@@ -101,37 +101,10 @@ void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *l)
         l->routed = has_segments_left(frame + found.l3 + 40, frame + found.l4, frame[found.l3 + 6]);
 }
 
-bool act_finish_offload(struct rte_mbuf *m)
-{
-    uint64_t wish = m->ol_flags & OFFLOAD;
-    struct act_layers l;
-    uint16_t sum, field;
-
-    if (!wish)
-        return true;
-    m->ol_flags &= ~OFFLOAD;
-    act_parse(m, 0, &l);
-    if (l.l4_kind != 6 && l.l4_kind != 17)
-        return false;
-    field = (uint16_t)(l.l4 + (l.l4_kind == 6 ? 16 : 6));
-    if (rte_raw_cksum_mbuf(m, l.l4, l.l4_size, &sum))
-        return false;
-    sum = (uint16_t)~sum;
-    if (l.l4_kind == 17 && !sum)
-        sum = 0xffff;
-    memcpy(rte_pktmbuf_mtod(m, uint8_t *) + field, &sum, 2);
-    return true;
-}
-
 bool act_push_vlan(struct rte_mbuf *m, uint32_t tag)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-    uint8_t *start;
+    uint8_t *start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
 
-    /* Behind a third tag no port finds the checksum. */
-    if (m->ol_flags & OFFLOAD && m->data_len >= 18 && odp_is_vlan(load16(frame + 12)) && odp_is_vlan(load16(frame + 16)))
-        act_finish_offload(m);
-    start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
     if (!start)
         return false;
     memmove(start, start + 4, 12);
@@ -156,7 +129,6 @@ bool act_push_mpls(struct rte_mbuf *m, const struct act_layers *l, uint32_t lse,
 
     if (!l->eth_type)
         return false; /* 802.2: there is no type that could be replaced. */
-    act_finish_offload(m);
     start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
     if (!start)
         return false;
@@ -224,7 +196,7 @@ static inline bool rewrite(struct rte_mbuf *m, const struct act_rewrite *re)
         memcpy(frame, re->head, 12);
         return true;
     }
-    if (likely(m->data_off >= 4 && !(m->ol_flags & OFFLOAD))) {
+    if (likely(m->data_off >= 4)) {
         m->data_off -= 4;
         m->data_len += 4;
         m->pkt_len += 4;
@@ -290,16 +262,9 @@ uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, u
 
 uint32_t act_wire_size(const struct rte_mbuf *m)
 {
-    struct act_layers l;
-    uint32_t size = m->pkt_len;
+    struct partial partial;
 
-    if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG && m->tso_segsz) {
-        act_parse(m, 0, &l);
-        if (l.l4_kind == 6) {
-            uint32_t header = l.l4 + (rte_pktmbuf_mtod(m, const uint8_t *)[l.l4 + 12] >> 4) * 4u;
-
-            size = RTE_MIN(size, header + m->tso_segsz);
-        }
-    }
-    return size;
+    if (m->ol_flags & PARTIAL_SEG && m->tso_segsz && partial_get(m, &partial))
+        return RTE_MIN(m->pkt_len, partial.payload + m->tso_segsz);
+    return m->pkt_len;
 }

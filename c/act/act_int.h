@@ -128,10 +128,6 @@ void act_pop_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t 
 /* Rewrites a burst; answers with the bits of packets that cannot take it. */
 uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re);
 
-/* Completes a partial checksum, before the frame becomes one in which no port finds it; also gives
- * up segmentation by the port. */
-bool act_finish_offload(struct rte_mbuf *m);
-
 /* A hash of the packet's addresses and ports, never 0.  Symmetric: the same for both directions. */
 uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, uint32_t basis);
 

@@ -13,6 +13,7 @@
 #include "act/act_int.h"
 #include "ct/ct.h"
 #include "odp/odp_attr.h"
+#include "packet/partial.h"
 #include "path/tx.h"
 #include "upcall/upcall.h"
 
@@ -84,7 +85,7 @@ static void truncate(struct rte_mbuf *m, uint32_t size)
     if (m->pkt_len <= size)
         return;
     /* What is left of a packet does not want its checksum completed, nor to be cut again. */
-    act_finish_offload(m);
+    partial_finish(m);
     while (m->pkt_len > size) {
         struct rte_mbuf *last = rte_pktmbuf_lastseg(m), *before = m;
         uint32_t excess = m->pkt_len - size;

@@ -13,6 +13,7 @@
 
 #include "act/act_int.h"
 #include "packet/csum.h"
+#include "packet/partial.h"
 #include "odp/odp_attr.h"
 
 #define PROTO_ICMP 1
@@ -47,14 +48,11 @@ static uint64_t put_masked_byte(uint8_t *word, uint32_t index, uint8_t value, ui
     return put_masked(word, values, masks, 2);
 }
 
-/* Whether the transport checksum is a partial one, which covers the pseudo-header only. */
-static bool is_partial(const struct rte_mbuf *m, uint8_t proto)
+/* Whether the checksum of the transport header is a partial one, which covers the pseudo-header
+ * only.  That of a header further inside is none of its. */
+static bool is_partial(const struct rte_mbuf *m, const struct act_layers *l)
 {
-    uint64_t l4 = m->ol_flags & RTE_MBUF_F_TX_L4_MASK;
-
-    return proto == PROTO_TCP ? l4 == RTE_MBUF_F_TX_TCP_CKSUM || m->ol_flags & RTE_MBUF_F_TX_TCP_SEG
-         : proto == PROTO_UDP ? l4 == RTE_MBUF_F_TX_UDP_CKSUM || m->ol_flags & RTE_MBUF_F_TX_UDP_SEG
-                              : proto == PROTO_SCTP && l4 == RTE_MBUF_F_TX_SCTP_CKSUM;
+    return partial_is_at(m, l->l4);
 }
 
 /* UDP's checksum may be absent, and is never 0 when present. */
@@ -77,7 +75,7 @@ static void update_pseudo(struct rte_mbuf *m, const struct act_layers *l, uint64
 
     if (!change || (l->l4_kind != PROTO_TCP && l->l4_kind != PROTO_UDP && l->l4_kind != PROTO_ICMPV6))
         return;
-    if (is_partial(m, l->l4_kind))
+    if (is_partial(m, l))
         csum_update_partial(field, change);
     else if (l->l4_kind == PROTO_UDP)
         update_udp(field, change);
@@ -130,7 +128,7 @@ static void set_ports(struct rte_mbuf *m, const struct act_layers *l, uint8_t pr
         return;
     memcpy(&before, l4, 4);
     change = put_masked(l4, value, mask, 4);
-    if (is_partial(m, proto))
+    if (is_partial(m, l))
         return; /* The ports are not in the pseudo-header. */
     if (proto == PROTO_TCP) {
         csum_update(l4 + 16, change);

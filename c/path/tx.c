@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "path/tx.h"
 
-#include <netinet/in.h>
 #include <stdatomic.h>
 
 #include <rte_mbuf.h>
@@ -58,25 +57,29 @@ static void transmit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
 
 /* --- What the port cannot send as it is ------------------------------------------------------- */
 
-/* Sends a packet in pieces that fit the MTU; takes it over. */
-static void send_segments(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m,
-                          const struct port_offload_layout *layout, uint32_t size)
+/* Sends a packet in pieces; takes it over. */
+static void send_segments(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m, const struct segment_plan *plan)
 {
-    uint32_t end = port_offload_end(m, layout);
-    bool chains = tx->port->caps & PORT_CAP_CHAIN;
+    const bool chains = tx->port->caps & PORT_CAP_CHAIN;
+    struct rte_mbuf *ready[WORKER_BURST];
+    unsigned int n = 0;
 
-    for (uint32_t at = layout->payload, index = 0; at < end; index++) {
-        uint32_t part = RTE_MIN(size, end - at);
-        struct rte_mbuf *segment = port_offload_cut(m, layout, index, at, part);
+    for (uint32_t index = 0; index < plan->count; index++) {
+        struct rte_mbuf *segment = segment_cut(m, plan, index);
 
         if (!segment || (segment->nb_segs > 1 && !chains)) {
             stat_drop(worker->stat, segment ? DROP_tx_oversize : DROP_no_mbuf, 1);
             rte_pktmbuf_free(segment);
             break; /* The receiver drops what follows a gap, or asks for it again. */
         }
-        transmit(worker, tx, &segment, 1);
-        at += part;
+        ready[n++] = segment;
+        if (n == WORKER_BURST) {
+            transmit(worker, tx, ready, n);
+            n = 0;
+        }
     }
+    if (n)
+        transmit(worker, tx, ready, n);
     rte_pktmbuf_free(m);
 }
 
@@ -103,55 +106,50 @@ static struct rte_mbuf *own(struct worker *worker, struct rte_mbuf *m, bool chai
     return copy;
 }
 
-/* What is larger than the port's MTU: handed on, cut in pieces, or dropped. */
+/* What is larger than the port's MTU, or has headers that the port would not understand: cut in
+ * pieces, or dropped. */
 static void send_large(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m)
 {
-    struct port *port = tx->port;
-    struct port_offload_layout layout;
-    uint32_t headers, size, mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+    struct segment_plan plan;
 
-    if (!port_offload_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) ||
-        (layout.proto == IPPROTO_UDP && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))) {
+    switch (segment_plan(m, atomic_load_explicit(&tx->port->mtu, memory_order_relaxed), &plan)) {
+    case SEGMENT_CAN:
+        send_segments(worker, tx, m, &plan);
+        break;
+    case SEGMENT_TOO_MANY:
+        worker_drop(worker, m, DROP_tx_segments);
+        break;
+    default:
         worker_drop(worker, m, DROP_tx_oversize);
-        return;
     }
-    headers = (uint32_t)(layout.payload - layout.l3);
-    if (mtu <= headers) {
-        worker_drop(worker, m, DROP_tx_oversize);
-        return;
-    }
-    /* Without a size it was executed by a program, from an upcall that had it large: TCP may be cut
-     * anywhere. */
-    size = m->ol_flags & PORT_OFFLOAD_SEG ? m->tso_segsz : mtu - headers;
-    if (!size || size + headers > mtu)
-        size = mtu - headers;
-    send_segments(worker, tx, m, &layout, size);
 }
 
-/* Whether the packet behind its VLAN tags is larger than the MTU. */
-static bool too_large(const struct port *port, const struct rte_mbuf *m, uint32_t *mtu)
+/* Whether the packet behind its VLAN tags is larger than the MTU, or is to be cut and the port
+ * cannot. */
+static bool is_too_much(const struct port *port, const struct rte_mbuf *m)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-    uint32_t l2 = PORT_ETHERNET;
+    const uint32_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+    uint32_t l2 = PARTIAL_ETHERNET;
 
-    while (l2 + 4 <= m->data_len && l2 < PORT_ETHERNET + 8 &&
+    if (m->ol_flags & PARTIAL_SEG)
+        return !port_offload_cuts(port, m, mtu);
+    while (l2 + 4 <= m->data_len && l2 < PARTIAL_ETHERNET + 8 &&
            ((frame[l2 - 2] == 0x81 && frame[l2 - 1] == 0x00) || (frame[l2 - 2] == 0x88 && frame[l2 - 1] == 0xa8)))
         l2 += 4;
-    *mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
-    return m->pkt_len > *mtu + l2;
+    return m->pkt_len > mtu + l2;
 }
 
 static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m)
 {
     struct port *port = tx->port;
-    uint32_t mtu;
 
-    if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
+    if (is_too_much(port, m)) {
         /* The device may have been given a larger MTU since: asked once in a millisecond at
          * most. */
         if (atomic_exchange_explicit(&port->mtu_asked_ms, worker->now_ms, memory_order_relaxed) != worker->now_ms)
             port_follow_mtu(port);
-        if (too_large(port, m, &mtu) && !port_offload_cuts(port, m, mtu)) {
+        if (is_too_much(port, m)) {
             send_large(worker, tx, m);
             return;
         }
@@ -159,7 +157,7 @@ static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     m = own(worker, m, port->caps & PORT_CAP_CHAIN);
     if (!m)
         return;
-    if ((m->ol_flags & PORT_OFFLOAD_FLAGS) && !(port->caps & PORT_CAP_CSUM) && !port_offload_finish(m)) {
+    if ((m->ol_flags & PARTIAL_FLAGS) && !(port->caps & PORT_CAP_CSUM) && !partial_finish(m)) {
         worker_drop(worker, m, DROP_tx_error);
         return;
     }

@@ -8,7 +8,7 @@
  *
  * Packets may be chains.  `ol_flags` carry RTE_MBUF_F_TX_* wishes (partial checksum: l2_len,
  * l3_len, l4_len, TX_TCP_CKSUM …; TSO: tso_segsz) from kinds that receive them (virtio-net header)
- * to kinds that can pass them on; port_offload.c does in software what a kind cannot.
+ * to kinds that can pass them on; path/tx.c does in software what a kind cannot.
  *
  * Threads: rx_burst by the one poll thread that owns the queue; tx_burst by the owner of a txq, or
  * under its lock if shared. */

@@ -30,12 +30,12 @@
 #include <rte_ring.h>
 
 #include "packet/eal.h"
+#include "packet/partial.h"
 #include "base/error.h"
 #include "packet/pkt.h"
 #include "link/link_device.h"
 #include "port/port_eth.h"
 #include "link/link_xdp.h"
-#include "port/port_offload.h"
 
 #define OPEN_TRIES 20u           /* In a second. */
 #define OPTIONS "start_queue queue_count shared_umem xdp_prog busy_budget force_copy"
@@ -369,7 +369,7 @@ static uint16_t afxdp_rx(struct port *port, uint16_t queue, struct rte_mbuf **pa
     driver_runs = false;
     for (uint16_t i = 0; i < n; i++) {
         *mark_of(packets[i]) = MARK_OURS;
-        port_offload_detect(packets[i]);
+        partial_detect(packets[i]);
     }
     return n;
 }

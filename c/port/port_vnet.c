@@ -9,7 +9,7 @@
 
 #include "packet/csum.h"
 #include "packet/eal.h"
-#include "port/port_offload.h"
+#include "packet/partial.h"
 
 /* Missing in older headers. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
@@ -85,18 +85,6 @@ void vnet_tag(struct vnet_buffer *b, struct rte_mbuf *m, uint16_t tpid, uint16_t
     }
 }
 
-/* Bytes before the network header. */
-static uint32_t l2_size(const struct rte_mbuf *m)
-{
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-    uint32_t size = PORT_ETHERNET;
-
-    while (size + 4 <= m->data_len && size < PORT_ETHERNET + 8 &&
-           ((frame[size - 2] == 0x81 && frame[size - 1] == 0x00) || (frame[size - 2] == 0x88 && frame[size - 1] == 0xa8)))
-        size += 4;
-    return size;
-}
-
 /* SCTP's checksum is a CRC32C, of which a virtio-net header can be read but which it cannot ask
  * for: it is completed at once, over all that follows, as the kernel does. */
 static bool complete_sctp(struct rte_mbuf *m, uint32_t start)
@@ -116,50 +104,81 @@ static bool complete_sctp(struct rte_mbuf *m, uint32_t start)
     return true;
 }
 
-bool vnet_mark(struct rte_mbuf *m, const struct virtio_net_hdr *header)
+/* The size of the IP header in front of the transport header, for what the MTU leaves of a
+ * segment. */
+static uint32_t ip_size(const uint8_t *frame, uint32_t start, bool ip6)
 {
-    uint32_t l2 = l2_size(m);
+    for (uint32_t size = 20; size <= 60 && size + PARTIAL_ETHERNET <= start && !ip6; size += 4)
+        if (frame[start - size] == (0x40 | size / 4))
+            return size;
+    return 40;
+}
 
-    if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
-        return header->gso_type == VIRTIO_NET_HDR_GSO_NONE;
-    if (header->csum_start < l2 || header->csum_start + header->csum_offset + 2u > m->data_len)
-        return false;
-    if (header->csum_offset == SCTP_CHECKSUM)
-        return header->gso_type == VIRTIO_NET_HDR_GSO_NONE && complete_sctp(m, header->csum_start);
-    m->l2_len = l2;
-    m->l3_len = header->csum_start - l2;
+/* The size of the transport header; 0: it is not all there, or of another protocol. */
+static uint32_t transport_size(const struct rte_mbuf *m, const struct virtio_net_hdr *header)
+{
+    const uint32_t start = header->csum_start;
+    uint32_t size = header->csum_offset == UDP_CHECKSUM ? 8 : 0;
+
+    /* Which has been seen to be there, so the byte is too. */
     if (header->csum_offset == TCP_CHECKSUM)
-        m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-    else if (header->csum_offset == UDP_CHECKSUM)
-        m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-    else
-        return false;
-    m->ol_flags |= rte_pktmbuf_mtod_offset(m, const uint8_t *, l2)[0] >> 4 == 6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
+        size = (rte_pktmbuf_mtod_offset(m, const uint8_t *, start)[12] >> 4) * 4u;
+    return (header->csum_offset == TCP_CHECKSUM && size < 20) || start + size > m->data_len ? 0 : size;
+}
+
+/* What a packet asks for besides a checksum.  False: what nobody can do. */
+static bool mark_segments(const struct virtio_net_hdr *header, uint64_t *flags)
+{
     switch (header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
     case VIRTIO_NET_HDR_GSO_NONE:
         return true;
     case VIRTIO_NET_HDR_GSO_TCPV4:
     case VIRTIO_NET_HDR_GSO_TCPV6:
-        m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
-        break;
+        if (header->csum_offset != TCP_CHECKSUM)
+            return false;
+        *flags |= RTE_MBUF_F_TX_TCP_SEG;
+        return header->gso_size;
     case VIRTIO_NET_HDR_GSO_UDP_L4:
-        m->ol_flags |= RTE_MBUF_F_TX_UDP_SEG;
-        break;
+        *flags |= RTE_MBUF_F_TX_UDP_SEG;
+        return header->csum_offset == UDP_CHECKSUM && header->gso_size;
     default:
         return false;
     }
-    m->tso_segsz = header->gso_size;
-    m->l4_len = header->hdr_len > header->csum_start ? header->hdr_len - header->csum_start : 0;
-    return header->gso_size != 0;
 }
 
-static uint8_t gso_type(const struct rte_mbuf *m, const struct port_offload_layout *layout)
+bool vnet_mark(struct rte_mbuf *m, const struct virtio_net_hdr *header)
 {
-    if (!(m->ol_flags & PORT_OFFLOAD_SEG))
+    const uint32_t start = header->csum_start;
+    /* Of those whose sum is like this, TCP's alone has another name. */
+    uint64_t flags = RTE_MBUF_F_TX_UDP_CKSUM;
+    const bool ip6 = (header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_TCPV6;
+    uint32_t l4;
+
+    if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+        return header->gso_type == VIRTIO_NET_HDR_GSO_NONE;
+    if (start < PARTIAL_ETHERNET || header->csum_offset > 126 || start + header->csum_offset + 2u > m->data_len)
+        return false;
+    if (header->csum_offset == SCTP_CHECKSUM)
+        return header->gso_type == VIRTIO_NET_HDR_GSO_NONE && complete_sctp(m, start);
+    if (header->csum_offset == TCP_CHECKSUM)
+        flags = RTE_MBUF_F_TX_TCP_CKSUM;
+    l4 = transport_size(m, header);
+    if (!mark_segments(header, &flags) || (!l4 && (flags & PARTIAL_SEG)))
+        return false;
+    partial_mark(m, start, header->csum_offset, flags | (ip6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4));
+    m->l3_len = ip_size(rte_pktmbuf_mtod(m, const uint8_t *), start, ip6);
+    m->l4_len = l4;
+    m->tso_segsz = flags & PARTIAL_SEG ? header->gso_size : 0;
+    return true;
+}
+
+static uint8_t gso_type(const struct rte_mbuf *m)
+{
+    if (!(m->ol_flags & PARTIAL_SEG))
         return VIRTIO_NET_HDR_GSO_NONE;
-    if (layout->proto == IPPROTO_UDP)
+    if (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG)
         return VIRTIO_NET_HDR_GSO_UDP_L4;
-    return layout->ip6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+    return m->ol_flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
 }
 
 unsigned int vnet_parts(struct rte_mbuf *m, struct virtio_net_hdr *header, struct iovec parts[VNET_SEGMENTS + 1])
@@ -167,19 +186,18 @@ unsigned int vnet_parts(struct rte_mbuf *m, struct virtio_net_hdr *header, struc
     unsigned int n = 1;
 
     memset(header, 0, sizeof *header);
-    if (m->ol_flags & PORT_OFFLOAD_FLAGS) {
-        struct port_offload_layout layout;
+    if (m->ol_flags & PARTIAL_FLAGS) {
+        struct partial partial;
 
-        /* Read again from the packet, which actions may have changed. */
-        if (!port_offload_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout))
+        if (!partial_get(m, &partial) || partial.payload > UINT16_MAX)
             return 0;
         header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-        header->csum_start = layout.l4;
-        header->csum_offset = (uint16_t)(layout.checksum - layout.l4);
-        header->gso_type = gso_type(m, &layout);
+        header->csum_start = (uint16_t)partial.start;
+        header->csum_offset = (uint16_t)(partial.field - partial.start);
+        header->gso_type = gso_type(m);
         if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
             header->gso_size = m->tso_segsz;
-            header->hdr_len = layout.payload;
+            header->hdr_len = (uint16_t)partial.payload;
         }
     }
     parts[0] = (struct iovec){ header, sizeof *header };

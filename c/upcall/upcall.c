@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "packet/extract.h"
+#include "packet/segment.h"
 #include "packet/userdata.h"
 #include "upcall/upcall_int.h"
 
@@ -151,19 +152,88 @@ void upcall_mark(struct rte_mbuf **packets, unsigned int n, const struct pkt_md 
     }
 }
 
+/* Whether a packet is cut before it goes up.  A program answers for packets, and has no word for
+ * datagrams that are to be cut out of one, nor for what lies in an encapsulation; plain TCP goes up
+ * whole, which any port can cut anywhere. */
+static bool is_cut(const struct rte_mbuf *m)
+{
+    return (m->ol_flags & PARTIAL_SEG) && ((m->ol_flags & RTE_MBUF_F_TX_UDP_SEG) || !segment_is_plain(m));
+}
+
+/* The segment number `index`, with what the packet carries along. */
+static struct rte_mbuf *segment_of(struct rte_mbuf *m, const struct segment_plan *plan, uint32_t index)
+{
+    struct rte_mbuf *segment = segment_cut(m, plan, index);
+    const struct pkt *from = pkt_of(m);
+
+    if (!segment)
+        return NULL;
+    pkt_of(segment)->md = from->md;
+    if (from->md.more) {
+        pkt_of(segment)->tunnel = from->tunnel;
+        pkt_of(segment)->ct = from->ct;
+    }
+    return segment;
+}
+
+static enum segment_answer plan_cut(struct worker *worker, struct rte_mbuf *m, struct segment_plan *plan)
+{
+    const enum segment_answer answer = segment_plan(m, UINT16_MAX, plan);
+
+    if (answer != SEGMENT_CAN)
+        lose(worker, NULL, &m, 1, answer == SEGMENT_TOO_MANY ? DROP_tx_segments : DROP_tx_oversize);
+    return answer;
+}
+
+/* Hands one packet up in pieces.  Each counts as received, as if the sender had cut it. */
+static void miss_in_pieces(struct worker *worker, const struct upcall_set *set, struct rte_mbuf *m, const struct pkt_md *md)
+{
+    struct rte_mbuf *segments[WORKER_BURST];
+    struct segment_plan plan;
+    unsigned int n = 0;
+
+    upcall_mark(&m, 1, md);
+    if (plan_cut(worker, m, &plan) != SEGMENT_CAN)
+        return;
+    for (uint32_t index = 0; index < plan.count; index++) {
+        segments[n] = segment_of(m, &plan, index);
+        if (!segments[n]) {
+            stat_drop(worker->stat, DROP_no_mbuf, 1);
+            stat_add(&worker->stat->lost, 1);
+        } else if (++n < WORKER_BURST && index + 1 < plan.count) {
+            continue;
+        }
+        if (n) {
+            upcall_mark(segments, n, NULL);
+            stat_add(&worker->stat->missed, hand_up(worker, set, segments, n));
+        }
+        n = 0;
+    }
+    stat_add(&worker->stat->received, plan.count - 1);
+    rte_pktmbuf_free(m);
+}
+
 void upcall_miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
     const struct upcall_set *set = set_of(worker);
+    unsigned int whole = 0;
 
     if (set->n && set->enabled && shed(worker, set, packets, n, md ? md->in_port : pkt_of(packets[0])->md.in_port))
         return;
-    upcall_mark(packets, n, md);
-    stat_add(&worker->stat->missed, hand_up(worker, set, packets, n));
+    for (unsigned int i = 0; i < n; i++) {
+        if (unlikely(is_cut(packets[i])))
+            miss_in_pieces(worker, set, packets[i], md);
+        else
+            packets[whole++] = packets[i];
+    }
+    if (!whole)
+        return;
+    upcall_mark(packets, whole, md);
+    stat_add(&worker->stat->missed, hand_up(worker, set, packets, whole));
 }
 
-void upcall_action(struct worker *worker, struct rte_mbuf *m, struct userdata *userdata, uint32_t original_size)
+static void hand_action_up(struct worker *worker, struct rte_mbuf *m, struct userdata *userdata, uint32_t original_size)
 {
-    const struct upcall_set *set = set_of(worker);
     struct pkt *pkt = pkt_of(m);
 
     if (userdata)
@@ -171,6 +241,29 @@ void upcall_action(struct worker *worker, struct rte_mbuf *m, struct userdata *u
     pkt->userdata = userdata;
     pkt->original_size = original_size;
     pkt->kind = DP_UPCALL_ACTION;
-    if (!hand_up(worker, set, &m, 1))
+    if (!hand_up(worker, set_of(worker), &m, 1))
         userdata_free(userdata);
+}
+
+void upcall_action(struct worker *worker, struct rte_mbuf *m, struct userdata *userdata, uint32_t original_size)
+{
+    struct segment_plan plan;
+
+    if (likely(!is_cut(m))) {
+        hand_action_up(worker, m, userdata, original_size);
+        return;
+    }
+    if (plan_cut(worker, m, &plan) != SEGMENT_CAN)
+        return;
+    for (uint32_t index = 0; index < plan.count; index++) {
+        struct rte_mbuf *segment = segment_of(m, &plan, index);
+
+        if (segment) {
+            hand_action_up(worker, segment, userdata, segment->pkt_len);
+        } else {
+            stat_drop(worker->stat, DROP_no_mbuf, 1);
+            stat_add(&worker->stat->lost, 1);
+        }
+    }
+    rte_pktmbuf_free(m);
 }

@@ -16,7 +16,7 @@
 #include "packet/eal.h"
 #include "packet/extract.h"
 #include "packet/userdata.h"
-#include "port/port_offload.h"
+#include "packet/partial.h"
 #include "upcall/upcall_int.h"
 
 static uint32_t pad8(uint32_t size)
@@ -34,8 +34,7 @@ static void copy_packet(struct rte_mbuf *m, uint8_t *to)
         memcpy(at, rte_pktmbuf_mtod(s, const uint8_t *), s->data_len);
         at += s->data_len;
     }
-    if (m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG))
-        port_offload_complete(to, rte_pktmbuf_pkt_len(m));
+    partial_finish_copy(m, to);
 }
 
 /* Writes an upcall of `room` bytes at most; 0 if it takes more. */

@@ -80,7 +80,7 @@ void test_flush_port(struct worker *p, struct worker_tx *tx)
         /* As a port would: finish a checksum that the program left partial. */
         struct rte_mbuf *m = tx->packets[i];
 
-        act_finish_offload(m);
+        partial_finish(m);
         note(m->port, EVENT_OUTPUT, tx->no, m, m->pkt_len);
         rte_pktmbuf_free(m);
     }
@@ -101,7 +101,7 @@ void test_flush(struct worker *p)
 void test_recirculate(struct worker *p, struct rte_mbuf *m)
 {
     (void)p;
-    act_finish_offload(m);
+    partial_finish(m);
     note(m->port, EVENT_RECIRC, pkt_of(m)->md.recirc_id, m, m->pkt_len);
     rte_pktmbuf_free(m);
 }
@@ -110,7 +110,7 @@ void test_upcall_action(struct worker *p, struct rte_mbuf *m, struct userdata *u
 {
     (void)p;
     last_userdata = userdata;
-    act_finish_offload(m);
+    partial_finish(m);
     note(m->port, EVENT_UPCALL, 0, m, original);
     rte_pktmbuf_free(m);
 }

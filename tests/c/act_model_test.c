@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c base/hash.c ct/*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build.c act/act_build_ct.c act/act_build_set.c base/hash.c ct/*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -90,10 +90,10 @@ static void make_partial(struct rte_mbuf *m, const uint8_t *frame, uint32_t size
     if (!field || (key.base.nw_proto != 6 && key.base.nw_proto != 17) || m->nb_segs > 1)
         return;
     at = rte_pktmbuf_mtod(m, uint8_t *) + l.l4 + field;
-    if (!at[0] && !at[1])
-        return; /* UDP without one. */
+    if ((!at[0] && !at[1]) || l.l4 + l.l4_size != size)
+        return; /* UDP without one; padding, which Linux does not add to such packets. */
     model_put16(at, model_sum(NULL, 0, model_pseudo(frame, &key, &l)));
-    m->ol_flags |= key.base.nw_proto == 6 ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
+    partial_mark(m, l.l4, field, key.base.nw_proto == 6 ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
 }
 
 static void run_against_model(uint64_t *state, int round, bool partial)
@@ -165,7 +165,7 @@ static void run_on_spoiled(uint64_t *state)
         size = frame_spoil(state, frame, size);
         packets[i] = make_packet(frame, size, frame_random(state) % 4 ? 600 : 1 + frame_random(state) % 60, i);
         packets[i]->ol_flags |= frame_random(state) % 4 ? 0 : RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_TCP_SEG;
-        packets[i]->tso_segsz = (uint16_t)frame_random(state);
+        packets[i]->tx_offload = (uint64_t)frame_random(state) << 32 | frame_random(state);
     }
     event_count = 0;
     test_act_run(worker, prog, packets, n, NULL);

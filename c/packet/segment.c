@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "packet/segment.h"
+
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <rte_ip.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
+
+#include "packet/csum.h"
+
+static uint32_t be16(const uint8_t *at)
+{
+    return (uint32_t)(at[0] << 8 | at[1]);
+}
+
+static void set_be16(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+/* --- The plan --------------------------------------------------------------------------- */
+
+bool segment_is_plain(const struct rte_mbuf *m)
+{
+    struct partial_layout layout;
+    struct partial partial;
+
+    return m->pkt_len <= UINT16_MAX && partial_get(m, &partial) &&
+           partial_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) && layout.l4 == partial.start;
+}
+
+/* Where the transport header of a packet is that asks for nothing. */
+static bool find_transport(const struct rte_mbuf *m, struct segment_plan *plan)
+{
+    struct partial_layout layout;
+
+    if (partial_get(m, &plan->partial)) {
+        plan->counted = true;
+        plan->end = m->pkt_len;
+        plan->udp = (m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM || (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG);
+        return true;
+    }
+    if (!partial_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout))
+        return false;
+    plan->partial = (struct partial){ layout.l4, layout.checksum, layout.payload };
+    plan->end = partial_end(m, &layout);
+    plan->udp = layout.proto == IPPROTO_UDP;
+    return true;
+}
+
+enum segment_answer segment_plan(const struct rte_mbuf *m, uint32_t mtu, struct segment_plan *plan)
+{
+    uint32_t headers;
+
+    memset(plan, 0, offsetof(struct segment_plan, layers));
+    plan->udp = plan->counted = false;
+    if (!find_transport(m, plan) || (plan->udp && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG)) || !segment_walk(m, plan))
+        return SEGMENT_CANNOT;
+    if (plan->partial.payload < plan->partial.start + (plan->udp ? 8u : 20u) || plan->partial.field + 2 > plan->partial.payload)
+        return SEGMENT_CANNOT;
+    headers = plan->partial.payload - plan->l3;
+    if (mtu <= headers || plan->end <= plan->partial.payload || plan->partial.payload > m->data_len)
+        return SEGMENT_CANNOT;
+    plan->size = m->ol_flags & PARTIAL_SEG ? m->tso_segsz : mtu - headers;
+    if (!plan->size || (plan->size + headers > mtu && !plan->udp))
+        plan->size = mtu - headers; /* TCP may be cut anywhere. */
+    if (plan->size + headers > mtu)
+        return SEGMENT_CANNOT;
+    plan->count = (plan->end - plan->partial.payload + plan->size - 1) / plan->size;
+    return plan->count > SEGMENT_MOST ? SEGMENT_TOO_MANY : SEGMENT_CAN;
+}
+
+/* --- Cutting ---------------------------------------------------------------------------- */
+
+/* A new packet with the headers of `m`, and `size` bytes of its payload from `at` on; NULL: no
+ * mbuf. */
+static struct rte_mbuf *copy_part(const struct rte_mbuf *m, uint32_t headers, uint32_t at, uint32_t size)
+{
+    struct rte_mbuf *first = rte_pktmbuf_copy(m, m->pool, 0, headers), *rest, *last;
+
+    if (!first)
+        return NULL;
+    first->ol_flags &= ~PARTIAL_FLAGS;
+    first->tx_offload = 0;
+    last = rte_pktmbuf_lastseg(first);
+    if (rte_pktmbuf_tailroom(last) >= size) { /* The common case: one mbuf a segment. */
+        uint8_t *to = (uint8_t *)rte_pktmbuf_append(first, (uint16_t)size);
+        const void *from = rte_pktmbuf_read(m, at, size, to);
+
+        if (from != to)
+            memcpy(to, from, size);
+        return first;
+    }
+    rest = rte_pktmbuf_copy(m, m->pool, at, size);
+    if (!rest || rte_pktmbuf_chain(first, rest)) {
+        rte_pktmbuf_free(rest);
+        rte_pktmbuf_free(first);
+        return NULL;
+    }
+    return first;
+}
+
+/* The sum of a pseudo-header for `size` bytes of transport. */
+static uint64_t pseudo_sum(const uint8_t *ip, bool ip6, uint8_t proto, uint32_t size)
+{
+    const uint8_t rest[8] = { (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size, 0, 0, 0, proto };
+
+    return csum_sum(rest, sizeof rest) + (ip6 ? csum_sum(ip + 8, 32) : csum_sum(ip + 12, 8));
+}
+
+static uint16_t sum_from(const struct rte_mbuf *m, uint32_t at)
+{
+    uint16_t sum = 0;
+
+    return rte_raw_cksum_mbuf(m, at, m->pkt_len - at, &sum) ? 0 : sum;
+}
+
+static void put(uint8_t *field, uint64_t sum, bool udp)
+{
+    uint16_t folded = (uint16_t)~csum_fold(sum);
+
+    if (!folded && udp)
+        folded = 0xffff;
+    memcpy(field, &folded, sizeof folded);
+}
+
+/* The transport header.  Its checksum comes from what the field holds where that is the sum of a
+ * pseudo-header, because only the sender may know the destination (behind a routing header). */
+static void fix_transport(struct rte_mbuf *segment, const struct segment_plan *plan, uint32_t index)
+{
+    uint8_t *frame = rte_pktmbuf_mtod(segment, uint8_t *), *l4 = frame + plan->partial.start, *field = frame + plan->partial.field;
+    const uint32_t size = segment->pkt_len - plan->partial.start, before = plan->end - plan->partial.start;
+    const uint32_t last = plan->layers[plan->n - 1].at;
+    const uint8_t from[4] = { (uint8_t)(before >> 24), (uint8_t)(before >> 16), (uint8_t)(before >> 8), (uint8_t)before };
+    const uint8_t to[4] = { (uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size };
+    uint64_t sum;
+    uint16_t held;
+
+    if (plan->udp) {
+        set_be16(l4 + offsetof(struct rte_udp_hdr, dgram_len), size);
+    } else {
+        struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)l4;
+
+        tcp->sent_seq = rte_cpu_to_be_32(rte_be_to_cpu_32(tcp->sent_seq) + index * plan->size);
+        if (index)
+            tcp->tcp_flags &= (uint8_t)~RTE_TCP_CWR_FLAG;
+        if (index + 1 < plan->count)
+            tcp->tcp_flags &= (uint8_t)~(RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG);
+    }
+    memcpy(&held, field, sizeof held);
+    if (plan->counted)
+        sum = held + csum_change(from, to, 4);
+    else
+        sum = pseudo_sum(frame + last, plan->layers[plan->n - 1].kind == SEGMENT_IP6, plan->udp ? IPPROTO_UDP : IPPROTO_TCP, size);
+    memset(field, 0, 2);
+    put(field, sum + sum_from(segment, plan->partial.start), plan->udp);
+}
+
+static void fix_length(struct rte_mbuf *segment, uint32_t at, uint32_t kind, uint32_t index)
+{
+    uint8_t *header = rte_pktmbuf_mtod_offset(segment, uint8_t *, at);
+    const uint32_t size = segment->pkt_len - at;
+    struct rte_ipv4_hdr *ip;
+
+    switch (kind) {
+    case SEGMENT_IP4:
+        ip = (struct rte_ipv4_hdr *)header;
+        set_be16(header + 2, size);
+        set_be16(header + 4, be16(header + 4) + index);
+        ip->hdr_checksum = 0;
+        ip->hdr_checksum = rte_ipv4_cksum(ip);
+        break;
+    case SEGMENT_IP6:
+        set_be16(header + 4, size - 40);
+        break;
+    case SEGMENT_UDP:
+        set_be16(header + 4, size);
+        break;
+    case SEGMENT_PPPOE:
+        set_be16(header + 4, size - 6);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Checksums of encapsulations, which cover all that is inside them: after that is true. */
+static void fix_outer_checksum(struct rte_mbuf *segment, const struct segment_plan *plan, uint32_t i)
+{
+    static const uint8_t none[2];
+    uint8_t *frame = rte_pktmbuf_mtod(segment, uint8_t *), *header = frame + plan->layers[i].at;
+
+    if (plan->layers[i].kind == SEGMENT_GRE) {
+        memset(header + 4, 0, 2);
+        put(header + 4, sum_from(segment, plan->layers[i].at), false);
+    }
+    if (plan->layers[i].kind == SEGMENT_UDP && memcmp(header + 6, none, 2) && i) {
+        memset(header + 6, 0, 2);
+        put(header + 6, pseudo_sum(frame + plan->layers[i - 1].at, plan->layers[i - 1].kind == SEGMENT_IP6, IPPROTO_UDP,
+                                   segment->pkt_len - plan->layers[i].at) + sum_from(segment, plan->layers[i].at), true);
+    }
+}
+
+struct rte_mbuf *segment_cut(const struct rte_mbuf *m, const struct segment_plan *plan, uint32_t index)
+{
+    const uint32_t at = plan->partial.payload + index * plan->size;
+    struct rte_mbuf *segment = copy_part(m, plan->partial.payload, at, RTE_MIN(plan->size, plan->end - at));
+
+    if (!segment)
+        return NULL;
+    for (uint32_t i = 0; i < plan->n; i++)
+        fix_length(segment, plan->layers[i].at, plan->layers[i].kind, index);
+    fix_transport(segment, plan, index);
+    for (uint32_t i = plan->n; i-- > 0;)
+        fix_outer_checksum(segment, plan, i);
+    return segment;
+}
