@@ -6,6 +6,7 @@
  */
 import type { MacAddress, PortNo } from "../providers/ids.ts";
 import type { Datapath } from "../providers/datapath.ts";
+import { DatapathError } from "../providers/errors.ts";
 import { exact, output } from "../providers/odp/mod.ts";
 import type { Op } from "../providers/operations.ts";
 import type { Upcall } from "../providers/upcall.ts";
@@ -104,6 +105,9 @@ class Switch {
   readonly #portOf = new Map<MacAddress, PortNo>();
   /** Addresses that flows are about: others may be forgotten without looking for flows. */
   readonly #withFlows = new Set<MacAddress>();
+  /** Addresses, and numbers of ports, whose flows are still to be deleted. */
+  readonly #stale = new Set<MacAddress>();
+  readonly #gone = new Set<PortNo>();
   /** Names of the ports that there were at the last look. */
   #ports = new Map<PortNo, string>();
 
@@ -116,7 +120,6 @@ class Switch {
   /** What to do about upcalls; flows that are wrong now are deleted. */
   decide(upcalls: readonly Upcall[]): Op[] {
     const learned = new Map<MacAddress, PortNo>();
-    const stale = new Set<MacAddress>();
     const misses = upcalls.filter(({ kind, key: { inPort, ethernet } }) =>
       kind === "miss" && inPort !== undefined && ethernet !== undefined
     );
@@ -124,14 +127,10 @@ class Switch {
       for (const { key: { inPort, ethernet } } of misses) {
         if (inPort === undefined || ethernet === undefined) continue;
         const moved = this.#learn(ethernet.src, inPort);
-        if (moved !== undefined && this.#withFlows.delete(moved)) stale.add(moved);
+        if (moved !== undefined && this.#withFlows.delete(moved)) this.#stale.add(moved);
         learned.set(ethernet.src, inPort);
       }
-      this.#deleteFlows(
-        ({ ethernet }) =>
-          ethernet !== undefined && (stale.has(ethernet.src) || stale.has(ethernet.dst)),
-        stale.size > 0,
-      );
+      this.#deleteFlows();
     }
     return misses.flatMap((upcall) => this.#opFor(upcall, learned));
   }
@@ -189,32 +188,34 @@ class Switch {
     const before = this.#ports;
     this.#ports = new Map([...this.#dp.ports.dump()].map(({ no, name }) => [no, name]));
     // A number may be another port's by now.
-    const gone = new Set(
-      [...before].filter(([no, name]) => this.#ports.get(no) !== name).map(([no]) => no),
-    );
-    const stations = new Set<MacAddress>();
+    for (const [no, name] of before) if (this.#ports.get(no) !== name) this.#gone.add(no);
     for (const [address, port] of this.#portOf) {
-      if (!gone.has(port)) continue;
-      stations.add(address);
+      if (!this.#gone.has(port)) continue;
+      this.#stale.add(address);
       this.#portOf.delete(address);
       this.#withFlows.delete(address);
     }
-    this.#deleteFlows(
-      ({ inPort, ethernet }) =>
-        (inPort !== undefined && gone.has(inPort)) ||
-        (ethernet !== undefined &&
-          (stations.has(ethernet.src) || stations.has(ethernet.dst))),
-      gone.size > 0,
-    );
+    this.#deleteFlows();
   }
 
-  /** Deletes flows by their keys. What others have deleted meanwhile is no failure. */
-  #deleteFlows(isWrong: (key: FlowKey) => boolean, isNeeded: boolean): void {
-    if (!isNeeded) return;
-    const ops = [...this.#dp.flows.dump()]
-      .filter(({ key }) => key !== undefined && isWrong(key))
-      .map(({ key, ufid }): Op => ({ op: "delete", key, ufid }));
-    if (ops.length > 0) this.#dp.operate(ops);
+  /** Deletes flows that are wrong by now. What others have deleted meanwhile is no failure. */
+  #deleteFlows(): void {
+    if (this.#stale.size === 0 && this.#gone.size === 0) return;
+    const isWrong = ({ inPort, ethernet }: FlowKey): boolean =>
+      (inPort !== undefined && this.#gone.has(inPort)) ||
+      (ethernet !== undefined &&
+        (this.#stale.has(ethernet.src) || this.#stale.has(ethernet.dst)));
+    try {
+      const ops = [...this.#dp.flows.dump()]
+        .filter(({ key }) => key !== undefined && isWrong(key))
+        .map(({ key, ufid }): Op => ({ op: "delete", key, ufid }));
+      if (ops.length > 0) this.#dp.operate(ops);
+      this.#stale.clear();
+      this.#gone.clear();
+    } catch (error) {
+      // The table changed all the time: it is tried again with the next upcall.
+      if (!(error instanceof DatapathError) || error.code !== "EINTR") throw error;
+    }
   }
 }
 
