@@ -54,6 +54,10 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   if (!isMissPolicy(policy)) {
     throw new Error(`--miss must be one of ${missPolicies.join(", ")}: it is ${policy}`);
   }
+  const file = extra.get("policy");
+  if (file !== undefined && extra.has("miss")) {
+    throw new Error("--miss and --policy exclude each other");
+  }
   const ports = portWords.map(parsePort);
   const log = new Log(terminal.complain);
   const stop = new AbortController();
@@ -88,7 +92,9 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   }
   const devices = logDevices(dp, { log, signal: stop.signal });
   try {
-    await decideMisses(dp, { policy, log, signal: stop.signal });
+    const { signal } = stop;
+    if (file === undefined) await decideMisses(dp, { policy, log, signal });
+    else await (await import("./policy.ts")).servePolicy(dp, file, { log, signal });
     log.say("serve", "info", "stopping");
   } catch (error) {
     if (isThere(dp)) throw error;

@@ -12,7 +12,7 @@ export const toolVerbs = [
   {
     name: "serve",
     usage: "DP [NAME[:TYPE[,OPTION=VALUE...]]...] [--socket FILE] [--flows FILE] " +
-      "[--miss drop|flood|learn] [--poll-threads MASK] [--metrics ADDRESS:PORT]",
+      "[--miss drop|flood|learn | --policy FILE] [--poll-threads MASK] [--metrics ADDRESS:PORT]",
     summary: "run a datapath and answer dpctl and ovs-appctl",
   },
   {
@@ -29,6 +29,16 @@ export const toolVerbs = [
     name: "trace",
     usage: "[DP] PACKET|FLOW",
     summary: "say step by step what would become of a packet",
+  },
+  {
+    name: "explain",
+    usage: "[DP] PACKET|FLOW",
+    summary: "say why the policy of a served datapath decides so",
+  },
+  {
+    name: "policy",
+    usage: "show [DP] | record [DP] | replay RECORD --policy FILE",
+    summary: "count, record and replay what a policy decides",
   },
   {
     name: "capture",

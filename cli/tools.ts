@@ -32,6 +32,10 @@ const tools: Readonly<Record<typeof toolVerbs[number]["name"], Tool>> = {
   top: async (line, terminal) => await (await import("./top/top.ts")).top(line, terminal),
   trace: async (line, terminal) =>
     await (await import("./trace.ts")).trace(line, terminal),
+  explain: async (line, terminal) =>
+    await (await import("./policy.ts")).explain(line, terminal),
+  policy: async (line, terminal) =>
+    await (await import("./policy.ts")).policyTool(line, terminal),
   capture: async (line, terminal) =>
     await (await import("./capture.ts")).capture(line, terminal),
 };

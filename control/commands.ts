@@ -6,6 +6,7 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
+import { type PolicyRun, policyRunOf } from "../policy/mod.ts";
 import { captureOptions, capturePackets } from "./capture/capture.ts";
 import type { ControlCommand, ControlCommands } from "./socket.ts";
 import { type DatapathSource, openableDatapaths } from "./datapath_source.ts";
@@ -34,6 +35,13 @@ const maxCaptures = 8;
 /** A command that failed; the message is the answer. */
 class CommandError extends Error {
   override readonly name = "CommandError";
+}
+
+/** The policy that runs on a datapath. */
+function policyOf(dp: Datapath): PolicyRun {
+  const run = policyRunOf(dp);
+  if (run === undefined) throw new CommandError("no policy runs here");
+  return run;
 }
 
 /** All commands for a datapath. */
@@ -83,6 +91,21 @@ export function controlCommands(served: Served): ControlCommands {
     return `${toJson({ verb: "capture", ok: true, result, errors: [] })}\n`;
   });
   add("upcall/status", "", [0, 0], () => `${toJson(statusOf(dp))}\n`);
+  add("upcall/explain", "packet|flow", [1, 1], ([what = ""]) => {
+    const frame = /^([0-9a-f]{2}){14,}$/i.test(what)
+      ? Uint8Array.fromHex(what)
+      : undefined;
+    const asked = frame === undefined ? what : { frame, inPort: 0 };
+    return `${policyOf(dp).explain(asked)}\n`;
+  });
+  add("upcall/policy-show", "", [0, 0], async () => {
+    const stats = await policyOf(dp).statistics();
+    return `${toJson(stats)}\n`;
+  });
+  add("upcall/policy-record", "", [0, 0], () => {
+    const lines = policyOf(dp).record?.lines() ?? [];
+    return lines.map((line) => `${line}\n`).join("");
+  });
   add("upcall/trace", "[--json] packet|flow", [1, 2], (args) => {
     const { flags, rest } = options(args);
     return traceText(dp, rest.at(-1) ?? "", flags);

@@ -53,6 +53,7 @@ const valued = [
   "timeout",
   "flows",
   "miss",
+  "policy",
   "poll-threads",
   "metrics",
   "sysroot",

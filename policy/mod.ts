@@ -50,6 +50,7 @@ export {
   type PolicyFlow,
   type PolicyOptions,
   PolicyRun,
+  policyRunOf,
   type PolicyStats,
   portsOf,
   runPolicy,
@@ -73,6 +74,7 @@ export {
   track,
 } from "./stage.ts";
 export type { Owner } from "./state/dependency.ts";
+export { type Keepable, keepState } from "./state/keep.ts";
 export { Cell, Counter, PortsView } from "./state/state.ts";
 export type { StateEvent } from "./state/state_event.ts";
 export { StateMap, type StateMapOptions } from "./state/state_map.ts";

@@ -104,6 +104,13 @@ export interface PolicyStats extends Counters {
   readonly stages: number;
 }
 
+const runs = new WeakMap<Datapath, PolicyRun>();
+
+/** The policy that runs on a datapath in this program. */
+export function policyRunOf(dp: Datapath): PolicyRun | undefined {
+  return runs.get(dp);
+}
+
 const views = new WeakMap<Datapath, PortsView>();
 
 /** The ports of a datapath, as policies read them; kept true while a policy runs on it. */
@@ -172,6 +179,7 @@ export class PolicyRun implements AsyncDisposable {
   #audited = 0;
   #expireAtMs = 0;
   #closing: Promise<void> | undefined;
+  readonly #ended = Promise.withResolvers<void>();
 
   /** Made by `runPolicy`. */
   constructor(dp: Datapath, policy: Policy, options: PolicyOptions) {
@@ -192,6 +200,7 @@ export class PolicyRun implements AsyncDisposable {
     this.#tasks.push(this.#serve(batches), this.#watchPorts());
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     Deno.unrefTimer(this.#ticker);
+    runs.set(dp, this);
     this.#onClose = dp.onClose(this);
     const { signal } = options;
     signal?.addEventListener("abort", () => void this.close(), { once: true });
@@ -320,6 +329,11 @@ export class PolicyRun implements AsyncDisposable {
     };
   }
 
+  /** What keeps its record, if it was given something. */
+  get record(): Recorder | undefined {
+    return this.#core.settings.recorder;
+  }
+
   /** The flows. */
   *flows(): IterableIterator<PolicyFlow> {
     for (const flow of [...this.#core.ledger.all()]) {
@@ -385,6 +399,11 @@ export class PolicyRun implements AsyncDisposable {
     return this.#revalidator.settled();
   }
 
+  /** Resolves when the policy has ended, for whatever reason. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
   /** Ends the policy; flows stay and forward on. Idempotent. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -392,6 +411,7 @@ export class PolicyRun implements AsyncDisposable {
 
   async #close(): Promise<void> {
     clearInterval(this.#ticker);
+    if (runs.get(this.#core.dp) === this) runs.delete(this.#core.dp);
     this.#abort.abort();
     this.#core.end();
     this.#core.settings.recorder?.stop();
@@ -400,6 +420,7 @@ export class PolicyRun implements AsyncDisposable {
     for (const flow of [...this.#core.ledger.all()]) {
       this.#core.ledger.remove(flow, Date.now());
     }
+    this.#ended.resolve();
   }
 
   /** Ends the policy. */

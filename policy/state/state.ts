@@ -11,6 +11,7 @@ import type { PortNo } from "../../providers/ids.ts";
 import { output } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
 import { makeDependency, notify, type Owner } from "./dependency.ts";
+import { type Keepable, noteNamed } from "./keep.ts";
 import { wrote } from "./state_event.ts";
 import type { Credited } from "../packet/effect.ts";
 import { currentTracker } from "../packet/tracker.ts";
@@ -31,16 +32,27 @@ export function nameOf(kind: string, name: string | undefined): string {
 }
 
 /** One value that policies read. */
-export class Cell<T> implements Owner {
+export class Cell<T> implements Owner, Keepable {
   /** Its name, for `explain` and reload. */
   readonly name: string;
   #value: T;
+  #written = false;
   #dependency = 0;
 
   /** Makes a cell. */
   constructor(value: T, options: { readonly name?: string } = {}) {
     this.#value = value;
     this.name = nameOf("cell", options.name);
+    if (options.name !== undefined) noteNamed(this);
+  }
+
+  /** @ignore */
+  takeOver(before: unknown): void {
+    // What the program says at the start may be other than it was: only what was written since
+    // counts.
+    if (!(before instanceof Cell) || !before.#written) return;
+    this.#value = before.#value;
+    this.#written = true;
   }
 
   /** The value; read in a run it is a dependency. */
@@ -58,6 +70,7 @@ export class Cell<T> implements Owner {
     refuseInRun(this.name);
     if (Object.is(this.#value, value)) return;
     this.#value = value;
+    this.#written = true;
     wrote({ name: this.name, op: "set", value });
     if (this.#dependency !== 0) notify(this.#dependency);
   }

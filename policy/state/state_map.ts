@@ -15,6 +15,7 @@ import {
 } from "../packet/leaf.ts";
 import { words } from "../packet/leaf.ts";
 import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
+import { type Keepable, noteNamed } from "./keep.ts";
 import { nameOf, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
@@ -72,7 +73,7 @@ interface Index<K, V> {
 }
 
 /** A map that policies read and packets teach. */
-export class StateMap<K, V> implements Owner, Learner {
+export class StateMap<K, V> implements Owner, Learner, Keepable {
   /** Its name. */
   readonly name: string;
   /**
@@ -90,6 +91,15 @@ export class StateMap<K, V> implements Owner, Learner {
   constructor(options: StateMapOptions<V> = {}) {
     this.#options = options;
     this.name = nameOf("map", options.name);
+    if (options.name !== undefined) noteNamed(this);
+  }
+
+  /** @ignore */
+  takeOver(before: unknown): void {
+    if (!(before instanceof StateMap)) return;
+    for (const { key, value, usedMs } of before.#entries.values()) {
+      this.#set(key as K, value as V, usedMs, false);
+    }
   }
 
   /** The value of a key. */
