@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _DEFAULT_SOURCE
 #include "dp_int.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/handle.h"
@@ -29,7 +31,8 @@ static struct dp *list;
 
 static void dp_free(struct dp *dp)
 {
-    rcu_guard(dp->rcu, NULL); /* Nobody else has it any more. */
+    if (dp->rcu)
+        rcu_guard(dp->rcu, NULL); /* Nobody else has it any more. */
     upcalls_destroy(dp->upcalls);
     pmd_set_destroy(dp->pmds);
     ct_destroy(dp->ct);
@@ -37,6 +40,7 @@ static void dp_free(struct dp *dp)
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
     pthread_mutex_destroy(&dp->control);
+    pthread_mutex_destroy(&dp->life);
     free(dp);
 }
 
@@ -51,6 +55,7 @@ static struct dp *dp_new(const char *name)
     atomic_init(&dp->references, 1);
     dp->free = dp_free;
     pthread_mutex_init(&dp->control, NULL);
+    pthread_mutex_init(&dp->life, NULL);
     dp->rcu = rcu_create();
     dp->flows = dp->rcu ? flow_table_create(dp->rcu) : NULL;
     dp->ports = port_table_create();
@@ -83,26 +88,37 @@ static void unlist(struct dp *dp)
 }
 
 /* Ends everything that moves.  The caller has a reference, and has taken the datapath from the
- * list. */
-static void destroy(struct dp *dp)
+ * list.  Calls that come meanwhile are refused at once.  With `exiting` no thread is waited for
+ * that does not come round, and false says so: the process takes it along. */
+static bool destroy(struct dp *dp, bool exiting)
 {
-    struct dp_service *service;
+    bool stopped;
+    struct dp_service *service = NULL;
     struct port *port;
+    uint32_t at = 0;
 
     if (dp_lock(dp))
-        return;
+        return true;
     dp->destroyed = true;
-    pmd_set_stop(dp->pmds);
-    upcalls_shutdown(dp->upcalls);
-    while ((port = port_first(dp->ports, 0)) != NULL)
-        dp_port_remove(dp, port->no);
-    flow_flush(dp->flows);
-    rcu_synchronize(dp->rcu);
-    port_table_changed(dp->ports);
-    service = dp->service;
-    dp->service = NULL;
+    dp_unlock(dp);
+    if (exiting ? pthread_mutex_trylock(&dp->life) : pthread_mutex_lock(&dp->life))
+        return false;
+    pthread_mutex_lock(&dp->control);
+    stopped = pmd_set_stop(dp->pmds, exiting);
+    if (stopped) {
+        upcalls_shutdown(dp->upcalls);
+        while ((port = port_first(dp->ports, 0)) != NULL)
+            dp_port_remove(dp, port->no);
+        flow_flush(dp->flows, &at, UINT32_MAX);
+        rcu_synchronize(dp->rcu);
+        port_table_changed(dp->ports);
+        service = dp->service;
+        dp->service = NULL;
+    }
     pthread_mutex_unlock(&dp->control);
+    pthread_mutex_unlock(&dp->life);
     dp_service_stop(service); /* It takes the control mutex. */
+    return stopped;
 }
 
 static void opened_release(struct handle_object *object)
@@ -193,14 +209,13 @@ int dp_close(uint64_t handle)
     opened = (struct dp_opened *)handle_close(handle, HANDLE_DP);
     if (!opened)
         return error_set(EBADF, "the datapath is closed");
-    port_table_wake(opened->dp->ports, &opened->woken);
     pthread_mutex_lock(&list_lock);
     last = !--opened->dp->opens;
     if (last)
         unlist(opened->dp);
     pthread_mutex_unlock(&list_lock);
     if (last)
-        destroy(opened->dp);
+        destroy(opened->dp, false);
     handle_put(&opened->object);
     return 0;
 }
@@ -212,11 +227,11 @@ int dp_destroy(uint64_t handle)
     error_clear();
     dp = dp_of(handle);
     if (!dp)
-        return error_publish(error_set(EBADF, "the datapath is closed"));
+        return error_publish(handle, DP_ABOUT_ALL, error_set(EBADF, "the datapath is closed"));
     pthread_mutex_lock(&list_lock);
     unlist(dp);
     pthread_mutex_unlock(&list_lock);
-    destroy(dp);
+    destroy(dp, false);
     dp_unref(dp);
     return 0;
 }
@@ -237,13 +252,14 @@ int dp_enumerate(char *text, uint32_t size)
 }
 
 /* Stops what must not outlive the process's tidy end.  At exit another thread may hold a lock for
- * good, so nothing is waited for there. */
-static void shut_down(bool exiting)
+ * good, so nothing is waited for there; false: some thread does not stop. */
+static bool shut_down(bool exiting)
 {
+    bool stopped = true;
     struct dp *dp;
 
     if (exiting ? pthread_mutex_trylock(&list_lock) : pthread_mutex_lock(&list_lock))
-        return;
+        return false;
     while ((dp = list) != NULL) {
         bool busy = exiting && pthread_mutex_trylock(&dp->control);
 
@@ -252,12 +268,13 @@ static void shut_down(bool exiting)
         if (exiting && !busy)
             pthread_mutex_unlock(&dp->control);
         pthread_mutex_unlock(&list_lock);
-        if (!busy)
-            destroy(dp);
-        dp_unref(dp);
+        stopped &= !busy && destroy(dp, exiting);
+        if (stopped || !exiting)
+            dp_unref(dp); /* Else a thread may still use it. */
         pthread_mutex_lock(&list_lock);
     }
     pthread_mutex_unlock(&list_lock);
+    return stopped;
 }
 
 int dp_shutdown(void)
@@ -267,9 +284,18 @@ int dp_shutdown(void)
     return 0;
 }
 
-__attribute__((destructor)) static void at_exit(void)
+/* A thread that is stuck in a device may hold a stream that exit() would flush, and wait for; so
+ * the process ends at once then. */
+static void at_exit(int status, void *unused)
 {
-    shut_down(true);
+    (void)unused;
+    if (!shut_down(true))
+        _exit(status);
+}
+
+__attribute__((constructor)) static void set_exit(void)
+{
+    on_exit(at_exit, NULL);
 }
 
 /* --- Counters --------------------------------------------------------------------------------- */

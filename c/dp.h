@@ -18,8 +18,9 @@
 
 #include <stdint.h>
 
+#include "dp_api.h"
+
 #define DP_ABI_VERSION 1
-#define DP_API __attribute__((visibility("default")))
 
 #define DP_NAME_SIZE 64      /* Name of a datapath, port or type, with its NUL. */
 #define DP_TEXT_SIZE 1024    /* Options and messages. */
@@ -34,9 +35,14 @@ DP_API uint32_t dp_abi_version(void);
 DP_API int dp_abi_layout(char *text, uint32_t size);
 
 /* Why this thread's last call failed, and what to do: the reason only, because the caller knows
- * what it called.  If that did not fail: of the last call marked "waits" that failed on any thread,
- * once.  Empty if there is none. */
+ * what it called.  Empty if it did not fail. */
 DP_API int dp_error_text(char *text, uint32_t size);
+
+/* The same of a call marked "waits", which ran on another thread: the newest that failed about this
+ * handle and, for dp_port_delete(), this port; DP_ABOUT_ALL for other calls.  dp_eal_start() is
+ * about handle 0.  Each is answered once; the last 128 are kept.  Empty if there is none. */
+#define DP_ABOUT_ALL 4294967295u
+DP_API int dp_waited_text(uint64_t handle, uint32_t about, char *text, uint32_t size);
 
 /* Arguments for EAL, separated by '\n', used by the first dp_eal_start(); empty: chosen for this
  * machine. */
@@ -157,11 +163,21 @@ DP_API int dp_port_find(uint64_t dp, const char *name, struct dp_port_info *port
 DP_API int dp_port_next(uint64_t dp, uint32_t no, struct dp_port_info *port);
 DP_API int dp_port_stats_get(uint64_t dp, uint32_t no, struct dp_port_stats *stats);
 
-/* Counts changes of the set of ports.  dp_port_wait() returns when it differs from `seen` or
- * dp_port_wake() was called. */
+/* Counts changes of the set of ports. */
 DP_API int dp_port_sequence(uint64_t dp, uint64_t *sequence);
-DP_API int dp_port_wait(uint64_t dp, uint64_t seen); /* Waits. */
-DP_API int dp_port_wake(uint64_t dp);
+
+/* A descriptor that becomes readable when the set of ports changes, or the datapath is destroyed;
+ * closed with the watch. */
+struct dp_watch_info {
+    uint64_t watch;
+    int32_t descriptor;
+    uint32_t pad;
+};
+DP_API int dp_port_watch(uint64_t dp, struct dp_watch_info *info);
+/* The sequence now; the descriptor is readable again once it is another.  ENODEV: the datapath was
+ * destroyed. */
+DP_API int dp_port_watch_read(uint64_t watch, uint64_t *sequence);
+DP_API int dp_port_watch_close(uint64_t watch);
 
 /* Ports of type dummy: frames in, as if received (ENOBUFS: the queue or pool is full), and frames
  * out, the oldest first (ENOENT: none). */
@@ -265,6 +281,10 @@ struct dp_handler_info {
     /* Address; mapped once by the caller, valid until dp_upcall_close(). */
     uint64_t arena;
     uint64_t arena_size;
+    /* A descriptor: readable when upcalls wait, once dp_upcall_arm() was called, and when the
+     * handler is closed for its owner.  Closed with the handler. */
+    int32_t doorbell;
+    uint32_t pad;
 };
 DP_API int dp_upcall_open(uint64_t dp, uint32_t id, struct dp_handler_info *info);
 
@@ -302,13 +322,10 @@ struct dp_exchange {
 DP_API int dp_upcall_exchange(uint64_t handler, const uint8_t *ops, uint32_t ops_size, uint32_t ops_count, uint8_t *results,
                               uint32_t results_size, uint32_t max, struct dp_exchange *exchange);
 
-/* Asks to be woken; answers EAGAIN if an upcall waits already, then do not wait. */
+/* Asks for the doorbell; answers EAGAIN if an upcall waits already, then do not wait.  ESHUTDOWN:
+ * the handler was closed for its owner. */
 DP_API int dp_upcall_arm(uint64_t handler);
-/* Returns when an upcall waits, or on dp_upcall_wake() or _close() (ESHUTDOWN).  One at a time.
- * Waits. */
-DP_API int dp_upcall_wait(uint64_t handler);
-DP_API int dp_upcall_wake(uint64_t handler);
-DP_API int dp_upcall_close(uint64_t handler); /* After the wait under way has returned. */
+DP_API int dp_upcall_close(uint64_t handler);
 
 /* A miss decided on the poll thread itself: dpif's register_upcall_cb.  Returns 0 to run `actions`
  * and put a flow with `mask`, ENOSPC to run them only, anything else to drop.  It must not block
@@ -331,6 +348,12 @@ DP_API int dp_upcall_direct(uint64_t dp, uint64_t function, uint64_t aux);
 
 #define DP_POLL_SLEEP_US 50        /* Longest nap unless another is asked for. */
 #define DP_POLL_SLEEP_MAX_US 10000 /* Longest nap that may be asked for. */
+
+#define DP_CORES 1024              /* Cores have numbers below this. */
+
+/* Chooses any cores for the next dp_poll_threads_set() by this handle, whose two words then count
+ * for nothing: bit i % 8 of byte i / 8 is core i.  EINVAL: not below DP_CORES. */
+DP_API int dp_poll_threads_choose(uint64_t dp, const uint8_t *cores, uint32_t size);
 
 /* Runs poll threads on exactly these cores (bits of two words); 0, 0: one, on the last core.
  * Receive queues are spread over them.  `max_sleep_us`: longest nap of an idle one, 0 never sleeps,
@@ -358,72 +381,6 @@ struct dp_rxq_info {
 /* The `index`-th receive queue, from 0; ENOENT past the last. */
 DP_API int dp_rxq_get(uint64_t dp, uint32_t index, struct dp_rxq_info *info);
 
-/* --- Connections
- * ----------------------------------------------------------------------------------------- */
-
-#define DP_CT_ALL UINT32_MAX     /* In place of a zone. */
-#define DP_CT_DEFAULT 65536u     /* The limit of zones that have none of their own. */
-#define DP_CT_TIMEOUTS 16        /* In the order of CT_DPIF_TP_ATTR_*: TCP_SYN_SENT … ICMP_REPLY. */
-
-struct dp_ct_tuple {
-    uint8_t src[16];         /* IPv4 in the first 4 bytes. */
-    uint8_t dst[16];
-    uint8_t sport[2];        /* As in the packet; ICMP: the identifier. */
-    uint8_t dport[2];        /* ICMP: type and code. */
-    uint16_t zone;
-    uint8_t proto;
-    uint8_t family;          /* 4 or 6; 0: no tuple. */
-};
-
-struct dp_ct_entry {
-    struct dp_ct_tuple orig;
-    struct dp_ct_tuple reply;
-    struct dp_ct_tuple parent; /* Of the connection that it is related to. */
-    uint32_t mark;
-    uint32_t timeout;        /* Seconds left. */
-    uint8_t label[16];       /* Least significant byte first. */
-    uint8_t tcp_state[2];    /* Of either side: CT_DPIF_TCPS_*. */
-    uint8_t tcp_scale[2];
-    uint8_t tcp_flags[2];    /* IP_CT_TCP_FLAG_*. */
-    uint8_t pad[2];
-    char helper[16];
-};
-
-/* Connections from position `at` on, 0 at first, of a zone or DP_CT_ALL, as many as fit.  Looks
- * at a part of the table, so that there may be none before `next` says UINT32_MAX, the end.  One
- * that is there all the time is told exactly once. */
-DP_API int dp_ct_dump(uint64_t dp, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next);
-DP_API int dp_ct_flush(uint64_t dp, uint32_t zone);   /* Forgets those of a zone or DP_CT_ALL. */
-DP_API int dp_ct_flush_tuple(uint64_t dp, const struct dp_ct_tuple *tuple); /* One; ENOENT. */
-
-#define DP_CT_COUNT 0u           /* Connections; to read only. */
-#define DP_CT_MAX 1u
-#define DP_CT_TCP_SEQ_CHECK 2u   /* 0 or 1. */
-#define DP_CT_SWEEP_MS 3u
-#define DP_CT_COUNTER 16u        /* The first of the counters, which can be read only (EINVAL). */
-DP_API int dp_ct_get(uint64_t dp, uint32_t what, uint64_t *value);
-DP_API int dp_ct_set(uint64_t dp, uint32_t what, uint32_t value);
-DP_API int dp_ct_counter_name(uint32_t counter, char *text, uint32_t size); /* From 0; ENOENT. */
-
-struct dp_ct_limit {
-    uint32_t zone;           /* Or DP_CT_DEFAULT. */
-    uint32_t limit;
-    uint32_t count;
-    uint32_t pad;
-};
-DP_API int dp_ct_limit_set(uint64_t dp, uint32_t zone, uint32_t limit);
-DP_API int dp_ct_limit_delete(uint64_t dp, uint32_t zone);
-/* The limit of the smallest zone >= `zone` that has one, DP_CT_DEFAULT last; ENOENT. */
-DP_API int dp_ct_limit_next(uint64_t dp, uint32_t zone, struct dp_ct_limit *limit);
-
-struct dp_ct_policy {
-    uint32_t id;             /* Not 0. */
-    uint32_t seconds[DP_CT_TIMEOUTS];
-};
-DP_API int dp_ct_policy_set(uint64_t dp, const struct dp_ct_policy *policy); /* Replaces one. */
-/* ENOENT; 0 are the defaults. */
-DP_API int dp_ct_policy_get(uint64_t dp, uint32_t id, struct dp_ct_policy *policy);
-DP_API int dp_ct_policy_delete(uint64_t dp, uint32_t id);
-DP_API int dp_ct_policy_next(uint64_t dp, uint32_t id, uint32_t *next); /* Above `id`; ENOENT. */
+#include "dp_ct.h"
 
 #endif

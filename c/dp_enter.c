@@ -2,6 +2,7 @@
  *
  * Finding, counting and locking a datapath; nothing else. */
 #include <errno.h>
+#include <time.h>
 
 #include "base/invariant.h"
 #include "base/error.h"
@@ -33,9 +34,17 @@ struct dp *dp_of(uint64_t handle)
     return dp;
 }
 
+static void take(struct dp *dp)
+{
+    atomic_fetch_add_explicit(&dp->waiting, 1, memory_order_relaxed);
+    pthread_mutex_lock(&dp->control);
+    atomic_fetch_sub_explicit(&dp->waiting, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&dp->turns, 1, memory_order_relaxed);
+}
+
 int dp_lock(struct dp *dp)
 {
-    pthread_mutex_lock(&dp->control);
+    take(dp);
     if (dp->destroyed) {
         pthread_mutex_unlock(&dp->control);
         return error_set(ENODEV, "the datapath was destroyed");
@@ -69,4 +78,44 @@ int dp_leave(struct dp *dp, int error)
     dp_unlock(dp);
     dp_unref(dp);
     return error;
+}
+
+int dp_enter_life(uint64_t handle, struct dp **dp)
+{
+    int error;
+
+    error_clear();
+    *dp = dp_of(handle);
+    if (!*dp)
+        return error_set(EBADF, "the datapath is closed");
+    pthread_mutex_lock(&(*dp)->life);
+    error = dp_lock(*dp);
+    if (error) {
+        pthread_mutex_unlock(&(*dp)->life);
+        dp_unref(*dp);
+    }
+    return error;
+}
+
+int dp_leave_life(struct dp *dp, int error)
+{
+    dp_unlock(dp);
+    pthread_mutex_unlock(&dp->life);
+    dp_unref(dp);
+    return error;
+}
+
+/* A mutex that is let go of and taken again at once mostly stays where it was, so another's turn is
+ * waited for, for a millisecond at most. */
+int dp_give_way(struct dp *dp)
+{
+    const uint32_t turns = atomic_load_explicit(&dp->turns, memory_order_relaxed);
+
+    if (!atomic_load_explicit(&dp->waiting, memory_order_relaxed))
+        return 0;
+    pthread_mutex_unlock(&dp->control);
+    for (int i = 0; i < 50 && atomic_load_explicit(&dp->turns, memory_order_relaxed) == turns; i++)
+        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
+    take(dp);
+    return dp->destroyed ? error_set(ENODEV, "the datapath was destroyed") : 0;
 }

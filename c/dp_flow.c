@@ -12,11 +12,18 @@
 #include "path/tx.h"
 #include "pmd/pmd_set.h"
 
+#define GIVE_WAY 1024u               /* Flows after which others may have the control mutex. */
+
 struct dump {
     struct handle_object object;
     struct dp *dp;
     struct flow_dump *dump;
 };
+
+static int give_way(void *dp)
+{
+    return dp_give_way(dp);
+}
 
 int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
                uint32_t *results_used)
@@ -28,7 +35,7 @@ int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t 
     if (error)
         return error;
     control = pmd_set_control(dp->pmds);
-    error = flow_operate(dp->flows, control, NULL, ops, ops_size, count, results, results_size, results_used);
+    error = flow_operate(dp->flows, control, NULL, &(struct flow_pause){ give_way, dp }, ops, ops_size, count, results, results_size, results_used);
     tx_flush(control);
     dp_service_track(dp);
     return dp_leave(dp, error);
@@ -36,13 +43,15 @@ int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t 
 
 int dp_flow_flush(uint64_t handle)
 {
+    uint32_t at = 0;
     struct dp *dp;
     int error = dp_enter(handle, &dp);
 
     if (error)
         return error;
-    flow_flush(dp->flows);
-    return dp_leave(dp, 0);
+    while (!error && flow_flush(dp->flows, &at, GIVE_WAY))
+        error = dp_give_way(dp);
+    return dp_leave(dp, error);
 }
 
 static void dump_release(struct handle_object *object)

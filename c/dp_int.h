@@ -5,8 +5,12 @@
  * destroyed with its last handle, or when somebody says so: then its threads, ports and packets go
  * at once, and every later call is ENODEV; its memory goes with the last reference.
  *
- * Threads: any.  dp_enter() takes the control mutex, under which everything here but `references`
- * is used. */
+ * Two mutexes.  `control` guards everything here but `references`, is held for microseconds, and is
+ * let go of in every wait (rcu.h).  `life` is held, before `control`, by calls that start, stop or
+ * wait for poll threads, for as long as that takes: they exclude each other by it, and what they
+ * change is whole whenever they let go of `control`.  Calls that do not wait never take `life`.
+ *
+ * Threads: any. */
 #ifndef UPCALL_DP_INT_H
 #define UPCALL_DP_INT_H
 
@@ -31,7 +35,9 @@ struct dp {
     _Atomic uint32_t references;
     uint32_t opens;              /* Handles; under the lock of the list of datapaths (dp.c). */
     struct dp *next;             /* In that list. */
-    pthread_mutex_t control;
+    pthread_mutex_t life, control;
+    /* Threads that want `control`, and how often it was taken: dp_give_way(). */
+    _Atomic uint32_t waiting, turns;
     bool destroyed;
     struct rcu *rcu;
     struct flow_table *flows;
@@ -48,7 +54,9 @@ struct dp {
 struct dp_opened {
     struct handle_object object;
     struct dp *dp;
-    _Atomic bool woken;          /* dp_port_wake() was called, or the handle was closed. */
+    /* dp_poll_threads_choose() was called: `cores` are for the next dp_poll_threads_set(). */
+    bool chosen;
+    uint64_t cores[DP_CORES / 64];
 };
 
 /* The datapath of a handle, referenced, its control mutex held.  EBADF, or ENODEV if it was
@@ -58,6 +66,14 @@ int dp_enter(uint64_t handle, struct dp **dp);
 /* The same, of a datapath that the caller has a reference to.  ENODEV if it was destroyed. */
 int dp_lock(struct dp *);
 void dp_unlock(struct dp *);
+
+/* dp_enter() and dp_leave() of calls that wait: with `life` as well. */
+int dp_enter_life(uint64_t handle, struct dp **dp);
+int dp_leave_life(struct dp *, int error);
+
+/* In the midst of long work under `control`: lets those who wait for it have it once, and takes it
+ * again.  ENODEV: the datapath was destroyed meanwhile. */
+int dp_give_way(struct dp *);
 
 /* Lets go of what dp_enter() took and returns `error`. */
 int dp_leave(struct dp *, int error);

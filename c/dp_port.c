@@ -69,6 +69,7 @@ static int publish(struct dp *dp, struct port *port)
  * and return. */
 static int open_and_publish(struct dp *dp, struct port *port, struct dp_port_info *info)
 {
+    bool opened = false;
     int error;
 
     INVARIANT_HELD(&dp->control);
@@ -79,15 +80,20 @@ static int open_and_publish(struct dp *dp, struct port *port, struct dp_port_inf
         if (error)
             port->class->close(port);
     }
+    pthread_mutex_lock(&dp->life);
     pthread_mutex_lock(&dp->control);
-    if (error)
-        return error;
-    if (dp->destroyed)
+    if (!error && dp->destroyed) {
         error = error_set(ENODEV, "the datapath was destroyed meanwhile");
-    if (!error)
+        opened = true;
+    } else if (!error) {
+        opened = true;
         error = port_check_unique(dp->ports, port); /* By device, which was not known before. */
-    if (!error)
-        error = publish(dp, port);
+        if (!error)
+            error = publish(dp, port);
+    }
+    pthread_mutex_unlock(&dp->life);
+    if (error && !opened)
+        return error;
     if (error) {
         pthread_mutex_unlock(&dp->control);
         port->class->close(port);
@@ -177,6 +183,16 @@ int dp_port_stage(uint64_t handle, const struct dp_port_request *request, uint64
     return dp_leave(dp, error);
 }
 
+int dp_port_drop(uint64_t handle)
+{
+    struct handle_object *job = handle_close(handle, HANDLE_JOB);
+
+    if (!job)
+        return EBADF;
+    handle_put(job);
+    return 0;
+}
+
 int dp_port_add(uint64_t handle)
 {
     struct job *job;
@@ -185,10 +201,10 @@ int dp_port_add(uint64_t handle)
     error_clear();
     job = (struct job *)handle_get(handle, HANDLE_JOB);
     if (!job)
-        return error_publish(error_set(EBADF, "no such job"));
+        return error_set(EBADF, "no such job");
     if (!atomic_compare_exchange_strong(&job->state, &staged, JOB_RUNNING)) {
         handle_put(&job->object);
-        return error_publish(error_set(EALREADY, "the job has been run"));
+        return error_set(EALREADY, "the job has been run");
     }
     error = dp_lock(job->dp);
     if (!error) {
@@ -230,15 +246,15 @@ int dp_port_result(uint64_t handle, struct dp_port_info *port, char *text, uint3
 int dp_port_delete(uint64_t handle, uint32_t no)
 {
     struct dp *dp;
-    int error = dp_enter(handle, &dp);
+    int error = dp_enter_life(handle, &dp);
 
     if (error)
-        return error_publish(error);
+        return error_publish(handle, no, error);
     if (!no)
         error = error_set(EINVAL, "port 0 is the local port and goes with its datapath");
     else
         error = dp_port_remove(dp, no);
-    return dp_leave(dp, error_publish(error));
+    return dp_leave_life(dp, error_publish(handle, no, error));
 }
 
 /* --- Questions -------------------------------------------------------------------------------- */
@@ -311,32 +327,6 @@ int dp_port_sequence(uint64_t handle, uint64_t *sequence)
         return error;
     *sequence = port_table_sequence(dp->ports);
     return dp_leave(dp, 0);
-}
-
-int dp_port_wait(uint64_t handle, uint64_t seen)
-{
-    struct dp_opened *opened;
-
-    error_clear();
-    opened = (struct dp_opened *)handle_get(handle, HANDLE_DP);
-    if (!opened)
-        return EBADF;
-    port_table_wait(opened->dp->ports, seen, &opened->woken);
-    handle_put(&opened->object);
-    return 0;
-}
-
-int dp_port_wake(uint64_t handle)
-{
-    struct dp_opened *opened;
-
-    error_clear();
-    opened = (struct dp_opened *)handle_get(handle, HANDLE_DP);
-    if (!opened)
-        return EBADF;
-    port_table_wake(opened->dp->ports, &opened->woken);
-    handle_put(&opened->object);
-    return 0;
 }
 
 /* --- Dummies ---------------------------------------------------------------------------------- */

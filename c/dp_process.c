@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/handle.h"
 #include "base/stat.h"
 #include "cls/cls.h"
 #include "dp.h"
+#include "dp_port.h"
 #include "odp/odp.h"
 #include "packet/eal.h"
 #include "packet/extract.h"
@@ -43,8 +45,27 @@ int dp_error_text(char *text, uint32_t size)
 {
     if (!text || !size)
         return EINVAL;
-    error_take(text, size);
+    snprintf(text, size, "%s", error_text());
     return 0;
+}
+
+int dp_waited_text(uint64_t handle, uint32_t about, char *text, uint32_t size)
+{
+    error_clear();
+    if (!text || !size)
+        return EINVAL;
+    error_take(handle, about, text, size);
+    return 0;
+}
+
+/* What is open when a thread ends is closed as its owner would have done. */
+__attribute__((constructor)) static void set_closers(void)
+{
+    handle_closer(HANDLE_DP, dp_close);
+    handle_closer(HANDLE_HANDLER, dp_upcall_close);
+    handle_closer(HANDLE_DUMP, dp_dump_close);
+    handle_closer(HANDLE_WATCH, dp_port_watch_close);
+    handle_closer(HANDLE_JOB, dp_port_drop);
 }
 
 int dp_eal_configure(const char *arguments)
@@ -56,7 +77,7 @@ int dp_eal_configure(const char *arguments)
 int dp_eal_start(void)
 {
     error_clear();
-    return error_publish(eal_start());
+    return error_publish(0, DP_ABOUT_ALL, eal_start());
 }
 
 int dp_eal_notice(char *text, uint32_t size)

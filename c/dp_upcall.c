@@ -62,6 +62,8 @@ int dp_upcall_open(uint64_t handle, uint32_t id, struct dp_handler_info *info)
     }
     info->arena = (uintptr_t)opened->arena;
     info->arena_size = UPCALL_ARENA;
+    info->doorbell = handler_doorbell(opened->handler);
+    info->pad = 0;
     return dp_leave(dp, 0);
 }
 
@@ -113,7 +115,7 @@ static int operate(struct opened_handler *opened, const uint8_t *ops, uint32_t o
         return error;
     control = pmd_set_control(dp->pmds);
     upcalls.arena = handler_hold(opened->handler, &upcalls.used);
-    error = flow_operate(dp->flows, control, &upcalls, ops, ops_size, count, results, results_size, results_used);
+    error = flow_operate(dp->flows, control, &upcalls, NULL, ops, ops_size, count, results, results_size, results_used);
     handler_let_go(opened->handler);
     tx_flush(control);
     dp_service_track(dp);
@@ -148,23 +150,6 @@ int dp_upcall_arm(uint64_t handle)
     struct opened_handler *opened = enter(handle);
 
     return opened ? leave(opened, handler_arm(opened->handler)) : EBADF;
-}
-
-int dp_upcall_wait(uint64_t handle)
-{
-    struct opened_handler *opened = enter(handle);
-
-    return opened ? leave(opened, handler_wait(opened->handler)) : EBADF;
-}
-
-int dp_upcall_wake(uint64_t handle)
-{
-    struct opened_handler *opened = enter(handle);
-
-    if (!opened)
-        return EBADF;
-    handler_wake(opened->handler);
-    return leave(opened, 0);
 }
 
 /* --- All handlers of a datapath --------------------------------------------------------------- */

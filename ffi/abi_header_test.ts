@@ -129,7 +129,7 @@ Deno.test(
 Deno.test("functions that wait take integers only, and only they are nonblocking", () => {
   const waiting = Object.entries(datapathSymbols)
     .filter(([, symbol]) => "nonblocking" in symbol);
-  strictEqual(waiting.some(([name]) => name === "dp_upcall_wait"), true);
+  strictEqual(waiting.some(([name]) => name === "dp_port_delete"), true);
   strictEqual(waiting.some(([name]) => name === "dp_operate"), false);
   for (const [name, { parameters }] of waiting) {
     strictEqual((parameters as readonly string[]).includes("buffer"), false, name);

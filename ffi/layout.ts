@@ -15,6 +15,7 @@ export const constants = {
   DP_TEXT_SIZE: 1024,
   DP_DROP_MAX: 48,
   DP_PORT_NONE: 4294967295,
+  DP_ABOUT_ALL: 4294967295,
   DP_CREATE: 1,
   DP_EXCLUSIVE: 2,
   DP_OP_PUT: 1,
@@ -39,6 +40,7 @@ export const constants = {
   DP_UPCALLF_ACTIONS: 2,
   DP_POLL_SLEEP_US: 50,
   DP_POLL_SLEEP_MAX_US: 10000,
+  DP_CORES: 1024,
   DP_CT_DEFAULT: 65536,
   DP_CT_TIMEOUTS: 16,
   DP_CT_COUNT: 0,
@@ -113,6 +115,15 @@ export const dpPortStats = {
   deviceLost: 72, // 8 bytes
 } as const;
 
+/** Offsets in `struct dp_watch_info`, bytes. */
+export const dpWatchInfo = {
+  /** Size of it all, bytes. */
+  structSize: 16,
+  watch: 0, // 8 bytes
+  descriptor: 8, // 4 bytes
+  pad: 12, // 4 bytes
+} as const;
+
 /** Offsets in `struct dp_op`, bytes. */
 export const dpOp = {
   /** Size of it all, bytes. */
@@ -171,10 +182,12 @@ export const dpFlowRecord = {
 /** Offsets in `struct dp_handler_info`, bytes. */
 export const dpHandlerInfo = {
   /** Size of it all, bytes. */
-  structSize: 24,
+  structSize: 32,
   handler: 0, // 8 bytes
   arena: 8, // 8 bytes
   arenaSize: 16, // 8 bytes
+  doorbell: 24, // 4 bytes
+  pad: 28, // 4 bytes
 } as const;
 
 /** Offsets in `struct dp_upcall`, bytes. */
@@ -345,6 +358,10 @@ field dp_port_stats rx_dropped 48 8
 field dp_port_stats tx_dropped 56 8
 field dp_port_stats rx_no_mbuf 64 8
 field dp_port_stats device_lost 72 8
+struct dp_watch_info 16
+field dp_watch_info watch 0 8
+field dp_watch_info descriptor 8 4
+field dp_watch_info pad 12 4
 struct dp_op 56
 field dp_op size 0 4
 field dp_op type 4 4
@@ -380,10 +397,12 @@ field dp_flow_record ufid 16 16
 field dp_flow_record stats 32 32
 field dp_flow_record flow 64 4
 field dp_flow_record simple 68 4
-struct dp_handler_info 24
+struct dp_handler_info 32
 field dp_handler_info handler 0 8
 field dp_handler_info arena 8 8
 field dp_handler_info arena_size 16 8
+field dp_handler_info doorbell 24 4
+field dp_handler_info pad 28 4
 struct dp_upcall 48
 field dp_upcall size 0 4
 field dp_upcall kind 4 4

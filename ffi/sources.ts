@@ -12,22 +12,22 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "89fa6dfd642af6a0fd17d49d7d8569032f4281b09f50f7b351549f790731eecd",
+    sha256: "a2c934425695d03aba3c6fe6103efd81b9eb2a970456f48fcf144b950c867bba",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act/act.h",
-    sha256: "b50e06aed73a5e138fdcde221681f17cc09d90075c6d8bf733a359874786746c",
+    sha256: "a6deb1bc8b2bae52567e358404d149b570185681d953de14c2c792ef49e30cc0",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.c",
-    sha256: "c85df8024729cea672b2f9a4fb7bb3683088ac1bee887b5815b97d59c030cf54",
+    sha256: "5806264c0f4361118263364cbabd4cf3d995ad6043a8e669b2157157fc1e3142",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.h",
-    sha256: "dc38f49338b91122ddd6396395db3a06806f36a4fbfaeb67389447ce49a678fa",
+    sha256: "2a9a17c0b73e9de1cc371be46c3ab4949e3b951c4b8975cd19f0bc7e8d6a90d9",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -52,7 +52,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_compile.c",
-    sha256: "8f38a591f0e6b03bdaaacfbd9f1151c73f828d3320af399a0bfa862e123c2e19",
+    sha256: "86233be2e523f6e873d041932f399f707ff7f3e6b6c622499e2a7b6a3cd1fdfc",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -97,22 +97,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/error.c",
-    sha256: "29c10a16423531b3529a4fead4ede08abad9dcb5ae6473566056de913554fad2",
+    sha256: "6befe4e4ebbba12e40fdc7c5a81974ed701a101b7d32028599c58f82de967dfd",
     load: () => import("../c/base/error.c", { with: { type: "text" } }),
   },
   {
     name: "base/error.h",
-    sha256: "2d3ed26bcc3b8291b7539d20f454837089dd80ea12e15241903a89c7224a1b68",
+    sha256: "66b54ed5762074212e3be632c31bd47c6a8bc0f9d90e32298348290dce1723e2",
     load: () => import("../c/base/error.h", { with: { type: "text" } }),
   },
   {
     name: "base/handle.c",
-    sha256: "663cbae67460c261f613e2d89897363cd5725ac462ba36fbd6fdec4ac82d8291",
+    sha256: "9a6c9bb21bc6f5bc91392824fb0208f0ff34a9f88602711ba5637ba00f8afeea",
     load: () => import("../c/base/handle.c", { with: { type: "text" } }),
   },
   {
     name: "base/handle.h",
-    sha256: "c3a840f1b832292eb9572e57d4ea6549daf0557ff602723aeff3a348e691fd8e",
+    sha256: "e15c0ca00a7f89fc1e18d4df632b32ee072fd64563124a5e089e7409ea298e58",
     load: () => import("../c/base/handle.h", { with: { type: "text" } }),
   },
   {
@@ -162,12 +162,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/rcu.c",
-    sha256: "e280fe65ad2a5eab0621388e2b028223ce9fc197b23d3157f0c317334fa57822",
+    sha256: "bc3998f3ba0deef429e48179fe9374f36eaa6dbb1dca46b3fffeb07b9eff1f4b",
     load: () => import("../c/base/rcu.c", { with: { type: "text" } }),
   },
   {
     name: "base/rcu.h",
-    sha256: "c970a945e6612b7c44ca093fec468a89e170bcf50dcc90d5308ba02fd0315f62",
+    sha256: "68bdc3de06d804518eae517b1f153336cad48802778d361d4431d0b9a220f433",
     load: () => import("../c/base/rcu.h", { with: { type: "text" } }),
   },
   {
@@ -187,12 +187,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "30ed4f4ae83649d0ee35f1833777f90323f30b1ba02fd120f88f304a7244c482",
+    sha256: "e3f8496ebebe3d27611db6348da8547751144f721fe09504e0fb6ac2693e6a02",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.c",
-    sha256: "fd30a716db16f536995ab72774628da6ab1ef4f31d39e4a310060b12020c1eb7",
+    sha256: "a1a84b2aa330c815cf0acd65e942534455cab0ec8d3728868b596fe57083b0ad",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
@@ -337,13 +337,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "fd195e6e32a9fd14f358dc135707c97ded5c6af045d54f8d79a9a8c0a39b2555",
+    sha256: "8bb7c6a6e8642e05dc3336cbd24e297007aa33e0ef5dcd240992bf6ae9d62d3b",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "7b1858ff76f93856293c62095ea9e831eb953727328479809dc7928c100c6718",
+    sha256: "87bf9cc74be6a5b55301ae2a745f3616e0daaa64060b46301495bd5c89a7a501",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_api.h",
+    sha256: "25cd01ba61b869a006e82b29da6b0c63fa01e945470701d71b1d6b7214f26d25",
+    load: () => import("../c/dp_api.h", { with: { type: "text" } }),
   },
   {
     name: "dp_config.c",
@@ -356,38 +361,43 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
   },
   {
+    name: "dp_ct.h",
+    sha256: "1724b3bcf8d7ff73ef37f50a5a04933f6242e15936047e65e29ba1e31980f73f",
+    load: () => import("../c/dp_ct.h", { with: { type: "text" } }),
+  },
+  {
     name: "dp_enter.c",
-    sha256: "1cd67f90272a3167c8fe93abe67c7ece52537e37fe113388db6e072cc8c38de0",
+    sha256: "26d923aa1138008dd4df23bdd456f421350235eb3ee91a305aff8075bd5107fb",
     load: () => import("../c/dp_enter.c", { with: { type: "text" } }),
   },
   {
     name: "dp_flow.c",
-    sha256: "08419a3de1b124c93320af93d463a015b1dce432a6ed5fb91068608a5f32e410",
+    sha256: "d669afd03e13bfcc4773d6d56cdc234414a847d4eac6534b3265aab8c3895da6",
     load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
   },
   {
     name: "dp_int.h",
-    sha256: "7b667cf846f752a9bf0c69ab4701746104841269e4158e59d3d391320a9b6584",
+    sha256: "8f1df6cb73aafa61894db19b80375019349872921b92f4b7a6a6547e40362d43",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
     name: "dp_poll.c",
-    sha256: "f2c089593f0356d167ed0983af70bc30a837169a85b0fac52755fcc12d7a0ef5",
+    sha256: "8ddd752f8771cc4a5ee92b77dc5dbda3ba3b3d7975dde4e1403511a1a068a2ec",
     load: () => import("../c/dp_poll.c", { with: { type: "text" } }),
   },
   {
     name: "dp_port.c",
-    sha256: "ad9440fe6d5c0e2f705f887b71b902329c0d5eefc9ea30526f5bfc9b94a657dc",
+    sha256: "b759ed4cca173f23a3e536423b85edb635cb43dbb2cd9fc50f50c3c5c576b039",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
     name: "dp_port.h",
-    sha256: "cd7304836661becf626291fdd99460d7998601ae03638940e89450c30a5783f6",
+    sha256: "06a3d6fa80d89d2533cb3fc3e4f0ec449d05d375886aa5952f2f13c10ab4863d",
     load: () => import("../c/dp_port.h", { with: { type: "text" } }),
   },
   {
     name: "dp_process.c",
-    sha256: "f9462385b1a4462b9d51625f0aff00e684189fffd640aeab8f87c72062a3c00a",
+    sha256: "72e178b2cfb925a159e18ff660808c6abf8f38eabee7a603bafdad3507620d5f",
     load: () => import("../c/dp_process.c", { with: { type: "text" } }),
   },
   {
@@ -402,17 +412,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_upcall.c",
-    sha256: "eb926c728252075579faea90eeae8f5c0de9a77121a85b601747cbf322aa5fa1",
+    sha256: "564634aa45fc8d714e7410f3f9637c2c4a4fd0a003abd1807bde80d1af6a03b3",
     load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
   },
   {
+    name: "dp_watch.c",
+    sha256: "7d2334f6bb924384044312a96d9544736da713d9cc2170090c67a2a8f1e64a7a",
+    load: () => import("../c/dp_watch.c", { with: { type: "text" } }),
+  },
+  {
     name: "flow/flow.c",
-    sha256: "2f7b15e1b47e44fd6fba0216e67dad53731e8cf757386d434b2adb2c98f92228",
+    sha256: "6a5d8271228be809b6754b7eef93ed09569d0cae92610e39749c82dcdbecb374",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow.h",
-    sha256: "467f6ec1ae1eee824e1aeccbdb1a30183b26f7a35ba71e0b9e9f46bbf90eb4b7",
+    sha256: "5c209688a26b42aae5c7dbc51a589ac6fc9822cf83f12d069e042f49b81b7743",
     load: () => import("../c/flow/flow.h", { with: { type: "text" } }),
   },
   {
@@ -432,7 +447,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_op.c",
-    sha256: "a566cb84177a2c507e42e2c332b9d605c8cfabcc0bec260f511246ed952392d2",
+    sha256: "8b99bf8c3d1c629a831f00af427d776dade1447af3e497f6578fc2fecbc072c6",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -627,12 +642,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/userdata.c",
-    sha256: "02ef05cbeb8e4fbe1565dbe58c1e4411a62d2fa0644175cbcfbcac91f0c1cd44",
+    sha256: "6471aeca0e7f037799a24ccd1bffa3a0afbe6f0ed18ec731ed4ec15e35916652",
     load: () => import("../c/packet/userdata.c", { with: { type: "text" } }),
   },
   {
     name: "packet/userdata.h",
-    sha256: "d7c47aae42e411c6f8cf4b4c3b0de2059b4803065217c6073d81b9cd57515dc3",
+    sha256: "de31f9eda076e19d1183b63b17e44a40d59447d8c698ece8e88cc87bb43c97f0",
     load: () => import("../c/packet/userdata.h", { with: { type: "text" } }),
   },
   {
@@ -677,27 +692,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "913822dd500bebdca3cd9a76e604761b69b4c61a60dcb5e663f6d1cda9524a77",
+    sha256: "e2ec28abbe31908941d13d2ca3220bae0a64ffc4e75d0c64ad0d3dec6f4368b6",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_ctl.c",
-    sha256: "c0a8f0a4e8951229064eebef3a1341bc3c2082e897a599ab257350c0bb9a89ed",
+    sha256: "17fbdc2621869aff15833d165b2f7c5963016b4f577f8b1ac43541e71c33bd89",
     load: () => import("../c/pmd/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_ctl.h",
-    sha256: "f554185c62a60b3401cff13f8a48e34a7d187495c801c281cf73170f5597f011",
+    sha256: "be8f0f2791556d4e936ee0a24d318b8c4e96b6407f79e2045f3149b2582e86c3",
     load: () => import("../c/pmd/pmd_ctl.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "6ec6d060f226938190c311a4e026a058f090ea51d9937e3b8a9cd526bccc82d0",
+    sha256: "41ffcf817392244e3d155741c06780069ef5edb681dcfa0a2e869a694d1b294f",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "707fe491bbab528e7ffff2348fedcd74d2ca100a2c95572f3eb698ba629f61e0",
+    sha256: "073c31bd5b137babb54705a5c6ae6bef172a7d25ab5c71b07af8f7832c2a2dd9",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
@@ -717,12 +732,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.c",
-    sha256: "214b9b7ad948dc25d1488168b65bc353f7a87be3c5ea229a1dd44d1ffd66989c",
+    sha256: "d160c76df4c615e800bcc33c54f1675d8e0723ef01d7d9f84a9b6129116e3e87",
     load: () => import("../c/port/port.c", { with: { type: "text" } }),
   },
   {
     name: "port/port.h",
-    sha256: "3a8b4bf9ed524ee24b335dfe05491f9982b0ea7651e99c83aeb883f291e661c6",
+    sha256: "2e36f31061df11602f2275cf12026d6edd80849e84253e43c8ec16580b82bd91",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -782,7 +797,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_int.h",
-    sha256: "a466515e924079b1245498db11a437c629521cd9b546d529b9ee70cc097c6fca",
+    sha256: "5ba48fbf15ec9a574e0941ddb13eb5d144f0d635f1f1671b2f9072996c9e64af",
     load: () => import("../c/port/port_int.h", { with: { type: "text" } }),
   },
   {
@@ -842,32 +857,32 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_admit.c",
-    sha256: "95763b8669dcfbc577a52e5a0394b4fb49ea31d46acd437fdffa7c2952a97007",
+    sha256: "6c9566a195c3dd4c46843fb4d5e2330a24be8e68052cad27b83ed7adeb13a4cf",
     load: () => import("../c/upcall/upcall_admit.c", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_exchange.c",
-    sha256: "f18c56c29755f0b32569c2ab793164d5dfa3437176fd28e3ad2610111efe2111",
+    sha256: "49cfbfc5c5f1058405a22bc77f5abada38c387e8a6974b90dbfb964519772bb3",
     load: () => import("../c/upcall/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_exchange.h",
-    sha256: "f0c9bd63c14b05235d017e2c215bc5be5cfef09c13deb94dac9f93a3488e06b8",
+    sha256: "f0b2e8e96d6cd2aa0907bc2af9f283ae03a40ce16b8ff219c518c05a8433c9ea",
     load: () => import("../c/upcall/upcall_exchange.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_handler.c",
-    sha256: "3f1314b7efa0e9d1e4c4a14a9f13827bcedc0fbb68c627e21e0f9c7d2cbad8ea",
+    sha256: "dbc52b9934e3d06ca7d1696dcd8586b28001332181d09beb278a93949f479119",
     load: () => import("../c/upcall/upcall_handler.c", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_handler.h",
-    sha256: "9a334a6f02c8846e27f06e8423b5d69223758842f7bed78b202424fdd1705462",
+    sha256: "2f4b0a0b2b5547cd0f339d367ff5cdf8fde44ee035be8b6f394a031215e87d2b",
     load: () => import("../c/upcall/upcall_handler.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_int.h",
-    sha256: "51373de5426d1bd578c13788cfae2600b2a7cc56baee26f568e1ddcd04400724",
+    sha256: "247062880dc4b189e4ccedbc938326fe533e37780adca433c76abdfd0d3055e6",
     load: () => import("../c/upcall/upcall_int.h", { with: { type: "text" } }),
   },
 ];

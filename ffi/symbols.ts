@@ -26,6 +26,15 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_waited_text: {
+    parameters: [
+      "u64", // uint64_t handle
+      "u32", // uint32_t about
+      "buffer", // char *text
+      "u32", // uint32_t size
+    ],
+    result: "i32",
+  },
   dp_eal_configure: {
     parameters: [
       "buffer", // const char *arguments
@@ -201,17 +210,23 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
-  dp_port_wait: {
+  dp_port_watch: {
     parameters: [
       "u64", // uint64_t dp
-      "u64", // uint64_t seen
+      "buffer", // struct dp_watch_info *info
     ],
     result: "i32",
-    nonblocking: true,
   },
-  dp_port_wake: {
+  dp_port_watch_read: {
     parameters: [
-      "u64", // uint64_t dp
+      "u64", // uint64_t watch
+      "buffer", // uint64_t *sequence
+    ],
+    result: "i32",
+  },
+  dp_port_watch_close: {
+    parameters: [
+      "u64", // uint64_t watch
     ],
     result: "i32",
   },
@@ -324,19 +339,6 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
-  dp_upcall_wait: {
-    parameters: [
-      "u64", // uint64_t handler
-    ],
-    result: "i32",
-    nonblocking: true,
-  },
-  dp_upcall_wake: {
-    parameters: [
-      "u64", // uint64_t handler
-    ],
-    result: "i32",
-  },
   dp_upcall_close: {
     parameters: [
       "u64", // uint64_t handler
@@ -348,6 +350,14 @@ export const datapathSymbols = {
       "u64", // uint64_t dp
       "u64", // uint64_t function
       "u64", // uint64_t aux
+    ],
+    result: "i32",
+  },
+  dp_poll_threads_choose: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const uint8_t *cores
+      "u32", // uint32_t size
     ],
     result: "i32",
   },

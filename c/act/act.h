@@ -45,8 +45,11 @@ enum act_kind {
     ACT_PROGRAM,             /* Anything else. */
 };
 
-/* Compiles `attrs` for a flow with `key`.  EINVAL, EOVERFLOW, ENOMEM; `*why` is a short static text
- * on failure. */
+/* Bytes of a list of actions, as in Linux (net/openvswitch/flow_netlink.c). */
+#define ACT_ATTRS_MAX 32768u
+
+/* Compiles `attrs` for a flow with `key`.  EINVAL, EMSGSIZE, EOVERFLOW, ENOMEM; `*why` is a short
+ * static text on failure. */
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
 void act_free(struct act_prog *);
 /* One more owner: it is gone when each of them has freed it.  Owners are under one mutex: the count

@@ -147,9 +147,23 @@ static void free_userdata(const struct act_op *ops, uint32_t count, const uint8_
         }
 }
 
+struct userdata_actions *act_build_shared(struct act_builder *b)
+{
+    if (b->shared)
+        return b->shared;
+    b->shared = malloc(sizeof *b->shared + b->attrs_size);
+    if (!b->shared)
+        return NULL;
+    atomic_init(&b->shared->references, 1);
+    b->shared->size = b->attrs_size;
+    memcpy(b->shared->bytes, b->attrs, b->attrs_size);
+    return b->shared;
+}
+
 void act_build_abandon(struct act_builder *b)
 {
     free_userdata(b->ops, b->op_count, b->pool);
+    userdata_actions_free(b->shared);
     free(b->ops);
     free(b->pool);
 }
@@ -178,6 +192,7 @@ struct act_prog *act_build_finish(struct act_builder *b)
         prog->kind = ACT_OUTPUT;
         prog->port = prog->ops[0].a;
     }
+    userdata_actions_free(b->shared);
     free(b->ops);
     free(b->pool);
     return prog;

@@ -19,6 +19,7 @@ struct act_builder {
     const struct key *key;   /* Of the flow. */
     const uint8_t *attrs;    /* All of them, for userspace actions that ask. */
     uint32_t attrs_size;
+    struct userdata_actions *shared; /* The copy of them that these share; NULL: none has asked. */
     bool needs_md, writes, cuts, tracks;
     int error;
     const char *why;
@@ -47,6 +48,8 @@ void act_build_layers(struct act_builder *, struct act_list *);
 /* Joins the changes that a list begins with to one ACT_OP_REWRITE, if they are such.  `from`: the
  * list's first operation. */
 void act_build_fuse(struct act_builder *, uint32_t from);
+/* The copy of all actions that userspace actions share, made by the first; NULL: no memory. */
+struct userdata_actions *act_build_shared(struct act_builder *);
 /* Frees what has been built. */
 void act_build_abandon(struct act_builder *);
 /* Makes the program of it, which takes over all that has been built.  NULL: no memory. */

@@ -62,21 +62,20 @@ static void compile_userspace(struct act_builder *b, struct act_list *l, const s
         act_build_fail(b, EINVAL, "userspace attribute cut short");
     operand = act_build_operand(b, sizeof userdata);
     if (!b->error && (has_userdata || actions)) {
-        uint32_t actions_size = actions ? b->attrs_size : 0;
-
-        userdata = malloc(sizeof *userdata + given.size + actions_size);
-        if (!userdata) {
+        userdata = malloc(sizeof *userdata + given.size);
+        if (!userdata || (actions && !act_build_shared(b))) {
+            free(userdata);
             act_build_fail(b, ENOMEM, "out of memory");
             return;
         }
         atomic_init(&userdata->references, 1);
         userdata->given = has_userdata;
         userdata->size = given.size;
-        userdata->actions_size = actions_size;
+        userdata->actions = actions ? b->shared : NULL;
+        if (actions)
+            atomic_fetch_add_explicit(&b->shared->references, 1, memory_order_relaxed);
         if (given.size)
             memcpy(userdata->bytes, given.at, given.size);
-        if (actions_size)
-            memcpy(userdata->bytes + given.size, b->attrs, actions_size);
     }
     b->needs_md = true;
     add_effect(b, l, ACT_OP_USERSPACE, 0);
@@ -404,9 +403,12 @@ int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, stru
     const struct act_list outermost = { .depth = 0 };
 
     *prog = NULL;
-    if (key->base.l2)
+    if (size > ACT_ATTRS_MAX)
+        act_build_fail(&b, EMSGSIZE, "a list of actions has 32768 bytes at most");
+    else if (key->base.l2)
         act_build_fail(&b, EINVAL, "actions on packets without an Ethernet header are not supported");
-    compile_list(&b, attrs, size, &outermost);
+    if (!b.error)
+        compile_list(&b, attrs, size, &outermost);
     if (b.error) {
         act_build_abandon(&b);
         *why = b.why;

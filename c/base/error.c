@@ -10,8 +10,15 @@
 
 static _Thread_local char own[DP_TEXT_SIZE];
 
+/* Texts of calls whose threads nobody sees, by what they were about; the oldest is overwritten. */
 static pthread_mutex_t published_lock = PTHREAD_MUTEX_INITIALIZER;
-static char published[DP_TEXT_SIZE];
+static struct {
+    uint64_t handle;
+    uint64_t turn;                   /* 0: read, or never written. */
+    uint32_t about;
+    char text[DP_TEXT_SIZE];
+} published[128];
+static uint64_t published_turn;
 
 void error_clear(void)
 {
@@ -28,12 +35,18 @@ int error_set(int error, const char *format, ...)
     return error;
 }
 
-int error_publish(int error)
+int error_publish(uint64_t handle, uint32_t about, int error)
 {
-    if (!error)
-        return 0;
+    uint64_t turn;
+
+    if (!error || !own[0])
+        return error;
     pthread_mutex_lock(&published_lock);
-    memcpy(published, own, sizeof published);
+    turn = published_turn++ % (sizeof published / sizeof published[0]);
+    published[turn].handle = handle;
+    published[turn].about = about;
+    published[turn].turn = published_turn;
+    memcpy(published[turn].text, own, sizeof own);
     pthread_mutex_unlock(&published_lock);
     return error;
 }
@@ -43,14 +56,19 @@ const char *error_text(void)
     return own;
 }
 
-void error_take(char *text, uint32_t size)
+void error_take(uint64_t handle, uint32_t about, char *text, uint32_t size)
 {
-    if (own[0]) {
-        snprintf(text, size, "%s", own);
-        return;
-    }
+    int newest = -1;
+
+    text[0] = '\0';
     pthread_mutex_lock(&published_lock);
-    snprintf(text, size, "%s", published);
-    published[0] = '\0';
+    for (int i = 0; i < (int)(sizeof published / sizeof published[0]); i++)
+        if (published[i].turn && published[i].handle == handle && published[i].about == about
+            && (newest < 0 || published[i].turn > published[newest].turn))
+            newest = i;
+    if (newest >= 0) {
+        snprintf(text, size, "%s", published[newest].text);
+        published[newest].turn = 0;
+    }
     pthread_mutex_unlock(&published_lock);
 }

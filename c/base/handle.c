@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include "base/handle.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/invariant.h"
 
@@ -18,12 +21,19 @@ struct slot {
     uint64_t generation;     /* Of the next or present use; from 1. */
     enum handle_kind kind;
     uint32_t next_free;
+    /* Thread; its number is not used again before its handles are closed. */
+    pid_t owner;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct slot *slots;
 static uint32_t slot_count;
 static uint32_t first_free = SLOTS;
+
+/* Set in every thread that opened a handle, so that close_all() runs when it ends. */
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+static int (*closers[HANDLE_KINDS])(uint64_t handle);
 
 static int grow(void)
 {
@@ -44,10 +54,54 @@ static int grow(void)
     return 0;
 }
 
+void handle_closer(enum handle_kind kind, int (*close)(uint64_t handle))
+{
+    closers[kind] = close;
+}
+
+/* A handle of this thread; 0: there is none.  Datapaths only if `datapaths`. */
+static uint64_t next_of(pid_t owner, bool datapaths, enum handle_kind *kind)
+{
+    uint64_t handle = 0;
+
+    pthread_mutex_lock(&lock);
+    for (uint32_t i = 0; i < slot_count && !handle; i++) {
+        if (slots[i].kind == HANDLE_FREE || slots[i].owner != owner || (slots[i].kind == HANDLE_DP) != datapaths || !closers[slots[i].kind])
+            continue;
+        *kind = slots[i].kind;
+        slots[i].owner = 0; /* Whatever closing it comes to, it is not tried again. */
+        handle = slots[i].generation << SLOT_BITS | i;
+    }
+    pthread_mutex_unlock(&lock);
+    return handle;
+}
+
+static void close_all(void *unused)
+{
+    const pid_t self = gettid();
+
+    (void)unused;
+    for (int datapaths = 0; datapaths < 2; datapaths++) {
+        enum handle_kind kind;
+        uint64_t handle;
+
+        while ((handle = next_of(self, datapaths, &kind)) != 0)
+            closers[kind](handle);
+    }
+}
+
+static void make_key(void)
+{
+    if (pthread_key_create(&thread_key, close_all))
+        abort(); /* A process has 1024 keys. */
+}
+
 int handle_open(enum handle_kind kind, struct handle_object *object, uint64_t *handle)
 {
     int error = 0;
 
+    pthread_once(&thread_once, make_key);
+    pthread_setspecific(thread_key, &thread_key);
     pthread_mutex_lock(&lock);
     if (first_free == SLOTS)
         error = grow();
@@ -57,6 +111,7 @@ int handle_open(enum handle_kind kind, struct handle_object *object, uint64_t *h
         first_free = slots[i].next_free;
         slots[i].object = object;
         slots[i].kind = kind;
+        slots[i].owner = gettid();
         *handle = slots[i].generation << SLOT_BITS | i;
     }
     pthread_mutex_unlock(&lock);

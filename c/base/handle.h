@@ -2,8 +2,12 @@
  * handle.h - numbers that stand for objects across the ABI.
  *
  * A number is never used twice, so a stale one is refused instead of meaning somebody else's
- * object.  The table owns one reference to each object; a lookup gives its caller another, so
+ * object.  The table owns one reference to each object; a caller that looks one up owns another, so
  * closing a handle while a call is under way is safe.
+ *
+ * A handle belongs to the thread that opened it, which is an isolate's.  When that thread ends, as
+ * that of a terminated Worker does, its handles are closed for it: datapaths last, everything else
+ * in the order in which it was opened.
  *
  * Threads: any. */
 #ifndef UPCALL_HANDLE_H
@@ -12,7 +16,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum handle_kind { HANDLE_FREE, HANDLE_DP, HANDLE_HANDLER, HANDLE_DUMP, HANDLE_JOB };
+enum handle_kind { HANDLE_FREE, HANDLE_DP, HANDLE_HANDLER, HANDLE_DUMP, HANDLE_JOB, HANDLE_WATCH, HANDLE_KINDS };
 
 /* First member of every object that has a handle. */
 struct handle_object {
@@ -31,5 +35,9 @@ struct handle_object *handle_get(uint64_t handle, enum handle_kind);
 struct handle_object *handle_close(uint64_t handle, enum handle_kind);
 
 void handle_put(struct handle_object *);
+
+/* How handles of a kind are closed for a thread that ends.  Called once a kind, before the first
+ * handle is opened. */
+void handle_closer(enum handle_kind, int (*close)(uint64_t handle));
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/rcu.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/invariant.h"
 
@@ -15,7 +17,7 @@ struct deferred {
 
 struct rcu {
     struct rte_rcu_qsbr *qsbr;
-    const pthread_mutex_t *guard;
+    pthread_mutex_t *guard;
     struct deferred *first, **last; /* Oldest first. */
 };
 
@@ -36,11 +38,6 @@ struct rcu *rcu_create(void)
     return rcu;
 }
 
-void rcu_guard(struct rcu *rcu, const pthread_mutex_t *mutex)
-{
-    rcu->guard = mutex;
-}
-
 static inline void check_guard(const struct rcu *rcu)
 {
     if (rcu->guard)
@@ -52,14 +49,55 @@ struct rte_rcu_qsbr *rcu_qsbr(struct rcu *rcu)
     return rcu->qsbr;
 }
 
-/* Waits until every thread that is online now has been quiescent once.  Not
- * rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core to get there. */
-static void wait_for_readers(struct rcu *rcu)
+void rcu_guard(struct rcu *rcu, pthread_mutex_t *guard)
 {
-    uint64_t token = rte_rcu_qsbr_start(rcu->qsbr);
+    rcu->guard = guard;
+}
 
-    while (rte_rcu_qsbr_check(rcu->qsbr, token, false) != 1)
+void rcu_outside(struct rcu *rcu)
+{
+    if (rcu->guard)
+        pthread_mutex_unlock(rcu->guard);
+}
+
+void rcu_inside(struct rcu *rcu)
+{
+    if (rcu->guard)
+        pthread_mutex_lock(rcu->guard);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Waits until every thread that is online now has been quiescent once; false: not in time.  Not
+ * rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core to get there. */
+static bool wait_for_readers(struct rcu *rcu, pthread_mutex_t *guard, uint32_t timeout_ms)
+{
+    const struct timespec nap = { 0, 20000 };
+    uint64_t token = rte_rcu_qsbr_start(rcu->qsbr), end = now_ms() + timeout_ms;
+    bool over;
+    int tries = 0;
+
+    /* Mostly one turn of a loop is enough, and then the mutex is worth keeping. */
+    while (!(over = rte_rcu_qsbr_check(rcu->qsbr, token, false) == 1) && tries++ < 64)
         sched_yield();
+    if (over)
+        return true;
+    do {
+        if (guard)
+            pthread_mutex_unlock(guard);
+        nanosleep(&nap, NULL);
+        if (guard)
+            /* rte_rcu_qsbr_check() remembers what it saw, without a lock of its own. */
+            pthread_mutex_lock(guard);
+        over = rte_rcu_qsbr_check(rcu->qsbr, token, false) == 1;
+    } while (!over && (timeout_ms == UINT32_MAX || now_ms() < end));
+    return over;
 }
 
 /* Calls back for the oldest entry.  It is unlinked first, because the callee may defer more. */
@@ -78,7 +116,7 @@ void rcu_destroy(struct rcu *rcu)
 {
     if (!rcu)
         return;
-    rcu_synchronize(rcu);
+    rcu_drain(rcu);
     free(rcu->qsbr);
     free(rcu);
 }
@@ -100,8 +138,10 @@ void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *
     struct deferred *d = malloc(sizeof *d);
 
     check_guard(rcu);
-    if (!d) { /* Slow, but neither a leak nor a use after free. */
-        wait_for_readers(rcu);
+    /* Slow, but neither a leak nor a use after free; with the mutex: the caller is in the midst of
+     * a change. */
+    if (!d) {
+        wait_for_readers(rcu, NULL, UINT32_MAX);
         free_fn(object, arg);
         return;
     }
@@ -122,18 +162,21 @@ void rcu_reclaim(struct rcu *rcu)
 void rcu_synchronize(struct rcu *rcu)
 {
     check_guard(rcu);
-    do {
-        /* What callees defer meanwhile belongs to a later grace period: it waits for the next
-         * round. */
-        struct deferred *last = NULL, *d;
+    wait_for_readers(rcu, rcu->guard, UINT32_MAX);
+    rcu_reclaim(rcu);
+}
 
-        for (d = rcu->first; d; d = d->next)
-            last = d;
-        wait_for_readers(rcu);
-        while (last) {
-            if (rcu->first == last)
-                last = NULL;
-            run_first(rcu);
-        }
-    } while (rcu->first);
+int rcu_synchronize_for(struct rcu *rcu, uint32_t timeout_ms)
+{
+    check_guard(rcu);
+    if (!wait_for_readers(rcu, rcu->guard, timeout_ms))
+        return ETIMEDOUT;
+    rcu_reclaim(rcu);
+    return 0;
+}
+
+void rcu_drain(struct rcu *rcu)
+{
+    while (rcu->first)
+        rcu_synchronize(rcu);
 }

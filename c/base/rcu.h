@@ -21,19 +21,30 @@ struct rcu; /* Owned by the datapath. */
 struct rcu *rcu_create(void);
 void rcu_destroy(struct rcu *);                 /* All threads gone; runs what is deferred. */
 /* The mutex under which everything but the inline calls happens from now on, checked as invariant.h
- * says; NULL: none. */
-void rcu_guard(struct rcu *, const pthread_mutex_t *);
+ * says.  It is let go of while a grace period is waited for: a poll thread that is stuck in a
+ * device must not hold up calls that do not need it.  Callers that wait therefore exclude each
+ * other by a mutex of their own (struct dp's `life`).  NULL: none. */
+void rcu_guard(struct rcu *, pthread_mutex_t *);
 struct rte_rcu_qsbr *rcu_qsbr(struct rcu *);    /* For the inline calls below. */
 
 int rcu_register(struct rcu *, unsigned int thread);   /* The thread must then call rcu_online. */
 void rcu_unregister(struct rcu *, unsigned int thread);
 
+/* Let go of that mutex for something else that waits, and take it again. */
+void rcu_outside(struct rcu *);
+void rcu_inside(struct rcu *);
+
 /* Calls `free_fn(object, arg)` after a grace period: from a later rcu_* call of the control side,
  * never from a poll thread. */
 void rcu_defer(struct rcu *, void (*free_fn)(void *object, void *arg), void *object, void *arg);
 void rcu_reclaim(struct rcu *);                 /* Runs what is due; does not wait. */
-/* Waits for a grace period, then runs everything deferred. */
+/* Waits for a grace period, without the mutex, then runs what was deferred before. */
 void rcu_synchronize(struct rcu *);
+/* The same for `timeout_ms` at most; ETIMEDOUT: some thread has not come round, and what was
+ * deferred waits on. */
+int rcu_synchronize_for(struct rcu *, uint32_t timeout_ms);
+/* Runs everything that is deferred, and what that defers. */
+void rcu_drain(struct rcu *);
 
 static inline void rcu_quiescent(struct rte_rcu_qsbr *q, unsigned int thread)
 {

@@ -33,8 +33,9 @@
     X(ct, "connection tracking failed")                                     \
     X(link_down, "the port's link is down or its device is gone")           \
     X(recirc_full, "too many packets of a burst were recirculated")         \
-    X(upcall_duplicate, "a miss of the same key was waiting, and room was short")\
-    X(tx_segments, "would have been cut into more than 1024 segments")
+    X(upcall_duplicate, "a miss of the same key was waiting, and room was short") \
+    X(tx_segments, "would have been cut into more than 1024 segments") \
+    X(upcall_mbufs, "the handler's upcalls held too many packet buffers")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,

@@ -51,7 +51,7 @@ void cls_destroy(struct cls *cls)
 {
     struct cls_parts *parts = atomic_load_explicit(&cls->parts, memory_order_relaxed);
 
-    rcu_synchronize(cls->rcu); /* What is deferred points here. */
+    rcu_drain(cls->rcu); /* What is deferred points here. */
     for (uint32_t i = 0; parts && i <= parts->mask; i++) {
         struct cls_part *part = atomic_load_explicit(&parts->slots[i].part, memory_order_relaxed);
 

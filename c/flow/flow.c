@@ -37,12 +37,14 @@ struct flow_table *flow_table_create(struct rcu *rcu)
 
 void flow_table_destroy(struct flow_table *table)
 {
+    uint32_t at = 0;
+
     if (!table)
         return;
     if (table->cls && table->flows)
-        flow_flush(table);
+        flow_flush(table, &at, UINT32_MAX);
     flow_cache_clear(table);
-    rcu_synchronize(table->rcu);
+    rcu_drain(table->rcu);
     if (table->cls)
         cls_destroy(table->cls);
     slab_clear(&table->slab);
@@ -237,7 +239,7 @@ void flow_look(struct flow_table *table, struct flow_put *put, uint32_t ahead)
 static uint32_t take_index(struct flow_table *table)
 {
     if (!table->unused_n && table->end == CLS_FLOWS_MAX)
-        rcu_synchronize(table->rcu);
+        rcu_reclaim(table->rcu);
     if (table->unused_n)
         return table->unused[--table->unused_n];
     return table->end < CLS_FLOWS_MAX ? table->end++ : 0;
@@ -298,12 +300,15 @@ void flow_remove(struct flow_table *table, struct flow *flow)
     rcu_defer(table->rcu, release, flow, table);
 }
 
-void flow_flush(struct flow_table *table)
+bool flow_flush(struct flow_table *table, uint32_t *at, uint32_t max)
 {
-    for (uint32_t i = 1; i < table->end; i++) {
-        if (table->flows[i])
-            flow_remove(table, table->flows[i]);
+    for (*at = *at ? *at : 1; *at < table->end && max; ++*at) {
+        if (!table->flows[*at])
+            continue;
+        flow_remove(table, table->flows[*at]);
+        max--;
     }
+    return *at < table->end;
 }
 
 static void free_program(void *object, void *arg)

@@ -33,11 +33,20 @@ struct flow_upcalls {
     uint32_t used;
 };
 
-/* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE; `upcalls` may be
- * NULL. */
-int flow_operate(struct flow_table *, struct worker *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
+/* Called in the midst of a long batch, when everything is whole: others may have the control mutex
+ * meanwhile.  An error ends the batch: what is left of it fails with it.  NULL: nobody is let
+ * in. */
+struct flow_pause {
+    int (*let_others)(void *arg);
+    void *arg;
+};
+
+/* dp_operate() with the control mutex held.  `control` runs DP_OP_EXECUTE; `upcalls` and `pause`
+ * may be NULL. */
+int flow_operate(struct flow_table *, struct worker *control, const struct flow_upcalls *upcalls, const struct flow_pause *pause, const uint8_t *ops, uint32_t ops_size,
                  uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used);
-void flow_flush(struct flow_table *);
+/* Removes up to `max` flows from index `*at` on, which is 0 at first; false: there are no more. */
+bool flow_flush(struct flow_table *, uint32_t *at, uint32_t max);
 
 /* A dump gives each flow that stays through it exactly once, whatever else comes and goes. */
 int flow_dump_open(struct flow_table *, uint32_t flags, struct flow_dump **);

@@ -243,9 +243,27 @@ static void perform(struct flow_table *table, struct worker *control, struct bat
         error_set(error, "%s", why ? why : strerror(error));
 }
 
-int flow_operate(struct flow_table *table, struct worker *control, const struct flow_upcalls *upcalls, const uint8_t *ops, uint32_t ops_size,
-                 uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used)
+#define PAUSE 1024u                  /* Operations after which others are let in. */
+
+/* Lets others in; an error of that is the result of operation `i`, too. */
+static int pause_batch(struct flow_table *table, struct worker *control, const struct flow_pause *pause, uint32_t i)
 {
+    int error;
+
+    if (!pause || !i || i % PAUSE)
+        return 0;
+    tx_flush(control);
+    rcu_reclaim(table->rcu);
+    error = pause->let_others(pause->arg);
+    /* Other batches lie elsewhere, perhaps where this one's next mask is not. */
+    table->read.from = NULL;
+    return error;
+}
+
+int flow_operate(struct flow_table *table, struct worker *control, const struct flow_upcalls *upcalls, const struct flow_pause *pause,
+                 const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used)
+{
+    int ended = 0;
     struct batch batch; /* Its puts are not initialized: they would cost more than a short batch. */
     uint32_t at = 0, used = 0;
     struct parts parts = { 0 };
@@ -281,17 +299,23 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
         uint32_t kept = (count - i) * (uint32_t)sizeof *result;
 
         op_read(upcalls, ops + at, ops_size - at, &op, &parts);
-        read_ahead(table, &batch, i);
+        if (!ended)
+            ended = pause_batch(table, control, pause, i);
         memset(result, 0, sizeof *result);
         result->size = sizeof *result;
-        perform(table, control, &batch, i, &op, &parts, result, (uint8_t *)(result + 1), results_size - used - kept);
+        result->error = (uint32_t)ended;
+        if (!ended) {
+            read_ahead(table, &batch, i);
+            perform(table, control, &batch, i, &op, &parts, result, (uint8_t *)(result + 1), results_size - used - kept);
+        }
         used += result->size;
     }
     if (control->ct)
         ct_leave(control->ct);
     eal_packets_free(batch.packets.at, batch.packets.n);
     tx_flush(control);
-    rcu_reclaim(table->rcu);
+    if (!ended)
+        rcu_reclaim(table->rcu);
     *results_used = used;
     return 0;
 }

@@ -9,13 +9,23 @@
 
 #include <stdint.h>
 
+/* A list of actions that several of its userspace actions send along: one copy for all, counted by
+ * struct userdata. */
+struct userdata_actions {
+    _Atomic uint32_t references;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
 struct userdata {
     _Atomic uint32_t references;
     uint32_t given;          /* The action has userdata, if only of size 0. */
-    uint32_t size;           /* Of the userdata, which `bytes` begins with. */
-    uint32_t actions_size;   /* Of the actions that follow it, if the action asks for them. */
+    uint32_t size;
+    struct userdata_actions *actions; /* If the action asks for them; else NULL. */
     uint8_t bytes[];
 };
+
+void userdata_actions_free(struct userdata_actions *); /* Drops one reference; NULL is allowed. */
 
 void userdata_free(struct userdata *); /* Drops one reference; NULL is allowed. */
 

@@ -236,5 +236,6 @@ void *pmd_main(void *arg)
     }
     rcu_offline(self->worker.qsbr, self->worker.index);
     rte_thread_unregister();
+    atomic_store_explicit(&self->ended, 1, memory_order_release);
     return NULL;
 }

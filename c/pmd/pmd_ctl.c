@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <time.h>
 
 #include "base/cores.h"
 #include "pmd/pmd_int.h"
@@ -10,13 +11,21 @@
 
 /* Waits until a thread has gone round once more from now on, so that what it was told holds and
  * what it slept before is counted. */
-static void settle(struct pmd_thread *thread)
+static void settle(struct pmd_set *set, struct pmd_thread *thread)
 {
     uint64_t seen = atomic_load_explicit(&thread->stat.iterations, memory_order_relaxed);
 
     pmd_wake(thread);
+    rcu_outside(set->rcu);
     while (atomic_load_explicit(&thread->stat.iterations, memory_order_relaxed) < seen + 2)
         sched_yield();
+    rcu_inside(set->rcu);
+}
+
+void pmd_set_settle(struct pmd_set *set)
+{
+    for (uint32_t t = 0; t < set->n; t++)
+        settle(set, set->threads[t]);
 }
 
 void pmd_set_max_sleep(struct pmd_set *set, uint32_t max_sleep_us)
@@ -24,13 +33,13 @@ void pmd_set_max_sleep(struct pmd_set *set, uint32_t max_sleep_us)
     set->max_sleep_us = max_sleep_us;
     for (uint32_t t = 0; t < set->n; t++)
         atomic_store_explicit(&set->threads[t]->max_sleep_us, set->max_sleep_us, memory_order_relaxed);
-    for (uint32_t t = 0; t < set->n && !set->max_sleep_us; t++)
-        settle(set->threads[t]);
+    for (uint32_t t = 0; t < set->n; t++)
+        pmd_wake(set->threads[t]);
 }
 
-static bool wanted(const uint64_t cores[2], uint32_t core)
+static bool wanted(const uint64_t *cores, uint32_t core)
 {
-    return core < 128 && cores[core / 64] >> core % 64 & 1;
+    return cores[core / 64] >> core % 64 & 1;
 }
 
 static bool running(const struct pmd_set *set, uint32_t core)
@@ -43,7 +52,7 @@ static bool running(const struct pmd_set *set, uint32_t core)
 
 /* Stops the threads on cores that are not (`keep`) wanted; their queues must have gone
  * elsewhere. */
-static void stop_others(struct pmd_set *set, const uint64_t keep[2])
+static void stop_others(struct pmd_set *set, const uint64_t *keep)
 {
     for (uint32_t t = set->n; t-- > 0;)
         if (!wanted(keep, set->threads[t]->worker.core))
@@ -51,7 +60,7 @@ static void stop_others(struct pmd_set *set, const uint64_t keep[2])
 }
 
 /* Deals all queues out over the threads on wanted cores. */
-static int deal(struct pmd_set *set, const uint64_t cores[2])
+static int deal(struct pmd_set *set, const uint64_t *cores)
 {
     uint32_t places[PMD_THREADS_MAX], n = 0;
 
@@ -65,14 +74,14 @@ static int deal(struct pmd_set *set, const uint64_t cores[2])
     return pmd_rxqs_apply(set);
 }
 
-static int set_cores(struct pmd_set *set, uint64_t cores[2])
+static int set_cores(struct pmd_set *set, const uint64_t *cores)
 {
-    uint64_t before[2] = { 0, 0 };
+    uint64_t before[DP_CORES / 64] = { 0 };
     int error = 0;
 
     for (uint32_t t = 0; t < set->n; t++)
-        before[set->threads[t]->worker.core / 64 % 2] |= 1ull << set->threads[t]->worker.core % 64;
-    for (uint32_t core = 0; core < 128 && !error; core++)
+        before[set->threads[t]->worker.core / 64] |= 1ull << set->threads[t]->worker.core % 64;
+    for (uint32_t core = 0; core < DP_CORES && !error; core++)
         if (wanted(cores, core) && !running(set, core))
             error = pmd_thread_start(set, core);
     if (!error)
@@ -84,15 +93,16 @@ static int set_cores(struct pmd_set *set, uint64_t cores[2])
     return error;
 }
 
-int pmd_set_cores(struct pmd_set *set, uint64_t low, uint64_t high)
+int pmd_set_cores(struct pmd_set *set, uint64_t cores[DP_CORES / 64])
 {
-    uint64_t cores[2] = { low, high };
-    bool chosen = low || high;
+    bool chosen = false;
 
+    for (uint32_t i = 0; i < DP_CORES / 64; i++)
+        chosen |= cores[i] != 0;
     if (!chosen) {
         uint32_t core = cores_last();
 
-        cores[core / 64 % 2] |= 1ull << core % 64;
+        cores[core / 64] |= 1ull << core % 64;
     }
     /* Chosen cores get their threads now, the default one with the first queue. */
     return chosen || set->rxq_n ? set_cores(set, cores) : 0;
@@ -100,14 +110,27 @@ int pmd_set_cores(struct pmd_set *set, uint64_t low, uint64_t high)
 
 /* --- Going, and figures ----------------------------------------------------------------------- */
 
-void pmd_set_stop(struct pmd_set *set)
+/* Whether a thread that is to stop has done so, or does within a second. */
+static bool ends_soon(struct pmd_thread *thread)
+{
+    pmd_wake(thread);
+    for (int i = 0; i < 1000 && !atomic_load_explicit(&thread->ended, memory_order_acquire); i++)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    return atomic_load_explicit(&thread->ended, memory_order_acquire);
+}
+
+bool pmd_set_stop(struct pmd_set *set, bool hurry)
 {
     for (uint32_t t = 0; t < set->n; t++)
         atomic_store_explicit(&set->threads[t]->stop, 1, memory_order_release);
+    for (uint32_t t = 0; t < set->n && hurry; t++)
+        if (!ends_soon(set->threads[t]))
+            return false;
     while (set->n)
         pmd_thread_stop(set, set->n - 1);
     for (uint32_t i = 0; i < set->rxq_n; i++)
         set->rxqs[i]->owner = RXQ_NOBODY;
+    return true;
 }
 
 void pmd_set_sum(struct pmd_set *set, struct stat_counters *sum)

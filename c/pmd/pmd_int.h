@@ -25,7 +25,7 @@ struct pmd_thread {
     struct worker worker;
     struct stat_counters stat;
     _Atomic(struct rxq_list *) rxqs;
-    _Atomic uint32_t stop;
+    _Atomic uint32_t stop, ended;
     _Atomic uint32_t max_sleep_us;
     /* Its queues compete for its time: several had packets in the last round, or one is ahead of
      * others. */

@@ -175,8 +175,10 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
     }
     error = pthread_create(&thread->thread, NULL, pmd_main, thread);
     if (!error) {
+        rcu_outside(set->rcu);
         while (sem_wait(&thread->ready))
             ;
+        rcu_inside(set->rcu);
         error = thread->error;
         if (error)
             pthread_join(thread->thread, NULL);
@@ -204,7 +206,9 @@ void pmd_thread_stop(struct pmd_set *set, uint32_t at)
 
     atomic_store_explicit(&thread->stop, 1, memory_order_release);
     pmd_wake(thread);
+    rcu_outside(set->rcu);
     pthread_join(thread->thread, NULL);
+    rcu_inside(set->rcu);
     cores_release(thread->worker.core);
     set->n--;
     memmove(set->threads + at, set->threads + at + 1, (set->n - at) * sizeof(*set->threads));

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "port/port.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/invariant.h"
-#include "base/bell.h"
 #include "port/port_int.h"
 
 /* --- Table ------------------------------------------------------------------------------------ */
@@ -22,6 +24,7 @@ struct port_table *port_table_create(void)
         return NULL;
     }
     atomic_init(&table->sequence, 1);
+    pthread_mutex_init(&table->watch_lock, NULL);
     return table;
 }
 
@@ -29,6 +32,7 @@ void port_table_destroy(struct port_table *table)
 {
     if (!table)
         return;
+    pthread_mutex_destroy(&table->watch_lock);
     free(table->by_no);
     free(table);
 }
@@ -88,8 +92,38 @@ void port_unreserve(struct port_table *table, struct port *port)
 
 void port_table_changed(struct port_table *table)
 {
+    const uint64_t one = 1;
+
     atomic_fetch_add_explicit(&table->sequence, 1, memory_order_release);
-    bell_ring(&table->bell);
+    pthread_mutex_lock(&table->watch_lock);
+    for (const struct port_watch *watch = table->watches; watch; watch = watch->next)
+        if (write(watch->descriptor, &one, sizeof one) < 0)
+            continue; /* Its counter is full: it is readable already. */
+    pthread_mutex_unlock(&table->watch_lock);
+}
+
+int port_watch(struct port_table *table, struct port_watch *watch)
+{
+    watch->descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->descriptor < 0)
+        return errno;
+    pthread_mutex_lock(&table->watch_lock);
+    watch->next = table->watches;
+    table->watches = watch;
+    pthread_mutex_unlock(&table->watch_lock);
+    return 0;
+}
+
+void port_unwatch(struct port_table *table, struct port_watch *watch)
+{
+    struct port_watch **at = &table->watches;
+
+    pthread_mutex_lock(&table->watch_lock);
+    while (*at != watch)
+        at = &(*at)->next;
+    *at = watch->next;
+    pthread_mutex_unlock(&table->watch_lock);
+    close(watch->descriptor);
 }
 
 void port_set_gone(struct port *port)
@@ -135,21 +169,4 @@ void port_follow_mtu(struct port *port)
 uint64_t port_table_sequence(struct port_table *table)
 {
     return atomic_load_explicit(&table->sequence, memory_order_acquire);
-}
-
-void port_table_wait(struct port_table *table, uint64_t seen, _Atomic bool *woken)
-{
-    for (;;) {
-        uint32_t bell = atomic_load_explicit(&table->bell, memory_order_acquire);
-
-        if (atomic_exchange_explicit(woken, false, memory_order_acq_rel) || port_table_sequence(table) != seen)
-            return;
-        bell_wait(&table->bell, bell, -1);
-    }
-}
-
-void port_table_wake(struct port_table *table, _Atomic bool *woken)
-{
-    atomic_store_explicit(woken, true, memory_order_release);
-    bell_ring(&table->bell);
 }

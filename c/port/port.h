@@ -136,12 +136,18 @@ void port_changed(struct port *);
  * large or were refused for that. */
 void port_follow_mtu(struct port *);
 
-/* The set of ports changed; also ends every wait for that. */
+/* The set of ports changed: the sequence is another, and every watch is readable. */
 void port_table_changed(struct port_table *);
 uint64_t port_table_sequence(struct port_table *);
-/* Returns when the sequence is not `seen`, or `*woken`, which it clears, is set. */
-void port_table_wait(struct port_table *, uint64_t seen, _Atomic bool *woken);
-void port_table_wake(struct port_table *, _Atomic bool *woken);
+
+/* An eventfd that is readable once the set of ports has changed.  Owned by the caller, who reads
+ * it.  errno. */
+struct port_watch {
+    int descriptor;
+    struct port_watch *next;
+};
+int port_watch(struct port_table *, struct port_watch *);
+void port_unwatch(struct port_table *, struct port_watch *);
 
 /* The class of a type of port; NULL if there is none. */
 const struct port_class *port_class_find(const char *type);

@@ -5,7 +5,8 @@
 #ifndef UPCALL_PORT_INT_H
 #define UPCALL_PORT_INT_H
 
-#include "base/bell.h"
+#include <pthread.h>
+
 #include "port/port.h"
 
 struct port_table {
@@ -14,7 +15,9 @@ struct port_table {
     /* Being opened or closed: they hold their number, name and device. */
     struct port *reserved;
     _Atomic uint64_t sequence;
-    bell_t bell;
+    /* For a few instructions: poll threads ring, too, when a device goes. */
+    pthread_mutex_t watch_lock;
+    struct port_watch *watches;
 };
 
 #endif

@@ -5,10 +5,12 @@
 
 #include <rte_byteorder.h>
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 
 #include "base/invariant.h"
 #include "base/hash.h"
 #include "packet/extract.h"
+#include "packet/eal.h"
 #include "upcall/upcall_int.h"
 
 _Static_assert((WORKER_RECENT & (WORKER_RECENT - 1)) == 0, "misses are remembered by the low bits of their hash");
@@ -50,6 +52,77 @@ static uint32_t share_left(uint32_t free_count, uint32_t waiting, uint32_t quota
     return waiting >= quota ? 0 : RTE_MIN(left, quota - waiting);
 }
 
+/* --- mbufs ------------------------------------------------------------------------------------ */
+
+/* Of all handlers of the process: pools are the process's, too. */
+static _Atomic uint32_t held[UPCALL_POOLS];
+
+static uint32_t pool_of(const struct handler *handler, const struct rte_mbuf *m)
+{
+    if (m->pool == handler->pool)
+        return 0;
+    return rte_pktmbuf_data_room_size(m->pool) == EAL_LARGE_ROOM + RTE_PKTMBUF_HEADROOM ? 1 : 2;
+}
+
+/* mbufs of a pool that all upcalls together may hold.  Half of one leaves traffic that has a flow
+ * as much again as it needs at any time. */
+static uint32_t limit_of(const struct rte_mempool *pool)
+{
+    return pool->size / 2;
+}
+
+/* mbufs that a handler may have more.  One handler alone gets half of what all may hold, two a
+ * third each, and so on: however many are stalled, the next one finds some left. */
+static uint32_t mbufs_left(const struct handler *handler, uint32_t pool, uint32_t limit)
+{
+    const uint32_t all = atomic_load_explicit(&held[pool], memory_order_relaxed);
+    const uint32_t own = atomic_load_explicit(&handler->held[pool], memory_order_relaxed);
+
+    return all + own < limit ? limit - all - own : 0;
+}
+
+/* How many of the first packets may hold their mbufs. */
+static unsigned int affordable(const struct handler *handler, struct rte_mbuf **packets, unsigned int n)
+{
+    uint32_t want[UPCALL_POOLS] = { 0 };
+
+    for (unsigned int i = 0; i < n; i++) {
+        const struct rte_mbuf *s = packets[i];
+
+        for (uint32_t k = s->nb_segs;; s = s->next) {
+            const uint32_t pool = pool_of(handler, s);
+
+            if (++want[pool] > mbufs_left(handler, pool, limit_of(s->pool)))
+                return i;
+            if (!--k)
+                break; /* Mostly at once, and `next` lies in another line. */
+        }
+    }
+    return n;
+}
+
+static void count_mbufs(struct handler *handler, struct rte_mbuf **packets, unsigned int n, bool enter)
+{
+    uint32_t sum[UPCALL_POOLS] = { 0 };
+
+    for (unsigned int i = 0; i < n; i++) {
+        const struct rte_mbuf *s = packets[i];
+
+        for (uint32_t k = s->nb_segs; sum[pool_of(handler, s)]++, --k; s = s->next)
+            ;
+    }
+    for (uint32_t pool = 0; pool < UPCALL_POOLS; pool++) {
+        const uint32_t change = enter ? sum[pool] : -sum[pool];
+
+        if (!change)
+            continue;
+        atomic_fetch_add_explicit(&held[pool], change, memory_order_relaxed);
+        atomic_fetch_add_explicit(&handler->held[pool], change, memory_order_relaxed);
+    }
+}
+
+/* --- Room ------------------------------------------------------------------------------------- */
+
 #define LOOKS 8u                     /* Packets of a burst. */
 
 /* Keeps the packets that are no duplicates, at most `room`; moves the duplicates to the end of
@@ -81,6 +154,10 @@ bool upcall_is_full(const struct handler *handler, uint32_t in_port, enum stat_d
     const uint32_t waiting = atomic_load_explicit(&handler->waiting[in_port & (WORKER_PORTS - 1)], memory_order_relaxed);
     const uint32_t free_count = rte_ring_free_count(handler->ring);
 
+    if (!mbufs_left(handler, 0, limit_of(handler->pool))) {
+        *reason = DROP_upcall_mbufs;
+        return true;
+    }
     *reason = free_count ? DROP_upcall_quota : DROP_upcall_full;
     return !share_left(free_count, waiting, handler->quota);
 }
@@ -92,7 +169,8 @@ unsigned int upcall_admit(struct worker *worker, struct handler *handler, struct
     _Atomic uint32_t *waiting = &handler->waiting[first->md.in_port & (WORKER_PORTS - 1)];
     const uint32_t before = atomic_load_explicit(waiting, memory_order_relaxed);
     const uint32_t free_count = rte_ring_free_count(handler->ring);
-    const uint32_t room = share_left(free_count, before, handler->quota);
+    const uint32_t share = share_left(free_count, before, handler->quota);
+    const unsigned int afford = affordable(handler, packets, n), room = RTE_MIN(share, afford);
     unsigned int kept = RTE_MIN(n, room);
 
     INVARIANT(n && n <= WORKER_BURST);
@@ -100,14 +178,17 @@ unsigned int upcall_admit(struct worker *worker, struct handler *handler, struct
     /* Half of its share gone, or half of the ring. */
     if (kept && first->kind == DP_UPCALL_MISS && (2 * before > free_count || 2 * free_count < rte_ring_get_capacity(handler->ring)))
         kept = sift(worker, &worker->upcalls->hash_key, packets, n, room, &refused->duplicates);
-    refused->reason = free_count ? DROP_upcall_quota : DROP_upcall_full;
-    if (kept)
+    refused->reason = afford < share && afford < n ? DROP_upcall_mbufs : free_count ? DROP_upcall_quota : DROP_upcall_full;
+    if (kept) {
         atomic_fetch_add_explicit(waiting, kept, memory_order_relaxed);
+        count_mbufs(handler, packets, kept, true);
+    }
     return kept;
 }
 
 void upcall_leave(struct handler *handler, struct rte_mbuf **packets, unsigned int n)
 {
+    count_mbufs(handler, packets, n, false);
     /* Those of one port at once: poll threads read its counter. */
     for (unsigned int i = 0, first = 0; i < n; first = i) {
         const uint32_t port = pkt_of(packets[first])->md.in_port;

@@ -5,7 +5,6 @@
 #include "upcall/upcall_exchange.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,8 +50,8 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
 
     if (sent) {
         header.userdata_size = sent->size;
-        header.actions_size = sent->actions_size;
-        header.flags = (sent->given ? DP_UPCALLF_USERDATA : 0) | (sent->actions_size ? DP_UPCALLF_ACTIONS : 0);
+        header.actions_size = sent->actions ? sent->actions->size : 0;
+        header.flags = (sent->given ? DP_UPCALLF_USERDATA : 0) | (header.actions_size ? DP_UPCALLF_ACTIONS : 0);
     }
     if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
         return 0;
@@ -64,7 +63,7 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
         memcpy(at, sent->bytes, header.userdata_size);
     at += pad8(header.userdata_size);
     if (header.actions_size)
-        memcpy(at, sent->bytes + header.userdata_size, header.actions_size);
+        memcpy(at, sent->actions->bytes, header.actions_size);
     at += pad8(header.actions_size);
     copy_packet(m, at);
     at += pad8(header.packet_size);
@@ -114,14 +113,23 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
             break;
         prefetch(handler, handler->batch_at);
         size = write_upcall(handler->batch[handler->batch_at], handler->arena + exchange->used, UPCALL_ARENA - exchange->used);
-        if (!size)
+        if (!size && exchange->used)
             break;
+        if (!size) { /* Larger than the arena: nothing would ever come after it. */
+            struct rte_mbuf *m = handler->batch[handler->batch_at++];
+
+            upcall_leave(handler, &m, 1);
+            upcall_free(m);
+            atomic_fetch_add_explicit(&handler->purged, 1, memory_order_relaxed);
+            continue;
+        }
         done[exchange->count] = handler->batch[handler->batch_at++];
         userdata_free(pkt_of(done[exchange->count])->userdata);
         exchange->used += size;
         exchange->count++;
     }
-    if (max)
+    /* A look that finds nothing leaves the arena, and what may be said about it, as it was. */
+    if (exchange->count)
         handler->arena_used = exchange->used;
     upcall_leave(handler, done, exchange->count);
     eal_packets_free(done, exchange->count);
@@ -166,8 +174,11 @@ uint64_t handler_lost(const struct handler *handler)
 
 int handler_arm(struct handler *handler)
 {
+    uint64_t rings;
     int error = 0;
 
+    if (read(handler->doorbell, &rings, sizeof rings) < 0) /* Rings of before. */
+        rings = 0;
     atomic_store_explicit(&handler->armed, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* Pairs with enqueue() in upcall.c. */
     pthread_mutex_lock(&handler->consumer);
@@ -181,22 +192,7 @@ int handler_arm(struct handler *handler)
     return error;
 }
 
-int handler_wait(struct handler *handler)
+int handler_doorbell(const struct handler *handler)
 {
-    struct pollfd doorbell = { .fd = handler->doorbell, .events = POLLIN };
-    uint64_t rings;
-    int error = 0;
-
-    if (!atomic_load_explicit(&handler->closed, memory_order_acquire)) {
-        while (poll(&doorbell, 1, -1) < 0 && errno == EINTR)
-            ;
-        if (read(handler->doorbell, &rings, sizeof rings) < 0 && errno != EAGAIN)
-            error = errno;
-    }
-    return atomic_load_explicit(&handler->closed, memory_order_acquire) ? ESHUTDOWN : error;
-}
-
-void handler_wake(struct handler *handler)
-{
-    handler_ring_doorbell(handler);
+    return handler->doorbell;
 }

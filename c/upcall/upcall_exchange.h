@@ -22,10 +22,9 @@ int handler_take(struct handler *, uint32_t max, struct dp_exchange *);
 bool handler_is_closed(const struct handler *);
 uint64_t handler_lost(const struct handler *);
 
-/* Asks to be woken; EAGAIN: an upcall waits already.  ESHUTDOWN. */
+/* Asks for the doorbell, which is quiet from here on until an upcall comes or the handler is
+ * closed; EAGAIN: an upcall waits already.  ESHUTDOWN. */
 int handler_arm(struct handler *);
-/* Returns when the doorbell has rung.  ESHUTDOWN. */
-int handler_wait(struct handler *);
-void handler_wake(struct handler *);
+int handler_doorbell(const struct handler *);
 
 #endif

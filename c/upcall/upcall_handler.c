@@ -136,22 +136,29 @@ void upcalls_shutdown(struct upcalls *upcalls)
         usleep(1000);
 }
 
+static void add_counts(const struct handler *handler, uint64_t *handled, uint64_t *purged)
+{
+    *handled += atomic_load_explicit(&handler->handled, memory_order_relaxed);
+    *purged += atomic_load_explicit(&handler->purged, memory_order_relaxed);
+}
+
 void upcalls_count(struct upcalls *upcalls, uint64_t *handled, uint64_t *purged)
 {
     *handled = upcalls->handled_gone;
     *purged = upcalls->purged_gone;
-    for (uint32_t id = 0; id < UPCALL_HANDLERS_MAX; id++) {
-        if (upcalls->open[id]) {
-            *handled += atomic_load_explicit(&upcalls->open[id]->handled, memory_order_relaxed);
-            *purged += atomic_load_explicit(&upcalls->open[id]->purged, memory_order_relaxed);
-        }
-    }
+    for (uint32_t id = 0; id < UPCALL_HANDLERS_MAX; id++)
+        if (upcalls->open[id])
+            add_counts(upcalls->open[id], handled, purged);
+    for (const struct handler *handler = upcalls->gone; handler; handler = handler->next_gone)
+        add_counts(handler, handled, purged);
 }
 
 /* --- Handlers --------------------------------------------------------------------------------- */
 
 void handler_free(struct handler *handler)
 {
+    if (atomic_fetch_sub_explicit(&handler->users, 1, memory_order_acq_rel) > 1)
+        return;
     if (handler->doorbell >= 0)
         close(handler->doorbell);
     arena_give(handler->arena);
@@ -169,7 +176,9 @@ static struct handler *handler_new(const struct upcalls *upcalls, uint32_t id)
     if (!handler)
         return NULL;
     memset(handler, 0, sizeof *handler);
+    atomic_init(&handler->users, 1);
     handler->id = id;
+    handler->pool = eal_pool();
     pthread_mutex_init(&handler->consumer, NULL);
     handler->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     handler->arena = arena_take();
@@ -185,16 +194,39 @@ static struct handler *handler_new(const struct upcalls *upcalls, uint32_t id)
     return NULL;
 }
 
-/* Takes a handler away from poll threads, drops what waits for it and keeps its figures. */
+/* No poll thread knows the handler any more: drops what came last and keeps its figures. */
+static void forget(void *object, void *arg)
+{
+    struct handler *handler = object, **at;
+    struct upcalls *upcalls = arg;
+
+    purge(handler, false);
+    add_counts(handler, &upcalls->handled_gone, &upcalls->purged_gone);
+    for (at = &upcalls->gone; *at != handler; at = &(*at)->next_gone)
+        ;
+    *at = handler->next_gone;
+    handler_free(handler);
+}
+
+/* Takes a handler away from poll threads and drops what waits for it. */
 static void retire(struct upcalls *upcalls, struct handler *handler)
 {
     upcalls->open[handler->id] = NULL;
     while (publish(upcalls))
         usleep(1000);
-    rcu_synchronize(upcalls->rcu);
     purge(handler, true);
-    upcalls->handled_gone += atomic_load_explicit(&handler->handled, memory_order_relaxed);
-    upcalls->purged_gone += atomic_load_explicit(&handler->purged, memory_order_relaxed);
+    handler->next_gone = upcalls->gone;
+    upcalls->gone = handler;
+    rcu_defer(upcalls->rcu, forget, handler, upcalls);
+    rcu_reclaim(upcalls->rcu); /* Where no thread runs, at once. */
+}
+
+/* For calls that do not wait: most threads come round in microseconds. */
+static int come_round(struct upcalls *upcalls, const char *what)
+{
+    if (!rcu_synchronize_for(upcalls->rcu, UPCALL_WAIT_MS))
+        return 0;
+    return error_set(EBUSY, "%s, but a poll thread has not come round for %d ms: it may be about to make one more", what, UPCALL_WAIT_MS);
 }
 
 int upcalls_open(struct upcalls *upcalls, uint32_t id, struct handler **opened, uint8_t **arena)
@@ -214,6 +246,7 @@ int upcalls_open(struct upcalls *upcalls, uint32_t id, struct handler **opened, 
         handler_free(handler); /* No poll thread has seen it. */
         return ENOMEM;
     }
+    atomic_fetch_add_explicit(&handler->users, 1, memory_order_relaxed);
     *opened = handler;
     *arena = handler->arena;
     return 0;
@@ -254,9 +287,7 @@ int upcalls_enable(struct upcalls *upcalls, bool enable)
 
     upcalls->enabled = enable;
     error = publish(upcalls);
-    if (!error && !enable)
-        rcu_synchronize(upcalls->rcu);
-    return error;
+    return error || enable ? error : come_round(upcalls, "Upcalls are disabled");
 }
 
 int upcalls_set_direct(struct upcalls *upcalls, const struct upcall_direct *direct)
@@ -268,9 +299,7 @@ int upcalls_set_direct(struct upcalls *upcalls, const struct upcall_direct *dire
     error = publish(upcalls);
     if (error)
         upcalls->direct = before;
-    else
-        rcu_synchronize(upcalls->rcu);
-    return error;
+    return error || !before.function ? error : come_round(upcalls, "The callback is gone");
 }
 
 void upcalls_purge(struct upcalls *upcalls)

@@ -2,8 +2,7 @@
  * upcall_handler.h - the handlers of a datapath, as the control side sees them: opened, configured,
  * purged, closed.
  *
- * The caller of upcalls_open() owns the handler: it closes it, and frees it once no call uses
- * it.
+ * A handler belongs to the program that opened it, which closes and frees it.
  *
  * Threads: under the control mutex, but handler_free. */
 #ifndef UPCALL_UPCALL_HANDLER_H
@@ -34,10 +33,11 @@ void upcalls_set_quota(struct upcalls *, uint32_t quota);
 /* Ids from 0 that may be open; handlers with others are retired.  EINVAL, ENOMEM, and
  * error_set(). */
 int upcalls_set_count(struct upcalls *, uint32_t count);
-/* Once upcalls are disabled and this has returned, none is made any more.  ENOMEM. */
+/* Once upcalls are disabled and this has returned, none is made any more.  ENOMEM; EBUSY, and
+ * error_set(): they are disabled, but a poll thread is stuck. */
 int upcalls_enable(struct upcalls *, bool enable);
 /* Misses go to a callback from now on, or (`function` NULL) to handlers; the one before does not
- * run any more.  ENOMEM. */
+ * run any more.  ENOMEM; EBUSY as above. */
 int upcalls_set_direct(struct upcalls *, const struct upcall_direct *);
 /* Throws away what waits. */
 void upcalls_purge(struct upcalls *);
@@ -46,6 +46,6 @@ void upcalls_purge(struct upcalls *);
 int upcalls_open(struct upcalls *, uint32_t id, struct handler **, uint8_t **arena);
 /* Takes a handler away from poll threads, drops what waits for it and keeps its figures. */
 void upcalls_close(struct upcalls *, struct handler *);
-void handler_free(struct handler *);
+void handler_free(struct handler *); /* The owner's part of it. */
 
 #endif

@@ -4,7 +4,8 @@
  *
  * A set is immutable; another one is published by pointer and the old one freed after a grace
  * period.  Poll threads hold no reference to a handler: it leaves the set, and a grace period
- * passes, before it goes.
+ * passes, before it goes.  Nobody waits for that: what the threads put into its ring meanwhile is
+ * thrown away when the period is over.
  *
  * Threads: sets and handlers' places under the control mutex.  A ring's consumer side, and what
  * comes with it, under the handler's `consumer` mutex, which poll threads never take.  Order:
@@ -25,6 +26,8 @@
 
 #define UPCALL_BATCH 256
 #define UPCALL_RING 4096             /* Packets; less where a quarter of the pool is less. */
+/* A call that does not wait may look for so long whether poll threads have come round. */
+#define UPCALL_WAIT_MS 100
 #define UPCALL_PENDING_MS 2         /* For so long a miss is taken to be pending. */
 
 /* DPDK 22.11's ring with several producers waits for the one before with a relaxed load, so the
@@ -39,8 +42,17 @@
 #define UPCALL_OBSERVE(ring) ((void)0)
 #endif
 
+/* Pools whose mbufs waiting upcalls hold: packets, large buffers, and all pools of ports
+ * together. */
+#define UPCALL_POOLS 3
+
 struct handler {
+    /* The owner, and the datapath until a grace period after the handler left the set. */
+    _Atomic uint32_t users;
+    struct handler *next_gone;
     struct rte_ring *ring;
+    struct rte_mempool *pool;        /* That of all packets. */
+    _Atomic uint32_t held[UPCALL_POOLS]; /* mbufs of the packets in the ring, by pool. */
     _Atomic uint32_t *waiting;       /* Per port: its upcalls in the ring. */
     uint32_t quota;                  /* Of each port; 0: only its share. */
     uint32_t id;
@@ -72,6 +84,7 @@ struct upcalls {
     bool enabled;
     struct upcall_direct direct;
     uint32_t ring_size, quota;       /* For handlers opened from now on. */
+    struct handler *gone;            /* Left the set; poll threads may still know them. */
     uint64_t handled_gone, purged_gone;
     struct hash_key hash_key;        /* Of what makes misses duplicates. */
 };

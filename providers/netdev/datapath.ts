@@ -25,10 +25,10 @@ import {
   check,
   type HeldLibrary,
   holdLibrary,
-  plainFailure,
   settingLines,
   startEal,
   type Symbols,
+  waitedFailure,
 } from "./library.ts";
 import { NetdevPollThreads } from "./poll_threads.ts";
 import { NetdevPorts } from "./ports.ts";
@@ -225,12 +225,14 @@ export class NetdevDatapath implements ProviderDatapath {
 
   async #letGo(): Promise<void> {
     const { symbols, dp, subject } = this.#context;
-    await this.#quiet();
+    // The handle is given back whatever becomes of the rest.
+    const quiet = await Promise.allSettled([this.#quiet()]);
     const errno = await symbols.dp_close(dp);
     // If the datapath was destroyed its handle is stale, and there is nothing left to close.
     if (errno !== 0 && errno !== Errno.EBADF) {
-      throw plainFailure(errno, subject("close datapath"));
+      throw waitedFailure(symbols, errno, subject("close datapath"), { dp });
     }
+    for (const end of quiet) if (end.status === "rejected") throw end.reason;
   }
 
   async #destroy(): Promise<void> {
@@ -238,15 +240,20 @@ export class NetdevDatapath implements ProviderDatapath {
     this.#callbacks.purgeAll(this.#pollThreads.dump());
     await this.#quiet();
     const errno = await symbols.dp_destroy(dp);
-    if (errno !== 0) throw plainFailure(errno, subject("destroy datapath"));
+    if (errno !== 0) {
+      throw waitedFailure(symbols, errno, subject("destroy datapath"), { dp });
+    }
   }
 
   /**
    * Ends every wait of this isolate on the datapath: none may be under way when its handle goes.
    */
   async #quiet(): Promise<void> {
-    await this.#callbacks.close();
-    await Promise.all([this.upcalls.close(), this.ports.close()]);
+    const ends = [
+      ...await Promise.allSettled([this.#callbacks.close()]),
+      ...await Promise.allSettled([this.upcalls.close(), this.ports.close()]),
+    ];
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 }
 

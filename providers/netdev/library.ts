@@ -8,7 +8,9 @@
  *
  * @module
  */
+import { constants } from "../../ffi/layout.ts";
 import { type Libdatapath, openLibdatapath } from "../../ffi/libdatapath.ts";
+import { WaitError } from "../../ffi/waiter.ts";
 import { LibraryError, type LibraryErrorCode } from "../../ffi/library.ts";
 import { cString, fromCString } from "../../ffi/memory.ts";
 import type { ErrnoName } from "../errno.ts";
@@ -85,7 +87,7 @@ const text = new Uint8Array(textSize);
 
 /**
  * The error of a call that just failed on this thread, with the library's own words for it. Not for
- * nonblocking calls, whose words stay on the thread that ran them: use {@linkcode plainFailure}.
+ * nonblocking calls, which ran on another thread: use {@linkcode waitedFailure}.
  */
 export function failure(
   symbols: Symbols,
@@ -96,6 +98,20 @@ export function failure(
   return plainFailure(errno, subject, fromCString(text));
 }
 
+/**
+ * The error of a nonblocking call that just failed, with the library's own words for it. `about`
+ * is the port that `dp_port_delete` was about.
+ */
+export function waitedFailure(
+  symbols: Symbols,
+  errno: number,
+  subject: OperationContext,
+  { dp = 0n, about = constants.DP_ABOUT_ALL }: { dp?: bigint; about?: number } = {},
+): DatapathError {
+  symbols.dp_waited_text(dp, about, text, textSize);
+  return plainFailure(errno, subject, fromCString(text));
+}
+
 /** The error of a call that failed elsewhere. `detail` as it was reported, if it was. */
 export function plainFailure(
   errno: number,
@@ -103,6 +119,11 @@ export function plainFailure(
   detail = "",
 ): DatapathError {
   return new DatapathError({ ...subject, code: errno, detail: detail || undefined });
+}
+
+/** What the failure to wait for a descriptor comes to. */
+export function waitFailure(error: unknown, subject: OperationContext): unknown {
+  return error instanceof WaitError ? plainFailure(error.errno, subject) : error;
 }
 
 /** Why the last operation on a flow failed on this thread. */
@@ -131,7 +152,7 @@ export async function startEal(
     check(symbols, symbols.dp_eal_configure(cString(options.args)), subject);
   }
   const errno = await symbols.dp_eal_start();
-  if (errno !== 0) throw failure(symbols, errno, subject);
+  if (errno !== 0) throw waitedFailure(symbols, errno, subject);
   const notice = symbols.dp_eal_notice(text, textSize) === 0 ? fromCString(text) : "";
   if (notice === "" || noticed) return;
   noticed = true;

@@ -15,10 +15,9 @@ import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
 import type { PmdId } from "../ids.ts";
 import type { Context } from "./context.ts";
-import { check, plainFailure } from "./library.ts";
+import { check, waitedFailure } from "./library.ts";
 
 const { ENOENT } = Errno;
-const low64 = (1n << 64n) - 1n;
 
 /** Told of poll threads that are about to go. */
 export interface PurgeListener {
@@ -29,6 +28,7 @@ export interface PurgeListener {
 export class NetdevPollThreads implements PollThreadFacet {
   readonly #context: Context;
   readonly #listener: PurgeListener;
+  #setting: Promise<number> | undefined;
 
   constructor(context: Context, listener: PurgeListener) {
     this.#context = context;
@@ -52,13 +52,17 @@ export class NetdevPollThreads implements PollThreadFacet {
     for (const { core } of this.dump()) {
       if ((cores >> BigInt(core) & 1n) === 0n) this.#listener.purge(core);
     }
-    const errno = await symbols.dp_poll_threads_set(
-      dp,
-      cores & low64,
-      cores >> 64n,
-      maxSleepUs,
-    );
-    if (errno !== 0) throw plainFailure(errno, what);
+    // One after the other: the choice of cores is the handle's.
+    const before = this.#setting;
+    const set = (async () => {
+      await before?.catch(() => {});
+      const bytes = maskBytes(cores);
+      check(symbols, symbols.dp_poll_threads_choose(dp, bytes, bytes.length), what);
+      return await symbols.dp_poll_threads_set(dp, 0n, 0n, maxSleepUs);
+    })();
+    this.#setting = set;
+    const errno = await set;
+    if (errno !== 0) throw waitedFailure(symbols, errno, what, { dp });
   }
 
   dump(): readonly PollThread[] {
@@ -130,12 +134,19 @@ function readThread(
 function parseMask(mask: string, subject: ReturnType<Context["subject"]>): bigint {
   const digits = mask.replace(/^0x/i, "");
   if (digits === "" && mask.length !== 2) return 0n;
-  if (!/^[0-9a-f]{1,32}$/i.test(digits)) {
+  if (!/^0*[0-9a-f]{1,256}$/i.test(digits)) {
     throw new DatapathError({
       ...subject,
       code: "EINVAL",
-      detail: "it must be a hexadecimal mask of up to 128 cores",
+      detail: "it must be a hexadecimal mask of up to 1024 cores",
     });
   }
   return BigInt(`0x${digits}`);
+}
+
+/** A mask as the library takes it: bit `i % 8` of byte `i / 8` is core `i`. */
+function maskBytes(cores: bigint): Uint8Array<ArrayBuffer> {
+  const bytes: number[] = [];
+  for (let rest = cores; rest > 0n; rest >>= 8n) bytes.push(Number(rest & 0xffn));
+  return new Uint8Array(bytes);
 }

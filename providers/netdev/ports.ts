@@ -4,10 +4,18 @@
  *
  * @module
  */
-import { constants, dpPortInfo, dpPortRequest, dpPortStats } from "../../ffi/layout.ts";
+import {
+  constants,
+  dpPortInfo,
+  dpPortRequest,
+  dpPortStats,
+  dpWatchInfo,
+} from "../../ffi/layout.ts";
 import { cString, fromCString } from "../../ffi/memory.ts";
+import { Waiter } from "../../ffi/waiter.ts";
 import type {
   Port,
+  PortChange,
   PortRequest,
   PortStats,
   PortWatch,
@@ -17,7 +25,15 @@ import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
 import type { PortNo } from "../ids.ts";
 import type { Context } from "./context.ts";
-import { check, failure, parseSettings, plainFailure, settingLines } from "./library.ts";
+import {
+  check,
+  failure,
+  parseSettings,
+  plainFailure,
+  settingLines,
+  waitedFailure,
+  waitFailure,
+} from "./library.ts";
 
 const DEFAULT_TYPE = "system";
 const { ENODEV, ENOENT } = Errno;
@@ -27,9 +43,7 @@ const MAX_FRAME = 65535;
 /** Ports over `dp_port_*`. */
 export class NetdevPorts implements ProviderPorts {
   readonly #context: Context;
-  readonly #waits = new Set<Promise<number>>();
-  readonly #sequence = new BigUint64Array(1);
-  readonly #sequenceBytes = new Uint8Array(this.#sequence.buffer);
+  readonly #watches = new Set<NetdevPortWatch>();
   readonly #info = new Uint8Array(dpPortInfo.structSize);
   #frame: Uint8Array<ArrayBuffer> | undefined;
   #closed = false;
@@ -58,7 +72,12 @@ export class NetdevPorts implements ProviderPorts {
   async delete(no: PortNo): Promise<void> {
     const { symbols, dp, subject } = this.#context;
     const errno = await symbols.dp_port_delete(dp, no);
-    if (errno !== 0) throw plainFailure(errno, subject("delete port", `${no}`));
+    if (errno !== 0) {
+      throw waitedFailure(symbols, errno, subject("delete port", `${no}`), {
+        dp,
+        about: no,
+      });
+    }
   }
 
   // deno-lint-ignore require-await -- rejects, rather than throws
@@ -113,29 +132,12 @@ export class NetdevPorts implements ProviderPorts {
   }
 
   watch(): PortWatch {
-    let seen: bigint | undefined;
-    let waiting: Promise<void> | undefined;
-    let closed = false;
-    return {
-      receive: () => {
-        if (closed || this.#closed) return undefined;
-        const now = this.#readSequence();
-        if (now === seen) return [];
-        seen = now;
-        return [{ kind: "rescan" }];
-      },
-      wait: async () => {
-        if (closed || this.#closed || seen === undefined) return;
-        waiting = this.#wait(seen);
-        await waiting;
-      },
-      wake: () => void this.#wake(),
-      close: async () => {
-        closed = true;
-        if (waiting === undefined) return;
-        await Promise.all([this.#wake(), waiting]);
-      },
-    };
+    const watch = new NetdevPortWatch(
+      this.#context,
+      () => this.#watches.delete(watch),
+    );
+    this.#watches.add(watch);
+    return watch;
   }
 
   inject(no: PortNo, frame: Uint8Array): void {
@@ -163,40 +165,7 @@ export class NetdevPorts implements ProviderPorts {
   /** Ends every listener, and returns when none waits any more. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#wake();
-  }
-
-  /**
-   * Wakes the waits that are under way now, and returns when they have ended.  A wait may still be
-   * on its way to its thread when it is woken, so it is woken again until it has returned.
-   */
-  async #wake(): Promise<void> {
-    const { symbols, dp } = this.#context;
-    const waits = Promise.allSettled(this.#waits);
-    let over = this.#waits.size === 0;
-    void waits.then(() => over = true);
-    while (!over) {
-      symbols.dp_port_wake(dp);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-  }
-
-  async #wait(seen: bigint): Promise<void> {
-    const { symbols, dp } = this.#context;
-    const wait = symbols.dp_port_wait(dp, seen);
-    this.#waits.add(wait);
-    try {
-      await wait;
-    } finally {
-      this.#waits.delete(wait);
-    }
-  }
-
-  #readSequence(): bigint {
-    const { symbols, dp, subject } = this.#context;
-    const errno = symbols.dp_port_sequence(dp, this.#sequenceBytes);
-    check(symbols, errno, subject("watch ports"));
-    return this.#sequence[0] as bigint;
+    await Promise.all([...this.#watches].map((watch) => watch.close()));
   }
 
   #next(no: number): Port | undefined {
@@ -205,6 +174,61 @@ export class NetdevPorts implements ProviderPorts {
     if (errno === ENODEV) return undefined;
     check(symbols, errno, subject("list ports"));
     return readPort(this.#info);
+  }
+}
+
+/** Tells when the set of ports has changed. */
+class NetdevPortWatch implements PortWatch {
+  readonly #context: Context;
+  readonly #onClose: () => void;
+  readonly #handle: bigint;
+  readonly #waiter: Waiter;
+  readonly #sequence = new BigUint64Array(1);
+  #seen: bigint | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(context: Context, onClose: () => void) {
+    const { symbols, dp, subject } = context;
+    const info = new Uint8Array(dpWatchInfo.structSize);
+    const what = subject("watch ports");
+    check(symbols, symbols.dp_port_watch(dp, info), what);
+    const view = new DataView(info.buffer);
+    this.#context = context;
+    this.#onClose = onClose;
+    this.#handle = view.getBigUint64(dpWatchInfo.watch, true);
+    try {
+      this.#waiter = new Waiter(view.getInt32(dpWatchInfo.descriptor, true));
+    } catch (error) {
+      symbols.dp_port_watch_close(this.#handle);
+      throw waitFailure(error, what);
+    }
+  }
+
+  receive(): PortChange[] | undefined {
+    if (this.#closing !== undefined) return undefined;
+    const { symbols, subject } = this.#context;
+    const bytes = new Uint8Array(this.#sequence.buffer);
+    const errno = symbols.dp_port_watch_read(this.#handle, bytes);
+    check(symbols, errno, subject("watch ports"));
+    const now = this.#sequence[0] as bigint;
+    if (now === this.#seen) return [];
+    this.#seen = now;
+    return [{ kind: "rescan" }];
+  }
+
+  wait(): Promise<void> {
+    return this.#waiter.wait();
+  }
+
+  wake(): void {
+    this.#waiter.wake();
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#waiter.close().finally(() => {
+      this.#context.symbols.dp_port_watch_close(this.#handle);
+      this.#onClose();
+    });
   }
 }
 

@@ -5,12 +5,13 @@
  * @module
  */
 import { constants, dpExchange, dpHandlerInfo, dpUpcall } from "../../ffi/layout.ts";
+import { Waiter } from "../../ffi/waiter.ts";
 import type { ProviderUpcalls, RawUpcall, UpcallHandler } from "../contract/upcalls.ts";
 import { Errno } from "../errno.ts";
 import { DatapathError } from "../errors.ts";
 import { type PortNo, portNo } from "../ids.ts";
 import type { Context } from "./context.ts";
-import { check } from "./library.ts";
+import { check, waitFailure } from "./library.ts";
 import { padded } from "./op_buffer.ts";
 
 const { EAGAIN, ESHUTDOWN } = Errno;
@@ -65,7 +66,7 @@ class NetdevHandler implements UpcallHandler {
   readonly #exchange = new Uint8Array(dpExchange.structSize);
   readonly #exchangeWords = new Uint32Array(this.#exchange.buffer);
   readonly #onClose: () => void;
-  #waiting: Promise<number> | undefined;
+  readonly #waiter: Waiter;
   #closing: Promise<void> | undefined;
   #lost = 0n;
   /** What was received last. */
@@ -85,15 +86,21 @@ class NetdevHandler implements UpcallHandler {
       subject("open handler", `${id}`),
     );
     const view = new DataView(info.buffer);
+    this.#handle = view.getBigUint64(dpHandlerInfo.handler, true);
     const arena = Deno.UnsafePointer.create(view.getBigUint64(dpHandlerInfo.arena, true));
     const size = Number(view.getBigUint64(dpHandlerInfo.arenaSize, true));
     if (arena === null) throw new TypeError("Cannot open handler: it has no arena");
     // Made once: each such view costs the collector as much as the memory behind it.
     this.#arena = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(arena, size));
-    this.#handle = view.getBigUint64(dpHandlerInfo.handler, true);
     this.#context = context;
     this.#id = id;
     this.#onClose = onClose;
+    try {
+      this.#waiter = new Waiter(view.getInt32(dpHandlerInfo.doorbell, true));
+    } catch (error) {
+      symbols.dp_upcall_close(this.#handle);
+      throw waitFailure(error, subject("open handler", `${id}`));
+    }
   }
 
   receive(max: number): RawUpcall[] {
@@ -144,18 +151,17 @@ class NetdevHandler implements UpcallHandler {
     const armed = symbols.dp_upcall_arm(this.#handle);
     if (armed === EAGAIN) return;
     this.#check(armed, "wait for upcalls");
-    this.#waiting = symbols.dp_upcall_wait(this.#handle);
-    await this.#waiting;
-    this.#waiting = undefined;
+    await this.#waiter.wait();
   }
 
   wake(): void {
-    if (this.#closing === undefined) this.#context.symbols.dp_upcall_wake(this.#handle);
+    this.#waiter.wake();
   }
 
   lost(): bigint {
     if (this.#closing === undefined) {
-      this.#take(0);
+      // What is closed for us has lost what it had lost: that is said even then.
+      this.#exchangeFor(0);
       const words = this.#exchangeWords;
       const at = dpExchange.lost >> 2;
       this.#lost = BigInt(words[at] as number) | BigInt(words[at + 1] as number) << 32n;
@@ -168,14 +174,27 @@ class NetdevHandler implements UpcallHandler {
   }
 
   async #close(): Promise<void> {
-    const { symbols } = this.#context;
-    if (this.#waiting !== undefined) {
-      symbols.dp_upcall_wake(this.#handle);
-      await this.#waiting;
+    try {
+      await this.#waiter.close();
+    } finally {
+      // A handler whose datapath was destroyed meanwhile still has a handle to be given back.
+      this.#context.symbols.dp_upcall_close(this.#handle);
+      this.#onClose();
     }
-    // A handler whose datapath was destroyed meanwhile still has a handle to be given back.
-    symbols.dp_upcall_close(this.#handle);
-    this.#onClose();
+  }
+
+  /** Takes upcalls into the arena. Returns errno. */
+  #exchangeFor(max: number): number {
+    return this.#context.symbols.dp_upcall_exchange(
+      this.#handle,
+      empty,
+      0,
+      0,
+      empty,
+      0,
+      max,
+      this.#exchange,
+    );
   }
 
   /** A handler outlives its datapath, which somebody else may destroy. */
@@ -191,7 +210,7 @@ class NetdevHandler implements UpcallHandler {
   }
 
   #take(max: number): void {
-    const { symbols, subject } = this.#context;
+    const { subject } = this.#context;
     if (this.#closing !== undefined) {
       throw new DatapathError({
         ...subject("receive upcalls", `${this.#id}`),
@@ -199,16 +218,7 @@ class NetdevHandler implements UpcallHandler {
         detail: "handler is closed",
       });
     }
-    const errno = symbols.dp_upcall_exchange(
-      this.#handle,
-      empty,
-      0,
-      0,
-      empty,
-      0,
-      max,
-      this.#exchange,
-    );
+    const errno = this.#exchangeFor(max);
     if (errno !== 0) this.#check(errno, "receive upcalls");
   }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Flow operations through flow_operate(), in batches of 64 as the upcall loop sends them: puts, gets and deletes a second, dumps, and resident
- * memory a flow, in a table of 1,000,000 exact UDP flows with one poll thread's replica.  Built and run by cls_bench.ts.
+ * Flow operations through flow_operate(), in batches of 64 as the upcall loop sends them: puts,
+ * gets and deletes a second, dumps, and resident memory a flow, in a table of 1,000,000 exact UDP
+ * flows with one poll thread's replica.  Built and run by cls_bench.ts.
  *
  *   flow_bench [FLOWS] */
 #include <linux/openvswitch.h>
@@ -107,7 +108,7 @@ static void run(struct flow_table *table, struct worker *control, const char *na
         for (uint32_t k = 0; k < BATCH; k++)
             n += write_op(ops + n, type, i + k);
         before = seconds();
-        if (flow_operate(table, control, NULL, ops, n, BATCH, results, sizeof results, &used))
+        if (flow_operate(table, control, NULL, NULL, ops, n, BATCH, results, sizeof results, &used))
             exit(1);
         if (seconds() - before > worst)
             worst = seconds() - before;

@@ -3,7 +3,8 @@
  * eal: yes
  * sanitize: address
  *
- * Compiled actions, fact by fact: refusals, nesting, userdata, hashes, samples, checksums, empty pools; every mbuf accounted for. */
+ * Compiled actions, fact by fact: refusals, nesting, userdata, hashes, samples, checksums, empty
+ * pools; every mbuf accounted for. */
 #include "act_fixture.h"
 
 static int compile(const struct act_list_text *list, struct act_prog **prog)
@@ -174,7 +175,8 @@ static void test_nesting(void)
         }
 }
 
-/* Userdata of any size, the actions if asked for, and both outlive the program while an upcall holds them. */
+/* Userdata of any size, the actions if asked for, and both outlive the program while an upcall
+ * holds them. */
 static void test_userdata(void)
 {
     uint8_t frame[FRAME_MAX];
@@ -195,8 +197,8 @@ static void test_userdata(void)
         event_count = 0;
         test_act_run(worker, prog, &m, 1, NULL);
         CHECK(event_count == 1 && last_userdata && last_userdata->given && last_userdata->size == given);
-        CHECK(last_userdata->actions_size == (given & 1 ? l.size : 0));
-        CHECK(!memcmp(last_userdata->bytes + given, l.bytes, last_userdata->actions_size));
+        CHECK((last_userdata->actions ? last_userdata->actions->size : 0) == (given & 1 ? l.size : 0));
+        CHECK(!last_userdata->actions || !memcmp(last_userdata->actions->bytes, l.bytes, l.size));
         atomic_fetch_add(&last_userdata->references, 1);
         act_free(prog);
         for (uint32_t i = 0; i < given; i++)

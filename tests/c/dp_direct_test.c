@@ -35,7 +35,7 @@ static uint32_t putters(void)
         snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
         file = fopen(path, "r");
         if (file && fgets(name, sizeof name, file))
-            n += !strcmp(name, "upcall-puts\n");
+            n += !strcmp(name, "upcall-service\n");
         if (file)
             fclose(file);
     }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * dp_fixture.h - datapaths for tests of the whole library by its ABI: start, ports, flows, packets, the balance of counters.
+ * dp_fixture.h - datapaths for tests of the whole library by its ABI: start, ports, flows, packets,
+ * the balance of counters.
  *
  * Header only, because every test is a program of its own. */
 #ifndef UPCALL_DP_FIXTURE_H
 #define UPCALL_DP_FIXTURE_H
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -62,7 +64,8 @@ static inline uint64_t fixture_mbufs(void)
         }                                                                                                              \
     } while (0)
 
-/* A thread that is about to wait for something says where to find it, and another waits until it does. */
+/* A thread that is about to wait for something says where to find it, and another waits until it
+ * does. */
 static inline void fixture_waits(_Atomic int *thread)
 {
     atomic_store(thread, (int)syscall(SYS_gettid));
@@ -83,6 +86,15 @@ static inline bool fixture_asleep(_Atomic int *thread)
         state = 0;
     fclose(file);
     return state == 'S';
+}
+
+/* Waits until a descriptor is readable. */
+static inline void fixture_readable(int descriptor)
+{
+    struct pollfd fd = { .fd = descriptor, .events = POLLIN };
+
+    while (poll(&fd, 1, -1) != 1)
+        ;
 }
 
 /* errno of adding a port. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Datapaths by their ABI: handles, ports that come and go, packets of any size, devices that are full, queues that move between poll
- * threads. */
+ * Datapaths by their ABI: handles, ports that come and go, packets of any size, devices that are
+ * full, queues that move between poll threads. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -30,7 +30,7 @@ static void test_handles(void)
     EQUAL(dp_close(first), EBADF);
     EQUAL(dp_stats_get(first, &stats), EBADF);
     OK(dp_stats_get(second, &stats));
-    EQUAL(dp_upcall_wait(second), EBADF); /* A handle of another kind. */
+    EQUAL(dp_upcall_arm(second), EBADF); /* A handle of another kind. */
     OK(dp_dump_open(second, 0, &dump));
     OK(dp_destroy(second));
     OK(dp_destroy(second));
@@ -150,7 +150,8 @@ static void test_exhaustion(void)
     while (!dp_dummy_inject(dp, 1, frame, 60000))
         accepted++;
     CHECK(accepted > 10);
-    EVENTUALLY(fixture_stats(dp).received == 20 + accepted); /* What was let in comes out, with the pool empty. */
+    /* What was let in comes out, with the pool empty. */
+    EVENTUALLY(fixture_stats(dp).received == 20 + accepted);
     for (uint64_t i = 0; i < accepted; i++) {
         EVENTUALLY(!dp_dummy_collect(dp, 2, frame, sizeof frame, &used));
         EQUAL(used, 60000);
@@ -195,14 +196,16 @@ static void test_moves(void)
     OK(dp_rxq_get(dp, 2, &rxq));
     EQUAL(rxq.core, 0);
     EQUAL(dp_rxq_get(dp, 3, &rxq), ENOENT);
-    EQUAL(dp_poll_threads_set(dp, 1, 0, DP_POLL_SLEEP_MAX_US + 1), ERANGE); /* And everything is as it was. */
+    /* And everything is as it was. */
+    EQUAL(dp_poll_threads_set(dp, 1, 0, DP_POLL_SLEEP_MAX_US + 1), ERANGE);
     EQUAL(dp_poll_threads_set(dp, 0, 1ull << 63, 20), EINVAL);
     OK(dp_poll_thread_next(dp, 0, &thread));
     EQUAL(fixture_stats(dp).received, sent);
     OK(dp_close(dp));
 }
 
-/* The program's own threads stay off the cores of poll threads, while there are others, and get them back. */
+/* The program's own threads stay off the cores of poll threads, while there are others, and get
+ * them back. */
 static void test_cores(void)
 {
     cpu_set_t before, during, after;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Datapaths by their ABI, end to end over dummy ports: misses, handlers, verdicts. What goes in comes out or is counted, and nothing
- * stays behind. */
+ * Datapaths by their ABI, end to end over dummy ports: misses, handlers, verdicts. What goes in
+ * comes out or is counted, and nothing stays behind. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 
+#include <rte_mbuf.h>
+
+#include "base/stat.h"
 #include "dp_fixture.h"
+#include "packet/eal.h"
 
 static struct dp_exchange take(uint64_t handler, uint32_t max)
 {
@@ -93,14 +97,16 @@ static void test_accounts(void)
     for (uint32_t i = 0; i < 1000; i++)
         fixture_inject(dp, 1, i % 100 ? 60 : 9000, i);
     EVENTUALLY(fixture_stats(dp).received == 1100);
-    EVENTUALLY(fixture_drops(dp, "upcall_quota") == 1000 - 32); /* One port gets half of the ring. */
+    /* One port gets half of the ring. */
+    EVENTUALLY(fixture_drops(dp, "upcall_quota") == 1000 - 32);
     balance(dp, 32);
     for (uint32_t count; (count = take(handler.handler, 10).count); handled += count)
         ;
     EQUAL(handled, 32);
     EVENTUALLY(take(handler.handler, 10).lost == 1000 - 32); /* Counted after the reason is. */
     for (uint32_t i = 0; i < 30; i++)
-        fixture_inject(dp, 1, 60, 1000 + i); /* New ones: the others may still be taken to be pending. */
+        /* New ones: the others may still be taken to be pending. */
+        fixture_inject(dp, 1, 60, 1000 + i);
     EVENTUALLY(fixture_stats(dp).missed == 62);
     EQUAL(take(handler.handler, 20).count, 20);
     OK(dp_upcall_purge(dp));
@@ -163,7 +169,7 @@ static void test_handlers(void)
     }
     EQUAL(sum, 400);
     OK(dp_upcall_set_handlers(dp, 1)); /* The others are shut down. */
-    EQUAL(dp_upcall_wait(handlers[3].handler), ESHUTDOWN);
+    EQUAL(dp_upcall_arm(handlers[3].handler), ESHUTDOWN);
     fixture_inject(dp, 1, 60, 0);
     EVENTUALLY(take(handlers[0].handler, 256).count == 1);
     balance(dp, 0);
@@ -174,32 +180,6 @@ static void test_handlers(void)
 
 /* --- No buffers -------------------------------------------------------------------------------------------- */
 
-/* Injects frames of a size by two ports, more than one's share, until there is no buffer left for one. */
-static void exhaust(uint64_t dp, uint32_t size)
-{
-    static uint8_t frame[60000];
-    const uint64_t before = fixture_stats(dp).received;
-    uint64_t n = 0;
-    bool idle = false;
-    int error;
-
-    do {
-        fixture_frame(frame, size, (uint32_t)(size + n));
-        error = dp_dummy_inject(dp, n & 1 ? 1 : 4, frame, size);
-        if (!error) {
-            n++;
-            idle = false;
-            continue;
-        }
-        EQUAL(error, ENOBUFS);
-        if (idle)
-            return;
-        EVENTUALLY(fixture_stats(dp).received == before + n); /* If it was the queue that was full, it is not any more. */
-        idle = true;
-    } while (n < 1000000);
-    FAIL("there are buffers without end");
-}
-
 static uint64_t iterations(uint64_t dp)
 {
     struct dp_poll_thread_info thread;
@@ -208,123 +188,78 @@ static uint64_t iterations(uint64_t dp)
     return thread.iterations;
 }
 
-/* A handler that takes nothing while large packets come holds every buffer there is: nobody gets stuck, what needs one
- * is told so, and all come back. */
+/* Handlers that take nothing hold no more than half of the buffers, large packets or small: a
+ * flow's packets go through, and each upcall that found no buffer is counted. */
 static void test_held(void)
 {
-    uint64_t dp = fixture_dp("held", 4), taken = 0, before;
+    uint64_t dp = fixture_dp("held", 4), taken = 0, got = 0;
+    struct dp_handler_info handlers[8];
+    static uint8_t frame[60000];
+    struct dp_stats stats;
+    uint32_t used;
+
+    fixture_flow(dp, 3, 2);
+    OK(dp_upcall_set_handlers(dp, 8));
+    for (uint32_t id = 0; id < 8; id++)
+        OK(dp_upcall_open(dp, id, &handlers[id]));
+    for (uint32_t i = 0; i < 20000; i++) {
+        fixture_frame(frame, i & 2 ? 60000 : 60, i);
+        /* The poll thread catches up. */
+        while (dp_dummy_inject(dp, i & 1 ? 1 : 4, frame, i & 2 ? 60000 : 60))
+            usleep(50);
+    }
+    EVENTUALLY(fixture_stats(dp).received == 20000 && at_rest(dp));
+    stats = fixture_stats(dp);
+    CHECK(stats.drops[DROP_upcall_mbufs] && stats.lost >= stats.drops[DROP_upcall_mbufs]);
+    CHECK(fixture_mbufs() < eal_pool()->size / 4 * 3);
+    for (uint32_t i = 0; i < 1000; i++) {
+        fixture_inject(dp, 3, 60, 0);
+        EVENTUALLY(!dp_dummy_collect(dp, 2, frame, sizeof frame, &used));
+        got++;
+    }
+    EQUAL(got, 1000);
+    for (uint32_t id = 0; id < 8; id++) {
+        uint32_t count;
+
+        while ((count = take(handlers[id].handler, 256).count) != 0)
+            taken += count;
+    }
+    EQUAL(taken, fixture_stats(dp).missed);
+    balance(dp, 0);
+    for (uint32_t id = 0; id < 8; id++)
+        OK(dp_upcall_close(handlers[id].handler));
+    OK(dp_close(dp));
+}
+
+/* No buffer is left at all: nobody gets stuck, what needs one is told so, and it goes on when there
+ * are some again. */
+static void test_exhausted(void)
+{
+    uint64_t dp = fixture_dp("exhausted", 3), before;
     struct dp_op run = { .type = DP_OP_EXECUTE };
     uint8_t ops[1024], key[256], actions[8], frame[64];
-    struct dp_handler_info handler;
+    struct rte_mbuf *first = NULL, *m;
     uint32_t to = 2;
 
-    OK(dp_upcall_open(dp, 0, &handler));
-    exhaust(dp, 60000);
-    exhaust(dp, 60);
+    while (eal_packets_take(&m, 1) || (m = rte_pktmbuf_alloc(eal_pool())) != NULL) {
+        m->next = first; /* Not a packet: only a list. */
+        first = m;
+    }
     before = iterations(dp);
     EVENTUALLY(iterations(dp) >= before + 5);
-    EQUAL(dp_dummy_inject(dp, 3, frame, 60), ENOBUFS);
     fixture_frame(frame, 60, 0);
+    EQUAL(dp_dummy_inject(dp, 3, frame, 60), ENOBUFS);
     run.key_size = fixture_key(key, 3, 0);
     run.packet_size = 60;
     run.actions_size = fixture_attribute(actions, 1, &to, 4);
     EQUAL(fixture_operate(dp, ops, fixture_append(ops, &run, key, actions, frame)), ENOMEM);
-
-    EVENTUALLY(at_rest(dp));
-    EVENTUALLY((taken += take(handler.handler, 256).count) == fixture_stats(dp).missed);
-    balance(dp, 0);
-    OK(dp_upcall_close(handler.handler));
-    OK(dp_close(dp));
-}
-
-/* --- Waiting ---------------------------------------------------------------------------------------------- */
-
-struct waiter {
-    uint64_t handle;
-    uint64_t seen;
-    int result;
-    _Atomic int id;
-    pthread_t thread;
-};
-
-static void *wait_for_upcall(void *arg)
-{
-    struct waiter *waiter = arg;
-
-    fixture_waits(&waiter->id);
-    waiter->result = dp_upcall_wait(waiter->handle);
-    return NULL;
-}
-
-static void *wait_for_port(void *arg)
-{
-    struct waiter *waiter = arg;
-
-    fixture_waits(&waiter->id);
-    waiter->result = dp_port_wait(waiter->handle, waiter->seen);
-    return NULL;
-}
-
-static int wait_while(uint64_t handle, void (*act)(uint64_t), uint64_t arg)
-{
-    struct waiter waiter = { .handle = handle };
-
-    CHECK(!pthread_create(&waiter.thread, NULL, wait_for_upcall, &waiter));
-    EVENTUALLY(fixture_asleep(&waiter.id));
-    act(arg);
-    pthread_join(waiter.thread, NULL);
-    return waiter.result;
-}
-
-static void inject_one(uint64_t dp)
-{
-    fixture_inject(dp, 1, 60, 1);
-}
-static void wake(uint64_t handler)
-{
-    OK(dp_upcall_wake(handler));
-}
-static void close_handler(uint64_t handler)
-{
-    OK(dp_upcall_close(handler));
-}
-static void destroy(uint64_t dp)
-{
-    OK(dp_destroy(dp));
-}
-
-static void test_waiting(void)
-{
-    uint64_t dp = fixture_dp("waiting", 1), seen;
-    struct dp_handler_info handler;
-    struct waiter waiter;
-
-    OK(dp_upcall_open(dp, 0, &handler));
-    for (int i = 0; i < 20; i++) {
-        OK(dp_upcall_arm(handler.handler));
-        OK(wait_while(handler.handler, inject_one, dp));
-        EQUAL(dp_upcall_arm(handler.handler), EAGAIN);
-        EQUAL(take(handler.handler, 256).count, 1);
+    while ((m = first) != NULL) {
+        first = m->next;
+        m->next = NULL;
+        rte_pktmbuf_free(m);
     }
-    OK(wait_while(handler.handler, wake, handler.handler));
-    EQUAL(wait_while(handler.handler, close_handler, handler.handler), ESHUTDOWN);
-    EQUAL(dp_upcall_arm(handler.handler), EBADF);
-    OK(dp_upcall_open(dp, 0, &handler));
-
-    OK(dp_port_sequence(dp, &seen));
-    waiter = (struct waiter){ .handle = dp, .seen = seen };
-    CHECK(!pthread_create(&waiter.thread, NULL, wait_for_port, &waiter));
-    EVENTUALLY(fixture_asleep(&waiter.id));
-    OK(fixture_port(dp, DP_PORT_NONE, "late", "null", "", NULL));
-    pthread_join(waiter.thread, NULL);
-    OK(dp_port_sequence(dp, &waiter.seen));
-    CHECK(waiter.seen > seen);
-    OK(dp_port_wake(dp)); /* Before anybody waits: not lost. */
-    OK(dp_port_wait(dp, waiter.seen));
-
-    EQUAL(wait_while(handler.handler, destroy, dp), ESHUTDOWN);
-    EQUAL(dp_port_sequence(dp, &seen), ENODEV);
-    OK(dp_upcall_close(handler.handler));
+    OK(dp_dummy_inject(dp, 3, frame, 60));
+    EVENTUALLY(at_rest(dp));
     OK(dp_close(dp));
 }
 
@@ -345,7 +280,8 @@ static void test_hostile(void)
 
         for (uint32_t i = 0; i < size; i++) {
             seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-            ops[i] = (uint8_t)(i % sizeof op < 36 && i % 4 ? 0 : seed); /* Small numbers in the header. */
+            /* Small numbers in the header. */
+            ops[i] = (uint8_t)(i % sizeof op < 36 && i % 4 ? 0 : seed);
         }
         if (size >= 4 && seed & 1)
             memcpy(ops, &size, 4);
@@ -359,7 +295,7 @@ static void test_hostile(void)
 int main(void)
 {
     void (*const tests[])(void) = {
-        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_waiting, test_hostile,
+        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_exhausted, test_hostile,
     };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);

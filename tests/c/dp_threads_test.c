@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sanitize: thread
  *
- * What runs at the same time in a datapath: poll threads, handlers, a program that changes ports, flows, threads and settings, counters being read. */
+ * What runs at the same time in a datapath: poll threads, handlers, a program that changes ports,
+ * flows, threads and settings, counters being read. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,11 +13,15 @@
 #define ROUNDS_MAX 4000u /* On a machine that has other things to do. */
 
 /* Not races, though they look like it:
- * - the mempool is in DPDK's shared library, which is not instrumented: a mbuf that one thread frees and another allocates has no history;
- * - rte_ring_count() and rte_ring_empty() read both ends of a ring plainly; their answers are hints, and are used as such;
+ * - the mempool is in DPDK's shared library, which is not instrumented: a mbuf that one thread
+ *   frees and another allocates has no history;
+ * - rte_ring_count() and rte_ring_empty() read both ends of a ring plainly; their answers are
+ *   hints, and are used as such;
  * - what lies in a ring is ordered as upcall_int.h says;
- * - the lookup reads a bucket's signatures as one vector while the control side changes one of them: what it finds is verified. */
-__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void); /* Called by libtsan.so. */
+ * - the lookup reads a bucket's signatures as one vector while the control side changes one of
+ *   them: what it finds is verified. */
+/* Called by libtsan.so. */
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "race:eal_packet\nrace:rte_pktmbuf_\nrace:rte_mbuf_\nrace:rte_mempool_\nrace:rte_ring_count\nrace:rte_ring_empty\n"
@@ -66,7 +71,7 @@ static void *handle(void *arg)
             for (uint32_t at = 0; at < exchange.used; at++) /* As a program would read it. */
                 sum += ((const uint8_t *)(uintptr_t)handler.arena)[at];
             if (!exchange.count && !dp_upcall_arm(handler.handler))
-                OK(dp_upcall_wait(handler.handler));
+                fixture_readable(handler.doorbell);
         }
         OK(dp_upcall_close(handler.handler));
     }

@@ -3,7 +3,8 @@
  * eal: yes
  * sanitize: address
  *
- * Packets executed through flow_operate(): what leaves, what is refused, what is looked up again, and that no buffer is lost. */
+ * Packets executed through flow_operate(): what leaves, what is refused, what is looked up again,
+ * and that no buffer is lost. */
 #include "flow_fixture.h"
 
 static struct dp_result execute(uint32_t flags, const struct bytes *key, const struct bytes *actions, const struct bytes *packet)
@@ -122,7 +123,8 @@ static struct bytes udp_mask(void)
     return b;
 }
 
-/* Puts are read before their turn: what operations before them change still counts, and what they say of keys and masks is of them alone. */
+/* Puts are read before their turn: what operations before them change still counts, and what they
+ * say of keys and masks is of them alone. */
 static void test_batch(void)
 {
     struct bytes mask = dst_mask(32, UINT32_MAX), wide = dst_mask(24, UINT32_MAX), ports = udp_mask(), actions = outputs(2), key, other;
@@ -141,7 +143,7 @@ static void test_batch(void)
         CHECK(result_of(i).error == (i % 4 == 1 ? EEXIST : 0));
     key = udp_key(0, 2);
     CHECK(one(DP_OP_GET, 0, NULL, &key, NULL, NULL).error == ENOENT); /* The wide one is gone. */
-    flow_flush(table);
+    flush();
 
     /* The same bytes as a mask of UDP, and of a protocol that has no ports. */
     key = udp_key(1, 1);
@@ -191,7 +193,8 @@ static void test_neighbours(void)
     teardown();
 }
 
-/* Flows with the same outputs share a program: it outlives its place in the cache, and all flows but one. */
+/* Flows with the same outputs share a program: it outlives its place in the cache, and all flows
+ * but one. */
 static void test_shared(void)
 {
     struct bytes mask = dst_mask(32, UINT32_MAX), actions = outputs(2), others = outputs(3), packet = { .n = 0 }, recirc = { .n = 0 };

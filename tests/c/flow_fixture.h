@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * flow_fixture.h - a flow table with a control side of its own and two ports that swallow packets; keys, masks and actions as bytes;
- * operations. */
+ * flow_fixture.h - a flow table with a control side of its own and two ports that swallow packets;
+ * keys, masks and actions as bytes; operations. */
 #ifndef UPCALL_FLOW_FIXTURE_H
 #define UPCALL_FLOW_FIXTURE_H
 
@@ -56,6 +56,13 @@ static inline void teardown(void)
     flow_table_destroy(table);
     worker_fini(&control);
     rcu_destroy(rcu);
+}
+
+static inline void flush(void)
+{
+    uint32_t at = 0;
+
+    CHECK(!flow_flush(table, &at, UINT32_MAX));
 }
 
 /* --- Bytes ------------------------------------------------------------------------------------------------ */
@@ -158,7 +165,7 @@ static inline void add_op(uint32_t type, uint32_t flags, const uint8_t *ufid, co
 
 static inline int operate(uint32_t room, uint32_t *used)
 {
-    int error = flow_operate(table, &control, NULL, ops, ops_n, ops_count, results, room, used);
+    int error = flow_operate(table, &control, NULL, NULL, ops, ops_n, ops_count, results, room, used);
 
     ops_n = ops_count = 0;
     return error;

@@ -3,7 +3,8 @@
  * eal: yes
  * sanitize: address
  *
- * The flow table through flow_operate(): what put, delete, get and dump answer, and that no buffer, however wrong, does harm. */
+ * The flow table through flow_operate(): what put, delete, get and dump answer, and that no buffer,
+ * however wrong, does harm. */
 #include "flow_fixture.h"
 
 /* Looks a frame up as a poll thread does; counts it. */
@@ -203,9 +204,9 @@ static void test_hostile(void)
             memcpy(copy, ops, n);
             memcpy(copy + n, ops, n);
             memcpy(copy + n + field, &value, 4);
-            if (!flow_operate(table, &control, NULL, copy, 2 * n, 2, results, sizeof results, &used)) {
+            if (!flow_operate(table, &control, NULL, NULL, copy, 2 * n, 2, results, sizeof results, &used)) {
                 CHECK(field && value <= n); /* Shorter is no harm. */
-                flow_flush(table);
+                flush();
             } else {
                 CHECK(!used);
             }
@@ -217,7 +218,7 @@ static void test_hostile(void)
         uint8_t *copy = malloc(cut + 1);
 
         memcpy(copy, ops, cut);
-        CHECK(flow_operate(table, &control, NULL, copy, cut, 1, results, sizeof results, &used) == EINVAL);
+        CHECK(flow_operate(table, &control, NULL, NULL, copy, cut, 1, results, sizeof results, &used) == EINVAL);
         free(copy);
     }
     ops_n = ops_count = 0;
@@ -226,7 +227,8 @@ static void test_hostile(void)
 
 #define STEPS 32u
 
-/* One operation of a random batch, added to the one under way.  Ports, masks and flows are so few that the last of a port often goes. */
+/* One operation of a random batch, added to the one under way.  Ports, masks and flows are so few
+ * that the last of a port often goes. */
 static void add_step(uint32_t step)
 {
     static const uint32_t bits[] = { 16, 24, 32 };
@@ -278,11 +280,12 @@ static void take_steps(const uint32_t *steps, uint32_t at_once, uint32_t *errors
         CHECK(!odp_key_read(b.at, b.n, &key, &why));
         found[k] = cls_find(flow_table_cls(table), &key) != 0;
     }
-    flow_flush(table);
+    flush();
     CHECK(!cls_flow_count(flow_table_cls(table)) && !cls_mask_count(flow_table_cls(table)));
 }
 
-/* A batch does what its operations do one by one: whatever was looked up ahead of its turn, and whatever came or went since. */
+/* A batch does what its operations do one by one: whatever was looked up ahead of its turn, and
+ * whatever came or went since. */
 static void test_batches(void)
 {
     uint32_t steps[STEPS], errors[2][STEPS], found[2][8], state = 7;
@@ -355,7 +358,7 @@ static void test_dump(void)
     } while (count);
     CHECK(total == cls_flow_count(flow_table_cls(table)));
     flow_dump_close(dump);
-    flow_flush(table);
+    flush();
     CHECK(!cls_flow_count(flow_table_cls(table)) && !cls_mask_count(flow_table_cls(table)));
     teardown();
 }

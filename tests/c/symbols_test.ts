@@ -173,7 +173,7 @@ Deno.test(
       declaredBy(
         all.find(({ path }) => path === "base/handle.h") ?? { path: "", text: "" },
       ),
-      ["handle_open", "handle_get", "handle_close", "handle_put"],
+      ["handle_open", "handle_get", "handle_close", "handle_put", "handle_closer"],
     );
     const moved = changed(
       objects.map((object) => ({

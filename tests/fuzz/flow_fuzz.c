@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Any bytes as a batch of operations: refused as a whole, or answered one by one, with results that lie in their buffer; a flow that was put can
- * be had by the UFID that came back, and is in a dump as often as flows are counted.  EAL is not started, so nothing is executed. */
+ * Any bytes as a batch of operations: refused as a whole, or answered one by one, with results that
+ * lie in their buffer; a flow that was put can be had by the UFID that came back, and is in a dump
+ * as often as flows are counted.  EAL is not started, so nothing is executed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static void check_put(const struct dp_result *result)
     uint32_t used;
 
     memcpy(op.ufid, result->ufid, sizeof op.ufid);
-    check(!flow_operate(table, &control, NULL, (const uint8_t *)&op, sizeof op, 1, flow, sizeof flow, &used));
+    check(!flow_operate(table, &control, NULL, NULL, (const uint8_t *)&op, sizeof op, 1, flow, sizeof flow, &used));
     memcpy(&got, flow, sizeof got);
     check(!got.error && got.size == used && got.key_size && got.mask_size);
 }
@@ -78,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ops = malloc(size + 1); /* Of exactly the size. */
     check(ops != NULL);
     memcpy(ops, data + 2, size);
-    if (!flow_operate(table, &control, NULL, ops, (uint32_t)size, count, results, room, &used)) {
+    if (!flow_operate(table, &control, NULL, NULL, ops, (uint32_t)size, count, results, room, &used)) {
         uint32_t at = 0, op_at = 0, puts[8], put_n = 0;
 
         check(used <= room);
@@ -106,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         check_dump();
     }
-    flow_flush(table);
+    flow_flush(table, &(uint32_t){ 0 }, UINT32_MAX);
     check(!cls_flow_count(flow_table_cls(table)) && !cls_mask_count(flow_table_cls(table)));
     free(ops);
     return 0;

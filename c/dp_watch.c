@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The entry points of dp.h about changes of the set of ports. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/handle.h"
+#include "dp_int.h"
+#include "port/port.h"
+
+/* What a program has to be told of changes: it waits for the descriptor, where it waits for
+ * everything else. */
+struct watch {
+    struct handle_object object;
+    struct dp *dp;
+    struct port_watch watch;
+};
+
+static void watch_release(struct handle_object *object)
+{
+    struct watch *watch = (struct watch *)object;
+
+    port_unwatch(watch->dp->ports, &watch->watch);
+    dp_unref(watch->dp);
+    free(watch);
+}
+
+int dp_port_watch(uint64_t handle, struct dp_watch_info *info)
+{
+    struct watch *watch;
+    struct dp *dp;
+    int error = info ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    watch = calloc(1, sizeof *watch);
+    if (!watch)
+        return dp_leave(dp, ENOMEM);
+    atomic_init(&watch->object.references, 1);
+    watch->object.release = watch_release;
+    watch->dp = dp;
+    error = port_watch(dp->ports, &watch->watch);
+    if (error) {
+        free(watch);
+        return dp_leave(dp, error);
+    }
+    dp_ref(dp);
+    error = handle_open(HANDLE_WATCH, &watch->object, &info->watch);
+    info->descriptor = watch->watch.descriptor;
+    info->pad = 0;
+    dp_unlock(dp);
+    if (error)
+        handle_put(&watch->object);
+    dp_unref(dp);
+    return error;
+}
+
+int dp_port_watch_read(uint64_t handle, uint64_t *sequence)
+{
+    struct watch *watch;
+    uint64_t rings;
+    int error;
+
+    error_clear();
+    if (!sequence)
+        return EINVAL;
+    watch = (struct watch *)handle_get(handle, HANDLE_WATCH);
+    if (!watch)
+        return error_set(EBADF, "no such watch");
+    /* Before the question: a change behind it rings again. */
+    if (read(watch->watch.descriptor, &rings, sizeof rings) < 0)
+        rings = 0;
+    error = dp_lock(watch->dp);
+    if (!error) {
+        *sequence = port_table_sequence(watch->dp->ports);
+        dp_unlock(watch->dp);
+    }
+    handle_put(&watch->object);
+    return error;
+}
+
+int dp_port_watch_close(uint64_t handle)
+{
+    struct handle_object *watch;
+
+    error_clear();
+    watch = handle_close(handle, HANDLE_WATCH);
+    if (!watch)
+        return error_set(EBADF, "no such watch");
+    handle_put(watch);
+    return 0;
+}
