@@ -5,7 +5,8 @@
  * The kernel sends an upcall to a netlink port id: one for each CPU, or before Linux 5.15 one for
  * each port.  It is told the port id of a handler when that is opened, and another when it is
  * closed, so that no upcall goes to a port id that somebody else could bind.  Only a program that
- * was killed leaves its port ids behind, until the next one opens a handler.
+ * was killed or ended by an error, and a Worker that was terminated, leave theirs behind, until a
+ * handler is opened again.
  *
  * The table that the kernel keeps is also how programs and Workers know of each other: which
  * handlers are taken, and how many there are to be.  Handlers hear of changes to it, and mend what
