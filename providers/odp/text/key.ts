@@ -193,13 +193,26 @@ function printAbsent(
     const line = keyById[id];
     if (line === undefined || !absent.has(id) || find(key, id) !== undefined) return;
     const bits = mask.subarray(at, at + size);
-    if (bits.every((byte) => byte === 0)) return;
+    if (!hasBits(bits, id === TUNNEL)) return;
     const zeros = new Uint8Array(size);
     const inner = id === TUNNEL ? "" : printPayload(line, zeros, bits, options);
     parts.push(`${line.text}(${inner})`);
   });
   if (parts.length === 0) return "";
   return (isFirst ? "" : ",") + parts.join(",");
+}
+
+/**
+ * Whether a mask has bits. The kernel gives every flow a mask of the tunnel, a nest whose fields
+ * are zero where no tunnel is matched; a field without bytes is a flag that is.
+ */
+function hasBits(bits: Uint8Array, isNested: boolean): boolean {
+  if (!isNested) return bits.some((byte) => byte !== 0);
+  let has = false;
+  walk(bits, 0, bits.length, "mask", (_, at, size) => {
+    has ||= size === 0 || hasBits(bits.subarray(at, at + size), false);
+  });
+  return has;
 }
 
 /** Text of one attribute of a key; `mask` is empty for a nest without bits. */
