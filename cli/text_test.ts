@@ -73,7 +73,7 @@ Deno.test("flags survive the way over a control socket", () => {
   assert.throws(() => parseControlOptions(["-mx"]), /Unrecognized option -x/);
 });
 
-Deno.test("help tells of every verb, and of one", async () => {
+Deno.test("help lists every verb, and describes one", async () => {
   const [code, text] = await call("--help");
   assert.equal(code, 0);
   for (const { name } of [...verbs, ...toolVerbs]) {

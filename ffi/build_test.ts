@@ -165,7 +165,7 @@ buildTest(
 );
 
 buildTest(
-  "findLibrary() tells of a wrong source though others are still on their way",
+  "findLibrary() names a wrong source though others are still on their way",
   async (cacheDirectory) => {
     const sources = (await toy()).map((one) => ({
       ...one,
