@@ -51,6 +51,8 @@ interface Survey {
   readonly foreign: number | undefined;
   /** Number of handlers that somebody set; 0 if nobody did. */
   readonly count: number;
+  /** Whether that was another object, program or Worker, which is still there. */
+  readonly isOthers: boolean;
 }
 
 /** Upcalls of a datapath in the kernel. */
@@ -98,9 +100,9 @@ export class SystemUpcalls implements ProviderUpcalls {
         throw new NetlinkError({ code: "EINVAL", detail });
       }
       this.#adopt();
-      const { foreign, count: others } = this.#survey();
+      const { foreign, isOthers } = this.#survey();
       if (foreign !== undefined) throw foreignError(foreign);
-      if (others > 0 && this.#set === 0) {
+      if (isOthers && this.#set === 0) {
         throw new NetlinkError({
           code: "EBUSY",
           detail: "another program or Worker set the number of its handlers",
@@ -161,11 +163,12 @@ export class SystemUpcalls implements ProviderUpcalls {
     // What is our own need not be looked for.
     const living = livingPortIds([...set].filter((portId) => !this.#owns(portId)));
     // Our own handlers keep the number as well, for where nobody else is in the table.
-    const counts = [...living, ...own].map((portId) => parsePortId(portId)?.count ?? 0);
+    const countOf = (portId: number): number => parsePortId(portId)?.count ?? 0;
     return {
       living: new Set([...living, ...own]),
       foreign: [...living].find((portId) => parsePortId(portId) === undefined),
-      count: Math.max(0, ...counts),
+      count: Math.max(0, ...[...living, ...own].map(countOf)),
+      isOthers: [...living].some((portId) => countOf(portId) > 0),
     };
   }
 

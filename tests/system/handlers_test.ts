@@ -164,7 +164,15 @@ systemTest("handlers keep theirs when the number of handlers is set", async () =
     sources.push(...value.map(({ key }) => key.udp?.src));
   }
   deepEqual(sources, [1, 2]);
+  await using other = await openDatapath(dp.fullName);
+  throws(() => other.setHandlers(3), { code: "EBUSY" });
+  const theirs = other.upcallBatches({ handler: 1 });
   await stream.close();
+  await dp.close();
+  // The number is as it was for who has a handler, and may be set again.
+  other.setHandlers(3);
+  await theirs.close();
+  await other.destroy();
 });
 
 systemTest("a handler keeps its port id while others come and go", async () => {
