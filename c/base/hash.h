@@ -62,6 +62,18 @@ static inline uint32_t hash_chunks(const struct hash_key *key, const uint32_t *d
     return (uint32_t)_mm_cvtsi128_si32(hash_state(key, data, chunks));
 }
 
+/* One chunk in four words: the same value as hash_chunks().  Words that were just stored are not
+ * loaded again as vectors, which would wait for the stores. */
+static inline uint32_t hash_words(const struct hash_key *key, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    __m128i low = _mm_xor_si128(hash_round_key(key, 0), _mm_set_epi64x((int64_t)b, (int64_t)a));
+    __m128i high = _mm_xor_si128(hash_round_key(key, 1), _mm_set_epi64x((int64_t)d, (int64_t)c));
+
+    low = _mm_aesenc_si128(low, hash_round_key(key, 2));
+    high = _mm_aesenc_si128(high, hash_round_key(key, 3));
+    return (uint32_t)_mm_cvtsi128_si32(hash_final(key, low, high));
+}
+
 static inline void hash_128(const struct hash_key *key, const uint32_t *data, unsigned int chunks, uint64_t out[2])
 {
     _mm_storeu_si128((__m128i *)out, hash_state(key, data, chunks));
@@ -125,6 +137,15 @@ static inline uint32_t hash_chunks(const struct hash_key *key, const uint32_t *d
 
     hash_128(key, data, chunks, out);
     return (uint32_t)out[0];
+}
+
+static inline uint32_t hash_words(const struct hash_key *key, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    const uint64_t words[4] = { a, b, c, d };
+    uint32_t data[HASH_CHUNK];
+
+    memcpy(data, words, sizeof data);
+    return hash_chunks(key, data, 1);
 }
 
 #endif

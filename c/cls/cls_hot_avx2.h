@@ -49,7 +49,7 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->view = view;
     context->md = md;
     context->mask = hot_load(&view->mask);
-    context->plain = md && !md->more;
+    context->plain = md && !hot_needs_pkt(view, md);
     if (md)
         context->metadata = hot_metadata(md);
 }
@@ -141,7 +141,7 @@ static inline hot_block hot_extract(const struct hot_context *context, struct rt
     struct hot_frame f;
     const uint8_t *ip;
 
-    if (__builtin_expect((!context->plain && md->more) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0)) {
+    if (__builtin_expect((!context->plain && hot_needs_pkt(context->view, md)) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0)) {
         hot_extract_any(context, m, key, tcp_flags);
         return hot_load(key);
     }

@@ -100,7 +100,7 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->md = md;
     context->mask = _mm512_load_si512(view->mask.words);
     context->metadata = md ? hot_metadata(md) : _mm512_setzero_si512();
-    context->plain = md && !md->more;
+    context->plain = md && !hot_needs_pkt(view, md);
 }
 
 static inline __m512i hot_bytes(const uint8_t *at, uint32_t size)
@@ -146,7 +146,7 @@ static inline hot_block hot_extract(const struct hot_context *context, struct rt
     struct hot_frame f;
     __m512i block, wide, metadata;
 
-    if (__builtin_expect((!context->plain && md->more) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0))
+    if (__builtin_expect((!context->plain && hot_needs_pkt(context->view, md)) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0))
         return hot_extract_any(context, m, key, tcp_flags);
     *tcp_flags = f.tcp_flags;
     block = hot_bytes(frame, m->data_len);

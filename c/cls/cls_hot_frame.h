@@ -15,6 +15,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cls/cls_int.h"
+#include "packet/pkt.h"
+
 enum hot_l4 { HOT_UDP, HOT_ICMP, HOT_TCP };
 
 struct hot_frame {
@@ -24,6 +27,14 @@ struct hot_frame {
     uint8_t tos;                    /* Of IPv6, where it crosses bytes. */
     uint16_t tcp_flags;             /* Host order. */
 };
+
+/* Whether the view asks for what of a packet only its struct pkt has: PKT_MORE_TUNNEL is block 2 of
+ * a key, PKT_MORE_CT block 3. */
+static inline bool hot_needs_pkt(const struct cls_view *view, const struct pkt_md *md)
+{
+    return md->more & view->blocks >> 2;
+}
+_Static_assert(PKT_MORE_TUNNEL == 1u << (2 - 2) && PKT_MORE_CT == 1u << (3 - 2), "bits of blocks");
 
 static inline uint64_t hot_load64(const uint8_t *at)
 {

@@ -67,11 +67,16 @@ struct rte_rcu_qsbr;
 /* A connection's tuple in one direction.  Of ICMP queries `sport` is the identifier and `dport`
  * type and code, in the order of the packet's bytes; protocols without ports have zeros. */
 struct ct_key {
-    uint8_t src[16], dst[16];        /* IPv4 in the first 4 bytes, the rest zero. */
-    uint16_t sport, dport;           /* be16. */
-    uint16_t zone;
-    uint8_t proto;
-    uint8_t family;                  /* 4 or 6. */
+    union {
+        struct {
+            uint8_t src[16], dst[16]; /* IPv4 in the first 4 bytes, the rest zero. */
+            uint16_t sport, dport;   /* be16. */
+            uint16_t zone;
+            uint8_t proto;
+            uint8_t family;          /* 4 or 6. */
+        };
+        uint64_t words[5];
+    };
 };
 
 #define CT_COMMIT 1u

@@ -218,11 +218,23 @@ static inline void ct_conn_unlock(struct ct_conn *conn)
 
 static inline bool ct_key_equal(const struct ct_key *a, const struct ct_key *b)
 {
-    uint64_t x[5], y[5];
+    const uint64_t *x = a->words, *y = b->words;
 
-    memcpy(x, a, sizeof x);
-    memcpy(y, b, sizeof y);
     return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]));
+}
+
+/* Whether a key is another one turned round.  Not of ICMP queries. */
+static inline bool ct_key_answers(const struct ct_key *a, const struct ct_key *b)
+{
+    const uint64_t *x = a->words, *y = b->words, ports = y[4];
+    const uint64_t turned = (ports & ~UINT64_C(0xffffffff)) | (ports & 0xffff) << 16 | (ports >> 16 & 0xffff);
+
+    return !((x[0] ^ y[2]) | (x[1] ^ y[3]) | (x[2] ^ y[0]) | (x[3] ^ y[1]) | (x[4] ^ turned));
+}
+
+static inline bool ct_is_icmp_query(const struct ct_key *key)
+{
+    return (key->family == 4 && key->proto == CT_PROTO_ICMP) || (key->family == 6 && key->proto == CT_PROTO_ICMPV6);
 }
 
 static inline bool ct_alive(const struct ct_conn *conn, uint64_t now)
@@ -242,18 +254,29 @@ static inline uint32_t ct_random(struct ct_thread *thread)
     return (uint32_t)((x * 0x2545f4914f6cdd1dull) >> 32);
 }
 
-/* ct_key.c.  The same for both directions. */
-uint32_t ct_hash(const struct ct *, const struct ct_key *);
+/* ct_key.c.  The hash of ICMP and of IPv6. */
+uint32_t ct_hash_any(const struct ct *, const struct ct_key *);
 void ct_reverse(const struct ct_key *, struct ct_key *);
-bool ct_is_icmp_query(const struct ct_key *);
 /* Reads and verifies the packet of `p->m`; p->good says the result. */
 void ct_extract(struct ct_burst *, struct ct_packet *p);
 
+/* The same for both directions: the ends are put in order first, without a branch, which would be
+ * mispredicted for every other packet. */
+static inline uint32_t ct_hash(const struct ct *ct, const struct ct_key *key)
+{
+    const uint64_t *w = key->words;
+    uint64_t a, b, swap;
+
+    if (CT_UNLIKELY(key->family != 4 || key->proto == CT_PROTO_ICMP))
+        return ct_hash_any(ct, key);
+    a = w[0] << 16 | (w[4] & 0xffff);
+    b = w[2] << 16 | (w[4] >> 16 & 0xffff);
+    swap = (a ^ b) & -(uint64_t)(a > b);
+    return hash_words(&ct->hash, a ^ swap, b ^ swap, w[4] >> 32, 0);
+}
+
 /* ct_table.c.  The connection alive under a key, CT_NONE; `*reply`: the key is the answers'. */
 uint32_t ct_find(const struct ct *, const struct ct_key *, uint32_t hash, uint64_t now, uint8_t *reply);
-const struct ct_bucket *ct_bucket_of(const struct ct *, uint32_t hash);
-/* A number of a live connection in this bucket that may be the one; CT_NONE: look with ct_find. */
-uint32_t ct_candidate(const struct ct_bucket *, uint32_t hash);
 /* Puts a record in under both its tuples; EEXIST: one of them is taken, ENOSPC. */
 int ct_insert(struct ct *, struct ct_thread *, uint32_t id, uint64_t now);
 /* Ends a connection; false: somebody else did. */

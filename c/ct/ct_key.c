@@ -11,6 +11,7 @@
 #include "packet/csum.h"
 #include "packet/extract.h"
 
+#define SHORT 192u                   /* Bytes. */
 #define OFFLOAD_PENDING (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 
 static inline uint16_t load16(const void *at)
@@ -29,9 +30,36 @@ static inline uint32_t load32(const void *at)
     return x;
 }
 
-bool ct_is_icmp_query(const struct ct_key *key)
+static inline uint64_t load64(const void *at)
 {
-    return (key->family == 4 && key->proto == CT_PROTO_ICMP) || (key->family == 6 && key->proto == CT_PROTO_ICMPV6);
+    uint64_t x;
+
+    memcpy(&x, at, sizeof x);
+    return x;
+}
+
+/* csum_sum() for what is mostly short: vectors would take longer to get ready than to add. */
+static inline uint64_t sum_of(const uint8_t *at, uint32_t size)
+{
+    uint64_t sum = 0;
+
+    if (CT_UNLIKELY(size > SHORT))
+        return csum_sum(at, size);
+    for (; size >= 8; at += 8, size -= 8) {
+        uint64_t word = load64(at);
+
+        sum += (uint32_t)word;
+        sum += word >> 32;
+    }
+    if (size & 4) {
+        sum += load32(at);
+        at += 4;
+    }
+    if (size & 2) {
+        sum += load16(at);
+        at += 2;
+    }
+    return size & 1 ? sum + *at : sum;
 }
 
 /* The type that answers to a query of ICMP or ICMPv6, or that it answers to; the type itself if
@@ -74,30 +102,19 @@ void ct_reverse(const struct ct_key *key, struct ct_key *reverse)
     }
 }
 
-/* Both directions of a connection hash alike because its ends are put in order first. */
-uint32_t ct_hash(const struct ct *ct, const struct ct_key *key)
+uint32_t ct_hash_any(const struct ct *ct, const struct ct_key *key)
 {
-    const bool icmp = ct_is_icmp_query(key);
-    const uint32_t rest = key->zone | (uint32_t)key->proto << 16 | (uint32_t)key->family << 24;
-    const uint16_t dport = icmp ? key->sport : key->dport;
+    /* Both directions of a query have the identifier at either end. */
+    const uint16_t dport = ct_is_icmp_query(key) ? key->sport : key->dport;
+    const int order = memcmp(key->src, key->dst, 16);
+    const bool swap = order > 0 || (order == 0 && key->sport > dport);
+    uint32_t data[2 * HASH_CHUNK] = { 0 };
 
-    if (CT_LIKELY(key->family == 4)) {
-        uint64_t a = (uint64_t)load32(key->src) << 16 | key->sport, b = (uint64_t)load32(key->dst) << 16 | dport;
-        uint64_t low = a < b ? a : b, high = a < b ? b : a;
-        uint32_t data[HASH_CHUNK] = { (uint32_t)low, (uint32_t)(low >> 32), (uint32_t)high, (uint32_t)(high >> 32), rest };
-
-        return hash_chunks(&ct->hash, data, 1);
-    } else {
-        const int order = memcmp(key->src, key->dst, 16);
-        const bool swap = order > 0 || (order == 0 && key->sport > dport);
-        uint32_t data[2 * HASH_CHUNK] = { 0 };
-
-        memcpy(data, swap ? key->dst : key->src, 16);
-        memcpy(data + 4, swap ? key->src : key->dst, 16);
-        data[8] = swap ? dport | (uint32_t)key->sport << 16 : key->sport | (uint32_t)dport << 16;
-        data[9] = rest;
-        return hash_chunks(&ct->hash, data, 2);
-    }
+    memcpy(data, swap ? key->dst : key->src, 16);
+    memcpy(data + 4, swap ? key->src : key->dst, 16);
+    data[8] = swap ? dport | (uint32_t)key->sport << 16 : key->sport | (uint32_t)dport << 16;
+    data[9] = key->zone | (uint32_t)key->proto << 16 | (uint32_t)key->family << 24;
+    return hash_chunks(&ct->hash, data, 2);
 }
 
 /* Sum of what IP carries, and of the pseudo header, which ICMP does without. */
@@ -108,11 +125,11 @@ static uint64_t l4_sum(const struct ct_packet *p)
     uint16_t rest = 0;
 
     if (p->key.family == 6)
-        sum = csum_sum(ip + 8, 32) + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
+        sum = sum_of(ip + 8, 32) + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
     else if (p->key.proto != CT_PROTO_ICMP)
-        sum = csum_sum(ip + 12, 8) + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
+        sum = p->key.words[0] + p->key.words[2] + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
     if (CT_LIKELY((uint32_t)p->l4 + p->l4_size <= p->m->data_len))
-        return sum + csum_sum(p->data + p->l4, p->l4_size);
+        return sum + sum_of(p->data + p->l4, p->l4_size);
     rte_raw_cksum_mbuf(p->m, p->l4, p->l4_size, &rest);
     return sum + rest;
 }
@@ -136,7 +153,7 @@ static bool l3_checksum_good(struct ct_burst *b, const struct ct_packet *p)
 
     if (flags == RTE_MBUF_F_RX_IP_CKSUM_GOOD || (p->m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM))
         return true;
-    if (flags != RTE_MBUF_F_RX_IP_CKSUM_BAD && csum_fold(csum_sum(ip, (ip[0] & 15u) * 4)) == 0xffff)
+    if (flags != RTE_MBUF_F_RX_IP_CKSUM_BAD && csum_fold(sum_of(ip, (ip[0] & 15u) * 4)) == 0xffff)
         return true;
     ct_counted(b->thread, CT_COUNT_l3csum_err);
     return false;
@@ -149,8 +166,7 @@ static bool read_ports(struct ct_key *key, const uint8_t *l4, uint32_t size, uin
     if (key->proto == CT_PROTO_TCP || key->proto == CT_PROTO_UDP) {
         if (size < 8 || room < 8)
             return false;
-        key->sport = load16(l4);
-        key->dport = load16(l4 + 2);
+        key->words[4] |= load32(l4);
         return key->sport && key->dport;
     }
     if (!ct_is_icmp_query(key))
@@ -315,7 +331,7 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
     p->good = 0;
     p->related = 0;
     p->reply = 0;
-    p->key = (struct ct_key){ .zone = b->request->zone };
+    p->key = (struct ct_key){ .words = { [4] = (uint64_t)b->request->zone << 32 } };
     /* Untagged IPv4 without options or fragmentation is most of what comes. */
     if (CT_LIKELY(p->m->data_len >= 14 + 20 + 8 && load16(p->data + 12) == CT_BE16(0x0800) && ip[0] == 0x45
                   && !(load16(ip + 6) & CT_BE16(0x3fff)))) {
@@ -326,10 +342,10 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
         p->l3 = 14;
         p->l4 = 34;
         p->l4_size = (uint16_t)(total - 20);
-        p->key.proto = ip[9];
-        p->key.family = 4;
-        memcpy(p->key.src, ip + 12, 4);
-        memcpy(p->key.dst, ip + 16, 4);
+        /* In whole words, which are read again at once. */
+        p->key.words[0] = load32(ip + 12);
+        p->key.words[2] = load32(ip + 16);
+        p->key.words[4] |= (uint64_t)ip[9] << 48 | UINT64_C(4) << 56;
     } else if (!find_layers(p)) {
         return;
     }

@@ -10,7 +10,7 @@
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
-#include "ct/ct_int.h"
+#include "ct/ct_table.h"
 #include "packet/pkt.h"
 
 static bool valid_new(struct ct_burst *b, const struct ct_packet *p)
@@ -185,6 +185,15 @@ static uint32_t find_original(struct ct_burst *b, struct ct_packet *p)
     return id;
 }
 
+/* Whether a key is that of answers.  Without a translation it is the original one turned round, and
+ * the line that has it need not be read. */
+static inline bool is_answer(const struct ct_conn *conn, const struct ct_key *key)
+{
+    if (CT_LIKELY(!(conn->flags & (CT_CONN_SNAT | CT_CONN_DNAT)) && !ct_is_icmp_query(key)))
+        return ct_key_answers(&conn->key, key);
+    return ct_key_equal(&conn->reply, key);
+}
+
 static inline uint32_t find(struct ct_burst *b, struct ct_packet *p)
 {
     const uint8_t state = pkt_of(p->m)->md.ct_state;
@@ -201,7 +210,7 @@ static inline uint32_t find(struct ct_burst *b, struct ct_packet *p)
         if (CT_LIKELY(ct_alive(conn, b->now))) {
             if (ct_key_equal(&conn->key, &p->key))
                 return p->conn;
-            if (ct_key_equal(&conn->reply, &p->key)) {
+            if (is_answer(conn, &p->key)) {
                 p->reply = 1;
                 return p->conn;
             }
@@ -296,7 +305,6 @@ static inline void remember(struct ct_burst *b, struct ct_packet *p, uint32_t id
 static void track(struct ct_burst *b, struct ct_packet *p)
 {
     struct pkt_md *md = &pkt_of(p->m)->md;
-    struct ct_key key;
     bool creates;
     uint32_t id;
 
@@ -325,10 +333,9 @@ static void track(struct ct_burst *b, struct ct_packet *p)
         if (p->related)
             md->ct_state = CT_STATE_INVALID;
     }
-    key = p->key; /* As it came: translation changes the bytes, not this. */
     if (CT_UNLIKELY(creates))
         id = create(b, p);
-    write_metadata(b, p, id, &key);
+    write_metadata(b, p, id, &p->key); /* As it came: translation changes the bytes, not this. */
     remember(b, p, id);
 }
 
@@ -370,6 +377,7 @@ static void run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
         p->m = packets[i];
         p->data = rte_pktmbuf_mtod(p->m, uint8_t *);
         p->conn = CT_NONE;
+        rte_prefetch0(&pkt_of(p->m)->ct);
         if (CT_UNLIKELY(pkt_of(p->m)->md.more & PKT_MORE_CONN) && track_again(b, p))
             continue;
         buckets[k] = NULL;

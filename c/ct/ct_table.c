@@ -6,59 +6,10 @@
  * smaller than the newest.  An entry stays where it is until it is taken out, so a reader cannot
  * miss one that is being moved. */
 #include <errno.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
-#include "ct/ct_int.h"
+#include "ct/ct_table.h"
 
 #define FIRST_BITS 1u                /* A shard starts with two buckets. */
-
-static inline uint32_t shard_of(uint32_t hash)
-{
-    return hash >> (32 - CT_SHARD_BITS);
-}
-
-static inline struct ct_bucket *array_of(uintptr_t word, uint32_t *mask)
-{
-    *mask = (1u << (word & 63)) - 1;
-    return (struct ct_bucket *)(word & ~(uintptr_t)63);
-}
-
-const struct ct_bucket *ct_bucket_of(const struct ct *ct, uint32_t hash)
-{
-    const uintptr_t word = atomic_load_explicit(&ct->shards[shard_of(hash)], memory_order_acquire);
-    uint32_t mask;
-    struct ct_bucket *array = array_of(word, &mask);
-
-    return word ? &array[hash & mask] : NULL;
-}
-
-/* Bits of the bucket's entries, two apart, whose hash is this one. */
-static inline uint32_t matches(const struct ct_bucket *bucket, uint32_t hash)
-{
-#if defined(__AVX512F__) && !defined(__SANITIZE_THREAD__)
-    return _mm512_mask_cmpeq_epi32_mask(0x5554, _mm512_load_si512(bucket), _mm512_set1_epi32((int)hash)) >> 2;
-#else
-    uint32_t found = 0;
-
-    for (unsigned int i = 0; i < CT_SLOTS; i++)
-        found |= (uint32_t)((uint32_t)atomic_load_explicit(&bucket->entries[i], memory_order_relaxed) == hash) << 2 * i;
-    return found;
-#endif
-}
-
-static inline uint32_t entry_id(const struct ct_bucket *bucket, uint32_t slot)
-{
-    return (uint32_t)(atomic_load_explicit(&bucket->entries[slot], memory_order_acquire) >> 32) - 1;
-}
-
-uint32_t ct_candidate(const struct ct_bucket *bucket, uint32_t hash)
-{
-    const uint32_t found = matches(bucket, hash);
-
-    return found ? entry_id(bucket, (uint32_t)__builtin_ctz(found) / 2) : CT_NONE;
-}
 
 /* Whether a record has this key in one of its directions. */
 static inline bool has_key(const struct ct_conn *conn, const struct ct_key *key, uint8_t *reply)
@@ -76,16 +27,16 @@ static inline bool has_key(const struct ct_conn *conn, const struct ct_key *key,
 
 uint32_t ct_find(const struct ct *ct, const struct ct_key *key, uint32_t hash, uint64_t now, uint8_t *reply)
 {
-    const uintptr_t word = atomic_load_explicit(&ct->shards[shard_of(hash)], memory_order_acquire);
+    const uintptr_t word = atomic_load_explicit(&ct->shards[ct_shard_of(hash)], memory_order_acquire);
     uint32_t mask, at;
-    const struct ct_bucket *array = array_of(word, &mask);
+    const struct ct_bucket *array = ct_array_of(word, &mask);
 
     if (!word)
         return CT_NONE;
     at = hash & mask;
     for (uint32_t tries = 0; tries <= mask; tries++, at = (at + 1) & mask) {
-        for (uint32_t found = matches(&array[at], hash); found; found &= found - 1) {
-            const uint32_t id = entry_id(&array[at], (uint32_t)__builtin_ctz(found) / 2);
+        for (uint32_t found = ct_matches(&array[at], hash); found; found &= found - 1) {
+            const uint32_t id = ct_entry_id(&array[at], (uint32_t)__builtin_ctz(found) / 2);
 
             /* An entry that is being taken out reads as none. */
             if (id != CT_NONE && ct_alive(&ct->conns[id], now) && has_key(&ct->conns[id], key, reply))
@@ -131,7 +82,7 @@ static bool make_room(struct ct *ct, uint32_t shard)
 {
     const uintptr_t word = atomic_load_explicit(&ct->shards[shard], memory_order_relaxed);
     uint32_t mask, bits = word ? (uint32_t)(word & 63) + 1 : FIRST_BITS;
-    struct ct_bucket *old = array_of(word, &mask), *array;
+    struct ct_bucket *old = ct_array_of(word, &mask), *array;
     uint64_t size, at;
 
     if (word && ct->writers[shard].count + 2 <= (mask + 1) * CT_SLOTS / 4 * 3)
@@ -157,9 +108,9 @@ static bool make_room(struct ct *ct, uint32_t shard)
 
 static void put_in(struct ct *ct, uint32_t hash, uint32_t id)
 {
-    const uint32_t shard = shard_of(hash);
+    const uint32_t shard = ct_shard_of(hash);
     uint32_t mask;
-    struct ct_bucket *array = array_of(atomic_load_explicit(&ct->shards[shard], memory_order_relaxed), &mask);
+    struct ct_bucket *array = ct_array_of(atomic_load_explicit(&ct->shards[shard], memory_order_relaxed), &mask);
 
     place(array, mask, hash | (uint64_t)(id + 1) << 32);
     ct->writers[shard].count++;
@@ -167,12 +118,12 @@ static void put_in(struct ct *ct, uint32_t hash, uint32_t id)
 
 static void take_out(struct ct *ct, uint32_t hash, uint32_t id)
 {
-    const uint32_t shard = shard_of(hash);
+    const uint32_t shard = ct_shard_of(hash);
     uint32_t mask;
     struct ct_bucket *array;
 
     ct_spin(&ct->writers[shard].lock);
-    array = array_of(atomic_load_explicit(&ct->shards[shard], memory_order_relaxed), &mask);
+    array = ct_array_of(atomic_load_explicit(&ct->shards[shard], memory_order_relaxed), &mask);
     displace(array, mask, hash | (uint64_t)(id + 1) << 32);
     ct->writers[shard].count--;
     ct_unspin(&ct->writers[shard].lock);
@@ -182,7 +133,7 @@ int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now
 {
     struct ct_conn *conn = &ct->conns[id];
     const bool two = conn->hash != conn->reply_hash;
-    const uint32_t a = shard_of(conn->hash), b = shard_of(conn->reply_hash);
+    const uint32_t a = ct_shard_of(conn->hash), b = ct_shard_of(conn->reply_hash);
     const uint32_t low = a < b ? a : b, high = a < b ? b : a;
     uint8_t reply;
     int error = 0;
