@@ -1,31 +1,18 @@
-// A firewall: connections begin inside. Try: deno run -A examples/firewall.ts netdev@fw0 eth1 eth2
-import { openDatapath } from "../mod.ts";
+// A firewall that tracks connections: port 1 is inside. In come answers, and what is for the web.
+import { ct, CtState } from "../mod.ts";
+import { drop, forward, type Policy, stage, track } from "../policy/mod.ts";
 
-const [datapath = "netdev@fw0", inside = "eth1", outside = "eth2"] = Deno.args;
-await using dp = await openDatapath(datapath, { create: true });
-const port = async (name: string) =>
-  (dp.ports.get(name) ?? await dp.ports.add({ name })).no;
-const within = await port(inside), without = await port(outside);
-dp.flows.flush();
-const flow = (key: string, actions: string) => dp.flows.put({ key, actions });
+const [inside, outside] = [1, 2];
 
-for (const [from, to] of [[within, without], [without, within]] as const) {
-  flow(`recirc_id(0),in_port(${from}),eth_type(0x0806),arp()`, `${to}`);
-  for (const ip of ["eth_type(0x0800),ipv4(frag=no)", "eth_type(0x86dd),ipv6(frag=no)"]) {
-    // What is the packet to its connection? That is known when it comes round again.
-    flow(`recirc_id(0),in_port(${from}),${ip}`, "ct,recirc(1)");
-    const tracked = (state: string, actions: string, more = ip) =>
-      flow(`ct_state(${state}),recirc_id(1),in_port(${from}),${more}`, actions);
-    tracked("-new+est-rel-inv+trk", `${to}`);
-    tracked("-new-est+rel-inv+trk", `${to}`); // Errors about connections.
-    tracked("+new-est-inv+trk", from === within ? `ct(commit),${to}` : "drop");
-    if (ip.includes("ipv4")) tracked("+inv+trk", "drop");
-    for (const type of ip.includes("ipv6") ? [133, 134, 135, 136] : []) { // Who is where.
-      const neighbour = `eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=${type})`;
-      tracked("+inv+trk", `${to}`, neighbour);
-    }
-  }
-}
-for await (const { key } of dp.upcalls()) {
-  console.log("refused", key.ipv6 ?? key.etherType);
-}
+const known = stage<number>("known", (packet, to) => {
+  if (packet.bits("ctState", CtState.Invalid)) return drop("invalid");
+  if (packet.bits("ctState", CtState.Established | CtState.Related)) return forward(to);
+  const isAllowed = packet.inPort === inside || packet.equals("tcp.dst", 80);
+  return isAllowed ? [ct({ commit: true }), ...forward(to)] : drop("nobody asked for it");
+});
+
+export const policy: Policy = (packet) => {
+  const to = packet.inPort === inside ? outside : inside;
+  if (packet.has("arp")) return forward(to);
+  return packet.has("ipv4") || packet.has("ipv6") ? track({}, known, to) : drop("no IP");
+};

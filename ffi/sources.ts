@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/hash.h",
-    sha256: "f95a6dbde8d64ec2e5e6d428c37fcba5618852eb285bf03a986aa97f197c51cc",
+    sha256: "67871ec613f312c06eb4bb3fe6a1df8ae200fda660e6c9a43d3a287b474d86f9",
     load: () => import("../c/base/hash.h", { with: { type: "text" } }),
   },
   {
@@ -207,17 +207,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "f401656b07925cb45a5bb0a46bf42be56c0e9c5189d795daac3c43bc2ccbc531",
+    sha256: "1c60f921a7db92c666cb9e886a818ec75ea8c9557f0337bebb94115281ce6ce1",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "db6b66504cdd85a1f61d531483558f77f8d5a916e126772845ac59168f897ecd",
+    sha256: "4ddfb2de9ae2ab21f870a3c5400d098c3777787adf623adec59b4cb1b763d07d",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_frame.h",
-    sha256: "9225cc224959cdf837694822ca8c197ee470ffbc8c033127a47f83675c37c0a4",
+    sha256: "2868731ece3afd6296139d1431bdfb95622410efc4b576db77826617f038f5fd",
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
@@ -267,7 +267,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.h",
-    sha256: "3b86a7285aa1de192c1d1d7a1e037f1e298eea294718ec6c5b579e8889ee633f",
+    sha256: "2f770746dad8d1856bf5d1704aecb87141c8c927df3d232eafb501f9878a1d2f",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
@@ -282,12 +282,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "88bc1e28e427b90ad887c01a0baef8f57ec220b78bdc08113ad328ad1f2fa914",
+    sha256: "17b8cf13b1b37943074976660972aa0bf2c40086dc2ee0c58c7f45b3ca9afccc",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_key.c",
-    sha256: "99e5688a5b21a8bb8916aba62c0e4cfe5e2c648e4dadf123a9fa62cc60e895bc",
+    sha256: "4413a553a2cd9a598fabf9bbfd0bd1a31ad7027f20bc092e596ec724a6cf0f3e",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -307,7 +307,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_run.c",
-    sha256: "80801633df5ecc081d917184914adc2bc28492cc7264e2ad0ff2fce7bcd9281c",
+    sha256: "36ae01b820f4533ed5cb78621b17af54bc824dd1e19de3badae2131df3e76bd7",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
@@ -317,8 +317,13 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_table.c",
-    sha256: "4c78fad6bdd9c289a259384eed3057928e499024d374a29685b0a621bfd6307f",
+    sha256: "6adae489bdff459dec7f89a0af8520fedba82b61366f0349d906fdfa256ff2e8",
     load: () => import("../c/ct/ct_table.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_table.h",
+    sha256: "666b96362a7a2f7cf9f2d927b54d9f2a5e510152801f2bef76407102acf2a695",
+    load: () => import("../c/ct/ct_table.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_tcp.c",

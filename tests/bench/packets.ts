@@ -31,6 +31,8 @@ export interface PacketSpec {
   readonly dport?: PoolSpec;
   /** Addresses of IPv4 such that both together have the same CRC32C in every packet, whatever it starts from. */
   readonly collide?: "crc32c";
+  /** Each packet is followed by its answer, addresses and ports the other way round. */
+  readonly answered?: true;
 }
 
 /** The fields that vary. */
@@ -125,6 +127,10 @@ export class PacketSource {
       this.forEach((fields) => {
         if (count++ >= limit) return;
         frame.fill(fields);
+        add(frame.bytes);
+        if (!this.spec.answered) return;
+        const { src: dst, dst: src, sport: dport, dport: sport } = fields;
+        frame.fill({ src, dst, sport, dport });
         add(frame.bytes);
       });
     });

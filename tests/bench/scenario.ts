@@ -56,7 +56,7 @@ export interface Scenario {
   /** Bytes that the actions add to a frame; 0 when absent. */
   readonly grows?: number;
   /** Flows as ovs-dpctl(8) takes and prints them. Ports: 1 receives, 2 sends. */
-  readonly flows: FlowTemplate;
+  readonly flows: FlowTemplate | readonly FlowTemplate[];
   /** OpenFlow rules as ovs-ofctl(8) takes them. */
   readonly openflow: readonly RuleTemplate[];
   /** With `"measure": "attack"`. */
@@ -157,7 +157,7 @@ export function checkScenario(value: unknown, from: string): Scenario {
     }
   };
   packets(top.packets, "packets", REGULAR);
-  flow(top.flows, "flows");
+  for (const part of [top.flows].flat()) flow(part, "flows");
   rules(top.openflow, "openflow");
   if ((top.measure === "attack") !== (top.attack !== undefined)) {
     wrong('attack and "measure": "attack" go together');
@@ -184,7 +184,9 @@ export function prepare(scenario: Scenario): Prepared {
   return {
     scenario,
     source,
-    flows: scenario.measure === "upcall" ? [] : expandFlow(scenario.flows, source),
+    flows: scenario.measure === "upcall"
+      ? []
+      : [scenario.flows].flat().flatMap((flow) => expandFlow(flow, source)),
     rules: [
       ...scenario.openflow.flatMap(({ each, rule }) => expand(rule, each, source)),
       ...attacked?.rules ?? [],

@@ -143,7 +143,7 @@ Deno.test(
 );
 
 Deno.test(
-  "example: firewall.ts lets connections begin inside only",
+  "example: stateful_firewall.ts lets connections begin inside only",
   skippable(async () => {
     await prepare();
     const curl = needProgram("curl", { requirement: "peer" });
@@ -168,7 +168,7 @@ Deno.test(
     });
     try {
       await withExample(
-        [example("firewall.ts"), "netdev@example", ...devices],
+        [example("stateful_firewall.ts"), "netdev@example", ...devices],
         async () => {
           await reached(inside, outside.ipv4);
           await ping(inside, outside.ipv6, 2);

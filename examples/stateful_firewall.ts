@@ -1,0 +1,32 @@
+// A firewall: connections begin inside.
+// Try: deno run -A examples/stateful_firewall.ts netdev@fw0 eth1 eth2
+import { openDatapath } from "../mod.ts";
+
+const [datapath = "netdev@fw0", inside = "eth1", outside = "eth2"] = Deno.args;
+await using dp = await openDatapath(datapath, { create: true });
+const port = async (name: string) =>
+  (dp.ports.get(name) ?? await dp.ports.add({ name })).no;
+const [within, without] = [await port(inside), await port(outside)];
+dp.flows.flush();
+const flow = (key: string, actions: string) => dp.flows.put({ key, actions });
+
+for (const [from, to] of [[within, without], [without, within]] as const) {
+  flow(`recirc_id(0),in_port(${from}),eth_type(0x0806),arp()`, `${to}`);
+  for (const ip of ["eth_type(0x0800),ipv4(frag=no)", "eth_type(0x86dd),ipv6(frag=no)"]) {
+    // What is the packet to its connection? That is known when it comes round again.
+    flow(`recirc_id(0),in_port(${from}),${ip}`, "ct,recirc(1)");
+    const tracked = (state: string, actions: string, more = ip) =>
+      flow(`ct_state(${state}),recirc_id(1),in_port(${from}),${more}`, actions);
+    tracked("-new+est-rel-inv+trk", `${to}`);
+    tracked("-new-est+rel-inv+trk", `${to}`); // Errors about connections.
+    tracked("+new-est-inv+trk", from === within ? `ct(commit),${to}` : "drop");
+    if (ip.includes("ipv4")) tracked("+inv+trk", "drop");
+    for (const type of ip.includes("ipv6") ? [133, 134, 135, 136] : []) { // Who is where.
+      const neighbour = `eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=${type})`;
+      tracked("+inv+trk", `${to}`, neighbour);
+    }
+  }
+}
+for await (const { key } of dp.upcalls()) {
+  console.log("refused", key.ipv6 ?? key.etherType);
+}
