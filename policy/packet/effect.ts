@@ -18,8 +18,11 @@ export type Effect =
 export interface Learner {
   /** Its name. */
   readonly name: string;
-  /** Takes a pair over, or only its age when it is known. */
-  hear(key: unknown, value: unknown, atMs: number): void;
+  /**
+   * Takes a pair over, or only its age when it is known. `sinceMs` is the earliest that the packet
+   * can have come: what was written later stays.
+   */
+  hear(key: unknown, value: unknown, atMs: number, sinceMs?: number): void;
   /** Lets go of what is old; answers when to look again, ms since 1970. */
   expire?(nowMs: number): number;
 }

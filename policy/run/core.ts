@@ -244,13 +244,13 @@ export class Core {
   /** What `onError` said to the last throw. */
   lastThrow: "drop" | "hold" = "drop";
 
-  /** Does what a packet teaches. */
-  learn(effects: readonly Effect[], atMs: number): void {
+  /** Does what packets teach that came between `sinceMs` and `atMs`. */
+  learn(effects: readonly Effect[], atMs: number, sinceMs = atMs): void {
     for (let i = 0; i < effects.length; i++) {
       const effect = effects[i] as Effect;
       if (effect.kind !== "learn") continue;
       this.tables.add(effect.table);
-      effect.table.hear(effect.key, effect.value, atMs);
+      effect.table.hear(effect.key, effect.value, atMs, sinceMs);
     }
   }
 

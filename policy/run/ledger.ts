@@ -38,6 +38,8 @@ export class FlowRecord {
   readonly createdMs: number;
   /** When it last counted a packet, ms since 1970. */
   usedMs: number;
+  /** When its counters were last looked at, ms since 1970. */
+  lookedMs: number;
   packets = 0n;
   bytes = 0n;
   /** Packets that it counted since the last walk. */
@@ -65,6 +67,7 @@ export class FlowRecord {
     this.effects = NONE;
     this.createdMs = parts.nowMs;
     this.usedMs = parts.nowMs;
+    this.lookedMs = parts.nowMs;
   }
 }
 

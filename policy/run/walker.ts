@@ -96,7 +96,9 @@ export class Walker {
     const core = this.#core;
     const more = core.account(record, flow.stats, nowMs);
     record.recent = Number(more);
-    if (more > 0n) core.learn(record.effects, nowMs);
+    // Some of the packets may have come right after the last look.
+    if (more > 0n) core.learn(record.effects, nowMs, record.lookedMs);
+    record.lookedMs = nowMs;
     const { decision } = record;
     const idleMs = decision.idleMs ?? core.settings.idleMs;
     // Counters of offloaded flows lag behind by up to two seconds.

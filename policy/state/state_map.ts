@@ -54,7 +54,10 @@ interface Entry<K, V> {
   readonly key: K;
   value: V;
   usedMs: number;
+  /** When its value became another one. */
   movedMs: number;
+  /** When it got its value. */
+  writtenMs: number;
   dependency: number;
 }
 
@@ -98,7 +101,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   takeOver(before: unknown): void {
     if (!(before instanceof StateMap)) return;
     for (const { key, value, usedMs } of before.#entries.values()) {
-      this.#set(key as K, value as V, usedMs, false);
+      this.#set(key as K, value as V, usedMs);
     }
   }
 
@@ -218,16 +221,26 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   set(key: K, value: V): this {
     refuseInRun(this.name);
     wrote({ name: this.name, op: "set", key, value });
-    this.#set(key, value, Date.now(), false);
+    this.#set(key, value, Date.now());
     return this;
   }
 
   /** @ignore */
-  hear(key: unknown, value: unknown, atMs: number): void {
-    this.#set(key as K, value as V, atMs, true);
+  hear(key: unknown, value: unknown, atMs: number, sinceMs = atMs): void {
+    const entry = this.#entries.get(key as K);
+    const same = this.#options.equals ?? Object.is;
+    if (entry !== undefined && !same(entry.value, value as V)) {
+      // The packet may be older than what is known: a station has moved since it sent it.
+      if (sinceMs < entry.writtenMs) return;
+      if (atMs - entry.movedMs < (this.#options.holdMs ?? 1000)) {
+        this.counters.flapping++;
+        return;
+      }
+    }
+    this.#set(key as K, value as V, atMs);
   }
 
-  #set(key: K, value: V, atMs: number, isHeard: boolean): void {
+  #set(key: K, value: V, atMs: number): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return this.#add(key, value, atMs);
     const same = this.#options.equals ?? Object.is;
@@ -235,12 +248,9 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       entry.usedMs = Math.max(entry.usedMs, atMs);
       return;
     }
-    if (isHeard && atMs - entry.movedMs < (this.#options.holdMs ?? 1000)) {
-      this.counters.flapping++;
-      return;
-    }
     entry.usedMs = atMs;
     entry.movedMs = atMs;
+    entry.writtenMs = atMs;
     entry.value = value;
     if (entry.dependency !== 0) notify(entry.dependency);
     if (this.#all !== 0) notify(this.#all);
@@ -263,6 +273,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       value,
       usedMs: atMs,
       movedMs: -Infinity,
+      writtenMs: atMs,
       dependency: 0,
     };
     this.#entries.set(key, entry);

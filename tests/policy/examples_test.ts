@@ -92,10 +92,11 @@ onEach("the router forwards by the longest prefix, and TTL goes down", async (be
 });
 
 onEach("the balancer sends each connection to one server", async (bench) => {
-  if (bench.dp.type !== "netdev") return; // The fake one has no hash.
   await using run = await runPolicy(bench.dp, balancer.policy);
   for (let port = 1000; port < 1040; port++) {
-    const frame = tcpFrame({ dst: "10.0.0.100", srcPort: port, dstPort: 80 });
+    const frame = tcpFrame({ dst: "10.0.0.100", srcPort: port, dstPort: 80 }, 3, [
+      "netdev",
+    ]);
     await bench.send(1, frame, frame);
     const [two, three] = [bench.collect(2), bench.collect(3)];
     strictEqual(Math.max(two.length, three.length), 2, "both go the same way");
@@ -105,6 +106,40 @@ onEach("the balancer sends each connection to one server", async (bench) => {
   const flows = [...run.flows()].map(({ stage }) => stage);
   ok(flows.includes("choose"));
 });
+
+onEach(
+  "the firewall lets answers in, and nothing that nobody asked for",
+  async (bench) => {
+    await using run = await runPolicy(bench.dp, firewall.policy);
+    const SYN = 2;
+    const ACK = 16;
+    const out = (flags: number) =>
+      tcpFrame({ src: "10.0.0.1", dst: "10.0.0.2", srcPort: 999, dstPort: 443, flags });
+    const back = (flags: number, srcPort = 443) =>
+      tcpFrame({ src: "10.0.0.2", dst: "10.0.0.1", srcPort, dstPort: 999, flags });
+    await bench.send(2, back(SYN));
+    deepStrictEqual(bench.where(), {}, "nobody asked for it");
+    await bench.send(1, out(SYN));
+    deepStrictEqual(bench.where(), { 2: 1 });
+    await bench.send(2, back(SYN | ACK));
+    deepStrictEqual(bench.where(), { 1: 1 });
+    await bench.send(1, out(ACK));
+    await bench.send(2, back(ACK), back(SYN, 444));
+    deepStrictEqual(bench.where(), { 1: 1, 2: 1 });
+    const web = tcpFrame({
+      src: "10.0.0.9",
+      dst: "10.0.0.1",
+      srcPort: 5,
+      dstPort: 80,
+      flags: SYN,
+    });
+    await bench.send(2, web);
+    deepStrictEqual(bench.where(), { 1: 1 });
+    ok((run.stats.failures.put_failed ?? 0) === 0, JSON.stringify(run.stats.failures));
+  },
+  2,
+  ["netdev"],
+);
 
 onEach("the switch is README's", async (bench) => {
   await using run = await runPolicy(bench.dp, learning.policy);
