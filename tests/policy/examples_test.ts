@@ -91,21 +91,24 @@ onEach("the router forwards by the longest prefix, and TTL goes down", async (be
   deepStrictEqual(run.stats.drops, { "no neighbour": 1, "TTL ends": 1 });
 });
 
-onEach("the balancer sends each connection to one server", async (bench) => {
-  await using run = await runPolicy(bench.dp, balancer.policy);
-  for (let port = 1000; port < 1040; port++) {
-    const frame = tcpFrame({ dst: "10.0.0.100", srcPort: port, dstPort: 80 }, 3, [
-      "netdev",
-    ]);
-    await bench.send(1, frame, frame);
-    const [two, three] = [bench.collect(2), bench.collect(3)];
-    strictEqual(Math.max(two.length, three.length), 2, "both go the same way");
-    strictEqual(two.length + three.length, 2);
-  }
-  ok(run.stats.flows <= 40, `${run.stats.flows} flows for 40 connections`);
-  const flows = [...run.flows()].map(({ stage }) => stage);
-  ok(flows.includes("choose"));
-});
+onEach(
+  "the balancer sends each connection to one server",
+  async (bench) => {
+    await using run = await runPolicy(bench.dp, balancer.policy);
+    for (let port = 1000; port < 1040; port++) {
+      const frame = tcpFrame({ dst: "10.0.0.100", srcPort: port, dstPort: 80 });
+      await bench.send(1, frame, frame);
+      const [two, three] = [bench.collect(2), bench.collect(3)];
+      strictEqual(Math.max(two.length, three.length), 2, "both go the same way");
+      strictEqual(two.length + three.length, 2);
+    }
+    ok(run.stats.flows <= 40, `${run.stats.flows} flows for 40 connections`);
+    const flows = [...run.flows()].map(({ stage }) => stage);
+    ok(flows.includes("choose"));
+  },
+  3,
+  ["netdev"],
+);
 
 onEach(
   "the firewall lets answers in, and nothing that nobody asked for",

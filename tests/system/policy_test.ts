@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Policies on the kernel's datapath, between namespaces. */
+import { ok, strictEqual as equal } from "node:assert/strict";
+import { policy as firewall } from "../../examples/firewall.ts";
+import { policy as learning } from "../../examples/switch.ts";
+import { type Datapath, openDatapath } from "../../mod.ts";
+import { type PolicyRun, runPolicy } from "../../policy/mod.ts";
+import { run as command, tryRun } from "../support/command.ts";
+import { answers, type Host, makeHosts, on, ping } from "../support/netns.ts";
+import { makeDatapath, systemTest, until } from "./system.ts";
+
+async function attach(dp: Datapath, hosts: readonly Host[]): Promise<void> {
+  for (const { device } of hosts) await dp.ports.add({ name: device });
+}
+
+/** The policy has not been refused anything. */
+function isClean({ stats }: PolicyRun): void {
+  equal(stats.failures.put_failed, undefined, JSON.stringify(stats.failures));
+  equal(stats.failures.policy_error, undefined, JSON.stringify(stats.failures));
+}
+
+systemTest(
+  "policy: a learning switch joins hosts, and its flows stay as they are",
+  async () => {
+    await using made = await makeDatapath();
+    await using net = await makeHosts("pl", 3);
+    const [a, b, c] = net.hosts;
+    if (!a || !b || !c) throw new Error("no hosts");
+    await attach(made.dp, net.hosts);
+    const errors: string[] = [];
+    await using run = await runPolicy(made.dp, learning, {
+      onError: (error) => void errors.push(`${error.message} ${error.packet}`),
+    });
+    await until(() => answers(a, b.ipv4));
+    await ping(b, c.ipv4);
+    await ping(c, a.ipv6);
+    await run.statistics();
+    isClean(run);
+    equal(errors.join("\n"), "");
+    ok(run.stats.flows >= 4);
+    equal(
+      run.stats.gone.lost,
+      0,
+      "the kernel has the flows under the names that they were given",
+    );
+    // The kernel's masks are those that were derived: nothing was changed on the way.
+    equal(made.dp.stats().flows, run.stats.flows);
+  },
+);
+
+systemTest(
+  "policy: flows are adopted by the next program, and no packet comes up",
+  async () => {
+    await using made = await makeDatapath();
+    await using net = await makeHosts("pa", 2);
+    const [a, b] = net.hosts;
+    if (!a || !b) throw new Error("no hosts");
+    await attach(made.dp, net.hosts);
+    {
+      await using run = await runPolicy(made.dp, learning);
+      await until(() => answers(a, b.ipv4));
+      await ping(a, b.ipv4);
+      await run.settled();
+      isClean(run);
+    }
+    const before = made.dp.stats().flows;
+    await using dp = await openDatapath(made.dp.fullName);
+    await using run = await runPolicy(dp, learning, { existing: "adopt" });
+    ok(
+      (run.stats.failures.stranger_adopted ?? 0) >= 0.9 * before,
+      JSON.stringify(run.stats),
+    );
+    await ping(a, b.ipv4);
+    isClean(run);
+  },
+);
+
+systemTest("policy: a firewall tracks connections by a stage", async () => {
+  await using made = await makeDatapath();
+  await using net = await makeHosts("pf", 2);
+  const [a, b] = net.hosts;
+  if (!a || !b) throw new Error("no hosts");
+  await attach(made.dp, net.hosts);
+  await using run = await runPolicy(made.dp, firewall);
+  await until(() => answers(a, b.ipv4));
+  await ping(a, b.ipv4);
+  equal(await answers(b, a.ipv4), false, "nobody inside asked for it");
+  const [program = "", ...args] = on(a, "timeout", "20", "nc", "-l", "-p", "80");
+  const server = new Deno.Command(program, { args, stdin: "null", stdout: "null" })
+    .spawn();
+  try {
+    await until(async () =>
+      (await tryRun(...on(a, "ss", "-ltn"))).stdout.includes(":80")
+    );
+    await command(...on(b, "timeout", "5", "nc", "-z", a.ipv4, "80"));
+  } finally {
+    try {
+      server.kill("SIGKILL");
+    } catch {
+      // It ended with its one client.
+    }
+    await server.status;
+  }
+  isClean(run);
+  ok([...run.flows()].some(({ stage }) => stage === "known"));
+});
