@@ -7,6 +7,7 @@ import { type Datapath, openDatapath } from "../../mod.ts";
 import { type PolicyRun, runPolicy } from "../../policy/mod.ts";
 import { run as command, tryRun } from "../support/command.ts";
 import { answers, type Host, makeHosts, on, ping } from "../support/netns.ts";
+import { needProgram } from "../support/skip.ts";
 import { makeDatapath, systemTest, until } from "./system.ts";
 
 async function attach(dp: Datapath, hosts: readonly Host[]): Promise<void> {
@@ -85,14 +86,17 @@ systemTest("policy: a firewall tracks connections by a stage", async () => {
   await until(() => answers(a, b.ipv4));
   await ping(a, b.ipv4);
   equal(await answers(b, a.ipv4), false, "nobody inside asked for it");
-  const [program = "", ...args] = on(a, "timeout", "20", "nc", "-l", "-p", "80");
+  const iperf3 = needProgram("iperf3", { requirement: "peer" });
+  const [program = "", ...args] = on(a, iperf3, "-s", "-p", "80");
   const server = new Deno.Command(program, { args, stdin: "null", stdout: "null" })
     .spawn();
   try {
     await until(async () =>
       (await tryRun(...on(a, "ss", "-ltn"))).stdout.includes(":80")
     );
-    await command(...on(b, "timeout", "5", "nc", "-z", a.ipv4, "80"));
+    await command(
+      ...on(b, "timeout", "5", "bash", "-c", `exec 3<>/dev/tcp/${a.ipv4}/80`),
+    );
   } finally {
     try {
       server.kill("SIGKILL");
