@@ -7,6 +7,7 @@ const [datapath = "netdev@br0", server = "10.0.0.1", ...devices] = Deno.args;
 const mac = "02:00:00:00:00:01";
 const network = server.slice(0, server.lastIndexOf(".") + 1);
 const leases = new Map<string, string>();
+const room = 150; // Anybody can make up clients: there are no more than these.
 await using dp = await openDatapath(datapath, { create: true });
 for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
 
@@ -15,7 +16,8 @@ for await (const { kind, packet, inPort } of dp.upcalls()) {
   if (kind !== "miss" || inPort === undefined || asked?.op !== 1) continue;
   if (asked.message !== "discover" && asked.message !== "request") continue;
   const { xid, flags, chaddr } = asked;
-  const yiaddr = leases.get(chaddr) ?? `${network}${100 + leases.size % 150}`;
+  if (!leases.has(chaddr) && leases.size === room) continue;
+  const yiaddr = leases.get(chaddr) ?? `${network}${100 + leases.size}`;
   leases.set(chaddr, yiaddr);
   const answer = build([
     ethernet({ src: mac, dst: chaddr }),
