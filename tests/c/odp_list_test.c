@@ -176,7 +176,7 @@ static void test_vlan(void)
     add(&l, OVS_KEY_ATTR_IN_PORT, "ffffffff");
     CHECK(!odp_mask_read(l.bytes, l.size, &key, &mask, &why));
     CHECK(mask.base.vlan[0].tci == ODP_BE16(0x1000) && mask.base.vlan[1].tci == ODP_BE16(0x1000));
-    CHECK(mask.base.eth_type == 0xffff && mask.base.recirc_id == UINT32_MAX && mask.base.l2 == 0xff);
+    CHECK(mask.base.eth_type == 0xffff && mask.base.recirc_id == UINT32_MAX && mask.base.l2 == KEY_L2_KIND);
 
     l = start();
     add(&l, OVS_KEY_ATTR_ETHERTYPE, "8100");
@@ -185,6 +185,32 @@ static void test_vlan(void)
     end(&l, nest);
     CHECK(!odp_key_read(l.bytes, l.size, &key, &why));
     CHECK(key.base.eth_type == ODP_BE16(0x8100) && !key.base.vlan[0].tci && !key.base.vlan[0].tpid);
+}
+
+/* What is matched in whole is refused in part, and the packet type is known to have been asked for. */
+static void test_parts(void)
+{
+    static const struct { unsigned int type; const char *hex; int error; } masks[] = {
+        { OVS_KEY_ATTR_IN_PORT, "ff000000", EINVAL },      { OVS_KEY_ATTR_RECIRC_ID, "ff000000", EINVAL },
+        { OVS_KEY_ATTR_ETHERTYPE, "ff00", EINVAL },        { ODP_KEY_PACKET_TYPE, "ffff0000", EINVAL },
+        { OVS_KEY_ATTR_RECIRC_ID, "00000000", 0 },         { OVS_KEY_ATTR_RECIRC_ID, "ffffffff", 0 },
+        { OVS_KEY_ATTR_ETHERTYPE, "ffff", 0 },             { ODP_KEY_PACKET_TYPE, "ffffffff", 0 },
+    };
+    struct list l = start();
+    struct key key, mask;
+    const char *why;
+
+    add(&l, OVS_KEY_ATTR_ETHERTYPE, "88b5");
+    CHECK(!odp_key_read(l.bytes, l.size, &key, &why));
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+        l = (struct list){ .size = 0 };
+        if (masks[i].type != OVS_KEY_ATTR_IN_PORT)
+            add(&l, OVS_KEY_ATTR_IN_PORT, "ffffffff");
+        add(&l, masks[i].type, masks[i].hex);
+        CHECK(odp_mask_read(l.bytes, l.size, &key, &mask, &why) == masks[i].error);
+        if (!masks[i].error)
+            CHECK(mask.base.l2 == (masks[i].type == ODP_KEY_PACKET_TYPE ? 0xff : KEY_L2_KIND));
+    }
 }
 
 static int mask_of(const struct key *key, unsigned int type, const char *hex, const char *proto)
@@ -321,6 +347,7 @@ static void test_metadata(void)
 
 int main(void)
 {
+    test_parts();
     test_prerequisites();
     test_vlan();
     test_mask_prerequisites();
