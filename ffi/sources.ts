@@ -32,7 +32,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_ct.c",
-    sha256: "65fb569bbc55b0ce0371fe7d89e1eeb6f399b383cfa1435b6886f5aee00e67d8",
+    sha256: "984f24d96926d9562d4f3b12296ef754d7a738dba3d619f929f42759c9b7b570",
     load: () => import("../c/act/act_build_ct.c", { with: { type: "text" } }),
   },
   {

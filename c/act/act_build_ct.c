@@ -100,8 +100,10 @@ static void read_nat(struct act_builder *b, struct ct_request *r, const struct o
     if (has & PORT_MIN) {
         if (!(has & PORT_MAX))
             r->max_port = r->min_port;
-        if (r->min_port || r->max_port) /* Ports of 0 are no range. */
+        if (r->min_port || r->max_port) { /* Ports of 0 are no range, and 0 is no port. */
             r->flags |= CT_NAT_PORTS;
+            r->min_port += !r->min_port;
+        }
     }
     if (compare_addresses(r) > 0 || r->min_port > r->max_port)
         act_build_fail(b, EINVAL, "nat with a range whose end is before its beginning");
