@@ -10,6 +10,9 @@ import {
   transportChecksumIsRight,
   udpFrame,
 } from "../support/frames.ts";
+import { openableDatapaths } from "../../control/datapath_source.ts";
+import { type Flags, noFlags } from "../../control/verbs/verb.ts";
+import { runVerb } from "../../control/verbs/verbs.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 
@@ -172,5 +175,76 @@ Deno.test(
       await bench.collect(2 as PortNo);
       dp.flows.delete({ key });
     }
+  }),
+);
+
+/** What a verb of dpctl prints of the datapaths of this process; rejects with what it complains of. */
+async function verb(line: string, flags: Partial<Flags> = {}): Promise<string> {
+  let out = "";
+  let complaints = "";
+  const ok = await runVerb(line.split(" "), {
+    program: "dpctl",
+    isControl: false,
+    flags: { ...noFlags, ...flags },
+    datapaths: openableDatapaths(["netdev"]),
+    output: { print: (text) => out += text, complain: (text) => complaints += text },
+    readText: () => Promise.resolve(""),
+  });
+  if (!ok) throw new Error(complaints);
+  return out;
+}
+
+Deno.test(
+  "netdev conntrack: dpctl's verbs print what Open vSwitch's print",
+  skippable(async () => {
+    await using bench = await open("ct(commit,zone=5,mark=0x12)", "ct(zone=5)");
+    const { dp } = bench;
+    const name = `netdev@${dp.name}`;
+    dp.flows.put({ key: `recirc_id(1),in_port(1),${ip}`, actions: "2" });
+    bench.inject(1 as PortNo, udpFrame(a));
+    bench.inject(1 as PortNo, tcpFrame({ ...a, dstPort: 80, flags: 2 }));
+    assert.equal((await bench.collect(2 as PortNo)).length, 2);
+    const tuples = (port: number) =>
+      `orig=(src=10.1.1.1,dst=10.1.1.2,sport=1000,dport=${port}),` +
+      `reply=(src=10.1.1.2,dst=10.1.1.1,sport=${port},dport=1000)`;
+    const dump = (await verb(`dump-conntrack ${name}`, { verbosity: 1 })).trim().split(
+      "\n",
+    );
+    assert.deepEqual(dump.toSorted(), [
+      `tcp,${tuples(80)},id=0,zone=5,status=0,mark=18,protoinfo=(state_orig=SYN_SENT,` +
+      `state_reply=CLOSED,flags_orig=0,flags_reply=0)`,
+      `udp,${tuples(53)},id=0,zone=5,status=0,mark=18`,
+    ]);
+    assert.equal(await verb(`dump-conntrack ${name} zone=6`), "");
+    assert.match(
+      await verb(`ct-stats-show ${name}`),
+      /^Connections Stats:\n {4}Total: 2\n {2}TCP: 1\n {2}UDP: 1\n/,
+    );
+    assert.equal(await verb(`ct-get-nconns ${name}`), "2\n");
+    assert.equal(await verb(`ct-get-maxconns ${name}`), "3000000\n");
+    assert.match(await verb(`ct-set-maxconns ${name} 10`), /setting maxconns successful/);
+    assert.equal(await verb(`ct-get-maxconns ${name}`), "10\n");
+    assert.match(
+      await verb(`ct-get-tcp-seq-chk ${name}`),
+      /TCP sequence checking: enabled/,
+    );
+    assert.match(
+      await verb(`ct-bkts ${name}`),
+      /Total Buckets: 1\nCurrent Connections: 2/,
+    );
+    assert.match(await verb(`ct-get-limits ${name}`), /^default limit=0\n$/);
+    await verb(`ct-set-limits ${name} default=2 zone=5,limit=1`);
+    assert.equal(
+      await verb(`ct-get-limits ${name} zone=5,7`),
+      "default limit=2\nzone=5,limit=1,count=0\nzone=7,limit=2,count=0\n",
+    );
+    await verb(`ct-del-limits ${name} zone=5`);
+    await verb(
+      `flush-conntrack ${name} zone=5 ct_nw_src=10.1.1.1,ct_nw_dst=10.1.1.2,ct_nw_proto=17,` +
+        "ct_tp_src=1000,ct_tp_dst=53",
+    );
+    assert.equal(await verb(`ct-get-nconns ${name}`), "1\n");
+    await verb(`flush-conntrack ${name}`);
+    assert.equal(await verb(`ct-get-nconns ${name}`), "0\n");
   }),
 );
