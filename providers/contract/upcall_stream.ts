@@ -171,7 +171,11 @@ export class UpcallBatchStream<T> implements AsyncIterableIterator<T[]> {
           this.#isCut = false;
           throw this.#signal?.reason;
         }
-        if (this.#closing !== undefined) return { done: true, value: undefined };
+        if (this.#closing !== undefined) {
+          // A program that goes on behind its loop may open the handler again.
+          await this.#closing.catch(() => {}); // A failure is told to the caller of `close`.
+          return { done: true, value: undefined };
+        }
         const due = this.breathe();
         if (due !== undefined) {
           await due;

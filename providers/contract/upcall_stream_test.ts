@@ -265,3 +265,23 @@ Deno.test("a handler that cannot say what it lost is given back all the same", a
   await batches(handler).close();
   assert.equal(handler.closes, 1);
 });
+
+Deno.test("a loop that a close ends goes on when the handler was given back", async () => {
+  const handler = new TestHandler();
+  const given = Promise.withResolvers<void>();
+  const close = handler.close.bind(handler);
+  handler.close = () => close().then(() => given.promise);
+  const stream = singles(handler);
+  let ended = false;
+  const loop = (async () => {
+    for await (const _ of stream);
+    ended = true;
+  })();
+  await parked(handler);
+  const closing = stream.close();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(ended, false, "the handler is still open");
+  given.resolve();
+  await closing;
+  await loop;
+});
