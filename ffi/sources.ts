@@ -582,7 +582,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "317edd343aa6363dc2818ee4a62bd4c62f5bbcb2760cd260d48edd23553f1448",
+    sha256: "6facad6c0351af6b0ce024d9e5b366c9d465728c5108b9e71f5436840e81cde3",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
@@ -599,6 +599,16 @@ export const sources: readonly Source[] = [
     name: "packet/eal_divert.h",
     sha256: "ec2cb313dc61bad7b05421de4fee6298f01318fa08587e258b4321542515b2c4",
     load: () => import("../c/packet/eal_divert.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_hold.c",
+    sha256: "2a0296814533618bad30263d18fc88302255ad9fd33b58220b8ecd2941e8f8ff",
+    load: () => import("../c/packet/eal_hold.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_hold.h",
+    sha256: "c5d80c89dd76e8af2c7af03f4c56d2d0f68900d707d95eeb1a685c4fa0e99b1d",
+    load: () => import("../c/packet/eal_hold.h", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.c",
@@ -697,7 +707,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "e2ec28abbe31908941d13d2ca3220bae0a64ffc4e75d0c64ad0d3dec6f4368b6",
+    sha256: "e845145911a596b3f918f564abe1759f3f07b462feb492261042184d6d43fca8",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -712,7 +722,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "41ffcf817392244e3d155741c06780069ef5edb681dcfa0a2e869a694d1b294f",
+    sha256: "c8f0a9b5252cd138b3083ac0a8e0043f35f2356293352a716681764148defd4a",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
@@ -732,7 +742,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/rxq.h",
-    sha256: "daaa16162ff350b1c7779a64fa3b3e4390eae2947f647d5fd1bd0d09135b87e5",
+    sha256: "be59313ca7cb941251c626efe3317af4b70c4bc3dbcceb65f7c84c49ab77b271",
     load: () => import("../c/pmd/rxq.h", { with: { type: "text" } }),
   },
   {
@@ -777,7 +787,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_dummy.c",
-    sha256: "517c42087ada34615382be257d2b233f552e2cff37f56dcde9fa2b09d0ce7c2e",
+    sha256: "7fa51cd923d16235399bcbe6f4057014711d1d36d4405c24fb3bf12006de2dfc",
     load: () => import("../c/port/port_dummy.c", { with: { type: "text" } }),
   },
   {
@@ -822,12 +832,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "f77478d6d208ad84c2f0288b8cc308a154a19979f067995007f62bf179f3bd76",
+    sha256: "c7bc09758c6ccfe93660f8af0e0fb64e54f781d3e57c603e307e64eee9c5e0db",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_pair.c",
-    sha256: "76273db30432fe3b8c6588308b2cc69276e7f2bf373c559b2960a746392faaf3",
+    sha256: "dd9763ef1c3f0b2a29a78a798d48dd47a843a375d2dbefce5a62025faee530f1",
     load: () => import("../c/port/port_pair.c", { with: { type: "text" } }),
   },
   {
@@ -837,17 +847,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tap.c",
-    sha256: "a97a981b33b383fba5f1f70757169e348bbcca478c489dce962cb674625dcb7d",
+    sha256: "7abf5e1f44607149c4fbf7752bbc2b2bfa87b11af62e619c875a301760379cf2",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_vnet.c",
-    sha256: "e49bbaf143415b88e86c86ec8e00c6447c0637d01f66e6ac2533dc88d444a20c",
+    sha256: "ab104b46c0186d147b76655221c7e54db4ab67006180670020cdd4b21915d418",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_vnet.h",
-    sha256: "ef6301c7ea48b77e66b9faa3303e57ef1a51b1e1451c017898ebca206dbb7705",
+    sha256: "9601a984a41ddd5dbb0d1cbf3713101ac1bc84133a46e3b7cc7e587f3f971178",
     load: () => import("../c/port/port_vnet.h", { with: { type: "text" } }),
   },
   {

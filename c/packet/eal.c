@@ -30,6 +30,7 @@
 #define POOL_CACHE 256u
 #define SPARE 512u                /* Packets freed and not yet back in the pool. */
 #define POOL_LARGE 512u
+#define CACHE_LARGE 4u            /* What caches of threads hold the others do not have. */
 #define POOL_LARGE_LEAST 64u
 #define POOLS_MAX 64u
 #define HUGE_LEAST (96ull << 20)  /* Free hugepages that make them worth using, bytes. */
@@ -199,7 +200,7 @@ static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t 
     for (; !pool && count >= least; count /= 2) {
         snprintf(name, sizeof name, "upcall_%u", ++pool_serial);
         log_capture();
-        pool = rte_pktmbuf_pool_create_by_ops(name, count - 1, ops ? 0 : RTE_MIN(POOL_CACHE, count / 8), sizeof(struct pkt),
+        pool = rte_pktmbuf_pool_create_by_ops(name, count - 1, ops ? 0 : RTE_MIN(room > EAL_FRAME_ROOM ? CACHE_LARGE : POOL_CACHE, count / 8), sizeof(struct pkt),
                                               (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY, ops);
         log_captured();
     }

@@ -56,10 +56,31 @@ static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq)
     return n;
 }
 
-/* Charges a queue for what poll_queue() took. */
-static void charge(struct rxq *rxq, uint64_t cycles, uint32_t n, uint64_t hits)
+/* Nanoseconds that this thread has run. */
+static uint64_t run_ns(void)
 {
-    cycles = RTE_MIN(cycles, (uint64_t)RXQ_CHARGE_MAX);
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* What a long burst cost: what the thread ran since it was last looked at, a millisecond before the
+ * burst at most.  The rest of its time others ran on the core. */
+static uint64_t cost_of(struct pmd_thread *self, uint64_t cycles)
+{
+    const uint64_t ran = run_ns();
+    const uint64_t most = (uint64_t)((double)(ran - self->ran_ns) * ((double)rte_get_tsc_hz() / 1e9));
+
+    self->ran_ns = ran;
+    return RTE_MAX((uint64_t)RXQ_CHARGE_MAX, RTE_MIN(cycles, most));
+}
+
+/* Charges a queue for what poll_queue() took. */
+static void charge(struct pmd_thread *self, struct rxq *rxq, uint64_t cycles, uint32_t n, uint64_t hits)
+{
+    if (unlikely(cycles > RXQ_CHARGE_MAX))
+        cycles = cost_of(self, cycles);
     rxq->ahead += 2 * hits < n ? cycles * RXQ_MISS_FACTOR : cycles;
 }
 
@@ -85,7 +106,7 @@ static uint32_t poll_queues(struct pmd_thread *self)
         if (contended) {
             uint64_t now = rte_rdtsc();
 
-            charge(rxq, now - before, n, atomic_load_explicit(&self->stat.hit, memory_order_relaxed) - hit);
+            charge(self, rxq, now - before, n, atomic_load_explicit(&self->stat.hit, memory_order_relaxed) - hit);
             before = now;
         }
     }
@@ -195,6 +216,8 @@ static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
     if (pace->tsc >= pace->tick) {
         worker_tick(&self->worker);
         pace->tick = pace->tsc + pace->tick_cycles;
+        if (self->contended)
+            self->ran_ns = run_ns();
     }
 }
 

@@ -30,6 +30,7 @@ struct pmd_thread {
     /* Its queues compete for its time: several had packets in the last round, or one is ahead of
      * others. */
     bool contended;
+    uint64_t ran_ns;             /* That it had run when it was last looked at. */
     pthread_t thread;
     int wake;                    /* eventfd: something changed for a thread that may be asleep. */
     sem_t ready;                 /* Posted when `error` says whether the thread came up. */

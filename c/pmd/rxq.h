@@ -21,7 +21,8 @@ struct port;
 #define RXQ_NOBODY UINT32_MAX
 /* 1 or 2 us: less would part queues that cost the same, more is what a burst may have to wait. */
 #define RXQ_AHEAD 4096u
-/* What one burst may be charged: 100 us.  More is not the packets' doing, but the scheduler's. */
+/* A burst that took longer, 100 us, is charged what the thread ran meanwhile: the rest is not the
+ * packets' doing, but the scheduler's. */
 #define RXQ_CHARGE_MAX (1u << 18)
 /* A burst of which most packets have no flow is charged so many times: in a flood of misses,
  * traffic that has flows comes first. */

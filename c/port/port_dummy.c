@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/stat.h"
 #include "packet/eal.h"
+#include "packet/eal_hold.h"
 #include "port/port.h"
 #include "port/port_bell.h"
 
@@ -23,6 +24,7 @@
 
 struct dummy {
     struct rte_ring *in, *out;
+    struct eal_hold hold;        /* What waits in `out`, for ever perhaps. */
     struct port_bell bell;
 };
 
@@ -49,8 +51,13 @@ static void ring_free(struct rte_ring *ring)
 static void dummy_close(struct port *port)
 {
     struct dummy *dummy = port->state;
+    struct rte_mbuf *m;
 
     ring_free(dummy->in);
+    while (dummy->out && !rte_ring_mc_dequeue(dummy->out, (void **)&m)) {
+        eal_release(&dummy->hold, &m, 1);
+        rte_pktmbuf_free(m);
+    }
     ring_free(dummy->out);
     port_bell_close(&dummy->bell);
     free(dummy);
@@ -115,7 +122,7 @@ static uint16_t dummy_tx(struct port *port, uint16_t queue, struct rte_mbuf **pa
     uint64_t bytes;
 
     (void)queue;
-    n = (uint16_t)RTE_MIN(n, rte_ring_free_count(dummy->out));
+    n = eal_hold(&dummy->hold, packets, (uint16_t)RTE_MIN(n, rte_ring_free_count(dummy->out)));
     bytes = bytes_of(packets, n); /* Before somebody collects them. */
     n = (uint16_t)rte_ring_mp_enqueue_bulk(dummy->out, (void **)packets, n, NULL);
     if (n) {
@@ -190,6 +197,7 @@ int port_dummy_collect(struct port *port, uint8_t *frame, uint32_t size, uint32_
 
     if (rte_ring_mc_dequeue(dummy->out, (void **)&m))
         return ENOENT;
+    eal_release(&dummy->hold, &m, 1);
     *used = 0;
     for (const struct rte_mbuf *s = m; s && *used < size; s = s->next) {
         uint32_t part = RTE_MIN((uint32_t)s->data_len, size - *used);

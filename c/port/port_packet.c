@@ -29,7 +29,7 @@
 #include "link/link_watch.h"
 #include "base/stat.h"
 
-#define BATCH 32
+#define BATCH VNET_BATCH
 #define RECEIVE_BYTES (8 << 20)  /* Of kernel memory for what waits. */
 
 /* Linux >= 4.20; missing in some libc headers. */
@@ -47,7 +47,6 @@ struct packet {
     /* After opening, for the thread that watches; the index for everybody. */
     struct link_device device;
     uint64_t kernel_drops;       /* The kernel forgets its count when asked. */
-    struct vnet_buffer rx[BATCH];
     struct mmsghdr rx_messages[BATCH];
     union ancillary rx_ancillary[BATCH];
     struct mmsghdr tx_messages[BATCH];
@@ -108,7 +107,6 @@ static void packet_close(struct port *port)
     link_device_leave(&packet->device);
     if (packet->fd >= 0)
         close(packet->fd);
-    vnet_empty(packet->rx, BATCH);
     free(packet);
 }
 
@@ -226,18 +224,19 @@ static void restore_tag(struct msghdr *message, struct vnet_buffer *buffer, stru
     }
 }
 
-static struct rte_mbuf *take(struct port *port, struct packet *packet, unsigned int i)
+static struct rte_mbuf *take(struct port *port, struct packet *packet, struct vnet_buffer *rx,
+                             unsigned int i)
 {
     struct mmsghdr *message = &packet->rx_messages[i];
     bool whole = !(message->msg_hdr.msg_flags & MSG_TRUNC);
-    struct rte_mbuf *m = whole ? vnet_take(&packet->rx[i], message->msg_len) : NULL;
+    struct rte_mbuf *m = whole ? vnet_take(&rx[i], message->msg_len) : NULL;
 
     if (!m) {
         stat_add(&port->rx.errors, 1);
         return NULL;
     }
-    restore_tag(&message->msg_hdr, &packet->rx[i], m);
-    if (!vnet_mark(m, &packet->rx[i].header)) {
+    restore_tag(&message->msg_hdr, &rx[i], m);
+    if (!vnet_mark(m, &rx[i].header)) {
         stat_add(&port->rx.errors, 1);
         rte_pktmbuf_free(m);
         return NULL;
@@ -249,6 +248,7 @@ static struct rte_mbuf *take(struct port *port, struct packet *packet, unsigned 
 static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     struct packet *packet = port->state;
+    struct vnet_buffer *rx = vnet_buffers();
     unsigned int ready;
     uint16_t good = 0;
     int got;
@@ -256,14 +256,14 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
     (void)queue;
     if (atomic_load_explicit(&port->gone, memory_order_relaxed))
         return 0;
-    ready = vnet_fill(packet->rx, n < BATCH ? n : BATCH);
+    ready = vnet_fill(rx, n < BATCH ? n : BATCH);
     if (!ready) {
         stat_add(&port->rx.no_mbuf, 1);
         return 0;
     }
     for (unsigned int i = 0; i < ready; i++)
         packet->rx_messages[i].msg_hdr = (struct msghdr){
-            .msg_iov = packet->rx[i].parts, .msg_iovlen = VNET_PARTS,
+            .msg_iov = rx[i].parts, .msg_iovlen = VNET_PARTS,
             .msg_control = &packet->rx_ancillary[i], .msg_controllen = sizeof packet->rx_ancillary[i],
         };
     got = recvmmsg(packet->fd, packet->rx_messages, ready, MSG_DONTWAIT, NULL);
@@ -277,7 +277,7 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
         return 0;
     }
     for (int i = 0; i < got; i++) {
-        struct rte_mbuf *m = take(port, packet, (unsigned int)i);
+        struct rte_mbuf *m = take(port, packet, rx, (unsigned int)i);
 
         if (m)
             packets[good++] = m;

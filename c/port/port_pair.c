@@ -15,6 +15,7 @@
 #include <rte_ring.h>
 
 #include "base/error.h"
+#include "packet/eal_hold.h"
 #include "port/port.h"
 #include "port/port_bell.h"
 #include "base/stat.h"
@@ -26,6 +27,7 @@ struct end {
     char name[DP_NAME_SIZE];
     _Atomic(struct port *) port; /* NULL: not there (yet, any more). */
     struct rte_ring *ring;       /* What this end receives. */
+    struct eal_hold hold;        /* What waits there. */
     struct port_bell bell;
 };
 
@@ -44,19 +46,22 @@ struct side {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pair *pairs;
 
-static void ring_free(struct rte_ring *ring)
+static void empty(struct end *end)
 {
     struct rte_mbuf *m;
 
-    while (ring && !rte_ring_sc_dequeue(ring, (void **)&m))
+    while (end->ring && !rte_ring_sc_dequeue(end->ring, (void **)&m)) {
+        eal_release(&end->hold, &m, 1);
         rte_pktmbuf_free(m);
-    free(ring);
+    }
 }
 
 static void pair_free(struct pair *pair)
 {
-    ring_free(pair->ends[0].ring);
-    ring_free(pair->ends[1].ring);
+    for (int i = 0; i < 2; i++) {
+        empty(&pair->ends[i]);
+        free(pair->ends[i].ring);
+    }
     port_bell_close(&pair->ends[0].bell);
     port_bell_close(&pair->ends[1].bell);
     free(pair);
@@ -160,7 +165,6 @@ static void pair_close(struct port *port)
 {
     struct side *side = port->state;
     struct pair **at = &pairs;
-    struct rte_mbuf *m;
 
     pthread_mutex_lock(&lock);
     atomic_store(&side->own->port, NULL);
@@ -171,8 +175,7 @@ static void pair_close(struct port *port)
         *at = side->pair->next;
         pair_free(side->pair);
     } else {
-        while (!rte_ring_sc_dequeue(side->own->ring, (void **)&m))
-            rte_pktmbuf_free(m);
+        empty(side->own);
     }
     pthread_mutex_unlock(&lock);
     free(side);
@@ -194,6 +197,7 @@ static uint16_t pair_rx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     (void)queue;
     n = (uint16_t)rte_ring_sc_dequeue_burst(side->own->ring, (void **)packets, n, NULL);
     if (n) {
+        eal_release(&side->own->hold, packets, n);
         stat_add(&port->rx.packets, n);
         stat_add(&port->rx.bytes, bytes_of(packets, n));
     }
@@ -207,6 +211,7 @@ static uint16_t pair_tx(struct port *port, uint16_t queue, struct rte_mbuf **pac
 
     (void)queue;
     n = (uint16_t)RTE_MIN(n, rte_ring_free_count(side->other->ring));
+    n = eal_hold(&side->other->hold, packets, n);
     bytes = bytes_of(packets, n);
     n = (uint16_t)rte_ring_sp_enqueue_burst(side->other->ring, (void **)packets, n, NULL);
     if (n) {

@@ -40,7 +40,6 @@ struct tap {
     int fd;
     /* A socket to ask about the device; it stays in the namespace that the device was made in. */
     int control;
-    struct vnet_buffer rx;
     struct virtio_net_hdr tx_header;
     struct iovec tx_parts[VNET_SEGMENTS + 1];
 };
@@ -174,7 +173,6 @@ static void tap_close(struct port *port)
         close(tap->fd);
     if (tap->control >= 0)
         close(tap->control);
-    vnet_empty(&tap->rx, 1);
     free(tap);
 }
 
@@ -215,6 +213,7 @@ static int tap_open(struct port *port)
 static uint16_t tap_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     struct tap *tap = port->state;
+    struct vnet_buffer *rx = vnet_buffers();
     uint16_t good = 0;
 
     (void)queue;
@@ -224,18 +223,18 @@ static uint16_t tap_rx(struct port *port, uint16_t queue, struct rte_mbuf **pack
         struct rte_mbuf *m;
         ssize_t size;
 
-        if (!vnet_fill(&tap->rx, 1)) {
+        if (!vnet_fill(rx, 1)) {
             stat_add(&port->rx.no_mbuf, 1);
             break;
         }
-        size = readv(tap->fd, tap->rx.parts, VNET_PARTS);
+        size = readv(tap->fd, rx->parts, VNET_PARTS);
         if (size < 0) {
             if (errno == EBADFD) /* Somebody deleted the device. */
                 port_set_gone(port);
             break;
         }
-        m = vnet_take(&tap->rx, (uint32_t)size);
-        if (m && vnet_mark(m, &tap->rx.header)) {
+        m = vnet_take(rx, (uint32_t)size);
+        if (m && vnet_mark(m, &rx->header)) {
             stat_add(&port->rx.bytes, m->pkt_len);
             packets[good++] = m;
         } else {

@@ -2,6 +2,7 @@
 #include "port/port_vnet.h"
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <rte_byteorder.h>
@@ -20,12 +21,42 @@
 #define UDP_CHECKSUM 6
 #define SCTP_CHECKSUM 8
 
+/* Stands in for a large buffer where none is to be had: for one packet at a time, which is then
+ * copied to small ones. */
+static _Thread_local uint8_t spare[EAL_LARGE_ROOM];
+static _Thread_local bool registered;
+static _Thread_local struct vnet_buffer own[VNET_BATCH];
+static pthread_key_t ends;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void end_thread(void *arg)
+{
+    (void)arg;
+    vnet_empty(own, VNET_BATCH);
+}
+
+static void make_key(void)
+{
+    pthread_key_create(&ends, end_thread);
+}
+
+struct vnet_buffer *vnet_buffers(void)
+{
+    if (unlikely(!registered)) {
+        registered = true;
+        pthread_once(&once, make_key);
+        pthread_setspecific(ends, own);
+    }
+    return own;
+}
+
 unsigned int vnet_fill(struct vnet_buffer *buffers, unsigned int n)
 {
     struct rte_mempool *large = eal_pool_large();
 
     for (unsigned int i = 0; i < n; i++) {
         struct vnet_buffer *b = &buffers[i];
+        uint8_t *rest;
 
         if (!b->m)
             b->m = rte_pktmbuf_alloc(eal_pool());
@@ -33,11 +64,36 @@ unsigned int vnet_fill(struct vnet_buffer *buffers, unsigned int n)
             return i;
         if (!b->large && large)
             b->large = rte_pktmbuf_alloc(large);
+        rest = b->large ? rte_pktmbuf_mtod(b->large, uint8_t *) : buffers == own ? spare : NULL;
+        if (!b->large && i) /* Fewer at once, but every one of them whole. */
+            return i;
         b->parts[0] = (struct iovec){ &b->header, sizeof b->header };
         b->parts[1] = (struct iovec){ rte_pktmbuf_mtod(b->m, void *), EAL_FRAME_ROOM };
-        b->parts[2] = (struct iovec){ b->large ? rte_pktmbuf_mtod(b->large, void *) : NULL, b->large ? EAL_LARGE_ROOM : 0 };
+        b->parts[2] = (struct iovec){ rest, rest ? EAL_LARGE_ROOM : 0 };
     }
     return n;
+}
+
+/* Hangs the rest of a frame, which had no large buffer to go to, behind its first mbuf. */
+static bool append_copy(struct rte_mbuf *m, const uint8_t *rest, uint32_t size)
+{
+    struct rte_mbuf *last = m;
+
+    while (size) {
+        const uint32_t part = RTE_MIN(size, EAL_FRAME_ROOM);
+        struct rte_mbuf *next = rte_pktmbuf_alloc(eal_pool());
+
+        if (!next)
+            return false;
+        memcpy(rte_pktmbuf_mtod(next, uint8_t *), rest, part);
+        next->data_len = (uint16_t)part;
+        last->next = next;
+        last = next;
+        m->nb_segs++;
+        rest += part;
+        size -= part;
+    }
+    return true;
 }
 
 void vnet_empty(struct vnet_buffer *buffers, unsigned int n)
@@ -53,19 +109,24 @@ struct rte_mbuf *vnet_take(struct vnet_buffer *b, uint32_t size)
 {
     struct rte_mbuf *m = b->m;
 
-    if (size < sizeof b->header || size - sizeof b->header > EAL_FRAME_ROOM + (b->large ? EAL_LARGE_ROOM : 0))
+    if (size < sizeof b->header || size - sizeof b->header > EAL_FRAME_ROOM + b->parts[2].iov_len)
         return NULL;
     size -= (uint32_t)sizeof b->header;
+    b->m = NULL;
     m->pkt_len = size;
     m->data_len = (uint16_t)RTE_MIN(size, (uint32_t)EAL_FRAME_ROOM);
-    if (size > EAL_FRAME_ROOM) {
+    if (size <= EAL_FRAME_ROOM)
+        return m;
+    if (b->large) {
         b->large->data_len = (uint16_t)(size - EAL_FRAME_ROOM);
         b->large->pkt_len = b->large->data_len;
         m->next = b->large;
         m->nb_segs = 2;
         b->large = NULL;
+    } else if (!append_copy(m, b->parts[2].iov_base, size - EAL_FRAME_ROOM)) {
+        rte_pktmbuf_free(m);
+        return NULL;
     }
-    b->m = NULL;
     return m;
 }
 

@@ -17,6 +17,7 @@
 
 struct rte_mbuf;
 
+#define VNET_BATCH 32
 #define VNET_PARTS 3             /* Of what is read: header, mbuf, large buffer. */
 #define VNET_SEGMENTS 64         /* mbufs of a packet to be sent. */
 
@@ -30,6 +31,10 @@ struct vnet_buffer {
 /* Makes buffers ready; returns how many of them, from the first on, are. */
 unsigned int vnet_fill(struct vnet_buffer *, unsigned int n);
 void vnet_empty(struct vnet_buffer *, unsigned int n);
+
+/* The buffers of this thread, VNET_BATCH of them, which all its ports receive by: what each port
+ * kept ready, others would not have.  They go with the thread. */
+struct vnet_buffer *vnet_buffers(void);
 
 /* The packet that was read, of `size` bytes with the header; NULL, and the buffer stays ready, if
  * it is no good. */

@@ -134,7 +134,7 @@ static void test_sizes(void)
 /* A full device and an empty pool are drops with a name, and nobody gets stuck. */
 static void test_exhaustion(void)
 {
-    uint64_t dp = fixture_dp("exhaustion", 1), accepted = 0;
+    uint64_t dp = fixture_dp("exhaustion", 1), accepted = 0, got = 0;
     static uint8_t frame[65536];
     uint32_t used;
 
@@ -150,12 +150,10 @@ static void test_exhaustion(void)
     while (!dp_dummy_inject(dp, 1, frame, 60000))
         accepted++;
     CHECK(accepted > 10);
-    /* What was let in comes out, with the pool empty. */
     EVENTUALLY(fixture_stats(dp).received == 20 + accepted);
-    for (uint64_t i = 0; i < accepted; i++) {
-        EVENTUALLY(!dp_dummy_collect(dp, 2, frame, sizeof frame, &used));
-        EQUAL(used, 60000);
-    }
+    /* One queue does not hold the whole pool: what it may not take is dropped, with a name. */
+    EVENTUALLY((got += !dp_dummy_collect(dp, 2, frame, sizeof frame, &used)) + fixture_drops(dp, "tx_full") - 13 == accepted);
+    CHECK(got > 10 && got < accepted);
     fixture_inject(dp, 1, 60, 0);
     EVENTUALLY(!dp_dummy_collect(dp, 2, frame, sizeof frame, &used));
     OK(dp_close(dp));
