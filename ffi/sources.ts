@@ -192,12 +192,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "a1a84b2aa330c815cf0acd65e942534455cab0ec8d3728868b596fe57083b0ad",
+    sha256: "99103d1d7a1715f46bc448ceca000e8f42cbd8a54736f2a3196b1a26cbd012de",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.h",
-    sha256: "cb8eb11de0bf925cc81be49f254d9fa2627c7f396ac32e57170bf48f83e3259a",
+    sha256: "3121e1b8ea773f91d8696ad2ba8d502bc716e3c38a38780d3a3a8d1e1bd3e4c3",
     load: () => import("../c/cls/cls.h", { with: { type: "text" } }),
   },
   {
@@ -427,7 +427,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow.c",
-    sha256: "6a5d8271228be809b6754b7eef93ed09569d0cae92610e39749c82dcdbecb374",
+    sha256: "48c15837f3a3881f47929243ecbf998eadbd5380294d7bcdb281692ed1e32a0c",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
@@ -677,7 +677,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst.c",
-    sha256: "f864a67f6b47342a90776aea8767da5e7bffcfc9c64bed62205ca252f887d4ba",
+    sha256: "8f225479977702aa653f84e12c7fdc51b2a860b8d94d81056400485e65a4ca96",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {

@@ -130,14 +130,13 @@ struct cls_replica *cls_replica_add(struct cls *cls, unsigned int thread)
 
 static void fold(struct cls_entry *to, const struct cls_entry *from)
 {
-    uint32_t used = atomic_load_explicit(&from->used_ms, memory_order_relaxed);
-    uint32_t own = atomic_load_explicit(&to->used_ms, memory_order_relaxed);
+    const uint64_t used = cls_used(from);
 
     to->packets += atomic_load_explicit(&from->packets, memory_order_relaxed);
     to->bytes += atomic_load_explicit(&from->bytes, memory_order_relaxed);
     to->tcp_flags |= atomic_load_explicit(&from->tcp_flags, memory_order_relaxed);
-    if (used && (!own || (int32_t)(used - own) > 0))
-        to->used_ms = used;
+    if (used > cls_used(to))
+        cls_use(to, used);
 }
 
 void cls_replica_remove(struct cls *cls, struct cls_replica *replica)
@@ -280,7 +279,7 @@ static void write_entries(struct cls *cls, const struct cls_sub *sub, uint32_t f
         memcpy(entry->packed, packed, sizeof entry->packed);
         atomic_store_explicit(&entry->packets, 0, memory_order_relaxed);
         atomic_store_explicit(&entry->bytes, 0, memory_order_relaxed);
-        atomic_store_explicit(&entry->used_ms, 0, memory_order_relaxed);
+        cls_use(entry, 0);
         atomic_store_explicit(&entry->tcp_flags, 0, memory_order_relaxed);
         atomic_store_explicit(&entry->verdict, verdict, memory_order_relaxed);
     }
@@ -384,7 +383,7 @@ void cls_counters(struct cls *cls, uint32_t flow, struct cls_counters *counters)
     memset(counters, 0, sizeof *counters);
     for (unsigned int i = 0; i <= cls->thread_last; i++) {
         const struct cls_entry *entry;
-        uint32_t used;
+        uint64_t used;
 
         if (!cls->replicas[i])
             continue;
@@ -392,8 +391,8 @@ void cls_counters(struct cls *cls, uint32_t flow, struct cls_counters *counters)
         counters->packets += atomic_load_explicit(&entry->packets, memory_order_relaxed);
         counters->bytes += atomic_load_explicit(&entry->bytes, memory_order_relaxed);
         counters->tcp_flags |= atomic_load_explicit(&entry->tcp_flags, memory_order_relaxed);
-        used = atomic_load_explicit(&entry->used_ms, memory_order_relaxed);
-        if (used && (!counters->used_ms || (int32_t)(used - counters->used_ms) > 0))
+        used = cls_used(entry);
+        if (used > counters->used_ms)
             counters->used_ms = used;
     }
 }
@@ -403,7 +402,7 @@ void cls_forget(struct cls *cls, uint32_t flow)
     for (unsigned int i = 0; i <= cls->thread_last; i++) {
         if (!cls->replicas[i])
             continue;
-        atomic_store_explicit(&cls->replicas[i]->entries[flow].used_ms, 0, memory_order_relaxed);
+        cls_use(&cls->replicas[i]->entries[flow], 0);
         atomic_store_explicit(&cls->replicas[i]->entries[flow].tcp_flags, 0, memory_order_relaxed);
     }
 }

@@ -40,9 +40,11 @@ struct cls_entry {
     /* Masked key, only the 32-bit words that its mask uses; longer ones go on in cls's spill. */
     uint32_t packed[HASH_CHUNK];
     _Atomic uint64_t packets, bytes; /* Of this replica only. */
-    _Atomic uint32_t used_ms;      /* Coarse CLOCK_MONOTONIC ms, modulo 2^32 (0: never). */
+    /* Coarse CLOCK_MONOTONIC ms: the low 32 bits, and below the 16 above them, which change every
+     * 49 days; all 0: never. */
+    _Atomic uint32_t used_ms;
     _Atomic uint16_t tcp_flags;    /* Host order, or-ed. */
-    uint16_t pad;
+    _Atomic uint16_t used_high;
     /* A program, or one of the two below, told apart by the low bits. */
     _Atomic uint64_t verdict;
 } __attribute__((aligned(64)));
@@ -54,9 +56,21 @@ _Static_assert(sizeof(struct cls_entry) == 64, "an entry is one line");
 /* Counters of a flow, all replicas together. */
 struct cls_counters {
     uint64_t packets, bytes;
-    uint32_t used_ms;              /* Modulo 2^32; 0: never. */
+    uint64_t used_ms;              /* 0: never. */
     uint16_t tcp_flags;
 };
+
+/* When an entry was hit last, and that it is hit now; by the owner of the replica. */
+static inline uint64_t cls_used(const struct cls_entry *entry)
+{
+    return (uint64_t)atomic_load_explicit(&entry->used_high, memory_order_relaxed) << 32
+           | atomic_load_explicit(&entry->used_ms, memory_order_relaxed);
+}
+static inline void cls_use(struct cls_entry *entry, uint64_t now)
+{
+    atomic_store_explicit(&entry->used_ms, (uint32_t)now, memory_order_relaxed);
+    atomic_store_explicit(&entry->used_high, (uint16_t)(now >> 32), memory_order_relaxed);
+}
 
 struct cls *cls_create(struct rcu *);
 void cls_destroy(struct cls *);                       /* All replicas but 0 gone. */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/invariant.h"
 #include "base/mem.h"
@@ -331,21 +330,12 @@ void flow_set_program(struct flow_table *table, struct flow *flow, struct act_pr
 void flow_stats(struct flow_table *table, const struct flow *flow, struct dp_flow_stats *stats)
 {
     struct cls_counters sum;
-    struct timespec now;
 
     cls_counters(table->cls, flow->index, &sum);
     *stats = (struct dp_flow_stats){
-        .packets = sum.packets - flow->base_packets, .bytes = sum.bytes - flow->base_bytes, .tcp_flags = sum.tcp_flags,
+        .packets = sum.packets - flow->base_packets, .bytes = sum.bytes - flow->base_bytes, .used_ms = sum.used_ms,
+        .tcp_flags = sum.tcp_flags,
     };
-    if (sum.used_ms) {
-        uint64_t now_ms;
-        int32_t age;
-
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-        now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-        age = (int32_t)((uint32_t)now_ms - sum.used_ms);
-        stats->used_ms = now_ms - (uint64_t)(age > 0 ? age : 0);
-    }
 }
 
 /* Packets and bytes are remembered and subtracted: they belong to poll threads, which never stop

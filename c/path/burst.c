@@ -54,7 +54,7 @@ static inline void count(struct worker *worker, struct cls_entry *entry, unsigne
 
     stat_add(&entry->packets, packets);
     stat_add(&entry->bytes, bytes);
-    atomic_store_explicit(&entry->used_ms, worker->now_ms, memory_order_relaxed);
+    cls_use(entry, worker->now);
     if (tcp_flags & ~flags)
         atomic_store_explicit(&entry->tcp_flags, (uint16_t)(flags | tcp_flags), memory_order_relaxed);
 }

@@ -70,7 +70,8 @@ export function parseFamily(message: Message): Family {
   return {
     name: attributes.text(CTRL_ATTR_FAMILY_NAME) ?? "",
     id: attributes.need(CTRL_ATTR_FAMILY_ID, u16),
-    version: attributes.get(CTRL_ATTR_VERSION, u32) ?? 1,
+    // 32 bits here, and 8 in the header of every message: genetlink.h.
+    version: (attributes.get(CTRL_ATTR_VERSION, u32) ?? 1) & 0xff,
     headerSize: attributes.get(CTRL_ATTR_HDRSIZE, u32) ?? 0,
     maxAttribute: attributes.get(CTRL_ATTR_MAXATTR, u32) ?? 0,
     groups,

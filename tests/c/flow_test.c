@@ -21,7 +21,7 @@ static uint32_t hit(const uint8_t *frame, uint32_t size)
 
         stat_add(&entry->packets, 1);
         stat_add(&entry->bytes, size);
-        entry->used_ms = (uint32_t)worker_clock();
+        cls_use(entry, worker_clock());
         entry->tcp_flags |= 2;
     }
     packet_free(&p);
@@ -51,6 +51,7 @@ static void test_put(void)
     size = udp_frame(1, 9, frame);
     CHECK(hit(frame, size) && hit(frame, size));
     r = PUT(MODIFY | DP_OPF_WANT_STATS, NULL, &other, &wide, &two);
+    CHECK(r.stats.used_ms <= worker_clock() && worker_clock() - r.stats.used_ms < 60000);
     CHECK(!r.error && r.stats.packets == 2 && r.stats.bytes == 2 * size && r.stats.tcp_flags == 2 && r.stats.used_ms);
     CHECK(hit(frame, size));
     r = PUT(CREATE | MODIFY, NULL, &key, &wide, &output);
@@ -181,6 +182,25 @@ static void test_get(void)
     add_op(DP_OP_GET, 0, NULL, &key, NULL, NULL, NULL);
     add_op(DP_OP_GET, 0, NULL, &key, NULL, NULL, NULL);
     CHECK(operate(2 * sizeof r - 1, &used) == EINVAL && !used);
+    teardown();
+}
+
+/* A flow that was last hit months after the machine was started, and months ago: clocks of 32 bits have
+ * gone round since. */
+static void test_long_ago(void)
+{
+    static const uint64_t times[] = { 1, 0xffffffff, 1ull << 32, (1ull << 32) + 5, 1ull << 40, (1ull << 48) - 1 };
+    struct bytes key = udp_key(1, 1), mask = dst_mask(24, UINT32_MAX), drop = { .n = 0 };
+    uint8_t frame[FRAME_MAX];
+    uint32_t flow;
+
+    setup();
+    CHECK(!PUT(CREATE, NULL, &key, &mask, &drop).error);
+    flow = hit(frame, udp_frame(1, 9, frame));
+    for (uint32_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        cls_use(&cls_entries(control.replica)[flow], times[i]);
+        CHECK(one(DP_OP_GET, 0, NULL, &key, NULL, NULL).stats.used_ms == times[i]);
+    }
     teardown();
 }
 
@@ -371,6 +391,7 @@ int main(void)
     test_ufid_churn();
     test_get();
     test_hostile();
+    test_long_ago();
     test_dump();
     test_batches();
     return failures != 0;
