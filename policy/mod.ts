@@ -47,14 +47,13 @@ export type { Leaf, PairPart, PlainField, TuplePart, Value } from "./packet/leaf
 export type { Packet, PacketFields, TunnelView } from "./packet/packet.ts";
 export { PolicyUnsound } from "./check/outcome.ts";
 export {
-  type PolicyFlow,
   type PolicyOptions,
   PolicyRun,
   policyRunOf,
-  type PolicyStats,
   portsOf,
   runPolicy,
 } from "./run/policy_run.ts";
+export type { PolicyFlow, PolicyStats } from "./run/policy_flow.ts";
 export { PrefixMap } from "./state/prefix_map.ts";
 export { type RecordedEvent, Recorder, type RecorderOptions } from "./run/recorder.ts";
 export {

@@ -50,6 +50,8 @@ export class FlowRecord {
   dirty = false;
   /** It is not in the ledger any more. */
   gone = false;
+  /** The next flow whose key has the same hash under its mask. */
+  sameHash: FlowRecord | undefined = undefined;
   /** First of its dependencies in the ledger's lists. */
   edges = 0;
 
@@ -97,7 +99,7 @@ export class Ledger {
   readonly #flows: (FlowRecord | undefined)[] = [undefined];
   readonly #free: number[] = [];
   readonly #byUfid = new Map<Ufid, FlowRecord>();
-  readonly #byHash = new Map<number, FlowRecord[]>();
+  readonly #byHash = new Map<number, FlowRecord>();
   #edges = new Int32Array(EDGE * 1024);
   #edgeCount = 1;
   #freeEdge = 0;
@@ -137,10 +139,8 @@ export class Ledger {
   find(key: Uint8Array, bytes: Uint8Array, aligned: boolean): FlowRecord | undefined {
     const mask = this.masks.find(bytes);
     if (mask === undefined) return undefined;
-    const same = this.#byHash.get(maskedHash(key, bytes, aligned));
-    if (same === undefined) return undefined;
-    for (let i = 0; i < same.length; i++) {
-      const flow = same[i] as FlowRecord;
+    let flow = this.#byHash.get(maskedHash(key, bytes, aligned));
+    for (; flow !== undefined; flow = flow.sameHash) {
       if (flow.mask !== mask) continue;
       if (sameUnder(flow.key, key, mask.bytes, aligned)) return flow;
     }
@@ -162,16 +162,21 @@ export class Ledger {
 
   #index(flow: FlowRecord): void {
     flow.hash = maskedHash(flow.key, flow.mask.bytes, flow.aligned);
-    const same = this.#byHash.get(flow.hash);
-    if (same === undefined) this.#byHash.set(flow.hash, [flow]);
-    else same.push(flow);
+    flow.sameHash = this.#byHash.get(flow.hash);
+    this.#byHash.set(flow.hash, flow);
   }
 
   #unindex(flow: FlowRecord): void {
-    const same = this.#byHash.get(flow.hash);
-    if (same === undefined) return;
-    if (same.length === 1) this.#byHash.delete(flow.hash);
-    else same.splice(same.indexOf(flow), 1);
+    const first = this.#byHash.get(flow.hash);
+    if (first === flow) {
+      if (flow.sameHash === undefined) this.#byHash.delete(flow.hash);
+      else this.#byHash.set(flow.hash, flow.sameHash);
+    } else {
+      let before = first;
+      while (before !== undefined && before.sameHash !== flow) before = before.sameHash;
+      if (before !== undefined) before.sameHash = flow.sameHash;
+    }
+    flow.sameHash = undefined;
   }
 
   /** Gives a flow that the datapath does not have yet another mask. */

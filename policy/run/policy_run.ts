@@ -12,9 +12,9 @@ import { extractKey } from "../../providers/odp/extract.ts";
 import { encodeKey } from "../../providers/odp/key.ts";
 import { keyView } from "../../providers/odp/view.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
-import type { Action, FlowKey, FlowMask, KeyInput } from "../../providers/types.ts";
+import type { KeyInput } from "../../providers/types.ts";
 import { adopt } from "./adopt.ts";
-import { Core, type Counters, type HandedPacket, type Settings } from "./core.ts";
+import { Core, type HandedPacket, type Settings } from "./core.ts";
 import type { Policy } from "../decision.ts";
 import { diffOf, type FlowDiff } from "./diff.ts";
 import type { PolicyError } from "./errors.ts";
@@ -22,6 +22,7 @@ import { explainKey, Explanation, textOfEffect } from "./explain.ts";
 import type { FlowRecord } from "./ledger.ts";
 import type { Recorder } from "./recorder.ts";
 import { Revalidator } from "./revalidator.ts";
+import type { PolicyFlow, PolicyStats } from "./policy_flow.ts";
 import { SetUp } from "./setup.ts";
 import { PortsView } from "../state/state.ts";
 import { Deadlines } from "./timers.ts";
@@ -62,46 +63,6 @@ export interface PolicyOptions {
   readonly onError?: (error: PolicyError) => "drop" | "hold" | void;
   /** Gets packets that `toProgram` hands up. */
   readonly onPacket?: (packet: HandedPacket) => void;
-}
-
-/** A flow of a policy. */
-export interface PolicyFlow {
-  /** Its name in the datapath. */
-  readonly ufid: Ufid;
-  /** The packet that made it. */
-  readonly key: FlowKey;
-  /** The bits that matter. */
-  readonly mask: FlowMask;
-  /** What happens to its packets. */
-  readonly actions: readonly Action[];
-  /** What the policy said of it. */
-  readonly reason: string | undefined;
-  /** Stage that decided; undefined for the policy itself. */
-  readonly stage: string | undefined;
-  /** Packets, as of the last walk. */
-  readonly packets: bigint;
-  /** Their bytes. */
-  readonly bytes: bigint;
-  /** When it last counted a packet, ms since 1970. */
-  readonly usedMs: number;
-  /** Prefixes in its mask were rounded up to multiples of so many bits. */
-  readonly coarse: number;
-  /** What state it rests on. */
-  readonly dependencies: readonly string[];
-  /** What its packets teach and credit. */
-  readonly effects: readonly string[];
-}
-
-/** Counters of a running policy. */
-export interface PolicyStats extends Counters {
-  /** Flows there are. */
-  readonly flows: number;
-  /** Flows that there may be, by `max` and by what the CPU share allows. */
-  readonly limit: number;
-  /** Masks that the flows have. */
-  readonly masks: number;
-  /** Recirculation ids of stages. */
-  readonly stages: number;
 }
 
 const runs = new WeakMap<Datapath, PolicyRun>();
@@ -171,7 +132,7 @@ export class PolicyRun implements AsyncDisposable {
   readonly #setUp: SetUp;
   readonly #revalidator: Revalidator;
   readonly #walker: Walker;
-  readonly #deadlines = new Deadlines<FlowRecord>();
+  #deadlines = new Deadlines<FlowRecord>();
   readonly #abort = new AbortController();
   readonly #tasks: Promise<void>[] = [];
   readonly #ticker: ReturnType<typeof setInterval>;
@@ -184,6 +145,8 @@ export class PolicyRun implements AsyncDisposable {
   /** Made by `runPolicy`. */
   constructor(dp: Datapath, policy: Policy, options: PolicyOptions) {
     const settings = settingsOf(dp, options);
+    // A handler that another run has is refused here, before anything else is begun.
+    const batches = dp.upcallBatches({ signal: this.#abort.signal, batch: 256 });
     portsOf(dp).update(numbersOf(dp));
     const core = this.#core = new Core(dp, policy, settings, portsOf(dp));
     this.#revalidator = new Revalidator(core);
@@ -193,17 +156,23 @@ export class PolicyRun implements AsyncDisposable {
       (fresh) => this.#revalidator.settle(fresh),
       () => this.#walker.evict(this.#setUp.limit),
     );
-    const batches = dp.upcallBatches({ signal: this.#abort.signal, batch: 256 });
+    try {
+      if (options.existing === "adopt") this.#adoptAll();
+      else dp.flows.flush();
+    } catch (error) {
+      core.end();
+      this.#abort.abort();
+      throw error;
+    }
     settings.recorder?.start();
-    if (options.existing === "adopt") this.#adoptAll();
-    else dp.flows.flush();
     this.#tasks.push(this.#serve(batches), this.#watchPorts());
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     Deno.unrefTimer(this.#ticker);
     runs.set(dp, this);
     this.#onClose = dp.onClose(this);
     const { signal } = options;
-    signal?.addEventListener("abort", () => void this.close(), { once: true });
+    const ended = this.#abort.signal;
+    signal?.addEventListener("abort", () => void this.close(), { signal: ended });
   }
 
   #adoptAll(): void {
@@ -273,6 +242,12 @@ export class PolicyRun implements AsyncDisposable {
       if (!flow.gone && flow.deadline < Infinity) {
         this.#deadlines.add(flow.deadline, flow);
       }
+    }
+    // Deadlines of flows that went stay until their time: not more of them than of others.
+    if (this.#deadlines.size <= 1024 + 4 * this.#core.ledger.size) return;
+    this.#deadlines = new Deadlines();
+    for (const flow of this.#core.ledger.all()) {
+      if (flow.deadline < Infinity) this.#deadlines.add(flow.deadline, flow);
     }
   }
 

@@ -218,6 +218,7 @@ export class SetUp {
 
   #takesToken(reason: string, nowMs: number): boolean {
     const { perSecond, burst = perSecond } = rateOf(reason);
+    if (perSecond === 0) return false; // A reason that no policy of this program has given.
     let bucket = this.#buckets.get(reason);
     if (bucket === undefined) {
       this.#buckets.set(reason, bucket = { tokens: burst, atMs: nowMs });

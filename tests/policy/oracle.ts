@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The oracle at length: `deno task policy:oracle [PACKETS [MUTANTS [SEED]]]`, 1,000,000 packets with 64 mutants each for every one of
- * five policies if nothing is said. Ends with an error at the first counterexample.
+ * The oracle at length: `deno task policy:oracle [PACKETS [MUTANTS [SEED]]]`, 1,000,000 packets
+ * with 64 mutants each for every one of five policies if nothing is said. Ends with an error at the
+ * first counterexample.
  *
  * @module
  */

@@ -21,6 +21,7 @@ import {
   toProgram,
 } from "../../policy/mod.ts";
 import { tcpFrame } from "../support/frames.ts";
+import { dependencyCount } from "../../policy/state/dependency.ts";
 import { until } from "../support/wait.ts";
 import { onEach } from "./bench.ts";
 import { frame, learning, mac } from "./stations.ts";
@@ -172,6 +173,31 @@ onEach(
     await bench.send(1, frame(1, 9));
     await run.statistics();
     strictEqual(stations.get(mac(1)), 1);
+  },
+);
+
+onEach(
+  "a policy ends with nothing left behind, and only one runs at a time",
+  async (bench) => {
+    const { dp } = bench;
+    const before = dependencyCount();
+    {
+      const { policy } = learning(dp);
+      await using run = await runPolicy(dp, policy);
+      for (let i = 1; i < 9; i++) await bench.send(1, frame(i, i + 1));
+      ok(dependencyCount() > before);
+      ok(run.stats.flows > 0);
+      await rejects(runPolicy(dp, policy), { code: "EBUSY" });
+    }
+    strictEqual(dependencyCount(), before);
+    bench.where();
+    dp.flows.flush();
+    const stop = new AbortController();
+    const run = await runPolicy(dp, () => forward(2), { signal: stop.signal });
+    stop.abort();
+    await run.ended;
+    await bench.send(1, frame(1, 2));
+    deepStrictEqual(bench.where(), {});
   },
 );
 
