@@ -142,8 +142,12 @@ export class SystemPorts implements ProviderPorts {
         return record.datapath === this.#ifindex ? portOf(record) : undefined;
       } catch (error) {
         if (!(error instanceof NetlinkError)) throw error;
-        if (error.code === "ENODEV") return undefined;
-        throw error;
+        if (error.code !== "ENODEV") throw error;
+        // The kernel looks a name up where the device's name put the port when it was attached: one
+        // that was renamed since is found in the listing only (Linux 6.1).
+        return typeof port === "string"
+          ? this.dump().find(({ name }) => name === port)
+          : undefined;
       }
     });
   }

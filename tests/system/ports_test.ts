@@ -235,3 +235,25 @@ systemTest("features are negotiated, kept and asked for", async () => {
   equal(dp.queues?.toPriority(0), 0x10001);
   throws(() => dp.queues?.toPriority(0xf000), { code: "EINVAL" });
 });
+
+systemTest(
+  "a port whose device was renamed is got by the name that the dump shows",
+  async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    await using net = await makeHosts("sw", 1);
+    const old = net.hosts[0]?.device ?? "";
+    const { no } = await dp.ports.add({ name: old });
+    await shell(
+      `ip link set ${old} down; ip link set ${old} name swnew; ip link set swnew up`,
+    );
+    try {
+      deepEqual([...dp.ports.dump()].find((port) => port.no === no)?.name, "swnew");
+      equal(dp.ports.get("swnew")?.no, no);
+      equal(dp.ports.get(old), undefined);
+      equal(dp.ports.get("swnone"), undefined);
+    } finally {
+      await run("ip", "link", "delete", "swnew");
+    }
+  },
+);
