@@ -250,7 +250,13 @@ export class Core {
       const effect = effects[i] as Effect;
       if (effect.kind !== "learn") continue;
       this.tables.add(effect.table);
-      effect.table.hear(effect.key, effect.value, atMs, sinceMs);
+      try {
+        effect.table.hear(effect.key, effect.value, atMs, sinceMs);
+      } catch (cause) {
+        // A key that the table cannot have: what one packet teaches must not end the policy.
+        count(this.counters.failures, "learn_failed");
+        this.report("threw", `${effect.table.name} did not learn: ${cause}`, { cause });
+      }
     }
   }
 

@@ -60,15 +60,30 @@ export class SetUp {
     for (let i = 0; i < upcalls.length; i++) {
       const upcall = upcalls[i] as Upcall;
       core.counters.upcalls++;
-      const one = upcall.kind === "action"
-        ? this.#handed(upcall, nowMs)
-        : this.#miss(upcall, nowMs, share?.(upcall.inPort) ?? true);
+      const one = this.#one(upcall, nowMs, share?.(upcall.inPort) ?? true);
       if (one === undefined) continue;
       if (one.isFirst && one.flow !== undefined) fresh.add(one.flow);
       pending.push(one);
     }
     if (core.dirty.length > 0) this.#settle(fresh);
     this.#put(pending, nowMs);
+  }
+
+  /** Decides one upcall. Nothing that it does may end the others. */
+  #one(upcall: Upcall, nowMs: number, hasShare: boolean): Pending | undefined {
+    try {
+      return upcall.kind === "action"
+        ? this.#handed(upcall, nowMs)
+        : this.#miss(upcall, nowMs, hasShare);
+    } catch (cause) {
+      const core = this.#core;
+      count(core.counters.failures, "upcall_failed");
+      core.report("threw", `an upcall could not be decided: ${cause}`, {
+        key: upcall.raw.key,
+        cause,
+      });
+      return undefined;
+    }
   }
 
   /** A packet that no flow fits. */

@@ -13,6 +13,7 @@ import {
   type Packet,
   type PolicyError,
   PrefixMap,
+  Recorder,
   RuleTable,
   runPolicy,
   slowly,
@@ -215,6 +216,36 @@ onEach("a policy that throws drops, is told of, and hurts no flow", async (bench
   strictEqual(errors[0]?.code, "threw");
   ok(errors[0]?.packet?.includes("in_port(1)"));
 });
+
+onEach(
+  "what a table cannot learn, or a record cannot write, ends nothing",
+  async (bench) => {
+    const { dp } = bench;
+    const odd = new StateMap<string, number>({ name: "odd" });
+    const errors: string[] = [];
+    const onLine = (line: string): void => {
+      if (line.includes("upcall")) throw new Error("the disk is full");
+    };
+    let isBroken = false;
+    await using run = await runPolicy(dp, (packet) => {
+      void odd.lookup(packet, "ethernet.dst");
+      packet.learn(odd, "no address", 1);
+      return forward(2);
+    }, {
+      onError: (error) => void errors.push(error.message),
+      record: new Recorder({ onLine: (line) => isBroken && onLine(line) }),
+    });
+    await bench.send(1, frame(1, 2));
+    isBroken = true;
+    await bench.send(2, frame(1, 2));
+    isBroken = false;
+    await bench.send(3, frame(1, 2));
+    deepStrictEqual(bench.where(), { 2: 2 });
+    ok(errors.some((message) => message.includes("odd did not learn")), errors.join());
+    ok(errors.some((message) => message.includes("the disk is full")), errors.join());
+    strictEqual(run.stats.failures.upcall_failed, 1);
+  },
+);
 
 onEach("a stage sees what was carried, under an id of its own", async (bench) => {
   const { dp } = bench;
