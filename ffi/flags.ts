@@ -53,11 +53,15 @@ export interface Variant {
  */
 const controlUnits: readonly string[] = [
   "base/cores.c",
+  "ct/ct.c",
+  "ct/ct_dump.c",
+  "ct/ct_sweep.c",
   "base/error.c",
   "base/handle.c",
   "base/log.c",
   "dp.c",
   "dp_config.c",
+  "dp_ct.c",
   "dp_poll.c",
   "dp_port.c",
   "dp_process.c",

@@ -67,7 +67,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "119251333872c22773f383717e1965b47589028619613be0e26bc576cfb99bee",
+    sha256: "bd02b40a4d6deb7e06826091de128ad8c67050235301656e9e05c4e7f05c9ba7",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {

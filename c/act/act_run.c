@@ -8,6 +8,7 @@
 #include "act/act.h"
 
 #include <rte_mbuf.h>
+#include <rte_prefetch.h>
 #include <string.h>
 
 #include "act/act_int.h"
@@ -18,6 +19,7 @@
 #include "upcall/upcall.h"
 
 #define TRUNC_LEAST 14u
+#define AHEAD 6u             /* Packets whose struct pkt is on its way. */
 #define HEADERS 256u         /* Bytes that hold every header (extract.h). */
 
 struct run {
@@ -409,8 +411,11 @@ void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf
     if (prog->cuts)
         memset(run.cut, 0, sizeof run.cut);
     if (md && prog->needs_md) {
-        for (unsigned int i = 0; i < n; i++)
+        for (unsigned int i = 0; i < n; i++) {
+            if (i + AHEAD < n)
+                rte_prefetch0(pkt_of(packets[i + AHEAD]));
             pkt_of(packets[i])->md = *md;
+        }
     }
     if (prog->writes)
         gather(&run);
