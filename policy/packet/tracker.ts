@@ -194,10 +194,17 @@ export class Tracker {
     return key[IPV4] !== 0 ? 4 : key[IPV6] !== 0 ? 6 : undefined;
   }
 
+  /**
+   * Told by type and code; and by the state of the connection, for a key has either this or the
+   * tuple that a tracked IPv6 packet began with.
+   */
   #presentDiscovery(isThere: boolean): boolean {
     if (!this.present(icmpType)) return false;
     this.#layAll(icmpType);
     this.#layAll(icmpCode);
+    const at = this.layout.key[icmpType.slot] as number;
+    const type = this.key[at] as number;
+    if ((type === 135 || type === 136) && this.key[at + 1] === 0) this.#layAll(ctState);
     return isThere;
   }
 

@@ -18,6 +18,8 @@ export interface Defect {
   readonly replace: string;
   /** A seed whose policies find it; another is looked for where it does not. */
   readonly seed?: number;
+  /** Other packets that are tried for each; 24 if absent. */
+  readonly mutants?: number;
 }
 
 export const defects: readonly Defect[] = [
@@ -44,7 +46,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "neighbour discovery is not told by the type",
-    seed: 5,
+    seed: 188,
     file: "packet/tracker.ts",
     find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
     replace: "    this.#layAll(icmpCode);",
@@ -55,6 +57,14 @@ export const defects: readonly Defect[] = [
     file: "packet/tracker.ts",
     find: "    this.#layAll(icmpType);\n    this.#layAll(icmpCode);",
     replace: "    this.#layAll(icmpType);",
+  },
+  {
+    what: "neighbour discovery is not told by the state of the connection",
+    seed: 5045,
+    mutants: 48,
+    file: "packet/tracker.ts",
+    find: "this.key[at + 1] === 0) this.#layAll(ctState);",
+    replace: "this.key[at + 1] === 0) void 0;",
   },
   {
     what: "a deeper label is not told by those above it",

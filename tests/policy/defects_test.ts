@@ -52,7 +52,7 @@ async function seedThatFinds(defect: Defect | undefined): Promise<number | undef
         checkPolicy(policy, {
           runs: 60,
           seed,
-          mutants: 24,
+          mutants: defect?.mutants ?? 24,
           hints: hintsOf(seed),
           change,
         });
