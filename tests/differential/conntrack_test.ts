@@ -130,7 +130,7 @@ class Pair implements AsyncDisposable {
     return pair;
   }
 
-  /** Starts Open vSwitch anew: 3.1.0 ends by itself once in a thousand sequences or so. */
+  /** Starts Open vSwitch anew: in long runs it was seen to end, at no certain sequence. */
   async again(): Promise<void> {
     await this.#dummy[Symbol.asyncDispose]();
     this.#dummy = await startDummy();
