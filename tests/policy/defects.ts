@@ -68,7 +68,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a deeper label is not told by those above it",
-    seed: 240,
+    seed: 281,
     file: "packet/tracker.ts",
     find: "this.mask[at] = (this.mask[at] as number) | 1;",
     replace: "",
@@ -212,7 +212,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a removed key tells nobody",
-    seed: 240,
+    seed: 274,
     file: "state/state_map.ts",
     find: "    }\n    if (entry.dependency !== 0) notify(entry.dependency);",
     replace: "    }",
@@ -269,7 +269,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a lookup ends at a subtable that could still win",
-    seed: 240,
+    seed: 501,
     file: "state/rule_table.ts",
     find: "if (best !== undefined && best.priority > subtable.maxPriority) break;",
     replace: "if (best !== undefined) break;",
