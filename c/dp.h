@@ -44,6 +44,11 @@ DP_API int dp_error_text(char *text, uint32_t size);
 #define DP_ABOUT_ALL 4294967295u
 DP_API int dp_waited_text(uint64_t handle, uint32_t about, char *text, uint32_t size);
 
+/* An isolate says which it is, by a random number, before its first other call.  A thread runs one
+ * isolate at a time: what an earlier one of the same thread has left open, as `deno run --watch`
+ * does, is closed. */
+DP_API int dp_isolate_begin(uint64_t isolate);
+
 /* Arguments for EAL, separated by '\n', used by the first dp_eal_start(); empty: chosen for this
  * machine. */
 DP_API int dp_eal_configure(const char *arguments);

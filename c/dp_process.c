@@ -68,6 +68,17 @@ __attribute__((constructor)) static void set_closers(void)
     handle_closer(HANDLE_JOB, dp_port_drop);
 }
 
+int dp_isolate_begin(uint64_t isolate)
+{
+    static _Thread_local uint64_t current;
+
+    error_clear();
+    if (current && current != isolate)
+        handle_close_all();
+    current = isolate;
+    return 0;
+}
+
 int dp_eal_configure(const char *arguments)
 {
     error_clear();

@@ -107,12 +107,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/handle.c",
-    sha256: "9a6c9bb21bc6f5bc91392824fb0208f0ff34a9f88602711ba5637ba00f8afeea",
+    sha256: "710ac4e984ae475cfd4e9045d65d99216544a7b56f9be6615be1d44dac05cab0",
     load: () => import("../c/base/handle.c", { with: { type: "text" } }),
   },
   {
     name: "base/handle.h",
-    sha256: "e15c0ca00a7f89fc1e18d4df632b32ee072fd64563124a5e089e7409ea298e58",
+    sha256: "d184731c38f9265c713952322da0eb1ff48fcbf95d283e1024fc0de3aaddb29f",
     load: () => import("../c/base/handle.h", { with: { type: "text" } }),
   },
   {
@@ -347,7 +347,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "87bf9cc74be6a5b55301ae2a745f3616e0daaa64060b46301495bd5c89a7a501",
+    sha256: "1f431d8cabaf43d37d900546a66c13b4a39731fb928a5a777090e0e50b22bb27",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -402,7 +402,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_process.c",
-    sha256: "72e178b2cfb925a159e18ff660808c6abf8f38eabee7a603bafdad3507620d5f",
+    sha256: "bd651a4c9f74b1492d2e9d8659c6e99a0d88a296ac8e9c117a1e56ca5f10ba35",
     load: () => import("../c/dp_process.c", { with: { type: "text" } }),
   },
   {
@@ -642,18 +642,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/segment.c",
-    sha256: "7f66d81285046fc5a927c9b9b43a1ba0846ada05f9c56cc92f8bb6f202a8670b",
+    sha256: "3ea3a54ac95ae57895f6d2805e5b8c6697d71d8b89f0c1ff6cb2e8dd5194dc10",
     load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
   },
   {
     name: "packet/segment.h",
-    sha256: "3c3c566df3f1b61b61ed169202bdd26778546741cf5c49c285197d6aa743c9da",
+    sha256: "4e5316b4542e637b53411d567b8305926b0101eb82980c8e5bf19947ba728ea6",
     load: () => import("../c/packet/segment.h", { with: { type: "text" } }),
   },
   {
     name: "packet/segment_walk.c",
-    sha256: "34d47c1a2fbcfec4b13cfb66f1b3e5d0563a82684bf550af89b44bdee233f8a8",
+    sha256: "a1c5f4ff7687ccbdfcc916acbdd9a6265220147a94ac093ab664fa963485e285",
     load: () => import("../c/packet/segment_walk.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/segment_walk.h",
+    sha256: "06a1f883f5fd510bca49f8620a06954321daa1fbb9ea5a0c3a38f4be95713d08",
+    load: () => import("../c/packet/segment_walk.h", { with: { type: "text" } }),
   },
   {
     name: "packet/userdata.c",

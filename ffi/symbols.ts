@@ -35,6 +35,12 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_isolate_begin: {
+    parameters: [
+      "u64", // uint64_t isolate
+    ],
+    result: "i32",
+  },
   dp_eal_configure: {
     parameters: [
       "buffer", // const char *arguments

@@ -30,7 +30,7 @@ static struct slot *slots;
 static uint32_t slot_count;
 static uint32_t first_free = SLOTS;
 
-/* Set in every thread that opened a handle, so that close_all() runs when it ends. */
+/* Set in every thread that opened a handle, so that end_thread() runs when it ends. */
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static int (*closers[HANDLE_KINDS])(uint64_t handle);
@@ -76,11 +76,10 @@ static uint64_t next_of(pid_t owner, bool datapaths, enum handle_kind *kind)
     return handle;
 }
 
-static void close_all(void *unused)
+void handle_close_all(void)
 {
     const pid_t self = gettid();
 
-    (void)unused;
     for (int datapaths = 0; datapaths < 2; datapaths++) {
         enum handle_kind kind;
         uint64_t handle;
@@ -90,9 +89,15 @@ static void close_all(void *unused)
     }
 }
 
+static void end_thread(void *unused)
+{
+    (void)unused;
+    handle_close_all();
+}
+
 static void make_key(void)
 {
-    if (pthread_key_create(&thread_key, close_all))
+    if (pthread_key_create(&thread_key, end_thread))
         abort(); /* A process has 1024 keys. */
 }
 

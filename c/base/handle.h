@@ -36,6 +36,9 @@ struct handle_object *handle_close(uint64_t handle, enum handle_kind);
 
 void handle_put(struct handle_object *);
 
+/* Closes what the calling thread has open, as its end does. */
+void handle_close_all(void);
+
 /* How handles of a kind are closed for a thread that ends.  Called once a kind, before the first
  * handle is opened. */
 void handle_closer(enum handle_kind, int (*close)(uint64_t handle));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "packet/segment.h"
+#include "packet/segment_walk.h"
 
 #include <netinet/in.h>
 #include <stddef.h>

@@ -43,9 +43,6 @@ enum segment_answer { SEGMENT_CAN, SEGMENT_CANNOT, SEGMENT_TOO_MANY };
  * cut if it is TCP: as large as may be. */
 enum segment_answer segment_plan(const struct rte_mbuf *, uint32_t mtu, struct segment_plan *);
 
-/* Fills in the headers in front of the transport header.  False: they are not understood. */
-bool segment_walk(const struct rte_mbuf *, struct segment_plan *);
-
 /* The segment number `index`.  NULL: no mbuf. */
 struct rte_mbuf *segment_cut(const struct rte_mbuf *, const struct segment_plan *, uint32_t index);
 

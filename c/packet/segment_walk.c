@@ -1,9 +1,9 @@
-/* SPDX-License-Identifier: Apache-2.0
- * segment_walk.c - finds the headers in front of a transport header whose place is known. */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include <netinet/in.h>
 #include <string.h>
 
 #include "packet/segment.h"
+#include "packet/segment_walk.h"
 
 #define STEPS 32u                /* Headers that are looked at. */
 /* Bytes in front of the transport header in which the network header begins. */

@@ -43,6 +43,7 @@ export async function holdLibrary(
   let library: Libdatapath;
   try {
     library = await opening;
+    library.symbols.dp_isolate_begin(isolateNumber());
   } catch (error) {
     users--;
     opening = undefined;
@@ -59,6 +60,16 @@ export async function holdLibrary(
       library.close();
     },
   };
+}
+
+/**
+ * A number of this isolate's own, the same for every copy of this module in it: one that is loaded
+ * twice must not pass for another isolate.
+ */
+function isolateNumber(): bigint {
+  const key = Symbol.for("upcall.isolate");
+  const place = globalThis as unknown as Record<symbol, bigint | undefined>;
+  return place[key] ??= crypto.getRandomValues(new BigUint64Array(1))[0] as bigint | 1n;
 }
 
 /** Whether somebody in this isolate holds the library. */

@@ -77,10 +77,15 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     port_follow_mtu:
       "asks the device once in a millisecond, if a packet is larger than its MTU was",
   },
-  "port/port_offload.c": {},
+  "packet/partial.c": {},
+  "packet/segment.c": {},
+  "packet/segment_walk.c": {},
   "port/port_vnet.c": {
     eal_pool: "returns a pointer",
     eal_pool_large: "once a port, before its first packet",
+    pthread_key_create: "once a process, with the first thread's receive buffers",
+    pthread_once: "see pthread_key_create",
+    pthread_setspecific: "once a thread, with its receive buffers",
   },
   "upcall/upcall.c": { write: "the doorbell of a handler that sleeps" },
   "upcall/upcall_admit.c": {},
@@ -173,7 +178,14 @@ Deno.test(
       declaredBy(
         all.find(({ path }) => path === "base/handle.h") ?? { path: "", text: "" },
       ),
-      ["handle_open", "handle_get", "handle_close", "handle_put", "handle_closer"],
+      [
+        "handle_open",
+        "handle_get",
+        "handle_close",
+        "handle_put",
+        "handle_close_all",
+        "handle_closer",
+      ],
     );
     const moved = changed(
       objects.map((object) => ({
