@@ -87,10 +87,14 @@ static void unlist(struct dp *dp)
         *at = dp->next;
 }
 
+/* Calls of destroy() under way: a process that exits meanwhile may not take it that all threads
+ * have stopped. */
+static _Atomic uint32_t ending;
+
 /* Ends everything that moves.  The caller has a reference, and has taken the datapath from the
  * list.  Calls that come meanwhile are refused at once.  With `exiting` no thread is waited for
  * that does not come round, and false says so: the process takes it along. */
-static bool destroy(struct dp *dp, bool exiting)
+static bool end(struct dp *dp, bool exiting)
 {
     bool stopped;
     struct dp_service *service = NULL;
@@ -118,6 +122,16 @@ static bool destroy(struct dp *dp, bool exiting)
     pthread_mutex_unlock(&dp->control);
     pthread_mutex_unlock(&dp->life);
     dp_service_stop(service); /* It takes the control mutex. */
+    return stopped;
+}
+
+static bool destroy(struct dp *dp, bool exiting)
+{
+    bool stopped;
+
+    atomic_fetch_add_explicit(&ending, 1, memory_order_acq_rel);
+    stopped = end(dp, exiting);
+    atomic_fetch_sub_explicit(&ending, 1, memory_order_acq_rel);
     return stopped;
 }
 
@@ -258,6 +272,10 @@ static bool shut_down(bool exiting)
     bool stopped = true;
     struct dp *dp;
 
+    for (int i = 0; exiting && i < 1000 && atomic_load_explicit(&ending, memory_order_acquire); i++)
+        usleep(1000);
+    if (exiting && atomic_load_explicit(&ending, memory_order_acquire))
+        return false;
     if (exiting ? pthread_mutex_trylock(&list_lock) : pthread_mutex_lock(&list_lock))
         return false;
     while ((dp = list) != NULL) {

@@ -224,6 +224,7 @@ int dp_port_add(uint64_t handle)
 int dp_port_result(uint64_t handle, struct dp_port_info *port, char *text, uint32_t text_size)
 {
     struct job *job;
+    bool done;
     int error;
 
     error_clear();
@@ -232,12 +233,13 @@ int dp_port_result(uint64_t handle, struct dp_port_info *port, char *text, uint3
     job = (struct job *)handle_close(handle, HANDLE_JOB);
     if (!job)
         return error_set(EBADF, "no such job");
-    error = atomic_load(&job->state) == JOB_DONE ? job->error : ECANCELED;
+    done = atomic_load(&job->state) == JOB_DONE; /* Before that, the rest is another thread's. */
+    error = done ? job->error : ECANCELED;
     if (!error)
         *port = job->info;
     if (text_size)
-        snprintf(text, text_size, "%s", error == job->error ? job->text : "");
-    if (error && error == job->error)
+        snprintf(text, text_size, "%s", done ? job->text : "");
+    if (error && done)
         error_set(error, "%s", job->text);
     handle_put(&job->object);
     return error;

@@ -67,7 +67,7 @@ struct dp_service *dp_service_start(struct dp *dp)
 
 void dp_service_track(struct dp *dp)
 {
-    if (!dp->service && flow_table_tracks(dp->flows))
+    if (!dp->destroyed && !dp->service && flow_table_tracks(dp->flows))
         dp->service = dp_service_start(dp);
 }
 

@@ -113,6 +113,10 @@ static int operate(struct opened_handler *opened, const uint8_t *ops, uint32_t o
 
     if (error)
         return error;
+    if (handler_is_closed(opened->handler)) { /* Its mutex is for those who drop what it had. */
+        dp_unlock(dp);
+        return ESHUTDOWN;
+    }
     control = pmd_set_control(dp->pmds);
     upcalls.arena = handler_hold(opened->handler, &upcalls.used);
     error = flow_operate(dp->flows, control, &upcalls, NULL, ops, ops_size, count, results, results_size, results_used);
@@ -184,12 +188,13 @@ int dp_upcall_purge(uint64_t handle)
 int dp_upcall_direct(uint64_t handle, uint64_t function, uint64_t aux)
 {
     struct upcall_direct direct = { .function = (dp_direct_upcall_fn)(uintptr_t)function, .aux = (void *)(uintptr_t)aux };
-    struct dp_service *old = NULL;
     struct dp *dp;
     int error = dp_enter(handle, &dp);
 
     if (error)
         return error;
+    /* It stays until the datapath is destroyed: a poll thread may still be about to hand it a put
+     * of a callback that is gone. */
     if (function && !dp->service) {
         dp->service = dp_service_start(dp);
         if (!dp->service)
@@ -197,14 +202,5 @@ int dp_upcall_direct(uint64_t handle, uint64_t function, uint64_t aux)
     }
     if (function)
         direct.puts = dp_service_puts(dp->service);
-    error = upcalls_set_direct(dp->upcalls, &direct);
-    /* No thread has the queue any more. */
-    if (!error && !function && !flow_table_tracks(dp->flows)) {
-        old = dp->service;
-        dp->service = NULL;
-    }
-    dp_unlock(dp);
-    dp_service_stop(old);
-    dp_unref(dp);
-    return error;
+    return dp_leave(dp, upcalls_set_direct(dp->upcalls, &direct));
 }

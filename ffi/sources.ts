@@ -112,7 +112,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/handle.h",
-    sha256: "d184731c38f9265c713952322da0eb1ff48fcbf95d283e1024fc0de3aaddb29f",
+    sha256: "b41d6aa1ff7c0e86019dc3be76c351c3a18bb8b85f2dec359d9d19c048596b08",
     load: () => import("../c/base/handle.h", { with: { type: "text" } }),
   },
   {
@@ -287,7 +287,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_key.c",
-    sha256: "4413a553a2cd9a598fabf9bbfd0bd1a31ad7027f20bc092e596ec724a6cf0f3e",
+    sha256: "d5ac5e1f2f05a7327e650c7f1c6dccfca16dd68485cde40fc00fdd0fb38dfb56",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -297,7 +297,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_nat.c",
-    sha256: "327fd97214e4a94ce07750d469e5c5c519508ee5cd99c1daac9c4eaa7ca83e67",
+    sha256: "8aa2de1b7adc49be598fcf26204e3710f84bde876baf34f0477ea2f931c757be",
     load: () => import("../c/ct/ct_nat.c", { with: { type: "text" } }),
   },
   {
@@ -307,7 +307,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_run.c",
-    sha256: "36ae01b820f4533ed5cb78621b17af54bc824dd1e19de3badae2131df3e76bd7",
+    sha256: "69b877628a92cf934c65685345478e6163d43bc06c34355f24448b152b81bd0b",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
@@ -342,7 +342,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "8bb7c6a6e8642e05dc3336cbd24e297007aa33e0ef5dcd240992bf6ae9d62d3b",
+    sha256: "27cce941e991320a0ad57bf03d3879b9082f6ea59ed6b033a4280dad3ec43c5d",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
@@ -392,7 +392,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "b759ed4cca173f23a3e536423b85edb635cb43dbb2cd9fc50f50c3c5c576b039",
+    sha256: "c6d2e358aacf5a03b6681a8b35358312e9d15df6f77cd748328b3f57c6a8b5d8",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
@@ -407,7 +407,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_service.c",
-    sha256: "1221d27fadc5c6f905acc4ec258d84101f2c4268d926eb341f9d01e38517b847",
+    sha256: "813ab5ce11272d4acee99050725a5ea21b5e84c3b2621c698d97a10eb47cd6fc",
     load: () => import("../c/dp_service.c", { with: { type: "text" } }),
   },
   {
@@ -417,7 +417,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_upcall.c",
-    sha256: "564634aa45fc8d714e7410f3f9637c2c4a4fd0a003abd1807bde80d1af6a03b3",
+    sha256: "3c8ceb2b4e77150eb544b9bbf932eeeb13aa31a3c5cd3d414ae445fc4bc64363",
     load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
   },
   {
@@ -452,7 +452,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_op.c",
-    sha256: "8b99bf8c3d1c629a831f00af427d776dade1447af3e497f6578fc2fecbc072c6",
+    sha256: "769270c79a64a3b481bb011014af80414a9a0af56e746f9cb428f4e02714a2f4",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -472,7 +472,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link_device.c",
-    sha256: "e5825f051438739832d829a837da0c7271b9db080b6d1b73943447debf460778",
+    sha256: "07ed34fefb5cadba39830b7f7ba23bf27f29e4975d807797bbe02487f89e4006",
     load: () => import("../c/link/link_device.c", { with: { type: "text" } }),
   },
   {
@@ -642,7 +642,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/segment.c",
-    sha256: "3ea3a54ac95ae57895f6d2805e5b8c6697d71d8b89f0c1ff6cb2e8dd5194dc10",
+    sha256: "9661ead05fcf514d3c842c554579b5123379db3c9b0d99ebd77900e5bcd9db9e",
     load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
   },
   {
@@ -852,7 +852,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tap.c",
-    sha256: "7abf5e1f44607149c4fbf7752bbc2b2bfa87b11af62e619c875a301760379cf2",
+    sha256: "07d6010759aba6f780eb8208ed03689edfb55812ad4d066c88d765a24e992e55",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
@@ -892,7 +892,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_handler.c",
-    sha256: "dbc52b9934e3d06ca7d1696dcd8586b28001332181d09beb278a93949f479119",
+    sha256: "79fb86161270f872cd24c9d541e2169b40b409e37c63434b674827aff4d3afce",
     load: () => import("../c/upcall/upcall_handler.c", { with: { type: "text" } }),
   },
   {

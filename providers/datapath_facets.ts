@@ -31,6 +31,8 @@ type Checks<T> = {
     : Checks<NonNullable<T[Name]>>;
 };
 
+const asyncFunction = (async () => {}).constructor;
+
 /** Checked facets, for each is made once. */
 const made = new WeakMap<object, object>();
 
@@ -44,7 +46,13 @@ function checked<T extends object>(facet: T, checks: Checks<T>): T {
       const check = checks[name as keyof T] as unknown;
       if (typeof member === "function") {
         return (...args: unknown[]): unknown => {
-          if (typeof check === "function") check(...args);
+          try {
+            if (typeof check === "function") check(...args);
+          } catch (error) {
+            // A member that waits rejects, and does not throw.
+            if (member.constructor === asyncFunction) return Promise.reject(error);
+            throw error;
+          }
           return member.apply(target, args);
         };
       }

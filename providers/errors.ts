@@ -26,6 +26,11 @@ export interface DatapathErrorInit extends OperationContext {
   readonly cause?: unknown;
 }
 
+/** A flow may have thousands of actions; its error has what tells it from others. */
+function shortened(text: string): string {
+  return text.length <= 1000 ? text : `${text.slice(0, 999)}\u2026`;
+}
+
 /**
  * A datapath refused or failed an operation.
  *
@@ -51,7 +56,7 @@ export class DatapathError extends Error {
   /** Makes an error from its parts; the message is composed from them. */
   constructor(init: DatapathErrorInit) {
     const code = typeof init.code === "number" ? errnoName(init.code) : init.code;
-    const object = init.object === undefined ? "" : ` "${init.object}"`;
+    const object = init.object === undefined ? "" : ` "${shortened(init.object)}"`;
     const where = init.datapath === undefined ? "" : ` (${init.datapath})`;
     const detail = init.detail ?? errnoText(code);
     super(`Cannot ${init.operation}${object}${where}: ${detail} (${code})`, {

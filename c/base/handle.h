@@ -6,8 +6,7 @@
  * closing a handle while a call is under way is safe.
  *
  * A handle belongs to the thread that opened it, which is an isolate's.  When that thread ends, as
- * that of a terminated Worker does, its handles are closed for it: datapaths last, everything else
- * in the order in which it was opened.
+ * that of a terminated Worker does, its handles are closed for it, datapaths last.
  *
  * Threads: any. */
 #ifndef UPCALL_HANDLE_H

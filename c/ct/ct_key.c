@@ -138,6 +138,8 @@ static bool l4_checksum_good(struct ct_burst *b, const struct ct_packet *p)
 {
     const uint64_t flags = p->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
 
+    /* What is to be completed further inside belongs to what an outer checksum covers: it cannot be
+     * checked before. */
     if (flags == RTE_MBUF_F_RX_L4_CKSUM_GOOD || (p->m->ol_flags & OFFLOAD_PENDING))
         return true;
     if (flags != RTE_MBUF_F_RX_L4_CKSUM_BAD && csum_fold(l4_sum(p)) == 0xffff)

@@ -13,11 +13,11 @@
 #include "ct/ct_int.h"
 #include "packet/csum.h"
 #include "packet/pkt.h"
+#include "packet/partial.h"
 
 #define TRIES 128u
 #define TRIES_LEAST 16u
 
-#define PARTIAL (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 
 /* Ports to try. */
 struct ports {
@@ -264,7 +264,7 @@ static void translate(struct ct_packet *p, const struct ct_conn *conn)
     /* Which end of this packet changes. */
     const bool source = !!(conn->flags & CT_CONN_SNAT) != !!p->reply;
     struct end outer = { .ip = p->data + p->l3, .l4 = p->data + p->l4, .size = p->l4_size, .proto = conn->key.proto,
-                         .family = conn->key.family, .source = source, .partial = p->m->ol_flags & PARTIAL };
+                         .family = conn->key.family, .source = source, .partial = partial_is_at(p->m, p->l4) };
     struct end inner;
     struct ct_key after;             /* The packet's tuple once it is translated. */
 

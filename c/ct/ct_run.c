@@ -236,12 +236,13 @@ static void set_label(struct ct_burst *b, struct ct_conn *conn, uint8_t label[16
 {
     static const uint8_t none[16];
 
-    for (int i = 0; i < 16; i++)
-        label[i] = (uint8_t)(b->request->label[i] | (label[i] & ~b->request->label_mask[i]));
+    /* At once: another thread may set other bits for the other direction. */
     ct_conn_lock(conn);
+    for (int i = 0; i < 16; i++)
+        label[i] = (uint8_t)(b->request->label[i] | (conn->label[i] & ~b->request->label_mask[i]));
     memcpy(conn->label, label, 16);
-    ct_conn_unlock(conn);
     atomic_store_explicit(&conn->has_label, memcmp(label, none, 16) != 0, memory_order_relaxed);
+    ct_conn_unlock(conn);
 }
 
 /* Mark and label as the connection has them, and as the request changes them. */
@@ -259,10 +260,12 @@ static inline void write_marks(struct ct_burst *b, struct pkt *pkt, struct ct_co
         ct_conn_unlock(conn);
     }
     if (flags & CT_MARK) {
-        const uint32_t mark = b->request->mark | (pkt->md.ct_mark & ~b->request->mark_mask);
+        uint32_t before = pkt->md.ct_mark, mark;
 
-        if (mark != pkt->md.ct_mark)
-            atomic_store_explicit(&conn->mark, mark, memory_order_relaxed);
+        do
+            mark = b->request->mark | (before & ~b->request->mark_mask);
+        while (mark != before
+               && !atomic_compare_exchange_weak_explicit(&conn->mark, &before, mark, memory_order_relaxed, memory_order_relaxed));
         pkt->md.ct_mark = mark;
     }
     if (CT_UNLIKELY(flags & CT_LABEL))

@@ -254,7 +254,11 @@ static int pause_batch(struct flow_table *table, struct worker *control, const s
         return 0;
     tx_flush(control);
     rcu_reclaim(table->rcu);
+    if (control->ct)
+        ct_leave(control->ct); /* The others take it, with the mutex that is let go of here. */
     error = pause->let_others(pause->arg);
+    if (control->ct)
+        ct_enter(control->ct);
     /* Other batches lie elsewhere, perhaps where this one's next mask is not. */
     table->read.from = NULL;
     return error;

@@ -201,10 +201,14 @@ int link_device_claim(const struct link_user *port, int index, const char *name,
 
 void link_device_heed(const struct link_device_claim *claim)
 {
-    int fd;
+    /* As many as can wait at a time, so that processes that ask without end get no more. */
+    for (int i = 0; claim && i < WAITING; i++) {
+        int fd = accept4(claim->fd, NULL, NULL, SOCK_CLOEXEC);
 
-    while (claim && (fd = accept4(claim->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        if (fd < 0)
+            break;
         close(fd);
+    }
 }
 
 void link_device_unclaim(struct link_device_claim *claim)

@@ -11,6 +11,7 @@
 #include <rte_udp.h>
 
 #include "packet/csum.h"
+#include "packet/eal.h"
 
 static uint32_t be16(const uint8_t *at)
 {
@@ -64,7 +65,9 @@ enum segment_answer segment_plan(const struct rte_mbuf *m, uint32_t mtu, struct 
     if (plan->partial.payload < plan->partial.start + (plan->udp ? 8u : 20u) || plan->partial.field + 2 > plan->partial.payload)
         return SEGMENT_CANNOT;
     headers = plan->partial.payload - plan->l3;
-    if (mtu <= headers || plan->end <= plan->partial.payload || plan->partial.payload > m->data_len)
+    /* Headers must lie in one buffer, and stay in one when they are copied. */
+    if (mtu <= headers || plan->end <= plan->partial.payload || plan->partial.payload > m->data_len
+        || plan->partial.payload > EAL_FRAME_ROOM)
         return SEGMENT_CANNOT;
     plan->size = m->ol_flags & PARTIAL_SEG ? m->tso_segsz : mtu - headers;
     if (!plan->size || (plan->size + headers > mtu && !plan->udp))

@@ -219,7 +219,9 @@ static uint16_t tap_rx(struct port *port, uint16_t queue, struct rte_mbuf **pack
     (void)queue;
     if (atomic_load_explicit(&port->gone, memory_order_relaxed))
         return 0;
-    while (good < n) {
+    /* Packets that are refused count too: a sender of nothing else must not keep the thread
+     * here. */
+    for (uint16_t tries = 0; tries < n; tries++) {
         struct rte_mbuf *m;
         ssize_t size;
 

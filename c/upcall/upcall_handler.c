@@ -299,7 +299,9 @@ int upcalls_set_direct(struct upcalls *upcalls, const struct upcall_direct *dire
     error = publish(upcalls);
     if (error)
         upcalls->direct = before;
-    return error || !before.function ? error : come_round(upcalls, "The callback is gone");
+    /* One that is taken away is waited for even if it was away already: a call before may have
+     * given up waiting. */
+    return error || (direct->function && !before.function) ? error : come_round(upcalls, "The callback is gone");
 }
 
 void upcalls_purge(struct upcalls *upcalls)

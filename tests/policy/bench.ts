@@ -49,13 +49,17 @@ async function openReal(): Promise<PolicyBench> {
   const { dp } = real;
   const quiet = async (): Promise<void> => {
     // What came up may be executed, and what is executed may come up again.
-    for (let before = ""; before !== (before = textOf(dp));) {
+    // Three looks in a row must be alike: a burst is sent port by port.
+    for (let before = "", alike = 0; alike < 3;) {
+      const now = textOf(dp);
+      alike = before === now ? alike + 1 : 0;
+      before = now;
       await real.settle();
       await until("upcalls to be handled", () => {
         const { missed, lost, counters = {} } = dp.stats();
         return (counters.upcalls_handled ?? 0n) >= missed - lost;
       }, { state: () => textOf(dp) });
-      await pause(2);
+      await pause(3);
     }
   };
   const inject = (port: PortNo, frame: Uint8Array) => real.inject(port, frame);
@@ -65,7 +69,10 @@ async function openReal(): Promise<PolicyBench> {
 /** Counters as text; poll threads count on while nothing happens. */
 function textOf(dp: Datapath): string {
   const { hit, missed, lost, counters = {} } = dp.stats();
-  return `${hit} ${missed} ${lost} ${Object.entries(counters).join(" ")}`;
+  const sent = [...dp.ports.dump()].map(({ no }) => dp.ports.stats(no).txPackets);
+  return `${hit} ${missed} ${lost} ${sent.join(" ")} ${
+    Object.entries(counters).join(" ")
+  }`;
 }
 
 function bench(

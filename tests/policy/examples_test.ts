@@ -144,13 +144,17 @@ onEach(
   ["netdev"],
 );
 
+let networks = 0;
+
 onEach("the switch is README's", async (bench) => {
+  // Stations are the program's and outlive a run: each datapath has its own.
+  const net = `02:00:00:00:${(++networks).toString(16).padStart(2, "0")}`;
   await using run = await runPolicy(bench.dp, learning.policy);
   const frame = (src: string, dst: string) =>
     ethernet(0x1234, new Uint8Array(50), { src, dst });
-  await bench.send(1, frame("02:00:00:00:0a:01", "02:00:00:00:0a:02"));
+  await bench.send(1, frame(`${net}:01`, `${net}:02`));
   deepStrictEqual(bench.where(), { 2: 1, 3: 1 });
-  await bench.send(2, frame("02:00:00:00:0a:02", "02:00:00:00:0a:01"));
+  await bench.send(2, frame(`${net}:02`, `${net}:01`));
   deepStrictEqual(bench.where(), { 1: 1 });
   match(run.explain([...run.flows()][0]?.ufid ?? "").toString(), /stations/);
   const readme = await Deno.readTextFile(`${root}README.md`);
