@@ -148,7 +148,7 @@ let networks = 0;
 
 onEach("the switch is README's", async (bench) => {
   // Stations are the program's and outlive a run: each datapath has its own.
-  const net = `02:00:00:00:${(++networks).toString(16).padStart(2, "0")}`;
+  const net = `02:77:00:00:${(++networks).toString(16).padStart(2, "0")}`;
   await using run = await runPolicy(bench.dp, learning.policy);
   const frame = (src: string, dst: string) =>
     ethernet(0x1234, new Uint8Array(50), { src, dst });
