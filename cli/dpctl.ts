@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The command line tool: reads the command line, finds who is to do the verb, and prints what came
+ * The command line tool: reads the command line, finds what runs the verb, and prints what came
  * of it.
  *
  * @module

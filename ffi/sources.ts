@@ -697,7 +697,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst_direct.h",
-    sha256: "7995f46f8c859bc51fb1d0a3d95c7c9c5be85ec1df15010fbdcb5f1339c5ba17",
+    sha256: "94b11adcc1c5c296e1de59f270de1c2cd58abe39a50f60db7f4810e1988dda15",
     load: () => import("../c/path/burst_direct.h", { with: { type: "text" } }),
   },
   {
@@ -757,7 +757,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "2e36f31061df11602f2275cf12026d6edd80849e84253e43c8ec16580b82bd91",
+    sha256: "6ccf007879ce871f3b3dd5b6e3972e7a65821b4c7e347a069189e38f6d14b758",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -837,7 +837,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "c7bc09758c6ccfe93660f8af0e0fb64e54f781d3e57c603e307e64eee9c5e0db",
+    sha256: "e39868704d49eec502730d6e70742a54071e205568d6021521015f0765e49cc4",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {

@@ -62,7 +62,7 @@ export interface DnsLayer {
   readonly questions: readonly DnsQuestion[];
   /** What answers it. */
   readonly answers: readonly DnsRecord[];
-  /** Who is in charge. */
+  /** Authority records. */
   readonly authorities: readonly DnsRecord[];
   /** What else may help. */
   readonly additionals: readonly DnsRecord[];

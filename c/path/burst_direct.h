@@ -32,7 +32,7 @@ void burst_puts_destroy(struct burst_puts *); /* Empty. */
 /* The oldest, to be freed by free(); NULL: none. */
 struct burst_put *burst_puts_take(struct burst_puts *);
 
-/* To wait: read the bell, take what there is, then wait for the bell to differ from what was
+/* To wait: read the bell, take all that has come, then wait for the bell to differ from what was
  * read. */
 uint32_t burst_puts_bell(struct burst_puts *);
 void burst_puts_wait(struct burst_puts *, uint32_t bell, int timeout_ms);

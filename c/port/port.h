@@ -140,7 +140,7 @@ void port_follow_mtu(struct port *);
 void port_table_changed(struct port_table *);
 uint64_t port_table_sequence(struct port_table *);
 
-/* An eventfd that is readable once the set of ports has changed.  Owned by the caller, who reads
+/* An eventfd that is readable once the set of ports has changed.  The caller owns it and reads
  * it.  errno. */
 struct port_watch {
     int descriptor;

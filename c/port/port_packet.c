@@ -201,7 +201,7 @@ static int packet_open(struct port *port)
     }
     memcpy(port->mac, packet->device.mac, sizeof port->mac);
     port->mtu = packet->device.mtu;
-    port->device[0] = '\0'; /* Names change hands: who has the device is told by its claim. */
+    port->device[0] = '\0'; /* A name may pass to another device: the claim names the owner. */
     port->rxq_count = 1;
     port->txq_count = 1;
     port->caps = PORT_CAP_CHAIN | PORT_CAP_CSUM | PORT_CAP_TSO;
