@@ -442,7 +442,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_exec.c",
-    sha256: "2e7e17e51e37a832ee51024a903801bc1cbfc96db1b9df0f0aa2bfca5df9ecea",
+    sha256: "058e69e317226ccfc21cd055b2b829a8d9b1a809179aa36627d63c32e6a8b6e5",
     load: () => import("../c/flow/flow_exec.c", { with: { type: "text" } }),
   },
   {
@@ -452,7 +452,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_op.c",
-    sha256: "769270c79a64a3b481bb011014af80414a9a0af56e746f9cb428f4e02714a2f4",
+    sha256: "239b9179d10bf27b273657b549c6aab996709056339254c5e3227fdae5dde5df",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -582,12 +582,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "6facad6c0351af6b0ce024d9e5b366c9d465728c5108b9e71f5436840e81cde3",
+    sha256: "499e7a3ba20bfd97a43dc86bdd21b86ad57b8da56f12d4f46893853b85d65850",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal.h",
-    sha256: "cffdab63e2f15459a071900976e939326080a21600edb2fb0997996bc6984fd3",
+    sha256: "9ff3d48a29fc4131944d738529202397f54cfd6058c19d2c7329993bc68a1370",
     load: () => import("../c/packet/eal.h", { with: { type: "text" } }),
   },
   {
@@ -609,6 +609,16 @@ export const sources: readonly Source[] = [
     name: "packet/eal_hold.h",
     sha256: "c5d80c89dd76e8af2c7af03f4c56d2d0f68900d707d95eeb1a685c4fa0e99b1d",
     load: () => import("../c/packet/eal_hold.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_packet.c",
+    sha256: "31a726b73c5411067b0e2c4bd60b052ee88140d3b200fc01255307ac273a5a1f",
+    load: () => import("../c/packet/eal_packet.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_packet.h",
+    sha256: "af08f2d7c853e868e4a6f04c79d154ffc67736c42005b1f3bf4f1e69fd20501c",
+    load: () => import("../c/packet/eal_packet.h", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.c",
@@ -792,7 +802,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_dummy.c",
-    sha256: "7fa51cd923d16235399bcbe6f4057014711d1d36d4405c24fb3bf12006de2dfc",
+    sha256: "791f6a0f995a7223deb93cf707c699888e4d8d79aa9e545685eb402a3e80185c",
     load: () => import("../c/port/port_dummy.c", { with: { type: "text" } }),
   },
   {
@@ -882,7 +892,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_exchange.c",
-    sha256: "49cfbfc5c5f1058405a22bc77f5abada38c387e8a6974b90dbfb964519772bb3",
+    sha256: "a5e7346db2a5d4b6cdb28222d41da058297df458eab53affb642da1a24e6f89e",
     load: () => import("../c/upcall/upcall_exchange.c", { with: { type: "text" } }),
   },
   {

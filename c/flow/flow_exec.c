@@ -12,7 +12,7 @@
 
 #include "flow/flow_int.h"
 #include "odp/odp.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "packet/extract.h"
 #include "path/burst.h"
 #include "path/tx.h"

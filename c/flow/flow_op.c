@@ -10,7 +10,7 @@
 #include "ct/ct.h"
 #include "flow/flow_int.h"
 #include "odp/odp.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "packet/worker.h"
 #include "path/tx.h"
 

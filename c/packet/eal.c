@@ -22,13 +22,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "packet/eal_divert.h"
+#include "packet/eal_packet.h"
 #include "packet/pkt.h"
 
 #define POOL_HUGE 65536u
 #define POOL_SMALL 16384u
 #define POOL_LEAST 2048u
 #define POOL_CACHE 256u
-#define SPARE 512u                /* Packets freed and not yet back in the pool. */
 #define POOL_LARGE 512u
 #define CACHE_LARGE 4u            /* What caches of threads hold the others do not have. */
 #define POOL_LARGE_LEAST 64u
@@ -48,12 +48,6 @@ static _Atomic(struct rte_mempool *) main_pool; /* Not NULL: started. */
 static uint32_t starts;
 static char configured[DP_TEXT_SIZE];
 static char notice[DP_TEXT_SIZE];
-
-/* Mbufs of packets that were handed up, for packets that are executed next.  From the pool these
- * threads would get the ones that nobody has touched for longest: two misses in every cache for
- * each packet. */
-static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct rte_mempool_cache *spare;
 
 static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool pools[POOLS_MAX];
@@ -246,8 +240,7 @@ static int start(void)
     pthread_mutex_unlock(&pools_lock);
     if (!pool)
         return error_set(ENOMEM, "not enough memory for a pool of %u packet buffers", POOL_LEAST);
-    /* Without it (NULL) all go to the pool itself. */
-    spare = rte_mempool_cache_create(RTE_MIN(SPARE, pool->size / 16), SOCKET_ID_ANY);
+    eal_packets_init(pool);
     atomic_store_explicit(&main_pool, pool, memory_order_release);
     return 0;
 }
@@ -342,81 +335,5 @@ uint64_t eal_in_use(void)
         /* Caches of threads count as in the pool. */
         count += rte_mempool_in_use_count(pools[i].pool);
     pthread_mutex_unlock(&pools_lock);
-    pthread_mutex_lock(&spare_lock);
-    count -= spare ? RTE_MIN(count, (uint64_t)spare->len) : 0;
-    pthread_mutex_unlock(&spare_lock);
-    return count;
-}
-
-uint32_t eal_packets_take(struct rte_mbuf **packets, uint32_t n)
-{
-    struct rte_mempool *pool = eal_pool();
-    uint32_t taken = 0;
-
-    if (!pool)
-        return 0;
-    pthread_mutex_lock(&spare_lock);
-    if (!rte_mempool_generic_get(pool, (void **)packets, n, spare))
-        taken = n;
-    else /* All or nothing: it may still have some. */
-        while (taken < n && !rte_mempool_generic_get(pool, (void **)packets + taken, 1, spare))
-            taken++;
-    pthread_mutex_unlock(&spare_lock);
-    for (uint32_t i = 0; i < taken; i++)
-        rte_pktmbuf_reset(packets[i]);
-    return taken;
-}
-
-void eal_packets_free(struct rte_mbuf **packets, uint32_t n)
-{
-    struct rte_mempool *pool = eal_pool();
-    struct rte_mbuf *own[64];
-
-    for (uint32_t at = 0; at < n;) {
-        uint32_t kept = 0;
-
-        for (; at < n && kept < RTE_DIM(own); at++) {
-            struct rte_mbuf *m = packets[at];
-
-            if (m->pool != pool || m->next)
-                rte_pktmbuf_free(m);
-            else if ((m = rte_pktmbuf_prefree_seg(m)) != NULL)
-                own[kept++] = m;
-        }
-        pthread_mutex_lock(&spare_lock);
-        rte_mempool_generic_put(pool, (void **)own, kept, spare);
-        pthread_mutex_unlock(&spare_lock);
-    }
-}
-
-struct rte_mbuf *eal_packet_fill(struct rte_mbuf *first, const uint8_t *frame, uint32_t size)
-{
-    struct rte_mbuf *last = first;
-
-    for (;;) {
-        uint32_t part = RTE_MIN(size, (uint32_t)rte_pktmbuf_tailroom(last));
-        struct rte_mbuf *next;
-
-        memcpy(rte_pktmbuf_mtod(last, uint8_t *), frame, part);
-        last->data_len = (uint16_t)part;
-        first->pkt_len += part;
-        frame += part;
-        size -= part;
-        if (!size)
-            return first;
-        if (!eal_packets_take(&next, 1)) {
-            rte_pktmbuf_free(first);
-            return NULL;
-        }
-        first->nb_segs++;
-        last->next = next;
-        last = next;
-    }
-}
-
-struct rte_mbuf *eal_packet(const uint8_t *frame, uint32_t size)
-{
-    struct rte_mbuf *first;
-
-    return eal_packets_take(&first, 1) ? eal_packet_fill(first, frame, size) : NULL;
+    return count - RTE_MIN(count, (uint64_t)eal_packets_spare());
 }

@@ -39,17 +39,4 @@ struct rte_mempool *eal_pool_large(void);
 struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops);
 void eal_pool_retire(struct rte_mempool *);
 
-/* Empty mbufs for copies of frames, taken many at a time; returns how many: less than `n` if the
- * pool is empty. */
-uint32_t eal_packets_take(struct rte_mbuf **, uint32_t n);
-/* Frees packets.  Their mbufs are the first to be taken again, while they are still in this
- * processor's cache. */
-void eal_packets_free(struct rte_mbuf **, uint32_t n);
-
-/* A copy of a frame, a chain if it is larger than one mbuf; NULL if the pool is empty.  Its struct
- * pkt is not initialised. */
-struct rte_mbuf *eal_packet(const uint8_t *frame, uint32_t size);
-/* The same in an mbuf that was taken; on failure it is freed. */
-struct rte_mbuf *eal_packet_fill(struct rte_mbuf *first, const uint8_t *frame, uint32_t size);
-
 #endif

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/stat.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "packet/eal_hold.h"
 #include "port/port.h"
 #include "port/port_bell.h"

@@ -12,7 +12,7 @@
 
 #include "base/invariant.h"
 #include "odp/odp.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "packet/extract.h"
 #include "packet/userdata.h"
 #include "packet/partial.h"

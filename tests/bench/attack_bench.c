@@ -17,7 +17,7 @@
 
 #include "attack_table.h"
 #include "dp_int.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "flow/flow.h"
 #include "path/burst.h"
 #include "path/tx.h"

@@ -22,7 +22,7 @@
 #include "../c/dp_fixture.h"
 #include "attack_table.h"
 #include "dp_int.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "flow/flow.h"
 #include "path/tx.h"
 #include "port/port.h"

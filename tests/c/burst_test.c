@@ -12,7 +12,7 @@
 #include "path/burst.h"
 #include "cls_fixture.h"
 #include "dp_int.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "flow/flow.h"
 #include "path/tx.h"
 #include "pmd/pmd_int.h"

@@ -11,6 +11,7 @@
 #include "base/stat.h"
 #include "dp_fixture.h"
 #include "packet/eal.h"
+#include "packet/eal_packet.h"
 
 static struct dp_exchange take(uint64_t handler, uint32_t max)
 {

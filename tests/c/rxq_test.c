@@ -7,7 +7,7 @@
 
 #include "dp_fixture.h"
 #include "dp_int.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "path/tx.h"
 #include "port/port.h"
 #include "pmd/rxq.h"

@@ -8,7 +8,7 @@
 
 #include "cls_fixture.h"
 #include "dp_int.h"
-#include "packet/eal.h"
+#include "packet/eal_packet.h"
 #include "path/tx.h"
 #include "pmd/pmd_int.h"
 #include "upcall/upcall_int.h"
