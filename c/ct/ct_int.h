@@ -51,9 +51,10 @@ struct ct_peer {
 /* Answers are found by another hash: two entries in the table. */
 #define CT_CONN_TWO 4u
 
-/* The first line is all that an established packet of UDP needs, the first two all of TCP. */
+/* The first line is all that an established packet of UDP or TCP in IPv4 needs. */
 struct ct_conn {
-    struct ct_key key;               /* Original direction. */
+    uint64_t ends[2];                /* ct_ends() of `key`. */
+    struct ct_peer peers[2];         /* By direction of the sender. */
     _Atomic uint64_t expires;        /* Milliseconds. */
     _Atomic uint32_t mark;
     _Atomic uint8_t life;            /* enum ct_life. */
@@ -63,20 +64,20 @@ struct ct_conn {
     uint32_t policy;
     _Atomic uint32_t has_label;      /* Whether the label is not zero. */
 
-    struct ct_peer peers[2];         /* By direction of the sender. */
+    struct ct_key key;               /* Original direction. */
     uint8_t label[16];               /* Under the lock. */
     uint32_t hash, reply_hash;
+
+    struct ct_key reply;             /* Of answers, as they arrive. */
     uint32_t limit_slot;             /* Zone of the limit that counts it, plus 1; 0: none. */
     uint32_t limit_serial;
     uint32_t next;                   /* In limbo. */
     uint32_t pad;
-
-    struct ct_key reply;             /* Of answers, as they arrive. */
-    uint64_t pad2[3];
+    uint64_t pad2;
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct ct_key) == 40, "five words are compared");
-_Static_assert(offsetof(struct ct_conn, peers) == 64, "the first line");
+_Static_assert(offsetof(struct ct_conn, key) == 64, "the first line");
 _Static_assert(offsetof(struct ct_conn, reply) == 128, "the second line");
 _Static_assert(sizeof(struct ct_conn) == 192, "three lines");
 
@@ -221,6 +222,13 @@ static inline bool ct_key_equal(const struct ct_key *a, const struct ct_key *b)
     const uint64_t *x = a->words, *y = b->words;
 
     return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]));
+}
+
+/* A key of IPv4 in two words; of IPv6 what is left of it does not tell it from others. */
+static inline void ct_ends(const struct ct_key *key, uint64_t ends[2])
+{
+    ends[0] = (uint32_t)key->words[0] | key->words[2] << 32;
+    ends[1] = key->words[4];
 }
 
 /* Whether a key is another one turned round.  Not of ICMP queries. */

@@ -398,8 +398,7 @@ static void run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
         work[i].conn = ct_candidate(buckets[i], work[i].hash);
         if (work[i].conn != CT_NONE) {
             rte_prefetch0(&b->ct->conns[work[i].conn]);
-            if (work[i].key.proto == CT_PROTO_TCP)
-                rte_prefetch0(b->ct->conns[work[i].conn].peers);
+            rte_prefetch0(&b->ct->conns[work[i].conn].key);
         }
     }
     for (unsigned int i = 0; i < k; i++)

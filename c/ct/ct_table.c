@@ -148,6 +148,7 @@ int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now
         error = ENOSPC;
     } else {
         conn->flags = (uint8_t)(two ? conn->flags | CT_CONN_TWO : conn->flags & ~CT_CONN_TWO);
+        ct_ends(&conn->key, conn->ends);
         atomic_fetch_add_explicit(&ct->count, 1, memory_order_relaxed);
         atomic_store_explicit(&conn->life, CT_LIVE, memory_order_release);
         put_in(ct, conn->hash, id);
