@@ -13,22 +13,32 @@ import { buildProgram } from "../support/c_build.ts";
 
 type Counts = Record<string, Record<string, number>>;
 
-const SHAPES = ["one-flow", "l3-1k", "masks20-10k", "masks64-10k", "ipv6-10k"];
+/** Benches in C: the function that is counted, and the shapes. */
+const BENCHES = {
+  cls_bench: {
+    counted: "burst_receive",
+    shapes: ["one-flow", "l3-1k", "masks20-10k", "masks64-10k", "ipv6-10k"],
+  },
+  ct_bench: { // Which receives bursts before that do not count.
+    counted: "receive_bursts",
+    shapes: ["ct-udp-10k", "ct-tcp-10k", "ct-nat-10k", "ct-new", "ct-new-nat"],
+  },
+};
 const BUILDS = ["scalar", "avx2"];
 const BURSTS = 2000;
 const PACKETS = BURSTS * 32;
 const TOLERANCE = 0.03;
 const file = new URL("./instructions.json", import.meta.url);
 
-const source = new URL("./cls_bench.c", import.meta.url).pathname;
-const program = await buildProgram(source, { instrument: "count" });
-
-async function count(shape: string, build: string): Promise<number> {
+async function count(
+  program: string,
+  { counted, shape, build }: Record<"counted" | "shape" | "build", string>,
+): Promise<number> {
   const { code, stderr } = await new Deno.Command("valgrind", {
     args: [
       "--tool=callgrind",
       "--callgrind-out-file=/dev/null",
-      "--toggle-collect=burst_receive",
+      `--toggle-collect=${counted}`,
       program,
       shape,
       build,
@@ -48,21 +58,25 @@ async function count(shape: string, build: string): Promise<number> {
 const before: Counts = JSON.parse(await Deno.readTextFile(file).catch(() => "{}"));
 const now: Counts = {};
 let differ = 0;
-for (const shape of SHAPES) {
-  const counts: Record<string, number> = now[shape] = {};
-  for (const build of BUILDS) {
-    const found = counts[build] = await count(shape, build);
-    const known = before[shape]?.[build];
-    const change = known === undefined ? NaN : found / known - 1;
-    const bad = !(Math.abs(change) <= TOLERANCE);
-    if (bad) differ++;
-    console.log(
-      `${shape.padEnd(14)} ${build.padEnd(7)} ${
-        found.toFixed(1).padStart(6)
-      } instructions a packet` +
-        (known === undefined ? "" : `, ${known.toFixed(1)} before`) +
-        (bad ? "  <- differs" : ""),
-    );
+for (const [bench, { counted, shapes }] of Object.entries(BENCHES)) {
+  const source = new URL(`./${bench}.c`, import.meta.url).pathname;
+  const program = await buildProgram(source, { instrument: "count" });
+  for (const shape of shapes) {
+    const counts: Record<string, number> = now[shape] = {};
+    for (const build of BUILDS) {
+      const found = counts[build] = await count(program, { counted, shape, build });
+      const known = before[shape]?.[build];
+      const change = known === undefined ? NaN : found / known - 1;
+      const bad = !(Math.abs(change) <= TOLERANCE);
+      if (bad) differ++;
+      console.log(
+        `${shape.padEnd(14)} ${build.padEnd(7)} ${
+          found.toFixed(1).padStart(6)
+        } instructions a packet` +
+          (known === undefined ? "" : `, ${known.toFixed(1)} before`) +
+          (bad ? "  <- differs" : ""),
+      );
+    }
   }
 }
 if (Deno.args.includes("--update")) {
