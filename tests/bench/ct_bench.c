@@ -158,11 +158,6 @@ static void attr(struct actions *a, uint16_t type, const void *value, uint16_t s
     a->size += (4u + size + 3) & ~3u;
 }
 
-static void nest(struct actions *a, uint16_t type, const struct actions *inside)
-{
-    attr(a, type, inside->bytes, (uint16_t)inside->size);
-}
-
 /* OVS_ACTION_ATTR_* and OVS_CT_ATTR_* by number: the bench has no kernel's header. */
 static struct act_prog *program(bool tracks, bool commits, bool nat, uint32_t recirc, uint32_t port)
 {
@@ -182,8 +177,8 @@ static struct act_prog *program(bool tracks, bool commits, bool nat, uint32_t re
             attr(&range, 3, address, 4);
         }
         if (nat)
-            nest(&ct, 6, &range);
-        nest(&a, 12, &ct);
+            attr(&ct, 6, range.bytes, (uint16_t)range.size);
+        attr(&a, 12, ct.bytes, (uint16_t)ct.size);
     }
     if (recirc)
         attr(&a, 7, &recirc, 4);
@@ -210,9 +205,7 @@ static void put_flow(struct cls *cls, uint32_t flow, uint32_t recirc, uint8_t st
 
 static int by_value(const void *a, const void *b)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
+    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
 static uint64_t pace(void)
@@ -239,18 +232,16 @@ static double slice(struct worker *worker, uint32_t *at)
 {
     uint64_t start = rte_rdtsc(), end = start, n = 0;
 
-    for (; end - start < 3000000; end = rte_rdtsc()) {
-        if (worker)
-            worker_tick(worker);
-        for (int k = 0; k < 8; k++, n += WORKER_BURST) {
-            struct rte_mbuf *packets[WORKER_BURST];
+    for (; end - start < 3000000; end = rte_rdtsc(), n += 8 * WORKER_BURST) {
+        struct rte_mbuf *packets[WORKER_BURST];
 
-            receive(at, frame_count, packets);
-            if (worker) {
-                burst_receive(worker, packets, WORKER_BURST, &md);
-                tx_flush(worker);
-            }
+        if (worker) {
+            worker_tick(worker);
+            receive_bursts(worker, at, 8);
+            continue;
         }
+        for (int k = 0; k < 8; k++)
+            receive(at, frame_count, packets);
     }
     return (double)(end - start) / (double)n;
 }
@@ -314,7 +305,7 @@ static void measure_new(const struct shape *shape, const char *build, struct wor
 }
 
 /* Answers come after what they answer to; what is translated is answered as it was sent. */
-static void make_frames(const struct shape *shape, struct worker *worker)
+static void make_frames(const struct shape *shape)
 {
     frame_count = shape->connections * (shape->fresh ? 1 : 2);
     frames = aligned_alloc(64, ((size_t)frame_count + 16) * FRAME);
@@ -327,7 +318,6 @@ static void make_frames(const struct shape *shape, struct worker *worker)
         if (!shape->fresh)
             make_frame(frames[2 * i + 1], shape, src, dst, sport, dport, true);
     }
-    (void)worker;
 }
 
 /* Each connection's first packet and its answer, in random order. */
@@ -381,7 +371,7 @@ static void run(const struct shape *shape, struct worker *worker, struct stat_co
     put_flow(cls, 3, 1, CT_STATE_TRACKED | CT_STATE_EST, send);
     worker->replica = cls_replica_add(cls, 1);
     worker_tick(worker);
-    make_frames(shape, worker);
+    make_frames(shape);
     if (!shape->fresh)
         establish(shape, worker);
     memset(stat, 0, sizeof *stat);
