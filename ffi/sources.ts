@@ -282,7 +282,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "17b8cf13b1b37943074976660972aa0bf2c40086dc2ee0c58c7f45b3ca9afccc",
+    sha256: "878031ca86432d46a9a0b86874d96a239853aa8ac4b1e2e39c75b0396cd32137",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
@@ -307,7 +307,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_run.c",
-    sha256: "69b877628a92cf934c65685345478e6163d43bc06c34355f24448b152b81bd0b",
+    sha256: "ee6cae0a67ba35fb08ea0d57a7ea584530afcdeb8b6febd2b1f5439103838571",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
@@ -317,7 +317,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_table.c",
-    sha256: "6adae489bdff459dec7f89a0af8520fedba82b61366f0349d906fdfa256ff2e8",
+    sha256: "f0910d527cb2f746f24822ed933bf2bc15c89ebad710244ad53bb67337597ae4",
     load: () => import("../c/ct/ct_table.c", { with: { type: "text" } }),
   },
   {

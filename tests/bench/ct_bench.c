@@ -71,8 +71,8 @@ static void put16(uint8_t *at, uint32_t x)
 
 static void put32(uint8_t *at, uint32_t x)
 {
-    put16(at, x >> 16);
-    put16(at + 2, x);
+    x = __builtin_bswap32(x);
+    memcpy(at, &x, 4);
 }
 
 static void sum_frame(uint8_t *f, uint8_t proto)
@@ -270,15 +270,6 @@ static void measure(const char *name, const char *build, struct worker *worker)
     fflush(stdout);
 }
 
-static void empty(struct ct *ct, uint64_t now)
-{
-    const struct ct_filter all = { .zone = -1 };
-
-    ct_flush(ct, &all, now);
-    ct_service(ct, now);
-    ct_service(ct, now);
-}
-
 /* Nothing but beginnings: each packet is the first of its connection. */
 static void measure_new(const struct shape *shape, const char *build, struct worker *worker)
 {
@@ -294,7 +285,9 @@ static void measure_new(const struct shape *shape, const char *build, struct wor
             printf("%s: %u connections\n", shape->name, ct_count(worker->ct));
             exit(1);
         }
-        empty(worker->ct, worker->now);
+        ct_flush(worker->ct, &(struct ct_filter){ .zone = -1 }, worker->now);
+        ct_service(worker->ct, worker->now);
+        ct_service(worker->ct, worker->now);
         ends[i] = (double)(rte_rdtsc() - middle) / frame_count;
         cycles[i] = (double)(middle - start) / frame_count;
     }
