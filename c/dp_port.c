@@ -112,7 +112,7 @@ static int add(struct dp *dp, const struct dp_port_request *request, struct dp_p
     if (!port)
         return ENOMEM;
     if (!port->class)
-        error = error_set(EAFNOSUPPORT, "there is no port type \"%s\"", port->type);
+        error = port_class_unknown(port->type);
     else
         error = port_check_unique(dp->ports, port);
     if (!error)

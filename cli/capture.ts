@@ -9,6 +9,7 @@ import { fullName, openableDatapaths } from "../control/datapath_source.ts";
 import { type CommandLine, flagWords } from "../control/options.ts";
 import { openDatapath } from "../providers/registry.ts";
 import { ask } from "./ask.ts";
+import { ToolError, UsageError } from "./failure.ts";
 import { findPath } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -19,13 +20,14 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
   const file = names.pop();
   const [name, ...more] = names;
   if (file === undefined || more.length > 0) {
-    throw new Error("'capture' needs the name of a file to be written");
+    throw new UsageError("capture", "'capture' needs the name of a file to be written");
   }
   const path = await findPath(line, name, terminal);
   if (path === undefined) {
-    throw new Error(
-      "packets can be captured where a program serves the datapath (dpctl serve, or " +
-        "serve(dp)): taking them from a program that does not know would disturb it",
+    throw new ToolError(
+      "packets can be captured where a program serves the datapath: taking them from a " +
+        "program that does not know would disturb it",
+      { hint: `"dpctl serve ${name ?? "DP"}", or serve(dp) of control/serve.ts` },
     );
   }
   const absolute = file.startsWith("/") ? file : `${Deno.cwd()}/${file}`;

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { adviceText } from "../control/verbs/advice.ts";
 import { openableDatapaths } from "../control/datapath_source.ts";
 import { helpText } from "../control/verbs/help.ts";
 import { type CommandLine, OptionError, parseCommandLine } from "../control/options.ts";
@@ -26,7 +27,7 @@ export async function dpctl(
     line = parseCommandLine(args);
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
-    terminal.complain(`${program}: ${error.message}\n`);
+    terminal.complain(`${program}: ${error.message}\n${adviceText(error.advice)}`);
     return 1;
   }
   if (line.instead === "version") {
@@ -34,7 +35,10 @@ export async function dpctl(
     return 0;
   }
   if (line.instead === "help") {
-    terminal.print(helpText(verbs, { program, own: toolVerbs, verb: line.words[0] }));
+    const [verb] = line.words;
+    const text = helpText(verbs, { program, own: toolVerbs, verb });
+    if (text === "") return await run({ ...line, words: ["help", verb ?? ""] }, terminal);
+    terminal.print(text);
     return 0;
   }
   if (line.timeout === undefined) return await run(line, terminal);
@@ -102,7 +106,8 @@ async function runOverAll(
     served.has(name) && !name.startsWith("system@");
   const asked = (names.length > 0 ? names : [...served.keys()]).filter(isServed);
   const local = names.filter((name) => !isServed(name));
-  const options = here(line, terminal, new Map());
+  // Those that are named here are of the kernel, or there are none; hints name all.
+  const options = here(line, terminal, names.length > 0 ? served : new Map());
   if (asked.length === 0) return await runVerb(line.words, options) ? 0 : 1;
 
   const answers: JsonAnswer[] = [];
@@ -110,15 +115,16 @@ async function runOverAll(
     ? { ...terminal, print: (text) => answers.push(JSON.parse(text) as JsonAnswer) }
     : terminal;
   let ok = true;
-  if (names.length === 0 || local.length > 0) {
+  // That the kernel has no datapaths does not matter when programs have some.
+  const kernels = names.length > 0
+    ? local
+    : (await openableDatapaths(["system"]).list()).names;
+  if (kernels.length > 0) {
     const { print, complain } = collect;
-    const datapaths = openableDatapaths(["system"]);
     const done = await runVerb([verb, ...local], {
       ...options,
-      datapaths,
       output: { print, complain },
     });
-    // That the kernel has no datapaths does not matter when programs have some.
     ok = done || names.length === 0;
   }
   for (const name of asked) {

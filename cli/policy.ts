@@ -7,6 +7,7 @@
 import { toFileUrl } from "./file_url.ts";
 import type { Terminal } from "./terminal.ts";
 import { flagWords } from "../control/options.ts";
+import { ToolError, UsageError } from "./failure.ts";
 import type { CommandLine } from "../control/options.ts";
 import type { Log } from "../control/log.ts";
 import type { Datapath } from "../providers/datapath.ts";
@@ -34,14 +35,31 @@ async function load(file: string): Promise<Policy & { readonly module: PolicyMod
   const url = toFileUrl(file);
   // Another query is another module.
   url.search = loads++ === 0 ? "" : `load=${loads}`;
-  const module = await import(url.href) as PolicyModule;
+  let module: PolicyModule;
+  try {
+    module = await import(url.href) as PolicyModule;
+  } catch (error) {
+    throw notLoaded(file, error);
+  }
   const { policy } = module;
   if (typeof policy !== "function") {
-    throw new Error(`${file} exports no function "policy"`);
+    throw new ToolError(`${file} exports no function "policy"`, {
+      hint:
+        "export const policy: Policy = (packet, ports) => flood(ports, packet.inPort)",
+    });
   }
   return Object.assign((...args: Parameters<Policy>) => (policy as Policy)(...args), {
     module,
   });
+}
+
+/** Why a file could not be imported: what it says, and where, for the rest is of the importer. */
+function notLoaded(file: string, cause: unknown): ToolError {
+  const { message, stack = "" } = cause instanceof Error ? cause : new Error(`${cause}`);
+  const place = /\bat .*?(file:\S+?:\d+:\d+)/.exec(stack)?.[1];
+  const isIts = place?.startsWith(toFileUrl(file).href) === true;
+  const text = `Cannot load ${file}: ${message}${isIts ? ` (${place})` : ""}`;
+  return new ToolError(text, { cause });
 }
 
 /** How a policy is served. */
@@ -139,7 +157,10 @@ export async function explain(line: CommandLine, terminal: Terminal): Promise<nu
   const what = args.pop();
   const [name, ...more] = args;
   if (what === undefined || more.length > 0) {
-    throw new Error("'explain' needs a flow, or a packet in hexadecimal digits");
+    throw new UsageError(
+      "explain",
+      "'explain' needs a flow, or a packet in hexadecimal digits",
+    );
   }
   return await askPolicy(line, name, ["upcall/explain", what], terminal);
 }
@@ -155,7 +176,7 @@ export async function policyTool(line: CommandLine, terminal: Terminal): Promise
     case "replay":
       return await replayFile(line, args, terminal);
     default:
-      throw new Error("'policy' needs one of show, record, replay");
+      throw new UsageError("policy", "'policy' needs one of show, record, replay");
   }
 }
 
@@ -167,7 +188,9 @@ async function askPolicy(
 ): Promise<number> {
   const path = await findPath(line, name, terminal);
   if (path === undefined) {
-    throw new Error("no served datapath: start one with dpctl serve DP --policy FILE");
+    throw new ToolError("no served datapath", {
+      hint: `"dpctl serve ${name ?? "DP"} --policy FILE" runs one with a policy`,
+    });
   }
   const words = [command, ...flagWords({ ...line.flags, names: false }), ...args];
   return await ask(path, { ...line, words }, terminal);
@@ -181,7 +204,7 @@ async function replayFile(
   const [record] = args;
   const file = line.extra.get("policy");
   if (record === undefined || file === undefined) {
-    throw new Error("'policy replay' needs a record, and --policy FILE");
+    throw new UsageError("policy", "'policy replay' needs a record, and --policy FILE");
   }
   const policy = await load(file);
   const state = Object.values(policy.module).filter((value): value is ReplayedState[0] =>

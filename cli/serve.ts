@@ -14,6 +14,8 @@ import { Log } from "../control/log.ts";
 import { metricsText, metricsType } from "../control/metrics.ts";
 import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
 import { logDevices } from "./port_log.ts";
+import { isOfSystem, ToolError, UsageError } from "./failure.ts";
+import { didYouMean } from "../control/verbs/advice.ts";
 import type { CommandLine } from "../control/options.ts";
 import { serve as serveDatapath } from "../control/serve.ts";
 import { exportMetrics } from "./telemetry.ts";
@@ -49,14 +51,17 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   const { extra } = line;
   const policy = extra.get("miss") ?? "drop";
   if (name === undefined || fullName(name) === undefined) {
-    throw new Error("'serve' needs the name of a datapath: netdev@br0");
+    throw new UsageError("serve", "'serve' needs the name of a datapath: netdev@br0");
   }
   if (!isMissPolicy(policy)) {
-    throw new Error(`--miss must be one of ${missPolicies.join(", ")}: it is ${policy}`);
+    throw new ToolError(
+      `--miss must be one of ${missPolicies.join(", ")}: it is ${policy}`,
+      { hint: didYouMean(policy, missPolicies) },
+    );
   }
   const file = extra.get("policy");
   if (file !== undefined && extra.has("miss")) {
-    throw new Error("--miss and --policy exclude each other");
+    throw new UsageError("serve", "--miss and --policy exclude each other");
   }
   const ports = portWords.map(parsePort);
   const log = new Log(terminal.complain);
@@ -79,11 +84,7 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   }
   await addFlows(dp, extra.get("flows"), terminal);
   removeMarks(dp); // Of a capture whose program was killed.
-  await using socket = await serveDatapath(dp, {
-    path: line.socket,
-    onExit: abort,
-    log,
-  });
+  await using socket = await openSocket(dp, { path: line.socket, onExit: abort, log });
   using _telemetry = exportMetrics(dp);
   await using metrics = serveMetrics(dp, extra.get("metrics"));
   log.say("serve", "info", `serving ${dp.fullName} at ${socket.path}`);
@@ -105,6 +106,24 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   }
   terminal.signal?.removeEventListener("abort", abort);
   return 0;
+}
+
+/** The control socket; why there can be none says its path. */
+async function openSocket(
+  dp: Datapath,
+  options: Parameters<typeof serveDatapath>[1] & object,
+): ReturnType<typeof serveDatapath> {
+  try {
+    return await serveDatapath(dp, options);
+  } catch (cause) {
+    if (!isOfSystem(cause)) throw cause;
+    const where = options.path ?? dp.fullName;
+    const isServed = cause instanceof Deno.errors.AddrInUse;
+    throw new ToolError(`Cannot serve ${where}: ${cause.message}`, {
+      cause,
+      hint: isServed ? `another program serves it: "dpctl show ${where}"` : undefined,
+    });
+  }
 }
 
 /** Whether nobody has deleted the datapath. */
@@ -150,11 +169,8 @@ function serveMetrics(
   if (at === undefined) return { [Symbol.asyncDispose]: () => Promise.resolve() };
   const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(at) ?? [];
   if (port === undefined) throw new SyntaxError(`--metrics ${at}: expected ADDRESS:PORT`);
-  const server = Deno.serve({
-    hostname: host || "127.0.0.1",
-    port: Number(port),
-    onListen: () => {},
-  }, (request) => {
+  const options = { hostname: host || "127.0.0.1", port: Number(port) };
+  const server = listen(at, { ...options, onListen: () => {} }, (request) => {
     const { pathname } = new URL(request.url);
     if (pathname !== "/metrics") return new Response("Not found\n", { status: 404 });
     try {
@@ -170,4 +186,17 @@ function serveMetrics(
     address: `${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
+}
+
+function listen(
+  at: string,
+  options: Deno.ServeTcpOptions,
+  answer: (request: Request) => Response,
+): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve(options, answer);
+  } catch (cause) {
+    if (!isOfSystem(cause)) throw cause;
+    throw new ToolError(`Cannot serve metrics at ${at}: ${cause.message}`, { cause });
+  }
 }

@@ -6,6 +6,7 @@
  */
 import type { Datapath } from "../providers/datapath.ts";
 import { DatapathError } from "../providers/errors.ts";
+import { datapathTypes } from "../providers/registry.ts";
 import {
   checkControlDirectory,
   controlDirectory,
@@ -109,6 +110,7 @@ export function reachableDatapaths(served: ReadonlyMap<string, string>): Datapat
         operation: "open datapath",
         object: name,
         code: unopenable(name, options.create !== false),
+        detail: noSuchType(name),
       });
     },
   };
@@ -119,4 +121,11 @@ function unopenable(name: string, create: boolean) {
   const type = name.slice(0, name.indexOf("@"));
   if (type !== "netdev") return "EAFNOSUPPORT";
   return create ? "EOPNOTSUPP" : "ENODEV";
+}
+
+function noSuchType(name: string): string | undefined {
+  const type = name.slice(0, name.indexOf("@"));
+  const types = datapathTypes();
+  if (types.includes(type)) return undefined;
+  return `there is no provider of type "${type}" (there are: ${types.join(", ")})`;
 }

@@ -8,7 +8,9 @@ import type { Datapath } from "../providers/datapath.ts";
 import { openDatapath } from "../providers/registry.ts";
 import { fullName, openableDatapaths } from "../control/datapath_source.ts";
 import type { CommandLine } from "../control/options.ts";
-import { servedDatapaths } from "./served.ts";
+import { didYouMean } from "../control/verbs/advice.ts";
+import { ToolError, whichDatapath } from "./failure.ts";
+import { reachableDatapaths, servedDatapaths } from "./served.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
@@ -39,11 +41,23 @@ export async function withTarget<T>(
   if (target === undefined) {
     const { names } = await openableDatapaths(["system"]).list();
     [target] = names;
-    if (target === undefined) throw new Error("no datapaths exist");
-    if (names.length > 1) throw new Error("multiple datapaths, specify one");
+    if (target === undefined || names.length > 1) throw whichDatapath(await all());
   }
   const full = fullName(target);
-  if (!full?.startsWith("system@")) throw new Error(`nobody serves ${target}`);
+  if (!full?.startsWith("system@")) throw notServed(target, await all());
   await using dp = await openDatapath(target);
   return await use(dp);
+}
+
+/** Every datapath that there is: of the kernel, and those that are served. */
+async function all(): Promise<string[]> {
+  const served = await servedDatapaths(() => {}); // It has been complained of before.
+  return (await reachableDatapaths(served).list()).names;
+}
+
+function notServed(name: string, names: readonly string[]): ToolError {
+  return new ToolError(`nobody serves ${name}`, {
+    hint: didYouMean(name, names) ?? `"dpctl serve ${name}" runs one, and a program of ` +
+        "yours answers dpctl once it calls serve(dp) of control/serve.ts",
+  });
 }

@@ -7,6 +7,7 @@
 import { completionsFor } from "./completions.ts";
 import { examine } from "./doctor/doctor.ts";
 import { ask } from "./ask.ts";
+import { asJsonError, asText, isExpected, UsageError } from "./failure.ts";
 import { OutputError } from "./output.ts";
 import type { Terminal } from "./terminal.ts";
 import type { CommandLine } from "../control/options.ts";
@@ -16,11 +17,6 @@ import { metricsJson, metricsText } from "../control/metrics.ts";
 import { toolVerbs } from "./tool_verbs.ts";
 import { toJson } from "../control/verbs/verb.ts";
 import { verbs } from "../control/verbs/verbs.ts";
-
-/** A verb that was called wrongly; the message says how. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
 
 type Tool = (line: CommandLine, terminal: Terminal) => Promise<number> | number;
 
@@ -46,24 +42,17 @@ export async function runTool(line: CommandLine, terminal: Terminal): Promise<nu
   try {
     return await tools[name as keyof typeof tools](line, terminal);
   } catch (error) {
-    if (!(error instanceof Error) || error instanceof OutputError || isBug(error)) {
-      throw error;
-    }
+    if (error instanceof OutputError || !isExpected(error)) throw error;
     if (line.flags.json) {
-      const errors = [{ message: error.message }];
+      const errors = [asJsonError(error)];
       terminal.print(`${toJson({ verb: name, ok: false, result: [], errors })}\n`);
-    } else terminal.complain(`dpctl: ${error.message}\n`);
+    } else terminal.complain(asText(error));
     return 1;
   }
 }
 
-/** Whether an error is ours to mend and not the user's. */
-function isBug(error: Error): boolean {
-  return error instanceof TypeError && !error.message.startsWith("Cannot ");
-}
-
 function doctor({ flags, extra, words }: CommandLine, { print }: Terminal): number {
-  if (words.length > 1) throw new UsageError("'doctor' takes no arguments");
+  if (words.length > 1) throw new UsageError("doctor", "'doctor' takes no arguments");
   const sysroot = extra.get("sysroot");
   const { text, status } = examine({
     json: flags.json,
@@ -77,7 +66,10 @@ function doctor({ flags, extra, words }: CommandLine, { print }: Terminal): numb
 function completions({ words, flags }: CommandLine, { print }: Terminal): number {
   const [, shell = ""] = words;
   if (shell !== "bash" && shell !== "zsh" && shell !== "fish") {
-    throw new UsageError("'completions' needs the name of a shell: bash, zsh or fish");
+    throw new UsageError(
+      "completions",
+      "'completions' needs the name of a shell: bash, zsh or fish",
+    );
   }
   const script = completionsFor(shell, [...verbs, ...toolVerbs]);
   const answer = { verb: "completions", ok: true, result: [script], errors: [] };

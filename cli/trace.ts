@@ -6,6 +6,7 @@
  */
 import { ask } from "./ask.ts";
 import type { Terminal } from "./terminal.ts";
+import { UsageError } from "./failure.ts";
 import type { CommandLine } from "../control/options.ts";
 import { flagWords } from "../control/options.ts";
 import { findPath, withTarget } from "./target.ts";
@@ -17,7 +18,10 @@ export async function trace(line: CommandLine, terminal: Terminal): Promise<numb
   const what = args.pop();
   const [name, ...more] = args;
   if (what === undefined || more.length > 0) {
-    throw new Error("'trace' needs a packet in hexadecimal digits, or a flow");
+    throw new UsageError(
+      "trace",
+      "'trace' needs a packet in hexadecimal digits, or a flow",
+    );
   }
   const path = await findPath(line, name, terminal);
   if (path !== undefined) {

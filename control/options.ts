@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { type Advice, nearest } from "./verbs/advice.ts";
 import { type Flags, noFlags } from "./verbs/verb.ts";
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
@@ -27,6 +28,13 @@ export interface CommandLine {
 /** An option that is wrong; the message is getopt_long(3)'s. */
 export class OptionError extends Error {
   override readonly name = "OptionError";
+  /** What to do. */
+  readonly advice: Advice;
+
+  constructor(message: string, advice: Advice = {}) {
+    super(message);
+    this.advice = advice;
+  }
 }
 
 /** Long options without a value, and what they set. */
@@ -188,7 +196,14 @@ function expand(given: string): string {
   const candidates = names.filter((name) => name.startsWith(given));
   const [only] = candidates;
   if (only !== undefined && candidates.length === 1) return only;
-  if (only === undefined) throw new OptionError(`unrecognized option '--${given}'`);
+  if (only === undefined) {
+    const meant = nearest(given, names);
+    throw new OptionError(`unrecognized option '--${given}'`, {
+      hint: meant === undefined
+        ? '"dpctl help" lists the options'
+        : `did you mean "--${meant}"?`,
+    });
+  }
   const list = candidates.map((name) => `'--${name}'`).join(" ");
   throw new OptionError(`option '--${given}' is ambiguous; possibilities: ${list}`);
 }

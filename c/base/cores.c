@@ -36,6 +36,24 @@ uint32_t cores_last(void)
     return core;
 }
 
+void cores_text(char *text, uint32_t size)
+{
+    uint32_t used = 0;
+
+    text[0] = '\0';
+    for (uint32_t core = 0; core < CPU_SETSIZE && used < size; core++) {
+        uint32_t first = core;
+
+        if (!CPU_ISSET(core, &process))
+            continue;
+        while (core + 1 < CPU_SETSIZE && CPU_ISSET(core + 1, &process))
+            core++;
+        used += (uint32_t)snprintf(text + used, size - used, "%s%u", used ? "," : "", first);
+        if (core > first && used < size)
+            used += (uint32_t)snprintf(text + used, size - used, "-%u", core);
+    }
+}
+
 /* What the other threads may use: the cores that are left, or all if none is. */
 static cpu_set_t rest(void)
 {

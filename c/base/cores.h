@@ -18,6 +18,8 @@ void cores_init(void);
 
 bool cores_allowed(uint32_t core);
 uint32_t cores_last(void);
+/* Those that are allowed, as `0-3,6`; what does not fit is left out. */
+void cores_text(char *text, uint32_t size);
 
 /* A poll thread is about to run on a core, or has ended; counted. */
 void cores_claim(uint32_t core);

@@ -94,9 +94,12 @@ static void tx_free(struct pmd_set *set, struct worker_tx *tx)
 
 static int thread_error(int error, uint32_t core)
 {
-    const char *why = error == EINVAL ? "this process may not run on it" : strerror(error);
+    char cores[64];
 
-    return error_set(error, "no poll thread on core %u: %s", core, why);
+    if (error != EINVAL)
+        return error_set(error, "no poll thread on core %u: %s", core, strerror(error));
+    cores_text(cores, sizeof cores);
+    return error_set(error, "no poll thread on core %u: this process may run on %s only", core, cores);
 }
 
 static void thread_free(struct pmd_set *set, struct pmd_thread *thread)

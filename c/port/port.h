@@ -151,6 +151,8 @@ void port_unwatch(struct port_table *, struct port_watch *);
 
 /* The class of a type of port; NULL if there is none. */
 const struct port_class *port_class_find(const char *type);
+/* EAFNOSUPPORT, with a text that lists the types there are. */
+int port_class_unknown(const char *type);
 
 /* The value of a port's option; NULL if it is not given.  Written to `value`. */
 const char *port_option(const struct port *, const char *key, char *value, uint32_t size);

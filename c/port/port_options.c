@@ -73,7 +73,7 @@ int port_options_check(const struct port *port, const char *known)
         if (line_size && key_size == line_size)
             return error_set(EINVAL, "option \"%.*s\" has no value", (int)line_size, line);
         if (line_size && !listed(known, line, key_size))
-            return error_set(EINVAL, "ports of type %s have no option %.*s, only: %s", port->type,
+            return error_set(EINVAL, "ports of type %s have no option \"%.*s\" (there are: %s)", port->type,
                              (int)key_size, line, *known ? known : "none");
         line += line_size;
     }

@@ -17,10 +17,10 @@ export interface DoctorOptions {
   readonly verbose?: boolean;
 }
 
-/** Text of the report, and the exit status: 0 all is well, 1 warnings, 2 something cannot run. */
+/** Text of the report, and the exit status: 0, or 2 if something cannot run. */
 export interface DoctorReport {
   readonly text: string;
-  readonly status: 0 | 1 | 2;
+  readonly status: 0 | 2;
 }
 
 /** Examines a machine. */
@@ -33,7 +33,7 @@ export function examine(options: DoctorOptions = {}): DoctorReport {
     text: options.json
       ? JSON.stringify(findings, undefined, 2)
       : report(findings, options),
-    status: some("fail") ? 2 : some("warn") ? 1 : 0,
+    status: some("fail") ? 2 : 0,
   };
 }
 

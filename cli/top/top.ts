@@ -7,6 +7,7 @@
 import { openDatapath } from "../../providers/registry.ts";
 import { control } from "../../control/socket.ts";
 import type { Terminal } from "../terminal.ts";
+import { UsageError } from "../failure.ts";
 import type { CommandLine } from "../../control/options.ts";
 import { type Status, statusOf } from "../../control/status.ts";
 import { findPath, withTarget } from "../target.ts";
@@ -39,11 +40,11 @@ export async function top(
   screen: () => Screen | undefined = realScreen,
 ): Promise<number> {
   const [, name, ...more] = line.words;
-  if (more.length > 0) throw new Error("'top' takes one datapath");
+  if (more.length > 0) throw new UsageError("top", "'top' takes one datapath");
   const seconds = Number(line.extra.get("interval") ?? 1);
   const count = Number(line.extra.get("count") ?? Infinity);
   if (!(seconds > 0) || !(count >= 1)) {
-    throw new Error("--interval and --count must be numbers above 0");
+    throw new UsageError("top", "--interval and --count must be numbers above 0");
   }
   const path = await findPath(line, name, terminal);
   const options = { line, terminal, screen, seconds, count };

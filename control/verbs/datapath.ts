@@ -8,10 +8,28 @@ import type { Port, PortStats } from "../../providers/contract/ports.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { type DeviceCounters, deviceStats } from "./device_stats.ts";
 import { readU32 } from "../text/scan.ts";
-import { codeOf, reasonOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
+import { type Advice, adviceOf, didYouMean } from "./advice.ts";
+import {
+  codeOf,
+  failureOf,
+  noDatapaths,
+  reasonOf,
+  type Verb,
+  VerbFailure,
+  type VerbRun,
+} from "./verb.ts";
 import { addPorts } from "./port.ts";
 
 const all = Infinity;
+
+/** Why there is no making a datapath of user space: it would end with this program. */
+function whereItLives(name: string): Advice | undefined {
+  if (!name.startsWith("netdev@")) return undefined;
+  return {
+    reason: "a netdev datapath lives in the program that forwards for it",
+    hint: `"dpctl serve ${name}" runs one`,
+  };
+}
 
 async function addDp(run: VerbRun, args: readonly string[]): Promise<void> {
   const [name = ""] = args;
@@ -20,10 +38,10 @@ async function addDp(run: VerbRun, args: readonly string[]): Promise<void> {
     await dp.close();
   } catch (error) {
     // What cannot be a name is no device to the other verbs, but an argument to this one.
-    throw new VerbFailure(
-      "add_dp",
-      error instanceof TypeError ? "EINVAL" : codeOf(error),
-    );
+    if (error instanceof TypeError) {
+      throw new VerbFailure("add_dp", "EINVAL", adviceOf(error));
+    }
+    throw failureOf("add_dp", error, whereItLives(name));
   }
   run.result({ created: name });
   if (args.length > 1) await addPorts(run, args);
@@ -34,7 +52,7 @@ async function deleteDp(run: VerbRun, [name = ""]: readonly string[]): Promise<v
     try {
       await dp.destroy();
     } catch (error) {
-      throw new VerbFailure("del_dp", codeOf(error));
+      throw failureOf("del_dp", error);
     }
     run.result({ deleted: dp.fullName });
   });
@@ -47,6 +65,7 @@ async function deleteDp(run: VerbRun, [name = ""]: readonly string[]): Promise<v
 async function forEachDatapath(
   run: VerbRun,
   use: (dp: Datapath) => void,
+  { adviseIfNone = true } = {},
 ): Promise<void> {
   const { names, error } = await run.datapaths.list();
   for (const name of names) {
@@ -58,17 +77,26 @@ async function forEachDatapath(
       );
     } catch (failure) {
       if (!(failure instanceof VerbFailure)) throw failure;
-      run.fail(failure.message, failure.code);
+      run.fail(failure);
     }
   }
-  if (names.length === 0 && error !== undefined) run.failSilently();
+  if (names.length > 0) return;
+  if (error !== undefined) run.failSilently();
+  if (error !== undefined || adviseIfNone) {
+    const reason = error === "ENOENT"
+      ? "the kernel has no openvswitch module, and no program serves a datapath"
+      : error === undefined
+      ? "there is no datapath"
+      : reasonOf(error);
+    run.advise("no datapaths exist", { reason, hint: noDatapaths });
+  }
 }
 
 function dumpDps(run: VerbRun): Promise<void> {
   return forEachDatapath(run, (dp) => {
     run.print(`${dp.fullName}\n`);
     run.result(dp.fullName);
-  });
+  }, { adviseIfNone: false });
 }
 
 async function show(run: VerbRun, args: readonly string[]): Promise<void> {
@@ -82,7 +110,7 @@ async function show(run: VerbRun, args: readonly string[]): Promise<void> {
       );
     } catch (failure) {
       if (!(failure instanceof VerbFailure)) throw failure;
-      run.fail(failure.message, failure.code);
+      run.fail(failure);
     }
   }
 }
@@ -202,7 +230,9 @@ async function cacheSetSize(
     }
     const level = names.indexOf(cache);
     if (level < 0) {
-      throw new VerbFailure(`Cache name "${cache}" not found on dpif`, "EINVAL");
+      throw new VerbFailure(`Cache name "${cache}" not found on dpif`, "EINVAL", {
+        hint: didYouMean(cache, names) ?? `there are: ${names.join(", ")}`,
+      });
     }
     run.attempt("Setting cache size failed", () => caches.setSize(level, size));
     const now = caches.size(level);

@@ -15,7 +15,8 @@ import {
 } from "../../providers/odp/mod.ts";
 import { flowJson, flowStatsJson, flowStatsText, flowText } from "../text/flow.ts";
 import { dumpFlows } from "./flow_dump.ts";
-import { codeOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
+import { adviceOf } from "./advice.ts";
+import { codeOf, failureOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 
 /** A flow in text, as bytes; the identifier in front of it, if there is one, is taken off first. */
 function parseFlow(
@@ -32,7 +33,8 @@ function parseFlow(
     const { offset } = error as { offset?: unknown };
     if (!(error instanceof SyntaxError) || typeof offset !== "number") throw error;
     const at = fieldStart(key, offset);
-    throw new VerbFailure(complaint(`syntax error at ${key.slice(at)}`), "EINVAL");
+    const message = complaint(`syntax error at ${key.slice(at)}`);
+    throw new VerbFailure(message, "EINVAL", adviceOf(error));
   }
 }
 
@@ -42,8 +44,8 @@ function takeUfid(text: string): Ufid | undefined {
   if (!text.startsWith("ufid:")) return undefined;
   try {
     return ufid(text.slice(5, ufidLength));
-  } catch {
-    throw new VerbFailure("parsing flow ufid", "EINVAL");
+  } catch (error) {
+    throw new VerbFailure("parsing flow ufid", "EINVAL", adviceOf(error));
   }
 }
 
@@ -95,18 +97,26 @@ function putFlow(
   let actions: Uint8Array;
   try {
     actions = encodeActions(parseActions(actionsText));
-  } catch {
-    throw new VerbFailure("parsing actions", "EINVAL");
+  } catch (error) {
+    throw new VerbFailure("parsing actions", "EINVAL", adviceOf(error));
   }
-  const stats = run.attempt("updating flow table", () =>
-    dp.flows.put({
-      key,
-      ...(mask.length > 0 && { mask }),
-      actions,
-      ...kind,
-      ...(id !== undefined && { ufid: id }),
-      wantStats: run.flags.statistics,
-    }));
+  const put = {
+    key,
+    ...(mask.length > 0 && { mask }),
+    actions,
+    ...kind,
+    ...(id !== undefined && { ufid: id }),
+    wantStats: run.flags.statistics,
+  };
+  let stats: FlowStats | undefined;
+  try {
+    stats = dp.flows.put(put);
+  } catch (error) {
+    const hint = { EEXIST: '"mod-flow" changes it', ENOENT: '"add-flow" adds it' };
+    throw failureOf("updating flow table", error, {
+      ...(codeOf(error) in hint && { hint: hint[codeOf(error) as keyof typeof hint] }),
+    });
+  }
   // A flow that was made has no counters yet, and Open vSwitch prints what it has: none.
   const none: FlowStats = { packets: 0n, bytes: 0n, tcpFlags: 0 };
   printStats(run, run.flags.statistics ? stats ?? none : undefined);
@@ -157,7 +167,7 @@ function takeUfidOrComplain(run: VerbRun, text: string): Ufid | undefined {
     return id;
   } catch (error) {
     if (!(error instanceof VerbFailure)) throw error;
-    run.complain(error.message, error.code);
+    run.complain(error.message, error.code, error.advice);
     return undefined;
   }
 }
@@ -176,9 +186,10 @@ function deleteFlow(
   try {
     printStats(run, dp.flows.delete(id === undefined ? { key } : { ufid: id }));
   } catch (error) {
-    const code = codeOf(error);
-    run[say]("deleting flow", code);
-    if (code === "ENOENT" && id === undefined) {
+    const failure = failureOf("deleting flow", error);
+    if (say === "fail") run.fail(failure);
+    else run.complain(failure.message, failure.code, failure.advice);
+    if (failure.code === "ENOENT" && id === undefined) {
       run.print("Perhaps you need to specify a UFID?\n");
     }
   }
@@ -243,14 +254,16 @@ function runLine(
 ): void {
   const { word, flow, actions } = parseLine(line, usual);
   if (flow === undefined || (actions === undefined) !== (word === "delete")) {
-    return run.complain(`Failed parsing line number ${number}, skipped!`);
+    return run.complain(`Failed parsing line number ${number}, skipped!`, undefined, {
+      hint: "a line is [add|modify] FLOW ACTIONS, or delete FLOW",
+    });
   }
   try {
     if (word === "delete") deleteFlow(run, dp, flow, "complain");
     else putFlow(run, dp, [flow, actions ?? ""], word === "add" ? adding : changing);
   } catch (error) {
     if (!(error instanceof VerbFailure)) throw error;
-    run.complain(error.message, error.code);
+    run.complain(error.message, error.code, error.advice);
   }
 }
 

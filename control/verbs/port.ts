@@ -8,7 +8,8 @@ import type { Port } from "../../providers/contract/ports.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { bringUp } from "./link_up.ts";
 import { readInteger } from "../text/scan.ts";
-import { codeOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
+import { type Advice, didYouMean } from "./advice.ts";
+import { codeOf, failureOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 
 const all = Infinity;
 
@@ -16,7 +17,9 @@ const all = Infinity;
 function parseInterface(text: string): { name: string; settings: [string, string][] } {
   const [name, ...words] = text.split(",").filter((word) => word !== "");
   if (name === undefined) {
-    throw new VerbFailure(`${text} is not a valid network device name`);
+    throw new VerbFailure(`${text} is not a valid network device name`, undefined, {
+      hint: "an interface is NAME[,type=TYPE][,port_no=N][,OPTION=VALUE]...",
+    });
   }
   const settings = words.map((word): [string, string] => {
     const [, key = "", value = ""] = /^=*([^=]*)=?([^]*)$/.exec(word) ?? [];
@@ -44,7 +47,7 @@ export async function addPorts(run: VerbRun, args: readonly string[]): Promise<v
       try {
         bringUp(port.name);
       } catch (error) {
-        throw new VerbFailure(`${name}: failed bringing interface up`, codeOf(error));
+        throw failureOf(`${name}: failed bringing interface up`, error);
       }
     }
   });
@@ -82,11 +85,11 @@ async function add(
     // to.
     const isDevice = code === "EAFNOSUPPORT" ||
       (code === "ENODEV" && dp.type === "system" && !hasDevice(name));
-    throw new VerbFailure(
+    throw failureOf(
       isDevice
         ? `${name}: failed to open network device`
         : `adding ${name} to ${dpName} failed`,
-      code,
+      error,
     );
   }
 }
@@ -115,23 +118,36 @@ async function eachInterface(
         await use(dp, text, dpName);
       } catch (error) {
         if (!(error instanceof VerbFailure)) throw error;
-        run.fail(error.message, error.code);
+        run.fail(error);
       }
     }
   });
+}
+
+/** Ports that hints name at most. */
+const namedPorts = 12;
+
+/** What may have been meant by a name that no port has. */
+function whichPorts(dp: Datapath, name: string): Advice {
+  const names = [...dp.ports.dump()].map((port) => port.name);
+  const more = names.length > namedPorts ? ", …" : "";
+  const list = names.slice(0, namedPorts).join(", ");
+  return { hint: didYouMean(name, names) ?? `the ports are ${list}${more}` };
 }
 
 function deletePorts(run: VerbRun, args: readonly string[]): Promise<void> {
   return eachInterface(run, args, async (dp, name, dpName) => {
     const isNumber = /^\d*$/.test(name);
     const no = isNumber ? readInteger(name) >>> 0 : dp.ports.get(name)?.no;
-    if (no === undefined) throw new VerbFailure(`no port named ${name}`);
+    if (no === undefined) {
+      throw new VerbFailure(`no port named ${name}`, undefined, whichPorts(dp, name));
+    }
     try {
       // The last number stands for "no port"; there is none, so the answer is the provider's for
       // any such number.
       await dp.ports.delete(Math.min(no, noPort - 1));
     } catch (error) {
-      throw new VerbFailure(`deleting port ${name} from ${dpName} failed`, codeOf(error));
+      throw failureOf(`deleting port ${name} from ${dpName} failed`, error);
     }
     run.result({ deleted: name });
   });
@@ -142,7 +158,8 @@ function setPorts(run: VerbRun, args: readonly string[]): Promise<void> {
     const { name, settings } = parseInterface(text);
     const port = dp.ports.get(name);
     if (port === undefined) {
-      throw new VerbFailure(`${name}: failed to query port in ${dpName}`, "ENODEV");
+      const message = `${name}: failed to query port in ${dpName}`;
+      throw new VerbFailure(message, "ENODEV", whichPorts(dp, name));
     }
     const options = new Map(Object.entries(port.options ?? {}));
     for (const [key, value] of settings) change(port, options, [key, value]);
@@ -150,7 +167,7 @@ function setPorts(run: VerbRun, args: readonly string[]): Promise<void> {
       try {
         await dp.ports.setConfig(port.no, Object.fromEntries(options));
       } catch (error) {
-        throw new VerbFailure("Error updating configuration", codeOf(error));
+        throw failureOf("Error updating configuration", error);
       }
     }
     run.result({ ...port, options: Object.fromEntries(options) });

@@ -12,6 +12,7 @@ import {
   parseKeyBytes,
 } from "../../providers/odp/mod.ts";
 import type { Action, FlowKey, VlanTag } from "../../providers/types.ts";
+import { adviceOf } from "./advice.ts";
 import { type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 import { fieldStart } from "./flow.ts";
 
@@ -25,7 +26,7 @@ function parse(text: string, ports?: ReadonlyMap<number, string>): Action[] {
     return parseActions(text, { ports });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new VerbFailure("odp_actions_from_string", "EINVAL");
+    throw new VerbFailure("odp_actions_from_string", "EINVAL", adviceOf(error));
   }
 }
 
@@ -122,6 +123,7 @@ function normalizeActions(
     throw new VerbFailure(
       `odp_flow_key_from_string (syntax error at ${rest})`,
       "EINVAL",
+      adviceOf(error),
     );
   }
   const verbose = run.flags.verbosity > 0;

@@ -11,6 +11,7 @@ import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";
 import { type ErrnoName, errnoName, errnoText } from "../../providers/errno.ts";
 import type { DatapathSource } from "../datapath_source.ts";
+import { type Advice, adviceOf, adviceText, didYouMean, nearest } from "./advice.ts";
 
 /** What the options before and between the arguments say. */
 export interface Flags {
@@ -48,8 +49,14 @@ export interface JsonAnswer {
   readonly ok: boolean;
   /** One item for each thing that was asked for: a datapath, a flow, a connection … */
   readonly result: readonly unknown[];
-  /** What went wrong, in the words of the text form, and the errno where there is one. */
-  readonly errors: readonly { readonly message: string; readonly code?: ErrnoName }[];
+  /** What went wrong. */
+  readonly errors: readonly JsonError[];
+}
+
+/** A failure: the words of the text form, the errno where there is one, why, and what to do. */
+export interface JsonError extends Advice {
+  readonly message: string;
+  readonly code?: ErrnoName | undefined;
 }
 
 /** A verb as help shows it. */
@@ -76,11 +83,19 @@ export class VerbFailure extends Error {
   override readonly name = "VerbFailure";
   /** Reason, shown in brackets after the message; undefined: none. */
   readonly code: ErrnoName | undefined;
+  /** Why, and what to do. */
+  readonly advice: Advice;
 
-  constructor(message: string, code?: ErrnoName) {
+  constructor(message: string, code?: ErrnoName, advice: Advice = {}) {
     super(message);
     this.code = code;
+    this.advice = advice;
   }
+}
+
+/** The failure of a verb that an error of the datapath is; `advice` besides the error's own. */
+export function failureOf(message: string, error: unknown, advice?: Advice): VerbFailure {
+  return new VerbFailure(message, codeOf(error), { ...adviceOf(error), ...advice });
 }
 
 /** Where the words of a verb go. */
@@ -116,7 +131,7 @@ export class VerbRun {
   readonly readText: (path: string) => Promise<string>;
   readonly #output: VerbOutput;
   readonly #results: unknown[] = [];
-  readonly #errors: { message: string; code?: ErrnoName }[] = [];
+  readonly #errors: JsonError[] = [];
   #failed = false;
 
   constructor(options: VerbOptions) {
@@ -147,19 +162,27 @@ export class VerbRun {
   }
 
   /** Complains, and leaves the exit status as it is. */
-  complain(message: string, code?: ErrnoName): void {
+  complain(message: string, code?: ErrnoName, advice: Advice = {}): void {
     if (this.flags.json) {
-      this.#errors.push(code === undefined ? { message } : { message, code });
+      this.#errors.push({ message, ...(code !== undefined && { code }), ...advice });
       return;
     }
     const reason = code === undefined ? "" : ` (${reasonOf(code)})`;
-    this.#output.complain(`${this.program}: ${message}${reason}\n`);
+    this.#output.complain(
+      `${this.program}: ${message}${reason}\n${adviceText(advice)}`,
+    );
   }
 
-  /** Complains, and makes the exit status 1. The verb may go on. */
-  fail(message: string, code?: ErrnoName): void {
+  /** Says what to do where Open vSwitch says nothing. `message` is for `--json`. */
+  advise(message: string, advice: Advice): void {
+    if (this.flags.json) this.#errors.push({ message, ...advice });
+    else this.#output.complain(adviceText(advice));
+  }
+
+  /** Complains of a failure, and makes the exit status 1. The verb may go on. */
+  fail({ message, code, advice }: VerbFailure): void {
     this.#failed = true;
-    this.complain(message, code);
+    this.complain(message, code, advice);
   }
 
   /** Makes the exit status 1 without a word. */
@@ -195,7 +218,10 @@ export class VerbRun {
       : args.length !== max
       ? await this.#onlyDatapath()
       : undefined;
-    if (name === undefined) throw new VerbFailure("datapath not found", "EINVAL");
+    if (name === undefined) {
+      const advice = await this.#whyNone(first);
+      throw new VerbFailure("datapath not found", "EINVAL", advice);
+    }
     return await this.withNamed(
       name,
       "opening datapath",
@@ -213,7 +239,7 @@ export class VerbRun {
     try {
       dp = await this.datapaths.open(name, { create: false });
     } catch (error) {
-      throw new VerbFailure(message, codeOf(error));
+      throw failureOf(message, error, await this.#whyUnopened(name, error));
     }
     try {
       return await use(dp);
@@ -231,15 +257,44 @@ export class VerbRun {
     return undefined;
   }
 
+  /** Why no datapath was meant: nothing was named, or what is none. */
+  async #whyNone(word: string | undefined): Promise<Advice> {
+    const { names } = await this.datapaths.list();
+    if (names.length === 0) return { hint: noDatapaths };
+    const meant = word === undefined ? undefined : didYouMean(word, names);
+    return { hint: meant ?? `name one of ${names.join(", ")}` };
+  }
+
+  /** Why a datapath could not be opened, where the error does not say it. */
+  async #whyUnopened(name: string, error: unknown): Promise<Advice> {
+    const { names } = await this.datapaths.list();
+    const meant = names.find((one) => one.endsWith(`@${name}`)) ?? nearest(name, names);
+    if (meant !== undefined) return { hint: `did you mean "${meant}"?` };
+    if (name.startsWith("netdev@")) {
+      return {
+        reason: `no program on this machine serves ${name}`,
+        hint:
+          `"dpctl serve ${name}" runs one, and a program of yours answers dpctl once it ` +
+          "calls serve(dp) of control/serve.ts",
+      };
+    }
+    const others = names.length === 0 ? noDatapaths : `there are: ${names.join(", ")}`;
+    return { hint: adviceOf(error).hint ?? others };
+  }
+
   /** Runs `action`; a failure of the datapath becomes a complaint with `message`. */
   attempt<T>(message: string, action: () => T): T {
     try {
       return action();
     } catch (error) {
-      throw new VerbFailure(message, codeOf(error));
+      throw failureOf(message, error);
     }
   }
 }
+
+/** What to do where there is no datapath. */
+export const noDatapaths = '"dpctl serve netdev@br0" runs a datapath in user space, ' +
+  '"dpctl add-dp br0" makes one in the kernel';
 
 /** The errno of a failure; what is not a datapath's is thrown again, for it is a bug. */
 export function codeOf(error: unknown): ErrnoName {

@@ -6,7 +6,14 @@
  * @module
  */
 import { helpText } from "./help.ts";
-import { type Verb, VerbFailure, type VerbOptions, VerbRun } from "./verb.ts";
+import { didYouMean } from "./advice.ts";
+import {
+  type NamedVerb,
+  type Verb,
+  VerbFailure,
+  type VerbOptions,
+  VerbRun,
+} from "./verb.ts";
 import { conntrackVerbs } from "./conntrack.ts";
 import { datapathVerbs } from "./datapath.ts";
 import { flowVerbs } from "./flow.ts";
@@ -25,7 +32,7 @@ const help: Verb = {
   perform(run, [name]) {
     const { program, ownVerbs: own } = run;
     const text = helpText(verbs, { program, own, verb: name });
-    if (name !== undefined && text === "") throw unknownVerb(name);
+    if (name !== undefined && text === "") throw unknownVerb(name, own);
     run.print(text);
     verbs.filter((verb) => name === undefined || verb.name === name)
       .forEach(({ name, usage, summary, writes }) =>
@@ -87,8 +94,11 @@ export function findVerb(name: string): Verb | undefined {
   return byName.get(name);
 }
 
-function unknownVerb(name: string): VerbFailure {
-  return new VerbFailure(`unknown command '${name}'; use --help for help`);
+function unknownVerb(name: string, own: readonly NamedVerb[]): VerbFailure {
+  const names = [...verbs, ...own].map((verb) => verb.name);
+  const hint = didYouMean(name, names) ?? '"dpctl help" lists the verbs';
+  const message = `unknown command '${name}'; use --help for help`;
+  return new VerbFailure(message, undefined, { hint });
 }
 
 /** Runs one verb with its arguments; true if all went well. Nothing but bugs is thrown. */
@@ -102,7 +112,7 @@ export async function runVerb(
     await verb.perform(run, args);
   } catch (error) {
     if (!(error instanceof VerbFailure)) throw error;
-    run.fail(error.message, error.code);
+    run.fail(error);
   }
   run.finish(name ?? "");
   return !run.failed;
@@ -111,16 +121,19 @@ export async function runVerb(
 function checkedVerb(
   name: string | undefined,
   args: readonly string[],
-  { flags }: VerbOptions,
+  { flags, ownVerbs = [] }: VerbOptions,
 ): Verb {
   if (name === undefined) {
-    throw new VerbFailure("missing command name; use --help for help");
+    throw new VerbFailure("missing command name; use --help for help", undefined, {
+      hint: '"dpctl show" tells what there is, "dpctl doctor" what is missing',
+    });
   }
   const verb = byName.get(name);
-  if (verb === undefined) throw unknownVerb(name);
+  if (verb === undefined) throw unknownVerb(name, ownVerbs);
   const [min, max] = verb.args;
+  const hint = `usage: dpctl ${`${name} ${verb.usage}`.trimEnd()}`;
   const arguments_ = (words: string, count: number): VerbFailure =>
-    new VerbFailure(`'${name}' command ${words} ${count} arguments`);
+    new VerbFailure(`'${name}' command ${words} ${count} arguments`, undefined, { hint });
   if (args.length < min) throw arguments_("requires at least", min);
   if (args.length > max) throw arguments_("takes at most", max);
   if (verb.writes && flags.readOnly) {

@@ -12,6 +12,7 @@ import { controlCommands } from "../commands.ts";
 import { Log } from "../log.ts";
 import { DatapathError } from "../../providers/errors.ts";
 import { portNo } from "../../providers/ids.ts";
+import { adviceLines } from "./advice.ts";
 import { type Flags, type JsonAnswer, noFlags, VerbRun } from "./verb.ts";
 import { runVerb, verbs } from "./verbs.ts";
 
@@ -142,7 +143,8 @@ Deno.test("flows are added, shown, changed, named and deleted", () =>
     assert.deepEqual(again, {
       ok: false,
       out: "",
-      err: "dpctl: updating flow table (File exists)\n",
+      err: "dpctl: updating flow table (File exists)\n" +
+        '  hint: "mod-flow" changes it\n',
     });
     assert.equal(
       (await run(`mod-flow cli@d0 ${arp} 1`, { statistics: true })).out,
@@ -161,7 +163,11 @@ Deno.test("flows are added, shown, changed, named and deleted", () =>
 
 Deno.test("bad text is shown from the field on that is wrong", () =>
   onFake(async (run) => {
-    const said = async (line: string): Promise<string> => (await run(line)).err;
+    const said = async (line: string): Promise<string> => {
+      const { err } = await run(line);
+      assert.match(err, /\n {2}reason: .+\n$/, "and why");
+      return err.replaceAll(adviceLines, "");
+    };
     assert.equal(
       await said("add-flow in_port(1),eth(),arp(op=x),vlan() 1"),
       "dpctl: parsing flow key (syntax error at arp(op=x),vlan()) (Invalid argument)\n",
@@ -187,7 +193,11 @@ Deno.test("a file of flows goes on behind bad lines, with exit status 0", () =>
       `delete ${arp}\nm ${arp.replace("1", "2")} 3\n`;
     const { ok, err } = await run("add-flows -", {}, file);
     assert.equal(ok, true);
-    assert.equal(err, "dpctl: Failed parsing line number 5, skipped!\n");
+    assert.equal(
+      err,
+      "dpctl: Failed parsing line number 5, skipped!\n" +
+        "  hint: a line is [add|modify] FLOW ACTIONS, or delete FLOW\n",
+    );
     const { out } = await run("dump-flows");
     assert.match(out, /^in_port\(2\).*actions:3\n$/);
     await run("del-flows -", {}, arp.replace("1", "2"));
@@ -197,7 +207,7 @@ Deno.test("a file of flows goes on behind bad lines, with exit status 0", () =>
 Deno.test("counts and flags are checked before anything is done", () =>
   onFake(async (run) => {
     const said = async (line: string, flags = {}): Promise<string> =>
-      (await run(line, flags)).err;
+      (await run(line, flags)).err.replaceAll(adviceLines, "");
     assert.equal(await said(""), "dpctl: missing command name; use --help for help\n");
     assert.equal(
       await said("nonsense"),
@@ -251,7 +261,11 @@ Deno.test("ports are added, shown and removed, going on behind failures", () =>
   onFake(async (run) => {
     const added = await run("add-if cli@d0 p1,type=dummy ,, p2,type=dummy,port_no=7");
     assert.equal(added.ok, false);
-    assert.equal(added.err, "dpctl: ,, is not a valid network device name\n");
+    assert.equal(
+      added.err,
+      "dpctl: ,, is not a valid network device name\n" +
+        "  hint: an interface is NAME[,type=TYPE][,port_no=N][,OPTION=VALUE]...\n",
+    );
     const { out } = await run("show", { statistics: true });
     assert.match(out, / {2}port 1: p1 \(dummy\)\n {4}RX packets:0 errors:0 dropped:0/);
     assert.match(out, / {2}port 7: p2 \(dummy\)\n/);
@@ -260,7 +274,10 @@ Deno.test("ports are added, shown and removed, going on behind failures", () =>
       /p2: can't change port number from 7 to 8/,
     );
     const removed = await run("del-if cli@d0 p1 nothere 7");
-    assert.equal(removed.err, "dpctl: no port named nothere\n");
+    assert.equal(
+      removed.err,
+      "dpctl: no port named nothere\n  hint: the ports are d0, p2\n",
+    );
     assert.doesNotMatch((await run("show")).out, /port [17]:/);
   }));
 

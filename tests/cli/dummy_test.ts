@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { serve } from "../../control/serve.ts";
 import { control, ControlError } from "../../control/socket.ts";
+import { adviceLines } from "../../control/verbs/advice.ts";
 import { startDummy } from "../odp/ovs_dummy.ts";
 import { run, tryRun } from "../support/command.ts";
 import { openNetdev, settled } from "../support/netdev.ts";
@@ -99,7 +100,7 @@ async function answer(
     }
     throw error;
   });
-  return text.replaceAll("ovs-vswitchd: ", "upcall: ")
+  return text.replaceAll(adviceLines, "").replaceAll("ovs-vswitchd: ", "upcall: ")
     .replaceAll("dummy@ovs-dummy", "DP").replaceAll(name, "DP")
     .replaceAll(/used:\d+\.\d{3}s/g, "used:T")
     // Their flows are the main thread's here; ours belong to all threads.

@@ -3,6 +3,7 @@
  * dpctl against ovs-dpctl on the kernel's datapath: the same calls, the same words, exit status and effect.
  */
 import { dpctl } from "../../cli/dpctl.ts";
+import { adviceLines } from "../../control/verbs/advice.ts";
 import { findProgram, Unsupported } from "../support/skip.ts";
 import { systemTest } from "../system/system.ts";
 import { type Call, calls } from "./calls.ts";
@@ -48,7 +49,7 @@ async function ours({ words, input }: Call): Promise<Outcome> {
   let stderr = "";
   const code = await dpctl(words, {
     print: (text) => stdout += text,
-    complain: (text) => stderr += text,
+    complain: (text) => stderr += text.replaceAll(adviceLines, ""),
     readText: (path) =>
       path === "-" ? Promise.resolve(input ?? "") : Deno.readTextFile(path),
   });

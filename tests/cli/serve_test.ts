@@ -99,6 +99,7 @@ Deno.test(
         .concat(["--metrics", "127.0.0.1:0", "--poll-threads", "0x1"]),
       async (folder, log) => {
         const shown = await call(folder, ["show"]);
+        assert.equal(shown.err, "");
         assert.match(shown.out, /^netdev@lab:\n[^]*port 3: p3 \(dummy\)\n$/);
         assert.equal(shown.code, 0);
         assert.equal((await call(folder, ["dump-dps"])).out, "netdev@lab\n");
@@ -162,7 +163,8 @@ Deno.test(
         const failed = await call(folder, ["add-dp", "netdev@other"]);
         assert.deepEqual([failed.code, failed.err], [
           1,
-          "dpctl: add_dp (Operation not supported)\n",
+          "dpctl: add_dp (Operation not supported)\n  reason: a netdev datapath lives in the " +
+          'program that forwards for it; "dpctl serve netdev@other" runs one\n',
         ]);
         const refused = await call(folder, ["--read-only", "del-flows", "netdev@lab"]);
         assert.match(refused.err, /does not work in read only mode/);

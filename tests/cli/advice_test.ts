@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What people read who call dpctl wrongly: Open vSwitch's line, then a reason, and what to do.
+ */
+import assert from "node:assert/strict";
+import { dpctl } from "../../cli/dpctl.ts";
+import { toolVerbs } from "../../cli/tool_verbs.ts";
+import { serve } from "../../control/serve.ts";
+import { adviceLines } from "../../control/verbs/advice.ts";
+import { verbs } from "../../control/verbs/verbs.ts";
+import { openNetdev } from "../support/netdev.ts";
+import { skippable } from "../support/skip.ts";
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Calls dpctl as a shell would, with `folder` for control sockets. */
+async function call(folder: string, line: string | string[]): Promise<Outcome> {
+  const before = Deno.env.get("UPCALL_RUNDIR");
+  Deno.env.set("UPCALL_RUNDIR", folder);
+  let out = "";
+  let err = "";
+  const args = typeof line === "string"
+    ? line.split(" ").filter((word) => word !== "")
+    : line;
+  try {
+    const code = await dpctl(args, {
+      print: (text) => out += text,
+      complain: (text) => err += text,
+      readText: () => Promise.reject(new Deno.errors.NotFound("no such file")),
+      signal: AbortSignal.timeout(0), // What should run on and on ends at once.
+    });
+    return { code, out, err };
+  } finally {
+    if (before === undefined) Deno.env.delete("UPCALL_RUNDIR");
+    else Deno.env.set("UPCALL_RUNDIR", before);
+  }
+}
+
+async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "upcall-advice-" });
+  try {
+    await test(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** What a datapath that this program cannot open is called: nobody else has its number. */
+const absent = `netdev@absent${Deno.pid}`;
+
+/** Calls without a datapath: the first line, and the second. */
+const wrong: readonly (readonly [line: string, first: RegExp, second: RegExp])[] = [
+  ["", /missing command name; use --help for help/, /hint: "dpctl show" tells/],
+  ["shwo", /unknown command 'shwo'; use --help for help/, /did you mean "show"\?/],
+  ["serv x", /unknown command 'serv'/, /did you mean "serve"\?/],
+  ["frobnicate", /unknown command/, /hint: "dpctl help" lists the verbs/],
+  ["help dumpflows", /unknown command 'dumpflows'/, /did you mean "dump-flows"\?/],
+  ["dumpflows --help", /unknown command 'dumpflows'/, /did you mean "dump-flows"\?/],
+  ["--jsn show", /unrecognized option '--jsn'/, /did you mean "--json"\?/],
+  ["--qqqqqq show", /unrecognized option '--qqqqqq'/, /"dpctl help" lists the options/],
+  [
+    "add-if x",
+    /'add-if' command requires at least 2 arg/,
+    /usage: dpctl add-if dp iface/,
+  ],
+  ["del-dp a b", /'del-dp' command takes at most 1 arg/, /usage: dpctl del-dp dp/],
+  [
+    `add-dp ${absent}`,
+    /add_dp \(Operation not supported\)/,
+    /"dpctl serve netdev@absent/,
+  ],
+  [
+    "add-dp netdv@x",
+    /add_dp \(Address family/,
+    /no provider of type "netdv".*"netdev"\?/,
+  ],
+  ["add-dp a/b", /add_dp \(Invalid argument\)/, /reason: Cannot use "a\/b" as the name/],
+  [
+    `show ${absent}`,
+    /opening datapath netdev@absent\d+ failed \(No such device\)/,
+    /no program .* serves netdev@absent\d+; "dpctl serve .*" runs one.*serve\(dp\)/,
+  ],
+  [`del-dp ${absent}`, /opening datapath \(No such device\)/, /dpctl serve/],
+  ["serve", /'serve' needs the name of a datapath/, /usage: dpctl serve DP/],
+  [
+    "serve netdv@x",
+    /no provider of type "netdv" \(there are: system, netdev\)/,
+    /"netdev"\?/,
+  ],
+  ["serve netdev@x --miss lern", /one of drop, flood, learn: it is lern/, /"learn"\?/],
+  ["capture", /'capture' needs the name of a file/, /usage: dpctl capture/],
+  [`capture ${absent} f`, /where a program serves/, /"dpctl serve netdev@absent/],
+  ["trace", /'trace' needs a packet/, /usage: dpctl trace/],
+  [`trace ${absent} x`, /nobody serves netdev@absent/, /"dpctl serve netdev@absent/],
+  ["top a b", /'top' takes one datapath/, /usage: dpctl top/],
+  ["top --interval x", /must be numbers above 0/, /usage: dpctl top/],
+  ["explain", /'explain' needs a flow/, /usage: dpctl explain/],
+  [`explain ${absent} x`, /no served datapath/, /dpctl serve netdev@absent\d+ --policy/],
+  ["policy", /'policy' needs one of/, /usage: dpctl policy/],
+  ["policy replay x", /'policy replay' needs/, /usage: dpctl policy/],
+  ["completions tcsh", /'completions' needs the name of a shell/, /usage: dpctl compl/],
+  ["doctor x", /'doctor' takes no arguments/, /usage: dpctl doctor/],
+  ["parse-actions ouput:1", /odp_actions_from_string \(Invalid arg/, /reason: .*/],
+];
+
+Deno.test("a wrong call says what is wrong, why, and what to do", () =>
+  inFolder(async (folder) => {
+    for (const [line, first, second] of wrong) {
+      const { code, out, err } = await call(folder, line);
+      const [said = "", why = "", ...more] = err.trimEnd().split("\n");
+      assert.match(said, first, line);
+      assert.match(said, /^dpctl: /, line);
+      assert.match(why, /^ {2}(reason|hint): /, line);
+      assert.match(why, second, line);
+      assert.deepEqual([code, out, more], [1, "", []], line);
+    }
+  }));
+
+Deno.test("--json has reason and hint as members", () =>
+  inFolder(async (folder) => {
+    const { out, err } = await call(folder, `--json show ${absent}`);
+    const [error] = JSON.parse(out).errors;
+    assert.equal(error.message, `opening datapath ${absent} failed`);
+    assert.equal(error.code, "ENODEV");
+    assert.match(error.reason, /no program on this machine serves/);
+    assert.match(error.hint, /^"dpctl serve netdev@absent/);
+    assert.equal(err, "");
+    const tool = JSON.parse((await call(folder, "--json serve netdv@x")).out);
+    assert.equal(tool.errors[0].hint, 'did you mean "netdev"?');
+    assert.equal(tool.errors[0].code, "EAFNOSUPPORT");
+    const usage = JSON.parse((await call(folder, "--json capture")).out);
+    assert.match(usage.errors[0].hint, /^usage: dpctl capture/);
+  }));
+
+Deno.test("where nothing is, show says so and how to begin", () =>
+  inFolder(async (folder) => {
+    const { out, err } = await call(folder, "show");
+    // A machine with a datapath in its kernel shows that.
+    if (out !== "") return;
+    assert.match(err, /^ {2}reason: .*; "dpctl serve netdev@br0" runs a datapath/);
+    assert.equal(err.replaceAll(adviceLines, ""), "", "Open vSwitch says nothing");
+    const json = JSON.parse((await call(folder, "--json show")).out);
+    assert.match(json.errors[0].hint, /dpctl serve netdev@br0/);
+  }));
+
+Deno.test("no verb throws, whatever its arguments are", () =>
+  inFolder(async (folder) => {
+    const words = [absent, "x", "in_port(1", "", "--", "-", "0x", "\0", "9".repeat(40)];
+    for (const { name } of [...verbs, ...toolVerbs]) {
+      for (const word of words) {
+        for (const count of [1, 2, 3]) {
+          const line = [name, ...Array<string>(count).fill(word)];
+          if (name === "serve" && word === "x") continue; // That may well be one.
+          const { code, err } = await call(folder, line);
+          const text = JSON.stringify(line);
+          assert(code === 0 || code === 1, text);
+          assert.doesNotMatch(err, /\n {4}at /, text);
+        }
+      }
+    }
+  }));
+
+Deno.test(
+  "a served datapath tells the types, options, cores and ports that there are",
+  skippable(async () => {
+    const name = `adv${Deno.pid}`;
+    await using dp = await openNetdev(name);
+    await dp.ports.add({ name: "uplink", type: "dummy" });
+    await inFolder(async (folder) => {
+      const full = `netdev@${name}`;
+      await using _served = await serve(dp, { path: `${folder}/${full}.ctl` });
+      for (
+        const [line, first, second] of [
+          [
+            `add-if ${full} a,type=tpa`,
+            /a: failed to open network device \(Address family/,
+            /no port type "tpa" \(there are: dummy, null, .*\); did you mean "tap"\?/,
+          ],
+          [
+            `add-if ${full} a,type=dummy,quue=4`,
+            /adding a to netdev@\S+ failed \(Invalid argument\)/,
+            /have no option "quue" \(there are: queue mtu\); did you mean "queue"\?/,
+          ],
+          [
+            `add-if ${full} a,type=null,x=4`,
+            /adding a to .* failed \(Invalid argument\)/,
+            /ports of type null have no option "x" \(there are: none\)$/,
+          ],
+          [
+            `add-if ${full} a,type=dummy,queue=x`,
+            /adding a to .* failed/,
+            /option queue is "x", expected a number from 1 to \d+/,
+          ],
+          [
+            `add-if ${full} a,type=patch`,
+            /adding a to .* failed/,
+            /the option peer=NAME/,
+          ],
+          [
+            `add-if ${full} nosuchdevice`,
+            /adding nosuchdevice to .* failed \(No such device\)/,
+            /no device nosuchdevice/,
+          ],
+          [`del-if ${full} uplnk`, /no port named uplnk/, /did you mean "uplink"\?/],
+          [`del-if ${full} zzz`, /no port named zzz/, /the ports are adv\d+, uplink/],
+          [`set-if ${full} zzz,a=b`, /zzz: failed to query port/, /the ports are adv/],
+          [`add-flow ${full} in_port(1 2`, /parsing flow key/, /reason: .+/],
+          [`add-flow ${full} in_port(1),eth() nothng`, /parsing actions/, /reason: .+/],
+          [`del-flow ${full} inport(1)`, /syntax error at inport\(1\)/, /reason: .+/],
+          [
+            `show netdev@adb${Deno.pid}`,
+            /opening datapath/,
+            /did you mean "netdev@adv\d+"/,
+          ],
+          [`show ${name}`, /opening datapath/, /did you mean "netdev@adv\d+"\?/],
+        ] as const
+      ) {
+        const { code, err } = await call(folder, line);
+        const [said = "", why = ""] = err.trimEnd().split("\n");
+        assert.match(said, first, line);
+        assert.match(why, second, line);
+        assert.equal(code, 1, line);
+      }
+      const json = JSON.parse(
+        (await call(folder, `--json add-if ${full} a,type=tpa`)).out,
+      );
+      assert.equal(json.errors[0].hint, 'did you mean "tap"?');
+      assert.match(json.errors[0].reason, /there is no port type "tpa"/);
+    });
+    for (
+      const [line, said] of [
+        ["p:tpa", /there is no port type "tpa".*\n {2}hint: did you mean "tap"\?\n$/],
+        ["p:tap,devise=x", /no option "devise".*\n {2}hint: did you mean "device"\?\n$/],
+        ["--poll-threads 0x1000000000000000", /may run on [\d,-]+ only \(EINVAL\)\n$/],
+        ["--poll-threads zz", /it must be a hexadecimal mask/],
+        ["--policy /nosuch.ts", /Cannot load \/nosuch.ts: Module not found/],
+        ["--metrics 192.0.2.1:80", /Cannot serve metrics at 192.0.2.1:80: /],
+        ["--metrics x", /--metrics x: expected ADDRESS:PORT/],
+        ["--socket /nosuch/x", /Cannot serve \/nosuch\/x: /],
+        ["--flows /nosuch", /Opening file "\/nosuch" failed/],
+      ] as const
+    ) {
+      await inFolder(async (folder) => {
+        const { code, err } = await call(folder, `serve netdev@ads${Deno.pid} ${line}`);
+        assert.match(err, said, line);
+        assert.equal(code, 1, line);
+      });
+    }
+  }),
+);
