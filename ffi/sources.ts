@@ -87,12 +87,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "bb85c7fbcb08bf4dc23536d5afd0021d595f9a8c1a365b8a5606f78d954648f6",
+    sha256: "014926cb358c8e57c394879393fe2cb8eedf91ed992816efcccf8fe3623c654f",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
     name: "base/cores.h",
-    sha256: "fdd83e07c83c5cde70223a071a326deb53d72e613d71c222bb04023fb96c3d0f",
+    sha256: "c1987e32d5056ff248d00729242b3a13e097ed63670d1cd8c7e4d3122bb464b3",
     load: () => import("../c/base/cores.h", { with: { type: "text" } }),
   },
   {
@@ -392,7 +392,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "c6d2e358aacf5a03b6681a8b35358312e9d15df6f77cd748328b3f57c6a8b5d8",
+    sha256: "3733ddad1630de4ea0101405e576e2e09fd254513bc747004a04c1db813e4a91",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
@@ -742,7 +742,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "073c31bd5b137babb54705a5c6ae6bef172a7d25ab5c71b07af8f7832c2a2dd9",
+    sha256: "aaa827453b953d1edf2dca5b68d4af41ef272c9471aeb4d5c5e04bde487bf115",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
@@ -767,7 +767,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "6ccf007879ce871f3b3dd5b6e3972e7a65821b4c7e347a069189e38f6d14b758",
+    sha256: "bb48dd17431677af9c04a84d7e5cd4a810e4b00a5965a0a17746f183cb650a91",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -797,7 +797,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_classes.c",
-    sha256: "7912481a1c5a3e9bdc7a9dbdbbcb5a35342903826fe7e92129c0ac0400e86727",
+    sha256: "fb576bb506b96162db56d285b76ac4c793f7407f24c182b9b7ce8dbebf6e0393",
     load: () => import("../c/port/port_classes.c", { with: { type: "text" } }),
   },
   {
@@ -842,7 +842,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_options.c",
-    sha256: "69b2fa135d9c81b3dd28540b11631050d33c525a27e5b0244641a56bd453432a",
+    sha256: "c323ff03a519619497e91dec1d839e4186102ec1871cc91e15669f9c6139bb70",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
   },
   {
