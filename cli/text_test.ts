@@ -266,7 +266,7 @@ Deno.test("top shows rates between two looks, no wider or longer than its screen
   assert.match(page, /^1 +p1 +dummy +2,000 +16\.0M +0 +0 +0$/m);
   assert.match(page, /^core 1 +\[#{5}\.{15}\] +25\.0% busy$/m);
   assert.match(page, /^no_port +5\/s +10$/m);
-  assert.match(page, /^ +3,000 {2}in_port\(1\), actions:2$/m);
+  assert.match(page, /^ +3,000 {2}in_port\(1\) -> 2$/m);
   const small = pageOf(before, now, { columns: 20, rows: 3 });
   assert.equal(small.length, 3);
   assert(small.every((row) => row.length <= 20));

@@ -1,8 +1,9 @@
 // A learning switch that forgets: stations that are silent age out, flows that are idle go, and a
-// station that moves takes its flows along. Try: deno run -A examples/aging_switch.ts netdev@br0
-// eth1 eth2 --age=300
+// station that moves takes its flows along.
+// Try: deno run -A examples/aging_switch.ts netdev@br0 eth1 eth2 --age=300
 import { exact, openDatapath, output } from "../mod.ts";
 import type { Datapath, FlowKey, MacAddress, PortNo } from "../mod.ts";
+import { option, ready, words } from "./start.ts";
 
 /** A station: where it is, and when it was last heard. */
 interface Station {
@@ -35,12 +36,8 @@ class Stations {
   }
 }
 
-const age = Deno.args.find((arg) => arg.startsWith("--age="))?.slice("--age=".length) ??
-  "300";
-const ageMs = Number(age) * 1000;
-const [datapath = "netdev@br0", ...devices] = Deno.args.filter((arg) =>
-  !arg.startsWith("--")
-);
+const [datapath, ...devices] = words("DATAPATH", "[--age=SECONDS]", "[DEVICE...]");
+const ageMs = Number(option("age", "300")) * 1000;
 await using dp = await openDatapath(datapath, { create: true });
 for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
 
@@ -48,9 +45,7 @@ const stations = new Stations();
 const packetsSeen = new Map<string, bigint>();
 dp.flows.flush(); // Flows of an earlier run are about stations that may have moved.
 const sweeper = setInterval(() => sweep(dp), Math.max(50, ageMs / 2));
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => void dp.close()); // Ends the loop below.
-}
+await ready(dp);
 
 for await (const { kind, packet, key } of dp.upcalls()) {
   const { ethernet, inPort } = key;

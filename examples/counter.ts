@@ -1,10 +1,10 @@
-// Bytes by source address in a capture file. Needs no root: deno run -A examples/counter.ts
-// capture.pcap
+// Bytes by source address in a capture file; needs no root.
+// Try: deno run -A examples/counter.ts capture.pcap
 import { openDatapath } from "../mod.ts";
 import type { Datapath, FlowKey, FlowMask } from "../mod.ts";
+import { words } from "./start.ts";
 
-const [file] = Deno.args;
-if (file === undefined) throw new TypeError("usage: counter.ts CAPTURE.pcap");
+const [file] = words("CAPTURE");
 await using dp = await openDatapath(`netdev@counter${Deno.pid}`, { create: true });
 
 // A host that shows up gets a flow, which drops and counts. Its packets until then are not counted,

@@ -13,17 +13,10 @@ import { type Host, makeHosts, on, removeHosts, run } from "./demo/network.ts";
 import { Screen } from "./demo/screen.ts";
 import type { Report } from "./demo/switch.ts";
 
-const { values: options } = parseArgs({
-  args: Deno.args,
-  options: {
-    provider: { type: "string", default: "netdev" },
-    seconds: { type: "string", default: "3" },
-  },
-});
+const usage =
+  "usage: deno run -A examples/demo.ts [--provider netdev|system] [--seconds N]";
+const options = readOptions();
 const seconds = Number(options.seconds);
-if (!(seconds > 0)) {
-  throw new RangeError(`--seconds must be above 0: it is ${options.seconds}`);
-}
 if (Deno.uid() !== 0) {
   console.error(`The demo makes network namespaces, which only root may:\n  ${asRoot()}`);
   Deno.exit(1);
@@ -35,7 +28,7 @@ let interrupted: Promise<never> | undefined;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(
     signal,
-    () => interrupted ??= cleanUp().then(() => Deno.exit(130)),
+    () => interrupted ??= cleanUp().then(() => Deno.exit(0)),
   );
 }
 let failure: unknown;
@@ -51,6 +44,36 @@ if (failure !== undefined) {
   Deno.exit(1);
 }
 Deno.exit(0);
+
+/** The options of the command line; ends the program where they are wrong. */
+function readOptions(): { readonly provider: string; readonly seconds: string } {
+  let complaint: string;
+  try {
+    const { values } = parseArgs({
+      args: Deno.args,
+      options: {
+        provider: { type: "string", default: "netdev" },
+        seconds: { type: "string", default: "3" },
+        help: { type: "boolean" },
+      },
+    });
+    const { help, ...options } = values;
+    if (help) {
+      console.log(usage);
+      Deno.exit(0);
+    }
+    const isKnown = options.provider === "netdev" || options.provider === "system";
+    if (isKnown && Number(options.seconds) > 0) return options;
+    complaint = isKnown
+      ? `--seconds must be above 0: it is ${options.seconds}`
+      : `--provider must be netdev or system: it is ${options.provider}`;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    complaint = error.message;
+  }
+  console.error(`${complaint}\n${usage}`);
+  Deno.exit(1);
+}
 
 async function demo(): Promise<void> {
   await removeHosts();
@@ -80,9 +103,10 @@ async function startSwitch(devices: string[]): Promise<void> {
     args: ["run", "--quiet", "-A", program, datapath, ...devices],
     stdin: "piped",
     stdout: "piped",
-    stderr: "inherit",
+    stderr: "piped",
   }).spawn();
   children.push(child);
+  const said = tell(child.stderr);
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
   void (async () => {
     const missing = (report: Report): boolean =>
@@ -92,9 +116,20 @@ async function startSwitch(devices: string[]): Promise<void> {
       screen.show(report);
     }
     const { code } = await child.status;
+    await said;
     reject(new Error(`The switch ended (exit status ${code}).`));
   })();
   await ready;
+}
+
+/** Shows what the switch says, line by line, above the table. */
+async function tell(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) screen.say(line);
+  }
 }
 
 async function* reports(

@@ -2,14 +2,16 @@
 // Try: deno run -A examples/dhcp_server.ts netdev@br0 10.0.0.1 eth1
 import { build, dhcp, ethernet, ipv4, parse, udp } from "../frames/mod.ts";
 import { openDatapath, output } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [datapath = "netdev@br0", server = "10.0.0.1", ...devices] = Deno.args;
+const [datapath, server, ...devices] = words("DATAPATH", "IPV4", "[DEVICE...]");
 const mac = "02:00:00:00:00:01";
 const network = server.slice(0, server.lastIndexOf(".") + 1);
 const leases = new Map<string, string>();
 const room = 150; // Anybody can make up clients: there are no more than these.
 await using dp = await openDatapath(datapath, { create: true });
 for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
+await ready(dp);
 
 for await (const { kind, packet, inPort } of dp.upcalls()) {
   const { dhcp: asked } = parse(packet);

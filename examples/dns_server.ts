@@ -2,8 +2,9 @@
 // Try: deno run -A examples/dns_server.ts netdev@br0 10.0.0.53 eth1 www.lab=10.0.0.80
 import { parse, replyTo } from "../frames/mod.ts";
 import { openDatapath, output } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [datapath = "netdev@br0", address = "10.0.0.53", ...rest] = Deno.args;
+const [datapath, address, ...rest] = words("DATAPATH", "IPV4", "[DEVICE|NAME=IPV4...]");
 const mac = "02:00:00:00:00:53";
 const names = new Map(
   rest.filter((word) => word.includes("=")).map((word) => word.split("=", 2)) as [
@@ -29,6 +30,7 @@ function answerTo(packet: Uint8Array): Uint8Array | undefined {
   return replyTo(packet, { mac, change: { dns: fields } });
 }
 
+await ready(dp);
 for await (const { kind, packet, inPort } of dp.upcalls()) {
   if (kind !== "miss" || inPort === undefined) continue;
   const answer = answerTo(packet);

@@ -1,12 +1,13 @@
 // A learning switch. Try: deno run -A examples/learning_switch.ts netdev@br0 eth1 eth2
-import { exact, openDatapath, output } from "../mod.ts";
-import type { MacAddress, PortNo } from "../mod.ts";
+import { exact, type MacAddress, openDatapath, output, type PortNo } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [datapath = "netdev@br0", ...devices] = Deno.args;
+const [datapath, ...devices] = words("DATAPATH", "[DEVICE...]");
 await using dp = await openDatapath(datapath, { create: true });
 for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
 const stations = new Map<MacAddress, PortNo>();
 dp.flows.flush(); // Flows of an earlier run are about stations that may have moved.
+await ready(dp);
 
 for await (const { kind, packet, key, key: { ethernet, inPort } } of dp.upcalls()) {
   if (kind !== "miss" || ethernet === undefined || inPort === undefined) continue;

@@ -1,23 +1,19 @@
 // A wire between two ports, and a third that sees a share of what passes.
 // Try: deno run -A examples/mirror.ts netdev@tap0 eth1 eth2 monitor 10
 import { openDatapath, output, sample } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [
-  datapath = "netdev@tap0",
-  left = "eth1",
-  right = "eth2",
-  monitor = "monitor",
-  percent = "100",
-] = Deno.args;
-await using dp = await openDatapath(datapath, { create: true });
-const [a, b, copy] = await Promise.all(
-  [left, right, monitor].map(async (name) =>
-    dp.ports.get(name) ?? await dp.ports.add({ name })
-  ),
+const [datapath, left, right, monitor, percent = "100"] = words(
+  "DATAPATH",
+  "DEVICE",
+  "DEVICE",
+  "MONITOR",
+  "[PERCENT]",
 );
-if (a === undefined || b === undefined || copy === undefined) {
-  throw new TypeError("no ports");
-}
+await using dp = await openDatapath(datapath, { create: true });
+const port = async (name: string) => dp.ports.get(name) ?? await dp.ports.add({ name });
+const [a, b, copy] = [await port(left), await port(right), await port(monitor)];
+await ready(dp);
 
 // Each protocol and address pair that shows up gets a flow of its own, so that the table tells what
 // passes.

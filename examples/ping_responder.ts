@@ -2,9 +2,14 @@
 // Try: deno run -A examples/ping_responder.ts netdev@br0 10.0.0.99 fd00::99 eth1
 import { parse, replyTo } from "../frames/mod.ts";
 import { openDatapath, output } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [datapath = "netdev@br0", ipv4 = "10.0.0.99", ipv6 = "fd00::99", ...devices] =
-  Deno.args;
+const [datapath, ipv4, ipv6, ...devices] = words(
+  "DATAPATH",
+  "IPV4",
+  "IPV6",
+  "[DEVICE...]",
+);
 const mac = "02:00:00:00:00:99";
 await using dp = await openDatapath(datapath, { create: true });
 for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
@@ -18,6 +23,7 @@ function isQuestion(packet: Uint8Array): boolean {
   return icmpv6?.kind === 128 && ip6?.dst === ipv6;
 }
 
+await ready(dp);
 for await (const { kind, packet, inPort } of dp.upcalls()) {
   if (kind !== "miss" || inPort === undefined || !isQuestion(packet)) continue;
   const answer = replyTo(packet, { mac });

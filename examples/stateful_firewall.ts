@@ -1,8 +1,9 @@
 // A firewall: connections begin inside.
 // Try: deno run -A examples/stateful_firewall.ts netdev@fw0 eth1 eth2
 import { openDatapath } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [datapath = "netdev@fw0", inside = "eth1", outside = "eth2"] = Deno.args;
+const [datapath, inside, outside] = words("DATAPATH", "INSIDE", "OUTSIDE");
 await using dp = await openDatapath(datapath, { create: true });
 const port = async (name: string) =>
   (dp.ports.get(name) ?? await dp.ports.add({ name })).no;
@@ -27,6 +28,7 @@ for (const [from, to] of [[within, without], [without, within]] as const) {
     }
   }
 }
+await ready(dp);
 for await (const { key } of dp.upcalls()) {
   console.log("refused", key.ipv6 ?? key.etherType);
 }

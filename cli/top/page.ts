@@ -5,6 +5,7 @@
  * @module
  */
 import type { Status } from "../../control/status.ts";
+import { flowLine } from "../../control/text/flow_line.ts";
 import { printableLine } from "../../control/text/printable.ts";
 
 /** Counts per second between two looks. */
@@ -62,7 +63,7 @@ export function pageOf(
     "",
     ...threadRows(before, now),
     ...dropRows(before, now, seconds),
-    ...flowRows(before, now, seconds),
+    ...flowRows(before, now, { seconds, columns }),
   ];
   // Names of ports, and flows with them, may hold escape sequences.
   return page.slice(0, rows).map((row) => printableLine(row).slice(0, columns));
@@ -118,11 +119,16 @@ function dropRows(before: Status, now: Status, seconds: number): string[] {
   return ["DROPS                        RATE           TOTAL", ...rows, ""];
 }
 
-function flowRows(before: Status, now: Status, seconds: number): string[] {
+function flowRows(
+  before: Status,
+  now: Status,
+  { seconds, columns }: { readonly seconds: number; readonly columns: number },
+): string[] {
   const old = new Map(before.top.map((flow) => [flow.id, flow.packets]));
   const rows = now.top.map((flow) => {
-    const each = rate(old.get(flow.id) ?? flow.packets, flow.packets, seconds);
-    return `${number.format(each).padStart(10)}  ${flow.text}`;
+    const perSecond = rate(old.get(flow.id) ?? flow.packets, flow.packets, seconds);
+    const cell = number.format(perSecond).padStart(10);
+    return `${cell}  ${flowLine(printableLine(flow.text), columns - cell.length - 2)}`;
   });
   return ["     PKT/s  TOP FLOWS", ...rows];
 }

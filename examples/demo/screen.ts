@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { flowLine } from "../../control/text/flow_line.ts";
 import type { Report } from "./switch.ts";
 
 const width = 80;
@@ -80,7 +81,7 @@ export function table(
         port.txPackets, no)) +
       count(8 * rate((port) => port.txBytes, no) / 1e6)
     ),
-    ...flows.slice(0, shownFlows).map((flow) => `  ${flow}`),
+    ...flows.slice(0, shownFlows).map((flow) => `  ${flowLine(flow, width - 2)}`),
     ...flows.length > shownFlows ? [`  and ${flows.length - shownFlows} more flows`] : [],
   ];
 }

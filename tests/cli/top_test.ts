@@ -64,7 +64,7 @@ Deno.test(
         assert.match(page, /^netdev@[\w-]+ hit\/s \d+ missed\/s 0 lost\/s 0 hit /);
         assert.match(page, /^1 +left +dummy +\d+ /m);
         assert.match(page, /^core \d+ +\[[#.]{20}\] +\d+\.\d% busy$/m);
-        assert.match(page, /^ +\d+ {2}recirc_id\(0\),in_port\(1\),.*eth_type\(0x0806\)/m);
+        assert.match(page, /^ +\d+ {2}in_port\(1\),.*eth_type\(0x0806\).* -> \d+$/m);
         assert(!page.includes("$ dpctl top"), "the page has the screen for itself");
       }
       const rates = drawn.map((page) => Number(/hit\/s (\d+)/.exec(page)?.[1]));

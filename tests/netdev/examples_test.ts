@@ -40,6 +40,9 @@ async function withExample(
     await status;
     await stderr;
   }
+  const { code } = await status;
+  assert.equal(code, 0, await stderr);
+  assert.match(await stderr, /^netdev@\S+ is ready with /m);
 }
 
 /** Waits until a host is reached. */

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the examples have in common, and what is not about packets: the words of the command line,
+ * complaints without a stack, a line when a program is ready, and an end when it is told to.
+ *
+ * @module
+ */
+import { serve } from "../control/serve.ts";
+import { type Datapath, DatapathError } from "../mod.ts";
+
+/** Words of a usage as words of a command line: `["DATAPATH", "[DEVICE...]"]`. */
+type Words<Usage extends readonly string[]> = Usage extends
+  readonly [infer First extends string, ...infer Rest extends readonly string[]]
+  ? First extends `${string}...${string}` ? string[]
+  : First extends `[--${string}` ? Words<Rest>
+  : First extends `[${string}` ? [string?, ...Words<Rest>]
+  : [string, ...Words<Rest>]
+  : [];
+
+/** What words must look like, by their names in a usage. */
+const looks: Readonly<Record<string, (word: string) => boolean>> = {
+  IPV4: (word) => /^(\d{1,3}\.){3}\d{1,3}$/.test(word),
+  IPV6: (word) => URL.canParse(`http://[${word}]`),
+  PERCENT: (word) => Number(word) >= 0 && Number(word) <= 100,
+  SECONDS: (word) => Number(word) > 0,
+};
+
+/**
+ * The words of the command line, which must be those of a usage: `WORD`, `[WORD]` that may be
+ * absent, `[WORD...]` for any number, `[--NAME=WORD]`, which `option()` reads. Otherwise, and for
+ * `--help`, prints how the program is called, and ends it.
+ */
+export function words<const Usage extends readonly string[]>(
+  ...usage: Usage
+): Words<Usage> {
+  const given = Deno.args.filter((word) => !word.startsWith("--"));
+  const options = Deno.args.filter((word) => word.startsWith("--"));
+  const positions = usage.filter((word) => !word.startsWith("[--"));
+  const least = positions.filter((word) => !word.startsWith("[")).length;
+  const isMany = positions.at(-1)?.includes("...") === true;
+  const help = `usage: deno run -A ${shown(Deno.mainModule)} ${usage.join(" ")}`;
+  if (options.includes("--help")) {
+    console.log(help);
+    Deno.exit(0);
+  }
+  const end = (complaint: string): never => {
+    console.error(`${complaint}\n${help}`);
+    Deno.exit(1);
+  };
+  const nameOf = (word: string | undefined): string =>
+    word?.match(/[A-Z]\w*$|[A-Z]\w*/)?.[0] ?? "";
+  const check = (name: string, word: string): void => {
+    if (looks[name]?.(word) === false) end(`"${word}" is no ${name}`);
+  };
+  if (given.length < least) end(`${nameOf(positions[given.length])} is missing`);
+  if (!isMany && given.length > positions.length) {
+    end(`"${given[positions.length]}" is a word too many`);
+  }
+  for (const [i, word] of given.entries()) check(nameOf(positions[i]), word);
+  for (const option of options) {
+    const [name = "", value = ""] = option.split("=", 2);
+    const known = usage.find((word) => word.startsWith(`[${name}=`));
+    if (known === undefined) end(`there is no option ${name}`);
+    else check(nameOf(known.split("=")[1]), value);
+  }
+  addEventListener("unhandledrejection", (event) => {
+    const { reason } = event;
+    // What a datapath refuses is the user's to mend; the rest is a fault of the program.
+    const isExpected = reason instanceof DatapathError ||
+      (reason instanceof Error && reason.message.startsWith("Cannot "));
+    if (!isExpected) return;
+    event.preventDefault();
+    console.error(reason.message);
+    Deno.exit(1);
+  });
+  return given as Words<Usage>;
+}
+
+/** The value of `--NAME=VALUE`, or what stands for it. */
+export function option(name: string, otherwise: string): string {
+  const prefix = `--${name}=`;
+  return Deno.args.find((arg) => arg.startsWith(prefix))?.slice(prefix.length) ??
+    otherwise;
+}
+
+/**
+ * Says that a program is ready, lets `dpctl` ask it, and closes its datapath when it is told to
+ * end: the loop over its upcalls is over then.
+ */
+export async function ready(dp: Datapath): Promise<void> {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => void dp.close());
+  }
+  const ports = [...dp.ports.dump()].filter(({ no }) => no !== 0);
+  const list = ports.map(({ no, name }) => `${name} (${no})`).join(", ");
+  const dpctl = `deno run -A ${shown(new URL("../dpctl.ts", import.meta.url).href)}`;
+  let ask = `"${dpctl} show ${dp.fullName}" tells more`;
+  if (ports.length === 0) ask = `"${dpctl} add-if ${dp.fullName} NAME" adds one`;
+  try {
+    await serve(dp);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    ask = `dpctl cannot ask it: ${error.message}`;
+  }
+  console.error(`${dp.fullName} is ready with ${list || "no ports"}; ${ask}.`);
+}
+
+/** A module as it is written on a command line. */
+function shown(url: string): string {
+  const folder = `file://${Deno.cwd()}/`;
+  return url.startsWith(folder)
+    ? url.slice(folder.length)
+    : url.replace(/^file:\/\//, "");
+}
