@@ -54,6 +54,8 @@ export interface BuildOptions {
 }
 
 const progressDelayMs = 1000;
+/** And from then on it is told so often how far it is. */
+const progressEveryMs = 5000;
 const keptBuilds = 8;
 
 /** Absolute path of the library. Throws `LibraryError` saying what to do. */
@@ -241,20 +243,23 @@ async function largestFirst(jobs: readonly Job[], work: string): Promise<Job[]> 
 class Progress {
   readonly #tell: (message: string) => void;
   readonly #started = performance.now();
-  readonly #timer: ReturnType<typeof setTimeout>;
+  #timer: ReturnType<typeof setTimeout>;
   #told = false;
   #steps = 0;
   #expected = 0;
 
   constructor(tell: (message: string) => void) {
     this.#tell = tell;
-    this.#timer = setTimeout(() => {
-      this.#told = true;
-      this.#tell(
-        `upcall: compiling the datapath for this machine, once ` +
-          `(${this.#steps} of ${this.#expected} files done)`,
-      );
-    }, progressDelayMs);
+    this.#timer = setTimeout(() => this.#report(), progressDelayMs);
+  }
+
+  #report(): void {
+    this.#told = true;
+    this.#tell(
+      `upcall: compiling the datapath for this machine, once ` +
+        `(${this.#steps} of ${this.#expected} files done)`,
+    );
+    this.#timer = setTimeout(() => this.#report(), progressEveryMs);
   }
 
   expect(steps: number): void {

@@ -10,6 +10,7 @@
  * @module
  */
 import type { Report, ScenarioResult } from "./report.ts";
+import { helpIfAsked } from "./usage.ts";
 
 /** One bar or mark of a row, millions of packets a second. */
 interface Row {
@@ -117,6 +118,7 @@ function captionOf({ machine }: Report): string {
 }
 
 if (import.meta.main) {
+  helpIfAsked(import.meta.url);
   const [target, ...files] = Deno.args;
   const reports = files.map((file) => JSON.parse(Deno.readTextFileSync(file)) as Report);
   const [newest] = reports.slice(-1);

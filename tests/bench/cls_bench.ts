@@ -14,6 +14,9 @@
  * nor devices; a quiet machine helps.
  */
 import { buildProgram } from "../support/c_build.ts";
+import { helpIfAsked } from "./usage.ts";
+
+helpIfAsked(import.meta.url);
 
 const programs: Readonly<Record<string, string>> = {
   flows: "flow_bench",

@@ -8,6 +8,9 @@
  * machine helps.
  */
 import { buildProgram } from "../support/c_build.ts";
+import { helpIfAsked } from "./usage.ts";
+
+helpIfAsked(import.meta.url);
 
 const source = new URL("./ct_bench.c", import.meta.url).pathname;
 const program = await buildProgram(source, { instrument: "speed" });

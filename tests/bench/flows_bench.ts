@@ -20,9 +20,15 @@ import type { Op } from "../../providers/operations.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import { medianOf } from "./measure.ts";
+import { helpIfAsked, numberOf, orComplain } from "./usage.ts";
 
-const FLOWS = Number(Deno.args[0] ?? 1_000_000);
-const ROUNDS = Number(Deno.args[1] ?? 3);
+helpIfAsked(import.meta.url);
+const [FLOWS, ROUNDS] = await orComplain(() =>
+  [
+    numberOf("FLOWS", Deno.args[0] ?? "1000000", 100_000_000),
+    numberOf("ROUNDS", Deno.args[1] ?? "3", 1000),
+  ] as const
+);
 const BATCH = 256;
 const PUTS_A_SECOND = 400_000;
 const DUMP_S_PER_MILLION = 2;

@@ -10,6 +10,9 @@
  * build are counted. Another major version of the compiler makes other counts.
  */
 import { buildProgram } from "../support/c_build.ts";
+import { helpIfAsked } from "./usage.ts";
+
+helpIfAsked(import.meta.url);
 
 type Counts = Record<string, Record<string, number>>;
 

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { helpIfAsked, isExpected } from "./usage.ts";
 
 /** What remains to be cleaned up, in the order in which it was made. */
 const remaining = new Set<() => void | Promise<void>>();
@@ -35,11 +36,15 @@ let interrupted = false;
  * more: the signal's handler ends it.
  */
 export async function untilInterrupted(main: () => Promise<number>): Promise<void> {
+  helpIfAsked(Deno.mainModule);
   cleanUpOnSignals();
   try {
     Deno.exitCode = await main();
   } catch (error) {
-    if (!interrupted) throw error;
+    if (interrupted) return;
+    if (!isExpected(error)) throw error;
+    console.error(`${error.message}\nWith --help it says how it is called.`);
+    Deno.exitCode = 1;
   }
 }
 

@@ -10,6 +10,7 @@
  */
 import { parseArgs } from "node:util";
 import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
+import { BenchError, numberOf, showProgress } from "./usage.ts";
 import { startSwitch, SWITCHES, type SwitchName } from "./iperf_switches.ts";
 import { describeMachine } from "./machine.ts";
 import { medianOf } from "./measure.ts";
@@ -61,14 +62,12 @@ async function main(): Promise<number> {
   const names = values.switch.map((text) => {
     const found = SWITCHES.find((name) => name === text);
     if (found === undefined) {
-      throw new TypeError(`--switch ${text}: expected one of ${SWITCHES.join(" ")}`);
+      throw new BenchError(`--switch ${text}: expected one of ${SWITCHES.join(" ")}`);
     }
     return found;
   });
-  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
-  if (!(rounds >= 1 && rounds <= 100 && seconds > 0 && seconds <= 60)) {
-    throw new TypeError("--rounds must be 1 to 100, --seconds above 0 up to 60");
-  }
+  const rounds = numberOf("--rounds", values.rounds, 100);
+  const seconds = numberOf("--seconds", values.seconds, 60);
   await using cleanup = new AsyncDisposableStack();
   const folder = cleanup.use(await temporaryFolder("upcall-iperf-")).path;
   const hosts = cleanup.use(await VethHosts.create(folder));
@@ -77,6 +76,7 @@ async function main(): Promise<number> {
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
       if (failures.has(name)) continue;
+      showProgress(`round ${round + 1} of ${rounds}: ${name}`);
       try {
         const traffic = await measure(name, hosts, folder, seconds);
         runs.set(name, [...runs.get(name) ?? [], traffic]);
@@ -85,6 +85,7 @@ async function main(): Promise<number> {
       }
     }
   }
+  showProgress("");
   console.log(row(["switch", "Gbit/s", "retransmits", "ping p50 µs", "ping loss"]));
   for (const [name, traffic] of runs) console.log(formatLine(name, traffic));
   for (const [name, why] of failures) console.error(`${name}: ${why}`);

@@ -19,6 +19,7 @@ import { parseArgs } from "node:util";
 import { ControlPage } from "./control_page.ts";
 import { CoreClock } from "./core_clock.ts";
 import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
+import { BenchError, numberOf, showProgress } from "./usage.ts";
 import {
   buildNetGen,
   describeMachine,
@@ -107,23 +108,22 @@ function readOptions(args: string[]): Options {
     given.map((text) => {
       const found = known.find((name) => name === text);
       if (found === undefined) {
-        throw new TypeError(`--${what} ${text}: expected one of ${known.join(" ")}`);
+        throw new BenchError(`--${what} ${text}: expected one of ${known.join(" ")}`);
       }
       return found;
     });
-  const positive = (what: string, text: string): number => {
-    const value = Number(text);
-    if (!(value > 0 && value < 1000)) {
-      throw new TypeError(`--${what} ${text}: no such number`);
-    }
-    return value;
-  };
+  for (const name of values.scenario) {
+    if (name.includes("/") || listScenarios().includes(name)) continue;
+    throw new BenchError(
+      `--scenario ${name}: expected one of ${listScenarios().join(" ")}`,
+    );
+  }
   return {
     scenarios: values.scenario,
     programs: among("peer", values.peer, PROGRAMS),
     sources: among("source", values.source, ["gen", "pcap"] as const),
-    rounds: Math.ceil(positive("rounds", values.rounds)),
-    seconds: positive("seconds", values.seconds),
+    rounds: Math.ceil(numberOf("--rounds", values.rounds, 999)),
+    seconds: numberOf("--seconds", values.seconds, 999),
     rss: values.rss,
     json: values.json,
   };
@@ -249,6 +249,11 @@ async function compare(
   const warmUps = scenario.measure === "upcall" ? SET_UP_WARM_UPS : 0;
   for (let round = -warmUps; round < bench.options.rounds; round++) {
     for (const contestant of running) {
+      showProgress(
+        `${scenario.name}: round ${
+          round + 1
+        } of ${bench.options.rounds}, ${contestant.name}`,
+      );
       try {
         await contestant.measure(prepared, bench);
         if (round < 0) contestant.windows.length = 0;
@@ -304,7 +309,7 @@ function messageOf(error: unknown): string {
 async function main(): Promise<number> {
   const options = readOptions(Deno.args);
   if (navigator.hardwareConcurrency < 2) {
-    throw new Error(
+    throw new BenchError(
       "bench:peers needs two cores: one polls, the other does everything else",
     );
   }
@@ -325,10 +330,12 @@ async function main(): Promise<number> {
         continue;
       }
       const most = source === "pcap" ? PCAP_PACKETS : Infinity;
+      showProgress(`${name}: starting the programs and filling their tables`);
       await prepared.source.write(packetsOf(source, bench), most);
       const { result, tscHz } = await compare(prepared, source, bench);
       const machine = report?.machine ??
         await describeMachine(hugepages.available, tscHz);
+      showProgress("");
       if (report === undefined) console.log(formatHead(machine, options.programs));
       results.push(result);
       report = {

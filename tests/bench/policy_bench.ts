@@ -27,6 +27,7 @@ import { encodeKey, exact, output } from "../../providers/odp/mod.ts";
 import type { Op } from "../../providers/operations.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import { Upcall } from "../../providers/upcall.ts";
+import { BenchError, helpIfAsked, orComplain } from "./usage.ts";
 import { policy as firewall } from "../../examples/firewall.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
 import { tcpFrame } from "../support/frames.ts";
@@ -356,14 +357,17 @@ function rulesOf(count: number): RuleTable<Rule & { readonly to: number }> {
 }
 
 if (import.meta.main) {
+  helpIfAsked(import.meta.url);
   const names = Deno.args.length > 0 ? Deno.args : Object.keys(benches);
-  for (const name of names) {
-    const bench = benches[name];
-    if (bench === undefined) {
-      throw new TypeError(
-        `no bench ${name}: there are ${Object.keys(benches).join(", ")}`,
-      );
+  await orComplain(async () => {
+    for (const name of names) {
+      const bench = benches[name];
+      if (bench === undefined) {
+        throw new BenchError(
+          `no bench ${name}: there are ${Object.keys(benches).join(", ")}`,
+        );
+      }
+      await bench();
     }
-    await bench();
-  }
+  });
 }

@@ -17,6 +17,7 @@ import { Child, delay } from "./child.ts";
 import { ControlPage } from "./control_page.ts";
 import { CoreClock } from "./core_clock.ts";
 import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
+import { BenchError, numberOf, showProgress } from "./usage.ts";
 import { buildNetGen, takeHugepages } from "./machine.ts";
 import { medianOf } from "./measure.ts";
 import { prepare, type Prepared, readScenario } from "./scenario.ts";
@@ -141,8 +142,11 @@ async function main(): Promise<number> {
       seconds: { type: "string", default: "0.3" },
     },
   });
-  const seconds = Number(values.seconds);
-  if (navigator.hardwareConcurrency < 2) throw new Error("bench:threads needs two cores");
+  const seconds = numberOf("--seconds", values.seconds, 60);
+  const rounds = numberOf("--rounds", values.rounds, 999);
+  if (navigator.hardwareConcurrency < 2) {
+    throw new BenchError("bench:threads needs two cores");
+  }
   await using cleanup = new AsyncDisposableStack();
   const folder = cleanup.use(await temporaryFolder("upcall-bench-")).path;
   cleanup.use(takeHugepages(HUGE_MEBIBYTES));
@@ -161,12 +165,14 @@ async function main(): Promise<number> {
     "both cores, two processes": [[shared, CORES[1]], [other, CORES[0]]],
   };
   const rates: Record<string, Rate[]> = {};
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
+    showProgress(`round ${round + 1} of ${rounds}`);
     spins.push(await spinBoth(clocks));
     for (const [name, forwarders] of Object.entries(kinds)) {
       (rates[name] ??= []).push(await rateOf(forwarders, seconds));
     }
   }
+  showProgress("");
   report(values.scenario, rates);
   console.log(`${"both cores, empty loops".padEnd(50)}${spread(spins)}x`);
   return 0;
