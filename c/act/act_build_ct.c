@@ -12,6 +12,7 @@
 #include "ct/ct.h"
 
 #define TIMEOUT_MAX 32u              /* With its NUL. */
+#define HELPER_MAX 16u               /* With its NUL. */
 #define ADDRESS_MIN 1u               /* Bits of what a nat has. */
 #define ADDRESS_MAX 2u
 #define PORT_MIN 4u
@@ -126,6 +127,20 @@ static uint32_t read_policy(const struct odp_attr *attr)
     return (uint32_t)number;
 }
 
+/* Open vSwitch takes any word, of which one that is no helper's does nothing; the kernel refuses
+ * it. */
+static uint8_t read_helper(struct act_builder *b, const struct odp_attr *attr)
+{
+    static const char ftp[] = "ftp", tftp[] = "tftp";
+
+    if (attr->size == sizeof ftp && !memcmp(attr->at, ftp, sizeof ftp))
+        return CT_HELPER_FTP;
+    if (attr->size == sizeof tftp && !memcmp(attr->at, tftp, sizeof tftp))
+        return CT_HELPER_TFTP;
+    act_build_fail(b, EINVAL, "ct with a helper that is neither ftp nor tftp");
+    return CT_HELPER_NONE;
+}
+
 /* One attribute of a ct; false: it is not right. */
 static bool read_attr(struct act_builder *b, struct ct_request *r, const struct odp_attr *attr)
 {
@@ -163,8 +178,8 @@ static bool read_attr(struct act_builder *b, struct ct_request *r, const struct 
         read_nat(b, r, attr);
         return true;
     case OVS_CT_ATTR_HELPER:
-        act_build_fail(b, EINVAL, "ct with a helper: netdev has none");
-        return true;
+        r->helper = read_helper(b, attr);
+        return attr->size && attr->size <= HELPER_MAX;
     default:
         return false;
     }

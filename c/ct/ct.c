@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "ct/ct_int.h"
+#include "ct/ct_alg_int.h"
 
 #define CAPACITY_LEAST (1u << 14)
 /* Bytes of buckets a record may need, older arrays included: two entries, shards three eighths
@@ -31,10 +31,12 @@ static void release_all(struct ct *ct)
     release(ct->arena, ct->arena_size);
     release(ct->pool, ct->capacity * (uint64_t)sizeof *ct->pool);
     release(ct->limits, (CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
+    release(ct->helpers, sizeof *ct->helpers);
     ct->conns = NULL;
     ct->arena = NULL;
     ct->pool = NULL;
     ct->limits = NULL;
+    ct->helpers = NULL;
 }
 
 /* As many records as the system lets us have room for. */
@@ -46,7 +48,8 @@ static int reserve_all(struct ct *ct)
         ct->arena = reserve(ct->arena_size);
         ct->pool = reserve(ct->capacity * (uint64_t)sizeof *ct->pool);
         ct->limits = reserve((CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
-        if (ct->conns && ct->arena && ct->pool && ct->limits) {
+        ct->helpers = reserve(sizeof *ct->helpers);
+        if (ct->conns && ct->arena && ct->pool && ct->limits && ct->helpers) {
             /* Ten thousand connections are one page of address translation then, not five
              * hundred. */
             madvise(ct->conns, ct->capacity * (uint64_t)sizeof *ct->conns, MADV_HUGEPAGE);

@@ -91,6 +91,9 @@ struct ct_key {
 #define CT_MARK 256u
 #define CT_LABEL 512u
 
+/* What reads the payload of a connection, for connections that it announces. */
+enum ct_helper { CT_HELPER_NONE, CT_HELPER_FTP, CT_HELPER_TFTP };
+
 /* One `ct` action.  A request of zeros is `ct` alone. */
 struct ct_request {
     uint32_t flags;                  /* CT_*. */
@@ -98,7 +101,7 @@ struct ct_request {
     uint16_t min_port, max_port;     /* Host order. */
     /* Of the addresses: 4, 6, or 0 if there are none: the packet keeps its own. */
     uint8_t family;
-    uint8_t pad;
+    uint8_t helper;                  /* enum ct_helper; with CT_COMMIT. */
     uint32_t policy;                 /* Timeout policy; 0: the defaults. */
     uint32_t mark, mark_mask;
     uint8_t label[16], label_mask[16];
@@ -123,7 +126,13 @@ enum ct_timeout {
     X(lookup_natted_miss, "translated packets whose connection is gone")                   \
     X(tcp_seq_chk_bypass, "TCP packets out of the window, let pass")                       \
     X(tcp_seq_chk_failed, "TCP packets out of the window")                                 \
-    X(invalid_tcp_flags, "TCP packets with flags that do not go together")
+    X(invalid_tcp_flags, "TCP packets with flags that do not go together")                 \
+    X(expected, "connections that helpers announced")                                      \
+    X(expected_came, "announced connections that came, and were stored")                   \
+    X(helper_full, "connections without the helper that they ask for: too many have one")  \
+    X(helper_refused, "FTP commands that are malformed, or name another host's address")   \
+    X(helper_conflict, "announced connections for which no port is free")                  \
+    X(helper_no_room, "FTP commands left as they are: the packet cannot grow")
 
 enum ct_counter {
 #define X(name, text) CT_COUNT_##name,

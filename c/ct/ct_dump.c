@@ -5,7 +5,7 @@
  * comes and goes meanwhile. */
 #include <errno.h>
 
-#include "ct/ct_int.h"
+#include "ct/ct_alg_int.h"
 
 #define SLICE 65536u                 /* Records looked at in one call of a dump. */
 
@@ -37,7 +37,7 @@ static bool is_wanted(struct ct_conn *conn, const struct ct_filter *filter, uint
     return same;
 }
 
-static void describe(struct ct_conn *conn, uint64_t now, struct ct_info *info)
+static void describe(const struct ct *ct, struct ct_conn *conn, uint64_t now, struct ct_info *info)
 {
     const uint64_t expires = atomic_load_explicit(&conn->expires, memory_order_relaxed);
 
@@ -45,6 +45,10 @@ static void describe(struct ct_conn *conn, uint64_t now, struct ct_info *info)
         .orig = conn->key, .reply = conn->reply, .mark = atomic_load_explicit(&conn->mark, memory_order_relaxed),
         .timeout = expires > now ? (uint32_t)((expires - now) / 1000) : 0,
     };
+    if (conn->flags & CT_CONN_CHILD)
+        info->parent = *ct_told_key(ct, conn);
+    if (conn->flags & CT_CONN_HELPER)
+        strcpy(info->helper, conn->flags & CT_CONN_FTP ? "ftp" : "tftp");
     ct_conn_lock(conn);
     memcpy(info->label, conn->label, sizeof info->label);
     if (conn->key.proto == CT_PROTO_TCP) {
@@ -69,7 +73,7 @@ uint32_t ct_dump(struct ct *ct, uint32_t *at, const struct ct_filter *filter, ui
     ct_enter(ct);
     for (; found < n && *at < stop; ++*at) {
         if (is_wanted(&ct->conns[*at], filter, now))
-            describe(&ct->conns[*at], now, &info[found++]);
+            describe(ct, &ct->conns[*at], now, &info[found++]);
     }
     ct_leave(ct);
     if (*at >= end)

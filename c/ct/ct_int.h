@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "ct/ct.h"
+#include "packet/pkt.h"
 
 #define CT_SHARD_BITS 10
 #define CT_SHARDS (1u << CT_SHARD_BITS)
@@ -50,6 +51,12 @@ struct ct_peer {
 #define CT_CONN_DNAT 2u
 /* Answers are found by another hash: two entries in the table. */
 #define CT_CONN_TWO 4u
+/* A helper reads its payload.  Of which one. */
+#define CT_CONN_FTP 8u
+#define CT_CONN_TFTP 16u
+#define CT_CONN_HELPER (CT_CONN_FTP | CT_CONN_TFTP)
+/* A helper expected it: it is related to the connection that `alg` is of. */
+#define CT_CONN_CHILD 32u
 
 /* The first line is all that an established packet of UDP or TCP in IPv4 needs. */
 struct ct_conn {
@@ -72,8 +79,8 @@ struct ct_conn {
     uint32_t limit_slot;             /* Zone of the limit that counts it, plus 1; 0: none. */
     uint32_t limit_serial;
     uint32_t next;                   /* In limbo. */
-    uint32_t pad;
-    uint64_t pad2;
+    uint32_t alg;                    /* With CT_CONN_HELPER or CT_CONN_CHILD (ct_alg_int.h). */
+    uint64_t pad;
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct ct_key) == 40, "five words are compared");
@@ -137,6 +144,7 @@ struct ct {
     struct ct_limit *limits;         /* CT_ZONE_DEFAULT + 1. */
     uint32_t limit_serial;           /* Under `control`. */
     struct rte_rcu_qsbr *qsbr;
+    struct ct_helpers *helpers;      /* ct_alg_int.h. */
 
     /* What creating and removing writes. */
     _Atomic uint32_t count __attribute__((aligned(64)));
@@ -174,6 +182,8 @@ struct ct_packet {
     uint8_t good;                    /* The key could be read and the checksums are right. */
     uint8_t related;                 /* An ICMP error. */
     uint8_t reply;                   /* The connection's direction that it goes in. */
+    uint8_t expected;                /* By a helper, and of no connection: its metadata is written. */
+    uint8_t translated;              /* By this `ct`. */
 };
 
 /* What stays the same for a burst. */
@@ -292,6 +302,10 @@ bool ct_kill(struct ct *, uint32_t id);
 uint32_t ct_take(struct ct *, struct ct_thread *); /* A free record; CT_NONE. */
 void ct_give(struct ct_thread *, uint32_t id);     /* One that was never put in. */
 
+/* ct_begin.c.  A packet of no connection: its state.  Answers the connection that it begins,
+ * CT_NONE. */
+uint32_t ct_begin(struct ct_burst *, struct ct_packet *);
+
 /* ct_timeout.c.  Sets the deadline by a timeout of the connection's policy. */
 void ct_refresh(const struct ct_burst *, struct ct_conn *, enum ct_timeout);
 
@@ -314,7 +328,16 @@ enum ct_update ct_other_update(const struct ct_burst *, const struct ct_packet *
 /* ct_nat.c.  Chooses the answers' tuple of a record and puts it in; EADDRNOTAVAIL, ENOSPC,
  * EEXIST: the original tuple is taken. */
 int ct_nat_insert(struct ct_burst *, uint32_t id);
-/* Translates a packet of a connection that is translated, once. */
+/* Whether a packet is to be translated: once in a zone, if its connection is. */
+static inline bool ct_nat_applies(const struct ct_request *request, const struct ct_packet *p, const struct ct_conn *conn)
+{
+    const struct pkt_md *md = &pkt_of(p->m)->md;
+    const uint8_t before = md->ct_state & (CT_STATE_SNAT | CT_STATE_DNAT);
+
+    return request->flags & CT_NAT && conn->flags & (CT_CONN_SNAT | CT_CONN_DNAT) && !(before && md->ct_zone == request->zone);
+}
+
+/* Translates a packet, if it is to be. */
 void ct_nat_packet(const struct ct_request *, struct ct_packet *, const struct ct_conn *);
 
 #endif

@@ -333,6 +333,8 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
     p->good = 0;
     p->related = 0;
     p->reply = 0;
+    p->expected = 0;
+    p->translated = 0;
     p->key = (struct ct_key){ .words = { [4] = (uint64_t)b->request->zone << 32 } };
     /* Untagged IPv4 without options or fragmentation is most of what comes. */
     if (CT_LIKELY(p->m->data_len >= 14 + 20 + 8 && load16(p->data + 12) == CT_BE16(0x0800) && ip[0] == 0x45

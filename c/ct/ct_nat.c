@@ -151,7 +151,7 @@ int ct_nat_insert(struct ct_burst *b, uint32_t id)
 
     if (!choose_address(r, &conn->key, start, source ? conn->reply.dst : conn->reply.src))
         return EADDRNOTAVAIL;
-    conn->flags = source ? CT_CONN_SNAT : CT_CONN_DNAT;
+    conn->flags |= source ? CT_CONN_SNAT : CT_CONN_DNAT;
     if (conn->key.proto != CT_PROTO_TCP && conn->key.proto != CT_PROTO_UDP) {
         error = try_insert(b, id);
         return error == EADDRINUSE ? EADDRNOTAVAIL : error;
@@ -292,11 +292,11 @@ static void translate(struct ct_packet *p, const struct ct_conn *conn)
 void ct_nat_packet(const struct ct_request *request, struct ct_packet *p, const struct ct_conn *conn)
 {
     struct pkt_md *md = &pkt_of(p->m)->md;
-    const uint8_t before = md->ct_state & (CT_STATE_SNAT | CT_STATE_DNAT);
 
-    if (!(conn->flags & (CT_CONN_SNAT | CT_CONN_DNAT)) || (before && md->ct_zone == request->zone))
+    if (!ct_nat_applies(request, p, conn))
         return;
     md->ct_state &= (uint8_t)~(CT_STATE_SNAT | CT_STATE_DNAT);
     md->ct_state |= !!(conn->flags & CT_CONN_SNAT) != !!p->reply ? CT_STATE_SNAT : CT_STATE_DNAT;
     translate(p, conn);
+    p->translated = 1;
 }

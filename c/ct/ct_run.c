@@ -6,41 +6,12 @@
  * packet by packet in order, the state.  What an earlier packet of the burst has created or
  * ended is seen by later ones, because the last pass looks again where the candidate of the
  * second does not hold. */
-#include <errno.h>
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
+#include "ct/ct_alg_int.h"
 #include "ct/ct_table.h"
 #include "packet/pkt.h"
-
-static bool valid_new(struct ct_burst *b, const struct ct_packet *p)
-{
-    switch (p->key.proto) {
-    case CT_PROTO_TCP:
-        return ct_tcp_valid_new(b, p);
-    case CT_PROTO_ICMP:
-    case CT_PROTO_ICMPV6:
-        return ct_icmp_valid_new(p);
-    default:
-        return true;
-    }
-}
-
-static void begin(const struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
-{
-    switch (p->key.proto) {
-    case CT_PROTO_TCP:
-        ct_tcp_new(b, p, conn);
-        break;
-    case CT_PROTO_ICMP:
-    case CT_PROTO_ICMPV6:
-        ct_icmp_new(b, conn);
-        break;
-    default:
-        ct_other_new(b, conn);
-        break;
-    }
-}
 
 static inline enum ct_update update(struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
 {
@@ -55,67 +26,6 @@ static inline enum ct_update update(struct ct_burst *b, const struct ct_packet *
     }
 }
 
-/* Stores a connection; CT_NONE: it was refused, and counted, or another thread was first. */
-static uint32_t store(struct ct_burst *b, const struct ct_packet *p)
-{
-    struct ct *ct = b->ct;
-    struct ct_conn *conn;
-    uint32_t id;
-    int error;
-
-    if (atomic_load_explicit(&ct->count, memory_order_relaxed) >= atomic_load_explicit(&ct->max, memory_order_relaxed)
-        || (id = ct_take(ct, b->thread)) == CT_NONE) {
-        ct_counted(b->thread, CT_COUNT_full);
-        return CT_NONE;
-    }
-    conn = &ct->conns[id];
-    conn->key = p->key;
-    ct_reverse(&p->key, &conn->reply);
-    conn->hash = conn->reply_hash = p->hash;
-    conn->flags = 0;
-    conn->policy = b->request->policy;
-    atomic_store_explicit(&conn->mark, 0, memory_order_relaxed);
-    atomic_store_explicit(&conn->has_label, 0, memory_order_relaxed);
-    memset(conn->label, 0, sizeof conn->label);
-    begin(b, p, conn);
-    if (!ct_limit_admit(ct, conn)) {
-        ct_counted(b->thread, CT_COUNT_zone_full);
-        ct_give(b->thread, id);
-        return CT_NONE;
-    }
-    if (b->request->flags & (CT_NAT_SRC | CT_NAT_DST))
-        error = ct_nat_insert(b, id);
-    else
-        error = ct_insert(ct, b->thread, id, b->now);
-    if (!error)
-        return id;
-    if (error != EEXIST)
-        ct_counted(b->thread, error == EADDRNOTAVAIL ? CT_COUNT_nat_exhausted : CT_COUNT_full);
-    ct_limit_leave(ct, conn);
-    ct_give(b->thread, id);
-    return CT_NONE;
-}
-
-/* A packet of no connection.  Answers the one that it begins, if it does. */
-static uint32_t create(struct ct_burst *b, struct ct_packet *p)
-{
-    struct pkt_md *md = &pkt_of(p->m)->md;
-    uint32_t id = CT_NONE;
-
-    if (!valid_new(b, p)) {
-        md->ct_state = CT_STATE_INVALID;
-        return CT_NONE;
-    }
-    md->ct_state = CT_STATE_NEW;
-    p->reply = 0;
-    if (b->request->flags & CT_COMMIT) {
-        id = store(b, p);
-        if (id != CT_NONE && b->request->flags & CT_NAT)
-            ct_nat_packet(b->request, p, &b->ct->conns[id]);
-    }
-    return id;
-}
-
 /* State of a packet of a connection.  Answers whether it begins a new one instead. */
 static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
 {
@@ -125,6 +35,8 @@ static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
         md->ct_state |= (uint8_t)(CT_STATE_REL | (p->reply ? CT_STATE_REPLY : 0));
         return false;
     }
+    if (CT_UNLIKELY(b->ct->conns[id].flags & CT_CONN_CHILD))
+        md->ct_state |= CT_STATE_REL;
     switch (update(b, p, &b->ct->conns[id])) {
     case CT_VALID:
         md->ct_state = (uint8_t)((md->ct_state | CT_STATE_EST | (p->reply ? CT_STATE_REPLY : 0)) & ~CT_STATE_NEW);
@@ -219,19 +131,6 @@ static inline uint32_t find(struct ct_burst *b, struct ct_packet *p)
     return ct_find(b->ct, &p->key, p->hash, b->now, &p->reply);
 }
 
-/* The tuple that flows match on: the original one of the connection. */
-static inline void write_tuple(struct key_ct *ct, const struct ct_key *key)
-{
-    memcpy(ct->orig_src, key->src, 32); /* And dst. */
-    ct->orig_proto = key->proto;
-    ct->orig_tp_src = key->sport;
-    ct->orig_tp_dst = key->dport;
-    if (CT_UNLIKELY(ct_is_icmp_query(key))) {
-        ct->orig_tp_src = CT_BE16(key->dport & 0xff);
-        ct->orig_tp_dst = CT_BE16(key->dport >> 8);
-    }
-}
-
 static void set_label(struct ct_burst *b, struct ct_conn *conn, uint8_t label[16])
 {
     static const uint8_t none[16];
@@ -248,12 +147,14 @@ static void set_label(struct ct_burst *b, struct ct_conn *conn, uint8_t label[16
 /* Mark and label as the connection has them, and as the request changes them. */
 static inline void write_marks(struct ct_burst *b, struct pkt *pkt, struct ct_conn *conn)
 {
-    const uint32_t flags = b->request->flags;
+    uint32_t flags = b->request->flags;
 
     pkt->md.ct_mark = conn ? atomic_load_explicit(&conn->mark, memory_order_relaxed) : 0;
     memset(pkt->ct.label, 0, sizeof pkt->ct.label);
     if (!conn)
         return;
+    if (CT_UNLIKELY(conn->flags & CT_CONN_CHILD))
+        flags = 0; /* They have their parent's, and keep them. */
     if (CT_UNLIKELY(atomic_load_explicit(&conn->has_label, memory_order_relaxed))) {
         ct_conn_lock(conn);
         memcpy(pkt->ct.label, conn->label, sizeof pkt->ct.label);
@@ -283,7 +184,7 @@ static inline void write_metadata(struct ct_burst *b, struct ct_packet *p, uint3
     pkt->md.more |= PKT_MORE_CT;
     write_marks(b, pkt, conn);
     if (CT_LIKELY(conn || key)) {
-        write_tuple(&pkt->ct, conn ? &conn->key : key);
+        ct_write_tuple(&pkt->ct, conn ? ct_told_key(b->ct, conn) : key);
     } else {
         memset(pkt->ct.orig_src, 0, 32); /* And orig_dst. */
         pkt->ct.orig_tp_src = pkt->ct.orig_tp_dst = 0;
@@ -326,6 +227,8 @@ static void track(struct ct_burst *b, struct ct_packet *p)
         p->reply = 0;
     }
     if (CT_LIKELY(id != CT_NONE)) {
+        if (CT_UNLIKELY(b->ct->conns[id].flags & CT_CONN_FTP))
+            ct_alg_before(b, p, id);
         creates = apply(b, p, id);
         if (!creates && b->request->flags & CT_NAT)
             ct_nat_packet(b->request, p, &b->ct->conns[id]);
@@ -337,8 +240,11 @@ static void track(struct ct_burst *b, struct ct_packet *p)
             md->ct_state = CT_STATE_INVALID;
     }
     if (CT_UNLIKELY(creates))
-        id = create(b, p);
-    write_metadata(b, p, id, &p->key); /* As it came: translation changes the bytes, not this. */
+        id = ct_begin(b, p);
+    if (CT_LIKELY(!p->expected))
+        write_metadata(b, p, id, &p->key); /* As it came: translation changes the bytes, not this. */
+    if (CT_UNLIKELY(id != CT_NONE && b->ct->conns[id].flags & CT_CONN_HELPER))
+        ct_alg_after(b, p, id);
     remember(b, p, id);
 }
 
@@ -354,6 +260,8 @@ static bool track_again(struct ct_burst *b, struct ct_packet *p)
     conn = &b->ct->conns[pkt->conn];
     if (conn->key.zone != b->request->zone || atomic_load_explicit(&conn->life, memory_order_acquire) != CT_LIVE)
         return false;
+    if (CT_UNLIKELY(conn->flags & CT_CONN_HELPER))
+        return false; /* Their payload is read each time. */
     p->reply = pkt->conn_reply;
     if (b->request->flags & CT_NAT) {
         ct_extract(b, p); /* For where the headers are. */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "ct/ct_int.h"
+#include "ct/ct_alg_int.h"
 
 #define SLICE 8192u                  /* Records looked at in one call. */
 #define BATCH 256u                   /* Records given back under one lock. */
@@ -29,6 +29,8 @@ static void give_back(struct ct *ct, uint32_t list)
 
         for (; list && n < BATCH; list = ct->conns[batch[n++]].next) {
             batch[n] = list - 1;
+            if (ct->conns[list - 1].flags & (CT_CONN_HELPER | CT_CONN_CHILD))
+                ct_alg_release(ct, ct->conns[list - 1].alg);
             atomic_store_explicit(&ct->conns[list - 1].life, CT_FREE, memory_order_relaxed);
         }
         ct_spin(&ct->pool_lock);

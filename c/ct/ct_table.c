@@ -7,6 +7,7 @@
  * miss one that is being moved. */
 #include <errno.h>
 
+#include "ct/ct_alg_int.h"
 #include "ct/ct_table.h"
 
 #define FIRST_BITS 1u                /* A shard starts with two buckets. */
@@ -170,6 +171,8 @@ bool ct_kill(struct ct *ct, uint32_t id)
 
     if (!atomic_compare_exchange_strong_explicit(&conn->life, &live, CT_DEAD, memory_order_acq_rel, memory_order_relaxed))
         return false;
+    if (CT_UNLIKELY(conn->flags & CT_CONN_HELPER))
+        ct_alg_close(ct, conn->alg);
     take_out(ct, conn->hash, id);
     if (conn->flags & CT_CONN_TWO)
         take_out(ct, conn->reply_hash, id);

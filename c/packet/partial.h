@@ -62,6 +62,13 @@ static inline bool partial_is_at(const struct rte_mbuf *m, uint32_t l4)
     return (m->ol_flags & PARTIAL_FLAGS) && (!behind || m->pkt_len - behind == l4);
 }
 
+/* The packet has become `bytes` longer (shorter) behind where its checksum begins. */
+static inline void partial_grown(struct rte_mbuf *m, int32_t bytes)
+{
+    if ((m->ol_flags & PARTIAL_FLAGS) && m->tx_offload >> 40)
+        m->tx_offload += (uint64_t)(int64_t)bytes << 40;
+}
+
 /* Completes the checksum, and gives up cutting.  False: the mark does not fit the packet. */
 bool partial_finish(struct rte_mbuf *);
 

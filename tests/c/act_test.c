@@ -102,6 +102,11 @@ static void test_refusals(void)
     CHECK(refused(&l) == EINVAL);
 }
 
+static const struct {
+    const char *name;
+    int nul, error;
+} helpers[] = { { "ftp", 1, 0 }, { "tftp", 1, 0 }, { "ftp", 0, EINVAL }, { "sip", 1, EINVAL }, { "", 0, EINVAL }, { "ftp and what is too long", 1, EINVAL } };
+
 /* Every attribute of ct and of its nat has one size, or a few. */
 static void test_ct_sizes(void)
 {
@@ -138,11 +143,15 @@ static void test_ct_sizes(void)
             al_end(&l, nest);
             CHECK(refused(&l) == (fits || attr == OVS_NAT_ATTR_SRC ? 0 : EINVAL));
         }
-    l.size = 0;
-    nest = al_begin(&l, OVS_ACTION_ATTR_CT);
-    memcpy(al_add(&l, OVS_CT_ATTR_HELPER, 4), "ftp", 4);
-    al_end(&l, nest);
-    CHECK(refused(&l) == EINVAL);
+    for (uint32_t i = 0; i < sizeof helpers / sizeof helpers[0]; i++) {
+        const uint32_t size = (uint32_t)strlen(helpers[i].name) + helpers[i].nul;
+
+        l.size = 0;
+        nest = al_begin(&l, OVS_ACTION_ATTR_CT);
+        memcpy(al_add(&l, OVS_CT_ATTR_HELPER, size), helpers[i].name, size);
+        al_end(&l, nest);
+        CHECK(refused(&l) == helpers[i].error);
+    }
 }
 
 /* Nested lists: 16 deep and no more; sizes that lie. */

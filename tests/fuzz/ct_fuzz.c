@@ -52,6 +52,7 @@ static struct ct_request request_of(uint8_t flags, uint8_t more)
     }
     if (flags & 64)
         r.flags |= CT_MARK | CT_LABEL;
+    r.helper = (uint8_t)((more >> 3) % 3);
     r.mark = r.mark_mask = r.label[0] = r.label_mask[0] = more;
     r.family = more & 1 ? 6 : more & 2 ? 4 : 0;
     memset(r.min_addr, more, 16);

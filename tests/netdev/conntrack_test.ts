@@ -147,7 +147,7 @@ Deno.test(
     const { dp } = bench;
     const key = `recirc_id(0),in_port(3),${ip}`;
     const refused: readonly [string, RegExp][] = [
-      ["ct(commit,helper=ftp)", /helper/],
+      ["ct(commit,helper=sip)", /helper/],
       ["ct(commit,nat(src=fd00::1))", /family/],
     ];
     for (const [actions, reason] of refused) {
@@ -167,6 +167,8 @@ Deno.test(
         "ct_clear,2",
         "ct(commit,nat),2",
         "ct(timeout=7,commit),2",
+        "ct(commit,helper=ftp),2",
+        "ct(commit,helper=tftp),2",
       ]
     ) {
       dp.flows.put({ key, actions });
