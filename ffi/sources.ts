@@ -32,7 +32,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_ct.c",
-    sha256: "984f24d96926d9562d4f3b12296ef754d7a738dba3d619f929f42759c9b7b570",
+    sha256: "d133ee5df5415a7cfadbbba96c9be922afb9adfab10cb00b1780b8193cd33bfa",
     load: () => import("../c/act/act_build_ct.c", { with: { type: "text" } }),
   },
   {
@@ -262,18 +262,43 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.c",
-    sha256: "1000150f77de215eb7110e050c8ed2b9ed36b25b133f0e09c85d9d4d00c02f41",
+    sha256: "9e25cfa135d6d1360409c544840f1205863c007d4426074c8e10f0f840402d37",
     load: () => import("../c/ct/ct.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct.h",
-    sha256: "2f770746dad8d1856bf5d1704aecb87141c8c927df3d232eafb501f9878a1d2f",
+    sha256: "908f9f36aaaeebd68b1e21d6a0a04e1e5d9f8fb8c31c680ee1218b87874adc58",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
+    name: "ct/ct_alg.c",
+    sha256: "ce9fb4d7d866c019be7e991b30574ab13278a5d881eabd7932d58c5d18c5bc46",
+    load: () => import("../c/ct/ct_alg.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_alg_int.h",
+    sha256: "c4d8af6d261fa34a43e4fb6a55147f6f9f477a046a119f415d0c3669bb1b8dce",
+    load: () => import("../c/ct/ct_alg_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_begin.c",
+    sha256: "e30183b97ac9eafca3757e6aba2780d2d488de39ba740ae8bebe60b06ea54244",
+    load: () => import("../c/ct/ct_begin.c", { with: { type: "text" } }),
+  },
+  {
     name: "ct/ct_dump.c",
-    sha256: "8262bc17d7c9c3ee09dbc605e08a229a88399b35028020c73f1439ba6fe897a4",
+    sha256: "03ff06a947fda31b520227f62ee541a0036bfda303537e319c392250a7c136b9",
     load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_expect.c",
+    sha256: "8c967b6f3fc4db91a4a7fdeee5f26b74414ad15b443501033d760c03cf51426c",
+    load: () => import("../c/ct/ct_expect.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_ftp.c",
+    sha256: "25597cafdc3d01f87ab1db7af038526a8fc1b9c6d9ec434762728b1caf45248f",
+    load: () => import("../c/ct/ct_ftp.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_icmp.c",
@@ -282,12 +307,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "878031ca86432d46a9a0b86874d96a239853aa8ac4b1e2e39c75b0396cd32137",
+    sha256: "5cb5cbf74f343d1bb15e316ac81076672d6a96e8f7a852729265f6a870c8f346",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_key.c",
-    sha256: "d5ac5e1f2f05a7327e650c7f1c6dccfca16dd68485cde40fc00fdd0fb38dfb56",
+    sha256: "d3d7e379b440bba6f621c03f83c972fcbe009c19ec44e9dae2c0a9cba5c4b29a",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -297,7 +322,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_nat.c",
-    sha256: "8aa2de1b7adc49be598fcf26204e3710f84bde876baf34f0477ea2f931c757be",
+    sha256: "9c456e0ab4fa48730b08e981e7f3bc79bf7a6033fcb53f1a348e6f30589a2119",
     load: () => import("../c/ct/ct_nat.c", { with: { type: "text" } }),
   },
   {
@@ -307,17 +332,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_run.c",
-    sha256: "ee6cae0a67ba35fb08ea0d57a7ea584530afcdeb8b6febd2b1f5439103838571",
+    sha256: "3d66b93ce8560a65451f7ab5c321451615f67dd215a2a505f5f30a42daf0a400",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
+    name: "ct/ct_seq.c",
+    sha256: "7365c4299ef64d65b0bb791fd2079bd5cf809ad03e5fe9b85d3d465ffb3cd40e",
+    load: () => import("../c/ct/ct_seq.c", { with: { type: "text" } }),
+  },
+  {
     name: "ct/ct_sweep.c",
-    sha256: "f025b904502257a71df29cd012e9e5d3449a98634fee8eb44eb5c693793f7a7f",
+    sha256: "6669584c057266ea28fb9f39d649dbb17cdbab9ce397d5d8482632c5d51a7fc7",
     load: () => import("../c/ct/ct_sweep.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_table.c",
-    sha256: "f0910d527cb2f746f24822ed933bf2bc15c89ebad710244ad53bb67337597ae4",
+    sha256: "cb9cbf15d78487e2c93f4449c5b803e3f7a12d5c533a6385f8b572dd7cf1633d",
     load: () => import("../c/ct/ct_table.c", { with: { type: "text" } }),
   },
   {
@@ -642,7 +672,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/partial.h",
-    sha256: "544bb9d1f4f8b526a90422487c2b0ecd96240b821d4da72b57bc3efc1bf4c4ff",
+    sha256: "b601b49b3c3e3d2fc4ea92260e0889e99fd9a050a5be57888de36122a3aeaa90",
     load: () => import("../c/packet/partial.h", { with: { type: "text" } }),
   },
   {

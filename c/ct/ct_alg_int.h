@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ct_alg_int.h - helpers: connections whose payload announces others, and the announced ones, for the
- * files of ct/ (ct_int.h).
+ * ct_alg_int.h - helpers: connections whose payload announces others, and the announced ones,
+ * for the files of ct/ (ct_int.h).
  *
  * FTP and TFTP tell the other side where to connect to.  A connection that was committed with a
  * helper has a `struct ct_alg`; what its payload announces is an expectation, at most
@@ -17,7 +17,9 @@
  *
  * Locks: `lock` of a ct_alg, then that of a bucket, or the pool's; all spun on.  They are taken for
  * packets of connections with helpers, and for packets of no connection where something is
- * expected in their bucket.  A bucket is found by a keyed hash. */
+ * expected in their bucket.  A bucket is found by a keyed hash.
+ *
+ * Threads: as ct_run, but ct_alg_close and ct_alg_release, which any may call. */
 #ifndef UPCALL_CT_ALG_INT_H
 #define UPCALL_CT_ALG_INT_H
 

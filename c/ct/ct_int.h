@@ -182,7 +182,7 @@ struct ct_packet {
     uint8_t good;                    /* The key could be read and the checksums are right. */
     uint8_t related;                 /* An ICMP error. */
     uint8_t reply;                   /* The connection's direction that it goes in. */
-    uint8_t expected;                /* By a helper, and of no connection: its metadata is written. */
+    uint8_t expected;                /* By a helper, of no connection: its metadata is written. */
     uint8_t translated;              /* By this `ct`. */
 };
 

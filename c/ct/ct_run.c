@@ -242,7 +242,7 @@ static void track(struct ct_burst *b, struct ct_packet *p)
     if (CT_UNLIKELY(creates))
         id = ct_begin(b, p);
     if (CT_LIKELY(!p->expected))
-        write_metadata(b, p, id, &p->key); /* As it came: translation changes the bytes, not this. */
+        write_metadata(b, p, id, &p->key); /* As it came: translation changes the bytes only. */
     if (CT_UNLIKELY(id != CT_NONE && b->ct->conns[id].flags & CT_CONN_HELPER))
         ct_alg_after(b, p, id);
     remember(b, p, id);
