@@ -295,11 +295,15 @@ static void pools_reap(void)
 
 struct rte_mempool *eal_pool_large(void)
 {
-    static struct rte_mempool *pool;
+    static _Atomic(struct rte_mempool *) large;
+    struct rte_mempool *pool = atomic_load_explicit(&large, memory_order_acquire);
 
+    if (pool)
+        return pool;
     pthread_mutex_lock(&pools_lock);
+    pool = atomic_load(&large);
     if (!pool && pool_count < POOLS_MAX)
-        pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL);
+        atomic_store(&large, pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL));
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }

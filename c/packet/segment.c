@@ -59,7 +59,7 @@ enum segment_answer segment_plan(const struct rte_mbuf *m, uint32_t mtu, struct 
     uint32_t headers;
 
     memset(plan, 0, offsetof(struct segment_plan, layers));
-    plan->udp = plan->counted = false;
+    plan->udp = plan->counted = plan->keep = false;
     if (!find_transport(m, plan) || (plan->udp && !(m->ol_flags & RTE_MBUF_F_TX_UDP_SEG)) || !segment_walk(m, plan))
         return SEGMENT_CANNOT;
     if (plan->partial.payload < plan->partial.start + (plan->udp ? 8u : 20u) || plan->partial.field + 2 > plan->partial.payload)
@@ -76,6 +76,50 @@ enum segment_answer segment_plan(const struct rte_mbuf *m, uint32_t mtu, struct 
         return SEGMENT_CANNOT;
     plan->count = (plan->end - plan->partial.payload + plan->size - 1) / plan->size;
     return plan->count > SEGMENT_MOST ? SEGMENT_TOO_MANY : SEGMENT_CAN;
+}
+
+/* An IPv6 header of length 0, and behind it the one option that says more. */
+static bool has_jumbo_option(const uint8_t *ip)
+{
+    return !be16(ip + 4) && ip[6] == IPPROTO_HOPOPTS && ip[41] == 0 && ip[42] == 0xc2 && ip[43] == 4;
+}
+
+/* Takes the options out, the innermost first: what lies in front of one stays where the plan has
+ * it. */
+static bool drop_jumbo_options(struct rte_mbuf *m, const struct segment_plan *plan)
+{
+    bool dropped = false;
+
+    for (uint32_t i = plan->n; i-- > 0;) {
+        uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *), *ip = frame + plan->layers[i].at;
+
+        if (plan->layers[i].kind != SEGMENT_IP6 || plan->layers[i].at + 48u > plan->partial.start || !has_jumbo_option(ip))
+            continue;
+        ip[6] = ip[40];
+        memmove(frame + 8, frame, plan->layers[i].at + 40u);
+        rte_pktmbuf_adj(m, 8);
+        dropped = true;
+    }
+    return dropped;
+}
+
+bool segment_split_plan(struct rte_mbuf *m, struct segment_plan *plan)
+{
+    memset(plan, 0, offsetof(struct segment_plan, layers));
+    plan->udp = plan->counted = false;
+    plan->keep = true;
+    if (!(m->ol_flags & PARTIAL_SEG) || !m->tso_segsz || !find_transport(m, plan) || !plan->counted || !segment_walk(m, plan))
+        return false;
+    if (drop_jumbo_options(m, plan) && (plan->l3 = 0, !find_transport(m, plan) || !segment_walk(m, plan)))
+        return false;
+    if (plan->partial.payload < plan->partial.start + (plan->udp ? 8u : 20u) || plan->partial.field + 2 > plan->partial.payload
+        || plan->partial.payload > m->data_len || plan->partial.payload > EAL_FRAME_ROOM || plan->end <= plan->partial.payload)
+        return false;
+    plan->size = RTE_MIN(SEGMENT_PART_ROOM, UINT16_MAX - plan->partial.payload) / m->tso_segsz * m->tso_segsz;
+    if (!plan->size)
+        return false;
+    plan->count = (plan->end - plan->partial.payload + plan->size - 1) / plan->size;
+    return plan->count <= SEGMENT_PARTS;
 }
 
 /* --- Cutting ---------------------------------------------------------------------------- */
@@ -123,6 +167,19 @@ static uint16_t sum_from(const struct rte_mbuf *m, uint32_t at)
     return rte_raw_cksum_mbuf(m, at, m->pkt_len - at, &sum) ? 0 : sum;
 }
 
+/* The same of a header in front of the transport header.  Where that is left partial, its sum will
+ * be such that all it covers comes to the complement of what the field holds now. */
+static uint64_t sum_inside(const struct rte_mbuf *m, const struct segment_plan *plan, uint32_t at)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    uint16_t held;
+
+    if (!plan->keep)
+        return sum_from(m, at);
+    memcpy(&held, frame + plan->partial.field, sizeof held);
+    return csum_sum(frame + at, plan->partial.start - at) + (uint16_t)~held;
+}
+
 static void put(uint8_t *field, uint64_t sum, bool udp)
 {
     uint16_t folded = (uint16_t)~csum_fold(sum);
@@ -160,11 +217,17 @@ static void fix_transport(struct rte_mbuf *segment, const struct segment_plan *p
         sum = held + csum_change(from, to, 4);
     else
         sum = pseudo_sum(frame + last, plan->layers[plan->n - 1].kind == SEGMENT_IP6, plan->udp ? IPPROTO_UDP : IPPROTO_TCP, size);
+    if (plan->keep) {
+        held = csum_fold(sum);
+        memcpy(field, &held, sizeof held);
+        return;
+    }
     memset(field, 0, 2);
     put(field, sum + sum_from(segment, plan->partial.start), plan->udp);
 }
 
-static void fix_length(struct rte_mbuf *segment, uint32_t at, uint32_t kind, uint32_t index)
+/* `before`: segments in front of it. */
+static void fix_length(struct rte_mbuf *segment, uint32_t at, uint32_t kind, uint32_t before)
 {
     uint8_t *header = rte_pktmbuf_mtod_offset(segment, uint8_t *, at);
     const uint32_t size = segment->pkt_len - at;
@@ -174,7 +237,7 @@ static void fix_length(struct rte_mbuf *segment, uint32_t at, uint32_t kind, uin
     case SEGMENT_IP4:
         ip = (struct rte_ipv4_hdr *)header;
         set_be16(header + 2, size);
-        set_be16(header + 4, be16(header + 4) + index);
+        set_be16(header + 4, be16(header + 4) + before);
         ip->hdr_checksum = 0;
         ip->hdr_checksum = rte_ipv4_cksum(ip);
         break;
@@ -200,13 +263,23 @@ static void fix_outer_checksum(struct rte_mbuf *segment, const struct segment_pl
 
     if (plan->layers[i].kind == SEGMENT_GRE) {
         memset(header + 4, 0, 2);
-        put(header + 4, sum_from(segment, plan->layers[i].at), false);
+        put(header + 4, sum_inside(segment, plan, plan->layers[i].at), false);
     }
     if (plan->layers[i].kind == SEGMENT_UDP && memcmp(header + 6, none, 2) && i) {
         memset(header + 6, 0, 2);
         put(header + 6, pseudo_sum(frame + plan->layers[i - 1].at, plan->layers[i - 1].kind == SEGMENT_IP6, IPPROTO_UDP,
-                                   segment->pkt_len - plan->layers[i].at) + sum_from(segment, plan->layers[i].at), true);
+                                   segment->pkt_len - plan->layers[i].at) + sum_inside(segment, plan, plan->layers[i].at), true);
     }
+}
+
+/* All headers of a new packet; `before`: segments in front of it. */
+static void fix_headers(struct rte_mbuf *segment, const struct segment_plan *plan, uint32_t index, uint32_t before)
+{
+    for (uint32_t i = 0; i < plan->n; i++)
+        fix_length(segment, plan->layers[i].at, plan->layers[i].kind, before);
+    fix_transport(segment, plan, index);
+    for (uint32_t i = plan->n; i-- > 0;)
+        fix_outer_checksum(segment, plan, i);
 }
 
 struct rte_mbuf *segment_cut(const struct rte_mbuf *m, const struct segment_plan *plan, uint32_t index)
@@ -214,12 +287,33 @@ struct rte_mbuf *segment_cut(const struct rte_mbuf *m, const struct segment_plan
     const uint32_t at = plan->partial.payload + index * plan->size;
     struct rte_mbuf *segment = copy_part(m, plan->partial.payload, at, RTE_MIN(plan->size, plan->end - at));
 
-    if (!segment)
-        return NULL;
-    for (uint32_t i = 0; i < plan->n; i++)
-        fix_length(segment, plan->layers[i].at, plan->layers[i].kind, index);
-    fix_transport(segment, plan, index);
-    for (uint32_t i = plan->n; i-- > 0;)
-        fix_outer_checksum(segment, plan, i);
+    if (segment)
+        fix_headers(segment, plan, index, index);
     return segment;
+}
+
+static void append(struct rte_mbuf *to, const struct rte_mbuf *m, uint32_t at, uint32_t size)
+{
+    uint8_t *bytes = (uint8_t *)rte_pktmbuf_append(to, (uint16_t)size);
+    const void *from = rte_pktmbuf_read(m, at, size, bytes);
+
+    if (from != bytes)
+        memcpy(bytes, from, size);
+}
+
+void segment_split(const struct rte_mbuf *m, const struct segment_plan *plan, uint32_t index, struct rte_mbuf *first, struct rte_mbuf *rest)
+{
+    const uint32_t at = plan->partial.payload + index * plan->size, size = RTE_MIN(plan->size, plan->end - at);
+    uint64_t flags = m->ol_flags & (PARTIAL_FLAGS | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6);
+
+    append(first, m, 0, plan->partial.payload);
+    append(rest, m, at, size);
+    rte_pktmbuf_chain(first, rest);
+    if (size <= m->tso_segsz)
+        flags &= ~PARTIAL_SEG;
+    partial_mark(first, plan->partial.start, plan->partial.field - plan->partial.start, flags);
+    first->l3_len = m->l3_len;
+    first->l4_len = m->l4_len;
+    first->tso_segsz = flags & PARTIAL_SEG ? m->tso_segsz : 0;
+    fix_headers(first, plan, index, index * (plan->size / m->tso_segsz));
 }

@@ -35,6 +35,7 @@ struct segment_plan {
     bool udp;                    /* Transport. */
     /* The field holds the sum of a pseudo-header, and not a complete checksum. */
     bool counted;
+    bool keep;                   /* Parts still ask for what the packet asked for. */
 };
 
 enum segment_answer { SEGMENT_CAN, SEGMENT_CANNOT, SEGMENT_TOO_MANY };
@@ -45,6 +46,20 @@ enum segment_answer segment_plan(const struct rte_mbuf *, uint32_t mtu, struct s
 
 /* The segment number `index`.  NULL: no mbuf. */
 struct rte_mbuf *segment_cut(const struct rte_mbuf *, const struct segment_plan *, uint32_t index);
+
+/* Linux makes segments of up to 512 KiB (BIG TCP), whose IP headers cannot say how long they are.
+ * They are split into parts that can, of segments as before, with what was left undone still to be
+ * done. */
+#define SEGMENT_PART_ROOM 65280u /* Bytes of payload in a part, at most. */
+#define SEGMENT_PARTS 17u
+
+/* How to split such a packet; takes the option out that says how long it is (RFC 2675).  False: it
+ * cannot be, and may have lost the option. */
+bool segment_split_plan(struct rte_mbuf *, struct segment_plan *);
+
+/* The part number `index` into two empty mbufs, of which the second has SEGMENT_PART_ROOM, and
+ * becomes the first one's. */
+void segment_split(const struct rte_mbuf *, const struct segment_plan *, uint32_t index, struct rte_mbuf *first, struct rte_mbuf *rest);
 
 /* Whether a packet that is to be cut has headers that a kernel which cuts it would understand from
  * a virtio-net header: no encapsulation. */

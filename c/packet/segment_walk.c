@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "packet/csum.h"
 #include "packet/segment.h"
 #include "packet/segment_walk.h"
 
@@ -159,20 +160,36 @@ static void step_udp(struct walk *walk)
     walk->next = NEXT_UNKNOWN; /* VXLAN, Geneve, any other: no further lengths. */
 }
 
+/* Whether a header that ends where the transport header begins says by its length that it reaches
+ * to the packet's end.  Where that is too far for a length, Linux writes 0. */
+static bool reaches(const struct walk *walk, uint32_t from, uint32_t length)
+{
+    return length ? from + length == walk->packet_size : walk->packet_size > UINT16_MAX;
+}
+
+/* An address of IPv6 may begin like a header of IPv4, but such a one has a checksum as well. */
+static bool is_ip4(const struct walk *walk, uint32_t at)
+{
+    const uint8_t *ip = walk->frame + at;
+    const uint32_t size = walk->start - at;
+
+    return ip[0] == (0x40 | size / 4) && reaches(walk, at, be16(ip + 2)) && csum_fold(csum_sum(ip, size)) == UINT16_MAX;
+}
+
 /* Finds the IP header in front of the transport header, whose length must reach to the packet's
  * end, behind headers that say nothing that would have to be changed. */
 static bool find_ip(struct walk *walk)
 {
-    const uint32_t from = walk->at, size = walk->packet_size;
+    const uint32_t from = walk->at;
 
     for (uint32_t back = 20; back <= IP_SEARCH && from + back <= walk->start; back += 4) {
         const uint32_t at = walk->start - back;
         const uint8_t *ip = walk->frame + at;
 
         walk->at = at;
-        if (ip[0] >> 4 == 4 && (ip[0] & 15) * 4u == back && (at + be16(ip + 2) == size || !be16(ip + 2)))
+        if (back <= 60 && is_ip4(walk, at))
             step_ip4(walk);
-        else if (back >= 40 && ip[0] >> 4 == 6 && (at + 40 + be16(ip + 4) == size || !be16(ip + 4)))
+        else if (back >= 40 && ip[0] >> 4 == 6 && reaches(walk, at + 40, be16(ip + 4)))
             step_ip6(walk);
         if (walk->at == walk->start)
             return true;

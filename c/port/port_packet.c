@@ -50,6 +50,9 @@ struct packet {
     struct mmsghdr rx_messages[BATCH];
     union ancillary rx_ancillary[BATCH];
     struct mmsghdr tx_messages[BATCH];
+    /* Received, and more than was asked for. */
+    struct rte_mbuf *kept[BATCH * VNET_PACKETS];
+    uint32_t kept_first, kept_end;
     struct virtio_net_hdr tx_headers[BATCH];
     struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
 };
@@ -107,6 +110,7 @@ static void packet_close(struct port *port)
     link_device_leave(&packet->device);
     if (packet->fd >= 0)
         close(packet->fd);
+    rte_pktmbuf_free_bulk(packet->kept + packet->kept_first, packet->kept_end - packet->kept_first);
     free(packet);
 }
 
@@ -210,9 +214,11 @@ static int packet_open(struct port *port)
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
-/* Puts back the VLAN tag that the kernel keeps beside the packet. */
-static void restore_tag(struct msghdr *message, struct vnet_buffer *buffer, struct rte_mbuf *m)
+/* The VLAN tag that the kernel keeps beside the packet. */
+static struct vnet_tag tag_of(struct msghdr *message)
 {
+    struct vnet_tag tag = { 0 };
+
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
         struct tpacket_auxdata aux;
 
@@ -220,29 +226,39 @@ static void restore_tag(struct msghdr *message, struct vnet_buffer *buffer, stru
             continue;
         memcpy(&aux, CMSG_DATA(c), sizeof aux);
         if (aux.tp_status & TP_STATUS_VLAN_VALID)
-            vnet_tag(buffer, m, aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : RTE_ETHER_TYPE_VLAN, aux.tp_vlan_tci);
+            tag = (struct vnet_tag){ aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : RTE_ETHER_TYPE_VLAN, aux.tp_vlan_tci };
     }
+    return tag;
 }
 
-static struct rte_mbuf *take(struct port *port, struct packet *packet, struct vnet_buffer *rx,
-                             unsigned int i)
+/* A frame becomes packets behind those that are kept. */
+static void take(struct port *port, struct packet *packet, struct vnet_buffer *rx, unsigned int i)
 {
     struct mmsghdr *message = &packet->rx_messages[i];
-    bool whole = !(message->msg_hdr.msg_flags & MSG_TRUNC);
-    struct rte_mbuf *m = whole ? vnet_take(&rx[i], message->msg_len) : NULL;
+    struct rte_mbuf **packets = packet->kept + packet->kept_end;
+    const bool whole = !(message->msg_hdr.msg_flags & MSG_TRUNC);
+    const int n = whole ? vnet_receive(&rx[i], message->msg_len, tag_of(&message->msg_hdr), packets) : 0;
 
-    if (!m) {
-        stat_add(&port->rx.errors, 1);
-        return NULL;
+    if (n <= 0) {
+        stat_add(n < 0 ? &port->rx.no_mbuf : &port->rx.errors, 1);
+        return;
     }
-    restore_tag(&message->msg_hdr, &rx[i], m);
-    if (!vnet_mark(m, &rx[i].header)) {
-        stat_add(&port->rx.errors, 1);
-        rte_pktmbuf_free(m);
-        return NULL;
-    }
-    stat_add(&port->rx.bytes, m->pkt_len);
-    return m;
+    for (int k = 0; k < n; k++)
+        stat_add(&port->rx.bytes, packets[k]->pkt_len);
+    packet->kept_end += (uint32_t)n;
+}
+
+/* Hands over what is kept, at most `n`. */
+static uint16_t hand_over(struct port *port, struct packet *packet, struct rte_mbuf **packets, uint16_t n)
+{
+    const uint32_t some = RTE_MIN((uint32_t)n, packet->kept_end - packet->kept_first);
+
+    memcpy(packets, packet->kept + packet->kept_first, some * sizeof *packets);
+    packet->kept_first += some;
+    if (packet->kept_first == packet->kept_end)
+        packet->kept_first = packet->kept_end = 0;
+    stat_add(&port->rx.packets, some);
+    return (uint16_t)some;
 }
 
 static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
@@ -250,10 +266,11 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
     struct packet *packet = port->state;
     struct vnet_buffer *rx = vnet_buffers();
     unsigned int ready;
-    uint16_t good = 0;
     int got;
 
     (void)queue;
+    if (packet->kept_end)
+        return hand_over(port, packet, packets, n);
     if (atomic_load_explicit(&port->gone, memory_order_relaxed))
         return 0;
     ready = vnet_fill(rx, n < BATCH ? n : BATCH);
@@ -276,14 +293,9 @@ static uint16_t packet_rx(struct port *port, uint16_t queue, struct rte_mbuf **p
             stat_add(&port->rx.errors, 1);
         return 0;
     }
-    for (int i = 0; i < got; i++) {
-        struct rte_mbuf *m = take(port, packet, rx, (unsigned int)i);
-
-        if (m)
-            packets[good++] = m;
-    }
-    stat_add(&port->rx.packets, good);
-    return good;
+    for (int i = 0; i < got; i++)
+        take(port, packet, rx, (unsigned int)i);
+    return hand_over(port, packet, packets, n);
 }
 
 /* --- Sending ---------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <rte_byteorder.h>
 #include <rte_mbuf.h>
@@ -11,6 +12,7 @@
 #include "packet/csum.h"
 #include "packet/eal.h"
 #include "packet/partial.h"
+#include "packet/segment.h"
 
 /* Missing in older headers. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
@@ -24,6 +26,8 @@
 /* Stands in for a large buffer where none is to be had: for one packet at a time, which is then
  * copied to small ones. */
 static _Thread_local uint8_t spare[EAL_LARGE_ROOM];
+/* The same of what a large buffer does not hold: what of it a packet in the making lies in. */
+static _Thread_local struct rte_mbuf views[(VNET_MORE + EAL_LARGE_ROOM - 1) / EAL_LARGE_ROOM];
 static _Thread_local bool registered;
 static _Thread_local struct vnet_buffer own[VNET_BATCH];
 static pthread_key_t ends;
@@ -33,6 +37,17 @@ static void end_thread(void *arg)
 {
     (void)arg;
     vnet_empty(own, VNET_BATCH);
+    if (own[0].more)
+        munmap(own[0].more, (size_t)VNET_BATCH * VNET_MORE);
+}
+
+/* Memory that is there once it is written to. */
+static void map_more(void)
+{
+    uint8_t *more = mmap(NULL, (size_t)VNET_BATCH * VNET_MORE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    for (uint32_t i = 0; i < VNET_BATCH && more != MAP_FAILED; i++)
+        own[i].more = more + (size_t)i * VNET_MORE;
 }
 
 static void make_key(void)
@@ -44,6 +59,7 @@ struct vnet_buffer *vnet_buffers(void)
 {
     if (unlikely(!registered)) {
         registered = true;
+        map_more();
         pthread_once(&once, make_key);
         pthread_setspecific(ends, own);
     }
@@ -70,6 +86,7 @@ unsigned int vnet_fill(struct vnet_buffer *buffers, unsigned int n)
         b->parts[0] = (struct iovec){ &b->header, sizeof b->header };
         b->parts[1] = (struct iovec){ rte_pktmbuf_mtod(b->m, void *), EAL_FRAME_ROOM };
         b->parts[2] = (struct iovec){ rest, rest ? EAL_LARGE_ROOM : 0 };
+        b->parts[3] = (struct iovec){ b->more, b->large && b->more ? VNET_MORE : 0 };
     }
     return n;
 }
@@ -232,6 +249,82 @@ bool vnet_mark(struct rte_mbuf *m, const struct virtio_net_hdr *header)
     m->tso_segsz = flags & PARTIAL_SEG ? header->gso_size : 0;
     return true;
 }
+
+/* --- What is larger than an IP packet --------------------------------------------------------- */
+
+/* The whole of it as one chain, of which all but the first two mbufs are views: not to be freed. */
+static struct rte_mbuf *chain_up(struct vnet_buffer *b, uint32_t size)
+{
+    struct rte_mbuf *m = b->m, *last = b->large;
+
+    m->pkt_len = size;
+    m->data_len = EAL_FRAME_ROOM;
+    m->next = b->large;
+    m->nb_segs = 2;
+    b->large->data_len = EAL_LARGE_ROOM;
+    size -= EAL_FRAME_ROOM + EAL_LARGE_ROOM;
+    for (uint32_t i = 0, at = 0; at < size; i++) {
+        views[i] = (struct rte_mbuf){ .buf_addr = b->more + at, .data_len = (uint16_t)RTE_MIN(size - at, EAL_LARGE_ROOM) };
+        at += views[i].data_len;
+        last->next = &views[i];
+        last = &views[i];
+        m->nb_segs++;
+    }
+    return m;
+}
+
+/* Its mbufs are ready to be read to again. */
+static void take_apart(struct vnet_buffer *b)
+{
+    rte_pktmbuf_reset(b->m);
+    rte_pktmbuf_reset(b->large);
+    b->m->next = b->large->next = NULL;
+}
+
+static int split(const struct rte_mbuf *m, const struct segment_plan *plan, struct rte_mbuf **packets)
+{
+    struct rte_mbuf *rest[VNET_PACKETS];
+
+    _Static_assert(VNET_PACKETS == SEGMENT_PARTS && EAL_LARGE_ROOM == SEGMENT_PART_ROOM, "a part fits");
+    if (rte_pktmbuf_alloc_bulk(eal_pool(), packets, plan->count))
+        return -1;
+    if (rte_pktmbuf_alloc_bulk(eal_pool_large(), rest, plan->count)) {
+        rte_pktmbuf_free_bulk(packets, plan->count);
+        return -1;
+    }
+    for (uint32_t i = 0; i < plan->count; i++)
+        segment_split(m, plan, i, packets[i], rest[i]);
+    return (int)plan->count;
+}
+
+int vnet_receive(struct vnet_buffer *b, uint32_t size, struct vnet_tag tag, struct rte_mbuf *packets[VNET_PACKETS])
+{
+    const uint32_t room = sizeof b->header + EAL_FRAME_ROOM + EAL_LARGE_ROOM;
+    const bool viewed = size > room && b->large && size - room <= b->parts[3].iov_len;
+    struct rte_mbuf *m = viewed ? chain_up(b, size - (uint32_t)sizeof b->header) : vnet_take(b, size);
+    struct segment_plan plan;
+    int n = 0;
+
+    if (!m)
+        return 0;
+    if (tag.tpid)
+        vnet_tag(b, m, tag.tpid, tag.tci);
+    if (vnet_mark(m, &b->header)) {
+        const bool too_large = viewed || (m->pkt_len > UINT16_MAX && (m->ol_flags & PARTIAL_SEG));
+
+        packets[0] = m;
+        if (!too_large)
+            return 1;
+        n = segment_split_plan(m, &plan) ? split(m, &plan, packets) : 0;
+    }
+    if (viewed)
+        take_apart(b);
+    else
+        rte_pktmbuf_free(m);
+    return n;
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 static uint8_t gso_type(const struct rte_mbuf *m)
 {

@@ -4,7 +4,8 @@
  *
  * For ports whose packets pass the kernel by a file descriptor (AF_PACKET, TAP).  Each packet is
  * read into a header, a mbuf and, behind that, a large buffer, so that a 64 KiB segment arrives
- * whole without a copy.
+ * whole without a copy.  Segments above that (BIG TCP) are read into memory of the thread as well,
+ * 14 MiB at most, and split into packets whose IP headers can say how long they are.
  *
  * Threads: the owner of the queue. */
 #ifndef UPCALL_PORT_VNET_H
@@ -18,12 +19,15 @@
 struct rte_mbuf;
 
 #define VNET_BATCH 32
-#define VNET_PARTS 3             /* Of what is read: header, mbuf, large buffer. */
+#define VNET_PARTS 4             /* Of what is read: header, mbuf, large buffer, more. */
+#define VNET_MORE 458752u        /* Bytes of that: Linux's segments have 524,280 and headers at most. */
+#define VNET_PACKETS 17          /* That one frame may become. */
 #define VNET_SEGMENTS 64         /* mbufs of a packet to be sent. */
 
 /* Where one packet is read to. */
 struct vnet_buffer {
     struct rte_mbuf *m, *large;  /* NULL: taken, or not had. */
+    uint8_t *more;               /* Of the thread; or NULL. */
     struct iovec parts[VNET_PARTS];
     struct virtio_net_hdr header;
 };
@@ -39,6 +43,15 @@ struct vnet_buffer *vnet_buffers(void);
 /* The packet that was read, of `size` bytes with the header; NULL, and the buffer stays ready, if
  * it is no good. */
 struct rte_mbuf *vnet_take(struct vnet_buffer *, uint32_t size);
+
+/* A tag (host order) that the kernel took out; 0: none. */
+struct vnet_tag {
+    uint16_t tpid, tci;
+};
+
+/* All that becomes of what was read, `size` bytes with the header: marked, and with its tag.
+ * Returns how many packets; 0: it was no good; -1: there were no mbufs. */
+int vnet_receive(struct vnet_buffer *, uint32_t size, struct vnet_tag, struct rte_mbuf *packets[VNET_PACKETS]);
 
 /* Puts a VLAN tag (host order) back that the kernel took out, before vnet_mark(). */
 void vnet_tag(struct vnet_buffer *, struct rte_mbuf *, uint16_t tpid, uint16_t tci);

@@ -93,7 +93,9 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "packet/segment_walk.c": {},
   "port/port_vnet.c": {
     eal_pool: "returns a pointer",
-    eal_pool_large: "once a port, before its first packet",
+    eal_pool_large: "returns a pointer, but for the first packet of all",
+    mmap: "once a thread, with its receive buffers",
+    munmap: "as a thread ends",
     pthread_key_create: "once a process, with the first thread's receive buffers",
     pthread_once: "see pthread_key_create",
     pthread_setspecific: "once a thread, with its receive buffers",
