@@ -20,7 +20,8 @@ struct rte_mbuf;
 
 #define VNET_BATCH 32
 #define VNET_PARTS 4             /* Of what is read: header, mbuf, large buffer, more. */
-#define VNET_MORE 458752u        /* Bytes of that: Linux's segments have 524,280 and headers at most. */
+/* Bytes of that: Linux makes segments of 524,280 bytes and headers, at most. */
+#define VNET_MORE 458752u
 #define VNET_PACKETS 17          /* That one frame may become. */
 #define VNET_SEGMENTS 64         /* mbufs of a packet to be sent. */
 
