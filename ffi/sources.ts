@@ -612,7 +612,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "499e7a3ba20bfd97a43dc86bdd21b86ad57b8da56f12d4f46893853b85d65850",
+    sha256: "f0e63be58f76d7a4a0dd78d67a91c4c036d58bafd5e463ffa8bbf0a45cf54daa",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
@@ -682,17 +682,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/segment.c",
-    sha256: "9661ead05fcf514d3c842c554579b5123379db3c9b0d99ebd77900e5bcd9db9e",
+    sha256: "ffead3ebc8782a7f63d73bd28778ca1320c9c23b2106f26f290570f5216b4b6e",
     load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
   },
   {
     name: "packet/segment.h",
-    sha256: "4e5316b4542e637b53411d567b8305926b0101eb82980c8e5bf19947ba728ea6",
+    sha256: "e72926643b18d5574d08ddd24d0f62e3b7980e1b7e0dca1f8720e6218638c207",
     load: () => import("../c/packet/segment.h", { with: { type: "text" } }),
   },
   {
     name: "packet/segment_walk.c",
-    sha256: "a1c5f4ff7687ccbdfcc916acbdd9a6265220147a94ac093ab664fa963485e285",
+    sha256: "ab22fbe7bafc5fbdc4bfb2ffbfe028247f83e00392252212be933c32ef9db4ec",
     load: () => import("../c/packet/segment_walk.c", { with: { type: "text" } }),
   },
   {
@@ -877,7 +877,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "e39868704d49eec502730d6e70742a54071e205568d6021521015f0765e49cc4",
+    sha256: "a4f0628742916ce81d09b918d048acabdecde2a148064c90a3e54e48ddb91f52",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -892,17 +892,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tap.c",
-    sha256: "07d6010759aba6f780eb8208ed03689edfb55812ad4d066c88d765a24e992e55",
+    sha256: "7b510c7df0e0867f95ace0f982a1ad9a6401cb624604d276fc1a39ed86201989",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_vnet.c",
-    sha256: "ab104b46c0186d147b76655221c7e54db4ab67006180670020cdd4b21915d418",
+    sha256: "471ad59a3ce670075e729f49a309914c7eec08c6af8423939baf638307eaec6f",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_vnet.h",
-    sha256: "9601a984a41ddd5dbb0d1cbf3713101ac1bc84133a46e3b7cc7e587f3f971178",
+    sha256: "7692d6a98126a164690e725cca1d1c606aea77fd27ad50162b8f2ff304162393",
     load: () => import("../c/port/port_vnet.h", { with: { type: "text" } }),
   },
   {
