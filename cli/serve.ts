@@ -11,6 +11,7 @@ import type { Terminal } from "./terminal.ts";
 import { removeMarks } from "../control/capture/marks.ts";
 import { fullName } from "../control/datapath_source.ts";
 import { Log } from "../control/log.ts";
+import type { Dashboard, DashboardOptions } from "../control/web/dashboard.ts";
 import { metricsText, metricsType } from "../control/metrics.ts";
 import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
 import { logDevices } from "./port_log.ts";
@@ -64,6 +65,7 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
     throw new UsageError("serve", "--miss and --policy exclude each other");
   }
   const ports = portWords.map(parsePort);
+  const web = await webOptions(extra);
   const log = new Log(terminal.complain);
   const stop = new AbortController();
   const abort = (): void => stop.abort();
@@ -90,6 +92,10 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
   log.say("serve", "info", `serving ${dp.fullName} at ${socket.path}`);
   if (metrics.address !== undefined) {
     log.say("serve", "info", `metrics at http://${metrics.address}/metrics`);
+  }
+  await using dashboard = await serveWeb(dp, web);
+  if (dashboard !== undefined) {
+    log.say("serve", "info", `dashboard at ${dashboard.url}`);
   }
   const devices = logDevices(dp, { log, signal: stop.signal });
   try {
@@ -161,16 +167,58 @@ async function addFlows(
   throw new Error(`the flows of ${path} could not all be added`);
 }
 
+/** Reads the `ADDRESS:PORT` of an option; the address is this machine's alone if absent. */
+function addressOf(option: string, at: string): { hostname: string; port: number } {
+  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(at) ?? [];
+  if (port === undefined || Number(port) > 65535) {
+    throw new SyntaxError(`--${option} ${at}: expected ADDRESS:PORT`);
+  }
+  return { hostname: host || "127.0.0.1", port: Number(port) };
+}
+
+/** How `--web` and `--web-token` want the dashboard; undefined if they do not. */
+async function webOptions(
+  extra: CommandLine["extra"],
+): Promise<DashboardOptions | undefined> {
+  const at = extra.get("web");
+  const file = extra.get("web-token");
+  if (at === undefined) {
+    if (file !== undefined) {
+      throw new UsageError("serve", "--web-token goes with --web ADDRESS:PORT");
+    }
+    return undefined;
+  }
+  // In a file, for every user can read the arguments of a program.
+  const token = file === undefined ? undefined : (await Deno.readTextFile(file)).trim();
+  return { ...addressOf("web", at), token };
+}
+
+async function serveWeb(
+  dp: Datapath,
+  options: DashboardOptions | undefined,
+): Promise<Dashboard | undefined> {
+  if (options === undefined) return undefined;
+  // Imported only when it is wanted.
+  const { serveDashboard } = await import("../control/web/dashboard.ts");
+  try {
+    return serveDashboard(dp, options);
+  } catch (cause) {
+    if (!isOfSystem(cause)) throw cause;
+    const at = `${options.hostname}:${options.port}`;
+    throw new ToolError(`Cannot serve the dashboard at ${at}: ${cause.message}`, {
+      cause,
+    });
+  }
+}
+
 /** Serves metrics over HTTP, if an address was given. */
 function serveMetrics(
   dp: Datapath,
   at: string | undefined,
 ): AsyncDisposable & { readonly address?: string } {
   if (at === undefined) return { [Symbol.asyncDispose]: () => Promise.resolve() };
-  const [, host, port] = /^(?:\[?([^\]]*?)\]?:)?(\d+)$/.exec(at) ?? [];
-  if (port === undefined) throw new SyntaxError(`--metrics ${at}: expected ADDRESS:PORT`);
-  const options = { hostname: host || "127.0.0.1", port: Number(port) };
-  const server = listen(at, { ...options, onListen: () => {} }, (request) => {
+  const options = { ...addressOf("metrics", at), onListen: () => {} };
+  const server = listen(at, options, (request) => {
     const { pathname } = new URL(request.url);
     if (pathname !== "/metrics") return new Response("Not found\n", { status: 404 });
     try {

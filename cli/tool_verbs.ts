@@ -12,7 +12,8 @@ export const toolVerbs = [
   {
     name: "serve",
     usage: "DP [NAME[:TYPE[,OPTION=VALUE...]]...] [--socket FILE] [--flows FILE] " +
-      "[--miss drop|flood|learn | --policy FILE] [--poll-threads MASK] [--metrics ADDRESS:PORT]",
+      "[--miss drop|flood|learn | --policy FILE] [--poll-threads MASK] [--metrics ADDRESS:PORT] " +
+      "[--web ADDRESS:PORT [--web-token FILE]]",
     summary: "run a datapath and answer dpctl and ovs-appctl",
   },
   {

@@ -64,6 +64,8 @@ const valued = [
   "policy",
   "poll-threads",
   "metrics",
+  "web",
+  "web-token",
   "sysroot",
   "interval",
   "count",

@@ -20,8 +20,8 @@ export interface PortStatus {
   readonly drops: number;
 }
 
-/** A datapath at one moment. Counters are since the datapath was made. */
-export interface Status {
+/** Counters of a datapath at one moment, since the datapath was made. */
+export interface Counters {
   readonly name: string;
   /** Milliseconds, on a clock of the program that answers. */
   readonly atMs: number;
@@ -40,6 +40,10 @@ export interface Status {
     readonly idle: number;
     readonly sleep: number;
   }[];
+}
+
+/** A datapath at one moment. */
+export interface Status extends Counters {
   /** The flows that were hit most. */
   readonly top: readonly {
     readonly id: string;
@@ -56,6 +60,11 @@ const maxFlows = 20000;
 
 /** Looks at a datapath. */
 export function statusOf(dp: Datapath): Status {
+  return { ...countersOf(dp), top: mostHit(dp) };
+}
+
+/** Looks at the counters of a datapath: no flow is looked at. */
+export function countersOf(dp: Datapath): Counters {
   const { hit, missed, lost, flows, masks, maskHit, counters = {} } = dp.stats();
   const drops = Object.entries(counters)
     .filter(([name, count]) => name.startsWith("drop_") && count > 0n)
@@ -86,7 +95,6 @@ export function statusOf(dp: Datapath): Status {
       idle: Number(cycles.idle),
       sleep: Number(cycles.sleep),
     })),
-    top: mostHit(dp),
   };
 }
 

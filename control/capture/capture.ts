@@ -15,6 +15,7 @@ import {
   formatKey,
   parseKeyBytes,
 } from "../../providers/odp/mod.ts";
+import type { Ufid } from "../../providers/ids.ts";
 import type { Action } from "../../providers/types.ts";
 import { covers, decodeFlows } from "../../providers/odp/covers.ts";
 import { openDatapath } from "../../providers/registry.ts";
@@ -39,6 +40,8 @@ export interface CaptureOptions {
   readonly port?: number;
   /** Only packets that flows hit which cover this key, or that would. */
   readonly flow?: string;
+  /** Only packets that hit this very flow. */
+  readonly ufid?: Ufid;
   /**
    * Only packets that were dropped: by a flow without actions (`drop`), or for want of a flow
    * (`miss`).
@@ -103,9 +106,20 @@ export async function capturePackets(
   options: CaptureOptions,
 ): Promise<number> {
   using file = await Deno.open(path, { write: true, create: true, truncate: true });
+  return await captureInto(dp, (bytes) => {
+    for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+  }, options);
+}
+
+/** As `capturePackets`, with a function that is given each block of the file. */
+export async function captureInto(
+  dp: Datapath,
+  write: (bytes: Uint8Array) => void,
+  options: CaptureOptions,
+): Promise<number> {
   // The flows are this object's to restore when the program closes its own.
   await using own = await openDatapath(dp.fullName);
-  const capturing = new Capture(dp, own, file, options);
+  const capturing = new Capture(dp, own, write, options);
   await capturing.run();
   return capturing.count;
 }
@@ -114,7 +128,7 @@ class Capture {
   readonly #dp: Datapath;
   /** The same datapath, which stays open until the flows have their own actions again. */
   readonly #own: Datapath;
-  readonly #file: Deno.FsFile;
+  readonly #write: (bytes: Uint8Array) => void;
   readonly #options: CaptureOptions;
   readonly #wanted: ReturnType<typeof decodeKey> | undefined;
   readonly #mark = newMark();
@@ -123,10 +137,15 @@ class Capture {
   #failure: unknown;
   count = 0;
 
-  constructor(dp: Datapath, own: Datapath, file: Deno.FsFile, options: CaptureOptions) {
+  constructor(
+    dp: Datapath,
+    own: Datapath,
+    write: (bytes: Uint8Array) => void,
+    options: CaptureOptions,
+  ) {
     this.#dp = dp;
     this.#own = own;
-    this.#file = file;
+    this.#write = write;
     this.#options = options;
     this.#wanted = options.flow === undefined
       ? undefined
@@ -194,7 +213,8 @@ class Capture {
   }
 
   #isWanted(flow: Flow): boolean {
-    const { port, reason } = this.#options;
+    const { port, reason, ufid } = this.#options;
+    if (ufid !== undefined && flow.ufid !== ufid) return false;
     if (reason === "miss" || hasMark(flow, this.#mark)) return false;
     const { own } = splitMarks(flow.actions ?? []);
     if (reason === "drop" && own.length > 0) return false;
@@ -226,7 +246,9 @@ class Capture {
   /** Looks at an upcall; true if it is ours alone. */
   #see(raw: RawUpcall): boolean {
     const ours = raw.kind === "action" && isMark(raw.userdata, this.#mark);
-    if (!ours && (raw.kind !== "miss" || this.#options.reason === "drop")) return false;
+    const { reason, ufid } = this.#options;
+    const takesMisses = reason !== "drop" && ufid === undefined;
+    if (!ours && (raw.kind !== "miss" || !takesMisses)) return false;
     try {
       this.#take(raw, ours);
     } catch (error) {
@@ -270,9 +292,5 @@ class Capture {
     this.#interfaces.set(port, id);
     this.#write(interfaceDescription(this.#own.ports.get(port)?.name ?? `${port}`));
     return id;
-  }
-
-  #write(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
   }
 }

@@ -24,6 +24,7 @@ import type { Recorder } from "./recorder.ts";
 import { Revalidator } from "./revalidator.ts";
 import type { PolicyFlow, PolicyStats } from "./policy_flow.ts";
 import { SetUp } from "./setup.ts";
+import type { Learner } from "../packet/effect.ts";
 import { PortsView } from "../state/state.ts";
 import { Deadlines } from "./timers.ts";
 import { sameActions } from "../verdicts.ts";
@@ -307,6 +308,11 @@ export class PolicyRun implements AsyncDisposable {
   /** What keeps its record, if it was given something. */
   get record(): Recorder | undefined {
     return this.#core.settings.recorder;
+  }
+
+  /** The tables that packets have taught so far. */
+  tables(): Learner[] {
+    return [...this.#core.tables];
   }
 
   /** The flows. */

@@ -19,6 +19,7 @@ export const packages = {
   tools: ["clang", "libclang-rt-dev", "libmnl-dev", "valgrind"],
   /** Judges of the tests, and what the benches are measured against. */
   peers: [
+    "chromium",
     "conntrack",
     "dpdk-dev",
     "openvswitch-source",
