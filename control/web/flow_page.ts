@@ -38,7 +38,7 @@ export interface FlowPage {
   readonly filteredBy: "nothing" | "fields" | "text";
   /** Why a filter that looks like fields is taken as text. */
   readonly reason?: string;
-  /** How long it took, milliseconds: whoever repeats it should wait for longer. */
+  /** How long it took, milliseconds: a page that asks again should wait for longer. */
   readonly tookMs: number;
   readonly rows: readonly FlowRow[];
 }
