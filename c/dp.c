@@ -17,6 +17,7 @@
 #include "dp_port.h"
 #include "dp_service.h"
 #include "flow/flow.h"
+#include "meter/meter.h"
 #include "packet/eal.h"
 #include "pmd/pmd_ctl.h"
 #include "pmd/pmd_set.h"
@@ -36,6 +37,7 @@ static void dp_free(struct dp *dp)
     upcalls_destroy(dp->upcalls);
     pmd_set_destroy(dp->pmds);
     ct_destroy(dp->ct);
+    meters_destroy(dp->meters);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
@@ -60,8 +62,10 @@ static struct dp *dp_new(const char *name)
     dp->flows = dp->rcu ? flow_table_create(dp->rcu) : NULL;
     dp->ports = port_table_create();
     dp->upcalls = dp->flows ? upcalls_create(dp->rcu) : NULL;
-    if (dp->ports && dp->upcalls && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
-        dp->pmds = pmd_set_create(dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls, dp->ct);
+    dp->meters = dp->rcu ? meters_create(dp->rcu) : NULL;
+    if (dp->ports && dp->upcalls && dp->meters && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
+        dp->pmds = pmd_set_create(&(struct pmd_parts){ dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls, dp->ct,
+                                                       dp->meters });
     if (dp->pmds) {
         rcu_guard(dp->rcu, &dp->control);
         return dp;
@@ -71,6 +75,7 @@ static struct dp *dp_new(const char *name)
         dp_free(dp);
     else {
         port_table_destroy(dp->ports);
+        meters_destroy(dp->meters);
         rcu_destroy(dp->rcu);
         free(dp);
     }

@@ -25,6 +25,7 @@
 struct ct;
 struct dp_service;
 struct flow_table;
+struct meters;
 struct pmd_set;
 struct port_table;
 struct rcu;
@@ -45,6 +46,7 @@ struct dp {
     struct port_table *ports;
     struct upcalls *upcalls;
     struct ct *ct;
+    struct meters *meters;
     /* Runs once a flow tracks connections, and while a native callback decides misses. */
     struct dp_service *service;
     void (*free)(struct dp *);   /* With the last reference. */

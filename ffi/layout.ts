@@ -48,6 +48,10 @@ export const constants = {
   DP_CT_TCP_SEQ_CHECK: 2,
   DP_CT_SWEEP_MS: 3,
   DP_CT_COUNTER: 16,
+  DP_METER_IDS: 262144,
+  DP_METER_BANDS: 8,
+  DP_METER_KBPS: 0,
+  DP_METER_PKTPS: 1,
 } as const;
 
 /** Offsets in `struct dp_stats`, bytes. */
@@ -312,6 +316,26 @@ export const dpCtPolicy = {
   seconds: 4, // 64 bytes
 } as const;
 
+/** Offsets in `struct dp_meter`, bytes. */
+export const dpMeter = {
+  /** Size of it all, bytes. */
+  structSize: 72,
+  unit: 0, // 4 bytes
+  bandCount: 4, // 4 bytes
+  rates: 8, // 32 bytes
+  bursts: 40, // 32 bytes
+} as const;
+
+/** Offsets in `struct dp_meter_stats`, bytes. */
+export const dpMeterStats = {
+  /** Size of it all, bytes. */
+  structSize: 144,
+  packets: 0, // 8 bytes
+  bytes: 8, // 8 bytes
+  bandPackets: 16, // 64 bytes
+  bandBytes: 80, // 64 bytes
+} as const;
+
 /** What `dp_abi_layout()` of a library with this layout writes. */
 export const layoutText = `struct dp_stats 472
 field dp_stats received 0 8
@@ -480,4 +504,14 @@ field dp_ct_limit pad 12 4
 struct dp_ct_policy 68
 field dp_ct_policy id 0 4
 field dp_ct_policy seconds 4 64
+struct dp_meter 72
+field dp_meter unit 0 4
+field dp_meter band_count 4 4
+field dp_meter rates 8 32
+field dp_meter bursts 40 32
+struct dp_meter_stats 144
+field dp_meter_stats packets 0 8
+field dp_meter_stats bytes 8 8
+field dp_meter_stats band_packets 16 64
+field dp_meter_stats band_bytes 80 64
 `;

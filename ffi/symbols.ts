@@ -496,4 +496,37 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_meter_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // const struct dp_meter *meter
+    ],
+    result: "i32",
+  },
+  dp_meter_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // struct dp_meter *meter
+      "buffer", // struct dp_meter_stats *stats
+    ],
+    result: "i32",
+  },
+  dp_meter_delete: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // struct dp_meter_stats *stats
+    ],
+    result: "i32",
+  },
+  dp_meter_next: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // uint32_t *next
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

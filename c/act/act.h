@@ -8,8 +8,8 @@
  *
  * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP,
  * ICMP, ICMPv6, ND, MPLS and metadata), push and pop of VLAN tags and MPLS labels, trunc, recirc,
- * hash, ct and ct_clear (ct.h), sample, clone, check_pkt_len, dec_ttl, drop.  push_eth and pop_eth
- * are not: there are no ports for packets without an Ethernet header.
+ * hash, ct and ct_clear (ct.h), meter (meter.h), sample, clone, check_pkt_len, dec_ttl, drop.
+ * push_eth and pop_eth are not: there are no ports for packets without an Ethernet header.
  *
  * Layers are those of the key, which knows two tags: behind the third of a packet that comes with
  * it there are none.  Tags that actions push do not hide them.  A set of a layer that the packet

@@ -34,6 +34,19 @@ struct act_op *act_build_op(struct act_builder *b, enum act_code code)
     return &b->ops[b->op_count++];
 }
 
+void act_build_effect(struct act_builder *b, struct act_list *l, enum act_code code, uint32_t a)
+{
+    struct act_op *op = act_build_op(b, code);
+
+    if (!op)
+        return;
+    op->a = a;
+    if (code != ACT_OP_RECIRC)
+        op->b = l->cut;
+    l->cut = false;
+    l->acted = true;
+}
+
 uint32_t act_build_operand(struct act_builder *b, uint32_t size)
 {
     uint32_t at = b->pool_size, padded = (size + 15u) & ~15u;

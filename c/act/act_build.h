@@ -39,6 +39,9 @@ struct act_list {
 void act_build_fail(struct act_builder *, int error, const char *why);
 /* A new operation, zeroed; NULL after a failure.  Valid until the next one is added. */
 struct act_op *act_build_op(struct act_builder *, enum act_code);
+/* An effect that a trunc before it cuts for, and that may have the packet itself if it is the
+ * last. */
+void act_build_effect(struct act_builder *, struct act_list *, enum act_code, uint32_t a);
 /* Room in the pool, zeroed and aligned for anything; its offset. */
 uint32_t act_build_operand(struct act_builder *, uint32_t size);
 /* The tags that an operation of the list finds pushed, as it keeps them. */

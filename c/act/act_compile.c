@@ -7,11 +7,10 @@
 #include "act/act.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 
 #include "act/act_build_ct.h"
 #include "act/act_build_set.h"
-#include "packet/userdata.h"
+#include "act/act_build_userspace.h"
 #include "port/port.h"
 
 /* Not in every kernel's header; the numbers are Linux's. */
@@ -26,66 +25,6 @@ static const uint8_t classes[] = {
 };
 
 static void compile_list(struct act_builder *b, const uint8_t *attrs, uint32_t size, const struct act_list *outer);
-
-static void add_effect(struct act_builder *b, struct act_list *l, enum act_code code, uint32_t a)
-{
-    struct act_op *op = act_build_op(b, code);
-
-    if (!op)
-        return;
-    op->a = a;
-    if (code != ACT_OP_RECIRC)
-        op->b = l->cut;
-    l->cut = false;
-    l->acted = true;
-}
-
-static void compile_userspace(struct act_builder *b, struct act_list *l, const struct odp_attr *nest)
-{
-    struct odp_walk walk = { nest->at, nest->size };
-    struct odp_attr attr, given = { .size = 0 };
-    struct userdata *userdata = NULL;
-    bool has_userdata = false, actions = false;
-    uint32_t operand;
-
-    while (odp_next(&walk, &attr)) {
-        if (attr.type == OVS_USERSPACE_ATTR_USERDATA) {
-            given = attr;
-            has_userdata = true;
-        } else if (attr.type == OVS_USERSPACE_ATTR_ACTIONS && !attr.size) {
-            actions = true;
-        } else if ((attr.type != OVS_USERSPACE_ATTR_PID && attr.type != OVS_USERSPACE_ATTR_EGRESS_TUN_PORT) || attr.size != 4) {
-            act_build_fail(b, EINVAL, "userspace attribute unknown or of the wrong size");
-        }
-    }
-    if (walk.left)
-        act_build_fail(b, EINVAL, "userspace attribute cut short");
-    operand = act_build_operand(b, sizeof userdata);
-    if (!b->error && (has_userdata || actions)) {
-        userdata = malloc(sizeof *userdata + given.size);
-        if (!userdata || (actions && !act_build_shared(b))) {
-            free(userdata);
-            act_build_fail(b, ENOMEM, "out of memory");
-            return;
-        }
-        atomic_init(&userdata->references, 1);
-        userdata->given = has_userdata;
-        userdata->size = given.size;
-        userdata->actions = actions ? b->shared : NULL;
-        if (actions)
-            atomic_fetch_add_explicit(&b->shared->references, 1, memory_order_relaxed);
-        if (given.size)
-            memcpy(userdata->bytes, given.at, given.size);
-    }
-    b->needs_md = true;
-    add_effect(b, l, ACT_OP_USERSPACE, 0);
-    if (b->error) {
-        userdata_free(userdata);
-        return;
-    }
-    b->ops[b->op_count - 1].operand = operand;
-    memcpy(b->pool + operand, &userdata, sizeof userdata);
-}
 
 /* Marks what the list does last, drops changes after it.  `from`: its first operation. */
 static void finish_list(struct act_builder *b, uint32_t from)
@@ -263,13 +202,13 @@ static void compile_output(struct act_builder *b, struct act_list *l, const stru
 {
     if (act_u32(attr->at) > PORT_NO_MAX)
         act_build_fail(b, EINVAL, "output to a port number that no port can have");
-    add_effect(b, l, ACT_OP_OUTPUT, act_u32(attr->at));
+    act_build_effect(b, l, ACT_OP_OUTPUT, act_u32(attr->at));
 }
 
 static void compile_recirc(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     b->needs_md = true;
-    add_effect(b, l, ACT_OP_RECIRC, act_u32(attr->at));
+    act_build_effect(b, l, ACT_OP_RECIRC, act_u32(attr->at));
 }
 
 static void compile_trunc(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
@@ -314,6 +253,16 @@ static void compile_drop(struct act_builder *b, struct act_list *l, const struct
     l->ended = true;
 }
 
+static void compile_meter(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    struct act_op *op = act_build_op(b, ACT_OP_METER);
+
+    if (!op)
+        return;
+    op->a = act_u32(attr->at);
+    op->acted = l->acted;
+}
+
 static void compile_ct_clear(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     (void)l, (void)attr;
@@ -349,7 +298,7 @@ static const struct action {
     void (*compile)(struct act_builder *, struct act_list *, const struct odp_attr *);
 } actions[] = {
     [OVS_ACTION_ATTR_OUTPUT] = { 4, compile_output },
-    [OVS_ACTION_ATTR_USERSPACE] = { NESTED, compile_userspace },
+    [OVS_ACTION_ATTR_USERSPACE] = { NESTED, act_build_userspace },
     [OVS_ACTION_ATTR_SET] = { NESTED, compile_set },
     [OVS_ACTION_ATTR_PUSH_VLAN] = { 4, compile_push_vlan },
     [OVS_ACTION_ATTR_POP_VLAN] = { 0, compile_pop_vlan },
@@ -362,6 +311,7 @@ static const struct action {
     [OVS_ACTION_ATTR_TRUNC] = { 4, compile_trunc },
     [OVS_ACTION_ATTR_CT] = { NESTED, act_build_ct },
     [OVS_ACTION_ATTR_CT_CLEAR] = { 0, compile_ct_clear },
+    [OVS_ACTION_ATTR_METER] = { 4, compile_meter },
     [OVS_ACTION_ATTR_CLONE] = { NESTED, compile_clone },
     [OVS_ACTION_ATTR_CHECK_PKT_LEN] = { NESTED, compile_check_len },
     [ACTION_DEC_TTL] = { NESTED, compile_dec_ttl },

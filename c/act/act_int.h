@@ -33,6 +33,7 @@ enum act_class {
     X(CLONE, EFFECT)            /* nested: its list. */ \
     X(SAMPLE, EFFECT)           /* a: probability.  nested. */ \
     X(CT, EFFECT)               /* operand: struct ct_request. */ \
+    X(METER, EFFECT)            /* a: its number. */ \
     X(CHECK_LEN, EFFECT)        /* a: size.  b as above.  nested: if greater, nested_else. */ \
     X(DEC_TTL, EFFECT_NESTED)   /* nested: list of packets whose TTL is used up. */ \
     X(PARSE, CHANGE)            /* Finds the layers that the operations behind it need. */ \
@@ -114,6 +115,9 @@ void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *layer
 
 /* Sets fields of one packet.  `value` has no bits outside `mask`. */
 void act_set(struct rte_mbuf *m, const struct act_layers *layers, uint32_t attr, const uint8_t *value, const uint8_t *mask);
+
+/* Sets metadata of one packet: `operand` is value and mask. */
+void act_set_metadata(struct rte_mbuf *m, uint32_t attr, const uint8_t *operand);
 
 /* The TTL or hop limit of an IP packet minus 1; false if it is used up (and then it stays). */
 bool act_dec_ttl(struct rte_mbuf *m, const struct act_layers *layers);

@@ -13,6 +13,7 @@
 
 #include "act/act_int.h"
 #include "ct/ct.h"
+#include "meter/meter.h"
 #include "odp/odp_attr.h"
 #include "packet/partial.h"
 #include "path/tx.h"
@@ -245,33 +246,6 @@ static void run_dec_ttl(struct run *run, const struct act_op *op)
         run_list(&nested, op + 1, op + 1 + op->nested);
 }
 
-static void set_word(uint32_t *field, const uint8_t *operand)
-{
-    uint32_t value, mask;
-
-    memcpy(&value, operand, 4);
-    memcpy(&mask, operand + 4, 4);
-    *field = value | (*field & ~mask);
-}
-
-static void set_metadata(struct pkt_md *md, uint32_t attr, const uint8_t *operand)
-{
-    switch (attr) {
-    case OVS_KEY_ATTR_PRIORITY:
-        set_word(&md->skb_priority, operand);
-        break;
-    case OVS_KEY_ATTR_SKB_MARK:
-        set_word(&md->skb_mark, operand);
-        break;
-    case OVS_KEY_ATTR_DP_HASH:
-        set_word(&md->dp_hash, operand);
-        break;
-    default:
-        set_word(&md->recirc_id, operand);
-        break;
-    }
-}
-
 /* One packet, one change; false: the packet cannot take it. */
 static inline bool change(const struct act_op *op, const uint8_t *operand, struct rte_mbuf *m, struct act_layers *layers, bool has_md)
 {
@@ -288,7 +262,7 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
         ct_clear(m);
         return true;
     case ACT_OP_SET_META:
-        set_metadata(&pkt_of(m)->md, op->a, operand);
+        act_set_metadata(m, op->a, operand);
         return true;
     case ACT_OP_HASH:
         pkt_of(m)->md.dp_hash = act_hash(m, op->tags, op->a, op->b);
@@ -306,10 +280,17 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
     }
 }
 
-/* Tracks all packets; what nothing follows ends here. */
-static void run_ct(struct run *run, const struct act_op *op)
+/* Drops the packets that bits of `bad` say. */
+static void drop_some(struct run *run, uint32_t bad, enum stat_drop reason)
 {
-    ct_run(run->worker->ct, run->worker->index, (const void *)(run->prog->pool + op->operand), run->packets, run->n, run->worker->now);
+    for (unsigned int i = run->n; unlikely(bad) && i-- > 0;)
+        if (bad >> i & 1)
+            worker_drop(run->worker, take_out(run, i), reason);
+}
+
+/* Ends the list for its packets if nothing follows `op`. */
+static void end_if_last(struct run *run, const struct act_op *op)
+{
     if (!op->last)
         return;
     for (unsigned int i = 0; i < run->n; i++)
@@ -317,13 +298,23 @@ static void run_ct(struct run *run, const struct act_op *op)
     run->n = 0;
 }
 
-static void run_rewrite(struct run *run, const struct act_rewrite *re)
+/* What looks at a whole burst and may take packets out of it. */
+static void run_whole(struct run *run, const struct act_op *op, const uint8_t *operand)
 {
-    uint32_t bad = act_rewrite(run->packets, run->n, re);
+    struct worker *worker = run->worker;
 
-    for (unsigned int i = run->n; unlikely(bad) && i-- > 0;)
-        if (bad >> i & 1)
-            worker_drop(run->worker, take_out(run, i), DROP_action_error);
+    switch (op->code) {
+    case ACT_OP_CT:
+        ct_run(worker->ct, worker->index, (const void *)operand, run->packets, run->n, worker->now);
+        break;
+    case ACT_OP_METER:
+        drop_some(run, meter_run(worker->meters, op->a, run->packets, run->n, worker_ms(worker)), DROP_meter);
+        break;
+    default:
+        drop_some(run, act_rewrite(run->packets, run->n, (const void *)operand), DROP_action_error);
+        break;
+    }
+    end_if_last(run, op);
 }
 
 static void run_list(struct run *run, const struct act_op *op, const struct act_op *end)
@@ -343,13 +334,12 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
             run_branch(run, op);
             break;
         case ACT_OP_CT:
-            run_ct(run, op);
+        case ACT_OP_METER:
+        case ACT_OP_REWRITE:
+            run_whole(run, op, operand);
             break;
         case ACT_OP_DEC_TTL:
             run_dec_ttl(run, op);
-            break;
-        case ACT_OP_REWRITE:
-            run_rewrite(run, (const void *)operand);
             break;
         case ACT_OP_TRUNC:
             for (unsigned int i = 0; i < run->n; i++)

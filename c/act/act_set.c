@@ -284,3 +284,32 @@ bool act_dec_ttl(struct rte_mbuf *m, const struct act_layers *l)
     }
     return true;
 }
+
+static void set_word(uint32_t *field, const uint8_t *operand)
+{
+    uint32_t value, mask;
+
+    memcpy(&value, operand, 4);
+    memcpy(&mask, operand + 4, 4);
+    *field = value | (*field & ~mask);
+}
+
+void act_set_metadata(struct rte_mbuf *m, uint32_t attr, const uint8_t *operand)
+{
+    struct pkt_md *md = &pkt_of(m)->md;
+
+    switch (attr) {
+    case OVS_KEY_ATTR_PRIORITY:
+        set_word(&md->skb_priority, operand);
+        break;
+    case OVS_KEY_ATTR_SKB_MARK:
+        set_word(&md->skb_mark, operand);
+        break;
+    case OVS_KEY_ATTR_DP_HASH:
+        set_word(&md->dp_hash, operand);
+        break;
+    default:
+        set_word(&md->recirc_id, operand);
+        break;
+    }
+}

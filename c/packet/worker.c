@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <rte_cycles.h>
+#include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 
 #include "base/invariant.h"
@@ -51,6 +52,22 @@ void worker_tick(struct worker *worker)
 {
     worker->now = worker_clock();
     worker->now_ms = (uint32_t)worker->now ? (uint32_t)worker->now : 1;
+}
+
+uint64_t worker_ms(struct worker *worker)
+{
+    const uint64_t tsc = rte_rdtsc();
+    struct timespec now;
+    uint64_t left;
+
+    if (likely(tsc - worker->ms_since < worker->ms_cycles))
+        return worker->ms;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left = 1000000 - (uint64_t)now.tv_nsec % 1000000; /* Nanoseconds of this millisecond. */
+    worker->ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    worker->ms_since = tsc;
+    worker->ms_cycles = left * (rte_get_tsc_hz() / 1000) / 1000000;
+    return worker->ms;
 }
 
 int worker_init(struct worker *worker, struct stat_counters *stat, uint32_t index, uint32_t core)

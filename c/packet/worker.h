@@ -27,6 +27,7 @@ struct rte_rcu_qsbr;
 
 struct cls_replica;
 struct ct;
+struct meters;
 struct port;
 struct upcalls;
 
@@ -57,11 +58,14 @@ struct worker {
     struct upcalls *upcalls;         /* Where misses go (upcall.h). */
     struct cls_replica *replica;
     struct ct *ct;                   /* The datapath's connections (ct.h). */
+    struct meters *meters;           /* And its meters (meter.h). */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */
     uint64_t now;                    /* CLOCK_MONOTONIC in ms, as of this burst, ... */
     uint32_t now_ms;                 /* ... and modulo 2^32, never 0. */
+    /* worker_ms(): what it said, when (cycles), and for how long it holds. */
+    uint64_t ms, ms_since, ms_cycles;
     uint32_t depth;                  /* Of the packets in hand: how often they were recirculated. */
     uint64_t random;                 /* State of worker_random(). */
     uint32_t index;                  /* RCU and replica index; 0: the control side. */
@@ -80,6 +84,9 @@ void worker_fini(struct worker *);
 uint64_t worker_clock(void);
 /* Sets the clock of a worker. */
 void worker_tick(struct worker *);
+/* CLOCK_MONOTONIC in ms, where worker_clock() may be some behind.  Reads the clock once in a
+ * millisecond, and the cycles in between. */
+uint64_t worker_ms(struct worker *);
 
 /* Drops a packet for a reason. */
 void worker_drop(struct worker *, struct rte_mbuf *, enum stat_drop);

@@ -43,6 +43,7 @@ struct pmd_set {
     struct port_table *ports;
     struct upcalls *upcalls;
     struct ct *ct;
+    struct meters *meters;
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */

@@ -15,19 +15,29 @@
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
-struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_table *ports, struct upcalls *upcalls,
-                               struct ct *ct)
+/* What a worker uses of the datapath's. */
+static void equip(struct pmd_set *set, struct worker *worker)
+{
+    worker->upcalls = set->upcalls;
+    worker->ct = set->ct;
+    worker->meters = set->meters;
+    worker->qsbr = rcu_qsbr(set->rcu);
+    worker->replica = cls_replica_add(set->cls, worker->index);
+}
+
+struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
 {
     struct pmd_set *set = aligned_alloc(64, RTE_ALIGN(sizeof *set, 64));
 
     if (!set)
         return NULL;
     memset(set, 0, sizeof *set);
-    set->rcu = rcu;
-    set->cls = cls;
-    set->ports = ports;
-    set->upcalls = upcalls;
-    set->ct = ct;
+    set->rcu = parts->rcu;
+    set->cls = parts->cls;
+    set->ports = parts->ports;
+    set->upcalls = parts->upcalls;
+    set->ct = parts->ct;
+    set->meters = parts->meters;
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
@@ -35,10 +45,7 @@ struct pmd_set *pmd_set_create(struct rcu *rcu, struct cls *cls, struct port_tab
         free(set);
         return NULL;
     }
-    set->control.upcalls = upcalls;
-    set->control.ct = ct;
-    set->control.qsbr = rcu_qsbr(rcu);
-    set->control.replica = cls_replica_add(cls, 0);
+    equip(set, &set->control);
     set->used[0] = true;
     return set;
 }
@@ -151,10 +158,7 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
         return ENOMEM;
     }
     set->used[index] = true;
-    thread->worker.upcalls = set->upcalls;
-    thread->worker.ct = set->ct;
-    thread->worker.qsbr = rcu_qsbr(set->rcu);
-    thread->worker.replica = cls_replica_add(set->cls, index);
+    equip(set, &thread->worker);
     error = thread->worker.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
     for (struct port *port = port_first(set->ports, 0); port && !error; port = port_first(set->ports, port->no + 1))
         error = tx_add(&thread->worker, port);

@@ -12,17 +12,27 @@
 #include <stdint.h>
 
 struct cls;
+struct ct;
+struct meters;
 struct pmd_set;
 struct port;
 struct port_table;
 struct rcu;
-struct ct;
 struct upcalls;
 struct worker;
 
+/* The datapath's, which its threads use. */
+struct pmd_parts {
+    struct rcu *rcu;
+    struct cls *cls;
+    struct port_table *ports;
+    struct upcalls *upcalls;
+    struct ct *ct;
+    struct meters *meters;
+};
+
 /* NULL: no memory. */
-struct pmd_set *pmd_set_create(struct rcu *, struct cls *, struct port_table *, struct upcalls *,
-                               struct ct *);
+struct pmd_set *pmd_set_create(const struct pmd_parts *);
 void pmd_set_destroy(struct pmd_set *);      /* Stopped; no port left. */
 
 /* The control side's own, with its clock set. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Every verb of ovs-dpctl(8), in its order: one table for the command line, the control socket,
- * help and completions.
+ * Every verb of ovs-dpctl(8), in its order, and those of ovs-ofctl(8) about meters: one table for the
+ * command line, the control socket, help and completions.
  *
  * @module
  */
@@ -18,6 +18,7 @@ import { conntrackVerbs } from "./conntrack.ts";
 import { datapathVerbs } from "./datapath.ts";
 import { flowVerbs } from "./flow.ts";
 import { limitVerbs } from "./limit.ts";
+import { meterVerbs } from "./meter.ts";
 import { portVerbs } from "./port.ts";
 import { textVerbs } from "./text.ts";
 
@@ -58,7 +59,8 @@ const listCommands: Verb = {
 };
 
 /**
- * Names in the order in which ovs-dpctl lists them; those of later versions where those have them.
+ * Names in the order in which ovs-dpctl lists them; those of later versions where those have them, and of
+ * ovs-ofctl behind.
  */
 const order = [
   "add-dp del-dp add-if del-if set-if dump-dps show",
@@ -70,6 +72,7 @@ const order = [
   "ct-set-limits ct-del-limits ct-get-limits",
   "ct-get-sweep-interval ct-set-sweep-interval",
   "ipf-set-enabled ipf-set-disabled ipf-set-min-frag ipf-set-max-nfrags ipf-get-status",
+  "add-meter mod-meter del-meters dump-meters meter-stats meter-features",
   "help list-commands parse-actions normalize-actions",
 ].join(" ").split(" ");
 
@@ -80,6 +83,7 @@ export const verbs: readonly Verb[] = [
   ...flowVerbs,
   ...conntrackVerbs,
   ...limitVerbs,
+  ...meterVerbs,
   ...textVerbs,
   help,
   listCommands,

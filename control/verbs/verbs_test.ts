@@ -87,10 +87,10 @@ function failingAfter(count: number): DatapathSource {
 
 const arp = "in_port(1),eth(),eth_type(0x0806),arp()";
 
-Deno.test("every verb of ovs-dpctl is there, once", () => {
+Deno.test("every verb of ovs-dpctl is there, once, and those about meters", () => {
   const names = verbs.map(({ name }) => name);
   assert.equal(new Set(names).size, names.length);
-  assert.equal(names.length, 43);
+  assert.equal(names.length, 43 + 6);
   assert.deepEqual(names.slice(0, 7), [
     "add-dp",
     "del-dp",

@@ -48,6 +48,12 @@ export interface MeterStats extends MeterCount {
   readonly bands: readonly MeterCount[];
 }
 
+/** A meter and its number. */
+export interface NumberedMeter extends MeterConfig {
+  /** Its number. */
+  readonly id: MeterId;
+}
+
 /** Meters of a datapath. */
 export interface MeterFacet {
   /** What meters can do here. dpif: `meter_get_features`. */
@@ -63,4 +69,9 @@ export interface MeterFacet {
   get(id: MeterId): MeterStats;
   /** Deletes a meter and gives its last counters; `ENOENT` if there is none. dpif: `meter_del`. */
   delete(id: MeterId): MeterStats;
+  /**
+   * All meters by number, bursts as they are in force. Absent where a datapath does not tell: the
+   * kernel answers with counters only, of meters that one asks for.
+   */
+  list?(): readonly NumberedMeter[];
 }

@@ -30,6 +30,7 @@ import {
   type Symbols,
   waitedFailure,
 } from "./library.ts";
+import { NetdevMeters } from "./meters.ts";
 import { NetdevPollThreads } from "./poll_threads.ts";
 import { NetdevPorts } from "./ports.ts";
 import { NetdevUpcalls } from "./upcalls.ts";
@@ -70,6 +71,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly callbacks: UpcallCallbackFacet;
   readonly upcallControl: UpcallControlFacet;
   readonly conntrack: NetdevConntrack;
+  readonly meters: NetdevMeters;
   /** In userspace a queue's priority is its number. */
   readonly queues: QueueFacet = { toPriority: (queue) => queue };
   readonly #context: Context;
@@ -123,6 +125,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.upcalls = new NetdevUpcalls(context);
     this.verdicts = new NetdevVerdicts(context);
     this.conntrack = new NetdevConntrack(context);
+    this.meters = new NetdevMeters(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,

@@ -203,6 +203,9 @@ static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t 
             if (depth < 3)
                 al_random_branch(l, state, depth);
             break;
+        case 11:
+            al_u32(l, OVS_ACTION_ATTR_METER, frame_random(state) % 9);
+            break;
         default:
             al_random_set(l, state);
             break;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c base/hash.c ct/ct*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c base/hash.c ct/ct*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -58,8 +58,7 @@ static void test_kinds(void)
 static void test_refusals(void)
 {
     static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_ETH, OVS_ACTION_ATTR_POP_ETH, OVS_ACTION_ATTR_PUSH_NSH,
-                                            OVS_ACTION_ATTR_POP_NSH,
-                                            OVS_ACTION_ATTR_METER, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 28, 29, 100, 0x3fff };
+                                            OVS_ACTION_ATTR_POP_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 28, 29, 100, 0x3fff };
     struct act_list_text l;
     uint32_t nest;
 
@@ -69,6 +68,14 @@ static void test_refusals(void)
             al_add(&l, unsupported[i], size);
             CHECK(refused(&l) == EINVAL);
         }
+    for (uint32_t size = 0; size < 20; size += 4) {
+        struct act_prog *prog;
+
+        l.size = 0;
+        al_add(&l, OVS_ACTION_ATTR_METER, size);
+        CHECK(compile(&l, &prog) == (size == 4 ? 0 : EINVAL));
+        act_free(prog);
+    }
     /* Any size but the right one of any set. */
     for (uint32_t attr = 0; attr < 40; attr++)
         for (uint32_t size = 0; size < 84; size++) {

@@ -63,6 +63,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ct_leave: "settings",
     malloc: "a policy that is set",
   },
+  "meter/meter_run.c": {},
   "packet/csum.c": {},
   "packet/extract.c": {},
   "packet/userdata.c": {

@@ -14,6 +14,7 @@ import { callSuite } from "./calls.ts";
 import { executeSuite } from "./execute.ts";
 import { flowSuite } from "./flows.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
+import { meterSuite } from "./meters.ts";
 import { namedSuite } from "./named.ts";
 import { operateSuite } from "./operate.ts";
 import { portSuite } from "./ports.ts";
@@ -35,6 +36,7 @@ const suites: Readonly<Record<string, Suite>> = {
   stats: statsSuite,
   calls: callSuite,
   conntrack: conntrackSuite,
+  meters: meterSuite,
 };
 
 /** Every test of the suite by its full name, for runners that do not use `Deno.test`. */

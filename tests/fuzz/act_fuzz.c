@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c base/hash.c ct/ct*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c base/hash.c ct/ct*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -11,6 +11,8 @@
 #define tx_flush fuzz_flush
 #define worker_recirculate fuzz_recirculate
 #define upcall_action fuzz_upcall_action
+#define meter_run fuzz_meter_run
+#define worker_ms fuzz_ms
 #include "act/act_run.c"
 #include "packet/userdata.h"
 
@@ -50,6 +52,21 @@ void fuzz_flush(struct worker *p)
 {
     (void)p;
     abort();
+}
+
+uint64_t fuzz_ms(struct worker *p)
+{
+    (void)p;
+    return 0;
+}
+
+/* Any of the packets may be over the rate. */
+uint32_t fuzz_meter_run(struct meters *meters, uint32_t id, struct rte_mbuf *const *packets, unsigned int n, uint64_t now)
+{
+    (void)meters;
+    (void)packets;
+    (void)now;
+    return id & (n < 32 ? (1u << n) - 1 : UINT32_MAX);
 }
 
 void fuzz_recirculate(struct worker *p, struct rte_mbuf *m)

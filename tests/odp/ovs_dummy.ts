@@ -13,6 +13,8 @@ import { until } from "../support/wait.ts";
 export interface Dummy extends AsyncDisposable {
   /** Calls a command of ovs-appctl and returns what it prints; rejects with its complaint. */
   call(method: string, ...params: string[]): Promise<string>;
+  /** Runs ovs-ofctl on its bridge `br0`: `ofctl("add-meter", "br0", "meter=1 …")`. */
+  ofctl(...args: string[]): Promise<string>;
   /** Frames that were sent to port `pN` since the last call. All that came before another `call` is there. */
   sent(port: number): Promise<Uint8Array[]>;
 }
@@ -159,6 +161,17 @@ export async function startDummy(): Promise<Dummy> {
   );
   return {
     call,
+    ofctl: async (...args) => {
+      const { success, stdout, stderr } = await new Deno.Command("ovs-ofctl", {
+        args: ["-O", "OpenFlow13", ...args],
+        env,
+      }).output();
+      const decoder = new TextDecoder();
+      if (!success) {
+        throw new Error(`ovs-ofctl ${args.join(" ")}: ${decoder.decode(stderr)}`);
+      }
+      return decoder.decode(stdout);
+    },
     sent: (port) =>
       captures[port]?.read() ?? Promise.reject(new RangeError(`no port p${port}`)),
     [Symbol.asyncDispose]: stop,
