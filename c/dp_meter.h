@@ -32,7 +32,7 @@ struct dp_meter_stats {
 DP_API int dp_meter_set(uint64_t dp, uint32_t id, const struct dp_meter *meter);
 /* A meter and its counters.  ENOENT. */
 DP_API int dp_meter_get(uint64_t dp, uint32_t id, struct dp_meter *meter, struct dp_meter_stats *stats);
-/* Deletes it and gives its last counters: packets that are under way may not be in them.  ENOENT. */
+/* Deletes it and gives its last counters; packets under way may be missing in them.  ENOENT. */
 DP_API int dp_meter_delete(uint64_t dp, uint32_t id, struct dp_meter_stats *stats);
 /* The smallest number of a meter that is >= `id`.  ENOENT. */
 DP_API int dp_meter_next(uint64_t dp, uint32_t id, uint32_t *next);

@@ -12,22 +12,22 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "a2c934425695d03aba3c6fe6103efd81b9eb2a970456f48fcf144b950c867bba",
+    sha256: "5c0da1770f36ee38410bd06dc8f4b544e7b5e74bd8bd440c5580d3d0aa17242b",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act/act.h",
-    sha256: "a6deb1bc8b2bae52567e358404d149b570185681d953de14c2c792ef49e30cc0",
+    sha256: "86e29b9588147bb81e5434afcff6dfe33823ef752bab1ddd30795ffbc29bf532",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.c",
-    sha256: "5806264c0f4361118263364cbabd4cf3d995ad6043a8e669b2157157fc1e3142",
+    sha256: "f7e2b8d52799c29de87409b866ec00f20804b266b4a0b806588e999faa646fc3",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.h",
-    sha256: "2a9a17c0b73e9de1cc371be46c3ab4949e3b951c4b8975cd19f0bc7e8d6a90d9",
+    sha256: "39ae9027489fe2fb7114b72a1da336eaa3ce0c61f2b17fb0122766c8866f19f6",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -51,8 +51,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/act/act_build_set.h", { with: { type: "text" } }),
   },
   {
+    name: "act/act_build_userspace.c",
+    sha256: "de6d596c43c49441cef752456d94923e2bd588faf664b3c38296b59234ca9ffa",
+    load: () => import("../c/act/act_build_userspace.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_build_userspace.h",
+    sha256: "ee5c0f2cd553a01df3afd28e72b42c278e43d863e0660191223bd9dcac9c2cac",
+    load: () => import("../c/act/act_build_userspace.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_compile.c",
-    sha256: "86233be2e523f6e873d041932f399f707ff7f3e6b6c622499e2a7b6a3cd1fdfc",
+    sha256: "b034bcb43db79461371f95aac3082eb191b8fa3311b35fd45422dfc24c573dec",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -62,17 +72,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "0a7c3ed88ba22ea5b509823e42c7917e99b9a7368299c19910ce481951901e42",
+    sha256: "4f5b5c83f8bc97c49d71cc1adf05d1f5121adec7851acb7a5f34a2838f727151",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_run.c",
-    sha256: "bd02b40a4d6deb7e06826091de128ad8c67050235301656e9e05c4e7f05c9ba7",
+    sha256: "4b61026db254926c9d78fece8a45b3aa4bfba2793c707b0101fbadc7bfed5695",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_set.c",
-    sha256: "140066239423db9f873bdde54e371d3a050b33fa773ff949b87813a62ddf5d84",
+    sha256: "0b540f2d878f36b53066eeab73ea728832a279e7d7d525a09f0a4b26e4053380",
     load: () => import("../c/act/act_set.c", { with: { type: "text" } }),
   },
   {
@@ -372,12 +382,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "27cce941e991320a0ad57bf03d3879b9082f6ea59ed6b033a4280dad3ec43c5d",
+    sha256: "6cbf627a4cd7ec8d9063b990b0a2ed986c3585f79046c2b3ef09b7019dac60d9",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "1f431d8cabaf43d37d900546a66c13b4a39731fb928a5a777090e0e50b22bb27",
+    sha256: "589d88a1f7715b883eb24a30ff84337b282ca1801121c7117351c06e3bd272da",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -412,8 +422,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "8f1df6cb73aafa61894db19b80375019349872921b92f4b7a6a6547e40362d43",
+    sha256: "3edfa068e2ff01b7192b6b33f0c1aedeb98ea188eaaf3b0f69824c7d6d09f3c8",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_meter.c",
+    sha256: "ef7ad2a4a8e4b61680bd94fbb7ff2af5b13b007109f09a9fdf167c7a960f4936",
+    load: () => import("../c/dp_meter.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_meter.h",
+    sha256: "e5e394b16f37ce58e161a990cb299c8c76889f73d8892425a9dcba5b27bb9719",
+    load: () => import("../c/dp_meter.h", { with: { type: "text" } }),
   },
   {
     name: "dp_poll.c",
@@ -539,6 +559,26 @@ export const sources: readonly Source[] = [
     name: "link/link_xdp.h",
     sha256: "f1a058925adf145bac505a55cb9d2ad94086b748f540472c8bf60f5923a536a3",
     load: () => import("../c/link/link_xdp.h", { with: { type: "text" } }),
+  },
+  {
+    name: "meter/meter.c",
+    sha256: "6951f43236471e84969d795707548edda44849d90b7d289ea205d63ab7f75968",
+    load: () => import("../c/meter/meter.c", { with: { type: "text" } }),
+  },
+  {
+    name: "meter/meter.h",
+    sha256: "9f169781e9906bc2295ff3cb267cf717dc409011e575267c73b4921537119f30",
+    load: () => import("../c/meter/meter.h", { with: { type: "text" } }),
+  },
+  {
+    name: "meter/meter_int.h",
+    sha256: "5a6e12a549f7e025dd16ed473689378f7ebd66fa4e385df9d7d23a46971cf59d",
+    load: () => import("../c/meter/meter_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "meter/meter_run.c",
+    sha256: "388583f43e38234818f49238f523b8efed1d544e6ac2e5f5f3a28b92c7b851f7",
+    load: () => import("../c/meter/meter_run.c", { with: { type: "text" } }),
   },
   {
     name: "odp/odp.h",
@@ -712,12 +752,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.c",
-    sha256: "b4f8377556da511c403a2222231b3d90a04e13b21d9bca934a0aab42f8bcd98a",
+    sha256: "879ed22d5f899885048a1aa2fa1840259f11a31b83c5103dc77b72308b6e3247",
     load: () => import("../c/packet/worker.c", { with: { type: "text" } }),
   },
   {
     name: "packet/worker.h",
-    sha256: "6f0515a28af5232a8c53a5c04157fa3dfb849ca65636bad54e813c0e3c0a04e4",
+    sha256: "e4f23cd15975fa585bb040483de6568790242e8260605e0c7461cd18bd513338",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
@@ -767,17 +807,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "c8f0a9b5252cd138b3083ac0a8e0043f35f2356293352a716681764148defd4a",
+    sha256: "7b17ee92e32c92df0d185533d09bd178dc49d2c418b00c311b4955120f58e007",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "aaa827453b953d1edf2dca5b68d4af41ef272c9471aeb4d5c5e04bde487bf115",
+    sha256: "1c9ac549cb6832eba05d62c6b3519ffc691f2121f3a43bdca282462b1bcf75c3",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "bf9d2c3a42fbf2b4179d17a711d650f6fde6ea49ed10925042568af0c43eb58e",
+    sha256: "81371821234c270fd7fe999f2fd548033d783e7be73a063d6280e66f9a0d80cd",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {

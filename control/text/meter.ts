@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Meters as ovs-ofctl(8) reads and prints them. What only OpenFlow knows of a meter, how many flows name it
- * and how old it is, is left out.
+ * Meters as ovs-ofctl(8) reads and prints them. What only OpenFlow knows of a meter, how many flows
+ * name it and how old it is, is left out.
  *
  * @module
  */

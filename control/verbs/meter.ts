@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Verbs about meters. Open vSwitch has them in ovs-ofctl(8) only, where they go by way of OpenFlow; here they
- * set the datapath's own, with the same words.
+ * Verbs about meters. Open vSwitch has them in ovs-ofctl(8) only, where they go by way of OpenFlow;
+ * here they set the datapath's own, with the same words.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Every verb of ovs-dpctl(8), in its order, and those of ovs-ofctl(8) about meters: one table for the
- * command line, the control socket, help and completions.
+ * Every verb of ovs-dpctl(8), in its order, and those of ovs-ofctl(8) about meters: one table for
+ * the command line, the control socket, help and completions.
  *
  * @module
  */
@@ -59,8 +59,8 @@ const listCommands: Verb = {
 };
 
 /**
- * Names in the order in which ovs-dpctl lists them; those of later versions where those have them, and of
- * ovs-ofctl behind.
+ * Names in the order in which ovs-dpctl lists them; those of later versions where those have them,
+ * and of ovs-ofctl behind.
  */
 const order = [
   "add-dp del-dp add-if del-if set-if dump-dps show",

@@ -317,12 +317,6 @@ static inline bool model_dec_ttl(struct model *m)
     return true;
 }
 
-/* Meters of tests drop by the size of a packet. */
-static inline bool model_meters(uint32_t size, uint32_t id)
-{
-    return size >> (id & 3) & 1;
-}
-
 static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t size, event_fn *fn, void *to);
 
 /* A list on a copy of the packet. */
@@ -422,8 +416,7 @@ static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t siz
         case OVS_ACTION_ATTR_HASH:
             break;
         case OVS_ACTION_ATTR_METER:
-            if (model_meters(m->size, word))
-                return false;
+            if (model_meters(m->size, word)) return false;
             break;
         default:
             if (!model_vlan_mpls(m, &a))
