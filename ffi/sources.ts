@@ -432,7 +432,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_meter.h",
-    sha256: "e5e394b16f37ce58e161a990cb299c8c76889f73d8892425a9dcba5b27bb9719",
+    sha256: "5c0518b91877b341945ce776bdb971daba2f1ca55d51eddb479108f53c7e50be",
     load: () => import("../c/dp_meter.h", { with: { type: "text" } }),
   },
   {
