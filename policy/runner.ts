@@ -106,7 +106,7 @@ export class Runner {
 
   /** The recirculation id of a key; 0 if it has none. */
   recircOf(key: Uint8Array): number {
-    const at = this.tracker.layoutOf(key).key[recircId.slot] as number;
+    const at = this.tracker.prepare(key).key[recircId.slot] as number;
     return at === 0 ? 0 : recircId.wire.get(key, at) as number;
   }
 

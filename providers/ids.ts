@@ -64,9 +64,22 @@ export function macAddress(text: string): MacAddress {
 
 /** Checks a unique flow identifier, with or without the `ufid:` prefix. Throws `SyntaxError`. */
 export function ufid(text: string): Ufid {
+  if (isPlainUfid(text)) return text;
   const hex = text.replace(/^ufid:/, "");
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(hex)) {
     throw new SyntaxError(`"${text}" is not a flow identifier`);
   }
   return hex.toLowerCase();
+}
+
+/** Whether it is an identifier in lower case without prefix: what programs give again and again. */
+function isPlainUfid(text: string): boolean {
+  if (text.length !== 36) return false;
+  for (let i = 0; i < 36; i++) {
+    const code = text.charCodeAt(i);
+    const isDash = i === 8 || i === 13 || i === 18 || i === 23;
+    const isDigit = code >= 48 && code <= 57 || code >= 97 && code <= 102;
+    if (isDash ? code !== 45 : !isDigit) return false;
+  }
+  return true;
 }

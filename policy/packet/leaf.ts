@@ -308,17 +308,20 @@ export function lay(place: Place, bytes: Uint8Array, at: number, bits: Words): b
   return isNew;
 }
 
+/** Bytes of the value that is parsed; the widest is an address of 16. */
+const room = new Uint8Array(16);
+
 /** Makes bits of a value as a policy writes it. Throws `TypeError` or `RangeError`. */
 export function parse(place: Place, value: Value, to: Words = words()): Words {
   const { wire, name } = place;
-  const bytes = new Uint8Array(wire.size);
+  const bytes = room.fill(0);
   const isAddress = wire instanceof AddressLeaf;
   if (!isAddress && typeof value === "string" && !name.endsWith("frag")) {
     throw new TypeError(`${name} must be a number: current value is "${value}"`);
   }
   const big = wire instanceof BigLeaf && typeof value === "number";
   if (isAddress && typeof value !== "string") {
-    bytes.set(wideBytes(BigInt(value), wire.size, name));
+    bytes.set(wideBytes(BigInt(value), wire.size, name), 0);
   } else {
     (wire as WireLeaf<unknown>).put(bytes, 0, big ? BigInt(value) : value, name);
   }

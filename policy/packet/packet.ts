@@ -353,12 +353,13 @@ export class PacketView {
 
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void {
     const { effects } = this.#tracker;
-    const known = effects.find((one) =>
-      one.kind === "learn" && one.table === table as never && Object.is(one.key, key)
-    );
-    // The last word about a key counts.
-    if (known?.kind === "learn") known.value = value;
-    else effects.push({ kind: "learn", table: table as never, key, value });
+    for (const one of effects) {
+      if (one.kind !== "learn" || one.table !== table as never) continue;
+      if (!Object.is(one.key, key)) continue;
+      one.value = value; // The last word about a key counts.
+      return;
+    }
+    effects.push({ kind: "learn", table: table as never, key, value });
   }
 
   credit(counter: Credited): void {

@@ -93,13 +93,21 @@ export class Tracker {
     return last.isShared && last.fits(key) ? last : this.#layouts.of(key);
   }
 
+  /** As `layoutOf`, for a key on which a run begins next, which need not ask again. */
+  prepare(key: Uint8Array): Layout {
+    this.#prepared = key;
+    return this.layout = this.layoutOf(key);
+  }
+  #prepared: Uint8Array | undefined;
+
   /** Begins a run on a key: the mask is that of its layout, or `fence`, what is masked already. */
   begin(key: Uint8Array, nowMs: number, fence?: Uint8Array): void {
     if (current !== undefined) {
       throw new TypeError("a policy runs: another run cannot begin within it");
     }
     this.key = key;
-    const layout = this.layout = this.layoutOf(key);
+    const layout = key === this.#prepared ? this.layout : this.prepare(key);
+    this.#prepared = undefined;
     const start = fence ?? layout.template;
     this.maskSize = start.length;
     if (start.length > this.mask.length) throw new RangeError("mask is too long");

@@ -7,7 +7,6 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Datapath } from "../../providers/datapath.ts";
-import type { Ufid } from "../../providers/ids.ts";
 import { formatKey } from "../../providers/odp/text/text.ts";
 import type { Flow } from "../../providers/flow.ts";
 import type { Op, Result } from "../../providers/operations.ts";
@@ -135,8 +134,6 @@ export class Core {
   policy: Policy;
   readonly #listening: Disposable;
   readonly #reported = new Map<string, number>();
-  readonly #ufidPrefix: string;
-  #ufids = 0;
 
   /** Begins to listen to state. */
   constructor(
@@ -158,15 +155,7 @@ export class Core {
     );
     this.ledger = new Ledger(this.continuations);
     this.runner = new Runner(this.continuations, ports);
-    const hex = randomBytes(8).toString("hex");
-    this.#ufidPrefix = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13)}-a`;
     this.#listening = listen(this);
-  }
-
-  /** A name for a flow. */
-  nextUfid(): Ufid {
-    const n = (++this.#ufids).toString(16).padStart(15, "0");
-    return `${this.#ufidPrefix}${n.slice(0, 3)}-${n.slice(3)}`;
   }
 
   /** State changed: flows that rest on it wait to be run again. */

@@ -4,14 +4,23 @@
  *
  * @module
  */
+import { randomBytes } from "node:crypto";
 import type { Ufid } from "../../providers/ids.ts";
+import { hexDigit } from "../../providers/codec/address.ts";
 import type { Decision } from "../decision.ts";
 import {
   describeDependency,
   holdDependency,
   releaseDependency,
 } from "../state/dependency.ts";
-import { type Mask, maskedHash, MaskTable, sameUnder } from "./mask_table.ts";
+import {
+  LONGEST,
+  type Mask,
+  maskedHash,
+  MaskTable,
+  Room,
+  sameUnder,
+} from "./mask_table.ts";
 import type { Continuation, Continuations } from "../stage.ts";
 import type { Effect } from "../packet/effect.ts";
 import type { Actions } from "../verdicts.ts";
@@ -42,6 +51,8 @@ export class FlowRecord {
   lookedMs: number;
   packets = 0n;
   bytes = 0n;
+  /** The last walk that found it in the datapath. */
+  walk = 0;
   /** Packets that it counted since the last walk. */
   recent = 0;
   /** Whether the datapath has it. */
@@ -56,10 +67,10 @@ export class FlowRecord {
   edges = 0;
 
   /** Made by the ledger. */
-  constructor(number: number, parts: FlowParts, mask: Mask) {
+  constructor(number: number, ufid: Ufid, key: Uint8Array, parts: FlowParts, mask: Mask) {
     this.number = number;
-    this.ufid = parts.ufid;
-    this.key = parts.key;
+    this.ufid = ufid;
+    this.key = key;
     this.aligned = parts.aligned;
     this.mask = mask;
     this.hash = 0;
@@ -77,7 +88,9 @@ const NONE: readonly Effect[] = [];
 
 /** What a flow is made of. */
 export interface FlowParts {
-  readonly ufid: Ufid;
+  /** Its name if the datapath has it already; the ledger names the others. */
+  readonly ufid?: Ufid;
+  /** Key bytes, which are copied. */
   readonly key: Uint8Array;
   readonly mask: Uint8Array;
   readonly actions: Actions;
@@ -87,6 +100,17 @@ export interface FlowParts {
   readonly nowMs: number;
   readonly step: number;
 }
+
+/** Bytes that keys share a buffer of. */
+const CHUNK = 1024;
+/** Digits at the end of a name: how often one was given, and the flow's number. */
+const SERIAL_DIGITS = 7;
+const NUMBER_DIGITS = 8;
+const UFID_LENGTH = 36;
+const threeDigits: readonly string[] = Array.from(
+  { length: 4096 },
+  (_, n) => n.toString(16).padStart(3, "0"),
+);
 
 /** Words of an edge: flow, dependency, next and previous of the dependency, next of the flow. */
 const EDGE = 5;
@@ -98,8 +122,20 @@ export class Ledger {
   readonly #continuations: Continuations;
   readonly #flows: (FlowRecord | undefined)[] = [undefined];
   readonly #free: number[] = [];
-  readonly #byUfid = new Map<Ufid, FlowRecord>();
+  /** Flows that others named. */
+  readonly #foreign = new Map<Ufid, FlowRecord>();
   readonly #byHash = new Map<number, FlowRecord>();
+  /** The key that was looked at last, its mask, and its hash under that. */
+  readonly #room = new Room(LONGEST);
+  #looked: Uint8Array | undefined;
+  #lookedMask: Mask | undefined;
+  #lookedHash = 0;
+  /** Where the next keys are copied to. */
+  #chunk = new ArrayBuffer(0);
+  #chunkAt = 0;
+  #size = 0;
+  #named = 0;
+  readonly #prefix: string;
   #edges = new Int32Array(EDGE * 1024);
   #edgeCount = 1;
   #freeEdge = 0;
@@ -108,11 +144,14 @@ export class Ledger {
   /** `continuations` are told which stages flows name. */
   constructor(continuations: Continuations) {
     this.#continuations = continuations;
+    // As RFC 9562 has version 4, so that nobody takes it for another kind.
+    const hex = randomBytes(8).toString("hex");
+    this.#prefix = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13)}-a`;
   }
 
   /** Number of flows. */
   get size(): number {
-    return this.#byUfid.size;
+    return this.#size;
   }
 
   /** One more than the largest number of a flow. */
@@ -126,20 +165,46 @@ export class Ledger {
   }
 
   /** Every flow. */
-  all(): IterableIterator<FlowRecord> {
-    return this.#byUfid.values();
+  *all(): IterableIterator<FlowRecord> {
+    for (const flow of this.#flows) if (flow !== undefined) yield flow;
   }
 
-  /** The flow with a name. */
+  /** The flow with a name. A name that was given here has the flow's number in it. */
   byUfid(ufid: Ufid): FlowRecord | undefined {
-    return this.#byUfid.get(ufid);
+    let number = 0;
+    for (let i = UFID_LENGTH - NUMBER_DIGITS; i < UFID_LENGTH; i++) {
+      number = number << 4 | hexDigit(ufid.charCodeAt(i));
+    }
+    const flow = this.#flows[number];
+    return flow?.ufid === ufid ? flow : this.#foreign.get(ufid);
+  }
+
+  /** A name for the flow with a number, never given before. */
+  #name(number: number): Ufid {
+    const serial = this.#named = (this.#named + 1) % (1 << 4 * SERIAL_DIGITS);
+    const high = threeDigits[serial >>> 16 & 0xfff] as string;
+    const low = serial & 0xffff;
+    const lowText = `${threeDigits[low >>> 4]}${(low & 15).toString(16)}`;
+    const numberText = `${threeDigits[number >>> 20 & 0xfff]}${
+      threeDigits[number >>> 8 & 0xfff]
+    }${(threeDigits[number & 0xff] as string).slice(1)}`;
+    return `${this.#prefix}${high}-${lowText}${numberText}`;
+  }
+
+  /** Looks at a key: `#lookedHash` is its hash under the mask then. */
+  #look(key: Uint8Array, mask: Mask, aligned: boolean): void {
+    this.#room.take(key);
+    this.#looked = key;
+    this.#lookedMask = mask;
+    this.#lookedHash = maskedHash(this.#room, mask.words, aligned);
   }
 
   /** The flow with this mask that has the key under it. */
   find(key: Uint8Array, bytes: Uint8Array, aligned: boolean): FlowRecord | undefined {
     const mask = this.masks.find(bytes);
     if (mask === undefined) return undefined;
-    let flow = this.#byHash.get(maskedHash(key, bytes, aligned));
+    this.#look(key, mask, aligned);
+    let flow = this.#byHash.get(this.#lookedHash);
     for (; flow !== undefined; flow = flow.sameHash) {
       if (flow.mask !== mask) continue;
       if (sameUnder(flow.key, key, mask.bytes, aligned)) return flow;
@@ -149,19 +214,48 @@ export class Ledger {
 
   /** Adds a flow. */
   add(parts: FlowParts): FlowRecord {
-    const { ufid, actions } = parts;
+    const { actions, aligned } = parts;
     const number = this.#free.pop() ?? this.#flows.length;
     const mask = this.masks.hold(parts.mask, parts.step);
-    const flow = new FlowRecord(number, parts, mask);
+    if (this.#looked !== parts.key || this.#lookedMask !== mask) {
+      this.#look(parts.key, mask, aligned);
+    }
+    const ufid = parts.ufid ?? this.#name(number);
+    const flow = new FlowRecord(number, ufid, this.#copy(parts.key.length), parts, mask);
+    this.#looked = undefined;
     this.#flows[number] = flow;
-    this.#byUfid.set(ufid, flow);
-    this.#index(flow);
+    this.#size++;
+    // It may be one of ours that the datapath kept when we gave it up.
+    if (parts.ufid !== undefined) this.#foreign.set(ufid, flow);
+    this.#put(flow, this.#lookedHash);
     for (const id of actions.stages) this.#continuations.hold(id);
     return flow;
   }
 
+  /**
+   * A copy of the key that was looked at. Some share a buffer: making one costs more than all the
+   * rest of a flow, and keeping one for long costs the memory of its neighbours.
+   */
+  #copy(size: number): Uint8Array {
+    const padded = size + 3 & ~3;
+    if (this.#chunkAt + padded > this.#chunk.byteLength) {
+      this.#chunk = new ArrayBuffer(Math.max(CHUNK, padded));
+      this.#chunkAt = 0;
+    }
+    const key = new Uint8Array(this.#chunk, this.#chunkAt, size);
+    this.#chunkAt += padded;
+    key.set(this.#looked as Uint8Array);
+    return key;
+  }
+
   #index(flow: FlowRecord): void {
-    flow.hash = maskedHash(flow.key, flow.mask.bytes, flow.aligned);
+    this.#look(flow.key, flow.mask, flow.aligned);
+    this.#looked = undefined;
+    this.#put(flow, this.#lookedHash);
+  }
+
+  #put(flow: FlowRecord, hash: number): void {
+    flow.hash = hash;
     flow.sameHash = this.#byHash.get(flow.hash);
     this.#byHash.set(flow.hash, flow);
   }
@@ -201,7 +295,8 @@ export class Ledger {
     flow.gone = true;
     this.#unlink(flow);
     this.#unindex(flow);
-    this.#byUfid.delete(flow.ufid);
+    this.#foreign.delete(flow.ufid);
+    this.#size--;
     this.#flows[flow.number] = undefined;
     this.#free.push(flow.number);
     this.masks.release(flow.mask);

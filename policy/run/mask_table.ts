@@ -11,6 +11,8 @@ export interface Mask {
   readonly id: number;
   /** Attribute bytes; not to be changed. */
   readonly bytes: Uint8Array;
+  /** The same as words in host order. */
+  readonly words: Uint32Array;
   readonly hash: number;
   /** Flows that have it. */
   users: number;
@@ -18,25 +20,53 @@ export interface Mask {
   step: number;
 }
 
-function hashBytes(bytes: Uint8Array, size: number): number {
-  let hash = size;
-  for (let i = 0; i + 4 <= size; i += 4) {
-    const word = (bytes[i] as number) | (bytes[i + 1] as number) << 8 |
-      (bytes[i + 2] as number) << 16 | (bytes[i + 3] as number) << 24;
-    hash = Math.imul(hash ^ word, 0x9e3779b1);
+/** Bytes that are looked at as words: attributes are multiples of four long. */
+export class Room {
+  /** The bytes. */
+  readonly bytes: Uint8Array;
+  /** The same as words in host order. */
+  readonly words: Uint32Array;
+  /** Words that count. */
+  count = 0;
+
+  /** Room for `size` bytes, a multiple of four. */
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size);
+    this.words = new Uint32Array(this.bytes.buffer);
+  }
+
+  /** Takes a copy of bytes. Throws `RangeError` when they are more than there is room for. */
+  take(bytes: Uint8Array): void {
+    const { length } = bytes;
+    this.count = length + 3 >> 2;
+    if ((length & 3) !== 0) this.words[this.count - 1] = 0;
+    this.bytes.set(bytes);
+  }
+}
+
+/** Bytes of the longest key or mask. */
+export const LONGEST: number = 1 << 16;
+
+function hashWords(words: Uint32Array, count: number): number {
+  let hash = count;
+  for (let i = 0; i < count; i++) {
+    hash = Math.imul(hash ^ (words[i] as number), 0x9e3779b1);
     hash ^= hash >>> 15;
   }
   return hash;
 }
 
-function areEqual(a: Uint8Array, b: Uint8Array, size: number): boolean {
-  for (let i = 0; i < size; i++) if (a[i] !== b[i]) return false;
+function areEqual(a: Uint32Array, b: Uint32Array, count: number): boolean {
+  for (let i = 0; i < count; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 
-/** Masks by their bytes. Those of attributes are multiples of four long. */
+/** Masks by their bytes. */
 export class MaskTable {
   readonly #byHash = new Map<number, Mask[]>();
+  readonly #room = new Room(LONGEST);
+  /** The one that was found last: most packets after each other have the same. */
+  #last: Mask | undefined;
   #size = 0;
   #next = 1;
 
@@ -47,32 +77,43 @@ export class MaskTable {
 
   /** The mask with these bytes if a flow has it. */
   find(bytes: Uint8Array): Mask | undefined {
-    const hash = hashBytes(bytes, bytes.length);
-    return this.#find(bytes, hash);
+    this.#room.take(bytes);
+    return this.#find(bytes.length);
   }
 
-  #find(bytes: Uint8Array, hash: number): Mask | undefined {
-    const same = this.#byHash.get(hash);
+  /** The mask that is in the room. */
+  #find(size: number): Mask | undefined {
+    const { words, count } = this.#room;
+    const last = this.#last;
+    if (last !== undefined && last.bytes.length === size && last.users > 0) {
+      if (areEqual(last.words, words, count)) return last;
+    }
+    const same = this.#byHash.get(hashWords(words, count));
     if (same === undefined) return undefined;
     for (let i = 0; i < same.length; i++) {
       const mask = same[i] as Mask;
-      const { length } = mask.bytes;
-      if (length === bytes.length && areEqual(mask.bytes, bytes, length)) return mask;
+      if (mask.bytes.length !== size || !areEqual(mask.words, words, count)) continue;
+      this.#last = mask;
+      return mask;
     }
     return undefined;
   }
 
   /** The mask with these bytes, made if there is none; a flow more has it. */
   hold(bytes: Uint8Array, step: number): Mask {
-    const hash = hashBytes(bytes, bytes.length);
-    const known = this.#find(bytes, hash);
+    const known = this.find(bytes);
     if (known !== undefined) {
       known.users++;
       return known;
     }
+    const { length } = bytes;
+    const { words, count } = this.#room;
+    const hash = hashWords(words, count);
+    const own = words.slice(0, count);
     const mask: Mask = {
       id: this.#next++,
-      bytes: bytes.slice(),
+      bytes: new Uint8Array(own.buffer, 0, length),
+      words: own,
       hash,
       users: 1,
       step,
@@ -99,19 +140,13 @@ export class MaskTable {
  * have their values at the same places; where not, all of the key counts, and packets of one flow
  * may differ, which costs a second put and no more.
  */
-export function maskedHash(
-  key: Uint8Array,
-  mask: Uint8Array,
-  aligned: boolean,
-): number {
-  let hash = key.length;
-  for (let i = 0; i + 4 <= key.length; i += 4) {
-    let word = (key[i] as number) | (key[i + 1] as number) << 8 |
-      (key[i + 2] as number) << 16 | (key[i + 3] as number) << 24;
-    if (aligned) {
-      word &= (mask[i] as number) | (mask[i + 1] as number) << 8 |
-        (mask[i + 2] as number) << 16 | (mask[i + 3] as number) << 24;
-    }
+export function maskedHash(key: Room, mask: Uint32Array, aligned: boolean): number {
+  const { words, count } = key;
+  let hash = count;
+  for (let i = 0; i < count; i++) {
+    const word = aligned
+      ? (words[i] as number) & (mask[i] as number)
+      : words[i] as number;
     hash = Math.imul(hash ^ word, 0x9e3779b1);
     hash ^= hash >>> 15;
   }

@@ -55,17 +55,15 @@ export class SetUp {
     const core = this.#core;
     const nowMs = Date.now();
     const pending: Pending[] = [];
-    const fresh = new Set<FlowRecord>();
     const share = portShare(upcalls);
     for (let i = 0; i < upcalls.length; i++) {
       const upcall = upcalls[i] as Upcall;
       core.counters.upcalls++;
       const one = this.#one(upcall, nowMs, share?.(upcall.inPort) ?? true);
       if (one === undefined) continue;
-      if (one.isFirst && one.flow !== undefined) fresh.add(one.flow);
       pending.push(one);
     }
-    if (core.dirty.length > 0) this.#settle(fresh);
+    if (core.dirty.length > 0) this.#settle(firstOf(pending));
     this.#put(pending, nowMs);
   }
 
@@ -111,12 +109,10 @@ export class SetUp {
       ? NONE
       : [...tracker.effects];
     const { dependencies } = tracker;
-    core.credit(
-      effects,
-      1n,
-      BigInt(upcall.originalLength ?? upcall.packet.length),
-      nowMs,
-    );
+    if (effects.length > 0) {
+      const bytes = BigInt(upcall.originalLength ?? upcall.packet.length);
+      core.credit(effects, 1n, bytes, nowMs);
+    }
     const known = ledger.find(ran.key, mask, tracker.layout.isAligned);
     if (known !== undefined && !known.gone) {
       core.counters.repeated++;
@@ -132,9 +128,7 @@ export class SetUp {
       return this.#execute(upcall, ran, undefined);
     }
     const flow = ledger.add({
-      ufid: core.nextUfid(),
-      // Those of a batch share one buffer, which is gone with it.
-      key: ran.key.slice(),
+      key: ran.key,
       aligned: tracker.layout.isAligned,
       mask,
       actions: ran.actions,
@@ -311,6 +305,15 @@ export class SetUp {
 }
 
 const NONE: readonly Effect[] = [];
+
+/** Flows that the datapath does not have yet. */
+function firstOf(pending: readonly Pending[]): Set<FlowRecord> {
+  const found = new Set<FlowRecord>();
+  for (const { flow, isFirst } of pending) {
+    if (isFirst && flow !== undefined) found.add(flow);
+  }
+  return found;
+}
 
 /** The operation that puts a flow. */
 export function putOf(flow: FlowRecord): Op & { readonly op: "put" } {

@@ -21,6 +21,7 @@ export class Walker {
   readonly #core: Core;
   readonly #adopt: (flow: Flow) => void;
   #walking: Promise<void> | undefined;
+  #walks = 0;
   /** Cost of a flow in the quickest slice of recent walks, ms. */
   readonly #paces: number[] = [];
   /** When the last walk ended, ms since 1970. */
@@ -55,30 +56,31 @@ export class Walker {
     let best = Infinity;
     let slice = 0;
     let sliceAt = performance.now();
-    const expected = new Set(core.ledger.all());
+    const walk = ++this.#walks;
+    let nowMs = startedMs;
     for (const flow of core.dp.flows.dump({ terse: true })) {
-      const nowMs = Date.now();
       const record = flow.ufid === undefined ? undefined : core.ledger.byUfid(flow.ufid);
       if (record === undefined) strangers.push(flow);
       else {
-        expected.delete(record);
+        record.walk = walk;
         this.#one(record, flow, nowMs, idle, hard);
       }
       if (++slice < SLICE) continue;
       best = Math.min(best, (performance.now() - sliceAt) / slice);
       await turn();
       if (core.dp.closed) return;
+      nowMs = Date.now();
       slice = 0;
       sliceAt = performance.now();
     }
     if (slice > SLICE / 4) best = Math.min(best, (performance.now() - sliceAt) / slice);
-    const nowMs = Date.now();
+    nowMs = Date.now();
     core.deleteFlows(idle, "idle", nowMs);
     core.deleteFlows(hard, "hard", nowMs);
     for (const flow of strangers) this.#stranger(flow.ufid, flow);
     // Flows that were there before the walk and are not in it were taken away by somebody.
-    for (const flow of expected) {
-      if (!flow.installed || flow.gone || flow.createdMs >= startedMs) continue;
+    for (const flow of core.ledger.all()) {
+      if (flow.walk === walk || !flow.installed || flow.createdMs >= startedMs) continue;
       count(core.counters.failures, "lost_flow");
       core.gone(flow, undefined, "lost", nowMs);
     }

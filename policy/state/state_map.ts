@@ -265,9 +265,9 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       }
       this.#evict();
     }
-    const bits = [...this.#indexes.values()].map(({ place }) =>
-      parse(place, key as Value)
-    );
+    // A key that an index cannot have throws here, before anything is changed.
+    const bits: Words[] = [];
+    for (const { place } of this.#indexes.values()) bits.push(parse(place, key as Value));
     const entry: Entry<K, V> = {
       key,
       value,
@@ -277,10 +277,12 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       dependency: 0,
     };
     this.#entries.set(key, entry);
-    for (const [i, index] of [...this.#indexes.values()].entries()) {
+    let i = 0;
+    for (const index of this.#indexes.values()) {
       const { width } = index.place;
-      index.trie.set(bits[i] as Words, width, entry);
-      index.blocks.above(bits[i] as Words, width, (id) => notify(id));
+      const at = bits[i++] as Words;
+      index.trie.set(at, width, entry);
+      if (index.blocks.size > 0) index.blocks.above(at, width, (id) => notify(id));
     }
     const absent = this.#absent.get(key);
     if (absent !== undefined) notify(absent);

@@ -40,7 +40,6 @@ const GET_ROOM = 4096;
 const MAX_GET_ROOM = 4 * 65536;
 /** A batch goes to the library when it is this long, bytes. */
 const CHUNK = 4 << 20;
-const UFID_SIZE = 16;
 const DUMP_ROOM = 1 << 18;
 const { E2BIG, EEXIST, ENOBUFS, ENOENT } = Errno;
 
@@ -98,7 +97,7 @@ export class NetdevFlows implements ProviderFlows {
   ): void {
     const { symbols, dp, subject } = this.#context;
     this.#results.reserve(this.#room);
-    const { bytes, words } = this.#results;
+    const { bytes, words, view } = this.#results;
     const errno = symbols.dp_operate(
       dp,
       this.#ops.bytes,
@@ -118,9 +117,9 @@ export class NetdevFlows implements ProviderFlows {
       results[i] = error !== 0
         ? this.#failed(error, end - first === 1)
         : op.op === "get"
-        ? { ok: true, flow: readFlow(bytes, at, resultFields) }
+        ? { ok: true, flow: readFlow(bytes, view, at, resultFields) }
         : op.op !== "execute" && op.wantStats === true
-        ? { ok: true, stats: readStats(bytes, at + dpResult.stats) }
+        ? { ok: true, stats: readStats(view, at + dpResult.stats) }
         : DONE;
       at += words[(at + dpResult.size) >> 2] as number;
     }
@@ -143,9 +142,10 @@ export class NetdevFlows implements ProviderFlows {
       this.#used,
     );
     check(symbols, errno, subject("operate"));
-    const error = new DataView(results.buffer).getUint32(dpResult.error, true);
+    const view = new DataView(results.buffer);
+    const error = view.getUint32(dpResult.error, true);
     if (error !== 0) return this.#failed(error, true);
-    return { ok: true, flow: readFlow(results, 0, resultFields) };
+    return { ok: true, flow: readFlow(results, view, 0, resultFields) };
   }
 
   /** `alone`: the library's last words are about this operation. */
@@ -263,7 +263,7 @@ class NetdevFlowDump implements FlowDump {
       flows.length < count;
       at += view.getUint32(at + dpFlowRecord.size, true)
     ) {
-      flows.push(readFlow(bytes, at, dpFlowRecord, true));
+      flows.push(readFlow(bytes, view, at, dpFlowRecord, true));
     }
     return flows;
   }
@@ -281,29 +281,31 @@ interface FlowFields {
 const resultFields: FlowFields = dpResult;
 
 /**
- * Reads a flow at `at`. `shared`: `bytes` belong to the flow's reader, so that its parts need no
- * copies.
+ * Reads a flow at `at` of `bytes`, of which `view` is a view. `shared`: `bytes` belong to the
+ * flow's reader, so that its parts need no copies.
  */
 function readFlow(
   bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
   at: number,
   fields: FlowFields,
   shared = false,
 ): RawFlow {
-  const view = new DataView(bytes.buffer, at);
   let next = at + fields.structSize;
   const part = (sizeAt: number): Uint8Array => {
-    const size = view.getUint32(sizeAt, true);
+    const size = view.getUint32(at + sizeAt, true);
     const start = next;
     next += padded(size);
     return shared
       ? bytes.subarray(start, start + size)
       : bytes.slice(start, start + size);
   };
-  const ufid = ufidText(bytes.subarray(at + fields.ufid, at + fields.ufid + UFID_SIZE));
-  const stats = readStats(bytes, at + fields.stats);
+  const ufid = ufidText(bytes, at + fields.ufid);
+  const stats = readStats(view, at + fields.stats);
   // A key has two attributes at least, so one without any was left out.
-  if (view.getUint32(fields.keySize, true) === 0) return { ufid, stats, layer: "ovs" };
+  if (view.getUint32(at + fields.keySize, true) === 0) {
+    return { ufid, stats, layer: "ovs" };
+  }
   return {
     key: part(fields.keySize),
     mask: part(fields.maskSize),
@@ -314,13 +316,12 @@ function readFlow(
   };
 }
 
-function readStats(bytes: Uint8Array<ArrayBuffer>, at: number): FlowStats {
-  const view = new DataView(bytes.buffer, at);
-  const usedMs = view.getBigUint64(dpFlowStats.usedMs, true);
-  return {
-    packets: view.getBigUint64(dpFlowStats.packets, true),
-    bytes: view.getBigUint64(dpFlowStats.bytes, true),
-    ...(usedMs !== 0n && { usedMs }),
-    tcpFlags: view.getUint32(dpFlowStats.tcpFlags, true),
-  };
+function readStats(view: DataView, at: number): FlowStats {
+  const packets = view.getBigUint64(at + dpFlowStats.packets, true);
+  const bytes = view.getBigUint64(at + dpFlowStats.bytes, true);
+  const usedMs = view.getBigUint64(at + dpFlowStats.usedMs, true);
+  const tcpFlags = view.getUint32(at + dpFlowStats.tcpFlags, true);
+  return usedMs === 0n
+    ? { packets, bytes, tcpFlags }
+    : { packets, bytes, usedMs, tcpFlags };
 }

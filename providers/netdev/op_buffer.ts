@@ -130,11 +130,14 @@ export class ResultBuffer {
   bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   /** The same as words in host order. */
   words: Uint32Array<ArrayBuffer> = new Uint32Array(this.bytes.buffer);
+  /** The same as numbers of any size. */
+  view: DataView<ArrayBuffer> = new DataView(this.bytes.buffer);
 
   /** Makes room for `size` bytes; what the buffer held may be gone. */
   reserve(size: number): void {
     if (this.bytes.length >= size) return;
     this.bytes = new Uint8Array(padded(2 * size));
     this.words = new Uint32Array(this.bytes.buffer);
+    this.view = new DataView(this.bytes.buffer);
   }
 }
