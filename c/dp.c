@@ -14,6 +14,7 @@
 #include "base/stat.h"
 #include "cls/cls.h"
 #include "ct/ct.h"
+#include "ipf/ipf.h"
 #include "dp_port.h"
 #include "dp_service.h"
 #include "flow/flow.h"
@@ -37,6 +38,7 @@ static void dp_free(struct dp *dp)
     upcalls_destroy(dp->upcalls);
     pmd_set_destroy(dp->pmds);
     ct_destroy(dp->ct);
+    ipf_destroy(dp->ipf);
     meters_destroy(dp->meters);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
@@ -63,9 +65,10 @@ static struct dp *dp_new(const char *name)
     dp->ports = port_table_create();
     dp->upcalls = dp->flows ? upcalls_create(dp->rcu) : NULL;
     dp->meters = dp->rcu ? meters_create(dp->rcu) : NULL;
-    if (dp->ports && dp->upcalls && dp->meters && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
+    dp->ipf = ipf_create();
+    if (dp->ports && dp->upcalls && dp->meters && dp->ipf && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
         dp->pmds = pmd_set_create(&(struct pmd_parts){ dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls, dp->ct,
-                                                       dp->meters });
+                                                       dp->meters, dp->ipf });
     if (dp->pmds) {
         rcu_guard(dp->rcu, &dp->control);
         return dp;
@@ -74,6 +77,7 @@ static struct dp *dp_new(const char *name)
     if (dp->flows)
         dp_free(dp);
     else {
+        ipf_destroy(dp->ipf);
         port_table_destroy(dp->ports);
         meters_destroy(dp->meters);
         rcu_destroy(dp->rcu);
@@ -116,6 +120,7 @@ static bool end(struct dp *dp, bool exiting)
     stopped = pmd_set_stop(dp->pmds, exiting);
     if (stopped) {
         upcalls_shutdown(dp->upcalls);
+        ipf_purge(dp->ipf);
         while ((port = port_first(dp->ports, 0)) != NULL)
             dp_port_remove(dp, port->no);
         flow_flush(dp->flows, &at, UINT32_MAX);
@@ -331,6 +336,7 @@ static uint64_t get(const _Atomic uint64_t *counter)
 int dp_stats_get(uint64_t handle, struct dp_stats *stats)
 {
     struct stat_counters sum = { 0 };
+    struct ipf_status fragments;
     struct dp *dp;
     int error = stats ? dp_enter(handle, &dp) : EINVAL;
 
@@ -346,5 +352,8 @@ int dp_stats_get(uint64_t handle, struct dp_stats *stats)
     upcalls_count(dp->upcalls, &stats->upcalls_handled, &stats->upcalls_purged);
     for (uint32_t i = 0; i < DROP_COUNT; i++)
         stats->drops[i] = get(&sum.drops[i]);
+    ipf_status(dp->ipf, &fragments);
+    for (int v6 = 0; v6 < 2; v6++)
+        stats->drops[DROP_fragment] += fragments.counters[v6].expired + fragments.counters[v6].purged;
     return dp_leave(dp, 0);
 }

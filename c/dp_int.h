@@ -26,6 +26,7 @@ struct ct;
 struct dp_service;
 struct flow_table;
 struct meters;
+struct ipf;
 struct pmd_set;
 struct port_table;
 struct rcu;
@@ -47,6 +48,7 @@ struct dp {
     struct upcalls *upcalls;
     struct ct *ct;
     struct meters *meters;
+    struct ipf *ipf;
     /* Runs once a flow tracks connections, and while a native callback decides misses. */
     struct dp_service *service;
     void (*free)(struct dp *);   /* With the last reference. */

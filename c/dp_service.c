@@ -8,6 +8,7 @@
 #include "dp_int.h"
 #include "ct/ct.h"
 #include "flow/flow.h"
+#include "ipf/ipf.h"
 #include "packet/worker.h"
 #include "path/burst_direct.h"
 
@@ -35,6 +36,15 @@ static void put_all(struct dp_service *service)
     }
 }
 
+/* Looks after connections and fragments.  Answers in how many milliseconds again. */
+static int keep(struct dp *dp)
+{
+    const uint64_t now = worker_clock();
+    const uint32_t ct = ct_service(dp->ct, now), ipf = ipf_service(dp->ipf, now);
+
+    return (int)(ct < ipf ? ct : ipf);
+}
+
 static void *serve(void *arg)
 {
     struct dp_service *service = arg;
@@ -44,7 +54,7 @@ static void *serve(void *arg)
         uint32_t bell = burst_puts_bell(service->puts);
 
         put_all(service);
-        burst_puts_wait(service->puts, bell, (int)ct_service(service->dp->ct, worker_clock()));
+        burst_puts_wait(service->puts, bell, keep(service->dp));
     }
     put_all(service);
     return NULL;

@@ -32,7 +32,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_ct.c",
-    sha256: "d133ee5df5415a7cfadbbba96c9be922afb9adfab10cb00b1780b8193cd33bfa",
+    sha256: "f541fb00fff0dd4de09ec20fecad40ef1c42fe7b3c19c56de7ba3b8270512749",
     load: () => import("../c/act/act_build_ct.c", { with: { type: "text" } }),
   },
   {
@@ -66,18 +66,28 @@ export const sources: readonly Source[] = [
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
+    name: "act/act_ct.c",
+    sha256: "e6346fb54243f70647e4ae84919eaaba4316ef79ee2ca57bd36a149e3ad07622",
+    load: () => import("../c/act/act_ct.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_ct.h",
+    sha256: "fd0342ec9b09a38aab47aa1bddfaf786ebb301af40dea050998707a3358306bc",
+    load: () => import("../c/act/act_ct.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_frame.c",
-    sha256: "cf7e5d8874302631aa723b51fd6fb6459a91eea97477538913b50a04363d67f0",
+    sha256: "e74a9dceba8c4c7d90e8a76435e040852ded0ca8d182e46590615c035c24963e",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_int.h",
-    sha256: "4f5b5c83f8bc97c49d71cc1adf05d1f5121adec7851acb7a5f34a2838f727151",
+    sha256: "90952484a86ae056f25ffd84c1726acd706f868eba49bc3d989314303d69fbe4",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_run.c",
-    sha256: "4b61026db254926c9d78fece8a45b3aa4bfba2793c707b0101fbadc7bfed5695",
+    sha256: "71a4655bb93dfe34837571e1fef3543fdaf694226eac14f9f5c5ef1c2c56acba",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -197,7 +207,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "e3f8496ebebe3d27611db6348da8547751144f721fe09504e0fb6ac2693e6a02",
+    sha256: "079b7067f687c8fca04f0fc5b09a236648ce5ee27980bff41e3274a1075abcf7",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -277,7 +287,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.h",
-    sha256: "908f9f36aaaeebd68b1e21d6a0a04e1e5d9f8fb8c31c680ee1218b87874adc58",
+    sha256: "d0aef5be9bd1abfc0c44ac88725093b0ea0367a5cec0429df2dd42e71b1af772",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
@@ -317,12 +327,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "5cb5cbf74f343d1bb15e316ac81076672d6a96e8f7a852729265f6a870c8f346",
+    sha256: "32aa3c602050d927e34d60df0fecaa52cd758e9e04bbe41293256658a20840ef",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_key.c",
-    sha256: "d3d7e379b440bba6f621c03f83c972fcbe009c19ec44e9dae2c0a9cba5c4b29a",
+    sha256: "5a54ba42bcff373e06ff10e6d48711dbb8989b82a4cd7619560a964dc9689c13",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -341,8 +351,13 @@ export const sources: readonly Source[] = [
     load: () => import("../c/ct/ct_other.c", { with: { type: "text" } }),
   },
   {
+    name: "ct/ct_refuse.c",
+    sha256: "51c6277a637c1e67ee55c2775db0672b22efc9df6225341b5fa0117fa2b59a8e",
+    load: () => import("../c/ct/ct_refuse.c", { with: { type: "text" } }),
+  },
+  {
     name: "ct/ct_run.c",
-    sha256: "3d66b93ce8560a65451f7ab5c321451615f67dd215a2a505f5f30a42daf0a400",
+    sha256: "b0544c66c468444c9ef1875cbb9c2326a6afe947ae86c6d1252a84d84262acd0",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
@@ -382,7 +397,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "6cbf627a4cd7ec8d9063b990b0a2ed986c3585f79046c2b3ef09b7019dac60d9",
+    sha256: "652a91f2099d548eb4707f8cf510696bb5d6c1335f09e1c6d099a9ad48170c05",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
@@ -422,7 +437,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "3edfa068e2ff01b7192b6b33f0c1aedeb98ea188eaaf3b0f69824c7d6d09f3c8",
+    sha256: "e6250cedb382b34351957ffe4fe27c972d04b52ef9aed3ed6ed8d7390639ace9",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -457,7 +472,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_service.c",
-    sha256: "813ab5ce11272d4acee99050725a5ea21b5e84c3b2621c698d97a10eb47cd6fc",
+    sha256: "3b82c009f23887dbc3e36b0004c8f58f580ba0ffb77fc81fa35ecf0e8c447ca8",
     load: () => import("../c/dp_service.c", { with: { type: "text" } }),
   },
   {
@@ -514,6 +529,31 @@ export const sources: readonly Source[] = [
     name: "flow/flow_put.c",
     sha256: "55fb046fc1f4288614cc043beda4e3c8aad9f45d337f506e9b63655cced1c3de",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ipf/ipf.c",
+    sha256: "083153aa45bb0a012b47360d6387e18de6e99bdb2cc9fda35ee172e61894a4e2",
+    load: () => import("../c/ipf/ipf.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ipf/ipf.h",
+    sha256: "b24fddbb0249b7f794ca36633f5cb0988e50d17a0124d0fa9d86deac4b619ea8",
+    load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ipf/ipf_chain.c",
+    sha256: "ce90f35ca3651c74844e8c54ce2b9b14b7bd21a41ecae1a24369451c6384b8e9",
+    load: () => import("../c/ipf/ipf_chain.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ipf/ipf_int.h",
+    sha256: "228464aee57a1445244265aec8ecb43225c231d04e138d0120b1b491963fcc19",
+    load: () => import("../c/ipf/ipf_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ipf/ipf_read.c",
+    sha256: "c830de07140df8689346807bedac2952a7bd0a4c1204d10b2048ac95f5d501f3",
+    load: () => import("../c/ipf/ipf_read.c", { with: { type: "text" } }),
   },
   {
     name: "link/link.h",
@@ -757,7 +797,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "e4f23cd15975fa585bb040483de6568790242e8260605e0c7461cd18bd513338",
+    sha256: "6fca4c799e3cfb184c7554472790f85134fec4e9d2d244501f32c34fb4701813",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
@@ -807,17 +847,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "7b17ee92e32c92df0d185533d09bd178dc49d2c418b00c311b4955120f58e007",
+    sha256: "170e6f44e54c6d9686fe61e6f01e9a1ad359b41af42ad4423b56198dc7567198",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "1c9ac549cb6832eba05d62c6b3519ffc691f2121f3a43bdca282462b1bcf75c3",
+    sha256: "8d1410196f47f9e80c3bf328f5e2a541ea233a8e22b3da81ccaeb3e768e4aeba",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "81371821234c270fd7fe999f2fd548033d783e7be73a063d6280e66f9a0d80cd",
+    sha256: "716c6def767ab553ebcb2bff20c8471818bff810faedf2f83b7c02b47e1131b6",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {

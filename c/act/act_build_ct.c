@@ -205,5 +205,6 @@ void act_build_ct(struct act_builder *b, struct act_list *l, const struct odp_at
         return;
     op->operand = operand;
     op->acted = l->acted;
+    op->tags = act_build_tags(l);
     memcpy(b->pool + operand, &request, sizeof request);
 }

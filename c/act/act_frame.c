@@ -268,3 +268,26 @@ uint32_t act_wire_size(const struct rte_mbuf *m)
         return RTE_MIN(m->pkt_len, partial.payload + m->tso_segsz);
     return m->pkt_len;
 }
+
+void act_truncate(struct rte_mbuf *m, uint32_t size)
+{
+    if (m->pkt_len <= size)
+        return;
+    /* What is left of a packet does not want its checksum completed, nor to be cut again. */
+    partial_finish(m);
+    while (m->pkt_len > size) {
+        struct rte_mbuf *last = rte_pktmbuf_lastseg(m), *before = m;
+        uint32_t excess = m->pkt_len - size;
+
+        if (excess < last->data_len || last == m) {
+            rte_pktmbuf_trim(m, (uint16_t)excess);
+            return;
+        }
+        while (before->next != last)
+            before = before->next;
+        before->next = NULL;
+        m->pkt_len -= last->data_len;
+        m->nb_segs--;
+        rte_pktmbuf_free_seg(last);
+    }
+}

@@ -62,7 +62,8 @@ struct act_op {
     /* Nothing follows: it may have the packets themselves, others get copies. */
     uint8_t last;
     uint8_t acted;           /* The packet has been sent somewhere before: freeing it is no drop. */
-    uint8_t tags;            /* ACT_OP_PARSE, ACT_OP_HASH: how many the list has pushed before. */
+    /* ACT_OP_PARSE, ACT_OP_HASH, ACT_OP_CT: how many the list has pushed before. */
+    uint8_t tags;
     uint8_t moves;           /* ACT_OP_SET: what a connection is known by. */
     uint32_t a, b;
     uint32_t operand;        /* Offset in the pool. */
@@ -121,6 +122,9 @@ void act_set_metadata(struct rte_mbuf *m, uint32_t attr, const uint8_t *operand)
 
 /* The TTL or hop limit of an IP packet minus 1; false if it is used up (and then it stays). */
 bool act_dec_ttl(struct rte_mbuf *m, const struct act_layers *layers);
+
+/* Cuts a packet to `size` bytes, if it has more. */
+void act_truncate(struct rte_mbuf *m, uint32_t size);
 
 /* Changes of the frame's beginning.  They answer whether the packet is still good; it must be
  * dropped if not. */

@@ -11,6 +11,7 @@
 #include <rte_prefetch.h>
 #include <string.h>
 
+#include "act/act_ct.h"
 #include "act/act_int.h"
 #include "ct/ct.h"
 #include "meter/meter.h"
@@ -82,30 +83,6 @@ static uint32_t size_left(const struct run *run, unsigned int i)
     return size > run->cut[i] + TRUNC_LEAST ? size - run->cut[i] : RTE_MIN(size, TRUNC_LEAST);
 }
 
-/* Cuts a packet to `size` bytes, if it has more. */
-static void truncate(struct rte_mbuf *m, uint32_t size)
-{
-    if (m->pkt_len <= size)
-        return;
-    /* What is left of a packet does not want its checksum completed, nor to be cut again. */
-    partial_finish(m);
-    while (m->pkt_len > size) {
-        struct rte_mbuf *last = rte_pktmbuf_lastseg(m), *before = m;
-        uint32_t excess = m->pkt_len - size;
-
-        if (excess < last->data_len || last == m) {
-            rte_pktmbuf_trim(m, (uint16_t)excess);
-            return;
-        }
-        while (before->next != last)
-            before = before->next;
-        before->next = NULL;
-        m->pkt_len -= last->data_len;
-        m->nb_segs--;
-        rte_pktmbuf_free_seg(last);
-    }
-}
-
 /* The packet for an output-like operation: itself if nothing follows. */
 static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned int i)
 {
@@ -114,7 +91,7 @@ static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned 
     if (!op->last)
         m = copy_packet(run, m, UINT32_MAX);
     if (m && op->b)
-        truncate(m, size_left(run, i));
+        act_truncate(m, size_left(run, i));
     return m;
 }
 
@@ -288,6 +265,14 @@ static void drop_some(struct run *run, uint32_t bad, enum stat_drop reason)
             worker_drop(run->worker, take_out(run, i), reason);
 }
 
+/* Takes packets out that bits of `gone` say: others have them. */
+static void take_some(struct run *run, uint32_t gone)
+{
+    for (unsigned int i = run->n; unlikely(gone) && i-- > 0;)
+        if (gone >> i & 1)
+            take_out(run, i);
+}
+
 /* Ends the list for its packets if nothing follows `op`. */
 static void end_if_last(struct run *run, const struct act_op *op)
 {
@@ -299,13 +284,13 @@ static void end_if_last(struct run *run, const struct act_op *op)
 }
 
 /* What looks at a whole burst and may take packets out of it. */
-static void run_whole(struct run *run, const struct act_op *op, const uint8_t *operand)
+static void run_whole(struct run *run, const struct act_op *op, const uint8_t *operand, struct ipf_whole **wholes)
 {
     struct worker *worker = run->worker;
 
     switch (op->code) {
     case ACT_OP_CT:
-        ct_run(worker->ct, worker->index, (const void *)operand, run->packets, run->n, worker->now);
+        take_some(run, act_ct(worker, run->prog, op, run->packets, run->n, wholes));
         break;
     case ACT_OP_METER:
         drop_some(run, meter_run(worker->meters, op->a, run->packets, run->n, worker_ms(worker)), DROP_meter);
@@ -317,7 +302,8 @@ static void run_whole(struct run *run, const struct act_op *op, const uint8_t *o
     end_if_last(run, op);
 }
 
-static void run_list(struct run *run, const struct act_op *op, const struct act_op *end)
+/* Packets that a `ct` has put together are left behind `wholes`. */
+static void run_ops(struct run *run, const struct act_op *op, const struct act_op *end, struct ipf_whole **wholes)
 {
     for (; op < end && run->n; op += 1 + op->nested + op->nested_else) {
         const uint8_t *operand = run->prog->pool + op->operand;
@@ -336,7 +322,7 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
         case ACT_OP_CT:
         case ACT_OP_METER:
         case ACT_OP_REWRITE:
-            run_whole(run, op, operand);
+            run_whole(run, op, operand, wholes);
             break;
         case ACT_OP_DEC_TTL:
             run_dec_ttl(run, op);
@@ -358,6 +344,22 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
     /* Only after a dec_ttl that ends a list is anything left. */
     if (run->n)
         worker_drop_bulk(run->worker, run->packets, run->n, DROP_action);
+}
+
+static void run_list(struct run *run, const struct act_op *op, const struct act_op *end)
+{
+    struct ipf_whole *wholes = NULL;
+
+    run_ops(run, op, end, &wholes);
+    while (unlikely(wholes)) {
+        run->n = act_ct_cut(run->worker, &wholes, run->packets, &op);
+        for (unsigned int i = 0; i < run->n; i++) {
+            act_parse(run->packets[i], op->tags, &run->layers[i]);
+            run->cut[i] = 0;
+        }
+        end_if_last(run, op);
+        run_ops(run, op + 1, end, &wholes);
+    }
 }
 
 /* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so

@@ -35,7 +35,8 @@
     X(recirc_full, "too many packets of a burst were recirculated")         \
     X(upcall_duplicate, "a miss of the same key was waiting, and room was short") \
     X(tx_segments, "would have been cut into more than 1024 segments") \
-    X(upcall_mbufs, "the handler's upcalls held too many packet buffers")
+    X(upcall_mbufs, "the handler's upcalls held too many packet buffers") \
+    X(fragment, "the rest of a packet's fragments did not come in time")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,
@@ -46,7 +47,7 @@ enum stat_drop {
 
 /* Counted by: pmd.c received, rx_*, tx_*, iterations and cycles; burst.c hit and recirculated;
  * upcall.c missed (handed up) and lost; cls_isa.c mask_hit and validator_mismatches; drops where
- * they happen. */
+ * they happen, but `fragment`, which ipf.h counts and dp.c adds. */
 struct stat_counters {
     _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
     _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations;

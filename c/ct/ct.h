@@ -147,8 +147,11 @@ void ct_destroy(struct ct *);        /* No thread in ct_run; NULL is fine. */
 
 /* Tracks a burst of at most CT_BURST packets, each with a whole struct pkt, the headers in its
  * first segment: writes ct_state, zone, mark, label and original tuple into it, and translates
- * addresses.  Never drops and keeps none.  `now` is milliseconds of CLOCK_MONOTONIC. */
-void ct_run(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now);
+ * addresses.  Never drops and keeps none.  `now` is milliseconds of CLOCK_MONOTONIC.  Answers with
+ * a bit for each packet that is a fragment, which it leaves as it was. */
+uint32_t ct_run(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now);
+/* Says of a packet that it cannot be tracked, in the request's zone. */
+void ct_refuse(const struct ct_request *, struct rte_mbuf *);
 /* `ct_clear`: the packet has not been tracked. */
 void ct_clear(struct rte_mbuf *);
 

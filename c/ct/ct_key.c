@@ -309,7 +309,8 @@ static __attribute__((noinline)) bool find_layers(struct ct_packet *p)
     if (p->m->data_len < EXTRACT_RUNT)
         return false;
     extract_key(p->data, p->m->data_len, p->m->pkt_len, &none, NULL, &key, &layers);
-    if (!layers.l4 || key.base.nw_frag != KEY_FRAG_NONE)
+    p->fragment = key.base.nw_frag != KEY_FRAG_NONE;
+    if (!layers.l4 || p->fragment)
         return false;
     p->l3 = layers.l3;
     p->l4 = layers.l4;
@@ -331,6 +332,7 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
     const uint8_t *ip = p->data + 14;
 
     p->good = 0;
+    p->fragment = 0;
     p->related = 0;
     p->reply = 0;
     p->expected = 0;

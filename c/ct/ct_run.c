@@ -276,10 +276,11 @@ static bool track_again(struct ct_burst *b, struct ct_packet *p)
     return true;
 }
 
-static void run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
+static uint32_t run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
 {
     struct ct_packet work[CT_BURST];
     const struct ct_bucket *buckets[CT_BURST];
+    uint32_t fragments = 0;
     unsigned int k = 0;
 
     for (unsigned int i = 0; i < n; i++) {
@@ -297,6 +298,9 @@ static void run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
             p->hash = ct_hash(b->ct, &p->key);
             buckets[k] = ct_bucket_of(b->ct, p->hash);
             rte_prefetch0(buckets[k]);
+        } else if (p->fragment) {
+            fragments |= 1u << i;
+            continue;
         }
         k++;
     }
@@ -311,21 +315,12 @@ static void run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
     }
     for (unsigned int i = 0; i < k; i++)
         track(b, &work[i]);
+    return fragments;
 }
 
-void ct_run(struct ct *ct, uint32_t thread, const struct ct_request *request, struct rte_mbuf **packets, unsigned int n, uint64_t now)
+uint32_t ct_run(struct ct *ct, uint32_t thread, const struct ct_request *request, struct rte_mbuf **packets, unsigned int n, uint64_t now)
 {
     struct ct_burst b = { .ct = ct, .thread = &ct->threads[thread], .request = request, .now = now };
 
-    run(&b, packets, n);
-}
-
-void ct_clear(struct rte_mbuf *m)
-{
-    struct pkt_md *md = &pkt_of(m)->md;
-
-    md->ct_state = 0;
-    md->ct_zone = 0;
-    md->ct_mark = 0;
-    md->more &= (uint8_t)~(PKT_MORE_CT | PKT_MORE_CONN);
+    return run(&b, packets, n);
 }

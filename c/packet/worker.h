@@ -28,6 +28,7 @@ struct rte_rcu_qsbr;
 struct cls_replica;
 struct ct;
 struct meters;
+struct ipf;
 struct port;
 struct upcalls;
 
@@ -59,6 +60,7 @@ struct worker {
     struct cls_replica *replica;
     struct ct *ct;                   /* The datapath's connections (ct.h). */
     struct meters *meters;           /* And its meters (meter.h). */
+    struct ipf *ipf;                 /* And fragments that wait (ipf.h). */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */

@@ -44,6 +44,7 @@ struct pmd_set {
     struct upcalls *upcalls;
     struct ct *ct;
     struct meters *meters;
+    struct ipf *ipf;
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */

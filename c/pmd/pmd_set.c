@@ -21,6 +21,7 @@ static void equip(struct pmd_set *set, struct worker *worker)
     worker->upcalls = set->upcalls;
     worker->ct = set->ct;
     worker->meters = set->meters;
+    worker->ipf = set->ipf;
     worker->qsbr = rcu_qsbr(set->rcu);
     worker->replica = cls_replica_add(set->cls, worker->index);
 }
@@ -38,6 +39,7 @@ struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
     set->upcalls = parts->upcalls;
     set->ct = parts->ct;
     set->meters = parts->meters;
+    set->ipf = parts->ipf;
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {

@@ -13,6 +13,7 @@
 
 struct cls;
 struct ct;
+struct ipf;
 struct meters;
 struct pmd_set;
 struct port;
@@ -29,6 +30,7 @@ struct pmd_parts {
     struct upcalls *upcalls;
     struct ct *ct;
     struct meters *meters;
+    struct ipf *ipf;
 };
 
 /* NULL: no memory. */

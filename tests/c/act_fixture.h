@@ -21,6 +21,7 @@
 #include "act_model.h"
 #include "act_random.h"
 #include "check.h"
+#include "packet/eal.h"
 #include "packet/csum.h"
 #include "packet/userdata.h"
 
@@ -38,6 +39,12 @@ static struct rte_mempool *pool;
 static struct worker *worker;
 static struct stat_counters counters;
 static struct userdata *last_userdata;
+
+/* Fragments that wait are a part of it. */
+struct rte_mempool *eal_pool(void)
+{
+    return pool;
+}
 
 static void note(uint32_t tag, enum event_kind kind, uint32_t arg, const struct rte_mbuf *m, uint32_t original)
 {

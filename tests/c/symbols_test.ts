@@ -29,6 +29,7 @@ const dpdk = /^(__)?rte_|^per_lcore__/;
  * socket, receiving is a system call.
  */
 const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "act/act_ct.c": {},
   "act/act_frame.c": {},
   "act/act_run.c": {},
   "act/act_set.c": {},
@@ -54,6 +55,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "ct/ct_limit.c": { ct_enter: "settings", ct_leave: "settings" },
   "ct/ct_nat.c": {},
   "ct/ct_other.c": {},
+  "ct/ct_refuse.c": {},
   "ct/ct_run.c": {},
   "ct/ct_seq.c": {},
   "ct/ct_table.c": {},
@@ -64,7 +66,15 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     malloc: "a policy that is set",
   },
   "meter/meter_run.c": {},
+  "ipf/ipf.c": {
+    hash_seed: "ipf_create()",
+    mem_map: "ipf_create()",
+    mem_unmap: "ipf_destroy()",
+  },
+  "ipf/ipf_chain.c": {},
+  "ipf/ipf_read.c": {},
   "packet/csum.c": {},
+  "packet/eal_hold.c": { eal_pool: "returns a pointer" },
   "packet/extract.c": {},
   "packet/userdata.c": {
     free: "with the last reference, of what a userspace action sent along",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c base/hash.c ct/ct*.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -14,6 +14,8 @@
 #define meter_run fuzz_meter_run
 #define worker_ms fuzz_ms
 #include "act/act_run.c"
+#include "ipf/ipf.h"
+#include "packet/eal.h"
 #include "packet/userdata.h"
 
 #include <rte_eal.h>
@@ -81,6 +83,12 @@ void fuzz_upcall_action(struct worker *p, struct rte_mbuf *m, struct userdata *u
     fuzz_drop(p, m, DROP_action);
 }
 
+/* Fragments that wait are a part of it. */
+struct rte_mempool *eal_pool(void)
+{
+    return pool;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     char *arguments[] = { (char *)"act_fuzz", (char *)"--no-huge", (char *)"--no-shconf", (char *)"--no-pci",
@@ -97,6 +105,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     worker->random = 1;
     worker->now = 1;
     if (ct_create(NULL, &worker->ct)) /* Nothing is freed: inputs are few connections. */
+        abort();
+    worker->ipf = ipf_create();
+    if (!worker->ipf || ipf_set_min(worker->ipf, false, IPF_MIN_LEAST) || ipf_set_min(worker->ipf, true, IPF_MIN_LEAST))
         abort();
     return 0;
 }
@@ -145,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     fuzz_act_run(worker, prog, packets, 2, NULL);
     act_free(prog);
+    ipf_purge(worker->ipf);
     ct_flush(worker->ct, &(struct ct_filter){ .zone = -1 }, worker->now);
     if (rte_mempool_in_use_count(pool))
         abort();

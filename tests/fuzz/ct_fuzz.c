@@ -76,7 +76,12 @@ static void track(const struct ct_request *request, const uint8_t *frame, uint32
     m->nb_segs = 1;
     m->ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
     for (int i = 0; i < 2; i++) {
-        ct_run(ct, 0, request, &m, 1, now);
+        if (ct_run(ct, 0, request, &m, 1, now)) {
+            check(!memcmp(&p.pkt.md, &(struct pkt_md){ 0 }, sizeof p.pkt.md)); /* A fragment: as it was. */
+            ct_refuse(request, m);
+            check(p.pkt.md.ct_state == (CT_STATE_INVALID | CT_STATE_TRACKED) && p.pkt.md.ct_zone == request->zone);
+            break;
+        }
         check(p.pkt.md.ct_state & CT_STATE_TRACKED && p.pkt.md.ct_zone == request->zone);
         /* The second time, bits of the same zone stay and others join them, as in Open vSwitch. */
         if (!i && p.pkt.md.ct_state & CT_STATE_INVALID)
