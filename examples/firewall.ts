@@ -1,18 +1,32 @@
-// A firewall that tracks connections: port 1 is inside. In come answers, and what is for the web.
-import { ct, CtState } from "../mod.ts";
-import { drop, forward, type Policy, stage, track } from "../policy/mod.ts";
+// A firewall: connections begin inside.
+// Try: deno run -A examples/firewall.ts netdev@fw0 eth1 eth2
+import { openDatapath } from "../mod.ts";
+import { ready, words } from "./start.ts";
 
-const [inside, outside] = [1, 2];
+const [datapath, inside, outside] = words("DATAPATH", "INSIDE", "OUTSIDE");
+await using dp = await openDatapath(datapath, { create: true });
+const port = async (name: string) =>
+  (dp.ports.get(name) ?? await dp.ports.add({ name })).no;
+const [within, without] = [await port(inside), await port(outside)];
+dp.flows.flush();
+const flow = (key: string, actions: string) => dp.flows.put({ key, actions });
 
-const known = stage<number>("known", (packet, to) => {
-  if (packet.bits("ctState", CtState.Invalid)) return drop("invalid");
-  if (packet.bits("ctState", CtState.Established | CtState.Related)) return forward(to);
-  const isAllowed = packet.inPort === inside || packet.equals("tcp.dst", 80);
-  return isAllowed ? [ct({ commit: true }), ...forward(to)] : drop("nobody asked for it");
-});
-
-export const policy: Policy = (packet) => {
-  const to = packet.inPort === inside ? outside : inside;
-  if (packet.has("arp")) return forward(to);
-  return packet.has("ipv4") || packet.has("ipv6") ? track({}, known, to) : drop("no IP");
-};
+for (const [from, to] of [[within, without], [without, within]] as const) {
+  flow(`recirc_id(0),in_port(${from}),eth_type(0x0806),arp()`, `${to}`);
+  for (const ip of ["eth_type(0x0800),ipv4(frag=no)", "eth_type(0x86dd),ipv6(frag=no)"]) {
+    flow(`recirc_id(0),in_port(${from}),${ip}`, "ct,recirc(1)"); // Once more, with its state.
+    const tracked = (state: string, actions: string, more = ip) =>
+      flow(`ct_state(${state}),recirc_id(1),in_port(${from}),${more}`, actions);
+    tracked("-new-inv+trk", `${to}`); // Established, or an error about one that is.
+    tracked("+new-est-inv+trk", from === within ? `ct(commit),${to}` : "drop");
+    if (ip.includes("ipv4")) tracked("+inv+trk", "drop");
+    for (const type of ip.includes("ipv6") ? [133, 134, 135, 136] : []) { // Who is where.
+      const neighbour = `eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=${type})`;
+      tracked("+inv+trk", `${to}`, neighbour);
+    }
+  }
+}
+await ready(dp);
+for await (const { key } of dp.upcalls()) {
+  console.log("refused", key.ipv6 ?? key.etherType);
+}

@@ -28,7 +28,7 @@ import type { Op } from "../../providers/operations.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import { Upcall } from "../../providers/upcall.ts";
 import { BenchError, helpIfAsked, orComplain } from "./usage.ts";
-import { policy as firewall } from "../../examples/firewall.ts";
+import { policy as firewall } from "../../examples/firewall_policy.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
 import { tcpFrame } from "../support/frames.ts";
 

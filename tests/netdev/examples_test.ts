@@ -145,53 +145,6 @@ Deno.test(
   }),
 );
 
-Deno.test(
-  "example: stateful_firewall.ts lets connections begin inside only",
-  skippable(async () => {
-    await prepare();
-    const curl = needProgram("curl", { requirement: "peer" });
-    const python = needProgram("python3", { requirement: "peer" });
-    await using network = await makeHosts("exf", 2, { net: 86 });
-    const [inside, outside] = network.hosts;
-    assert.ok(inside !== undefined && outside !== undefined);
-    const devices = network.hosts.map(({ device }) => device);
-    const fetch = (from: Host, to: Host) =>
-      tryRun(
-        ...on(from, curl, "-s", "-m", "3", "-o", "/dev/null", `http://${to.ipv4}:8080/`),
-      );
-    const servers = [inside, outside].map((host) => {
-      const [command = "", ...args] = on(host, python, "-m", "http.server", "8080");
-      return new Deno.Command(command, {
-        args,
-        cwd: new URL(".", import.meta.url).pathname,
-        stdin: "null",
-        stdout: "null",
-        stderr: "null",
-      }).spawn();
-    });
-    try {
-      await withExample(
-        [example("stateful_firewall.ts"), "netdev@example", ...devices],
-        async () => {
-          await reached(inside, outside.ipv4);
-          await ping(inside, outside.ipv6, 2);
-          assert.equal(await answers(outside, inside.ipv4), false, "ping from outside");
-          await until("curl to fetch from outside", async () => {
-            return (await fetch(inside, outside)).code === 0;
-          });
-          assert.notEqual((await fetch(outside, inside)).code, 0, "curl from outside");
-          await ping(inside, outside.ipv4, 2);
-        },
-      );
-    } finally {
-      for (const server of servers) {
-        server.kill("SIGKILL");
-        await server.status;
-      }
-    }
-  }),
-);
-
 /** A capture file of frames, as libpcap writes it. */
 function capture(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const size = frames.reduce((sum, { length }) => sum + 16 + length, 24);

@@ -73,7 +73,7 @@ Deno.test("example: words are checked by what they are", async () => {
       ["ping_responder.ts", ["netdev@x", "10.0.0.1", "fe80"], /"fe80" is no IPV6/],
       ["mirror.ts", ["netdev@x", "a", "b", "c", "101"], /"101" is no PERCENT/],
       ["aging_switch.ts", ["netdev@x", "--age=0"], /"0" is no SECONDS/],
-      ["stateful_firewall.ts", ["netdev@x", "a"], /OUTSIDE is missing/],
+      ["firewall.ts", ["netdev@x", "a"], /OUTSIDE is missing/],
       ["hub.ts", ["no/name"], /^Cannot use "no\/name" as the name of a datapath/],
       [
         "hub.ts",
@@ -93,8 +93,15 @@ Deno.test("example: words are checked by what they are", async () => {
 const given: Readonly<Record<string, string>> = { IPV4: "10.9.0.1", IPV6: "fd00::9" };
 
 for (const name of programs) {
-  // A file is no switch, and these two need their devices: examples_test.ts has them.
-  if (["counter.ts", "mirror.ts", "stateful_firewall.ts"].includes(name)) continue;
+  // A file is no switch, and the others need their devices: examples_test.ts and gateways_test.ts have them.
+  const others = [
+    "counter.ts",
+    "mirror.ts",
+    "firewall.ts",
+    "nat_gateway.ts",
+    "load_balancer.ts",
+  ];
+  if (others.includes(name)) continue;
   Deno.test(
     `example: ${name} is ready without a port, answers dpctl, and ends by Ctrl-C`,
     skippable(async () => {

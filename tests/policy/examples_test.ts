@@ -2,7 +2,7 @@
 /** The examples that are policies: their flows are sound, and they do what they say. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import * as balancer from "../../examples/balancer.ts";
-import * as firewall from "../../examples/firewall.ts";
+import * as firewall from "../../examples/firewall_policy.ts";
 import * as router from "../../examples/router.ts";
 import * as learning from "../../examples/switch.ts";
 import {
@@ -57,7 +57,7 @@ for (const [name, policy] of Object.entries(examples)) {
 }
 
 Deno.test("examples: are as short as they are to be", async () => {
-  const limits = { switch: 12, firewall: 20, router: 25, balancer: 25 };
+  const limits = { switch: 12, firewall_policy: 20, router: 25, balancer: 25 };
   for (const [name, limit] of Object.entries(limits)) {
     const text = await Deno.readTextFile(`${root}examples/${name}.ts`);
     const { length } = text.trim().split("\n");

@@ -7,7 +7,7 @@
  * @module
  */
 import * as balancer from "../../examples/balancer.ts";
-import * as firewall from "../../examples/firewall.ts";
+import * as firewall from "../../examples/firewall_policy.ts";
 import * as router from "../../examples/router.ts";
 import * as learning from "../../examples/switch.ts";
 import {

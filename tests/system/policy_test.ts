@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Policies on the kernel's datapath, between namespaces. */
 import { ok, strictEqual as equal } from "node:assert/strict";
-import { policy as firewall } from "../../examples/firewall.ts";
+import { policy as firewall } from "../../examples/firewall_policy.ts";
 import { policy as learning } from "../../examples/switch.ts";
 import { type Datapath, openDatapath } from "../../mod.ts";
 import { type PolicyRun, runPolicy } from "../../policy/mod.ts";
