@@ -185,3 +185,51 @@ int link_xdp_clean(const char *device, int *owner)
     close(fd);
     return *owner ? EBUSY : 0;
 }
+
+/* --- Sockets ---------------------------------------------------------------------------------- */
+
+static bool is_socket(int fd)
+{
+    int domain;
+    socklen_t size = sizeof domain;
+
+    return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) && domain == AF_XDP;
+}
+
+void link_xdp_sockets(struct link_xdp_sockets *sockets)
+{
+    DIR *all = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    sockets->n = 0;
+    while (all && (entry = readdir(all))) {
+        const int fd = atoi(entry->d_name);
+
+        if (is_socket(fd) && sockets->n < sizeof sockets->fds / sizeof sockets->fds[0])
+            sockets->fds[sockets->n++] = fd;
+    }
+    if (all)
+        closedir(all);
+}
+
+void link_xdp_without(struct link_xdp_sockets *sockets, const struct link_xdp_sockets *others)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < sockets->n; i++) {
+        bool known = false;
+
+        for (uint32_t j = 0; j < others->n && !known; j++)
+            known = others->fds[j] == sockets->fds[i];
+        if (!known)
+            sockets->fds[n++] = sockets->fds[i];
+    }
+    sockets->n = n;
+}
+
+void link_xdp_close(const struct link_xdp_sockets *sockets)
+{
+    for (uint32_t i = 0; i < sockets->n; i++)
+        if (is_socket(sockets->fds[i]))
+            close(sockets->fds[i]);
+}

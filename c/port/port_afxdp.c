@@ -11,7 +11,6 @@
  * takes those back.  And checksums that veth left partial come without a word: they are told by
  * their value. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/if_xdp.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include <rte_errno.h>
+#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 #include <rte_ring.h>
@@ -46,15 +46,17 @@
 #define MBUF_HEADERS (RTE_CACHE_LINE_ROUNDUP(sizeof(struct rte_mempool_objhdr)) + sizeof(struct rte_mbuf) + sizeof(struct pkt) + RTE_PKTMBUF_HEADROOM)
 #define MBUFS_LEAST 6000u
 
-#define SOCKETS 256u             /* That are told apart, ... */
-#define SOCKETS_EACH 64u         /* ... and of each port. */
-
 /* The sockets of an open port, which are the driver's. */
 struct sockets {
     struct sockets *next;
     const struct port *port;
-    uint32_t n;
-    int fds[SOCKETS_EACH];
+    struct link_xdp_sockets open;
+};
+
+/* Packets, by the sockets before those of now, and by all. */
+struct full {
+    uint64_t before;
+    _Atomic uint64_t all;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* Devices come and go one at a time. */
@@ -197,60 +199,6 @@ static void silence(const char *library, const char *function)
     dlclose(handle);
 }
 
-static bool is_socket(int fd)
-{
-    int domain;
-    socklen_t size = sizeof domain;
-
-    return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) && domain == AF_XDP;
-}
-
-/* The AF_XDP sockets of this process; returns how many there are, of which `most` fit. */
-static uint32_t list_sockets(int fds[], uint32_t most)
-{
-    DIR *all = opendir("/proc/self/fd");
-    struct dirent *entry;
-    uint32_t n = 0;
-
-    while (all && (entry = readdir(all))) {
-        const int fd = atoi(entry->d_name);
-
-        if (!is_socket(fd))
-            continue;
-        if (n < most)
-            fds[n] = fd;
-        n++;
-    }
-    if (all)
-        closedir(all);
-    return n;
-}
-
-/* Keeps those of a port that have been opened since `before` was listed. */
-static void find_new(struct sockets *s, const int before[], uint32_t old)
-{
-    int after[SOCKETS];
-    const uint32_t now = list_sockets(after, SOCKETS);
-
-    for (uint32_t i = 0; i < RTE_MIN(now, SOCKETS); i++) {
-        bool known = false;
-
-        for (uint32_t j = 0; j < RTE_MIN(old, SOCKETS) && !known; j++)
-            known = before[j] == after[i];
-        if (!known && s->n < SOCKETS_EACH)
-            s->fds[s->n++] = after[i];
-    }
-}
-
-/* DPDK 22.11.11 with libxdp 1.3.1 leaves the first socket of a closed device open, and as long as
- * it is, no other can be bound to the device. */
-static void close_left(const struct sockets *s)
-{
-    for (uint32_t i = 0; i < s->n; i++)
-        if (is_socket(s->fds[i]))
-            close(s->fds[i]);
-}
-
 static struct rte_mempool *make_pool(void)
 {
     struct rte_mempool *pool = eal_pool_make(POOL_MBUFS, MBUF_BYTES - MBUF_HEADERS, OPS);
@@ -263,34 +211,113 @@ static struct rte_mempool *make_pool(void)
     return pool;
 }
 
-/* Opens the device and remembers the sockets that are new then: DPDK does not say which they
- * are. */
+/* What found the ring of a slow thread full, which the kernel counts for each socket; under the
+ * lock. */
+static void count_full(struct port *port)
+{
+    struct full *full = eth_extra(port);
+    uint64_t sum = full->before;
+
+    for (const struct sockets *s = sockets; s; s = s->next) {
+        for (uint32_t i = 0; s->port == port && i < s->open.n; i++) {
+            struct xdp_statistics kernel;
+            socklen_t size = sizeof kernel;
+
+            /* Linux before 5.9 reports less. */
+            if (!getsockopt(s->open.fds[i], SOL_XDP, XDP_STATISTICS, &kernel, &size) && size == sizeof kernel)
+                sum += kernel.rx_ring_full;
+        }
+    }
+    /* A device that went takes its sockets' counts along. */
+    if (sum > full->all)
+        full->all = sum;
+}
+
+static int reopen(struct port *port);
+
+/* DPDK 22.11.11 with libxdp 1.3.1 leaves the first socket of a closed device open, and as long as
+ * it is, no other can be bound to the device: link_xdp_close() is for that.
+ *
+ * Opens the device, for the first time or again, and remembers the sockets that are new then: DPDK
+ * does not say which they are.  Under the lock. */
 static int open_sockets(struct port *port, const char *devargs)
 {
     struct sockets *s = calloc(1, sizeof *s);
-    struct eth_request request = { .devargs = devargs, .reclaim = reclaim, .pool = s ? make_pool() : NULL };
-    int before[SOCKETS], error;
-    uint32_t old;
+    struct eth_request request = { .devargs = devargs, .reclaim = reclaim, .reopen = reopen, .pool = s ? make_pool() : NULL };
+    const bool again = port->state;
+    struct link_xdp_sockets before;
+    int error;
 
     if (!request.pool) {
         free(s);
         return error_set(ENOMEM, "no memory for its packet buffers");
     }
     s->port = port;
-    pthread_mutex_lock(&lock);
-    old = list_sockets(before, SOCKETS);
+    link_xdp_sockets(&before);
     driver_runs = true;
-    error = eth_open(port, &request);
+    error = again ? eth_reopen(port, request.pool) : eth_open(port, &request);
     driver_runs = false;
-    find_new(s, before, old);
+    link_xdp_sockets(&s->open);
+    link_xdp_without(&s->open, &before);
     if (error) {
-        close_left(s);
+        link_xdp_close(&s->open);
         free(s);
     } else {
         s->next = sockets;
         sockets = s;
     }
+    return error;
+}
+
+/* Forgets the sockets of a port; returns them. */
+static struct sockets *unlist(const struct port *port)
+{
+    struct sockets **at, *s;
+
+    for (at = &sockets; *at && (*at)->port != port; at = &(*at)->next)
+        ;
+    s = *at;
+    if (s)
+        *at = s->next;
+    return s;
+}
+
+/* The device is another now.  Who opens a port has the lock and waits for the thread that is here,
+ * which therefore does not wait. */
+static int reopen(struct port *port)
+{
+    struct sockets *old;
+    int error, owner;
+
+    if (pthread_mutex_trylock(&lock))
+        return EBUSY;
+    count_full(port);
+    ((struct full *)eth_extra(port))->before = ((struct full *)eth_extra(port))->all;
+    eth_shut(port);
+    old = unlist(port);
+    if (old)
+        link_xdp_close(&old->open);
+    free(old);
+    error = link_xdp_clean(port->device, &owner);
+    if (!error)
+        error = open_sockets(port, eth_arguments(port));
     pthread_mutex_unlock(&lock);
+    return error;
+}
+
+static int open_first(struct port *port, const char *devargs)
+{
+    struct full *full = calloc(1, sizeof *full);
+    int error = full ? 0 : ENOMEM;
+
+    pthread_mutex_lock(&lock);
+    if (!error)
+        error = open_sockets(port, devargs);
+    if (!error)
+        eth_set_extra(port, full);
+    pthread_mutex_unlock(&lock);
+    if (error)
+        free(full);
     return error;
 }
 
@@ -321,74 +348,76 @@ static int afxdp_open(struct port *port)
     silence("libxdp.so.1", "libxdp_set_print");
     /* The kernel lets go of a device a while after the socket was closed or its process killed, and
      * the driver says no more than EINVAL. */
-    for (unsigned int tries = 0; (error = open_sockets(port, arguments)) == EINVAL && tries < OPEN_TRIES; tries++)
+    for (unsigned int tries = 0; (error = open_first(port, arguments)) == EINVAL && tries < OPEN_TRIES; tries++)
         usleep(1000000 / OPEN_TRIES);
     return error;
 }
 
 static void afxdp_close(struct port *port)
 {
-    struct sockets **at, *s;
+    struct full *full = eth_extra(port);
+    struct sockets *s;
 
     pthread_mutex_lock(&lock);
-    for (at = &sockets; *at && (*at)->port != port; at = &(*at)->next)
-        ;
-    s = *at;
-    if (s)
-        *at = s->next;
+    s = unlist(port);
     eth_close(port);
     if (s)
-        close_left(s);
+        link_xdp_close(&s->open);
     pthread_mutex_unlock(&lock);
     free(s);
+    free(full);
 }
 
-/* What the driver counts as missed is what no buffer was there for; what found the ring of a slow
- * thread full is asked for here. */
+/* What the driver counts as missed is what no buffer was there for. */
 static void afxdp_stats(struct port *port, struct dp_port_stats *stats)
 {
-    eth_stats(port, stats);
-    pthread_mutex_lock(&lock);
-    for (const struct sockets *s = sockets; s; s = s->next) {
-        for (uint32_t i = 0; s->port == port && i < s->n; i++) {
-            struct xdp_statistics kernel;
-            socklen_t size = sizeof kernel;
+    struct full *full = eth_extra(port);
 
-            /* Linux before 5.9 reports less. */
-            if (!getsockopt(s->fds[i], SOL_XDP, XDP_STATISTICS, &kernel, &size) && size == sizeof kernel)
-                stats->rx_dropped += kernel.rx_ring_full;
-        }
+    eth_stats(port, stats);
+    if (!pthread_mutex_trylock(&lock)) { /* A device that is being opened takes its time. */
+        count_full(port);
+        pthread_mutex_unlock(&lock);
     }
-    pthread_mutex_unlock(&lock);
+    stats->rx_dropped += full->all;
 }
 
+/* Marks change while the queue is entered: when its device is opened again, what the driver has is
+ * taken from it by them. */
 static uint16_t afxdp_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
+    if (!eth_enter(port, queue))
+        return 0;
     driver_runs = true;
-    n = eth_rx(port, queue, packets, n);
+    n = rte_eth_rx_burst(port->eth_port, queue, packets, n);
     driver_runs = false;
-    for (uint16_t i = 0; i < n; i++) {
+    for (uint16_t i = 0; i < n; i++)
         *mark_of(packets[i]) = MARK_OURS;
+    eth_leave(port, queue);
+    for (uint16_t i = 0; i < n; i++)
         partial_detect(packets[i]);
-    }
     return n;
 }
 
 static uint16_t afxdp_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
-    const struct rte_mempool *own = eth_own_pool(port);
+    const uint32_t number = (uint32_t)port->rxq_count + queue;
+    const struct rte_mempool *own;
     uint16_t sent;
 
+    if (!eth_enter(port, number))
+        return 0;
+    own = eth_own_pool(port);
     for (uint16_t i = 0; i < n; i++)
         if (packets[i]->pool == own)
             /* It may keep those until the kernel has sent them. */
             *mark_of(packets[i]) = MARK_DRIVER;
     driver_runs = true;
-    sent = eth_tx(port, queue, packets, n);
+    sent = rte_eth_tx_burst(port->eth_port, queue, packets, n);
     driver_runs = false;
     for (uint16_t i = sent; i < n; i++)
         if (packets[i]->pool == own)
             *mark_of(packets[i]) = MARK_OURS;
+    eth_leave(port, number);
     return sent;
 }
 

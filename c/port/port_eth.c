@@ -1,234 +1,215 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "port/port_eth.h"
-
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <rte_dev.h>
 #include <rte_ethdev.h>
 
-#include "packet/eal.h"
 #include "base/error.h"
-#include "base/log.h"
-#include "link/link_device.h"
 #include "link/link_watch.h"
-
-#define DESCRIPTORS 1024u
-#define DESCRIPTORS_SMALL 512u   /* Where mbufs are few. */
-#define TXQS_MAX 16u
-
-struct eth {
-    struct rte_mempool *own_pool; /* Or NULL. */
-    void (*reclaim)(struct rte_mempool *);
-    struct rte_device *device;
-    void *extra;
-    unsigned int if_index;        /* Of the Linux device that it stands on; 0: on none. */
-    struct link_device_claim *claim;
-    bool started, watched;
-};
-
-/* DPDK's buses do not like to be changed by two at once. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool in_use[RTE_MAX_ETHPORTS]; /* By a port of ours. */
+#include "packet/eal.h"
+#include "port/port_eth.h"
+#include "port/port_eth_dev.h"
 
 static _Atomic uint32_t serial;          /* Of names of devices. */
 
-static int fail(int error, const char *what)
-{
-    const char *said = log_captured();
+/* --- Queues ----------------------------------------------------------------------------------- */
 
-    error = error < 0 ? -error : error;
-    return error_set(error, "%s: %s%s%s", what, strerror(error), *said ? ": " : "", said);
+bool eth_enter(struct port *port, uint32_t number)
+{
+    struct eth_queue *queue = ((struct eth *)port->state)->queues;
+
+    if (!queue)
+        return true;
+    queue += number;
+    if (!rte_spinlock_trylock(&queue->lock))
+        return false;
+    if (likely(!queue->stopped))
+        return true;
+    rte_spinlock_unlock(&queue->lock);
+    return false;
+}
+
+void eth_leave(struct port *port, uint32_t number)
+{
+    struct eth_queue *queue = ((struct eth *)port->state)->queues;
+
+    if (queue)
+        rte_spinlock_unlock(&queue[number].lock);
+}
+
+/* When it returns, no thread is in the driver, and none will be while they are stopped. */
+static void set_stopped(struct port *port, bool stopped)
+{
+    struct eth *eth = port->state;
+
+    for (uint32_t i = 0; i < (uint32_t)port->rxq_count + port->txq_count; i++) {
+        rte_spinlock_lock(&eth->queues[i].lock);
+        eth->queues[i].stopped = stopped;
+        rte_spinlock_unlock(&eth->queues[i].lock);
+    }
+}
+
+uint16_t eth_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    if (!eth_enter(port, queue))
+        return 0;
+    n = rte_eth_rx_burst(port->eth_port, queue, packets, n);
+    eth_leave(port, queue);
+    return n;
+}
+
+uint16_t eth_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
+{
+    if (!eth_enter(port, (uint32_t)port->rxq_count + queue))
+        return 0;
+    n = rte_eth_tx_burst(port->eth_port, queue, packets, n);
+    eth_leave(port, (uint32_t)port->rxq_count + queue);
+    return n;
+}
+
+/* --- Questions -------------------------------------------------------------------------------- */
+
+/* Counters of the device, and of those before it; under `ask`. */
+static void count(const struct port *port, struct eth *eth)
+{
+    struct dp_port_stats *last = &eth->last;
+    struct rte_eth_stats s;
+
+    if (port->eth_port == UINT16_MAX || rte_eth_stats_get(port->eth_port, &s))
+        return;
+    *last = eth->before;
+    last->rx_packets += s.ipackets;
+    last->rx_bytes += s.ibytes;
+    last->rx_errors += s.ierrors;
+    last->rx_dropped += s.imissed;
+    last->rx_no_mbuf += s.rx_nombuf;
+    last->tx_packets += s.opackets;
+    last->tx_bytes += s.obytes;
+    last->tx_errors += s.oerrors;
+}
+
+void eth_stats(struct port *port, struct dp_port_stats *stats)
+{
+    struct eth *eth = port->state;
+
+    /* A device that is being opened takes its time, and counts nothing. */
+    if (rte_spinlock_trylock(&eth->ask)) {
+        count(port, eth);
+        rte_spinlock_unlock(&eth->ask);
+    }
+    stats->rx_packets = eth->last.rx_packets;
+    stats->rx_bytes = eth->last.rx_bytes;
+    stats->rx_errors = eth->last.rx_errors;
+    stats->rx_dropped = eth->last.rx_dropped;
+    stats->rx_no_mbuf = eth->last.rx_no_mbuf;
+    stats->tx_packets = eth->last.tx_packets;
+    stats->tx_bytes = eth->last.tx_bytes;
+    stats->tx_errors = eth->last.tx_errors;
+}
+
+bool eth_link_up(struct port *port)
+{
+    struct eth *eth = port->state;
+    struct rte_eth_link link;
+    bool up = false;
+
+    if (atomic_load_explicit(&port->gone, memory_order_relaxed) || !rte_spinlock_trylock(&eth->ask))
+        return false;
+    if (port->eth_port != UINT16_MAX)
+        up = !rte_eth_link_get_nowait(port->eth_port, &link) && link.link_status == RTE_ETH_LINK_UP;
+    rte_spinlock_unlock(&eth->ask);
+    return up;
+}
+
+/* --- The Linux device comes and goes ---------------------------------------------------------- */
+
+const char *eth_arguments(const struct port *port)
+{
+    return ((const struct eth *)port->state)->request.devargs;
+}
+
+void eth_shut(struct port *port)
+{
+    struct eth *eth = port->state;
+
+    rte_spinlock_lock(&eth->ask); /* By trial everywhere else. */
+    count(port, eth);
+    eth->before = eth->last;
+    eth_dev_end(port);
+    eth_dev_give_back(eth);
+    rte_spinlock_unlock(&eth->ask);
+}
+
+int eth_reopen(struct port *port, struct rte_mempool *pool)
+{
+    struct eth *eth = port->state;
+    struct eth_request request = eth->request;
+    int error;
+
+    eth_shut(port);
+    rte_spinlock_lock(&eth->ask);
+    eth->own_pool = request.pool = pool;
+    error = eth_dev_begin(port, &request);
+    if (error) {
+        eth_dev_end(port);
+        eth_dev_give_back(eth);
+    }
+    rte_spinlock_unlock(&eth->ask);
+    return error;
+}
+
+/* What DPDK opened on a Linux device is of no use once that is gone, whatever comes under its name:
+ * it is closed, and opened anew once there is such a device. */
+static void attend(void *arg)
+{
+    struct port *port = arg;
+    struct eth *eth = port->state;
+    char name[IF_NAMESIZE];
+    int error;
+
+    if (!atomic_load_explicit(&port->gone, memory_order_relaxed)) {
+        link_device_heed(eth->claim);
+        if (if_indextoname(eth->if_index, name))
+            return;
+        port_set_gone(port);
+        set_stopped(port, true);
+    }
+    if (!eth->makes_device && !if_nametoindex(eth->if_name))
+        return;
+    error = eth->request.reopen ? eth->request.reopen(port) : eth_reopen(port, NULL);
+    if (error)
+        return; /* And tried again the next time. */
+    set_stopped(port, false);
+    port_set_here(port);
+}
+
+/* The device comes and goes from now on. */
+static int follow(struct port *port)
+{
+    const uint32_t n = (uint32_t)port->rxq_count + port->txq_count;
+    struct eth *eth = port->state;
+
+    eth->queues = aligned_alloc(64, n * sizeof *eth->queues);
+    if (!eth->queues)
+        return ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        eth->queues[i].stopped = false;
+        rte_spinlock_init(&eth->queues[i].lock);
+    }
+    return link_watch_add(port, attend);
 }
 
 /* --- Opening ---------------------------------------------------------------------------------- */
 
-/* The network device of devargs; UINT16_MAX: there is none yet. */
-static uint16_t find(const char *devargs)
+/* What a device is opened with again when it comes back. */
+static int remember(struct eth *eth, const struct eth_request *request)
 {
-    struct rte_dev_iterator iterator;
-    uint16_t id;
-
-    RTE_ETH_FOREACH_MATCHING_DEV(id, devargs, &iterator) {
-        rte_eth_iterator_cleanup(&iterator);
-        return id;
-    }
-    return UINT16_MAX;
-}
-
-static int probe(struct port *port, const char *devargs)
-{
-    uint16_t id;
-    int error = rte_dev_probe(devargs); /* Also 0 for a device that was probed before. */
-
-    if (error == -EFAULT)
-        error = -ENODEV;                /* No driver or bus of that name. */
-    if (error == -EPERM && !geteuid())
-        error = -EINVAL;                /* Drivers' -1: they did not like something. */
-    if (error)
-        return fail(error, "DPDK cannot probe the device");
-    id = find(devargs);
-    if (id == UINT16_MAX)
-        return fail(ENODEV, "the device is not a network device");
-    if (in_use[id])
-        return fail(EBUSY, "another port has the device");
-    in_use[id] = true;
-    port->eth_port = id;
-    return 0;
-}
-
-/* Some drivers stand on a Linux device (net_af_packet, net_af_xdp, mlx5 …), of which the same holds
- * as of ports of type system. */
-static int claim_linux_device(struct port *port, const struct rte_eth_dev_info *info)
-{
-    const struct link_user user = port_user(port);
-    struct eth *eth = port->state;
-    char name[IF_NAMESIZE];
-    unsigned int type;
-    int error;
-
-    if (!info->if_index || !if_indextoname(info->if_index, name) || eth->claim)
-        return 0;
-    eth->if_index = info->if_index;
-    error = link_device_type(name, &type);
-    if (!error && !link_device_is_ethernet(type))
-        return link_device_refuse(name, type);
-    return link_device_claim(&user, (int)info->if_index, name, &eth->claim);
-}
-
-struct plan {
-    uint32_t rxqs, txqs;
-    uint16_t rx_descriptors, tx_descriptors;
-};
-
-/* Whether a driver wants as many queues to send by as to receive by, and says so in no other way
- * than by refusing. */
-static bool is_paired(const struct eth_request *request, const struct rte_eth_dev_info *info)
-{
-    return request->paired || !strcmp(info->driver_name, "net_tap") || !strcmp(info->driver_name, "net_memif");
-}
-
-static int make_plan(const struct port *port, const struct eth_request *request, const struct rte_eth_dev_info *info, struct plan *plan)
-{
-    uint32_t some = rte_eal_has_hugepages() ? DESCRIPTORS : DESCRIPTORS_SMALL, rx = 0, tx = 0;
-    int error = port_option_number(port, "n_rxq", 1, info->max_rx_queues, 1, &plan->rxqs);
-
-    if (!error)
-        error = port_option_number(port, "n_txq", 1, info->max_tx_queues,
-                                   RTE_MIN((uint32_t)info->max_tx_queues, is_paired(request, info) ? plan->rxqs : TXQS_MAX), &plan->txqs);
-    if (!error)
-        error = port_option_number(port, "n_rxq_desc", 1, 32768, some, &rx);
-    if (!error)
-        error = port_option_number(port, "n_txq_desc", 1, 32768, some, &tx);
-    plan->rx_descriptors = (uint16_t)rx;
-    plan->tx_descriptors = (uint16_t)tx;
-    return error;
-}
-
-static int configure(struct port *port, const struct eth_request *request, struct plan *plan)
-{
-    struct rte_eth_conf conf = { 0 };
-    struct rte_eth_dev_info info;
-    uint32_t mtu;
-    int error = rte_eth_dev_info_get(port->eth_port, &info);
-
-    if (error)
-        return fail(error, "cannot ask the device what it can do");
-    if (!info.max_rx_queues || !info.max_tx_queues)
-        return error_set(EOPNOTSUPP, "its device cannot both receive and send");
-    error = claim_linux_device(port, &info);
-    if (error)
-        return error;
-    error = make_plan(port, request, &info, plan);
-    if (!error)
-        error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, 0, &mtu);
-    if (error)
-        return error;
-    ((struct eth *)port->state)->device = info.device;
-    conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-    if (mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 8 > EAL_FRAME_ROOM)
-        conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
-    if (plan->rxqs > 1 && info.flow_type_rss_offloads) {
-        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
-    }
-    if (mtu && !request->mtu)
-        conf.rxmode.mtu = mtu;
-    error = rte_eth_dev_configure(port->eth_port, (uint16_t)plan->rxqs, (uint16_t)plan->txqs, &conf);
-    if (error)
-        return fail(error, "cannot configure the device");
-    error = rte_eth_dev_adjust_nb_rx_tx_desc(port->eth_port, &plan->rx_descriptors, &plan->tx_descriptors);
-    if (error)
-        return fail(error, "cannot size the queues");
-    /* af_xdp, memif, pcap and others send chains without saying so; what does say nothing gets one
-     * mbuf a packet. */
-    port->caps = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? PORT_CAP_CHAIN : 0;
-    return 0;
-}
-
-static int set_up_queues(struct port *port, const struct plan *plan, struct rte_mempool *pool)
-{
-    int socket = rte_eth_dev_socket_id(port->eth_port), error = 0;
-
-    for (uint32_t q = 0; q < plan->rxqs && !error; q++)
-        error = rte_eth_rx_queue_setup(port->eth_port, (uint16_t)q, plan->rx_descriptors, (unsigned int)socket, NULL, pool);
-    for (uint32_t q = 0; q < plan->txqs && !error; q++)
-        error = rte_eth_tx_queue_setup(port->eth_port, (uint16_t)q, plan->tx_descriptors, (unsigned int)socket, NULL);
-    return error ? fail(error, "cannot set up the queues") : 0;
-}
-
-/* The device was pulled out. */
-static int removed(uint16_t id, enum rte_eth_event_type type, void *arg, void *result)
-{
-    (void)id, (void)type, (void)result;
-    port_set_gone(arg);
-    return 0;
-}
-
-static int start(struct port *port, const struct eth_request *request)
-{
-    struct eth *eth = port->state;
-    struct rte_ether_addr mac;
-    struct plan plan;
-    uint16_t mtu = RTE_ETHER_MTU;
-    int error = configure(port, request, &plan);
-
-    if (!error)
-        error = set_up_queues(port, &plan, request->pool ? request->pool : eal_pool());
-    if (error)
-        return error;
-    error = rte_eth_dev_start(port->eth_port);
-    if (error)
-        return fail(error, "cannot start the device");
-    eth->started = true;
-    rte_eth_promiscuous_enable(port->eth_port); /* Virtual devices that cannot need not. */
-    eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
-    if (!rte_eth_macaddr_get(port->eth_port, &mac))
-        memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
-    if (!request->mtu)
-        rte_eth_dev_get_mtu(port->eth_port, &mtu);
-    port->mtu = request->mtu ? request->mtu : mtu;
-    port->rxq_count = (uint16_t)plan.rxqs;
-    port->txq_count = (uint16_t)plan.txqs;
-    return 0;
-}
-
-/* What DPDK opened on a Linux device is of no use once that is gone, whatever comes under its
- * name. */
-static void attend(void *arg)
-{
-    struct port *port = arg;
-    const struct eth *eth = port->state;
-    char name[IF_NAMESIZE];
-
-    link_device_heed(eth->claim);
-    if (!if_indextoname(eth->if_index, name))
-        port_set_gone(port);
+    eth->request = *request;
+    eth->request.pool = NULL;
+    eth->request.devargs = strdup(request->devargs);
+    return eth->request.devargs ? 0 : ENOMEM;
 }
 
 int eth_open(struct port *port, const struct eth_request *request)
@@ -242,17 +223,13 @@ int eth_open(struct port *port, const struct eth_request *request)
     }
     port->state = eth;
     eth->own_pool = request->pool;
-    eth->reclaim = request->reclaim;
+    rte_spinlock_init(&eth->ask);
     port->eth_port = UINT16_MAX;
-    pthread_mutex_lock(&lock);
-    log_capture();
-    error = probe(port, request->devargs);
+    error = remember(eth, request);
     if (!error)
-        error = start(port, request);
-    log_captured();
-    pthread_mutex_unlock(&lock);
+        error = eth_dev_begin(port, request);
     if (!error && eth->if_index)
-        error = link_watch_add(port, attend);
+        error = follow(port);
     if (error)
         eth_close(port);
     return error;
@@ -260,16 +237,7 @@ int eth_open(struct port *port, const struct eth_request *request)
 
 bool eth_restart(struct port *port)
 {
-    struct eth *eth = port->state;
-
-    pthread_mutex_lock(&lock);
-    log_capture();
-    if (eth->started)
-        rte_eth_dev_stop(port->eth_port);
-    eth->started = !rte_eth_dev_start(port->eth_port);
-    log_captured();
-    pthread_mutex_unlock(&lock);
-    return eth->started;
+    return eth_dev_restart(port);
 }
 
 void *eth_extra(const struct port *port)
@@ -287,79 +255,20 @@ struct rte_mempool *eth_own_pool(const struct port *port)
     return ((const struct eth *)port->state)->own_pool;
 }
 
-static void stop(struct port *port)
-{
-    struct eth *eth = port->state;
-    struct rte_eth_dev_info info;
-
-    if (port->eth_port == UINT16_MAX)
-        return;
-    pthread_mutex_lock(&lock);
-    log_capture(); /* What virtual devices say when they go is of no use. */
-    if (eth->watched)
-        rte_eth_dev_callback_unregister(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
-    if (eth->started)
-        rte_eth_dev_stop(port->eth_port);
-    if (!eth->device && !rte_eth_dev_info_get(port->eth_port, &info))
-        eth->device = info.device;
-    rte_eth_dev_close(port->eth_port);
-    if (eth->device)
-        rte_dev_remove(eth->device);
-    in_use[port->eth_port] = false;
-    port->eth_port = UINT16_MAX;
-    log_captured();
-    pthread_mutex_unlock(&lock);
-}
-
 void eth_close(struct port *port)
 {
     struct eth *eth = port->state;
 
-    if (eth->if_index)
-        link_watch_remove(port);
-    stop(port);
-    link_device_unclaim(eth->claim);
-    if (eth->reclaim)
-        eth->reclaim(eth->own_pool);
-    if (eth->own_pool)
-        eal_pool_retire(eth->own_pool);
+    link_watch_remove(port);
+    eth_dev_end(port);
+    eth_dev_give_back(eth);
+    free((char *)eth->request.devargs);
+    free(eth->queues);
     free(eth);
+    port->state = NULL;
 }
 
-/* --- Running ---------------------------------------------------------------------------------- */
-
-uint16_t eth_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
-{
-    return rte_eth_rx_burst(port->eth_port, queue, packets, n);
-}
-
-uint16_t eth_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
-{
-    return rte_eth_tx_burst(port->eth_port, queue, packets, n);
-}
-
-void eth_stats(struct port *port, struct dp_port_stats *stats)
-{
-    struct rte_eth_stats s;
-
-    if (rte_eth_stats_get(port->eth_port, &s))
-        return;
-    stats->rx_packets = s.ipackets;
-    stats->rx_bytes = s.ibytes;
-    stats->rx_errors = s.ierrors;
-    stats->rx_dropped = s.imissed;
-    stats->rx_no_mbuf = s.rx_nombuf;
-    stats->tx_packets = s.opackets;
-    stats->tx_bytes = s.obytes;
-    stats->tx_errors = s.oerrors;
-}
-
-bool eth_link_up(struct port *port)
-{
-    struct rte_eth_link link;
-
-    return !rte_eth_link_get_nowait(port->eth_port, &link) && link.link_status == RTE_ETH_LINK_UP;
-}
+/* --- Arguments -------------------------------------------------------------------------------- */
 
 int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
 {

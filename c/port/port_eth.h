@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * port_eth.h - ports on DPDK's ethdev devices.
  *
- * port_eth.c runs a device: configures, starts, receives, sends, closes.  port_eth_kinds.c says for
- * each kind of port which device that is: the devargs that its options come to.
+ * port_eth_dev.c finds, starts and removes a device.  port_eth.c runs it, and opens it again when
+ * the Linux device that it stands on went and came back.  port_eth_kinds.c says for each kind of
+ * port which device that is: the devargs that its options come to.
  *
  * Threads: as port.h says. */
 #ifndef UPCALL_PORT_ETH_H
@@ -18,6 +19,8 @@ struct eth_request {
     struct rte_mempool *pool;    /* NULL: the common one. */
     /* Or NULL: takes back what the closed device kept of its pool. */
     void (*reclaim)(struct rte_mempool *);
+    /* Or NULL: opens the device again, by eth_reopen(). */
+    int (*reopen)(struct port *);
     uint32_t mtu;                /* Of a device that takes any frame, or 0: ask the device. */
     /* A peer has a receive queue for each transmit queue, or it refuses to connect: as many as are
      * received by. */
@@ -29,6 +32,17 @@ struct eth_request {
 int eth_open(struct port *, const struct eth_request *);
 void eth_close(struct port *);
 struct rte_mempool *eth_own_pool(const struct port *); /* Of the request; kept until eth_close(). */
+/* For what such a kind's `reopen` does around them: closes the device, if it is not; opens it again
+ * with another pool (errno; it is closed then). */
+void eth_shut(struct port *);
+int eth_reopen(struct port *, struct rte_mempool *);
+const char *eth_arguments(const struct port *); /* The devargs of the request. */
+
+/* A queue of the device, receiving ones first, for the thread that has it.  False: the device is
+ * being opened again. */
+bool eth_enter(struct port *, uint32_t queue);
+void eth_leave(struct port *, uint32_t queue);
+/* With the queue entered, and left. */
 uint16_t eth_rx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 void eth_stats(struct port *, struct dp_port_stats *);

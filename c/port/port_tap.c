@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Ports of type tap and internal: a TAP device, by which the host itself is on the datapath.  It is
- * named like the port (or `device=NAME`) and goes with it.  Packets carry a virtio-net header, as
- * in port_packet.c. */
+ * named like the port (or `device=NAME`) and goes with it.  When somebody else deletes it, alone or
+ * with the namespace that it was moved to, the port makes it anew.  Packets carry a virtio-net
+ * header, as in port_packet.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,11 +61,18 @@ static void name_device(struct ifreq *ifr, const struct port *port)
     memcpy(ifr->ifr_name, port->device, strnlen(port->device, IFNAMSIZ - 1));
 }
 
-static int set_link(struct port *port, struct tap *tap)
+/* `again`: the device has the address that the one before it had. */
+static int set_link(struct port *port, struct tap *tap, bool again)
 {
     struct ifreq ifr = { 0 };
 
     name_device(&ifr, port);
+    if (again) {
+        ifr.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+        memcpy(ifr.ifr_hwaddr.sa_data, port->mac, sizeof port->mac);
+        if (ioctl(tap->control, SIOCSIFHWADDR, &ifr))
+            return fail("cannot set the address");
+    }
     ifr.ifr_mtu = (int)port->mtu;
     if (ioctl(tap->control, SIOCSIFMTU, &ifr))
         return fail("cannot set the MTU");
@@ -76,7 +85,7 @@ static int set_link(struct port *port, struct tap *tap)
     return ioctl(tap->control, SIOCSIFFLAGS, &ifr) ? fail("cannot set the device up") : 0;
 }
 
-static int make_device(struct port *port, struct tap *tap)
+static int make_device(struct port *port, struct tap *tap, bool again)
 {
     unsigned int offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
     struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL };
@@ -92,7 +101,7 @@ static int make_device(struct port *port, struct tap *tap)
         return fail("cannot make the TAP device");
     if (ioctl(tap->fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) && ioctl(tap->fd, TUNSETOFFLOAD, offloads))
         return fail("cannot set offloads");
-    return set_link(port, tap);
+    return set_link(port, tap, again);
 }
 
 /* A descriptor of the namespace that a device is in now, or -1: it is the one that `control` is in,
@@ -138,6 +147,22 @@ static void delete_device(const struct tap *tap)
         close(fd);
 }
 
+/* Makes a device in place of one that was deleted, behind the same descriptors. */
+static void make_anew(struct port *port, const struct tap *tap)
+{
+    struct tap made = { .fd = -1, .control = -1 };
+
+    if (!make_device(port, &made, true)) {
+        dup3(made.control, tap->control, O_CLOEXEC); /* Others may be asking by that number. */
+        dup3(made.fd, tap->fd, O_CLOEXEC);
+        port_set_here(port);
+    }
+    if (made.fd >= 0)
+        close(made.fd);
+    if (made.control >= 0)
+        close(made.control);
+}
+
 /* Follows the device to another namespace, as devices of containers go, to ask about it there. */
 static void attend(void *arg)
 {
@@ -159,8 +184,12 @@ static void attend(void *arg)
         close(here);
     if (there >= 0)
         close(there);
-    if (ioctl(tap->fd, TUNGETIFF, &ifr) && errno == EBADFD)
+    if (!ioctl(tap->fd, TUNGETIFF, &ifr)) {
+        port_set_here(port);
+    } else if (errno == EBADFD) {
         port_set_gone(port);
+        make_anew(port, tap);
+    }
 }
 
 static void tap_close(struct port *port)
@@ -197,7 +226,7 @@ static int tap_open(struct port *port)
         return ENOMEM;
     port->state = tap;
     tap->fd = tap->control = -1;
-    error = make_device(port, tap);
+    error = make_device(port, tap, false);
     if (!error)
         error = link_watch_add(port, attend);
     if (error) {

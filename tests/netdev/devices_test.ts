@@ -2,14 +2,15 @@
 /** Devices that go, come back, are renamed, belong to somebody else, or are none that can be a port. */
 import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
+import type { PortRequest } from "../../providers/contract/mod.ts";
 import type { DatapathError } from "../../providers/errors.ts";
-import { run } from "../support/command.ts";
-import { makeHosts, on, ping, pinged } from "../support/netns.ts";
+import { run, tryRun } from "../support/command.ts";
+import { type Host, makeHosts, on, ping, pinged } from "../support/netns.ts";
 import { NetdevBench, openNetdev } from "../support/netdev.ts";
 import { runScript } from "../support/script.ts";
 import { needRoot, skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
-import { withSwitch } from "./switch.ts";
+import { addRequest, learn, withSwitch } from "./switch.ts";
 
 const module = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
 
@@ -51,26 +52,112 @@ Deno.test(
         await run("ip", "link", "delete", left.device);
         await untilPort(dp, ({ gone }) => gone === true);
         assert.equal(dp.ports.stats(1).counters?.device_lost, round);
-        const peer = [
-          "peer",
-          "name",
-          left.inner,
-          "address",
-          left.mac,
-          "netns",
-          left.namespace,
-        ];
-        await run("ip", "link", "add", left.device, "type", "veth", ...peer);
-        await run("ip", "link", "set", left.device, "up");
-        await run("ip", "-n", left.namespace, "link", "set", left.inner, "up");
-        const address = [`${left.ipv4}/24`, "dev", left.inner];
-        await run("ip", "-n", left.namespace, "addr", "add", ...address);
+        await makeAgain(left);
         await untilPort(dp, ({ gone }) => gone === undefined);
         await ping(left, right.ipv4);
         await until("both changes", () => changes.count >= 1 + 2 * Number(round));
       }
     })
   ),
+);
+
+/** Makes the veth pair of a host anew, which was deleted. */
+async function makeAgain({ device, inner, mac, namespace, ipv4 }: Host): Promise<void> {
+  const peer = ["peer", "name", inner, "address", mac, "netns", namespace];
+  await run("ip", "link", "add", device, "type", "veth", ...peer);
+  await run("ip", "link", "set", device, "up");
+  await run("ip", "-n", namespace, "link", "set", inner, "up");
+  await run("ip", "-n", namespace, "addr", "add", `${ipv4}/24`, "dev", inner);
+}
+
+/** Kinds of ports that DPDK opens on a Linux device. */
+const drivers: Readonly<Record<string, (device: string) => PortRequest>> = {
+  "dpdk, net_af_packet": (device) => ({
+    name: "x",
+    type: "dpdk",
+    options: { devargs: `net_af_packet_${device},iface=${device}` },
+  }),
+  afxdp: (device) => ({ name: "x", type: "afxdp", options: { device } }),
+};
+
+for (const [type, request] of Object.entries(drivers)) {
+  Deno.test(
+    `devices: a port of type ${type} goes with its device, and takes up a new one`,
+    skippable(async () => {
+      needRoot("netdev");
+      await using network = await makeHosts("dge", 2, { net: 78 });
+      const [left, right] = network.hosts;
+      assert.ok(left !== undefined && right !== undefined);
+      await using bench = await NetdevBench.open();
+      const { dp } = bench;
+      await addRequest(dp, request(left.device));
+      await dp.ports.add({ name: right.device });
+      const loop = learn(dp);
+      try {
+        await ping(left, right.ipv4);
+        let before = dp.ports.stats(1);
+        assert.ok(before.rxPackets > 0n && before.txPackets > 0n);
+        for (const round of [1n, 2n]) {
+          await run("ip", "link", "delete", left.device);
+          await untilPort(dp, ({ gone }) => gone === true);
+          const { counters, ...gone } = dp.ports.stats(1);
+          assert.equal(counters?.device_lost, round);
+          assert.ok(gone.rxPackets >= before.rxPackets, "counters go on");
+          await makeAgain(left);
+          await untilPort(dp, ({ gone }) => gone === undefined);
+          await ping(left, right.ipv4);
+          const now = dp.ports.stats(1);
+          assert.ok(now.rxPackets > before.rxPackets, "counters go on");
+          assert.ok(now.txPackets > before.txPackets, "counters go on");
+          before = now;
+        }
+        // Away and back by itself: what was bound to it is not any more.
+        await run("ip", "link", "set", left.device, "netns", right.namespace);
+        await untilPort(dp, ({ gone }) => gone === true);
+        const back = ["ip", "link", "set", left.device, "netns", `${Deno.pid}`];
+        await run(...on(right, ...back));
+        await run("ip", "link", "set", left.device, "up");
+        await untilPort(dp, ({ gone }) => gone === undefined);
+        await ping(left, right.ipv4);
+      } finally {
+        await dp.close();
+        await loop;
+      }
+    }),
+  );
+}
+
+Deno.test(
+  "devices: a TAP device that somebody deletes is made anew, with its address",
+  skippable(async () => {
+    needRoot("netdev");
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const name = `dgf${Deno.pid % 100000}`;
+    const { no } = await dp.ports.add({ name, type: "tap", options: { mtu: "1400" } });
+    const address = () => Deno.readTextFile(`/sys/class/net/${name}/address`);
+    const mac = await address();
+    for (const round of [1n, 2n]) {
+      await run("ip", "link", "delete", name);
+      const lost = () => dp.ports.stats(no).counters?.device_lost === round;
+      await until("the port to notice", lost);
+      await untilPort(dp, ({ gone }) => gone === undefined);
+      assert.equal(await address(), mac);
+      assert.equal(
+        (await Deno.readTextFile(`/sys/class/net/${name}/mtu`)).trim(),
+        "1400",
+      );
+      // What the host sends arrives: its own announcement, by the new descriptor.
+      const before = dp.ports.stats(no).rxPackets;
+      await run("ip", "addr", "add", "10.99.0.1/24", "dev", name);
+      await until("a packet from the host", async () => {
+        await tryRun("ping", "-c", "1", "-W", "0.2", "-I", name, "10.99.0.2");
+        return dp.ports.stats(no).rxPackets > before;
+      });
+    }
+    await dp.ports.delete(no);
+    assert.equal((await tryRun("ip", "link", "show", name)).code, 1);
+  }),
 );
 
 Deno.test(

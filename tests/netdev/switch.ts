@@ -9,6 +9,7 @@ import { Log } from "../../control/log.ts";
 import { decideMisses } from "../../cli/miss_policy.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";
+import type { PortRequest } from "../../providers/contract/mod.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { run } from "../support/command.ts";
 import { type Host, makeHosts, on } from "../support/netns.ts";
@@ -49,9 +50,15 @@ export async function withSwitch(
 }
 
 /** Adds a port, or throws `Unsupported` where AF_XDP is missing. */
-export async function addPort(dp: Datapath, name: string, type: string): Promise<PortNo> {
+export function addPort(dp: Datapath, name: string, type: string): Promise<PortNo> {
+  return addRequest(dp, { name, type });
+}
+
+/** The same with options. */
+export async function addRequest(dp: Datapath, request: PortRequest): Promise<PortNo> {
+  const { type } = request;
   try {
-    return (await dp.ports.add({ name, type })).no;
+    return (await dp.ports.add(request)).no;
   } catch (error) {
     const cannot = ["EAFNOSUPPORT", "EOPNOTSUPP", "ENOSYS"];
     if (

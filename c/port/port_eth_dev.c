@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "port/port_eth_dev.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_ethdev.h>
+
+#include "packet/eal.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#define DESCRIPTORS 1024u
+#define DESCRIPTORS_SMALL 512u   /* Where mbufs are few. */
+#define TXQS_MAX 16u
+
+/* DPDK's buses do not like to be changed by two at once. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool in_use[RTE_MAX_ETHPORTS]; /* By a port of ours. */
+
+static int fail(int error, const char *what)
+{
+    const char *said = log_captured();
+
+    error = error < 0 ? -error : error;
+    return error_set(error, "%s: %s%s%s", what, strerror(error), *said ? ": " : "", said);
+}
+
+/* --- Opening ---------------------------------------------------------------------------------- */
+
+/* The network device of devargs; UINT16_MAX: there is none yet. */
+static uint16_t find(const char *devargs)
+{
+    struct rte_dev_iterator iterator;
+    uint16_t id;
+
+    RTE_ETH_FOREACH_MATCHING_DEV(id, devargs, &iterator) {
+        rte_eth_iterator_cleanup(&iterator);
+        return id;
+    }
+    return UINT16_MAX;
+}
+
+static int probe(struct port *port, const char *devargs)
+{
+    uint16_t id;
+    int error = rte_dev_probe(devargs); /* Also 0 for a device that was probed before. */
+
+    if (error == -EFAULT)
+        error = -ENODEV;                /* No driver or bus of that name. */
+    if (error == -EPERM && !geteuid())
+        error = -EINVAL;                /* Drivers' -1: they did not like something. */
+    if (error)
+        return fail(error, "DPDK cannot probe the device");
+    id = find(devargs);
+    if (id == UINT16_MAX)
+        return fail(ENODEV, "the device is not a network device");
+    if (in_use[id])
+        return fail(EBUSY, "another port has the device");
+    in_use[id] = true;
+    port->eth_port = id;
+    return 0;
+}
+
+/* Some drivers stand on a Linux device (net_af_packet, net_af_xdp, mlx5 …), of which the same holds
+ * as of ports of type system. */
+static int claim_linux_device(struct port *port, const struct rte_eth_dev_info *info)
+{
+    const struct link_user user = port_user(port);
+    struct eth *eth = port->state;
+    char name[IF_NAMESIZE];
+    unsigned int type;
+    int error;
+
+    if (!info->if_index || !if_indextoname(info->if_index, name) || eth->claim)
+        return 0;
+    eth->if_index = info->if_index;
+    memcpy(eth->if_name, name, sizeof eth->if_name);
+    eth->makes_device = !strcmp(info->driver_name, "net_tap");
+    error = link_device_type(name, &type);
+    if (!error && !link_device_is_ethernet(type))
+        return link_device_refuse(name, type);
+    return link_device_claim(&user, (int)info->if_index, name, &eth->claim);
+}
+
+struct plan {
+    uint32_t rxqs, txqs;
+    uint16_t rx_descriptors, tx_descriptors;
+};
+
+/* Whether a driver wants as many queues to send by as to receive by, and says so in no other way
+ * than by refusing. */
+static bool is_paired(const struct eth_request *request, const struct rte_eth_dev_info *info)
+{
+    return request->paired || !strcmp(info->driver_name, "net_tap") || !strcmp(info->driver_name, "net_memif");
+}
+
+static int make_plan(const struct port *port, const struct eth_request *request, const struct rte_eth_dev_info *info, struct plan *plan)
+{
+    uint32_t some = rte_eal_has_hugepages() ? DESCRIPTORS : DESCRIPTORS_SMALL, rx = 0, tx = 0;
+    int error = port_option_number(port, "n_rxq", 1, info->max_rx_queues, 1, &plan->rxqs);
+
+    if (!error)
+        error = port_option_number(port, "n_txq", 1, info->max_tx_queues,
+                                   RTE_MIN((uint32_t)info->max_tx_queues, is_paired(request, info) ? plan->rxqs : TXQS_MAX), &plan->txqs);
+    if (!error)
+        error = port_option_number(port, "n_rxq_desc", 1, 32768, some, &rx);
+    if (!error)
+        error = port_option_number(port, "n_txq_desc", 1, 32768, some, &tx);
+    plan->rx_descriptors = (uint16_t)rx;
+    plan->tx_descriptors = (uint16_t)tx;
+    if (port->rxq_count) { /* A device that comes back: threads use its queues. */
+        plan->rxqs = port->rxq_count;
+        plan->txqs = port->txq_count;
+        if (plan->rxqs > info->max_rx_queues || plan->txqs > info->max_tx_queues)
+            error = error_set(ENODEV, "it came back with fewer queues");
+    }
+    return error;
+}
+
+static int configure(struct port *port, const struct eth_request *request, struct plan *plan)
+{
+    struct rte_eth_conf conf = { 0 };
+    struct rte_eth_dev_info info;
+    uint32_t mtu;
+    int error = rte_eth_dev_info_get(port->eth_port, &info);
+
+    if (error)
+        return fail(error, "cannot ask the device what it can do");
+    if (!info.max_rx_queues || !info.max_tx_queues)
+        return error_set(EOPNOTSUPP, "its device cannot both receive and send");
+    error = claim_linux_device(port, &info);
+    if (error)
+        return error;
+    error = make_plan(port, request, &info, plan);
+    if (!error)
+        error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, 0, &mtu);
+    if (error)
+        return error;
+    ((struct eth *)port->state)->device = info.device;
+    conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    if (mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 8 > EAL_FRAME_ROOM)
+        conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
+    if (plan->rxqs > 1 && info.flow_type_rss_offloads) {
+        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
+    }
+    if (mtu && !request->mtu)
+        conf.rxmode.mtu = mtu;
+    error = rte_eth_dev_configure(port->eth_port, (uint16_t)plan->rxqs, (uint16_t)plan->txqs, &conf);
+    if (error)
+        return fail(error, "cannot configure the device");
+    error = rte_eth_dev_adjust_nb_rx_tx_desc(port->eth_port, &plan->rx_descriptors, &plan->tx_descriptors);
+    if (error)
+        return fail(error, "cannot size the queues");
+    /* af_xdp, memif, pcap and others send chains without saying so; what does say nothing gets one
+     * mbuf a packet. */
+    port->caps = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? PORT_CAP_CHAIN : 0;
+    return 0;
+}
+
+static int set_up_queues(struct port *port, const struct plan *plan, struct rte_mempool *pool)
+{
+    int socket = rte_eth_dev_socket_id(port->eth_port), error = 0;
+
+    for (uint32_t q = 0; q < plan->rxqs && !error; q++)
+        error = rte_eth_rx_queue_setup(port->eth_port, (uint16_t)q, plan->rx_descriptors, (unsigned int)socket, NULL, pool);
+    for (uint32_t q = 0; q < plan->txqs && !error; q++)
+        error = rte_eth_tx_queue_setup(port->eth_port, (uint16_t)q, plan->tx_descriptors, (unsigned int)socket, NULL);
+    return error ? fail(error, "cannot set up the queues") : 0;
+}
+
+/* The device was pulled out. */
+static int removed(uint16_t id, enum rte_eth_event_type type, void *arg, void *result)
+{
+    (void)id, (void)type, (void)result;
+    port_set_gone(arg);
+    return 0;
+}
+
+static int start(struct port *port, const struct eth_request *request)
+{
+    struct eth *eth = port->state;
+    struct rte_ether_addr mac;
+    struct plan plan;
+    uint16_t mtu = RTE_ETHER_MTU;
+    int error = configure(port, request, &plan);
+
+    if (!error)
+        error = set_up_queues(port, &plan, request->pool ? request->pool : eal_pool());
+    if (error)
+        return error;
+    error = rte_eth_dev_start(port->eth_port);
+    if (error)
+        return fail(error, "cannot start the device");
+    eth->started = true;
+    rte_eth_promiscuous_enable(port->eth_port); /* Virtual devices that cannot need not. */
+    eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
+    if (!rte_eth_macaddr_get(port->eth_port, &mac))
+        memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
+    if (!request->mtu)
+        rte_eth_dev_get_mtu(port->eth_port, &mtu);
+    atomic_store_explicit(&port->mtu, request->mtu ? request->mtu : mtu, memory_order_relaxed);
+    port->rxq_count = (uint16_t)plan.rxqs;
+    port->txq_count = (uint16_t)plan.txqs;
+    return 0;
+}
+
+int eth_dev_begin(struct port *port, const struct eth_request *request)
+{
+    int error;
+
+    pthread_mutex_lock(&lock);
+    log_capture();
+    error = probe(port, request->devargs);
+    if (!error)
+        error = start(port, request);
+    log_captured();
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+void eth_dev_end(struct port *port)
+{
+    struct eth *eth = port->state;
+    struct rte_eth_dev_info info;
+
+    if (port->eth_port == UINT16_MAX)
+        return;
+    pthread_mutex_lock(&lock);
+    log_capture(); /* What virtual devices say when they go is of no use. */
+    if (eth->watched)
+        rte_eth_dev_callback_unregister(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
+    if (eth->started)
+        rte_eth_dev_stop(port->eth_port);
+    if (!eth->device && !rte_eth_dev_info_get(port->eth_port, &info))
+        eth->device = info.device;
+    rte_eth_dev_close(port->eth_port);
+    if (eth->device)
+        rte_dev_remove(eth->device);
+    eth->device = NULL;
+    eth->started = eth->watched = false;
+    in_use[port->eth_port] = false;
+    port->eth_port = UINT16_MAX;
+    log_captured();
+    pthread_mutex_unlock(&lock);
+}
+
+bool eth_dev_restart(struct port *port)
+{
+    struct eth *eth = port->state;
+
+    pthread_mutex_lock(&lock);
+    log_capture();
+    if (eth->started)
+        rte_eth_dev_stop(port->eth_port);
+    eth->started = !rte_eth_dev_start(port->eth_port);
+    log_captured();
+    pthread_mutex_unlock(&lock);
+    return eth->started;
+}
+
+void eth_dev_give_back(struct eth *eth)
+{
+    link_device_unclaim(eth->claim);
+    eth->claim = NULL;
+    if (eth->own_pool && eth->request.reclaim)
+        eth->request.reclaim(eth->own_pool);
+    if (eth->own_pool)
+        eal_pool_retire(eth->own_pool);
+    eth->own_pool = NULL;
+}
