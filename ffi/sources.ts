@@ -592,12 +592,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link_xdp.c",
-    sha256: "a06f8dbcaae0f1b12bc3d158797b9cc617ecd535f4eff428bee50073629fdc72",
+    sha256: "0b730bef056c060e1d5461222a669c3f6041092d486b6232927fefdbe7205586",
     load: () => import("../c/link/link_xdp.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_xdp.h",
-    sha256: "f1a058925adf145bac505a55cb9d2ad94086b748f540472c8bf60f5923a536a3",
+    sha256: "fe87a1775b319798b1a43891f5b2d903095978bb47602514e3c3eb2ad96cc4bf",
     load: () => import("../c/link/link_xdp.h", { with: { type: "text" } }),
   },
   {
@@ -892,7 +892,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "756b58d01fb7393803864cf8844da4a6b2faff3dbec12e3b5fc585010a5adc2b",
+    sha256: "5dc8745bd85a7a5625a05f9fb2edb3d761a8287b42e934167e7c5e08eba643b8",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -922,13 +922,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "bbf076129c53809a163656ef0ede80919ebdccc7b7ef5fff5812e30590b4556c",
+    sha256: "c3df3f9750805fea774842822d539c4bed05173cc011ba11b4bf7de42f388b19",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "fae65a58d16c57e5c85f1d35e7f9048c765fb9df096bd366a6006829a242181c",
+    sha256: "e52b3a61b16daa23daa7381d156a9f107cf46681b4014033849837afa6b09fed",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
+  },
+  {
+    name: "port/port_eth_dev.c",
+    sha256: "1f4851bf6d5210e57d5a4837bce0ce9ded0837de7c2037a9e335d69739bec9dd",
+    load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port/port_eth_dev.h",
+    sha256: "c8f4e251768da1a1b38816c620540a1e1c21e67fc331847c9293d1485cc2cb10",
+    load: () => import("../c/port/port_eth_dev.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_kinds.c",
@@ -972,7 +982,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tap.c",
-    sha256: "7b510c7df0e0867f95ace0f982a1ad9a6401cb624604d276fc1a39ed86201989",
+    sha256: "68d378aa2bfc87792b4b05d5a60be3e5153970f306e823178abc5f373b663501",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {

@@ -282,7 +282,7 @@ static struct sockets *unlist(const struct port *port)
     return s;
 }
 
-/* The device is another now.  Who opens a port has the lock and waits for the thread that is here,
+/* The device is another now.  A thread that opens a port has the lock and waits for this one,
  * which therefore does not wait. */
 static int reopen(struct port *port)
 {

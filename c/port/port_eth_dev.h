@@ -31,7 +31,7 @@ struct eth {
     bool started, watched;
     bool makes_device;            /* The driver makes it, and nobody else. */
     struct eth_queue *queues;     /* Receiving ones first; NULL: no device to follow. */
-    /* Who asks the device, or opens it again. */
+    /* Held by the thread that asks the device, or opens it again. */
     rte_spinlock_t ask;
     struct dp_port_stats before, last; /* Counted by devices that went; all, when last asked. */
 };
