@@ -892,7 +892,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "5dc8745bd85a7a5625a05f9fb2edb3d761a8287b42e934167e7c5e08eba643b8",
+    sha256: "4a2dc01f9fe22c07dbc806317bb21b8e3f5ddf90eed729942d878f2b418e0450",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -937,7 +937,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.h",
-    sha256: "c8f4e251768da1a1b38816c620540a1e1c21e67fc331847c9293d1485cc2cb10",
+    sha256: "15b54edb50e741530b326f5540579805a6cebf3801904db4e241396f15a13e94",
     load: () => import("../c/port/port_eth_dev.h", { with: { type: "text" } }),
   },
   {
