@@ -126,6 +126,19 @@ export function isTunnelType(type: string): boolean {
   return Object.hasOwn(kinds, type);
 }
 
+/** Options of each type of tunnel port. */
+export function tunnelOptions(): Record<string, string[]> {
+  const of = ({ udpPort, payload, layer3Link, flags = {} }: TunnelKind): string[] => [
+    ...(udpPort ? ["dst_port"] : []),
+    ...(payload === undefined ? [] : ["payload_type"]),
+    ...(layer3Link === undefined ? [] : ["packet_type"]),
+    ...Object.keys(flags),
+  ];
+  return Object.fromEntries(
+    Object.entries(kinds).map(([type, kind]) => [type, of(kind)]),
+  );
+}
+
 /** The tunnel type whose device is named like `name` by Open vSwitch's custom; else undefined. */
 export function tunnelTypeOf(name: string): string | undefined {
   return Object.entries(kinds).find(([, { devicePrefix, udpPort }]) =>
@@ -168,7 +181,12 @@ function planLink(type: string, kind: TunnelKind, options: Options): LinkPlan {
       link = value === "legacy_l3" ? kind.layer3Link : kind.link;
     } else if (Object.hasOwn(flags, name)) {
       if (value === true || value === "true") set.add(name);
-    } else throw invalid(`a port of type ${type} has no option ${name}`);
+    } else {
+      const known = tunnelOptions()[type]?.join(" ") || "none";
+      throw invalid(
+        `ports of type ${type} have no option "${name}" (there are: ${known})`,
+      );
+    }
   }
   const attributes: LinkAttribute[] = [...fixed];
   for (const [name, id] of Object.entries(flags)) {
