@@ -4,12 +4,13 @@
  *
  * A program is immutable after act_compile and belongs to its flow, or to all flows that share it;
  * it is freed after a grace period.  Unknown and unsupported actions are refused when compiling
- * (EINVAL), so that feature probes tell the truth.
+ * (EINVAL), so that feature probes tell the truth; and so are actions that cannot be done to every
+ * packet of the flow (act_known.h).  The text says where: `actions[2].set.tcp: ...`.
  *
  * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP,
- * ICMP, ICMPv6, ND, MPLS and metadata), push and pop of VLAN tags and MPLS labels, trunc, recirc,
- * hash, ct and ct_clear (ct.h), meter (meter.h), sample, clone, check_pkt_len, dec_ttl, drop.
- * push_eth and pop_eth are not: there are no ports for packets without an Ethernet header.
+ * ICMP, ICMPv6, ND, MPLS, NSH and metadata), push and pop of VLAN tags, MPLS labels, Ethernet and
+ * service headers, add_mpls, trunc, recirc, hash, ct and ct_clear (ct.h), meter (meter.h), sample,
+ * clone, check_pkt_len, dec_ttl, drop.  Not psample, for which only the kernel has a channel.
  *
  * Layers are those of the key, which knows two tags: behind the third of a packet that comes with
  * it there are none.  Tags that actions push do not hide them.  A set of a layer that the packet
@@ -48,8 +49,9 @@ enum act_kind {
 /* Bytes of a list of actions, as in Linux (net/openvswitch/flow_netlink.c). */
 #define ACT_ATTRS_MAX 32768u
 
-/* Compiles `attrs` for a flow with `key`.  EINVAL, EMSGSIZE, EOVERFLOW, ENOMEM; `*why` is a short
- * static text on failure. */
+/* Compiles `attrs` for a flow with `key`, in which is zero what it does not match; NULL: for any
+ * packet, and nothing is refused for what a packet may lack.  EINVAL, EMSGSIZE, EOVERFLOW, ENOMEM; `*why` is a
+ * text on failure, good until this thread compiles again. */
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
 void act_free(struct act_prog *);
 /* One more owner: it is gone when each of them has freed it.  Owners are under one mutex: the count

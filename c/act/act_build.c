@@ -3,16 +3,28 @@
 #include "act/act_build.h"
 
 #include <errno.h>
+#include <stdio.h>
+
 #include "base/invariant.h"
 #include "cls/cls.h"
 #include "packet/userdata.h"
 
 void act_build_fail(struct act_builder *b, int error, const char *why)
 {
-    if (!b->error) {
-        b->error = error;
-        b->why = why;
-    }
+    static _Thread_local char text[256];
+    int used = 0;
+
+    if (b->error)
+        return;
+    b->error = error;
+    b->why = why;
+    for (uint32_t i = 0; i < b->depth && used < (int)sizeof text; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%s[%u]", i ? "." : "", b->places[i].list, b->places[i].index);
+    if (!used || used >= (int)sizeof text)
+        return;
+    snprintf(text + used, sizeof text - (size_t)used, "%s%s%s%s: %s", b->action ? "." : "", b->action ? b->action : "",
+             b->field ? "." : "", b->field ? b->field : "", why);
+    b->why = text;
 }
 
 struct act_op *act_build_op(struct act_builder *b, enum act_code code)
@@ -92,7 +104,7 @@ void act_build_layers(struct act_builder *b, struct act_list *l)
 static bool uses_layers(const struct act_op *op)
 {
     return (op->code == ACT_OP_SET && op->a != OVS_KEY_ATTR_ETHERNET) || op->code == ACT_OP_PUSH_MPLS || op->code == ACT_OP_POP_MPLS
-           || op->code == ACT_OP_DEC_TTL;
+           || op->code == ACT_OP_POP_ETH || op->code == ACT_OP_DEC_TTL;
 }
 
 static bool all_ones(const uint8_t *at, uint32_t size)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "act/act_int.h"
+#include "act/act_known.h"
 #include "odp/odp_attr.h"
 
 /* A program in the making.  The first failure stays. */
@@ -16,11 +17,19 @@ struct act_builder {
     struct act_op *ops;
     uint8_t *pool;
     uint32_t op_count, op_room, pool_size, pool_room;
-    const struct key *key;   /* Of the flow. */
+    const struct key *key;   /* Of the flow; zeros if it is not known. */
     const uint8_t *attrs;    /* All of them, for userspace actions that ask. */
     uint32_t attrs_size;
     struct userdata_actions *shared; /* The copy of them that these share; NULL: none has asked. */
     bool needs_md, writes, cuts, tracks;
+    /* The place that is being compiled, for the text of a failure: the lists and how far each has
+     * come, the action, and the field that it sets (or NULL). */
+    struct {
+        const char *list;
+        uint32_t index;
+    } places[ACT_NEST_MAX + 2];
+    uint32_t depth;              /* Lists. */
+    const char *action, *field;
     int error;
     const char *why;
 };
@@ -33,9 +42,10 @@ struct act_list {
     bool acted;              /* The packet has been sent somewhere before. */
     bool parsed;             /* act_layers are those of the packet. */
     bool ended;              /* By drop: nothing may follow. */
+    struct act_known known;
 };
 
-/* Notes a failure. */
+/* Notes a failure, and where it is: `actions[2].set.tcp: WHY`. */
 void act_build_fail(struct act_builder *, int error, const char *why);
 /* A new operation, zeroed; NULL after a failure.  Valid until the next one is added. */
 struct act_op *act_build_op(struct act_builder *, enum act_code);

@@ -4,6 +4,18 @@
 
 #include "act/act_build_set.h"
 
+#define NSH_BASE 8u
+#define NSH_ALL (NSH_BASE + 16u)  /* With contexts. */
+
+/* In text. */
+static const char *const names[] = {
+    [OVS_KEY_ATTR_PRIORITY] = "skb_priority", [OVS_KEY_ATTR_SKB_MARK] = "skb_mark", [OVS_KEY_ATTR_DP_HASH] = "dp_hash",
+    [OVS_KEY_ATTR_RECIRC_ID] = "recirc_id", [OVS_KEY_ATTR_ETHERNET] = "eth", [OVS_KEY_ATTR_IPV4] = "ipv4",
+    [OVS_KEY_ATTR_IPV6] = "ipv6", [OVS_KEY_ATTR_TCP] = "tcp", [OVS_KEY_ATTR_UDP] = "udp", [OVS_KEY_ATTR_SCTP] = "sctp",
+    [OVS_KEY_ATTR_ICMP] = "icmp", [OVS_KEY_ATTR_ICMPV6] = "icmpv6", [OVS_KEY_ATTR_ARP] = "arp", [OVS_KEY_ATTR_ND] = "nd",
+    [ODP_KEY_ND_EXTENSIONS] = "nd_ext", [OVS_KEY_ATTR_MPLS] = "mpls", [OVS_KEY_ATTR_NSH] = "nsh",
+};
+
 /* Sizes of what can be set; 0: it cannot. */
 static uint32_t settable(uint32_t attr)
 {
@@ -29,6 +41,8 @@ static uint32_t settable(uint32_t attr)
         return 24;
     case OVS_KEY_ATTR_ND:
         return 28;
+    case OVS_KEY_ATTR_NSH:
+        return NSH_ALL;
     case ODP_KEY_ND_EXTENSIONS:
         return 8;
     default:
@@ -76,33 +90,83 @@ static bool moves(uint32_t attr, const uint8_t *mask)
     return attr == OVS_KEY_ATTR_TCP || attr == OVS_KEY_ATTR_UDP || attr == OVS_KEY_ATTR_SCTP;
 }
 
+/* Value and mask of a service header's fields: the attributes of the nest behind each other. */
+static void read_nsh(struct act_builder *b, const struct odp_attr *nest, bool masked, uint8_t *value, uint8_t *mask)
+{
+    struct odp_walk walk = { nest->at, nest->size };
+    struct odp_attr attr;
+
+    while (odp_next(&walk, &attr)) {
+        const uint32_t at = attr.type == OVS_NSH_KEY_ATTR_MD1 ? NSH_BASE : 0, size = at ? NSH_ALL - NSH_BASE : NSH_BASE;
+
+        if ((attr.type != OVS_NSH_KEY_ATTR_BASE && attr.type != OVS_NSH_KEY_ATTR_MD1) || attr.size != (masked ? 2 * size : size)) {
+            act_build_fail(b, EINVAL, "NSH attribute that cannot be set or of the wrong size");
+            return;
+        }
+        memcpy(value + at, attr.at, size);
+        if (masked)
+            memcpy(mask + at, attr.at + size, size);
+        else
+            memset(mask + at, 0xff, size);
+    }
+    if (walk.left || !nest->size)
+        act_build_fail(b, EINVAL, nest->size ? "NSH attribute cut short" : "no field of a service header");
+    if (masked && (mask[2] || mask[3]))
+        act_build_fail(b, EINVAL, "set of the metadata type of a service header, or of what follows it");
+    value[2] = value[3] = mask[2] = mask[3] = 0;
+    if ((value[0] & mask[0]) > 3 || (value[1] & mask[1]) > 0x3f)
+        act_build_fail(b, EINVAL, "NSH has flags of 2 bits and a ttl of 6");
+}
+
+/* Value and mask of a field of one structure. */
+static void read_plain(struct act_builder *b, const struct odp_attr *attr, bool masked, uint8_t *value, uint8_t *mask, uint32_t size)
+{
+    if (attr->size != (masked ? 2 * size : size)) {
+        act_build_fail(b, EINVAL, "set of the wrong size");
+        return;
+    }
+    memcpy(value, attr->at, size);
+    if (masked)
+        memcpy(mask, attr->at + size, size);
+    else
+        memset(mask, 0xff, size);
+    if (!clear_fixed(attr->type, value, mask, masked))
+        act_build_fail(b, EINVAL, "set of an IP protocol, fragment or reserved bits");
+}
+
 void act_build_set(struct act_builder *b, struct act_list *l, const struct odp_attr *nest, bool masked)
 {
     struct odp_walk walk = { nest->at, nest->size };
     struct odp_attr attr;
+    const char *missing;
     struct act_op *op;
     uint32_t size, operand;
+    uint8_t *value;
 
     if (!odp_next(&walk, &attr) || walk.left) {
         act_build_fail(b, EINVAL, "set without exactly one field");
         return;
     }
     size = settable(attr.type);
-    if (!size || attr.size != (masked ? 2 * size : size)) {
-        act_build_fail(b, EINVAL, size ? "set of the wrong size" : "set of a field that cannot be set");
+    b->field = attr.type < sizeof names / sizeof names[0] ? names[attr.type] : NULL;
+    if (!size) {
+        act_build_fail(b, EINVAL, "set of a field that cannot be set");
         return;
     }
     operand = act_build_operand(b, 2 * size);
     if (b->error)
         return;
-    memcpy(b->pool + operand, attr.at, attr.size);
-    if (!masked)
-        memset(b->pool + operand + size, 0xff, size);
+    value = b->pool + operand;
+    if (attr.type == OVS_KEY_ATTR_NSH)
+        read_nsh(b, &attr, masked, value, value + size);
+    else
+        read_plain(b, &attr, masked, value, value + size, size);
     for (uint32_t i = 0; masked && i < size; i++)
-        if (attr.at[i] & ~attr.at[size + i])
+        if (value[i] & ~value[size + i])
             act_build_fail(b, EINVAL, "set_masked with a value outside its mask");
-    if (!clear_fixed(attr.type, b->pool + operand, b->pool + operand + size, masked))
-        act_build_fail(b, EINVAL, "set of an IP protocol, fragment or reserved bits");
+    missing = act_known_set(&l->known, attr.type);
+    if (missing)
+        act_build_fail(b, EINVAL, missing);
     if (is_metadata(attr.type))
         b->needs_md = true;
     else if (attr.type == OVS_KEY_ATTR_ETHERNET)

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "act/act_build_ct.h"
+#include "act/act_build_header.h"
 #include "act/act_build_set.h"
 #include "act/act_build_userspace.h"
 #include "port/port.h"
@@ -16,6 +17,8 @@
 /* Not in every kernel's header; the numbers are Linux's. */
 #define ACTION_DEC_TTL 23
 #define ACTION_DROP 24
+#define ACTION_PSAMPLE 25
+#define ACTION_ADD_MPLS 22
 #define DEC_TTL_ACTION 1
 
 static const uint8_t classes[] = {
@@ -24,7 +27,7 @@ static const uint8_t classes[] = {
 #undef X
 };
 
-static void compile_list(struct act_builder *b, const uint8_t *attrs, uint32_t size, const struct act_list *outer);
+static void compile_list(struct act_builder *b, const char *name, const uint8_t *attrs, uint32_t size, const struct act_list *outer);
 
 /* Marks what the list does last, drops changes after it.  `from`: its first operation. */
 static void finish_list(struct act_builder *b, uint32_t from)
@@ -47,10 +50,11 @@ static void finish_list(struct act_builder *b, uint32_t from)
         b->ops[last].last = 1;
 }
 
-/* Compiles the list in `nest` behind the operation `at`; returns how many operations it has. */
-static uint32_t compile_nested(struct act_builder *b, const struct act_list *outer, const struct odp_attr *nest)
+/* Compiles the list in `nest`, called `name`, behind the operation `at`; returns how many operations it has. */
+static uint32_t compile_nested(struct act_builder *b, const struct act_list *outer, const char *name, const struct odp_attr *nest)
 {
     struct act_list inner = *outer;
+    const char *action = b->action;
     uint32_t from = b->op_count;
 
     if (outer->depth == ACT_NEST_MAX) {
@@ -59,7 +63,8 @@ static uint32_t compile_nested(struct act_builder *b, const struct act_list *out
     }
     inner.depth++;
     inner.parsed = false; /* Each list has its own layers. */
-    compile_list(b, nest->at, nest->size, &inner);
+    compile_list(b, name, nest->at, nest->size, &inner);
+    b->action = action;
     return b->error ? 0 : b->op_count - from;
 }
 
@@ -83,7 +88,7 @@ static void compile_clone(struct act_builder *b, struct act_list *l, const struc
 
     if (!act_build_op(b, ACT_OP_CLONE))
         return;
-    nested = compile_nested(b, l, nest);
+    nested = compile_nested(b, l, "clone", nest);
     close_branch(b, l, at, nested, 0);
     l->acted |= nested > 0;
 }
@@ -110,7 +115,7 @@ static void compile_sample(struct act_builder *b, struct act_list *l, const stru
     if (!act_build_op(b, ACT_OP_SAMPLE))
         return;
     b->ops[at].a = probability;
-    nested = compile_nested(b, l, &actions);
+    nested = compile_nested(b, l, "sample.actions", &actions);
     close_branch(b, l, at, nested, 0);
 }
 
@@ -136,8 +141,8 @@ static void compile_check_len(struct act_builder *b, struct act_list *l, const s
         return;
     b->ops[at].a = size;
     b->ops[at].b = l->cut;
-    nested = compile_nested(b, l, &greater);
-    nested_else = compile_nested(b, l, &less);
+    nested = compile_nested(b, l, "check_pkt_len.gt", &greater);
+    nested_else = compile_nested(b, l, "check_pkt_len.le", &less);
     close_branch(b, l, at, nested, nested_else);
     b->writes = true; /* It reads headers of packets that a port is to cut. */
     l->acted |= nested && nested_else;
@@ -157,45 +162,8 @@ static void compile_dec_ttl(struct act_builder *b, struct act_list *l, const str
     at = b->op_count;
     if (!act_build_op(b, ACT_OP_DEC_TTL))
         return;
-    nested = compile_nested(b, l, &actions);
+    nested = compile_nested(b, l, "dec_ttl.le_1", &actions);
     close_branch(b, l, at, nested, 0);
-}
-
-static void compile_push_vlan(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
-{
-    uint16_t tag[2];
-    struct act_op *op;
-
-    memcpy(tag, attr->at, sizeof tag);
-    if (!odp_is_vlan(tag[0]) || !(tag[1] & ODP_BE16(KEY_TCI_PRESENT))) {
-        act_build_fail(b, EINVAL, "push_vlan of an unknown tpid or without the present bit 0x1000");
-        return;
-    }
-    tag[1] &= (uint16_t)~ODP_BE16(KEY_TCI_PRESENT);
-    b->writes = true;
-    l->parsed = false;
-    l->tags++;
-    op = act_build_op(b, ACT_OP_PUSH_VLAN);
-    if (op)
-        memcpy(&op->a, tag, sizeof tag);
-}
-
-static void compile_mpls(struct act_builder *b, struct act_list *l, const struct odp_attr *attr, bool push)
-{
-    uint16_t type = act_u16(attr->at + (push ? 4 : 0));
-    struct act_op *op;
-
-    if (push && !odp_is_mpls(type)) {
-        act_build_fail(b, EINVAL, "push_mpls of an eth_type that is not MPLS");
-        return;
-    }
-    act_build_layers(b, l);
-    l->parsed = false;
-    op = act_build_op(b, push ? ACT_OP_PUSH_MPLS : ACT_OP_POP_MPLS);
-    if (!op)
-        return;
-    op->a = push ? act_u32(attr->at) : 0;
-    op->b = type;
 }
 
 static void compile_output(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
@@ -238,18 +206,10 @@ static void compile_hash(struct act_builder *b, struct act_list *l, const struct
     op->b = act_u32(attr->at + 4);
 }
 
-static void compile_pop_vlan(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
-{
-    (void)attr;
-    b->writes = true;
-    l->parsed = false;
-    l->tags -= l->tags > 0;
-    act_build_op(b, ACT_OP_POP_VLAN);
-}
-
 static void compile_drop(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
-    (void)b, (void)attr;
+    if (act_u32(attr->at)) /* Without an error it is the end of the list, no more. */
+        act_build_effect(b, l, ACT_OP_DROP, act_u32(attr->at));
     l->ended = true;
 }
 
@@ -263,21 +223,17 @@ static void compile_meter(struct act_builder *b, struct act_list *l, const struc
     op->acted = l->acted;
 }
 
+static void compile_psample(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    (void)l, (void)attr;
+    act_build_fail(b, EINVAL, "psample is the kernel's: sample with userspace brings packets to a program here");
+}
+
 static void compile_ct_clear(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     (void)l, (void)attr;
     b->needs_md = true;
     act_build_op(b, ACT_OP_CT_CLEAR);
-}
-
-static void compile_push_mpls(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
-{
-    compile_mpls(b, l, attr, true);
-}
-
-static void compile_pop_mpls(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
-{
-    compile_mpls(b, l, attr, false);
 }
 
 static void compile_set(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
@@ -295,70 +251,81 @@ static void compile_set_masked(struct act_builder *b, struct act_list *l, const 
 
 static const struct action {
     int size;                    /* Of the payload. */
+    const char *name;            /* In text. */
     void (*compile)(struct act_builder *, struct act_list *, const struct odp_attr *);
 } actions[] = {
-    [OVS_ACTION_ATTR_OUTPUT] = { 4, compile_output },
-    [OVS_ACTION_ATTR_USERSPACE] = { NESTED, act_build_userspace },
-    [OVS_ACTION_ATTR_SET] = { NESTED, compile_set },
-    [OVS_ACTION_ATTR_PUSH_VLAN] = { 4, compile_push_vlan },
-    [OVS_ACTION_ATTR_POP_VLAN] = { 0, compile_pop_vlan },
-    [OVS_ACTION_ATTR_SAMPLE] = { NESTED, compile_sample },
-    [OVS_ACTION_ATTR_RECIRC] = { 4, compile_recirc },
-    [OVS_ACTION_ATTR_HASH] = { 8, compile_hash },
-    [OVS_ACTION_ATTR_PUSH_MPLS] = { 8, compile_push_mpls },
-    [OVS_ACTION_ATTR_POP_MPLS] = { 2, compile_pop_mpls },
-    [OVS_ACTION_ATTR_SET_MASKED] = { NESTED, compile_set_masked },
-    [OVS_ACTION_ATTR_TRUNC] = { 4, compile_trunc },
-    [OVS_ACTION_ATTR_CT] = { NESTED, act_build_ct },
-    [OVS_ACTION_ATTR_CT_CLEAR] = { 0, compile_ct_clear },
-    [OVS_ACTION_ATTR_METER] = { 4, compile_meter },
-    [OVS_ACTION_ATTR_CLONE] = { NESTED, compile_clone },
-    [OVS_ACTION_ATTR_CHECK_PKT_LEN] = { NESTED, compile_check_len },
-    [ACTION_DEC_TTL] = { NESTED, compile_dec_ttl },
-    [ACTION_DROP] = { 4, compile_drop },
+    [OVS_ACTION_ATTR_OUTPUT] = { 4, "output", compile_output },
+    [OVS_ACTION_ATTR_USERSPACE] = { NESTED, "userspace", act_build_userspace },
+    [OVS_ACTION_ATTR_SET] = { NESTED, "set", compile_set },
+    [OVS_ACTION_ATTR_PUSH_VLAN] = { 4, "push_vlan", act_build_push_vlan },
+    [OVS_ACTION_ATTR_POP_VLAN] = { 0, "pop_vlan", act_build_pop_vlan },
+    [OVS_ACTION_ATTR_SAMPLE] = { NESTED, "sample", compile_sample },
+    [OVS_ACTION_ATTR_RECIRC] = { 4, "recirc", compile_recirc },
+    [OVS_ACTION_ATTR_HASH] = { 8, "hash", compile_hash },
+    [OVS_ACTION_ATTR_PUSH_MPLS] = { 8, "push_mpls", act_build_push_mpls },
+    [OVS_ACTION_ATTR_POP_MPLS] = { 2, "pop_mpls", act_build_pop_mpls },
+    [OVS_ACTION_ATTR_SET_MASKED] = { NESTED, "set", compile_set_masked },
+    [OVS_ACTION_ATTR_TRUNC] = { 4, "trunc", compile_trunc },
+    [OVS_ACTION_ATTR_PUSH_ETH] = { 12, "push_eth", act_build_push_eth },
+    [OVS_ACTION_ATTR_POP_ETH] = { 0, "pop_eth", act_build_pop_eth },
+    [OVS_ACTION_ATTR_PUSH_NSH] = { NESTED, "push_nsh", act_build_push_nsh },
+    [OVS_ACTION_ATTR_POP_NSH] = { 0, "pop_nsh", act_build_pop_nsh },
+    [OVS_ACTION_ATTR_CT] = { NESTED, "ct", act_build_ct },
+    [OVS_ACTION_ATTR_CT_CLEAR] = { 0, "ct_clear", compile_ct_clear },
+    [OVS_ACTION_ATTR_METER] = { 4, "meter", compile_meter },
+    [OVS_ACTION_ATTR_CLONE] = { NESTED, "clone", compile_clone },
+    [OVS_ACTION_ATTR_CHECK_PKT_LEN] = { NESTED, "check_pkt_len", compile_check_len },
+    [ACTION_ADD_MPLS] = { 8, "add_mpls", act_build_add_mpls },
+    [ACTION_DEC_TTL] = { NESTED, "dec_ttl", compile_dec_ttl },
+    [ACTION_DROP] = { 4, "drop", compile_drop },
+    [ACTION_PSAMPLE] = { NESTED, "psample", compile_psample },
 };
 
 static void compile_action(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     const struct action *action = attr->type < sizeof actions / sizeof actions[0] ? &actions[attr->type] : NULL;
 
+    b->action = action ? action->name : NULL;
+    b->field = NULL;
     if (!action || !action->compile)
         act_build_fail(b, EINVAL, "action unknown or not supported");
     else if (action->size != NESTED && attr->size != action->size)
         act_build_fail(b, EINVAL, "action of the wrong size");
+    else if (l->ended)
+        act_build_fail(b, EINVAL, "action behind drop");
     else
         action->compile(b, l, attr);
 }
 
-static void compile_list(struct act_builder *b, const uint8_t *attrs, uint32_t size, const struct act_list *outer)
+static void compile_list(struct act_builder *b, const char *name, const uint8_t *attrs, uint32_t size, const struct act_list *outer)
 {
     struct odp_walk walk = { attrs, size };
     struct act_list l = *outer;
     uint32_t from = b->op_count;
     struct odp_attr attr;
 
-    while (!b->error && odp_next(&walk, &attr)) {
-        if (l.ended)
-            act_build_fail(b, EINVAL, "action behind drop");
+    b->places[b->depth].list = name;
+    b->places[b->depth++].index = 0;
+    for (; !b->error && odp_next(&walk, &attr); b->places[b->depth - 1].index++)
         compile_action(b, &l, &attr);
-    }
+    b->action = b->field = NULL;
     if (walk.left)
         act_build_fail(b, EINVAL, "action cut short");
+    b->depth--;
     finish_list(b, from);
 }
 
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why)
 {
-    struct act_builder b = { .attrs = attrs, .attrs_size = size, .key = key };
-    const struct act_list outermost = { .depth = 0 };
+    static const struct key none;
+    struct act_builder b = { .attrs = attrs, .attrs_size = size, .key = key ? key : &none };
+    const struct act_list outermost = { .known = act_known_of(key) };
 
     *prog = NULL;
     if (size > ACT_ATTRS_MAX)
         act_build_fail(&b, EMSGSIZE, "a list of actions has 32768 bytes at most");
-    else if (key->base.l2)
-        act_build_fail(&b, EINVAL, "actions on packets without an Ethernet header are not supported");
     if (!b.error)
-        compile_list(&b, attrs, size, &outermost);
+        compile_list(&b, "actions", attrs, size, &outermost);
     if (b.error) {
         act_build_abandon(&b);
         *why = b.why;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * act_frame.c - layers, tags, labels, hashes: what actions do with a whole frame (act_int.h). */
+ * act_frame.c - layers, rewriting, hashes: what actions do with a whole frame (act_int.h). */
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
@@ -7,15 +7,6 @@
 #include "packet/extract.h"
 #include "packet/partial.h"
 #include "odp/odp_attr.h"
-
-
-static uint16_t load16(const uint8_t *at)
-{
-    uint16_t x;
-
-    memcpy(&x, at, 2);
-    return x;
-}
 
 /* Whether `proto` has its whole header in the `room` bytes at l4.  ICMP belongs to IPv4, ICMPv6 to
  * IPv6. */
@@ -69,15 +60,17 @@ static bool has_segments_left(const uint8_t *at, const uint8_t *end, uint8_t pro
 static void read_layers(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found)
 {
     static const struct pkt_md none;
-    const uint32_t skip = 4 * tags;
+    const bool l3 = m->ol_flags & PKT_L3;
+    const struct pkt_md md = { .more = PKT_MORE_L3, .packet_type = l3 ? pkt_of((struct rte_mbuf *)(uintptr_t)m)->md.packet_type : 0 };
+    const uint32_t skip = l3 ? 0 : 4 * tags;
 
     /* Too short to have layers: what lies behind its bytes is another packet's. */
-    if (__builtin_expect(m->data_len < EXTRACT_RUNT + skip, 0)) {
+    if (__builtin_expect(m->data_len < EXTRACT_RUNT + skip && !l3, 0)) {
         memset(key, 0, sizeof *key);
         *found = (struct extract_layers){ .l3 = (uint16_t)(EXTRACT_RUNT + skip) };
         return;
     }
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, &none, NULL, key, found);
+    extract_key(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, l3 ? &md : &none, NULL, key, found);
     found->l3 = (uint16_t)(found->l3 + skip);
     if (found->l4)
         found->l4 = (uint16_t)(found->l4 + skip);
@@ -99,55 +92,6 @@ void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *l)
         l->l4_kind = key.base.nw_proto;
     if (l->ip == 6 && found.l4 > found.l3 + 40)
         l->routed = has_segments_left(frame + found.l3 + 40, frame + found.l4, frame[found.l3 + 6]);
-}
-
-bool act_push_vlan(struct rte_mbuf *m, uint32_t tag)
-{
-    uint8_t *start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
-
-    if (!start)
-        return false;
-    memmove(start, start + 4, 12);
-    memcpy(start + 12, &tag, 4);
-    return true;
-}
-
-void act_pop_vlan(struct rte_mbuf *m)
-{
-    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
-
-    if (m->data_len < 18 || !odp_is_vlan(load16(frame + 12)))
-        return;
-    memmove(frame + 4, frame, 12);
-    rte_pktmbuf_adj(m, 4);
-}
-
-bool act_push_mpls(struct rte_mbuf *m, const struct act_layers *l, uint32_t lse, uint32_t eth_type)
-{
-    uint16_t type = (uint16_t)eth_type;
-    uint8_t *start;
-
-    if (!l->eth_type)
-        return false; /* 802.2: there is no type that could be replaced. */
-    start = (uint8_t *)rte_pktmbuf_prepend(m, 4);
-    if (!start)
-        return false;
-    memmove(start, start + 4, l->l3);
-    memcpy(start + l->l3 - 2, &type, 2);
-    memcpy(start + l->l3, &lse, 4);
-    return true;
-}
-
-void act_pop_mpls(struct rte_mbuf *m, const struct act_layers *l, uint32_t eth_type)
-{
-    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
-    uint16_t type = (uint16_t)eth_type;
-
-    if (!odp_is_mpls(l->eth_type) || m->data_len < l->l3 + 4u)
-        return;
-    memcpy(frame + l->l3 - 2, &type, 2);
-    memmove(frame + 4, frame, l->l3);
-    rte_pktmbuf_adj(m, 4);
 }
 
 static __attribute__((noinline)) void rewrite_ttl_of_any(struct rte_mbuf *m, uint32_t ttl)
@@ -190,6 +134,11 @@ static inline bool rewrite(struct rte_mbuf *m, const struct act_rewrite *re)
     uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
     uint32_t tag;
 
+    if (unlikely(m->ol_flags & PKT_L3 || m->data_len < EXTRACT_RUNT)) { /* No Ethernet header. */
+        if (re->what & ACT_RE_TTL)
+            rewrite_ttl_of_any(m, re->ttl);
+        return !(re->what & ACT_RE_VLAN);
+    }
     if (re->what & ACT_RE_TTL)
         rewrite_ttl(m, frame, re->ttl);
     if (!(re->what & ACT_RE_VLAN)) {

@@ -35,6 +35,7 @@ enum act_class {
     X(CT, EFFECT)               /* operand: struct ct_request. */ \
     X(METER, EFFECT)            /* a: its number. */ \
     X(CHECK_LEN, EFFECT)        /* a: size.  b as above.  nested: if greater, nested_else. */ \
+    X(DROP, EFFECT)             /* a: reason. */ \
     X(DEC_TTL, EFFECT_NESTED)   /* nested: list of packets whose TTL is used up. */ \
     X(PARSE, CHANGE)            /* Finds the layers that the operations behind it need. */ \
     X(REWRITE, CHANGE)          /* operand: struct act_rewrite. */ \
@@ -46,7 +47,12 @@ enum act_class {
     X(PUSH_VLAN, CHANGE)        /* a: tpid and tci as they stand in the frame. */ \
     X(POP_VLAN, CHANGE) \
     X(PUSH_MPLS, CHANGE)        /* a: lse, b: eth_type, both as in the frame. */ \
-    X(POP_MPLS, CHANGE)         /* b: eth_type. */
+    X(ADD_MPLS, CHANGE)         /* The same, before all that the packet has. */ \
+    X(POP_MPLS, CHANGE)         /* b: eth_type. */ \
+    X(PUSH_ETH, CHANGE)         /* operand: both addresses as in the frame. */ \
+    X(POP_ETH, CHANGE) \
+    X(PUSH_NSH, CHANGE)         /* a: size.  operand: the header. */ \
+    X(POP_NSH, CHANGE)
 
 enum act_code {
 #define X(code, class) ACT_OP_##code,
@@ -126,12 +132,21 @@ bool act_dec_ttl(struct rte_mbuf *m, const struct act_layers *layers);
 /* Cuts a packet to `size` bytes, if it has more. */
 void act_truncate(struct rte_mbuf *m, uint32_t size);
 
-/* Changes of the frame's beginning.  They answer whether the packet is still good; it must be
- * dropped if not. */
+/* Changes of the packet's beginning.  They answer whether the packet is still good; it must be
+ * dropped if not, which is so if nothing would be left of it.  What makes it one without Ethernet
+ * header, or one with, needs its struct pkt complete. */
 bool act_push_vlan(struct rte_mbuf *m, uint32_t tag);
 void act_pop_vlan(struct rte_mbuf *m);
 bool act_push_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t lse, uint32_t eth_type);
-void act_pop_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t eth_type);
+bool act_add_mpls(struct rte_mbuf *m, uint32_t lse, uint32_t eth_type);
+bool act_pop_mpls(struct rte_mbuf *m, const struct act_layers *layers, uint32_t eth_type);
+bool act_push_eth(struct rte_mbuf *m, const uint8_t *addresses);
+/* Also what is between Ethernet and the network header or label, tags included. */
+bool act_pop_eth(struct rte_mbuf *m, const struct act_layers *layers);
+/* The field of the header that says what follows is filled in. */
+bool act_push_nsh(struct rte_mbuf *m, const uint8_t *header, uint32_t size);
+/* Nothing, if the packet does not begin with one. */
+bool act_pop_nsh(struct rte_mbuf *m);
 
 /* Rewrites a burst; answers with the bits of packets that cannot take it. */
 uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re);

@@ -57,6 +57,8 @@ static struct rte_mbuf *copy_packet(struct run *run, struct rte_mbuf *m, uint32_
             to->conn_reply = from->conn_reply;
             to->conn_related = from->conn_related;
         }
+    } else if (m->ol_flags & PKT_L3) {
+        pkt_of(copy)->md = pkt_of(m)->md;
     }
     return copy;
 }
@@ -251,9 +253,18 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
         return true;
     case ACT_OP_PUSH_MPLS:
         return act_push_mpls(m, layers, op->a, op->b);
+    case ACT_OP_ADD_MPLS:
+        return act_add_mpls(m, op->a, op->b);
+    case ACT_OP_PUSH_ETH:
+        return act_push_eth(m, operand);
+    case ACT_OP_POP_ETH:
+        return act_pop_eth(m, layers);
+    case ACT_OP_PUSH_NSH:
+        return act_push_nsh(m, operand, op->a);
+    case ACT_OP_POP_NSH:
+        return act_pop_nsh(m);
     default:
-        act_pop_mpls(m, layers, op->b);
-        return true;
+        return act_pop_mpls(m, layers, op->b);
     }
 }
 
@@ -324,6 +335,10 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
         case ACT_OP_REWRITE:
             run_whole(run, op, operand, wholes);
             break;
+        case ACT_OP_DROP:
+            worker_drop_bulk(run->worker, run->packets, run->n, DROP_explicit);
+            run->n = 0;
+            break;
         case ACT_OP_DEC_TTL:
             run_dec_ttl(run, op);
             break;
@@ -336,7 +351,7 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
                 if (likely(change(op, operand, run->packets[i], &run->layers[i], run->prog->needs_md)))
                     i++;
                 else
-                    worker_drop(run->worker, take_out(run, i), DROP_action_error);
+                    worker_drop(run->worker, take_out(run, i), op->code == ACT_OP_POP_NSH ? DROP_nsh : DROP_action_error);
             }
             break;
         }

@@ -219,9 +219,30 @@ static void set_ethernet(struct rte_mbuf *m, const uint8_t *value, const uint8_t
 {
     uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
 
+    if (m->ol_flags & PKT_L3 || m->data_len < 14)
+        return;
     /* The attribute has the source first, the frame the destination. */
     put_masked(frame, value + 6, mask + 6, 6);
     put_masked(frame + 6, value, mask, 6);
+}
+
+/* Flags, TTL, path and, of metadata type 1, contexts: behind each other in struct ovs_nsh_key_base
+ * and _md1, where flags and TTL have bytes of their own. */
+static void set_nsh(struct rte_mbuf *m, const struct act_layers *l, const uint8_t *value, const uint8_t *mask)
+{
+    uint8_t *nsh = rte_pktmbuf_mtod(m, uint8_t *) + l->l3;
+    uint8_t bits[2], set[2];
+
+    if (l->eth_type != ODP_BE16(0x894f) || m->data_len < l->l3 + 8u)
+        return;
+    set[0] = (uint8_t)((value[0] & 3) << 4 | (value[1] >> 2 & 0x0f));
+    bits[0] = (uint8_t)((mask[0] & 3) << 4 | (mask[1] >> 2 & 0x0f));
+    set[1] = (uint8_t)(value[1] << 6);
+    bits[1] = (uint8_t)(mask[1] << 6);
+    put_masked(nsh, set, bits, 2);
+    put_masked(nsh + 4, value + 4, mask + 4, 4);
+    if (nsh[2] == 1 && m->data_len >= l->l3 + 24u)
+        put_masked(nsh + 8, value + 8, mask + 8, 16);
 }
 
 void act_set(struct rte_mbuf *m, const struct act_layers *l, uint32_t attr, const uint8_t *value, const uint8_t *mask)
@@ -259,6 +280,9 @@ void act_set(struct rte_mbuf *m, const struct act_layers *l, uint32_t attr, cons
         break;
     case OVS_KEY_ATTR_ARP:
         set_arp(m, l, value, mask);
+        break;
+    case OVS_KEY_ATTR_NSH:
+        set_nsh(m, l, value, mask);
         break;
     case OVS_KEY_ATTR_MPLS:
         if (odp_is_mpls(l->eth_type) && m->data_len >= l->l3 + 4u)

@@ -36,7 +36,11 @@
     X(upcall_duplicate, "a miss of the same key was waiting, and room was short") \
     X(tx_segments, "would have been cut into more than 1024 segments") \
     X(upcall_mbufs, "the handler's upcalls held too many packet buffers") \
-    X(fragment, "the rest of a packet's fragments did not come in time")
+    X(fragment, "the rest of a packet's fragments did not come in time") \
+    X(explicit, "the flow's actions say drop, and that something was wrong") \
+    X(nsh, "a service header cut short, or of something unknown") \
+    X(rx_no_type, "neither IPv4 nor IPv6, on a port for packets without Ethernet header") \
+    X(tx_packet_type, "without an Ethernet header that the port needs, or with one that it has no use for")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,

@@ -302,13 +302,14 @@ static bool read_l4(struct ct_burst *b, struct ct_packet *p)
 /* Any packet: the extractor finds the layers. */
 static __attribute__((noinline)) bool find_layers(struct ct_packet *p)
 {
-    static const struct pkt_md none;
+    const bool l3 = p->m->ol_flags & PKT_L3;
+    const struct pkt_md md = { .more = l3 ? PKT_MORE_L3 : 0, .packet_type = l3 ? pkt_of(p->m)->md.packet_type : 0 };
     struct extract_layers layers;
     struct key key;
 
     if (p->m->data_len < EXTRACT_RUNT)
         return false;
-    extract_key(p->data, p->m->data_len, p->m->pkt_len, &none, NULL, &key, &layers);
+    extract_key(p->data, p->m->data_len, p->m->pkt_len, &md, NULL, &key, &layers);
     p->fragment = key.base.nw_frag != KEY_FRAG_NONE;
     if (!layers.l4 || p->fragment)
         return false;
@@ -339,7 +340,7 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
     p->translated = 0;
     p->key = (struct ct_key){ .words = { [4] = (uint64_t)b->request->zone << 32 } };
     /* Untagged IPv4 without options or fragmentation is most of what comes. */
-    if (CT_LIKELY(p->m->data_len >= 14 + 20 + 8 && load16(p->data + 12) == CT_BE16(0x0800) && ip[0] == 0x45
+    if (CT_LIKELY(p->m->data_len >= 14 + 20 + 8 && !(p->m->ol_flags & PKT_L3) && load16(p->data + 12) == CT_BE16(0x0800) && ip[0] == 0x45
                   && !(load16(ip + 6) & CT_BE16(0x3fff)))) {
         const uint32_t total = CT_BE16(load16(ip + 2));
 

@@ -61,7 +61,7 @@ int flow_program(struct flow_table *table, const uint8_t *actions, uint32_t size
 {
     int error;
 
-    if (key->base.l2 || size > FLOW_CACHE_ATTRS || !flow_outputs_only(actions, size)) {
+    if (size > FLOW_CACHE_ATTRS || !flow_outputs_only(actions, size)) {
         error = act_compile(actions, size, key, prog, why);
         table->tracks |= !error && act_tracks(*prog);
         return error;

@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <rte_byteorder.h>
+
 #include "flow/flow_int.h"
 #include "odp/odp.h"
 
@@ -78,12 +80,29 @@ void flow_put_read(struct flow_table *table, const struct dp_op *op, const uint8
     flow_look(table, put, ahead);
 }
 
+/* What a flow says of its packets: what it matches, and in whole where a part says nothing. */
+static struct key matched(const struct flow_put *put)
+{
+    struct key key;
+
+    for (int w = 0; w < KEY_WORDS; w++)
+        key.words[w] = put->key.words[w] & put->mask.words[w];
+    if (put->mask.base.nw_proto != 0xff)
+        key.base.nw_proto = 0;
+    if (!put->mask.base.tp_src || !put->mask.base.tp_dst)
+        key.base.tp_src = 0; /* ICMPv6: its type and code tell neighbour discovery. */
+    if (put->mask.wide.l3x.nsh.np != 0xff && key.base.eth_type == RTE_BE16(0x894f))
+        key.wide.l3x.nsh.np = 0;
+    return key;
+}
+
 int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct flow_put *put, const uint8_t *actions,
                      struct dp_result *result, const char **why)
 {
     const bool create = op->flags & DP_OPF_CREATE, modify = op->flags & DP_OPF_MODIFY;
     struct flow *known = NULL, *found;
     struct act_prog *prog;
+    struct key key;
     int error;
 
     if (put->error) {
@@ -105,7 +124,8 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         *why = "no such flow";
         return ENOENT;
     }
-    error = flow_program(table, actions, op->actions_size, &put->key, &prog, why);
+    key = matched(put);
+    error = flow_program(table, actions, op->actions_size, &key, &prog, why);
     if (error)
         return error;
     if (found) {

@@ -27,7 +27,8 @@ int odp_mask_read(const uint8_t *attrs, uint32_t size, const struct key *key, st
 /* Whether the same attributes, as a mask, mean the same for both keys.  Says false where only
  * reading tells. */
 bool odp_mask_alike(const struct key *, const struct key *);
-/* Metadata only, for execute: missing attributes are zero, headers are ignored. */
+/* Metadata only, for execute: missing attributes are zero, headers are ignored; the packet has no
+ * Ethernet header if a packet_type says so. */
 struct pkt;
 /* The same of a key that was read; `pkt` is zeros. */
 void odp_md_of(const struct key *, struct pkt *);

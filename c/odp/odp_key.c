@@ -239,6 +239,8 @@ void odp_md_of(const struct key *key, struct pkt *pkt)
         .ct_mark = key->base.ct_mark,
         .ct_zone = key->base.ct_zone,
         .ct_state = key->base.ct_state,
+        .more = key->base.l2 ? PKT_MORE_L3 : 0,
+        .packet_type = key->base.l2 ? key->base.eth_type : 0,
     };
     if (key->tunnel.family) {
         pkt->tunnel = key->tunnel;
@@ -255,11 +257,19 @@ int odp_md_read(const uint8_t *attrs, uint32_t size, struct pkt *pkt, const char
 {
     struct odp_set set;
     struct key key;
+    uint32_t packet_type = 0;
     int error = odp_collect(attrs, size, &set, why);
 
     memset(&key, 0, sizeof key);
     if (!error)
         error = odp_read_metadata(&set, NULL, &key, why);
+    if (!error && odp_take_into(&set, ODP_KEY_PACKET_TYPE, &packet_type, 4)) {
+        packet_type = ODP_BE32(packet_type);
+        if (packet_type && (packet_type >> 16 != 1 || (packet_type & 0xffff) < 0x600))
+            return refuse(why, "unknown packet type");
+        key.base.l2 = packet_type != 0;
+        key.base.eth_type = ODP_BE16(packet_type & 0xffff);
+    }
     if (!error)
         odp_md_of(&key, pkt);
     return error;

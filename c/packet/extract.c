@@ -346,19 +346,30 @@ static void copy_metadata(struct key *key, const struct pkt_md *md, const struct
     }
 }
 
+/* Block 0 of a packet without Ethernet header. */
+static void store_base_l3(struct key *key, const struct parse *p, const struct pkt_md *md)
+{
+    static const uint8_t none[12];
+
+    store_base(key, none, md->packet_type, 0, p, md);
+    key->base.l2 = KEY_L2_KIND;
+}
+
 /* Any packet. */
 static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t size, uint32_t packet_size,
                                                   const struct pkt_md *md, const struct pkt *pkt, struct key *key,
                                                   struct extract_layers *layers)
 {
-    struct parse p = { .at = frame + 12, .room = size - 12, .size = packet_size - 12 };
+    const bool l3 = md->more & PKT_MORE_L3;
+    const uint32_t addresses = l3 ? 0 : 12;
+    struct parse p = { .at = frame + addresses, .room = size - addresses, .size = packet_size - addresses };
     struct extract_layers found = { 0 };
     bool ip = false;
-    uint64_t vlans;
+    uint64_t vlans = 0;
     uint16_t type;
 
     clear_upper(key, md);
-    type = read_l2(&p, &vlans);
+    type = l3 ? md->packet_type : read_l2(&p, &vlans);
     found.l3 = (uint16_t)(p.at - frame);
     switch (type) {
     case BE16(0x0800):
@@ -387,7 +398,10 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
         if (p.nw >> 24 != KEY_FRAG_LATER)
             read_l4(&p, type == BE16(0x86dd), key);
     }
-    store_base(key, frame, type, vlans, &p, md);
+    if (UNLIKELY(l3))
+        store_base_l3(key, &p, md);
+    else
+        store_base(key, frame, type, vlans, &p, md);
     if (UNLIKELY(md->more))
         copy_metadata(key, md, pkt, ip);
     if (layers)
@@ -397,8 +411,8 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
 void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
                  struct key *key, struct extract_layers *layers)
 {
-    INVARIANT(size >= EXTRACT_RUNT && size <= packet_size);
-    INVARIANT(pkt || !md->more);
+    INVARIANT((size >= EXTRACT_RUNT || md->more & PKT_MORE_L3) && size <= packet_size);
+    INVARIANT(pkt || !(md->more & (PKT_MORE_TUNNEL | PKT_MORE_CT)));
     /* Untagged IPv4 without options or fragmentation, with UDP or TCP: the most frequent. */
     if (LIKELY(size >= 14 + 20 + 8)) {
         const uint8_t *ip = frame + 14;

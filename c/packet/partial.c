@@ -14,15 +14,19 @@
 
 #define UDP_FIELD 6u
 
-bool partial_parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct partial_layout *layout)
+bool partial_parse(const struct rte_mbuf *m, struct partial_layout *layout)
 {
-    const struct pkt_md md = { 0 };
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    const uint32_t size = m->data_len;
+    struct pkt_md md = { 0 };
     struct extract_layers layers;
     struct key key;
 
-    if (size < EXTRACT_RUNT)
+    if (m->ol_flags & PKT_L3)
+        md = (struct pkt_md){ .more = PKT_MORE_L3, .packet_type = pkt_of((struct rte_mbuf *)(uintptr_t)m)->md.packet_type };
+    else if (size < EXTRACT_RUNT)
         return false;
-    extract_key(frame, size, packet_size, &md, NULL, &key, &layers);
+    extract_key(frame, size, m->pkt_len, &md, NULL, &key, &layers);
     if (!layers.l4 || key.base.nw_frag)
         return false;
     *layout = (struct partial_layout){ .l3 = layers.l3, .l4 = layers.l4, .proto = key.base.nw_proto,
@@ -61,7 +65,6 @@ void partial_mark(struct rte_mbuf *m, uint32_t start, uint32_t field, uint64_t f
 
 bool partial_get(const struct rte_mbuf *m, struct partial *partial)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     const uint32_t behind = (uint32_t)(m->tx_offload >> 40);
     struct partial_layout layout;
 
@@ -69,7 +72,7 @@ bool partial_get(const struct rte_mbuf *m, struct partial *partial)
         return false;
     /* The mark says no more than that: it is where the datapath sees the transport header. */
     if (!behind) {
-        if (!partial_parse(frame, m->data_len, m->pkt_len, &layout))
+        if (!partial_parse(m, &layout))
             return false;
         *partial = (struct partial){ layout.l4, layout.checksum, layout.payload };
         return true;
@@ -123,7 +126,7 @@ void partial_detect(struct rte_mbuf *m)
     struct partial_layout layout;
     uint16_t sum;
 
-    if (!partial_parse(frame, m->data_len, m->pkt_len, &layout) || partial_end(m, &layout) != m->pkt_len)
+    if (!partial_parse(m, &layout) || partial_end(m, &layout) != m->pkt_len)
         return;
     memcpy(&sum, frame + layout.checksum, sizeof sum);
     if (!sum || sum != pseudo_header(frame, &layout))

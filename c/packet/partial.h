@@ -41,9 +41,9 @@ struct partial_layout {
     bool ip6;
 };
 
-/* Whether the first `size` bytes of a packet have all headers of TCP or UDP over IP, as the
- * datapath sees them, no fragment. */
-bool partial_parse(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct partial_layout *);
+/* Whether the first segment of a packet has all headers of TCP or UDP over IP, as the datapath sees
+ * them, no fragment. */
+bool partial_parse(const struct rte_mbuf *, struct partial_layout *);
 /* Where the payload of a packet ends; frames may be padded. */
 uint32_t partial_end(const struct rte_mbuf *, const struct partial_layout *);
 

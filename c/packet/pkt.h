@@ -6,6 +6,9 @@
  * burst beside it and fills this in only when the packet leaves the fast path: for recirculation,
  * an upcall or an action that needs it.
  *
+ * A packet without Ethernet header is marked twice: in `md.more`, where its key is made from, and in
+ * the mbuf, where ports look, which are given packets of which nothing is written here.
+ *
  * Threads: the owner of the mbuf. */
 #ifndef UPCALL_PKT_H
 #define UPCALL_PKT_H
@@ -27,10 +30,18 @@ struct pkt_md {
     uint16_t ct_zone;
     uint8_t ct_state;
     uint8_t more;            /* PKT_MORE_*: which of the lines below count. */
+    /* be16, with PKT_MORE_L3: the type of the packet, which no header says. */
+    uint16_t packet_type;
+    uint16_t pad;
 };
 #define PKT_MORE_TUNNEL 1u
 #define PKT_MORE_CT 2u
 #define PKT_MORE_CONN 4u         /* `conn` and what follows it. */
+#define PKT_MORE_L3 8u           /* Begins with its network header, label or service header. */
+
+/* In `ol_flags`: has PKT_MORE_L3, and a struct pkt that is complete.  No port of ours asks for
+ * MACsec, no driver sets the flag, and no device is given it: path/tx.c sees to that. */
+#define PKT_L3 RTE_MBUF_F_TX_MACSEC
 
 struct pkt {
     struct pkt_md md;
@@ -49,6 +60,21 @@ struct pkt {
 static inline struct pkt *pkt_of(struct rte_mbuf *m)
 {
     return (struct pkt *)(m + 1); /* As rte_mbuf_to_priv(), whose header is large. */
+}
+
+/* From now on the packet has no Ethernet header, and is of this type (be16). */
+static inline void pkt_set_l3(struct rte_mbuf *m, uint16_t type)
+{
+    m->ol_flags |= PKT_L3;
+    pkt_of(m)->md.more |= PKT_MORE_L3;
+    pkt_of(m)->md.packet_type = type;
+}
+
+/* It has one (again). */
+static inline void pkt_set_ethernet(struct rte_mbuf *m)
+{
+    m->ol_flags &= ~PKT_L3;
+    pkt_of(m)->md.more &= (uint8_t)~PKT_MORE_L3;
 }
 
 #endif

@@ -32,7 +32,7 @@ bool segment_is_plain(const struct rte_mbuf *m)
     struct partial partial;
 
     return m->pkt_len <= UINT16_MAX && partial_get(m, &partial) &&
-           partial_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout) && layout.l4 == partial.start;
+           partial_parse(m, &layout) && layout.l4 == partial.start;
 }
 
 /* Where the transport header of a packet is that asks for nothing. */
@@ -46,7 +46,7 @@ static bool find_transport(const struct rte_mbuf *m, struct segment_plan *plan)
         plan->udp = (m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM || (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG);
         return true;
     }
-    if (!partial_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &layout))
+    if (!partial_parse(m, &layout))
         return false;
     plan->partial = (struct partial){ layout.l4, layout.checksum, layout.payload };
     plan->end = partial_end(m, &layout);

@@ -4,6 +4,7 @@
 
 #include "packet/csum.h"
 #include "packet/segment.h"
+#include "packet/pkt.h"
 #include "packet/segment_walk.h"
 
 #define STEPS 32u                /* Headers that are looked at. */
@@ -244,12 +245,20 @@ bool segment_walk(const struct rte_mbuf *m, struct segment_plan *plan)
 {
     struct walk walk = { .frame = rte_pktmbuf_mtod(m, const uint8_t *), .start = plan->partial.start, .packet_size = m->pkt_len,
                          .next = NEXT_ETHERNET, .plan = plan, .good = true };
+    bool found = false;
 
+    if (m->ol_flags & PKT_L3) {
+        walk.next = rte_be_to_cpu_16(pkt_of((struct rte_mbuf *)(uintptr_t)m)->md.packet_type);
+        found = true; /* It begins there. */
+    }
     plan->n = 0;
+    plan->l3 = 0;
     for (uint32_t i = 0; i < STEPS && walk.at < walk.start && walk.next != NEXT_UNKNOWN && walk.good; i++) {
         step(&walk);
-        if (!plan->l3 && !is_tag(walk.next)) /* Now behind Ethernet and tags. */
+        if (!found && !is_tag(walk.next)) { /* Now behind Ethernet and tags. */
             plan->l3 = walk.at;
+            found = true;
+        }
     }
     if (walk.at != walk.start && walk.good && walk.next == NEXT_UNKNOWN)
         walk.good = find_ip(&walk);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <rte_mbuf.h>
+
 #include "base/invariant.h"
 #include "act/act.h"
 #include "cls/cls.h"
@@ -186,5 +188,30 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
     if (n)
         classify(worker, packets, n, md->in_port, md->recirc_id, md);
     if (__builtin_expect(worker->recirc.n, 0))
+        burst_recirculate(worker);
+}
+
+void burst_receive_l3(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t in_port)
+{
+    unsigned int kept = 0;
+
+    INVARIANT(n <= CLS_BURST);
+    INVARIANT(!worker->recirc.n && !worker->depth);
+    n = drop_runts(worker, packets, n);
+    for (unsigned int i = 0; i < n; i++) {
+        struct rte_mbuf *m = packets[i];
+        const uint8_t version = *rte_pktmbuf_mtod(m, const uint8_t *) >> 4;
+
+        if (version != 4 && version != 6) {
+            worker_drop(worker, m, DROP_rx_no_type);
+            continue;
+        }
+        pkt_of(m)->md = (struct pkt_md){ .in_port = in_port };
+        pkt_set_l3(m, version == 4 ? RTE_BE16(0x0800) : RTE_BE16(0x86dd));
+        packets[kept++] = m;
+    }
+    if (kept)
+        classify(worker, packets, kept, in_port, 0, NULL);
+    if (worker->recirc.n)
         burst_recirculate(worker);
 }

@@ -19,6 +19,10 @@ struct worker;
  * buffers (tx_flush). */
 void burst_receive(struct worker *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
+/* The same of packets without Ethernet header (pkt.h), which say what they are by their version of
+ * IP. */
+void burst_receive_l3(struct worker *, struct rte_mbuf **packets, unsigned int n, uint32_t in_port);
+
 /* Handles to the end what worker_recirculate() was given outside burst_receive(): by actions that
  * the control side ran. */
 void burst_recirculate(struct worker *);

@@ -11,13 +11,20 @@
 
 #define SEND_RETRIES 4
 
+/* Counts what does not leave by a port. */
+static void count_unsent(struct worker *worker, struct worker_tx *tx, unsigned int n, enum stat_drop reason)
+{
+    /* Not stat_add: threads may share the queue, and drops are rare. */
+    atomic_fetch_add_explicit(&tx->port->txqs[tx->txq].dropped, n, memory_order_relaxed);
+    stat_drop(worker->stat, reason, n);
+}
+
 /* Drops what a port would not take. */
 static void drop_unsent(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n,
                         enum stat_drop reason)
 {
-    /* Not stat_add: threads may share the queue, and drops are rare. */
-    atomic_fetch_add_explicit(&tx->port->txqs[tx->txq].dropped, n, memory_order_relaxed);
-    worker_drop_bulk(worker, packets, n, reason);
+    count_unsent(worker, tx, n, reason);
+    rte_pktmbuf_free_bulk(packets, n);
 }
 
 /* Sends packets that the port is able to send as they are; takes them over. */
@@ -68,7 +75,7 @@ static void send_segments(struct worker *worker, struct worker_tx *tx, struct rt
         struct rte_mbuf *segment = segment_cut(m, plan, index);
 
         if (!segment || (segment->nb_segs > 1 && !chains)) {
-            stat_drop(worker->stat, segment ? DROP_tx_oversize : DROP_no_mbuf, 1);
+            count_unsent(worker, tx, 1, segment ? DROP_tx_oversize : DROP_no_mbuf);
             rte_pktmbuf_free(segment);
             break; /* The receiver drops what follows a gap, or asks for it again. */
         }
@@ -84,7 +91,7 @@ static void send_segments(struct worker *worker, struct worker_tx *tx, struct rt
 }
 
 /* A packet that has no other owner, in one mbuf if the port wants that.  NULL: it was dropped. */
-static struct rte_mbuf *own(struct worker *worker, struct rte_mbuf *m, bool chains)
+static struct rte_mbuf *own(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *m, bool chains)
 {
     bool shared = false;
     struct rte_mbuf *copy;
@@ -95,12 +102,14 @@ static struct rte_mbuf *own(struct worker *worker, struct rte_mbuf *m, bool chai
         return m;
     copy = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
     if (!copy) {
-        worker_drop(worker, m, DROP_no_mbuf);
+        drop_unsent(worker, tx, &m, 1, DROP_no_mbuf);
         return NULL;
     }
+    if (m->ol_flags & PKT_L3)
+        pkt_set_l3(copy, pkt_of(m)->md.packet_type);
     rte_pktmbuf_free(m);
     if (!chains && copy->nb_segs > 1 && rte_pktmbuf_linearize(copy)) {
-        worker_drop(worker, copy, DROP_tx_oversize); /* More than one mbuf holds. */
+        drop_unsent(worker, tx, &copy, 1, DROP_tx_oversize); /* More than one mbuf holds. */
         return NULL;
     }
     return copy;
@@ -117,10 +126,10 @@ static void send_large(struct worker *worker, struct worker_tx *tx, struct rte_m
         send_segments(worker, tx, m, &plan);
         break;
     case SEGMENT_TOO_MANY:
-        worker_drop(worker, m, DROP_tx_segments);
+        drop_unsent(worker, tx, &m, 1, DROP_tx_segments);
         break;
     default:
-        worker_drop(worker, m, DROP_tx_oversize);
+        drop_unsent(worker, tx, &m, 1, DROP_tx_oversize);
     }
 }
 
@@ -134,6 +143,8 @@ static bool is_too_much(const struct port *port, const struct rte_mbuf *m)
 
     if (m->ol_flags & PARTIAL_SEG)
         return !port_offload_cuts(port, m, mtu);
+    if (m->ol_flags & PKT_L3)
+        return m->pkt_len > mtu;
     while (l2 + 4 <= m->data_len && l2 < PARTIAL_ETHERNET + 8 &&
            ((frame[l2 - 2] == 0x81 && frame[l2 - 1] == 0x00) || (frame[l2 - 2] == 0x88 && frame[l2 - 1] == 0xa8)))
         l2 += 4;
@@ -144,6 +155,10 @@ static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbu
 {
     struct port *port = tx->port;
 
+    if (!(m->ol_flags & PKT_L3) != !(port->caps & PORT_CAP_L3) || !m->pkt_len) {
+        drop_unsent(worker, tx, &m, 1, DROP_tx_packet_type);
+        return;
+    }
     if (is_too_much(port, m)) {
         /* The device may have been given a larger MTU since: asked once in a millisecond at
          * most. */
@@ -154,11 +169,11 @@ static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbu
             return;
         }
     }
-    m = own(worker, m, port->caps & PORT_CAP_CHAIN);
+    m = own(worker, tx, m, port->caps & PORT_CAP_CHAIN);
     if (!m)
         return;
     if ((m->ol_flags & PARTIAL_FLAGS) && !(port->caps & PORT_CAP_CSUM) && !partial_finish(m)) {
-        worker_drop(worker, m, DROP_tx_error);
+        drop_unsent(worker, tx, &m, 1, DROP_tx_error);
         return;
     }
     transmit(worker, tx, &m, 1);

@@ -51,7 +51,10 @@ static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq)
     stat_add(&self->stat.received, n);
     stat_add(&self->stat.rx_batches, 1);
     stat_add(&rxq->packets, n);
-    burst_receive(&self->worker, packets, n, &md);
+    if (unlikely(port->caps & PORT_CAP_L3))
+        burst_receive_l3(&self->worker, packets, n, port->no);
+    else
+        burst_receive(&self->worker, packets, n, &md);
     tx_flush(&self->worker);
     return n;
 }

@@ -66,6 +66,8 @@ struct port_class {
 #define PORT_CAP_CHAIN 1u        /* Sends chains of mbufs. */
 #define PORT_CAP_CSUM 2u         /* Completes partial checksums, or passes them on. */
 #define PORT_CAP_TSO 4u          /* Passes TCP segments larger than the MTU on. */
+/* Is for packets without Ethernet header (pkt.h), and for no other. */
+#define PORT_CAP_L3 8u
 
 /* A transmit queue.  The last of a port is shared by all threads that have none of their own: they
  * take its lock. */
@@ -158,6 +160,9 @@ int port_class_unknown(const char *type);
 const char *port_option(const struct port *, const char *key, char *value, uint32_t size);
 /* A number within bounds; `fallback` if it is not given.  EINVAL with a text. */
 int port_option_number(const struct port *, const char *key, uint32_t least, uint32_t most, uint32_t fallback, uint32_t *value);
+/* `packet_type`: legacy_l3, for packets without Ethernet header, or legacy_l2, which it is if not
+ * given.  EINVAL with a text. */
+int port_option_l3(const struct port *, bool *l3);
 /* EINVAL, with a text, unless every option given is in `known`, separated by blanks. */
 int port_options_check(const struct port *, const char *known);
 /* Options of kinds that stand on a Linux device, and what link/ is told about a port. */

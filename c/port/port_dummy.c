@@ -67,8 +67,11 @@ static int dummy_open(struct port *port)
 {
     struct dummy *dummy;
     uint32_t entries, mtu;
-    int error = port_options_check(port, "queue mtu");
+    int error = port_options_check(port, "queue mtu packet_type");
+    bool l3 = false;
 
+    if (!error)
+        error = port_option_l3(port, &l3);
     if (!error)
         error = port_option_number(port, "queue", 1, QUEUE_MAX - 1, QUEUE - 1, &entries);
     if (!error)
@@ -89,7 +92,7 @@ static int dummy_open(struct port *port)
     }
     port->rxq_count = 1;
     port->txq_count = 1;
-    port->caps = PORT_CAP_CHAIN;
+    port->caps = PORT_CAP_CHAIN | (l3 ? PORT_CAP_L3 : 0);
     port_make_mac(port);
     return 0;
 }

@@ -7,6 +7,7 @@
 #define UPCALL_PORT_OFFLOAD_H
 
 #include "packet/partial.h"
+#include "packet/pkt.h"
 #include "packet/segment.h"
 #include "port/port.h"
 
@@ -23,8 +24,8 @@ static inline bool port_offload_needed(const struct port *port, const struct rte
 {
     const uint32_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
 
-    if (m->ol_flags & PARTIAL_SEG)
-        return !port_offload_cuts(port, m, mtu);
+    if ((m->ol_flags & (PARTIAL_SEG | PKT_L3)) || (port->caps & PORT_CAP_L3))
+        return !(m->ol_flags & PARTIAL_SEG) || (m->ol_flags & PKT_L3) || !port_offload_cuts(port, m, mtu);
     if (m->pkt_len > mtu + PARTIAL_ETHERNET)
         return true;
     return ((m->ol_flags & PARTIAL_FLAGS) && !(port->caps & PORT_CAP_CSUM)) || (m->nb_segs > 1 && !(port->caps & PORT_CAP_CHAIN));

@@ -52,6 +52,17 @@ int port_option_number(const struct port *port, const char *key, uint32_t least,
     return 0;
 }
 
+int port_option_l3(const struct port *port, bool *l3)
+{
+    char text[32];
+
+    *l3 = false;
+    if (!port_option(port, "packet_type", text, sizeof text) || !strcmp(text, "legacy_l2"))
+        return 0;
+    *l3 = !strcmp(text, "legacy_l3");
+    return *l3 ? 0 : error_set(EINVAL, "option packet_type is \"%s\", expected legacy_l2 or legacy_l3", text);
+}
+
 /* Whether `word` is one of the blank separated words of `words`. */
 static bool listed(const char *words, const char *word, size_t size)
 {

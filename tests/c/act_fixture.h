@@ -35,6 +35,7 @@ struct record {
 };
 static struct record *events;
 static uint32_t event_count, drop_count;
+static enum stat_drop last_drop;
 static struct rte_mempool *pool;
 static struct worker *worker;
 static struct stat_counters counters;
@@ -60,6 +61,7 @@ static void note(uint32_t tag, enum event_kind kind, uint32_t arg, const struct 
     r->event.size = m->pkt_len;
     r->event.original_size = original;
     r->event.md = pkt->md;
+    r->event.l3 = (m->ol_flags & PKT_L3) != 0;
     for (; m; m = m->next) {
         memcpy(r->event.bytes + at, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
         at += m->data_len;
@@ -71,7 +73,7 @@ static void note(uint32_t tag, enum event_kind kind, uint32_t arg, const struct 
 void test_drop(struct worker *p, struct rte_mbuf *m, enum stat_drop why)
 {
     (void)p;
-    (void)why;
+    last_drop = why;
     drop_count++;
     rte_pktmbuf_free(m);
 }

@@ -15,7 +15,7 @@
 #include "model_sum.h"
 #include "odp/odp_attr.h"
 
-#define MODEL_ROOM 1024
+#define MODEL_ROOM 4096
 
 struct model {
     uint8_t bytes[MODEL_ROOM];
@@ -31,16 +31,33 @@ struct event {
     enum event_kind kind;
     uint32_t arg;            /* Port, recirc id. */
     uint32_t size, original_size;
+    bool l3;                 /* Without Ethernet header. */
     struct pkt_md md;
     uint8_t bytes[MODEL_ROOM];
 };
 
 typedef void event_fn(void *to, const struct event *);
 
+static inline bool model_l3(const struct model *m)
+{
+    return m->md.more & PKT_MORE_L3;
+}
+
+static inline void model_type(struct model *m, bool l3, uint16_t type)
+{
+    m->md.more = l3 ? PKT_MORE_L3 : 0;
+    m->md.packet_type = type;
+}
+
 static inline void model_extract(const struct model *m, struct key *key, struct extract_layers *layers)
 {
-    const uint32_t skip = 4 * m->tags;
+    const uint32_t skip = model_l3(m) ? 0 : 4 * m->tags;
 
+    if (!model_l3(m) && m->size < EXTRACT_RUNT + skip) {
+        memset(key, 0, sizeof *key);
+        *layers = (struct extract_layers){ .l3 = (uint16_t)(EXTRACT_RUNT + skip) };
+        return;
+    }
     /* Headers are where they were found before the tags came. */
     extract_key(m->bytes + skip, m->size - skip, m->size - skip, &m->md, NULL, key, layers);
     layers->l3 = (uint16_t)(layers->l3 + skip);
@@ -93,9 +110,9 @@ static inline uint32_t model_l4_field(const struct key *key, const struct extrac
 }
 
 /* Computes all checksums of a frame anew, on which `tags` have been pushed. */
-static inline void model_fix_tagged(uint8_t *frame, uint32_t size, uint32_t tags)
+static inline void model_fix_typed(uint8_t *frame, uint32_t size, uint32_t tags, const struct pkt_md *md)
 {
-    struct model m = { .size = size, .tags = tags };
+    struct model m = { .size = size, .tags = tags, .md = *md };
     struct extract_layers l;
     struct key key;
     uint32_t field, sum, crc;
@@ -126,7 +143,9 @@ static inline void model_fix_tagged(uint8_t *frame, uint32_t size, uint32_t tags
 
 static inline void model_fix(uint8_t *frame, uint32_t size)
 {
-    model_fix_tagged(frame, size, 0);
+    const struct pkt_md none = { 0 };
+
+    model_fix_typed(frame, size, 0, &none);
 }
 
 static inline void model_put(uint8_t *at, const uint8_t *value, const uint8_t *mask, uint32_t n)
@@ -176,6 +195,25 @@ static inline void model_set_ip(struct model *m, const struct key *key, const st
     }
 }
 
+/* `v` and `k` are struct ovs_nsh_key_base, then the contexts. */
+static inline void model_set_nsh(struct model *m, uint32_t l3, const uint8_t *v, const uint8_t *k)
+{
+    uint8_t *nsh = m->bytes + l3;
+    uint32_t flags, ttl;
+
+    if (m->size < l3 + 8)
+        return;
+    flags = nsh[0] >> 4 & 3;
+    ttl = (nsh[0] & 15u) << 2 | nsh[1] >> 6;
+    flags = v[0] | (flags & ~k[0] & 3u);
+    ttl = v[1] | (ttl & ~k[1] & 0x3fu);
+    nsh[0] = (uint8_t)((nsh[0] & 0xc0) | flags << 4 | ttl >> 2);
+    nsh[1] = (uint8_t)((nsh[1] & 0x3f) | ttl << 6);
+    model_put(nsh + 4, v + 4, k + 4, 4);
+    if (nsh[2] == 1 && m->size >= l3 + 24)
+        model_put(nsh + 8, v + 8, k + 8, 16);
+}
+
 static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, const uint8_t *k)
 {
     struct extract_layers l;
@@ -194,6 +232,8 @@ static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, c
         model_put32(&m->md.dp_hash, v, k);
         return;
     case OVS_KEY_ATTR_ETHERNET:
+        if (model_l3(m) || m->size < 14)
+            return;
         model_put(m->bytes, v + 6, k + 6, 6);
         model_put(m->bytes + 6, v, k, 6);
         return;
@@ -203,7 +243,9 @@ static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, c
     model_extract(m, &key, &l);
     field = model_l4_field(&key, &l);
     at = m->bytes + (l.l4 ? l.l4 : l.l3);
-    if (attr == OVS_KEY_ATTR_MPLS && odp_is_mpls(key.base.eth_type) && m->size >= l.l3 + 4u) {
+    if (attr == OVS_KEY_ATTR_NSH && key.base.eth_type == htons(0x894f)) {
+        model_set_nsh(m, l.l3, v, k);
+    } else if (attr == OVS_KEY_ATTR_MPLS && odp_is_mpls(key.base.eth_type) && m->size >= l.l3 + 4u) {
         model_put(at, v, k, 4);
     } else if (attr == OVS_KEY_ATTR_ARP && odp_is_arp(key.base.eth_type) && m->size >= l.l3 + 28u
                && !memcmp(at, "\0\1\10\0\6\4", 6)) {
@@ -225,7 +267,7 @@ static inline void model_set(struct model *m, uint32_t attr, const uint8_t *v, c
                     model_put(at + 24, v + 4, k + 4, 1);
             }
         }
-        model_fix_tagged(m->bytes, m->size, m->tags);
+        model_fix_typed(m->bytes, m->size, m->tags, &m->md);
     }
 }
 
@@ -246,21 +288,125 @@ static inline void model_emit(const struct model *m, enum event_kind kind, uint3
     e.original_size = m->size;
     e.size = model_sent(m);
     e.md = m->md;
+    e.l3 = model_l3(m);
     memcpy(e.bytes, m->bytes, e.size);
     fn(to, &e);
 }
 
+static inline void model_insert_bytes(struct model *m, uint32_t at, const void *bytes, uint32_t n)
+{
+    if (m->size + n > sizeof m->bytes)
+        abort();
+    memmove(m->bytes + at + n, m->bytes + at, m->size - at);
+    memcpy(m->bytes + at, bytes, n);
+    m->size += n;
+}
+
 static inline void model_insert(struct model *m, uint32_t at, const void *bytes)
 {
-    memmove(m->bytes + at + 4, m->bytes + at, m->size - at);
-    memcpy(m->bytes + at, bytes, 4);
-    m->size += 4;
+    model_insert_bytes(m, at, bytes, 4);
+}
+
+static inline void model_remove_bytes(struct model *m, uint32_t at, uint32_t n)
+{
+    memmove(m->bytes + at, m->bytes + at + n, m->size - at - n);
+    m->size -= n;
 }
 
 static inline void model_remove(struct model *m, uint32_t at)
 {
-    memmove(m->bytes + at, m->bytes + at + 4, m->size - at - 4);
-    m->size -= 4;
+    model_remove_bytes(m, at, 4);
+}
+
+/* What a service header says that follows it; 0: it has no word for it. */
+static inline uint8_t model_nsh_next(const struct model *m)
+{
+    if (!model_l3(m))
+        return 3;
+    return m->md.packet_type == htons(0x0800) ? 1 : m->md.packet_type == htons(0x86dd) ? 2 : m->md.packet_type == htons(0x894f) ? 4 : 0;
+}
+
+static inline bool model_push_nsh(struct model *m, const struct odp_attr *a)
+{
+    struct odp_walk walk = { a->at, a->size };
+    struct odp_attr base, context = { .size = 0 };
+    uint8_t header[256] = { 0 };
+
+    odp_next(&walk, &base);
+    odp_next(&walk, &context);
+    if (!model_nsh_next(m))
+        return false;
+    header[0] = (uint8_t)((base.at[0] << 12 | base.at[1] << 6) >> 8);
+    header[1] = (uint8_t)(base.at[1] << 6 | (8 + context.size) / 4);
+    header[2] = base.at[2];
+    header[3] = model_nsh_next(m);
+    memcpy(header + 4, base.at + 4, 4);
+    memcpy(header + 8, context.at, context.size);
+    model_insert_bytes(m, 0, header, 8u + context.size);
+    model_type(m, true, htons(0x894f));
+    return true;
+}
+
+static inline bool model_pop_nsh(struct model *m)
+{
+    static const uint16_t types[] = { 0, 0x0800, 0x86dd, 0, 0x894f };
+    uint32_t size;
+    uint8_t next;
+
+    if (!model_l3(m) || m->md.packet_type != htons(0x894f))
+        return true;
+    if (m->size < 8)
+        return false;
+    size = (m->bytes[1] & 0x3fu) * 4;
+    next = m->bytes[3];
+    if (size < 8 || size >= m->size || !next || next > 4)
+        return false;
+    model_remove_bytes(m, 0, size);
+    model_type(m, next != 3, next != 3 ? htons(types[next]) : 0);
+    return true;
+}
+
+/* Headers in front of everything. */
+static inline bool model_front(struct model *m, const struct odp_attr *a)
+{
+    struct extract_layers l;
+    struct key key;
+    uint8_t header[14];
+
+    model_extract(m, &key, &l);
+    m->tags = 0;
+    switch (a->type) {
+    case OVS_ACTION_ATTR_PUSH_ETH:
+        if (!model_l3(m))
+            return false;
+        memcpy(header, a->at + 6, 6);
+        memcpy(header + 6, a->at, 6);
+        memcpy(header + 12, &m->md.packet_type, 2);
+        model_insert_bytes(m, 0, header, 14);
+        model_type(m, false, 0);
+        return true;
+    case OVS_ACTION_ATTR_POP_ETH:
+        if (model_l3(m) || !key.base.eth_type || m->size <= l.l3)
+            return false;
+        model_remove_bytes(m, 0, l.l3);
+        model_type(m, true, key.base.eth_type);
+        return true;
+    case OVS_ACTION_ATTR_PUSH_NSH:
+        return model_push_nsh(m, a);
+    default:
+        return model_pop_nsh(m);
+    }
+}
+
+/* add_mpls in front; behind Ethernet it is push_mpls. */
+static inline void model_add_mpls(struct model *m, const struct odp_attr *a)
+{
+    uint16_t type;
+
+    memcpy(&type, a->at + 4, 2);
+    model_insert(m, 0, a->at);
+    model_type(m, true, type);
+    m->tags = 0;
 }
 
 /* False: the packet cannot take it and is dropped. */
@@ -269,30 +415,49 @@ static inline bool model_vlan_mpls(struct model *m, const struct odp_attr *a)
     struct extract_layers l;
     struct key key;
     uint8_t tag[4];
+    uint16_t type;
 
     model_extract(m, &key, &l);
     switch (a->type) {
     case OVS_ACTION_ATTR_PUSH_VLAN:
+        if (model_l3(m) || m->size < 14)
+            return false;
         memcpy(tag, a->at, 4);
         tag[2] &= 0xef;
         model_insert(m, 12, tag);
         m->tags++;
         break;
     case OVS_ACTION_ATTR_POP_VLAN:
-        if (m->size >= 18 && ((m->bytes[12] == 0x81 && !m->bytes[13]) || (m->bytes[12] == 0x88 && m->bytes[13] == 0xa8)))
+        if (!model_l3(m) && m->size >= 18 && ((m->bytes[12] == 0x81 && !m->bytes[13]) || (m->bytes[12] == 0x88 && m->bytes[13] == 0xa8)))
             model_remove(m, 12);
         m->tags -= m->tags > 0;
         break;
+    case 22: /* add_mpls */
+        if (!(a->at[6] & 1)) {
+            model_add_mpls(m, a);
+            break;
+        }
+        /* fall through */
     case OVS_ACTION_ATTR_PUSH_MPLS:
-        if (!key.base.eth_type)
+        if (!key.base.eth_type || m->size < l.l3)
             return false;
-        memcpy(m->bytes + l.l3 - 2, a->at + 4, 2);
+        memcpy(&type, a->at + 4, 2);
         model_insert(m, l.l3, a->at);
+        if (model_l3(m))
+            model_type(m, true, type);
+        else
+            memcpy(m->bytes + l.l3 - 2, &type, 2);
         break;
     default:
         if (odp_is_mpls(key.base.eth_type) && m->size >= l.l3 + 4u) {
-            memcpy(m->bytes + l.l3 - 2, a->at, 2);
+            memcpy(&type, a->at, 2);
+            if (m->size == 4)
+                return false;
             model_remove(m, l.l3);
+            if (!model_l3(m))
+                memcpy(m->bytes + l.l3 - 2, &type, 2);
+            else
+                model_type(m, type != htons(0x6558), type);
         }
         break;
     }
@@ -313,7 +478,7 @@ static inline bool model_dec_ttl(struct model *m)
     if (*ttl <= 1)
         return false;
     --*ttl;
-    model_fix_tagged(m->bytes, m->size, m->tags);
+    model_fix_typed(m->bytes, m->size, m->tags, &m->md);
     return true;
 }
 
@@ -358,6 +523,7 @@ static inline void model_sample(const struct model *m, const struct odp_attr *a,
 
 static inline void model_set_attr(struct model *m, const struct odp_attr *a)
 {
+    uint8_t value[64] = { 0 }, mask[64] = { 0 };
     static const uint8_t ones[64] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
                                       255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
                                       255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 };
@@ -365,6 +531,20 @@ static inline void model_set_attr(struct model *m, const struct odp_attr *a)
     struct odp_attr field;
 
     odp_next(&walk, &field);
+    if (field.type == OVS_KEY_ATTR_NSH) {
+        const bool masked = a->type == OVS_ACTION_ATTR_SET_MASKED;
+        struct odp_walk nest = { field.at, field.size };
+        struct odp_attr sub;
+
+        while (odp_next(&nest, &sub)) {
+            const uint32_t at = sub.type == OVS_NSH_KEY_ATTR_MD1 ? 8 : 0, n = at ? 16 : 8;
+
+            memcpy(value + at, sub.at, n);
+            memcpy(mask + at, masked ? sub.at + n : ones, n);
+        }
+        model_set(m, OVS_KEY_ATTR_NSH, value, mask);
+        return;
+    }
     model_set(m, field.type, field.at, a->type == OVS_ACTION_ATTR_SET ? ones : field.at + field.size / 2);
 }
 
@@ -417,6 +597,15 @@ static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t siz
             break;
         case OVS_ACTION_ATTR_METER:
             if (model_meters(m->size, word)) return false;
+            break;
+        case 24: /* drop */
+            return true;
+        case OVS_ACTION_ATTR_PUSH_ETH:
+        case OVS_ACTION_ATTR_POP_ETH:
+        case OVS_ACTION_ATTR_PUSH_NSH:
+        case OVS_ACTION_ATTR_POP_NSH:
+            if (!model_front(m, &a))
+                return false;
             break;
         default:
             if (!model_vlan_mpls(m, &a))

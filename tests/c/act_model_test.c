@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -25,6 +25,8 @@ static void expect_event(void *to, const struct event *e)
 
 static bool same_event(const struct event *a, const struct event *b, bool md)
 {
+    if (a->l3 != b->l3 || (a->l3 && (!(b->md.more & PKT_MORE_L3) || a->md.packet_type != b->md.packet_type)))
+        return false;
     if (a->kind != b->kind || a->size != b->size || memcmp(a->bytes, b->bytes, a->size))
         return false;
     if (a->kind == EVENT_UPCALL && a->original_size != b->original_size)
@@ -102,15 +104,16 @@ static void run_against_model(uint64_t *state, int round, bool partial)
     static uint8_t frames_in[WORKER_BURST][FRAME_MAX];
     static struct expected expected;
     struct rte_mbuf *packets[WORKER_BURST];
+    uint16_t types[WORKER_BURST];
     uint32_t sizes[WORKER_BURST], n = 1 + frame_random(state) % WORKER_BURST;
     const struct pkt_md md = { .in_port = 1, .skb_mark = 5, .skb_priority = 6 };
-    const struct key key = { .words = { 0 } };
+    const bool l3 = frame_random(state) % 4 == 0;
     struct act_prog *prog;
     const char *why;
 
     list.size = 0;
     al_random(&list, state, 0);
-    if (act_compile(list.bytes, list.size, &key, &prog, &why)) {
+    if (act_compile(list.bytes, list.size, NULL, &prog, &why)) {
         fprintf(stderr, "round %d: %s\n", round, why);
         failures++;
         return;
@@ -118,15 +121,21 @@ static void run_against_model(uint64_t *state, int round, bool partial)
     for (uint32_t i = 0; i < n; i++) {
         do
             sizes[i] = frame_get(frame_random(state) % FRAMES, frames_in[i]);
-        while (!has_right_checksums(frames_in[i], sizes[i]));
+        while (!has_right_checksums(frames_in[i], sizes[i]) || (l3 && (sizes[i] < 28 || frames_in[i][12] < 6 || frames_in[i][12] == 0x81)));
         packets[i] = make_packet(frames_in[i], sizes[i], frame_random(state) % 8 ? 600 : 14 + frame_random(state) % 60, i);
         if (partial)
             make_partial(packets[i], frames_in[i], sizes[i]);
+        pkt_of(packets[i])->md = md;
+        if (l3) {
+            memcpy(&types[i], frames_in[i] + 12, 2);
+            rte_pktmbuf_adj(packets[i], 14);
+            pkt_set_l3(packets[i], types[i]);
+        }
     }
     event_count = 0;
     if (act_kind(prog) == ACT_OUTPUT)
         CHECK(act_output_port(prog) >= 1 && act_output_port(prog) <= 4);
-    test_act_run(worker, prog, packets, n, &md);
+    test_act_run(worker, prog, packets, n, l3 ? NULL : &md);
     test_flush(worker);
     if (!expected.events)
         expected.events = malloc(LOG_MAX * sizeof *expected.events);
@@ -134,6 +143,10 @@ static void run_against_model(uint64_t *state, int round, bool partial)
         struct model model = { .size = sizes[i], .md = md };
 
         memcpy(model.bytes, frames_in[i], sizes[i]);
+        if (l3) {
+            model_remove_bytes(&model, 0, 14);
+            model_type(&model, true, types[i]);
+        }
         expected.n = 0;
         model_run(&model, list.bytes, list.size, expect_event, &expected);
         compare(i, &expected, frames_in[i], sizes[i], &list);
@@ -149,7 +162,6 @@ static void run_against_model(uint64_t *state, int round, bool partial)
 static void run_on_spoiled(uint64_t *state)
 {
     static struct act_list_text list;
-    const struct key key = { .words = { 0 } };
     struct rte_mbuf *packets[WORKER_BURST];
     uint32_t n = 1 + frame_random(state) % WORKER_BURST;
     struct act_prog *prog;
@@ -157,7 +169,7 @@ static void run_on_spoiled(uint64_t *state)
 
     list.size = 0;
     al_random(&list, state, 0);
-    CHECK(!act_compile(list.bytes, list.size, &key, &prog, &why));
+    CHECK(!act_compile(list.bytes, list.size, NULL, &prog, &why));
     for (uint32_t i = 0; i < n; i++) {
         uint8_t frame[FRAME_MAX];
         uint32_t size = frame_get(frame_random(state) % FRAMES, frame);
@@ -180,7 +192,7 @@ int main(void)
 
     if (!fixture_start("act_model_test"))
         return 77;
-    for (int i = 0; i < 6000 && failures < 3; i++)
+    for (int i = 0; i < 9000 && failures < 3; i++)
         run_against_model(&state, i, i & 1);
     for (int i = 0; i < 6000 && failures < 3; i++)
         run_on_spoiled(&state);

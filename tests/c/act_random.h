@@ -146,6 +146,87 @@ static inline void al_random_rewrite(struct act_list_text *l, uint64_t *state)
         memcpy(al_add(l, OVS_ACTION_ATTR_PUSH_VLAN, 4), "\x81\x00\x30\x07", 4);
 }
 
+static inline void al_random_nsh(struct act_list_text *l, uint64_t *state)
+{
+    const uint32_t words = frame_random(state) % 16, md = 1 + (frame_random(state) & 1), nest = al_begin(l, OVS_ACTION_ATTR_PUSH_NSH);
+    uint8_t *at = al_add(l, OVS_NSH_KEY_ATTR_BASE, 8);
+
+    at[0] = frame_random(state) & 3;
+    at[1] = frame_random(state) & 0x3f;
+    at[2] = (uint8_t)md;
+    for (int i = 3; i < 8; i++)
+        at[i] = (uint8_t)frame_random(state);
+    at = md == 1 ? al_add(l, OVS_NSH_KEY_ATTR_MD1, 16) : al_add(l, OVS_NSH_KEY_ATTR_MD2, 4 * words);
+    for (uint32_t i = 0; i < (md == 1 ? 16 : 4 * words); i++)
+        at[i] = (uint8_t)frame_random(state);
+    al_end(l, nest);
+}
+
+static inline void al_random_set_nsh(struct act_list_text *l, uint64_t *state)
+{
+    const bool masked = frame_random(state) & 1;
+    const uint32_t nest = al_begin(l, masked ? OVS_ACTION_ATTR_SET_MASKED : OVS_ACTION_ATTR_SET);
+    const uint32_t inner = al_begin(l, OVS_KEY_ATTR_NSH);
+
+    for (uint32_t type = OVS_NSH_KEY_ATTR_BASE; type <= OVS_NSH_KEY_ATTR_MD1; type++) {
+        const uint32_t size = type == OVS_NSH_KEY_ATTR_BASE ? 8 : 16;
+        uint8_t *at;
+
+        if (type == OVS_NSH_KEY_ATTR_MD1 && frame_random(state) & 1)
+            break;
+        at = al_add(l, type, masked ? 2 * size : size);
+        for (uint32_t i = 0; i < size; i++)
+            at[i] = (uint8_t)frame_random(state);
+        if (type == OVS_NSH_KEY_ATTR_BASE)
+            at[0] &= 3, at[1] &= 0x3f;
+        if (!masked)
+            continue;
+        for (uint32_t i = 0; i < size; i++)
+            at[size + i] = type == OVS_NSH_KEY_ATTR_BASE && (i == 2 || i == 3) ? 0 : (uint8_t)frame_random(state);
+        if (type == OVS_NSH_KEY_ATTR_BASE)
+            at[size] &= 3, at[size + 1] &= 0x3f;
+        for (uint32_t i = 0; i < size; i++)
+            at[i] &= at[size + i];
+    }
+    al_end(l, inner);
+    al_end(l, nest);
+}
+
+/* Headers that come and go in front of a packet. */
+static inline void al_random_front(struct act_list_text *l, uint64_t *state)
+{
+    uint8_t *at;
+
+    switch (frame_random(state) % 7) {
+    case 0:
+        at = al_add(l, OVS_ACTION_ATTR_PUSH_ETH, 12);
+        for (int i = 0; i < 12; i++)
+            at[i] = (uint8_t)frame_random(state);
+        break;
+    case 1:
+    case 2:
+        al_add(l, OVS_ACTION_ATTR_POP_ETH, 0);
+        break;
+    case 3:
+        al_random_nsh(l, state);
+        break;
+    case 4:
+        al_add(l, OVS_ACTION_ATTR_POP_NSH, 0);
+        break;
+    case 5:
+        at = al_add(l, 22, 8); /* add_mpls */
+        for (int i = 0; i < 4; i++)
+            at[i] = (uint8_t)frame_random(state);
+        at[4] = 0x88;
+        at[5] = 0x47;
+        at[6] = frame_random(state) & 1;
+        break;
+    default:
+        al_random_set_nsh(l, state);
+        break;
+    }
+}
+
 static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t depth)
 {
     uint32_t n = frame_random(state) % (depth ? 4 : 8), nest;
@@ -156,7 +237,7 @@ static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t 
     while (n--) {
         if (l->size > ACT_LIST_MAX - 1500)
             return;
-        switch (frame_random(state) % 16) {
+        switch (frame_random(state) % 20) {
         case 0:
         case 1:
         case 2:
@@ -192,6 +273,8 @@ static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t 
             at = al_add(l, OVS_ACTION_ATTR_POP_MPLS, 2);
             at[0] = frame_random(state) & 1 ? 0x88 : 0x08;
             at[1] = at[0] == 0x88 ? 0x47 : 0x00;
+            if (frame_random(state) % 4 == 0)
+                at[0] = 0x65, at[1] = 0x58;
             break;
         case 8:
             al_u32(l, OVS_ACTION_ATTR_TRUNC, 14 + frame_random(state) % 100);
@@ -204,8 +287,17 @@ static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t 
                 al_random_branch(l, state, depth);
             break;
         case 11:
+        case 12:
+            al_random_front(l, state);
+            break;
+        case 14:
             al_u32(l, OVS_ACTION_ATTR_METER, frame_random(state) % 9);
             break;
+        case 13:
+            if (frame_random(state) % 4)
+                break;
+            al_u32(l, 24, frame_random(state) % 3); /* drop: nothing may follow. */
+            return;
         default:
             al_random_set(l, state);
             break;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -9,9 +9,8 @@
 
 static int compile(const struct act_list_text *list, struct act_prog **prog)
 {
-    const struct key key = { .words = { 0 } };
     const char *why = NULL;
-    int error = act_compile(list->bytes, list->size, &key, prog, &why);
+    int error = act_compile(list->bytes, list->size, NULL, prog, &why);
 
     CHECK(!error == !why);
     CHECK(!error == !!*prog);
@@ -57,8 +56,7 @@ static void test_kinds(void)
 
 static void test_refusals(void)
 {
-    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_ETH, OVS_ACTION_ATTR_POP_ETH, OVS_ACTION_ATTR_PUSH_NSH,
-                                            OVS_ACTION_ATTR_POP_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 28, 29, 100, 0x3fff };
+    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 28, 29, 100, 0x3fff };
     struct act_list_text l;
     uint32_t nest;
 

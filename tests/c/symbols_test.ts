@@ -31,6 +31,7 @@ const dpdk = /^(__)?rte_|^per_lcore__/;
 const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "act/act_ct.c": {},
   "act/act_frame.c": {},
+  "act/act_header.c": {},
   "act/act_run.c": {},
   "act/act_set.c": {},
   "base/bell.c": { syscall: "rung for rare events only: a futex" },

@@ -190,13 +190,14 @@ function* cases(): Generator<Case> {
   }
 }
 
-/** Matches little: what an action may do to a packet is up to the packet, not to the mask. */
+/** Matches what sets need, and little else. */
 function maskOf(key: FlowKey): FlowMask {
   return {
     inPort: true,
     etherType: true,
-    ...(key.ipv4 && { ipv4: { frag: true } }),
-    ...(key.ipv6 && { ipv6: { frag: true } }),
+    ...(key.ipv4 && { ipv4: { proto: true, frag: true } }),
+    ...(key.ipv6 && { ipv6: { proto: true, frag: true } }),
+    ...(key.nd && { icmpv6: true }),
   };
 }
 

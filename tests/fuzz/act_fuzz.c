@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build.c act/act_build_ct.c act/act_build_set.c act/act_build_userspace.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -133,7 +133,6 @@ static struct rte_mbuf *make_packet(const uint8_t *frame, uint32_t size, uint32_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct key key = { .words = { 0 } };
     uint32_t actions_size, frame_size, cut, wishes;
     struct rte_mbuf *packets[2];
     struct act_prog *prog;
@@ -145,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     frame_size = (uint32_t)size - 3 - actions_size;
     cut = data[2] & 0x3f;
     wishes = data[2] >> 6;
-    if (act_compile(data + 3, actions_size, &key, &prog, &why))
+    if (act_compile(data + 3, actions_size, NULL, &prog, &why))
         return 0;
     packets[0] = make_packet(data + 3 + actions_size, frame_size, 1900);
     packets[1] = make_packet(data + 3 + actions_size, frame_size, 14 + cut);
