@@ -50,8 +50,8 @@ enum act_kind {
 #define ACT_ATTRS_MAX 32768u
 
 /* Compiles `attrs` for a flow with `key`, in which is zero what it does not match; NULL: for any
- * packet, and nothing is refused for what a packet may lack.  EINVAL, EMSGSIZE, EOVERFLOW, ENOMEM; `*why` is a
- * text on failure, good until this thread compiles again. */
+ * packet, and nothing is refused for what a packet may lack.  EINVAL, EMSGSIZE, EOVERFLOW, ENOMEM;
+ * `*why` is a text on failure, good until this thread compiles again. */
 int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, struct act_prog **prog, const char **why);
 void act_free(struct act_prog *);
 /* One more owner: it is gone when each of them has freed it.  Owners are under one mutex: the count

@@ -50,7 +50,8 @@ static void finish_list(struct act_builder *b, uint32_t from)
         b->ops[last].last = 1;
 }
 
-/* Compiles the list in `nest`, called `name`, behind the operation `at`; returns how many operations it has. */
+/* Compiles the list in `nest`, called `name`, behind the operation `at`; returns how many
+ * operations it has. */
 static uint32_t compile_nested(struct act_builder *b, const struct act_list *outer, const char *name, const struct odp_attr *nest)
 {
     struct act_list inner = *outer;

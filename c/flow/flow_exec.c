@@ -83,7 +83,7 @@ int flow_execute(struct flow_table *table, struct worker *control, const struct 
     memset(pkt, 0, offsetof(struct pkt, tunnel)); /* The rest counts only if `more` says so. */
     pkt->md.in_port = UINT32_MAX; /* Unless the key names one. */
     error = 0;
-    if (known && !known->base.l2) /* Of others the attributes say whether a packet_type was given. */
+    if (known && !known->base.l2) /* Of others the attributes say if a packet_type was given. */
         odp_md_of(known, pkt);
     else if (op->key_size)
         error = odp_md_read(key, op->key_size, pkt, why);

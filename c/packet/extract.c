@@ -95,13 +95,15 @@ static inline uint32_t nw_word(uint32_t proto, uint32_t tos, uint32_t ttl, uint3
     return proto | tos << 8 | ttl << 16 | frag << 24;
 }
 
-/* VLAN tags, then eth_type or 802.2 with SNAP.  `p` goes from the addresses behind all that. */
+/* VLAN tags, then eth_type or 802.2 with SNAP.  `p` goes from the beginning behind all that. */
 static uint16_t read_l2(struct parse *p, uint64_t *vlans)
 {
     static const uint8_t snap[6] = { 0xaa, 0xaa, 0x03, 0, 0, 0 };
-    uint16_t type = load16(p->at);
     uint64_t tags = 0;
+    uint16_t type;
 
+    advance(p, 12); /* The addresses. */
+    type = load16(p->at);
     for (int i = 0; i < KEY_VLANS && (type == BE16(0x8100) || type == BE16(0x88a8)) && p->room >= 6; i++) {
         uint64_t tci = load16(p->at + 2) | BE16(KEY_TCI_PRESENT);
 
@@ -140,8 +142,7 @@ static bool read_ipv4(struct parse *p)
 }
 
 /* Walks extension headers.  `*proto` is the first one's type, then the one that ended the walk.  No
- * branch depends on which header it is: a sender that mixes them at random would make each branch
- * mispredicted. */
+ * branch depends on which header it is: senders could have each of them mispredicted. */
 static bool skip_extensions(struct parse *p, uint32_t *proto, uint32_t *frag)
 {
     const uint64_t extensions = 1ull << PROTO_HOPOPTS | 1ull << PROTO_ROUTING | 1ull << PROTO_FRAGMENT | 1ull << PROTO_AH
@@ -241,11 +242,6 @@ static void read_nsh(const struct parse *p, struct key_wide *wide)
     memcpy(&wide->l3x.nsh.path, p->at + 4, 4);
 }
 
-static inline bool mac_is_zero(const uint8_t *mac)
-{
-    return !(load32(mac) | load16(mac + 4));
-}
-
 /* Neighbour discovery behind ICMPv6's 8 bytes.  Of link-layer options the first type is kept. */
 static void read_nd(struct parse *p, struct key *key)
 {
@@ -263,7 +259,7 @@ static void read_nd(struct parse *p, struct key *key)
         if ((type == 1 || type == 2) && size == 8) {
             uint8_t *mac = type == 1 ? key->wide.l3x.nd.sll : key->wide.l3x.nd.tll;
 
-            if (!mac_is_zero(mac)) {
+            if (load32(mac) | load16(mac + 4)) {
                 /* Told twice: nothing of it can be believed. */
                 memset(&key->wide.l3x.nd, 0, sizeof key->wide.l3x.nd);
                 return;
@@ -346,23 +342,14 @@ static void copy_metadata(struct key *key, const struct pkt_md *md, const struct
     }
 }
 
-/* Block 0 of a packet without Ethernet header. */
-static void store_base_l3(struct key *key, const struct parse *p, const struct pkt_md *md)
-{
-    static const uint8_t none[12];
-
-    store_base(key, none, md->packet_type, 0, p, md);
-    key->base.l2 = KEY_L2_KIND;
-}
-
 /* Any packet. */
 static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t size, uint32_t packet_size,
                                                   const struct pkt_md *md, const struct pkt *pkt, struct key *key,
                                                   struct extract_layers *layers)
 {
+    static const uint8_t no_addresses[12];
     const bool l3 = md->more & PKT_MORE_L3;
-    const uint32_t addresses = l3 ? 0 : 12;
-    struct parse p = { .at = frame + addresses, .room = size - addresses, .size = packet_size - addresses };
+    struct parse p = { .at = frame, .room = size, .size = packet_size };
     struct extract_layers found = { 0 };
     bool ip = false;
     uint64_t vlans = 0;
@@ -398,10 +385,8 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
         if (p.nw >> 24 != KEY_FRAG_LATER)
             read_l4(&p, type == BE16(0x86dd), key);
     }
-    if (UNLIKELY(l3))
-        store_base_l3(key, &p, md);
-    else
-        store_base(key, frame, type, vlans, &p, md);
+    store_base(key, l3 ? no_addresses : frame, type, vlans, &p, md);
+    key->base.l2 = l3; /* KEY_L2_KIND. */
     if (UNLIKELY(md->more))
         copy_metadata(key, md, pkt, ip);
     if (layers)

@@ -6,7 +6,7 @@
  * burst beside it and fills this in only when the packet leaves the fast path: for recirculation,
  * an upcall or an action that needs it.
  *
- * A packet without Ethernet header is marked twice: in `md.more`, where its key is made from, and in
+ * A packet without Ethernet header is marked twice: in `md.more`, of which its key is made, and in
  * the mbuf, where ports look, which are given packets of which nothing is written here.
  *
  * Threads: the owner of the mbuf. */

@@ -227,10 +227,42 @@ static inline void al_random_front(struct act_list_text *l, uint64_t *state)
     }
 }
 
+/* Tags and labels. */
+static inline void al_random_tag(struct act_list_text *l, uint64_t *state)
+{
+    uint8_t *at;
+
+    switch (frame_random(state) % 4) {
+    case 0:
+        at = al_add(l, OVS_ACTION_ATTR_PUSH_VLAN, 4);
+        at[0] = frame_random(state) & 1 ? 0x81 : 0x88;
+        at[1] = at[0] == 0x81 ? 0x00 : 0xa8;
+        at[2] = (uint8_t)(frame_random(state) | 0x10);
+        at[3] = (uint8_t)frame_random(state);
+        break;
+    case 1:
+        al_add(l, OVS_ACTION_ATTR_POP_VLAN, 0);
+        break;
+    case 2:
+        at = al_add(l, OVS_ACTION_ATTR_PUSH_MPLS, 8);
+        for (int j = 0; j < 4; j++)
+            at[j] = (uint8_t)frame_random(state);
+        at[4] = 0x88;
+        at[5] = 0x47;
+        break;
+    default:
+        at = al_add(l, OVS_ACTION_ATTR_POP_MPLS, 2);
+        at[0] = frame_random(state) & 1 ? 0x88 : 0x08;
+        at[1] = at[0] == 0x88 ? 0x47 : 0x00;
+        if (frame_random(state) % 4 == 0)
+            at[0] = 0x65, at[1] = 0x58;
+        break;
+    }
+}
+
 static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t depth)
 {
     uint32_t n = frame_random(state) % (depth ? 4 : 8), nest;
-    uint8_t *at;
 
     if (frame_random(state) % 4 == 0)
         al_random_rewrite(l, state);
@@ -253,28 +285,10 @@ static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t 
             al_end(l, nest);
             break;
         case 4:
-            at = al_add(l, OVS_ACTION_ATTR_PUSH_VLAN, 4);
-            at[0] = frame_random(state) & 1 ? 0x81 : 0x88;
-            at[1] = at[0] == 0x81 ? 0x00 : 0xa8;
-            at[2] = (uint8_t)(frame_random(state) | 0x10);
-            at[3] = (uint8_t)frame_random(state);
-            break;
         case 5:
-            al_add(l, OVS_ACTION_ATTR_POP_VLAN, 0);
-            break;
         case 6:
-            at = al_add(l, OVS_ACTION_ATTR_PUSH_MPLS, 8);
-            for (int j = 0; j < 4; j++)
-                at[j] = (uint8_t)frame_random(state);
-            at[4] = 0x88;
-            at[5] = 0x47;
-            break;
         case 7:
-            at = al_add(l, OVS_ACTION_ATTR_POP_MPLS, 2);
-            at[0] = frame_random(state) & 1 ? 0x88 : 0x08;
-            at[1] = at[0] == 0x88 ? 0x47 : 0x00;
-            if (frame_random(state) % 4 == 0)
-                at[0] = 0x65, at[1] = 0x58;
+            al_random_tag(l, state);
             break;
         case 8:
             al_u32(l, OVS_ACTION_ATTR_TRUNC, 14 + frame_random(state) % 100);
