@@ -17,17 +17,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act.h",
-    sha256: "86e29b9588147bb81e5434afcff6dfe33823ef752bab1ddd30795ffbc29bf532",
+    sha256: "0ae42b28f79102c567903b4b0510455db1a060d4c0cb06ff871dc87d8b8fe3f6",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.c",
-    sha256: "f7e2b8d52799c29de87409b866ec00f20804b266b4a0b806588e999faa646fc3",
+    sha256: "dbf1fe46d7928e5d9a951a0d4193c95ddd510bcb4c7a0ebf0218ecbe27b84a7a",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.h",
-    sha256: "39ae9027489fe2fb7114b72a1da336eaa3ce0c61f2b17fb0122766c8866f19f6",
+    sha256: "57825963a1da5844f0e7180d6fb3271d2d3a7484a04067eb69f14db023cd2dda",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -41,8 +41,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/act/act_build_ct.h", { with: { type: "text" } }),
   },
   {
+    name: "act/act_build_header.c",
+    sha256: "749c289ec67857a631660c69787bab65e7d8edb12b92b3909fdf400fbb9270ff",
+    load: () => import("../c/act/act_build_header.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_build_header.h",
+    sha256: "bfcdabe1ef7580f9e1691631aa27bae68f73a1d8015ba0a3acc5b82e578d44bf",
+    load: () => import("../c/act/act_build_header.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_build_set.c",
-    sha256: "360892dab9820717ba96d036ba212341ed7afbd17ed9d9c16ca4922e1cf3f067",
+    sha256: "6c9253258b2f02f5dfe1a78346b153e6110f79f1625180e327688245b0836fd1",
     load: () => import("../c/act/act_build_set.c", { with: { type: "text" } }),
   },
   {
@@ -62,7 +72,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_compile.c",
-    sha256: "b034bcb43db79461371f95aac3082eb191b8fa3311b35fd45422dfc24c573dec",
+    sha256: "9882ebcac6c64b987b29f4be3fecc81746e9762908fcae654e5b8dae186abc24",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -77,22 +87,37 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "e74a9dceba8c4c7d90e8a76435e040852ded0ca8d182e46590615c035c24963e",
+    sha256: "c4393b0f396cc6343c65a9e7f59cc5a8dda5d6026e185c8f940aacaabd6acb20",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
+    name: "act/act_header.c",
+    sha256: "89063fc75eb48b6bb8709c85811faf30c180006fbcaece87d3a81a2ba8a2c62b",
+    load: () => import("../c/act/act_header.c", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_int.h",
-    sha256: "90952484a86ae056f25ffd84c1726acd706f868eba49bc3d989314303d69fbe4",
+    sha256: "12125e07f8fed3660b5160651307b8fb3e90569f8ab65d58d7d06da05de297c2",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
+    name: "act/act_known.c",
+    sha256: "831a15fde536f58bdaf9185fefa3ce34b90f8d03b2b1144e9c004e4f9aeb963b",
+    load: () => import("../c/act/act_known.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_known.h",
+    sha256: "7238d6161733f4fa30a34dbc27ba9039ced3121faaa6c7184837aafafd113e51",
+    load: () => import("../c/act/act_known.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_run.c",
-    sha256: "71a4655bb93dfe34837571e1fef3543fdaf694226eac14f9f5c5ef1c2c56acba",
+    sha256: "04536b0d60685ff6b7c223c97a78dc08e59e82b321a34278dcfee577855db351",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_set.c",
-    sha256: "0b540f2d878f36b53066eeab73ea728832a279e7d7d525a09f0a4b26e4053380",
+    sha256: "1b3963a922ae036a01b12eb72f672f14411a4661b189565f911429473cc87f29",
     load: () => import("../c/act/act_set.c", { with: { type: "text" } }),
   },
   {
@@ -207,7 +232,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "079b7067f687c8fca04f0fc5b09a236648ce5ee27980bff41e3274a1075abcf7",
+    sha256: "bfcd1c6b83757312a65d6ad67eb4e78e7f63610ff41fb3bd7a1ce1cb5552b7a9",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -237,7 +262,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_frame.h",
-    sha256: "2868731ece3afd6296139d1431bdfb95622410efc4b576db77826617f038f5fd",
+    sha256: "44f965dca3725c29b9c2012692064e3d3e63bfb56b2aa39ede904441e28c4bc4",
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
@@ -332,7 +357,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_key.c",
-    sha256: "5a54ba42bcff373e06ff10e6d48711dbb8989b82a4cd7619560a964dc9689c13",
+    sha256: "dc5d770d75461e3fb0a318c132a56bc6d42251bbb75dad7386a1e7d2874668a5",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -507,7 +532,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_exec.c",
-    sha256: "058e69e317226ccfc21cd055b2b829a8d9b1a809179aa36627d63c32e6a8b6e5",
+    sha256: "02207399227866ef81bbf79e37928ee558a0fbeee02ac866d5ab8a02d09670d7",
     load: () => import("../c/flow/flow_exec.c", { with: { type: "text" } }),
   },
   {
@@ -522,12 +547,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_program.c",
-    sha256: "c067788adb4d0c458d1589fe3fd540f1d4bc1f388f5e3c548f34e07ee71bad00",
+    sha256: "5bb9ce836f6e3ff32637b6d360291c494cb9c6745c6f3634eda2400a1c7ba0cf",
     load: () => import("../c/flow/flow_program.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_put.c",
-    sha256: "55fb046fc1f4288614cc043beda4e3c8aad9f45d337f506e9b63655cced1c3de",
+    sha256: "bf8d046c3fc120d75a20c7bafc9d9bbc2bfd7c2df5893e29dcba3fa73f68ff2f",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
   },
   {
@@ -622,7 +647,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp.h",
-    sha256: "6a38f80b57c7f16ad878bbf078a81235ecdd2f04858b22e15e337718460f2455",
+    sha256: "3cb9e50db50606ee565e10204932e8f4a9da3748e7416cd3674bd53406f77e27",
     load: () => import("../c/odp/odp.h", { with: { type: "text" } }),
   },
   {
@@ -642,7 +667,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_key.c",
-    sha256: "a0162d4e0f3b3bb8e180e34f77fce30f48f154d07a729d7369c163496c231faa",
+    sha256: "1bb462686af2b5ba0bb53b9f867319a008a428f2632b9f4e55628b273e441fd0",
     load: () => import("../c/odp/odp_key.c", { with: { type: "text" } }),
   },
   {
@@ -732,12 +757,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/extract.c",
-    sha256: "da484828f59518ea2e329194cd59ebff7d3b0af6270bc80d026139367405472d",
+    sha256: "c3c0e5957b3e78a86da05f8ec17c37dc0d65b385073a9f6e756b6f1aecc0003e",
     load: () => import("../c/packet/extract.c", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.h",
-    sha256: "fe756813cda23606dbc369d3edf0962b69281f3eceb78e2588881e115dac8245",
+    sha256: "171a87e3c70380f553510479e21b68f75c0e0cb26b9524783eea47f474146f0b",
     load: () => import("../c/packet/extract.h", { with: { type: "text" } }),
   },
   {
@@ -747,22 +772,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/partial.c",
-    sha256: "cef32db797ad254111b090334ff6e932f285bfd848ce137dc49e6ab890f95eab",
+    sha256: "905db1800028852113aeb39bd2abab3f095ff99c6c4e05f1c1ac7b9dec0e3434",
     load: () => import("../c/packet/partial.c", { with: { type: "text" } }),
   },
   {
     name: "packet/partial.h",
-    sha256: "b601b49b3c3e3d2fc4ea92260e0889e99fd9a050a5be57888de36122a3aeaa90",
+    sha256: "0f8d9c753043ef6e389f7774d2c952c39c47749ff0995733bb8c00b61e6ba760",
     load: () => import("../c/packet/partial.h", { with: { type: "text" } }),
   },
   {
     name: "packet/pkt.h",
-    sha256: "92465734d9de3630739bcfed36372d86cbf14caa2d3aa7bf165238e9771657b0",
+    sha256: "88bc01f534e201676aef35c419072e0ec1433c6e89861c408ea4829c3a1831cc",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {
     name: "packet/segment.c",
-    sha256: "ffead3ebc8782a7f63d73bd28778ca1320c9c23b2106f26f290570f5216b4b6e",
+    sha256: "b912cee8257453cb8cb9473d3a0fedccef5ceeb751581316c5367e1fb4a0cdb3",
     load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
   },
   {
@@ -772,7 +797,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/segment_walk.c",
-    sha256: "ab22fbe7bafc5fbdc4bfb2ffbfe028247f83e00392252212be933c32ef9db4ec",
+    sha256: "d58a87c9208b7d8a231f50c836753173c90a78c3ec5036fd289029855524867b",
     load: () => import("../c/packet/segment_walk.c", { with: { type: "text" } }),
   },
   {
@@ -802,12 +827,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst.c",
-    sha256: "8f225479977702aa653f84e12c7fdc51b2a860b8d94d81056400485e65a4ca96",
+    sha256: "b4fe704ffaedbe2afa93c3579c1bff813635f115120d5b494280de391e67188e",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
     name: "path/burst.h",
-    sha256: "78f207e3202d0449bf589d82d6bfd9773e5c935a9ee06cc156444024dba5e574",
+    sha256: "cbfc0b5e552737cd38662122fb4d19da29372338658923fc08eecbd3e92979bb",
     load: () => import("../c/path/burst.h", { with: { type: "text" } }),
   },
   {
@@ -822,7 +847,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "0106f1e05448f744987c0bfc4d78e9c2b85842a7b12c563e9d977cf8ab0309a3",
+    sha256: "211ddb61477254fbec3c65383848304d14c31394ad1fa58e0f86de0b581d2d19",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -832,7 +857,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "e845145911a596b3f918f564abe1759f3f07b462feb492261042184d6d43fca8",
+    sha256: "8f19754d1bd1253754a9b8f31ee6beaf05fde488ca17f515dd856175f78841be",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -877,7 +902,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "bb48dd17431677af9c04a84d7e5cd4a810e4b00a5965a0a17746f183cb650a91",
+    sha256: "768a70db9bb56744ebe3d73ff10d09a472beff4811a3ce466a566583c01e8d0d",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -912,7 +937,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_dummy.c",
-    sha256: "791f6a0f995a7223deb93cf707c699888e4d8d79aa9e545685eb402a3e80185c",
+    sha256: "d3adb7043a0d4a5e5459731eabf9e2346b86fa9d208431f354b4b788773659c0",
     load: () => import("../c/port/port_dummy.c", { with: { type: "text" } }),
   },
   {
@@ -957,12 +982,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_offload.h",
-    sha256: "c6421b698440b1053dceabddb7ef1764029b732cd66eaf41506a8e368b3801d5",
+    sha256: "8f519599d72c39b5c15be43e5ae4d9abd3a024f661c95e4845dddbad4f750867",
     load: () => import("../c/port/port_offload.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_options.c",
-    sha256: "c323ff03a519619497e91dec1d839e4186102ec1871cc91e15669f9c6139bb70",
+    sha256: "b2bef26573806037e995645ca17cf7a5b7612a55e18546d56ed8155e79b13c3d",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
   },
   {
