@@ -28,6 +28,7 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
   ["cli", 8, /^(cli\/|dpctl\.ts$)/],
   ["mod", 9, /^mod\.ts$/],
   ["examples", 10, /^examples\//],
+  ["site", 10, /^docs\/site\//],
   ["ffi", -1, /^ffi\//],
 ];
 
