@@ -12,6 +12,7 @@
 #include "base/handle.h"
 #include "base/rcu.h"
 #include "base/stat.h"
+#include "bond/bond.h"
 #include "cls/cls.h"
 #include "ct/ct.h"
 #include "ipf/ipf.h"
@@ -40,6 +41,7 @@ static void dp_free(struct dp *dp)
     ct_destroy(dp->ct);
     ipf_destroy(dp->ipf);
     meters_destroy(dp->meters);
+    bonds_destroy(dp->bonds);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
@@ -66,9 +68,10 @@ static struct dp *dp_new(const char *name)
     dp->upcalls = dp->flows ? upcalls_create(dp->rcu) : NULL;
     dp->meters = dp->rcu ? meters_create(dp->rcu) : NULL;
     dp->ipf = ipf_create();
-    if (dp->ports && dp->upcalls && dp->meters && dp->ipf && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
+    dp->bonds = dp->rcu ? bonds_create(dp->rcu) : NULL;
+    if (dp->ports && dp->upcalls && dp->meters && dp->ipf && dp->bonds && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
         dp->pmds = pmd_set_create(&(struct pmd_parts){ dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls, dp->ct,
-                                                       dp->meters, dp->ipf });
+                                                       dp->meters, dp->ipf, dp->bonds });
     if (dp->pmds) {
         rcu_guard(dp->rcu, &dp->control);
         return dp;
@@ -80,6 +83,7 @@ static struct dp *dp_new(const char *name)
         ipf_destroy(dp->ipf);
         port_table_destroy(dp->ports);
         meters_destroy(dp->meters);
+        bonds_destroy(dp->bonds);
         rcu_destroy(dp->rcu);
         free(dp);
     }

@@ -22,6 +22,7 @@
 #include "base/handle.h"
 #include "dp.h"
 
+struct bonds;
 struct ct;
 struct dp_service;
 struct flow_table;
@@ -49,6 +50,7 @@ struct dp {
     struct ct *ct;
     struct meters *meters;
     struct ipf *ipf;
+    struct bonds *bonds;
     /* Runs once a flow tracks connections, and while a native callback decides misses. */
     struct dp_service *service;
     void (*free)(struct dp *);   /* With the last reference. */

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { BondFacet } from "../providers/contract/devices.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { type PolicyRun, policyRunOf } from "../policy/mod.ts";
 import { captureOptions, capturePackets } from "./capture/capture.ts";
@@ -117,6 +118,15 @@ export function controlCommands(served: Served): ControlCommands {
     }
     return flags.json ? metricsJson([dp]) : metricsText([dp]);
   });
+  const { bonds } = dp;
+  if (bonds !== undefined) {
+    add("dpif-netdev/bond-show", "[dp]", [0, 1], ([name]) => {
+      if (name !== undefined && name !== dp.name && name !== dp.fullName) {
+        throw new CommandError("please specify an existing datapath");
+      }
+      return bondText(bonds.list());
+    });
+  }
   for (const [name, command] of threadCommands(dp)) commands.set(name, command);
   for (const [name, command] of dummyCommands(dp)) commands.set(name, command);
   return logged(commands, log);
@@ -264,6 +274,15 @@ function threadCommands(dp: Datapath): Map<string, ControlCommand> {
     add(name, ["", 0], lookups);
   }
   return commands;
+}
+
+/** `bond-show`: nothing at all where there are no bonds. */
+function bondText(bonds: ReturnType<BondFacet["list"]>): string {
+  const lines = bonds.map(({ id, members }) =>
+    `  bond-id ${id}:\n` +
+    members.map((port, bucket) => `    bucket ${bucket} - member ${port}\n`).join("")
+  );
+  return lines.length === 0 ? "" : `Bonds:\n${lines.join("")}`;
 }
 
 interface ThreadArguments {

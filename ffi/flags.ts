@@ -62,6 +62,8 @@ const controlUnits: readonly string[] = [
   "dp.c",
   "dp_config.c",
   "dp_ct.c",
+  "bond/bond.c",
+  "dp_bond.c",
   "dp_meter.c",
   "meter/meter.c",
   "dp_poll.c",

@@ -52,6 +52,7 @@ export const constants = {
   DP_METER_BANDS: 8,
   DP_METER_KBPS: 0,
   DP_METER_PKTPS: 1,
+  DP_BOND_BUCKETS: 256,
 } as const;
 
 /** Offsets in `struct dp_stats`, bytes. */
@@ -336,6 +337,14 @@ export const dpMeterStats = {
   bandBytes: 80, // 64 bytes
 } as const;
 
+/** Offsets in `struct dp_bond`, bytes. */
+export const dpBond = {
+  /** Size of it all, bytes. */
+  structSize: 3072,
+  ports: 0, // 1024 bytes
+  bytes: 1024, // 2048 bytes
+} as const;
+
 /** What `dp_abi_layout()` of a library with this layout writes. */
 export const layoutText = `struct dp_stats 472
 field dp_stats received 0 8
@@ -514,4 +523,7 @@ field dp_meter_stats packets 0 8
 field dp_meter_stats bytes 8 8
 field dp_meter_stats band_packets 16 64
 field dp_meter_stats band_bytes 80 64
+struct dp_bond 3072
+field dp_bond ports 0 1024
+field dp_bond bytes 1024 2048
 `;

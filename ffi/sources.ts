@@ -12,22 +12,27 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "5c0da1770f36ee38410bd06dc8f4b544e7b5e74bd8bd440c5580d3d0aa17242b",
+    sha256: "808bc2bbb9a90bed700a8d0659553e4c0eed39b72ec6a97ceab1782729d8ab86",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act/act.h",
-    sha256: "0ae42b28f79102c567903b4b0510455db1a060d4c0cb06ff871dc87d8b8fe3f6",
+    sha256: "66a937cf6002106bfd01b7e2205420db4650e749d1e9175c46e361e891cbb553",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
+    name: "act/act_balance.c",
+    sha256: "a741b0739bea9d8bf21183d0c93a5968cc7940ab436619555bca4e9842b00654",
+    load: () => import("../c/act/act_balance.c", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_build.c",
-    sha256: "dbf1fe46d7928e5d9a951a0d4193c95ddd510bcb4c7a0ebf0218ecbe27b84a7a",
+    sha256: "fbe91a2af07fe6316acb4688419344e7e2d87d452777bb7f8085f7b901cce6c7",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build.h",
-    sha256: "57825963a1da5844f0e7180d6fb3271d2d3a7484a04067eb69f14db023cd2dda",
+    sha256: "05bfb2e09e2377155efa8b8d62a44c71c38b10b06107269d73010822f82060f1",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -72,7 +77,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_compile.c",
-    sha256: "9882ebcac6c64b987b29f4be3fecc81746e9762908fcae654e5b8dae186abc24",
+    sha256: "992ac5f3a58cd8af093befb70fabf62a77c1754b0d3d80e6ddc42cb12113facf",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -87,8 +92,13 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "c4393b0f396cc6343c65a9e7f59cc5a8dda5d6026e185c8f940aacaabd6acb20",
+    sha256: "83cad067201b3d976facc823d322952ba8c825bfe7e92653c20eb1fb8ec77807",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_hash.c",
+    sha256: "93fde63a92a47e27493f799060e23ee265dea018dad44832166ab740fd752939",
+    load: () => import("../c/act/act_hash.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_header.c",
@@ -97,7 +107,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "12125e07f8fed3660b5160651307b8fb3e90569f8ab65d58d7d06da05de297c2",
+    sha256: "5acf85588af121073af0275938b82d5f54ca3b57796183d14d331f7a0a996a96",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -112,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "04536b0d60685ff6b7c223c97a78dc08e59e82b321a34278dcfee577855db351",
+    sha256: "28460a9a55b332fc37ff2c7488a9e8f22b5e3fbc2747a10a6cd1136ca70cf5d2",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -232,8 +242,28 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "bfcd1c6b83757312a65d6ad67eb4e78e7f63610ff41fb3bd7a1ce1cb5552b7a9",
+    sha256: "c74340841de089c7f6b335802de9e2373227678bd4f8d058dcbab2f185b6b563",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
+  },
+  {
+    name: "bond/bond.c",
+    sha256: "934b41906be4fa11e7f91a93afbace4139f9bc00228e321d43df76547f9f47e8",
+    load: () => import("../c/bond/bond.c", { with: { type: "text" } }),
+  },
+  {
+    name: "bond/bond.h",
+    sha256: "6a8efe758c0dd3b1f3234df03c2b637446430cff5cc2f2ec247e79cc780d5feb",
+    load: () => import("../c/bond/bond.h", { with: { type: "text" } }),
+  },
+  {
+    name: "bond/bond_find.c",
+    sha256: "25498f1e3105f75907a5ded2fb1b79b8c17b734eaf453590801d060910c80026",
+    load: () => import("../c/bond/bond_find.c", { with: { type: "text" } }),
+  },
+  {
+    name: "bond/bond_int.h",
+    sha256: "d9d5f0739cff6783416336c47e7d8b586d7afce034de8bd567a8e14baf3e9307",
+    load: () => import("../c/bond/bond_int.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.c",
@@ -422,18 +452,28 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "652a91f2099d548eb4707f8cf510696bb5d6c1335f09e1c6d099a9ad48170c05",
+    sha256: "519485002368a5f9bb8479c191c1ece011c16a794f38b871c3107f2898009648",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "589d88a1f7715b883eb24a30ff84337b282ca1801121c7117351c06e3bd272da",
+    sha256: "00d23650dd524ffc72efe5c236cbb6417ac85b0b839f8d673c005cbf94784589",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
     name: "dp_api.h",
     sha256: "25cd01ba61b869a006e82b29da6b0c63fa01e945470701d71b1d6b7214f26d25",
     load: () => import("../c/dp_api.h", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_bond.c",
+    sha256: "9b4687e797c69c7fc1a431ba6f456edc331e8982477ea1814a4b5bc71f8efa42",
+    load: () => import("../c/dp_bond.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_bond.h",
+    sha256: "11582e54e13ac1052bfb3ce6cbdd6ef45eead39b4a0494b5f3b2e9e46c774c43",
+    load: () => import("../c/dp_bond.h", { with: { type: "text" } }),
   },
   {
     name: "dp_config.c",
@@ -462,7 +502,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "e6250cedb382b34351957ffe4fe27c972d04b52ef9aed3ed6ed8d7390639ace9",
+    sha256: "3d694bd87fdc05019cf40c6a16c950552853c464f1bd1961402e75c7fea45d71",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -642,7 +682,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "meter/meter_run.c",
-    sha256: "388583f43e38234818f49238f523b8efed1d544e6ac2e5f5f3a28b92c7b851f7",
+    sha256: "4869d3a0401462ed4791c87c7c6d7c7a9ceaea72a278b2b4971ec6a3a3afd2bd",
     load: () => import("../c/meter/meter_run.c", { with: { type: "text" } }),
   },
   {
@@ -822,7 +862,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "6fca4c799e3cfb184c7554472790f85134fec4e9d2d244501f32c34fb4701813",
+    sha256: "1afeb9ee8fdd8f05e6d3c757be8af778bf7b764452fe96e69c71ea7faaafc6f7",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
@@ -872,17 +912,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "170e6f44e54c6d9686fe61e6f01e9a1ad359b41af42ad4423b56198dc7567198",
+    sha256: "46e63564e902a1c4aad3d3e2b22d2f47f7125377cf6ad95b8274405a31b05493",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "8d1410196f47f9e80c3bf328f5e2a541ea233a8e22b3da81ccaeb3e768e4aeba",
+    sha256: "0876645abbe08e6c7d78e4017c693c01fc4952a081dc05c9295fc2bec1857963",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "716c6def767ab553ebcb2bff20c8471818bff810faedf2f83b7c02b47e1131b6",
+    sha256: "f9074725d5d13ecb27c88842fb6a2927c9cef707470aec59da983771fd559db4",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {

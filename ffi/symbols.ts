@@ -529,4 +529,35 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_bond_add: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // const struct dp_bond *bond
+    ],
+    result: "i32",
+  },
+  dp_bond_delete: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+    ],
+    result: "i32",
+  },
+  dp_bond_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // struct dp_bond *bond
+    ],
+    result: "i32",
+  },
+  dp_bond_next: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t id
+      "buffer", // uint32_t *next
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -204,7 +204,7 @@ struct act_prog *act_build_finish(struct act_builder *b)
         return NULL;
     pool = (uint8_t *)prog + head;
     *prog = (struct act_prog){ .kind = ACT_PROGRAM, .op_count = b->op_count, .attrs_size = b->attrs_size, .pool = pool,
-                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes, .cuts = b->cuts, .tracks = b->tracks };
+                               .attrs = pool + b->pool_size, .needs_md = b->needs_md, .writes = b->writes, .cuts = b->cuts, .tracks = b->tracks, .balances = b->balances };
     if (b->op_count)
         memcpy(prog->ops, b->ops, b->op_count * sizeof b->ops[0]);
     if (b->pool_size)

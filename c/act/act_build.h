@@ -21,7 +21,7 @@ struct act_builder {
     const uint8_t *attrs;    /* All of them, for userspace actions that ask. */
     uint32_t attrs_size;
     struct userdata_actions *shared; /* The copy of them that these share; NULL: none has asked. */
-    bool needs_md, writes, cuts, tracks;
+    bool needs_md, writes, cuts, tracks, balances;
     /* The place that is being compiled, for the text of a failure: the lists and how far each has
      * come, the action, and the field that it sets (or NULL). */
     struct {

@@ -19,6 +19,7 @@
 #define ACTION_DROP 24
 #define ACTION_PSAMPLE 25
 #define ACTION_ADD_MPLS 22
+#define ACTION_LB_OUTPUT 28 /* Open vSwitch's own: the kernel has no bonds. */
 #define DEC_TTL_ACTION 1
 
 static const uint8_t classes[] = {
@@ -214,6 +215,12 @@ static void compile_drop(struct act_builder *b, struct act_list *l, const struct
     l->ended = true;
 }
 
+static void compile_lb_output(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
+{
+    b->balances = b->writes = true; /* The hash is of headers, which must be in one piece. */
+    act_build_effect(b, l, ACT_OP_BALANCE, act_u32(attr->at));
+}
+
 static void compile_meter(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     struct act_op *op = act_build_op(b, ACT_OP_METER);
@@ -280,6 +287,7 @@ static const struct action {
     [ACTION_DEC_TTL] = { NESTED, "dec_ttl", compile_dec_ttl },
     [ACTION_DROP] = { 4, "drop", compile_drop },
     [ACTION_PSAMPLE] = { NESTED, "psample", compile_psample },
+    [ACTION_LB_OUTPUT] = { 4, "lb_output", compile_lb_output },
 };
 
 static void compile_action(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)

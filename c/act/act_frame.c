@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * act_frame.c - layers, rewriting, hashes: what actions do with a whole frame (act_int.h). */
+ * act_frame.c - layers, metadata, rewriting, hashes: what actions do with a whole frame
+ * (act_int.h). */
 #include <rte_ip.h>
 #include <rte_mbuf.h>
+#include <rte_prefetch.h>
 
 #include "act/act_int.h"
 #include "packet/extract.h"
 #include "packet/partial.h"
 #include "odp/odp_attr.h"
+
+#define AHEAD 6u             /* Packets whose struct pkt is on its way. */
 
 /* Whether `proto` has its whole header in the `room` bytes at l4.  ICMP belongs to IPv4, ICMPv6 to
  * IPv6. */
@@ -57,7 +61,7 @@ static bool has_segments_left(const uint8_t *at, const uint8_t *end, uint8_t pro
     return false;
 }
 
-static void read_layers(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found)
+void act_read_key(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found)
 {
     static const struct pkt_md none;
     const bool l3 = m->ol_flags & PKT_L3;
@@ -82,7 +86,7 @@ void act_parse(const struct rte_mbuf *m, uint32_t tags, struct act_layers *l)
     struct extract_layers found;
     struct key key;
 
-    read_layers(m, tags, &key, &found);
+    act_read_key(m, tags, &key, &found);
     *l = (struct act_layers){ .l3 = found.l3, .l4 = found.l4, .l4_size = found.l4_size, .eth_type = key.base.eth_type };
     if (!found.l4)
         return;
@@ -181,7 +185,7 @@ uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, u
     struct key key;
     uint64_t source[2], destination[2], ports, hash = basis;
 
-    read_layers(m, tags, &key, &found);
+    act_read_key(m, tags, &key, &found);
     memcpy(source, key.wide.ip6_src, 16);
     memcpy(destination, key.wide.ip6_dst, 16);
     if (key.base.eth_type != ODP_BE16(0x86dd)) {
@@ -238,5 +242,14 @@ void act_truncate(struct rte_mbuf *m, uint32_t size)
         m->pkt_len -= last->data_len;
         m->nb_segs--;
         rte_pktmbuf_free_seg(last);
+    }
+}
+
+void act_give_metadata(struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            rte_prefetch0(pkt_of(packets[i + AHEAD]));
+        pkt_of(packets[i])->md = *md;
     }
 }

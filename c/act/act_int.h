@@ -29,6 +29,7 @@ enum act_class {
 #define ACT_OPS(X) \
     X(OUTPUT, EFFECT)           /* a: port.  b: what TRUNC said is cut off. */ \
     X(USERSPACE, EFFECT)        /* operand: struct userdata *, or NULL.  b as above. */ \
+    X(BALANCE, EFFECT)          /* a: bond.  b: what TRUNC said is cut off. */ \
     X(RECIRC, EFFECT)           /* a: recirc_id. */ \
     X(CLONE, EFFECT)            /* nested: its list. */ \
     X(SAMPLE, EFFECT)           /* a: probability.  nested. */ \
@@ -63,6 +64,8 @@ enum act_code {
 #define ACT_HASH_L4 0u
 #define ACT_HASH_SYM_L4 1u
 
+struct extract_layers;
+
 struct act_op {
     uint8_t code;            /* enum act_code. */
     /* Nothing follows: it may have the packets themselves, others get copies. */
@@ -96,6 +99,7 @@ struct act_prog {
     uint8_t writes;          /* Looks at or changes headers. */
     uint8_t cuts;            /* Has an ACT_OP_TRUNC. */
     uint8_t tracks;          /* Has an ACT_OP_CT. */
+    uint8_t balances;        /* Has an ACT_OP_BALANCE. */
     const uint8_t *attrs;
     const uint8_t *pool;
     struct act_op ops[];
@@ -153,6 +157,19 @@ uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rew
 
 /* A hash of the packet's addresses and ports, never 0.  Symmetric: the same for both directions. */
 uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, uint32_t basis);
+
+/* Gives packets the metadata that a burst has in common. */
+void act_give_metadata(struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+
+/* The key of a packet but its metadata, and where its layers are, `tags` pushed ones left out. */
+void act_read_key(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found);
+
+/* Gives packets a hash, mbuf's `hash.rss`, that their devices have not given one.  It stays theirs:
+ * as in Open vSwitch, changes and another lookup do not change it. */
+void act_hash_packets(struct rte_mbuf **packets, unsigned int n);
+
+/* Output to the member of a bond that the packet's hash says; takes it over. */
+void act_balance(struct worker *, struct rte_mbuf *m, uint32_t bond);
 
 /* Bytes of the largest packet that this one will be on the wire: those of a segment if the port is
  * to cut it. */

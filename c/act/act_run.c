@@ -8,7 +8,6 @@
 #include "act/act.h"
 
 #include <rte_mbuf.h>
-#include <rte_prefetch.h>
 #include <string.h>
 
 #include "act/act_ct.h"
@@ -21,7 +20,6 @@
 #include "upcall/upcall.h"
 
 #define TRUNC_LEAST 14u
-#define AHEAD 6u             /* Packets whose struct pkt is on its way. */
 #define HEADERS 256u         /* Bytes that hold every header (extract.h). */
 
 struct run {
@@ -118,6 +116,9 @@ static void run_effect(struct run *run, const struct act_op *op)
         switch (op->code) {
         case ACT_OP_OUTPUT:
             tx_output(run->worker, m, op->a);
+            break;
+        case ACT_OP_BALANCE:
+            act_balance(run->worker, m, op->a);
             break;
         case ACT_OP_USERSPACE:
             upcall_action(run->worker, m, userdata, size);
@@ -321,6 +322,7 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
 
         switch (op->code) {
         case ACT_OP_OUTPUT:
+        case ACT_OP_BALANCE:
         case ACT_OP_USERSPACE:
         case ACT_OP_RECIRC:
             run_effect(run, op);
@@ -403,11 +405,9 @@ void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf
 
     INVARIANT(n <= WORKER_BURST);
     if (prog->kind != ACT_PROGRAM) {
-        if (prog->kind == ACT_DROP) {
+        if (prog->kind == ACT_DROP)
             worker_drop_bulk(worker, packets, n, DROP_action);
-            return;
-        }
-        for (unsigned int i = 0; i < n; i++)
+        for (unsigned int i = 0; i < n && prog->kind == ACT_OUTPUT; i++)
             tx_output(worker, packets[i], prog->port);
         return;
     }
@@ -417,14 +417,11 @@ void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf
     memcpy(run.packets, packets, n * sizeof packets[0]);
     if (prog->cuts)
         memset(run.cut, 0, sizeof run.cut);
-    if (md && prog->needs_md) {
-        for (unsigned int i = 0; i < n; i++) {
-            if (i + AHEAD < n)
-                rte_prefetch0(pkt_of(packets[i + AHEAD]));
-            pkt_of(packets[i])->md = *md;
-        }
-    }
+    if (md && prog->needs_md)
+        act_give_metadata(packets, n, md);
     if (prog->writes)
         gather(&run);
+    if (prog->balances)
+        act_hash_packets(run.packets, run.n);
     run_list(&run, prog->ops, prog->ops + prog->op_count);
 }

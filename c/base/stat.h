@@ -40,7 +40,8 @@
     X(explicit, "the flow's actions say drop, and that something was wrong") \
     X(nsh, "a service header cut short, or of something unknown") \
     X(rx_no_type, "neither IPv4 nor IPv6, on a port for packets without Ethernet header") \
-    X(tx_packet_type, "without an Ethernet header that the port needs, or with one that it has no use for")
+    X(tx_packet_type, "without an Ethernet header that the port needs, or with one that it has no use for") \
+    X(no_bond, "output to a bond that does not exist")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,

@@ -83,16 +83,24 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 /* Counts every packet that is dropped, once: for the exceeded band of the highest rate. */
 static void charge(struct meter *meter, const struct load *load, uint32_t over, const uint32_t *by_band)
 {
+    struct meter_count sums[METER_BANDS] = { { 0, 0 } };
+
     for (unsigned int i = 0; i < load->n; i++) {
-        struct meter_band *charged = NULL;
+        uint32_t charged = METER_BANDS;
 
         if (!(over >> i & 1))
             continue;
         for (uint32_t b = 0; b < meter->band_count; b++)
-            if (by_band[b] >> i & 1 && (!charged || meter->bands[b].rate > charged->rate))
-                charged = &meter->bands[b];
-        add(&charged->packets, 1);
-        add(&charged->bytes, load->packets[i]->pkt_len);
+            if (by_band[b] >> i & 1 && (charged == METER_BANDS || meter->bands[b].rate > meter->bands[charged].rate))
+                charged = b;
+        sums[charged].packets++;
+        sums[charged].bytes += load->packets[i]->pkt_len;
+    }
+    for (uint32_t b = 0; b < meter->band_count; b++) {
+        if (!sums[b].packets)
+            continue;
+        add(&meter->bands[b].packets, sums[b].packets);
+        add(&meter->bands[b].bytes, sums[b].bytes);
     }
 }
 

@@ -26,6 +26,7 @@ struct rte_rcu_qsbr;
 #define WORKER_CONTROL_CORE UINT32_MAX
 
 struct cls_replica;
+struct bonds;
 struct ct;
 struct meters;
 struct ipf;
@@ -61,6 +62,7 @@ struct worker {
     struct ct *ct;                   /* The datapath's connections (ct.h). */
     struct meters *meters;           /* And its meters (meter.h). */
     struct ipf *ipf;                 /* And fragments that wait (ipf.h). */
+    struct bonds *bonds;             /* And its bonds (bond.h). */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */

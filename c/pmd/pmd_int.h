@@ -45,6 +45,7 @@ struct pmd_set {
     struct ct *ct;
     struct meters *meters;
     struct ipf *ipf;
+    struct bonds *bonds;
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */

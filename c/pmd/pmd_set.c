@@ -22,6 +22,7 @@ static void equip(struct pmd_set *set, struct worker *worker)
     worker->ct = set->ct;
     worker->meters = set->meters;
     worker->ipf = set->ipf;
+    worker->bonds = set->bonds;
     worker->qsbr = rcu_qsbr(set->rcu);
     worker->replica = cls_replica_add(set->cls, worker->index);
 }
@@ -40,6 +41,7 @@ struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
     set->ct = parts->ct;
     set->meters = parts->meters;
     set->ipf = parts->ipf;
+    set->bonds = parts->bonds;
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {

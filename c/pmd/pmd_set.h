@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+struct bonds;
 struct cls;
 struct ct;
 struct ipf;
@@ -31,6 +32,7 @@ struct pmd_parts {
     struct ct *ct;
     struct meters *meters;
     struct ipf *ipf;
+    struct bonds *bonds;
 };
 
 /* NULL: no memory. */

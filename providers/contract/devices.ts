@@ -13,14 +13,19 @@ export interface QueueFacet {
   toPriority(queue: number): number;
 }
 
-/** Bonds: 256 hash buckets, each with a member port. */
+/** Bonds, for the action `lb_output`: 256 buckets of a packet's hash, each with a member port. */
 export interface BondFacet {
-  /** dpif: `bond_add`. */
+  /**
+   * Makes a bond of 256 members, or sets them: buckets whose member stays go on counting. `EINVAL`
+   * another number of members. dpif: `bond_add`.
+   */
   add(id: number, members: readonly PortNo[]): void;
-  /** dpif: `bond_del`. */
+  /** `ENOENT` if there is none. dpif: `bond_del`. */
   delete(id: number): void;
-  /** Bytes of each bucket. dpif: `bond_stats_get`. */
+  /** Bytes that each bucket has sent; `ENOENT`. dpif: `bond_stats_get`. */
   stats(id: number): readonly bigint[];
+  /** All bonds, by id. For `dpif-netdev/bond-show`. */
+  list(): readonly { readonly id: number; readonly members: readonly PortNo[] }[];
 }
 
 /** Lookup caches, by level. */

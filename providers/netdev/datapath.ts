@@ -17,6 +17,7 @@ import type { QueueFacet } from "../contract/devices.ts";
 import type { UpcallCallbackFacet, UpcallControlFacet } from "../contract/upcalls.ts";
 import { Errno } from "../errno.ts";
 import { DatapathError, type OperationContext } from "../errors.ts";
+import { NetdevBonds } from "./bonds.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
 import { NetdevConntrack } from "./conntrack.ts";
 import type { Context } from "./context.ts";
@@ -72,6 +73,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly upcallControl: UpcallControlFacet;
   readonly conntrack: NetdevConntrack;
   readonly meters: NetdevMeters;
+  readonly bonds: NetdevBonds;
   /** In userspace a queue's priority is its number. */
   readonly queues: QueueFacet = { toPriority: (queue) => queue };
   readonly #context: Context;
@@ -126,6 +128,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.verdicts = new NetdevVerdicts(context);
     this.conntrack = new NetdevConntrack(context);
     this.meters = new NetdevMeters(context);
+    this.bonds = new NetdevBonds(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,

@@ -12,6 +12,7 @@
 #define upcall_action test_upcall_action
 #define meter_run test_meter_run
 #define worker_ms test_ms
+#define act_balance test_balance
 #include "act/act_run.c"
 
 #include <errno.h>
@@ -123,6 +124,15 @@ void test_upcall_action(struct worker *p, struct rte_mbuf *m, struct userdata *u
     last_userdata = userdata;
     partial_finish(m);
     note(m->port, EVENT_UPCALL, 0, m, original);
+    rte_pktmbuf_free(m);
+}
+
+/* To a port by the bond's number, so that one sees that it was asked. */
+void test_balance(struct worker *p, struct rte_mbuf *m, uint32_t bond)
+{
+    (void)p;
+    partial_finish(m);
+    note(m->port, EVENT_OUTPUT, bond, m, m->pkt_len);
     rte_pktmbuf_free(m);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  * sanitize: address
  *
@@ -56,7 +56,7 @@ static void test_kinds(void)
 
 static void test_refusals(void)
 {
-    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 28, 29, 100, 0x3fff };
+    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 29, 100, 0x3fff };
     struct act_list_text l;
     uint32_t nest;
 

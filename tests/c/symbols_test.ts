@@ -34,6 +34,8 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "act/act_header.c": {},
   "act/act_run.c": {},
   "act/act_set.c": {},
+  "act/act_hash.c": {},
+  "bond/bond_find.c": {},
   "base/bell.c": { syscall: "rung for rare events only: a futex" },
   "cls/cls_hot.c": { cls_prune_map: "of a build without vectors; reads bitmaps" },
   "cls/cls_isa.c": {

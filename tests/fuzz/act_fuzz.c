@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -13,6 +13,7 @@
 #define upcall_action fuzz_upcall_action
 #define meter_run fuzz_meter_run
 #define worker_ms fuzz_ms
+#define act_balance fuzz_balance
 #include "act/act_run.c"
 #include "ipf/ipf.h"
 #include "packet/eal.h"
@@ -54,6 +55,14 @@ void fuzz_flush(struct worker *p)
 {
     (void)p;
     abort();
+}
+
+void fuzz_balance(struct worker *p, struct rte_mbuf *m, uint32_t bond)
+{
+    (void)bond;
+    if (!(m->ol_flags & RTE_MBUF_F_RX_RSS_HASH))
+        abort();
+    fuzz_drop(p, m, DROP_no_bond);
 }
 
 uint64_t fuzz_ms(struct worker *p)

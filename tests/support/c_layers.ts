@@ -11,7 +11,7 @@ import { type SourceFile, withoutComments } from "./tree.ts";
 const floors: readonly (readonly string[])[] = [
   ["base"],
   ["packet", "link"],
-  ["odp", "cls", "meter", "ct", "ipf", "tnl", "port"],
+  ["odp", "cls", "meter", "bond", "ct", "ipf", "tnl", "port"],
   ["upcall"],
   ["path", "act"], // A burst runs actions, actions send and recirculate.
   ["pmd"],
