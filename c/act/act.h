@@ -36,6 +36,7 @@
 #include "packet/key.h"
 #include "packet/pkt.h"
 
+struct ct_request;
 struct rte_mbuf;
 struct worker;
 struct act_prog;
@@ -63,6 +64,9 @@ enum act_kind act_kind(const struct act_prog *);
 uint64_t act_verdict(const struct act_prog *);     /* As the classifier keeps it: CLS_VERDICT_*. */
 uint32_t act_output_port(const struct act_prog *); /* Of ACT_OUTPUT. */
 bool act_tracks(const struct act_prog *);          /* Connections: it has a `ct`. */
+/* A program that only tracks and looks up again: what it asks for, and the recirc_id.  NULL: it is
+ * another one. */
+const struct ct_request *act_track(const struct act_prog *, uint32_t *recirc_id);
 /* The attributes that it was compiled from. */
 const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
 

@@ -264,6 +264,14 @@ bool act_tracks(const struct act_prog *prog)
     return prog->tracks;
 }
 
+const struct ct_request *act_track(const struct act_prog *prog, uint32_t *recirc_id)
+{
+    if (prog->op_count != 2 || prog->ops[0].code != ACT_OP_CT || prog->ops[1].code != ACT_OP_RECIRC)
+        return NULL;
+    *recirc_id = prog->ops[1].a;
+    return (const void *)(prog->pool + prog->ops[0].operand);
+}
+
 uint32_t act_output_port(const struct act_prog *prog)
 {
     return prog->port;

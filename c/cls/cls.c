@@ -301,6 +301,12 @@ static int make_place(struct cls *cls, const struct key *key, const struct key *
     return error;
 }
 
+/* What lookups have found so far says nothing any more (cls_next.h). */
+static void note_change(struct cls *cls)
+{
+    atomic_store_explicit(&cls->changes, atomic_load_explicit(&cls->changes, memory_order_relaxed) + 1, memory_order_release);
+}
+
 int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, uint64_t verdict,
                   struct cls_place *place)
 {
@@ -328,6 +334,7 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
     cls->sub_of[flow] = sub;
     write_entries(cls, sub, flow, place->packed, verdict);
     cls_table_add(atomic_load_explicit(&sub->table, memory_order_relaxed), place->sig, flow);
+    note_change(cls);
     if (flow >= cls->flow_end)
         cls->flow_end = flow + 1;
     cls->flow_count++;
@@ -358,6 +365,7 @@ void cls_remove(struct cls *cls, uint32_t flow)
                      cls_sig(hash_chunks(&cls->key, packed, sub->chunks)), flow);
     cls_prune_remove(part, sub, &masked);
     cls->sub_of[flow] = NULL;
+    note_change(cls);
     cls->flow_count--;
     sub->flows--;
     part->flows--;

@@ -21,6 +21,7 @@
 #define UPCALL_CLS_INT_H
 
 #include "cls/cls.h"
+#include "cls/cls_next.h"
 #include "base/hash.h"
 #include "base/rcu.h"
 
@@ -110,6 +111,8 @@ struct cls_parts {
 };
 extern struct cls_part cls_part_gone;
 
+#define CLS_NEXTS 128u              /* Flows whose next ones are remembered; a power of two. */
+
 struct cls_replica {
     struct cls *cls;
     struct cls_entry *entries;
@@ -117,6 +120,7 @@ struct cls_replica {
     /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for
      * which it stays off. */
     uint32_t same_tried, same_hit, same_pause;
+    struct cls_next nexts[CLS_NEXTS];
 } __attribute__((aligned(64)));
 
 struct cls {
@@ -124,11 +128,13 @@ struct cls {
     _Atomic(struct cls_parts *) parts;
     struct rcu *rcu;
     struct cls_replica *replicas[RCU_THREADS];
-    struct cls_sub **sub_of;        /* By flow index. */
+    _Atomic(struct cls_sub *) *sub_of; /* By flow index. */
     uint8_t *spill_near, *spill_far; /* Two chunks a flow; all that there may be. */
     uint32_t flow_count, sub_count, part_count;
     /* Changes whenever a subtable comes or goes, alone or with its partition. */
     uint32_t shape;
+    /* Changes whenever a flow comes or goes, after it can or cannot be found. */
+    _Atomic uint64_t changes;
     uint32_t flow_end;              /* Indexes from here on were never used. */
     uint32_t thread_last;           /* Replicas end here. */
 };

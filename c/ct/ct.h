@@ -45,6 +45,7 @@
 #include <stdint.h>
 
 struct ct;
+struct pkt_md;
 struct rte_mbuf;
 struct rte_rcu_qsbr;
 
@@ -152,6 +153,23 @@ void ct_destroy(struct ct *);        /* No thread in ct_run; NULL is fine. */
 uint32_t ct_run(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now);
 /* Says of a packet that it cannot be tracked, in the request's zone. */
 void ct_refuse(const struct ct_request *, struct rte_mbuf *);
+/* What became of one packet in ct_track(). */
+struct ct_result {
+    uint32_t conn, mark;
+    uint8_t state;                   /* CT_STATE_*. */
+    uint8_t reply;
+    uint8_t written;                 /* Its struct pkt is complete: `conn` and `reply` mean nothing. */
+    uint8_t pad;
+};
+
+/* ct_run() for packets just received, whose struct pkt is not written yet and whose common metadata
+ * is `md`: what established connections give is left in `results`, which ct_write() writes into
+ * a packet if anybody wants it there.  False, and nothing has been done: there is a packet among
+ * them that is no plain IPv4 packet in one segment, or the request is not that simple. */
+bool ct_track(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now,
+              const struct pkt_md *md, struct ct_result *results);
+void ct_write(struct ct *, const struct ct_request *, struct rte_mbuf *, const struct pkt_md *md, const struct ct_result *);
+
 /* `ct_clear`: the packet has not been tracked. */
 void ct_clear(struct rte_mbuf *);
 

@@ -102,18 +102,6 @@ static inline const struct ct_key *ct_told_key(const struct ct *ct, const struct
     return CT_UNLIKELY(conn->flags & CT_CONN_CHILD) ? &ct->helpers->algs[conn->alg].key : &conn->key;
 }
 
-static inline void ct_write_tuple(struct key_ct *ct, const struct ct_key *key)
-{
-    memcpy(ct->orig_src, key->src, 32); /* And dst. */
-    ct->orig_proto = key->proto;
-    ct->orig_tp_src = key->sport;
-    ct->orig_tp_dst = key->dport;
-    if (CT_UNLIKELY(ct_is_icmp_query(key))) {
-        ct->orig_tp_src = CT_BE16(key->dport & 0xff);
-        ct->orig_tp_dst = CT_BE16(key->dport >> 8);
-    }
-}
-
 /* ct_alg.c.  Gives a new connection the helper that its request asks for, if one is left and the
  * protocol is the helper's. */
 void ct_alg_attach(struct ct_burst *, uint32_t id);

@@ -8,59 +8,10 @@
 #include <rte_mbuf.h>
 
 #include "ct/ct_int.h"
+#include "ct/ct_sum.h"
 #include "packet/csum.h"
 #include "packet/extract.h"
 
-#define SHORT 192u                   /* Bytes. */
-#define OFFLOAD_PENDING (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
-
-static inline uint16_t load16(const void *at)
-{
-    uint16_t x;
-
-    memcpy(&x, at, sizeof x);
-    return x;
-}
-
-static inline uint32_t load32(const void *at)
-{
-    uint32_t x;
-
-    memcpy(&x, at, sizeof x);
-    return x;
-}
-
-static inline uint64_t load64(const void *at)
-{
-    uint64_t x;
-
-    memcpy(&x, at, sizeof x);
-    return x;
-}
-
-/* csum_sum() for what is mostly short: vectors would take longer to get ready than to add. */
-static inline uint64_t sum_of(const uint8_t *at, uint32_t size)
-{
-    uint64_t sum = 0;
-
-    if (CT_UNLIKELY(size > SHORT))
-        return csum_sum(at, size);
-    for (; size >= 8; at += 8, size -= 8) {
-        uint64_t word = load64(at);
-
-        sum += (uint32_t)word;
-        sum += word >> 32;
-    }
-    if (size & 4) {
-        sum += load32(at);
-        at += 4;
-    }
-    if (size & 2) {
-        sum += load16(at);
-        at += 2;
-    }
-    return size & 1 ? sum + *at : sum;
-}
 
 /* The type that answers to a query of ICMP or ICMPv6, or that it answers to; the type itself if
  * it is no query. */
@@ -125,11 +76,11 @@ static uint64_t l4_sum(const struct ct_packet *p)
     uint16_t rest = 0;
 
     if (p->key.family == 6)
-        sum = sum_of(ip + 8, 32) + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
+        sum = ct_sum(ip + 8, 32) + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
     else if (p->key.proto != CT_PROTO_ICMP)
         sum = p->key.words[0] + p->key.words[2] + CT_BE16(p->l4_size) + CT_BE16(p->key.proto);
     if (CT_LIKELY((uint32_t)p->l4 + p->l4_size <= p->m->data_len))
-        return sum + sum_of(p->data + p->l4, p->l4_size);
+        return sum + ct_sum(p->data + p->l4, p->l4_size);
     rte_raw_cksum_mbuf(p->m, p->l4, p->l4_size, &rest);
     return sum + rest;
 }
@@ -140,7 +91,7 @@ static bool l4_checksum_good(struct ct_burst *b, const struct ct_packet *p)
 
     /* What is to be completed further inside belongs to what an outer checksum covers: it cannot be
      * checked before. */
-    if (flags == RTE_MBUF_F_RX_L4_CKSUM_GOOD || (p->m->ol_flags & OFFLOAD_PENDING))
+    if (flags == RTE_MBUF_F_RX_L4_CKSUM_GOOD || (p->m->ol_flags & CT_L4_PENDING))
         return true;
     if (flags != RTE_MBUF_F_RX_L4_CKSUM_BAD && csum_fold(l4_sum(p)) == 0xffff)
         return true;
@@ -155,7 +106,7 @@ static bool l3_checksum_good(struct ct_burst *b, const struct ct_packet *p)
 
     if (flags == RTE_MBUF_F_RX_IP_CKSUM_GOOD || (p->m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM))
         return true;
-    if (flags != RTE_MBUF_F_RX_IP_CKSUM_BAD && csum_fold(sum_of(ip, (ip[0] & 15u) * 4)) == 0xffff)
+    if (flags != RTE_MBUF_F_RX_IP_CKSUM_BAD && csum_fold(ct_sum(ip, (ip[0] & 15u) * 4)) == 0xffff)
         return true;
     ct_counted(b->thread, CT_COUNT_l3csum_err);
     return false;
@@ -168,7 +119,7 @@ static bool read_ports(struct ct_key *key, const uint8_t *l4, uint32_t size, uin
     if (key->proto == CT_PROTO_TCP || key->proto == CT_PROTO_UDP) {
         if (size < 8 || room < 8)
             return false;
-        key->words[4] |= load32(l4);
+        key->words[4] |= ct_load32(l4);
         return key->sport && key->dport;
     }
     if (!ct_is_icmp_query(key))
@@ -193,7 +144,7 @@ static bool read_ports(struct ct_key *key, const uint8_t *l4, uint32_t size, uin
     default:
         return false;
     }
-    key->sport = load16(l4 + 4);
+    key->sport = ct_load16(l4 + 4);
     key->dport = l4[0];
     return true;
 }
@@ -217,7 +168,7 @@ static bool read_inner(struct ct_packet *p, struct ct_key *inner)
         room = p->l4_size - 8u;
     if (inner->family == 4) {
         header = (ip[0] & 15u) * 4;
-        if (ip[0] >> 4 != 4 || header < 20 || header > room || load16(ip + 6) & CT_BE16(0x3fff))
+        if (ip[0] >> 4 != 4 || header < 20 || header > room || ct_load16(ip + 6) & CT_BE16(0x3fff))
             return false;
         memcpy(inner->src, ip + 12, 4);
         memcpy(inner->dst, ip + 16, 4);
@@ -232,7 +183,7 @@ static bool read_inner(struct ct_packet *p, struct ct_key *inner)
         header = room < 256 ? room : 256;
         memcpy(frame + 14, ip, header);
         /* The error cut it: it is as long as its header says. */
-        header = CT_BE16(load16(ip + 4)) + 40u;
+        header = CT_BE16(ct_load16(ip + 4)) + 40u;
         extract_key(frame, 14 + (room < 256 ? room : 256), 14 + (header > room ? header : room), &none, NULL, &key, &layers);
         if (ip[0] >> 4 != 6 || !layers.l4 || key.base.nw_frag == KEY_FRAG_LATER)
             return false;
@@ -280,9 +231,9 @@ static bool read_l4(struct ct_burst *b, struct ct_packet *p)
             return false;
         break;
     case CT_PROTO_UDP:
-        if (p->l4_size < 8 || room < 8 || CT_BE16(load16(l4 + 4)) < 8 || CT_BE16(load16(l4 + 4)) > p->l4_size)
+        if (p->l4_size < 8 || room < 8 || CT_BE16(ct_load16(l4 + 4)) < 8 || CT_BE16(ct_load16(l4 + 4)) > p->l4_size)
             return false;
-        if (!load16(l4 + 6)) /* No checksum, which IPv6 does not allow. */
+        if (!ct_load16(l4 + 6)) /* No checksum, which IPv6 does not allow. */
             return p->key.family == 4 && read_ports(&p->key, l4, p->l4_size, room);
         break;
     default:
@@ -340,9 +291,9 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
     p->translated = 0;
     p->key = (struct ct_key){ .words = { [4] = (uint64_t)b->request->zone << 32 } };
     /* Untagged IPv4 without options or fragmentation is most of what comes. */
-    if (CT_LIKELY(p->m->data_len >= 14 + 20 + 8 && !(p->m->ol_flags & PKT_L3) && load16(p->data + 12) == CT_BE16(0x0800) && ip[0] == 0x45
-                  && !(load16(ip + 6) & CT_BE16(0x3fff)))) {
-        const uint32_t total = CT_BE16(load16(ip + 2));
+    if (CT_LIKELY(p->m->data_len >= 14 + 20 + 8 && !(p->m->ol_flags & PKT_L3) && ct_load16(p->data + 12) == CT_BE16(0x0800) && ip[0] == 0x45
+                  && !(ct_load16(ip + 6) & CT_BE16(0x3fff)))) {
+        const uint32_t total = CT_BE16(ct_load16(ip + 2));
 
         if (total < 20 || total > p->m->pkt_len - 14)
             return;
@@ -350,8 +301,8 @@ void ct_extract(struct ct_burst *b, struct ct_packet *p)
         p->l4 = 34;
         p->l4_size = (uint16_t)(total - 20);
         /* In whole words, which are read again at once. */
-        p->key.words[0] = load32(ip + 12);
-        p->key.words[2] = load32(ip + 16);
+        p->key.words[0] = ct_load32(ip + 12);
+        p->key.words[2] = ct_load32(ip + 16);
         p->key.words[4] |= (uint64_t)ip[9] << 48 | UINT64_C(4) << 56;
     } else if (!find_layers(p)) {
         return;

@@ -5,7 +5,7 @@
  * the worst that comes of it is that one packet's progress is taken for the other's. */
 #include "ct/ct_int.h"
 
-enum { FIRST, MULTIPLE, BOTH_WAYS };
+enum { FIRST, MULTIPLE, BOTH_WAYS = CT_BOTH_WAYS };
 
 void ct_other_new(const struct ct_burst *b, struct ct_conn *conn)
 {

@@ -276,7 +276,7 @@ static bool track_again(struct ct_burst *b, struct ct_packet *p)
     return true;
 }
 
-static uint32_t run(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
+uint32_t ct_run_all(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
 {
     struct ct_packet work[CT_BURST];
     const struct ct_bucket *buckets[CT_BURST];
@@ -322,5 +322,5 @@ uint32_t ct_run(struct ct *ct, uint32_t thread, const struct ct_request *request
 {
     struct ct_burst b = { .ct = ct, .thread = &ct->threads[thread], .request = request, .now = now };
 
-    return run(&b, packets, n);
+    return ct_run_all(&b, packets, n);
 }

@@ -10,54 +10,19 @@
 
 #include "ct/ct_int.h"
 #include "ct/ct_tcp.h"
+#include "ct/ct_window.h"
 
-#define FLAG_FIN 0x01u
-#define FLAG_SYN 0x02u
-#define FLAG_RST 0x04u
-#define FLAG_PSH 0x08u
-#define FLAG_ACK 0x10u
-#define FLAG_URG 0x20u
-
-/* Bytes of an acknowledgement too old: a datagram and a bit. */
-#define SKEW_MAX 67035
-#define SCALE_MAX 14u
-
-/* What of a packet counts. */
-struct segment {
-    uint32_t seq, ack, end;          /* `end`: behind the last byte, SYN and FIN being one each. */
-    uint32_t window;
-    uint8_t flags;
-};
-
-static inline int32_t distance(uint32_t a, uint32_t b)
+static inline struct ct_segment read_packet(const struct ct_packet *p)
 {
-    return (int32_t)(a - b);
-}
-
-static inline uint32_t load_be32(const uint8_t *at)
-{
-    uint32_t x;
-
-    memcpy(&x, at, sizeof x);
-    return CT_BE32(x);
-}
-
-static inline struct segment read_segment(const struct ct_packet *p)
-{
-    const uint8_t *tcp = p->data + p->l4;
-    struct segment s = { .seq = load_be32(tcp + 4), .ack = load_be32(tcp + 8), .flags = tcp[13] & 0x3f };
-
-    s.window = (uint32_t)tcp[14] << 8 | tcp[15];
-    s.end = s.seq + p->l4_size - (tcp[12] >> 4) * 4u + !!(s.flags & FLAG_SYN) + (s.flags & FLAG_FIN);
-    return s;
+    return ct_read_segment(p->data + p->l4, p->l4_size);
 }
 
 /* Flags that no honest stack sends together. */
 static inline bool bad_flags(uint8_t flags)
 {
-    if (flags & FLAG_SYN)
-        return flags & (FLAG_RST | FLAG_FIN) || (!(flags & FLAG_ACK) && flags & (FLAG_PSH | FLAG_URG));
-    return !(flags & (FLAG_ACK | FLAG_RST)) || (!(flags & FLAG_ACK) && flags & (FLAG_FIN | FLAG_PSH | FLAG_URG));
+    if (flags & CT_FLAG_SYN)
+        return flags & (CT_FLAG_RST | CT_FLAG_FIN) || (!(flags & CT_FLAG_ACK) && flags & (CT_FLAG_PSH | CT_FLAG_URG));
+    return !(flags & (CT_FLAG_ACK | CT_FLAG_RST)) || (!(flags & CT_FLAG_ACK) && flags & (CT_FLAG_FIN | CT_FLAG_PSH | CT_FLAG_URG));
 }
 
 /* The window scale that a SYN asks for; 0: none. */
@@ -71,7 +36,7 @@ static uint8_t read_scale(const struct ct_packet *p)
         if (*at == 1) {
             at++;
         } else if (*at == 3) {
-            return CT_SCALE_KNOWN | (at[2] < SCALE_MAX ? at[2] : SCALE_MAX);
+            return CT_SCALE_KNOWN | (at[2] < CT_SCALE_MAX ? at[2] : CT_SCALE_MAX);
         } else {
             at += at[1] < 2 ? 2 : at[1];
         }
@@ -94,18 +59,18 @@ bool ct_tcp_valid_new(struct ct_burst *b, const struct ct_packet *p)
     }
     /* A SYN that answers one nobody saw.  Any other packet may be of a connection older than
      * this table. */
-    return (flags & (FLAG_SYN | FLAG_ACK)) != (FLAG_SYN | FLAG_ACK);
+    return (flags & (CT_FLAG_SYN | CT_FLAG_ACK)) != (CT_FLAG_SYN | CT_FLAG_ACK);
 }
 
 void ct_tcp_new(const struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
 {
-    const struct segment s = read_segment(p);
+    const struct ct_segment s = read_packet(p);
     struct ct_peer *from = &conn->peers[0], *to = &conn->peers[1];
 
     *from = (struct ct_peer){ .seq_low = s.seq, .seq_high = s.end + 1, .state = CT_TCP_STATE_SYN_SENT };
     *to = (struct ct_peer){ .seq_high = 1, .window = 1, .state = CT_TCP_STATE_CLOSED };
-    from->scale = s.flags & FLAG_SYN ? read_scale(p) : CT_SCALE_UNKNOWN;
-    if (!(s.flags & FLAG_SYN))
+    from->scale = s.flags & CT_FLAG_SYN ? read_scale(p) : CT_SCALE_UNKNOWN;
+    if (!(s.flags & CT_FLAG_SYN))
         to->scale = CT_SCALE_UNKNOWN;
     from->window = (uint16_t)(s.window ? s.window : 1);
     if (from->scale & CT_SCALE_KNOWN)
@@ -113,23 +78,12 @@ void ct_tcp_new(const struct ct_burst *b, const struct ct_packet *p, struct ct_c
     ct_refresh(b, conn, CT_TCP_SYN_SENT);
 }
 
-/* The shifts that apply to windows of this packet's sender (low byte) and of the other side
- * (high byte). */
-static inline uint32_t shifts(const struct ct_peer *from, const struct ct_peer *to, uint8_t flags)
-{
-    if (flags & FLAG_SYN)
-        return 0;
-    if (from->scale & to->scale & CT_SCALE_KNOWN)
-        return (from->scale & CT_SCALE_SHIFT) | (to->scale & CT_SCALE_SHIFT) << 8;
-    return from->scale & to->scale & CT_SCALE_UNKNOWN ? SCALE_MAX | SCALE_MAX << 8 : 0;
-}
-
 /* The first packet of a side.  Answers whether its acknowledgement is to be checked. */
-static bool first_of_side(const struct ct_packet *p, struct segment *s, struct ct_peer *from, struct ct_peer *to, uint32_t *shift)
+static bool first_of_side(const struct ct_packet *p, struct ct_segment *s, struct ct_peer *from, struct ct_peer *to, uint32_t *shift)
 {
     uint32_t allowed;
 
-    if ((s->flags & FLAG_SYN) && (to->scale & CT_SCALE_KNOWN)) {
+    if ((s->flags & CT_FLAG_SYN) && (to->scale & CT_SCALE_KNOWN)) {
         from->scale = read_scale(p);
         if (from->scale & CT_SCALE_KNOWN) {
             *shift = (from->scale & CT_SCALE_SHIFT) | (to->scale & CT_SCALE_SHIFT) << 8;
@@ -145,25 +99,10 @@ static bool first_of_side(const struct ct_packet *p, struct segment *s, struct c
     allowed = s->end + (allowed ? allowed : 1);
     if (from->window < s->window)
         from->window = (uint16_t)s->window;
-    if (from->seq_high != 1 && distance(allowed, from->seq_high) < 0)
+    if (from->seq_high != 1 && ct_distance(allowed, from->seq_high) < 0)
         return true;
     from->seq_high = allowed;
     return false;
-}
-
-/* What a packet that counts changes of both sides' windows. */
-static inline void advance(const struct segment *s, struct ct_peer *from, struct ct_peer *to, uint32_t shift)
-{
-    const uint32_t window = s->window << (shift & 0xff);
-
-    if (from->window < s->window)
-        from->window = (uint16_t)s->window;
-    if (distance(s->end, from->seq_low) > 0)
-        from->seq_low = s->end;
-    if (distance(s->ack + window, to->seq_high) >= 0)
-        to->seq_high = s->ack + (window ? window : 1);
-    if (s->flags & FLAG_FIN && from->state < CT_TCP_STATE_CLOSING)
-        from->state = CT_TCP_STATE_CLOSING;
 }
 
 static inline enum ct_timeout timeout_of(const struct ct_peer *a, const struct ct_peer *b)
@@ -181,25 +120,15 @@ static inline enum ct_timeout timeout_of(const struct ct_peer *a, const struct c
     return high >= CT_TCP_STATE_CLOSING ? CT_TCP_FIN_WAIT : CT_TCP_ESTABLISHED;
 }
 
-/* Whether a packet lies in the window.  `seq` is where it really begins, s->seq where it is
- * taken to. */
-static inline bool in_window(const struct segment *s, const struct ct_peer *from, const struct ct_peer *to, uint32_t seq, int32_t skew,
-                             uint32_t shift)
-{
-    return distance(from->seq_high, s->end) >= 0 && distance(s->seq, from->seq_low - ((uint32_t)to->window << (shift >> 8))) >= 0
-           && skew >= -SKEW_MAX && skew <= (int32_t)((uint32_t)SKEW_MAX << (shift & 0xff))
-           && (!(s->flags & FLAG_RST) || (seq - from->seq_low + 1) <= 2);
-}
-
 static enum ct_update update(struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn, struct ct_peer *from, struct ct_peer *to)
 {
-    struct segment s = read_segment(p);
+    struct ct_segment s = read_packet(p);
     const uint32_t seq = s.seq;
     uint32_t shift;
     int32_t skew;
     bool inside, check_ack = true;
 
-    if ((s.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN) {
+    if ((s.flags & (CT_FLAG_SYN | CT_FLAG_ACK)) == CT_FLAG_SYN) {
         if (from->state >= CT_TCP_STATE_FIN_WAIT_2 && to->state >= CT_TCP_STATE_FIN_WAIT_2)
             return CT_REUSE;
         if (from->state <= CT_TCP_STATE_SYN_SENT) {
@@ -208,34 +137,34 @@ static enum ct_update update(struct ct_burst *b, const struct ct_packet *p, stru
             return CT_VALID_NEW;
         }
     }
-    shift = shifts(from, to, s.flags);
+    shift = ct_shifts(from, to, s.flags);
     if (CT_UNLIKELY(from->state < CT_TCP_STATE_SYN_SENT))
         check_ack = first_of_side(p, &s, from, to, &shift);
     /* Some stacks do not set the number in a RST. */
-    if (!(s.flags & FLAG_ACK) || (!s.ack && s.flags & FLAG_RST))
+    if (!(s.flags & CT_FLAG_ACK) || (!s.ack && s.flags & CT_FLAG_RST))
         s.ack = to->seq_low;
     if (s.seq == s.end)
         s.seq = s.end = from->seq_low;
-    skew = check_ack ? distance(to->seq_low, s.ack) : 0;
-    inside = in_window(&s, from, to, seq, skew, shift);
+    skew = check_ack ? ct_distance(to->seq_low, s.ack) : 0;
+    inside = ct_in_window(&s, from, to, seq, skew, shift);
     if (CT_UNLIKELY(!inside && atomic_load_explicit(&b->ct->no_seq_check, memory_order_relaxed))) {
         ct_counted(b->thread, CT_COUNT_tcp_seq_chk_bypass);
         inside = true;
     }
     if (!inside
         && !((to->state < CT_TCP_STATE_SYN_SENT || to->state >= CT_TCP_STATE_FIN_WAIT_2 || from->state >= CT_TCP_STATE_FIN_WAIT_2)
-             && distance(from->seq_high + SKEW_MAX, s.end) >= 0 && distance(s.seq, from->seq_low - SKEW_MAX) >= 0)) {
+             && ct_distance(from->seq_high + CT_SKEW_MAX, s.end) >= 0 && ct_distance(s.seq, from->seq_low - CT_SKEW_MAX) >= 0)) {
         ct_counted(b->thread, CT_COUNT_tcp_seq_chk_failed);
         return CT_INVALID;
     }
-    advance(&s, from, to, shift);
-    if (inside && s.flags & FLAG_ACK) {
+    ct_advance(&s, from, to, shift);
+    if (inside && s.flags & CT_FLAG_ACK) {
         if (to->state == CT_TCP_STATE_SYN_SENT)
             to->state = CT_TCP_STATE_ESTABLISHED;
         else if (to->state == CT_TCP_STATE_CLOSING)
             to->state = CT_TCP_STATE_FIN_WAIT_2;
     }
-    if (s.flags & FLAG_RST)
+    if (s.flags & CT_FLAG_RST)
         from->state = to->state = CT_TCP_STATE_TIME_WAIT;
     if (inside)
         ct_refresh(b, conn, timeout_of(from, to));

@@ -10,8 +10,9 @@
 
 /* The others act nowhere: they are kept to be read again. */
 static const uint32_t defaults[CT_TIMEOUTS] = {
-    [CT_TCP_SYN_SENT] = 30, [CT_TCP_SYN_RECV] = 30, [CT_TCP_ESTABLISHED] = 86400, [CT_TCP_FIN_WAIT] = 900, [CT_TCP_TIME_WAIT] = 45,
-    [CT_TCP_CLOSE] = 30, [CT_UDP_FIRST] = 60, [CT_UDP_SINGLE] = 60, [CT_UDP_MULTIPLE] = 30, [CT_ICMP_FIRST] = 60, [CT_ICMP_REPLY] = 30,
+    [CT_TCP_SYN_SENT] = 30, [CT_TCP_SYN_RECV] = 30, [CT_TCP_ESTABLISHED] = CT_SECONDS_ESTABLISHED, [CT_TCP_FIN_WAIT] = 900,
+    [CT_TCP_TIME_WAIT] = 45, [CT_TCP_CLOSE] = 30, [CT_UDP_FIRST] = 60, [CT_UDP_SINGLE] = 60, [CT_UDP_MULTIPLE] = CT_SECONDS_MULTIPLE,
+    [CT_ICMP_FIRST] = 60, [CT_ICMP_REPLY] = 30,
 };
 
 /* The first policy whose number is not below `id`. */
@@ -40,7 +41,6 @@ static const struct ct_policy *find(const struct ct_policies *policies, uint32_t
 void ct_refresh(const struct ct_burst *b, struct ct_conn *conn, enum ct_timeout timeout)
 {
     uint32_t seconds = defaults[timeout];
-    uint64_t expires;
 
     if (CT_UNLIKELY(conn->policy)) {
         const struct ct_policy *policy = find(atomic_load_explicit(&b->ct->policies, memory_order_acquire), conn->policy);
@@ -48,9 +48,7 @@ void ct_refresh(const struct ct_burst *b, struct ct_conn *conn, enum ct_timeout 
         if (policy)
             seconds = policy->seconds[timeout];
     }
-    expires = b->now + seconds * UINT64_C(1000);
-    if (atomic_load_explicit(&conn->expires, memory_order_relaxed) != expires)
-        atomic_store_explicit(&conn->expires, expires, memory_order_relaxed);
+    ct_expire(b, conn, seconds);
 }
 
 /* Publishes a list in place of `old`, which the service frees. */

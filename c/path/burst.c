@@ -8,6 +8,8 @@
 #include "base/invariant.h"
 #include "act/act.h"
 #include "cls/cls.h"
+#include "cls/cls_next.h"
+#include "ct/ct.h"
 #include "packet/extract.h"
 #include "path/burst_direct.h"
 #include "path/tx.h"
@@ -39,17 +41,6 @@ static void output(struct worker *worker, struct rte_mbuf **packets, unsigned in
     }
 }
 
-/* Does with a run of packets what their flows say. */
-static inline void perform(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint64_t verdict, const struct pkt_md *md)
-{
-    if (__builtin_expect(verdict & CLS_VERDICT_OUTPUT, 1))
-        output(worker, packets, n, (uint32_t)(verdict >> 2));
-    else if (verdict == CLS_VERDICT_DROP)
-        worker_drop_bulk(worker, packets, n, DROP_action);
-    else
-        act_run(worker, (const struct act_prog *)(uintptr_t)verdict, packets, n, md);
-}
-
 static inline void count(struct worker *worker, struct cls_entry *entry, unsigned int packets, uint64_t bytes, uint32_t tcp_flags)
 {
     const uint32_t flags = atomic_load_explicit(&entry->tcp_flags, memory_order_relaxed);
@@ -74,50 +65,186 @@ static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int 
     }
 }
 
-/* Packets that share in_port and recirc_id.  Counters are written once for each run of packets of
- * one flow, actions run once for each run of flows with the same verdict. */
-static void classify(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
-                     const struct pkt_md *md)
+/* Packets whose struct pkt is not written, with what tracking said of them. */
+struct tracked {
+    const struct ct_request *request;
+    struct ct_result *results;
+    const struct pkt_md *md;         /* As they came. */
+    uint32_t recirc_id;
+};
+
+static void write_tracked(struct worker *worker, const struct tracked *tracked, struct rte_mbuf **packets, unsigned int n, unsigned int at)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        if (!tracked->results[at + i].written)
+            ct_write(worker->ct, tracked->request, packets[i], tracked->md, &tracked->results[at + i]);
+        tracked->results[at + i].written = 1;
+        pkt_of(packets[i])->md.recirc_id = tracked->recirc_id;
+    }
+}
+
+static void follow(struct worker *, const struct act_prog *, struct rte_mbuf **, unsigned int n, const struct pkt_md *,
+                   const uint32_t *flows, const uint16_t *tcp_flags);
+
+/* Packets in the hands of dispatch(). */
+struct batch {
+    struct rte_mbuf **packets;
+    const uint32_t *flows;
+    const uint16_t *tcp_flags;
+    const struct pkt_md *md;         /* Or NULL. */
+    const struct tracked *tracked;   /* Or NULL. */
+};
+
+/* Does with a run of packets what their flows say. */
+static inline void perform(struct worker *worker, const struct batch *b, unsigned int from, unsigned int n, uint64_t verdict)
+{
+    struct rte_mbuf **packets = b->packets + from;
+    const struct act_prog *prog = (const struct act_prog *)(uintptr_t)verdict;
+
+    if (__builtin_expect(verdict & CLS_VERDICT_OUTPUT, 1)) {
+        output(worker, packets, n, (uint32_t)(verdict >> 2));
+    } else if (verdict == CLS_VERDICT_DROP) {
+        worker_drop_bulk(worker, packets, n, DROP_action);
+    } else if (b->tracked) {
+        write_tracked(worker, b->tracked, packets, n, from);
+        act_run(worker, prog, packets, n, NULL);
+    } else {
+        follow(worker, prog, packets, n, b->md, b->flows + from, b->tcp_flags + from);
+    }
+}
+
+/* Counts packets and does what their flows say.  Counters are written once for each run of packets
+ * of one flow, actions run once for each run of flows with the same verdict. */
+static inline __attribute__((always_inline)) void dispatch(struct worker *worker, const struct batch *b, unsigned int n)
 {
     struct cls_entry *entries = cls_entries(worker->replica);
     struct rte_mbuf *misses[CLS_BURST];
-    uint32_t flows[CLS_BURST];
-    uint16_t tcp_flags[CLS_BURST];
     unsigned int miss_n = 0, from = 0;
     uint64_t verdict = 0;
 
-    INVARIANT(n && n <= CLS_BURST);
-    cls_lookup(worker->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, worker->stat);
     for (unsigned int i = 0; i < n;) {
-        const uint32_t flow = flows[i];
+        const uint32_t flow = b->flows[i];
         unsigned int start = i;
         uint64_t bytes = 0, wanted;
         uint32_t flags = 0;
 
         do {
-            bytes += packets[i]->pkt_len;
-            flags |= tcp_flags[i];
-        } while (++i < n && flows[i] == flow);
+            bytes += b->packets[i]->pkt_len;
+            flags |= b->tcp_flags[i];
+        } while (++i < n && b->flows[i] == flow);
         if (__builtin_expect(flow, 1)) {
             count(worker, &entries[flow], i - start, bytes, flags);
             wanted = atomic_load_explicit(&entries[flow].verdict, memory_order_acquire);
         } else {
-            memcpy(&misses[miss_n], &packets[start], (i - start) * sizeof misses[0]);
+            if (b->tracked)
+                write_tracked(worker, b->tracked, b->packets + start, i - start, start);
+            memcpy(&misses[miss_n], &b->packets[start], (i - start) * sizeof misses[0]);
             miss_n += i - start;
             wanted = 0;
         }
         if (wanted == verdict && wanted)
             continue;
         if (verdict)
-            perform(worker, packets + from, start - from, verdict, md);
+            perform(worker, b, from, start - from, verdict);
         verdict = wanted;
         from = start;
     }
     if (verdict)
-        perform(worker, packets + from, n - from, verdict, md);
+        perform(worker, b, from, n - from, verdict);
     stat_add(&worker->stat->hit, n - miss_n);
     if (miss_n)
-        miss(worker, misses, miss_n, md);
+        miss(worker, misses, miss_n, b->md);
+}
+
+/* Packets that share in_port and recirc_id. */
+static void classify(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
+                     const struct pkt_md *md)
+{
+    uint32_t flows[CLS_BURST];
+    uint16_t tcp_flags[CLS_BURST];
+    const struct batch b = { .packets = packets, .flows = flows, .tcp_flags = tcp_flags, .md = md };
+
+    INVARIANT(n && n <= CLS_BURST);
+    cls_lookup(worker->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, worker->stat);
+    dispatch(worker, &b, n);
+}
+
+static struct cls_next *answers_of(struct cls_replica *replica, const struct tracked *tracked, uint32_t flow)
+{
+    return cls_next_of(replica, flow, tracked->md->in_port, tracked->recirc_id, tracked->request->zone, tracked->request->flags & CT_NAT);
+}
+
+/* The flows that tracked packets hit, if the thread remembers them all. */
+static inline bool remembered(struct cls_replica *replica, const struct tracked *tracked, unsigned int n, const uint32_t *flows, uint32_t *next)
+{
+    const struct ct_result *results = tracked->results;
+    const struct cls_next *answers = NULL;
+    uint32_t flow = 0;
+    uint64_t before = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        uint64_t key;
+
+        if (__builtin_expect(flows[i] != flow, 0)) {
+            flow = flows[i];
+            answers = answers_of(replica, tracked, flow);
+            if (!answers)
+                return false;
+            before = UINT64_MAX;
+        }
+        key = cls_next_key(answers, results[i].state, results[i].mark);
+        next[i] = key == before ? next[i - 1] : cls_next_flow(answers, key);
+        if (!next[i])
+            return false;
+        before = key;
+    }
+    return true;
+}
+
+/* Has the thread remember what was looked up since the classifier had `changes`. */
+static void remember(struct cls_replica *replica, const struct tracked *tracked, unsigned int n, const uint32_t *flows, const uint32_t *next,
+                     uint64_t changes)
+{
+    struct cls_next *answers = NULL;
+    uint32_t flow = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        if (flows[i] != flow)
+            answers = answers_of(replica, tracked, flows[i]);
+        flow = flows[i];
+        if (answers && answers->changes == changes)
+            cls_next_learn(answers, tracked->results[i].state, tracked->results[i].mark, next[i]);
+    }
+}
+
+/* Runs a program; if it only tracks and looks up again, what tracking finds leads on at once. */
+static void follow(struct worker *worker, const struct act_prog *prog, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md,
+                   const uint32_t *flows, const uint16_t *tcp_flags)
+{
+    struct ct_result results[CLS_BURST];
+    struct tracked tracked = { .results = results, .md = md };
+    uint32_t next[CLS_BURST];
+    const struct batch b = { .packets = packets, .flows = next, .tcp_flags = tcp_flags, .tracked = &tracked };
+
+    tracked.request = act_track(prog, &tracked.recirc_id);
+    /* What waits to be looked up again came before. */
+    if (!md || !tracked.request || worker->recirc.n || worker->depth == WORKER_RECIRC_MAX
+        || !ct_track(worker->ct, worker->index, tracked.request, packets, n, worker->now, md, results)) {
+        act_run(worker, prog, packets, n, md);
+        return;
+    }
+    if (!remembered(worker->replica, &tracked, n, flows, next)) {
+        const uint64_t changes = cls_changes(worker->replica);
+        uint16_t again[CLS_BURST];
+
+        write_tracked(worker, &tracked, packets, n, 0);
+        cls_lookup(worker->replica, md->in_port, tracked.recirc_id, packets, n, NULL, next, again, worker->stat);
+        remember(worker->replica, &tracked, n, flows, next, changes);
+    }
+    stat_add(&worker->stat->recirculated, n);
+    worker->depth++;
+    dispatch(worker, &b, n);
+    worker->depth--;
 }
 
 static unsigned int drop_runts(struct worker *worker, struct rte_mbuf **packets, unsigned int n)

@@ -28,8 +28,8 @@
 #include "path/tx.h"
 #include "port/port.h"
 
-#define SLICES 60
-#define TRIES 400
+#define SLICES 200
+#define TRIES 1000
 #define POOL 64
 #define FRAME 64
 #define SIZE 60
@@ -65,14 +65,12 @@ static uint32_t rnd(void)
 
 static void put16(uint8_t *at, uint32_t x)
 {
-    at[0] = (uint8_t)(x >> 8);
-    at[1] = (uint8_t)x;
+    *(uint16_t *)at = __builtin_bswap16((uint16_t)x);
 }
 
 static void put32(uint8_t *at, uint32_t x)
 {
-    x = __builtin_bswap32(x);
-    memcpy(at, &x, 4);
+    *(uint32_t *)at = __builtin_bswap32(x);
 }
 
 static void sum_frame(uint8_t *f, uint8_t proto)
@@ -326,7 +324,7 @@ static void establish(const struct shape *shape, struct worker *worker)
         order[i - 1] = order[j];
         order[j] = x;
     }
-    for (uint32_t i = 0; i < shape->connections; i++) {
+    for (uint32_t i = 0; i < shape->connections && !shape->fresh; i++) {
         struct rte_mbuf *m = pool[0];
         uint8_t *sent, *answer = frames[2 * order[i] + 1];
 
@@ -340,9 +338,12 @@ static void establish(const struct shape *shape, struct worker *worker)
         load(m, answer);
         burst_receive(worker, &m, 1, &md);
         tx_flush(worker);
+        load(m, frames[2 * order[i]]); /* Which establishes TCP. */
+        burst_receive(worker, &m, 1, &md);
+        tx_flush(worker);
     }
     free(order);
-    if (ct_count(worker->ct) != shape->connections)
+    if (!shape->fresh && ct_count(worker->ct) != shape->connections)
         printf("%s: only %u connections\n", shape->name, ct_count(worker->ct));
 }
 
@@ -365,8 +366,7 @@ static void run(const struct shape *shape, struct worker *worker, struct stat_co
     worker->replica = cls_replica_add(cls, 1);
     worker_tick(worker);
     make_frames(shape);
-    if (!shape->fresh)
-        establish(shape, worker);
+    establish(shape, worker);
     memset(stat, 0, sizeof *stat);
     if (!only)
         measure("copy", "", NULL);
