@@ -17,7 +17,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act.h",
-    sha256: "66a937cf6002106bfd01b7e2205420db4650e749d1e9175c46e361e891cbb553",
+    sha256: "161c36ac221d07b9d07912ff6c62f6ca68768c1aa8b6e4024c2a032122cb114d",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
@@ -27,7 +27,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build.c",
-    sha256: "fbe91a2af07fe6316acb4688419344e7e2d87d452777bb7f8085f7b901cce6c7",
+    sha256: "530e37aef62494fd1d12436292f921cf277d59777ad2e798a442b0e131c5f835",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
@@ -267,7 +267,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "99103d1d7a1715f46bc448ceca000e8f42cbd8a54736f2a3196b1a26cbd012de",
+    sha256: "745dd38ffb5f131a73cc66989bceafa17577825e300328e677c52b94bddae1e4",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
@@ -302,13 +302,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "10e5c8ecba93e6645ac979d7b7a6a3d3de299939c46cee96eb387811770019d4",
+    sha256: "27275e1a9da25d8ab47ea94d0ffbc282c7fa028df63adc6d260b22af85c85a9a",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_isa.c",
     sha256: "a9fe5a049c0fe5cb0a00e43ba927c1fffb254184bd1d3cac385db225480e0a56",
     load: () => import("../c/cls/cls_isa.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cls/cls_next.c",
+    sha256: "50c706048cd8efeeba2d95cf6707cd42e804813c13548ca5b3fc9fb86ba72e09",
+    load: () => import("../c/cls/cls_next.c", { with: { type: "text" } }),
+  },
+  {
+    name: "cls/cls_next.h",
+    sha256: "f0be4d92b5903339248398abce0a4d23c08f2e13d22abd0977bdc547acff1c94",
+    load: () => import("../c/cls/cls_next.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_pack.c",
@@ -342,7 +352,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.h",
-    sha256: "d0aef5be9bd1abfc0c44ac88725093b0ea0367a5cec0429df2dd42e71b1af772",
+    sha256: "92cdbed2c2ee9819baba392089a6b85c72fb78da63ae8ce25d421df805fe1088",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
@@ -352,7 +362,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_alg_int.h",
-    sha256: "c4d8af6d261fa34a43e4fb6a55147f6f9f477a046a119f415d0c3669bb1b8dce",
+    sha256: "9683dad3b66c990408c66d319df7f5a7c13344d1d774d6d8e6aa7c4a43e60173",
     load: () => import("../c/ct/ct_alg_int.h", { with: { type: "text" } }),
   },
   {
@@ -376,18 +386,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/ct/ct_ftp.c", { with: { type: "text" } }),
   },
   {
+    name: "ct/ct_hot.c",
+    sha256: "9723b327b62c720476d05eca8e4c46111d751c135948572f6c31d504f3fb88ba",
+    load: () => import("../c/ct/ct_hot.c", { with: { type: "text" } }),
+  },
+  {
     name: "ct/ct_icmp.c",
     sha256: "e1f91bd1569aee77dd2373f52992107377e61c22538ac97cb2638248436985b7",
     load: () => import("../c/ct/ct_icmp.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_int.h",
-    sha256: "32aa3c602050d927e34d60df0fecaa52cd758e9e04bbe41293256658a20840ef",
+    sha256: "7b16fc3dc509ad09b2c99b55a9554442dd970e0321c12759338d91266966f807",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_key.c",
-    sha256: "dc5d770d75461e3fb0a318c132a56bc6d42251bbb75dad7386a1e7d2874668a5",
+    sha256: "e83d4a2e365487d13e46b9206ae9bffe52331c9658adcb1e7f169655c24fe33e",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -402,7 +417,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_other.c",
-    sha256: "9971571e3d7cfe3464db3cea7fd7522aa4b6ac19ee5496c161830dd701eebdab",
+    sha256: "4b1826a67eda523edf1669d97ca670ada794104d0c55767bf65df8457f4340e7",
     load: () => import("../c/ct/ct_other.c", { with: { type: "text" } }),
   },
   {
@@ -412,13 +427,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_run.c",
-    sha256: "b0544c66c468444c9ef1875cbb9c2326a6afe947ae86c6d1252a84d84262acd0",
+    sha256: "b1c1ea8e296b1f7d176531e9ac78548144c6aa9c9ae8b1c01cfe83a376db9d74",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_seq.c",
     sha256: "7365c4299ef64d65b0bb791fd2079bd5cf809ad03e5fe9b85d3d465ffb3cd40e",
     load: () => import("../c/ct/ct_seq.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_sum.h",
+    sha256: "fc9bbf5512ff237b0e70126d5ef2ca31239374078a49657104f7bca6e536fc5b",
+    load: () => import("../c/ct/ct_sum.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_sweep.c",
@@ -437,17 +457,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_tcp.c",
-    sha256: "2fb2f723ddc2c5b7aa98d161de009c291e5dc881febe9ee4f84cc9b3d20d24e0",
+    sha256: "f1d49818f2eff11d5ba9abfab675c72b9dd9911f7714a6653a88029b0a02edc1",
     load: () => import("../c/ct/ct_tcp.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_tcp.h",
-    sha256: "843fadc178595a3858d89f311edc626d12ac2fe897ec73630ca41fb88bd99c87",
+    sha256: "013b4e39b8548ed3a132e1635a71b9b25633250bf953d0b9dc4e1c27549312ef",
     load: () => import("../c/ct/ct_tcp.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_timeout.c",
-    sha256: "2d054890502c38ae786524231ed61dc61087e4f5c9abc5db82fac1eed3fb1f7a",
+    sha256: "490f52e58bb823dd0164c9cb6ea7d437a7d28294fb229aec964c89d28862dfd9",
     load: () => import("../c/ct/ct_timeout.c", { with: { type: "text" } }),
   },
   {
@@ -867,7 +887,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst.c",
-    sha256: "b4fe704ffaedbe2afa93c3579c1bff813635f115120d5b494280de391e67188e",
+    sha256: "dd3896c364041d72ea3e0ca25efe553a75a27a6673d80cdc65f9f31db70f1d3e",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {

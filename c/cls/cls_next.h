@@ -8,7 +8,7 @@
  * thread remembers a few answers.  They hold until any flow comes or goes; a change of actions does
  * not matter, because only the flow is remembered.
  *
- * Threads: the owner of the replica, within the read-side section that cls_next_of() was called in. */
+ * Threads: the owner of the replica, in the read-side section of cls_next_of(). */
 #ifndef UPCALL_CLS_NEXT_H
 #define UPCALL_CLS_NEXT_H
 

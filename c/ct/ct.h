@@ -153,13 +153,15 @@ void ct_destroy(struct ct *);        /* No thread in ct_run; NULL is fine. */
 uint32_t ct_run(struct ct *, uint32_t thread, const struct ct_request *, struct rte_mbuf **packets, unsigned int n, uint64_t now);
 /* Says of a packet that it cannot be tracked, in the request's zone. */
 void ct_refuse(const struct ct_request *, struct rte_mbuf *);
+
 /* What became of one packet in ct_track(). */
 struct ct_result {
-    uint32_t conn, mark;
+    uint32_t mark;
     uint8_t state;                   /* CT_STATE_*. */
+    uint8_t written;                 /* Its struct pkt is complete; the rest means nothing. */
     uint8_t reply;
-    uint8_t written;                 /* Its struct pkt is complete: `conn` and `reply` mean nothing. */
     uint8_t pad;
+    uint32_t conn;
 };
 
 /* ct_run() for packets just received, whose struct pkt is not written yet and whose common metadata

@@ -11,7 +11,7 @@
 
 #include "ct/ct_sum.h"
 #include "ct/ct_table.h"
-#include "ct/ct_window.h"
+#include "ct/ct_tcp.h"
 #include "packet/csum.h"
 #include "packet/pkt.h"
 

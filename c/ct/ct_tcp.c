@@ -10,7 +10,6 @@
 
 #include "ct/ct_int.h"
 #include "ct/ct_tcp.h"
-#include "ct/ct_window.h"
 
 static inline struct ct_segment read_packet(const struct ct_packet *p)
 {

@@ -21,6 +21,7 @@ bool test_track(struct ct *, uint32_t thread, const struct ct_request *, struct 
 struct cls_next *test_next(struct cls_replica *, uint32_t flow, uint32_t in_port, uint32_t recirc_id, uint16_t zone, bool moved);
 #define burst_receive test_receive
 #define burst_recirculate test_recirculate
+#define burst_receive_l3 test_receive_l3
 #define ct_track test_track
 #define cls_next_of test_next
 #include "path/burst.c"
@@ -127,9 +128,7 @@ static struct act_prog *compile(const struct list *l)
     struct act_prog *prog;
     const char *why;
 
-    if (act_compile(l->bytes, l->size, &key, &prog, &why))
-        abort();
-    return prog;
+    return act_compile(l->bytes, l->size, &key, &prog, &why) ? NULL : prog;
 }
 
 /* Random actions of a flow, for each world. */
