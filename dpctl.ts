@@ -20,7 +20,8 @@ async function readText(path: string): Promise<string> {
 /** Whether the command line is of a verb that ends in order. A wrong one is complained of later. */
 function isInOrder(): boolean {
   try {
-    return endsInOrder.includes(parseCommandLine(Deno.args).words[0] ?? "");
+    const { words: [verb = "", ...args] } = parseCommandLine(Deno.args);
+    return endsInOrder.includes(verb) || (verb === "capture" && args.includes("-"));
   } catch {
     return false;
   }
@@ -33,6 +34,13 @@ async function main(): Promise<number> {
   const terminal: Terminal = {
     print: (text) => stdout.print(text),
     draw: (text) => stdout.draw(text),
+    ...(!Deno.stdout.isTerminal() && {
+      write: (bytes: Uint8Array) => {
+        for (let at = 0; at < bytes.length;) {
+          at += Deno.stdout.writeSync(bytes.subarray(at));
+        }
+      },
+    }),
     complain: (text) => {
       stdout.flush(); // In the order in which it was said.
       stderr.print(text);

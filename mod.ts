@@ -24,6 +24,30 @@
  * }
  * ```
  *
+ * **Settings** are given to {@linkcode openDatapath} in `config`; unknown ones are refused.
+ *
+ * - `netdev`: `pollThreads` (hexadecimal mask of cores, by default the last core), `maxSleepUs`
+ *   (longest nap of an idle poll thread, microseconds), `local` (kind of port 0: `dummy`, `tap`,
+ *   `null`, `none`), `eal` (arguments of DPDK), `library` (a compiled library);
+ * - `system`: `dispatch` (`per-cpu` or `per-vport`).
+ *
+ * **Ports** are added by {@linkcode Ports.add} with a `type` and `options`. `netdev` has the types
+ * `system` (a Linux device, the default), `tap`, `afxdp`, `dpdk`, `vhost-user`,
+ * `vhost-user-client`, `memif`, `pcap`, `patch`, `dummy` and `null`; `system` has Linux devices,
+ * `internal` and tunnels. `docs/ports.md` has every option. Into a port of type `dummy` a program
+ * puts frames by {@linkcode Ports.inject}, and takes out what was sent by
+ * {@linkcode Ports.collect}: tests need no devices (entry `./testing`).
+ *
+ * **Errors** are {@linkcode DatapathError}s with the operation, the object, an errno by name
+ * (`code`) and a reason (`detail`). `ENODEV`: there is no such datapath, port or device; `EEXIST`:
+ * there is one already; `ENOENT`: no such flow, or no module, library or compiler; `EBUSY`: a
+ * number is in use; `EINVAL`: an option, key or action is wrong; `EAFNOSUPPORT`: no such type;
+ * `EOPNOTSUPP`: this provider cannot; `EPERM`: not allowed; `EBADF`: closed. Wrong arguments are
+ * `TypeError` or `RangeError`, wrong text is `SyntaxError` with its `offset`. In
+ * {@linkcode Datapath.operate} each operation has its own result, and none throws.
+ *
+ * **dpctl** can ask a program that calls `serve(dp)` of the entry `./serve`.
+ *
  * Other entries have what fewer programs need: `./types` all shapes of keys and actions, `./odp`
  * bytes and text, `./contract` what a provider must do, `./netlink` conversations with the kernel,
  * `./frames` packets built and parsed, `./pcapng` captures, `./testing` tests without root.

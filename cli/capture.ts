@@ -11,7 +11,9 @@ import { openDatapath } from "../providers/registry.ts";
 import { ask } from "./ask.ts";
 import { ToolError, UsageError } from "./failure.ts";
 import { findPath } from "./target.ts";
-import type { Terminal } from "./terminal.ts";
+import { control } from "../control/socket.ts";
+import type { JsonAnswer } from "../control/verbs/verb.ts";
+import { program, type Terminal } from "./terminal.ts";
 
 /** Captures packets; the exit status. */
 export async function capture(line: CommandLine, terminal: Terminal): Promise<number> {
@@ -30,12 +32,64 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
       { hint: `"dpctl serve ${name ?? "DP"}", or serve(dp) of control/serve.ts` },
     );
   }
+  if (file === "-") return await capturePiped(path, { line, settings }, terminal);
   const absolute = file.startsWith("/") ? file : `${Deno.cwd()}/${file}`;
   const options = line.flags.json ? flagWords({ ...line.flags, names: false }) : [];
   const words = ["upcall/capture", ...options, absolute, ...settings];
   const status = await ask(path, { ...line, words }, terminal);
   if (status !== 0) await tidyUp(name);
   return status;
+}
+
+/** Limits of a capture that somebody looks at, until he has seen enough. */
+const unlimited = ["count=1000000000", "seconds=3600"];
+
+/**
+ * Captures to standard output, for tcpdump and Wireshark, until the reader has seen enough or this
+ * program is told to end; the exit status.
+ */
+async function capturePiped(
+  path: string,
+  { line, settings }: { line: CommandLine; settings: readonly string[] },
+  { write, complain, signal }: Terminal,
+): Promise<number> {
+  if (write === undefined) {
+    throw new ToolError("a capture is no text to be read on a terminal", {
+      hint: `"${program} capture DP - | tcpdump -nr -", or "… | wireshark -k -i -"`,
+    });
+  }
+  const folder = await Deno.makeTempDir({ prefix: "dpctl-" });
+  try {
+    using listener = Deno.listen({ transport: "unix", path: `${folder}/pipe` });
+    const given = new Set(settings.map((word) => word.split("=")[0]));
+    const limits = unlimited.filter((word) => !given.has(word.split("=")[0]));
+    const asked = control(path, "upcall/capture", [
+      `${folder}/pipe`,
+      ...settings,
+      ...limits,
+    ]);
+    asked.catch(() => listener.close()); // Nobody is going to connect.
+    const conn = await listener.accept().catch(() => undefined);
+    signal?.addEventListener("abort", () => conn?.close(), { once: true });
+    try {
+      for await (const bytes of conn?.readable ?? []) write(bytes);
+    } catch (error) {
+      // It was told to end, or nobody reads any more: that is how captures end.
+      const isOver = signal?.aborted === true || error instanceof Deno.errors.BrokenPipe;
+      if (!isOver) throw error;
+      return 0;
+    }
+    const answer = await asked.catch((cause: Error) => {
+      throw new ToolError(cause.message.trim(), { cause });
+    });
+    const { result } = JSON.parse(answer) as JsonAnswer;
+    const [{ packets, lost }] = result as [{ packets: number; lost: number }];
+    const left = lost === 0 ? "" : `, ${lost} left out: the reader was slow`;
+    if (!line.flags.json) complain(`${program}: ${packets} packets${left}\n`);
+    return 0;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }
 
 /** A program that was killed is given so long until it is gone, milliseconds. */

@@ -14,6 +14,8 @@ export interface Terminal {
   readonly print: (text: string) => void;
   /** The same for escape sequences, which `print` does not let through to a screen. */
   readonly draw?: (text: string) => void;
+  /** Bytes for a program that reads them. Absent: a screen reads, and must not be given any. */
+  readonly write?: ((bytes: Uint8Array) => void) | undefined;
   /** Complaints, in whole lines. */
   readonly complain: (text: string) => void;
   /** Text of a file; `-` is standard input. */

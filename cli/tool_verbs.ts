@@ -43,8 +43,8 @@ export const toolVerbs = [
   },
   {
     name: "capture",
-    usage: "[DP] FILE [port=PORT] [flow=FLOW] [reason=drop|miss] [count=N] [seconds=N]",
-    summary: "write packets to a pcapng file",
+    usage: "[DP] FILE|- [port=PORT] [flow=FLOW] [reason=drop|miss] [count=N] [seconds=N]",
+    summary: "write packets to a pcapng file, or to a pipe",
   },
   { name: "metrics", usage: "[DP]", summary: "print counters as OpenMetrics text" },
   {

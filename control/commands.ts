@@ -9,6 +9,7 @@ import type { BondFacet } from "../providers/contract/devices.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { type PolicyRun, policyRunOf } from "../policy/mod.ts";
 import { captureOptions, capturePackets } from "./capture/capture.ts";
+import { capturePiped, isPipe } from "./capture/pipe.ts";
 import type { ControlCommand, ControlCommands } from "./socket.ts";
 import { type DatapathSource, openableDatapaths } from "./datapath_source.ts";
 import { dummyCommands } from "./dummy_commands.ts";
@@ -86,6 +87,10 @@ export function controlCommands(served: Served): ControlCommands {
       throw new CommandError(`${maxCaptures} captures are running already`);
     }
     captures++;
+    if (await isPipe(path)) {
+      const result = await capturePiped(dp, path, wanted).finally(() => captures--);
+      return `${toJson({ verb: "capture", ok: true, result: [result], errors: [] })}\n`;
+    }
     const packets = await capturePackets(dp, path, wanted).finally(() => captures--);
     if (!flags.json) return `${packets} packets in ${path}\n`;
     const result = [{ file: path, packets }];

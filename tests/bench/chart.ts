@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Draws what `bench:peers` measured as an SVG: one row a scenario, a logarithmic scale.
+ * Draws what `bench:peers` measured as an SVG: one row a scenario, the ratio to Open vSwitch as a bar.
  *
  *     deno task bench:peers --json peers.json
  *     deno run -A tests/bench/chart.ts peers.svg peers.json…
@@ -21,13 +21,32 @@ interface Row {
   readonly ratio: number | undefined;
 }
 
-const width = 720;
-const left = 120;
-const right = 70;
-const top = 58;
-const rowHeight = 34;
-const least = 0.05;
-const most = 200;
+/** Scenarios in words. */
+export const titles: Readonly<Record<string, string>> = {
+  "one-flow": "one flow",
+  "l3-1k": "1,000 connections, one route",
+  "l3-10k": "10,000 connections, one route",
+  "l3-100k": "100,000 connections, one route",
+  "l3-1M": "1,000,000 connections, one route",
+  "masks20-10k": "10,000 connections, 20 masks",
+  "masks64-10k": "10,000 connections, 64 masks",
+  "masks64-1M": "1,000,000 connections, 64 masks",
+  "megaflows-18k": "18,816 flows, 64 masks",
+  "exact-100k": "100,000 exact flows",
+  "rewrite-10k": "addresses, TTL and VLAN changed",
+  "ipv6-10k": "10,000 connections of IPv6",
+  "explosion-512": "512 masks, no cache helps",
+  "ct-udp-10k": "10,000 tracked connections",
+  "ct-udp-1M": "1,000,000 tracked connections",
+};
+
+const width = 760;
+const left = 230;
+const right = 150;
+const top = 72;
+const rowHeight = 24;
+/** The largest ratio of the scale. */
+const most = 2000;
 
 /** The rows of a chart: scenarios that forward, where this project has a figure. */
 export function chartRows(reports: readonly Report[]): Row[] {
@@ -52,59 +71,66 @@ export function chartRows(reports: readonly Report[]): Row[] {
   });
 }
 
-/** Where a rate lies, pixels from the left edge. */
-function x(rate: number): number {
-  const share = Math.log(Math.max(rate, least) / least) / Math.log(most / least);
-  return Math.round((left + share * (width - left - right)) * 10) / 10;
+/** Where a ratio lies, pixels from the left edge; Open vSwitch itself is 1. */
+export function x(ratio: number): number {
+  const share = Math.log(Math.max(ratio, 1)) / Math.log(most);
+  return Math.round((left + Math.min(share, 1) * (width - left - right)) * 10) / 10;
 }
 
-function bar(at: number, rate: number, kind: "ours" | "peer"): string {
-  return `<rect class="${kind}" x="${left}" y="${at}" width="${
-    (x(rate) - left).toFixed(1)
-  }" height="11" rx="2"/>`;
+/** A ratio in two digits at least: `2.0×`, `33×`. */
+function times(ratio: number): string {
+  return `${ratio.toFixed(ratio < 10 ? 1 : 0)}×`;
 }
 
-function drawRow(row: Row, i: number): string {
+/** Millions of packets a second. */
+function millions(rate: number): string {
+  return rate.toFixed(rate < 1 ? 2 : rate < 10 ? 1 : 0);
+}
+
+function drawRow({ name, ours, peer, limit, ratio }: Row, i: number): string {
   const y = top + i * rowHeight;
-  const label = (rate: number, at: number): string =>
-    `<text class="figure" x="${x(rate) + 4}" y="${at}">${
-      rate.toFixed(rate < 10 ? 2 : 0)
-    }</text>`;
-  return [
-    `<text class="name" x="${left - 8}" y="${y + 16}">${row.name}</text>`,
-    bar(y, row.ours, "ours"),
-    label(row.ours, y + 9),
-    ...(row.peer === undefined
-      ? []
-      : [bar(y + 12, row.peer, "peer"), label(row.peer, y + 21)]),
-    ...(row.limit === undefined
-      ? []
-      : [`<path class="limit" d="M${x(row.limit)} ${y - 1}v25"/>`]),
-    ...(row.ratio === undefined ? [] : [
-      `<text class="ratio" x="${width - 6}" y="${y + 16}">${
-        row.ratio.toFixed(row.ratio < 10 ? 1 : 0)
-      }×</text>`,
-    ]),
-  ].join("\n");
+  const title = titles[name] ?? name;
+  const parts = [`<text class="name" x="${left - 8}" y="${y + 12}">${title}</text>`];
+  if (peer === undefined || ratio === undefined) {
+    parts.push(`<text x="${left + 4}" y="${y + 12}">${millions(ours)} M/s</text>`);
+    return parts.join("\n");
+  }
+  const end = x(ratio);
+  parts.push(
+    `<rect class="ours" x="${left}" y="${y + 2}" width="${
+      (end - left).toFixed(1)
+    }" height="13" rx="2"/>`,
+    `<text class="ratio" x="${(end + 5).toFixed(1)}" y="${y + 13}">${
+      times(ratio)
+    }</text>`,
+    `<text class="figure" x="${width - 6}" y="${y + 12}">${millions(ours)} / ${
+      millions(peer)
+    }</text>`,
+  );
+  if (limit !== undefined) {
+    parts.push(`<path class="limit" d="M${x(limit / peer)} ${y}v17"/>`);
+  }
+  return parts.join("\n");
 }
 
 /** An SVG of the rows, with `caption` under its title. */
 export function drawChart(rows: readonly Row[], caption: string): string {
   const height = top + rows.length * rowHeight + 26;
-  const ticks = [0.1, 1, 10, 100].map((rate) =>
-    `<path class="grid" d="M${x(rate)} ${top - 8}V${height - 22}"/>` +
-    `<text class="tick" x="${x(rate)}" y="${height - 8}">${rate}</text>`
+  const ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].map((ratio) =>
+    `<path class="grid" d="M${x(ratio)} ${top - 4}V${height - 22}"/>` +
+    `<text class="tick" x="${x(ratio)}" y="${height - 8}">${ratio}×</text>`
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12">
 <style>
-text { fill: #24292f } .name, .ratio { text-anchor: end } .ratio { font-weight: bold } .tick { text-anchor: middle; font-size: 10px }
-.figure { font-size: 10px } .caption { font-size: 10px } .title { font-size: 14px; font-weight: bold }
-.ours { fill: #0a7d5a } .peer { fill: #b0b7bf } .limit { stroke: #c2410c; stroke-width: 2 } .grid { stroke: #d0d7de }
-@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .ours { fill: #2fbf8f } .peer { fill: #6e7681 } .grid { stroke: #30363d } }
+text { fill: #24292f } .name, .figure, .head { text-anchor: end } .ratio { font-weight: bold } .tick { text-anchor: middle; font-size: 10px }
+.figure, .head { font-size: 11px } .caption { font-size: 11px } .title { font-size: 14px; font-weight: bold }
+.ours { fill: #0a7d5a } .limit { stroke: #c2410c; stroke-width: 2 } .grid { stroke: #d0d7de }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .ours { fill: #2fbf8f } .grid { stroke: #30363d } }
 </style>
-<text class="title" x="6" y="18">Million packets a second on one core (logarithmic)</text>
-<text class="caption" x="6" y="34">Green: Upcall. Grey: the better of Open vSwitch's two settings. Red: testpmd, which only forwards. Right: how many times faster.</text>
-<text class="caption" x="6" y="47">${caption}</text>
+<text class="title" x="6" y="18">How many times the packets of Open vSwitch, on one core</text>
+<text class="caption" x="6" y="35">1× is the better of Open vSwitch's two settings. Red: testpmd, which forwards without looking. The scale is logarithmic.</text>
+<text class="caption" x="6" y="50">${caption}</text>
+<text class="head" x="${width - 6}" y="${top - 6}">M packets/s: here / there</text>
 ${ticks.join("\n")}
 ${rows.map(drawRow).join("\n")}
 </svg>

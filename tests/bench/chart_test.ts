@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
-import { chartRows, drawChart } from "./chart.ts";
+import { chartRows, drawChart, titles, x } from "./chart.ts";
+import { listScenarios, readScenario } from "./scenario.ts";
 import type { Series } from "./measure.ts";
 import type { Report, ScenarioResult } from "./report.ts";
 
@@ -39,17 +40,30 @@ Deno.test("chartRows() takes the better peer, and the last of several reports", 
   ]);
 });
 
-Deno.test("drawChart() draws longer bars for higher rates", () => {
-  const svg = drawChart(chartRows([report(result("a", 100, [1]))]), "machine");
-  const widths = [
-    ...svg.matchAll(/class="(ours|peer)" x="\d+" y="\d+" width="([\d.]+)"/g),
+Deno.test("drawChart() draws a ratio where the scale has it, and says it", () => {
+  const rows = chartRows([
+    report(result("one-flow", 100, [1]), result("a", 20, [10, 4])),
+  ]);
+  const svg = drawChart(rows, "machine");
+  const [first, second] = [
+    ...svg.matchAll(/class="ours" x="(\d+)" y="\d+" width="([\d.]+)"/g),
   ]
-    .map(([, kind, width]) => [kind, Number(width)] as const);
-  const [ours, peer] = widths;
-  assert.equal(ours?.[0], "ours");
-  assert.equal(peer?.[0], "peer");
-  // A hundred times the rate is two of the scale's decades further.
-  const decade = (720 - 120 - 70) / Math.log10(200 / 0.05);
-  assert(Math.abs((ours?.[1] ?? 0) - (peer?.[1] ?? 0) - 2 * decade) < 1);
-  assert.match(svg, />100×</);
+    .map(([, left, width]) => Number(left) + Number(width));
+  assert.equal(first, x(100));
+  assert.equal(second, x(2));
+  assert(x(10) - x(1) > 80, "ratios are read off");
+  assert(
+    Math.abs((x(100) - x(10)) - (x(10) - x(1))) < 0.2,
+    "equal steps for equal ratios",
+  );
+  for (const text of [">100×<", ">2.0×<", ">one flow<", ">100 / 1.0<", ">20 / 10<"]) {
+    assert(svg.includes(text), text);
+  }
+});
+
+Deno.test("every scenario that forwards is named in words", () => {
+  for (const name of listScenarios()) {
+    const { measure = "forward", attack } = readScenario(name);
+    if (measure === "forward" && attack === undefined) assert(titles[name], name);
+  }
 });

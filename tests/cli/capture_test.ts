@@ -18,8 +18,9 @@ import type { PortNo } from "../../providers/ids.ts";
 import { tryRun } from "../support/command.ts";
 import { arpFrame, udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
-import { findProgram, skippable, Unsupported } from "../support/skip.ts";
-import { until } from "../support/wait.ts";
+import { findProgram, needProgram, skippable, Unsupported } from "../support/skip.ts";
+import { root } from "../support/tree.ts";
+import { pause, until } from "../support/wait.ts";
 
 interface CapturedPacket {
   readonly port: string;
@@ -295,5 +296,64 @@ Deno.test(
     endOfCapture(living);
     assert.equal(removeMarks(dp), 0, "of a capture of this program that is over");
     assert.deepEqual(left(), []);
+  }),
+);
+
+/** `dpctl capture DP -` into a program, while `traffic` runs again and again. What both said. */
+async function piped(
+  reader: string,
+  traffic: (bench: NetdevBench) => void,
+  words = "",
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  await using bench = await NetdevBench.open();
+  const [p1] = await bench.ports("left", "right");
+  bench.dp.flows.put({ key: arp(p1), actions: "2" });
+  const folder = await Deno.makeTempDir();
+  try {
+    await using served = await serve(bench.dp, { path: `${folder}/dp.ctl` });
+    const tool = `${Deno.execPath()} run -A --no-check ${root}dpctl.ts`;
+    const call = tryRun(
+      "bash",
+      "-c",
+      `set -o pipefail; ${tool} --socket ${served.path} capture - ${words} | ${reader}`,
+    );
+    let isOver = false;
+    const over = (): boolean => isOver = true;
+    call.then(over, over);
+    await until("the pipe to end", async () => {
+      traffic(bench);
+      await pause(20);
+      return isOver;
+    });
+    return await call;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test(
+  "a capture to a pipe is read by tcpdump while it is taken, and ends when that has seen enough",
+  skippable(async () => {
+    needProgram("tcpdump", { requirement: "peer" });
+    const { code, stdout, stderr } = await piped(
+      "tcpdump -nr - -c 3",
+      (bench) => bench.inject(1, arpFrame()),
+    );
+    assert.equal(stdout.match(/ARP, Request/g)?.length, 3, stderr);
+    assert.equal(code, 0, stderr);
+  }),
+);
+
+Deno.test(
+  "a capture to a pipe ends after its count, and says so where it is no capture",
+  skippable(async () => {
+    const { code, stdout, stderr } = await piped(
+      "cat",
+      (bench) => bench.inject(1, arpFrame()),
+      "count=4",
+    );
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^dpctl: 4 packets$/m);
+    assert.equal(stdout.slice(0, 4), "\n\r\r\n", "the head of a section");
   }),
 );

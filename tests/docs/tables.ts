@@ -132,6 +132,11 @@ const remedies: Readonly<Record<string, string>> = {
     "an equal packet waits already: nothing is lost that a flow will not cover",
   tx_segments: "a large segment with a tiny MSS: an attack, or a broken sender",
   upcall_mbufs: "upcalls of large packets wait for the program: it is too slow",
+  fragment: "fragments are lost on the way here, or the sender never sent them",
+  explicit: "meant so: an action gave a number for the reason",
+  nsh: "the sender's fault, or a kind of service header that is not known",
+  rx_no_type: "the port has `packet_type=legacy_l3`, and its peer sends something else",
+  tx_packet_type: "`push_eth` before the output, or `pop_eth`, is missing",
 };
 
 /** A table in Markdown, aligned as the formatter has it. */
