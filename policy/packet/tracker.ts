@@ -17,6 +17,7 @@
 import { NumberLeaf } from "../../providers/codec/leaf.ts";
 import { dropUnused } from "../state/dependency.ts";
 import type { Effect } from "./effect.ts";
+import { callSite } from "./call_site.ts";
 import { Layout, Layouts } from "./layout.ts";
 import {
   commonBits,
@@ -66,6 +67,7 @@ export class Tracker {
   key: Uint8Array = new Uint8Array();
   /** The mask so far, `maskSize` bytes of it. */
   readonly mask: Uint8Array = new Uint8Array(2048);
+  readonly #maskWords = new Uint32Array(this.mask.buffer);
   maskSize = 0;
   layout: Layout = emptyLayout;
   /** Dependencies that were read, each once. */
@@ -131,6 +133,13 @@ export class Tracker {
   /** Whether a run is under way. */
   get running(): boolean {
     return current === this;
+  }
+
+  /** Whether the mask is this one of `size` bytes, given as words; `size` is a multiple of 4. */
+  hasMask(words: Uint32Array, size: number): boolean {
+    if (size !== this.maskSize) return false;
+    for (let i = 0; i < size >> 2; i++) if (words[i] !== this.#maskWords[i]) return false;
+    return true;
   }
 
   /** Notes a dependency. */
@@ -401,16 +410,6 @@ function isDecided(
 }
 
 const emptyLayout = new Layout(new Uint8Array());
-
-/** The first line of the stack that is not in this folder. */
-function callSite(): string | undefined {
-  const here = new URL("..", import.meta.url).href;
-  const lines = new Error().stack?.split("\n").slice(1) ?? [];
-  const line = lines.find((one) =>
-    !one.includes(here) || /_test\.ts/.test(one) || one.includes("/examples/")
-  );
-  return line?.trim().replace(/^at\s+(async\s+)?/, "");
-}
 
 /** Whether a place holds a number of 32 bits at most. */
 export function isNumber(place: Place): boolean {

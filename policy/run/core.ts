@@ -127,8 +127,9 @@ export class Core {
   readonly tables: Set<Learner> = new Set();
   /** Flows whose verdict ends at a time, to be watched. */
   readonly withDeadline: FlowRecord[] = [];
-  /** Flows that wait to be run again. */
-  dirty: FlowRecord[] = [];
+  /** Flows that wait to be run again; those before `#dirtyAt` were taken. */
+  #dirty: FlowRecord[] = [];
+  #dirtyAt = 0;
   /** Called when flows wait that did not before. */
   onDirty: () => void = () => {};
   policy: Policy;
@@ -160,7 +161,7 @@ export class Core {
 
   /** State changed: flows that rest on it wait to be run again. */
   changed(id: number, touches?: Touches): void {
-    const before = this.dirty.length;
+    const before = this.waiting;
     this.ledger.each(id, (flow) => {
       if (flow.dirty) return;
       if (touches !== undefined && !touches({ key: flow.key, mask: flow.mask.bytes })) {
@@ -168,14 +169,36 @@ export class Core {
       }
       this.markDirty(flow);
     });
-    if (before === 0 && this.dirty.length > 0) this.onDirty();
+    if (before === 0 && this.waiting > 0) this.onDirty();
+  }
+
+  /** How many flows wait to be run again. */
+  get waiting(): number {
+    return this.#dirty.length - this.#dirtyAt;
+  }
+
+  /** Takes those that wait longest, `most` of them; they do not wait any more. */
+  takeWaiting(most: number): FlowRecord[] {
+    const taken = this.#dirty.slice(this.#dirtyAt, this.#dirtyAt + most);
+    this.#dirtyAt += taken.length;
+    if (this.waiting === 0) {
+      this.#dirty = [];
+      this.#dirtyAt = 0;
+    }
+    return taken;
+  }
+
+  /** Has these wait, in place of those that do. */
+  setWaiting(flows: FlowRecord[]): void {
+    this.#dirty = flows;
+    this.#dirtyAt = 0;
   }
 
   /** Has a flow run again. */
   markDirty(flow: FlowRecord): void {
     if (flow.dirty || flow.gone) return;
     flow.dirty = true;
-    this.dirty.push(flow);
+    this.#dirty.push(flow);
   }
 
   /** Reports a fault, once a second for each kind and message. */

@@ -305,6 +305,7 @@ export class Ledger {
 
   /** Says what a flow rests on, in place of what it rested on. */
   depend(flow: FlowRecord, dependencies: readonly number[]): void {
+    if (this.#restsOn(flow, dependencies)) return;
     const before = flow.edges;
     flow.edges = 0;
     for (let i = 0; i < dependencies.length; i++) {
@@ -313,6 +314,16 @@ export class Ledger {
       this.#link(flow, id);
     }
     this.#drop(before);
+  }
+
+  /** Whether a flow rests on just these: most that run again read what they read before. */
+  #restsOn(flow: FlowRecord, dependencies: readonly number[]): boolean {
+    let edge = flow.edges;
+    for (let i = dependencies.length - 1; i >= 0; i--) {
+      if (edge === 0 || this.#edges[EDGE * edge + 1] !== dependencies[i]) return false;
+      edge = this.#edges[EDGE * edge + 4] as number;
+    }
+    return edge === 0;
   }
 
   #link(flow: FlowRecord, id: number): void {

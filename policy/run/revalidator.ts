@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import type { Op } from "../../providers/operations.ts";
 import { type Core, count } from "./core.ts";
 import type { FlowRecord } from "./ledger.ts";
@@ -48,10 +49,10 @@ export class Revalidator {
     const core = this.#core;
     if (core.dp.closed) return this.#settled();
     const end = performance.now() + SLICE_MS;
-    while (core.dirty.length > 0 && performance.now() < end) this.#some(BATCH);
-    if (core.dirty.length === 0) return this.#settled();
+    while (core.waiting > 0 && performance.now() < end) this.#some(BATCH);
+    if (core.waiting === 0) return this.#settled();
     this.#scheduled = true;
-    setTimeout(() => this.#slice());
+    setImmediate(() => this.#slice()); // A timer would wait a millisecond or two.
   }
 
   #settled(): void {
@@ -60,7 +61,7 @@ export class Revalidator {
 
   /** Resolves when no flow waits. */
   async settled(): Promise<void> {
-    while (this.#core.dirty.length > 0 && !this.#core.dp.closed) {
+    while (this.#core.waiting > 0 && !this.#core.dp.closed) {
       this.#schedule();
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
@@ -73,15 +74,15 @@ export class Revalidator {
   settle(fresh: ReadonlySet<FlowRecord>): void {
     const core = this.#core;
     const others: FlowRecord[] = [];
-    for (const flow of core.dirty) {
+    for (const flow of core.takeWaiting(Infinity)) {
       if (fresh.has(flow)) this.#anew(flow);
       else others.push(flow);
     }
     // What the runs themselves made dirty does not come again: effects are not done twice.
-    core.dirty = others;
+    core.setWaiting(others);
     const end = performance.now() + SLICE_MS;
-    while (core.dirty.length > 0 && performance.now() < end) this.#some(BATCH);
-    if (core.dirty.length > 0) this.#schedule();
+    while (core.waiting > 0 && performance.now() < end) this.#some(BATCH);
+    if (core.waiting > 0) this.#schedule();
   }
 
   /** Runs a flow that the datapath does not have: its mask may be any. */
@@ -110,7 +111,7 @@ export class Revalidator {
   #some(most: number): void {
     const core = this.#core;
     const nowMs = Date.now();
-    const batch = core.dirty.splice(0, most);
+    const batch = core.takeWaiting(most);
     const modified: FlowRecord[] = [];
     const deleted: FlowRecord[] = [];
     for (const flow of batch) {
@@ -131,7 +132,8 @@ export class Revalidator {
     const core = this.#core;
     const { counters, ledger, runner } = core;
     counters.reruns++;
-    const fence = flow.mask.bytes;
+    const { mask } = flow;
+    const fence = mask.bytes;
     const ran = core.run(flow.key, nowMs, flow.at, fence);
     if (ran === undefined) {
       if (core.lastThrow !== "hold") return "deleted";
@@ -140,7 +142,8 @@ export class Revalidator {
     }
     const { tracker } = runner;
     if (
-      ran.uncacheable !== undefined || ran.key !== flow.key || !isSame(runner.mask, fence)
+      ran.uncacheable !== undefined || ran.key !== flow.key ||
+      !runner.tracker.hasMask(mask.words, fence.length)
     ) {
       tracker.dropDependencies();
       return "deleted";
@@ -213,10 +216,4 @@ const NONE: readonly Effect[] = [];
 /** Effects of a run, kept. */
 export function effectsOf(effects: readonly Effect[]): readonly Effect[] {
   return effects.length === 0 ? NONE : [...effects];
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -63,7 +63,7 @@ export class SetUp {
       if (one === undefined) continue;
       pending.push(one);
     }
-    if (core.dirty.length > 0) this.#settle(firstOf(pending));
+    if (core.waiting > 0) this.#settle(firstOf(pending));
     this.#put(pending, nowMs);
   }
 

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import type { Flow } from "../../providers/flow.ts";
 import type { Ufid } from "../../providers/ids.ts";
 import { type Core, count } from "./core.ts";
@@ -159,5 +160,5 @@ export class Walker {
 }
 
 function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
+  return new Promise((resolve) => setImmediate(() => resolve()));
 }

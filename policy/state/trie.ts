@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Binary tries of prefixes: the longest one that has a value, and how many bits of the value tell
- * so.
+ * Tries of prefixes: the longest one that has a value, and how many bits of the value tell so.
+ *
+ * A node stands where prefixes end or part, and nowhere between: an address that shares little with
+ * others costs two nodes and not one for each of its bits.
  *
  * @module
  */
-import type { Words } from "../packet/leaf.ts";
+import { commonBits, type Words } from "../packet/leaf.ts";
 
 /** What a walk found. */
 export interface Walk<T> {
@@ -21,10 +23,16 @@ function bitOf(bits: Words, at: number): number {
   return (bits[at >> 5] as number) >>> (31 - (at & 31)) & 1;
 }
 
+const ROOT = 1;
+
 /** A trie over prefixes of values of one width. */
 export class Trie<T> {
-  /** Children of node n at 2n and 2n + 1; 0: none. Node 1 is the root. */
-  #next = new Int32Array(128);
+  /** Children of node n at 2n and 2n + 1; 0: none. */
+  #next = new Int32Array(32);
+  /** Bits that the prefix of a node has. */
+  #length = new Uint8Array(16);
+  /** The prefix of a node; bits behind it are any. */
+  readonly #bits: Words[] = [new Uint32Array(4), new Uint32Array(4)];
   readonly #values: (T | undefined)[] = [undefined, undefined];
   readonly #free: number[] = [];
   readonly #found: Walk<T> = { value: undefined, length: 0, proof: 0 };
@@ -38,120 +46,170 @@ export class Trie<T> {
     return this.#size;
   }
 
+  /** Nodes in it; for tests that look for leaks. */
+  get nodes(): number {
+    return this.#values.length - 1 - this.#free.length;
+  }
+
   /** Finds the longest prefix of `bits`. The answer is overwritten by the next walk. */
   find(bits: Words): Walk<T> {
     const found = this.#found;
     const next = this.#next;
     const values = this.#values;
-    let node = 1;
+    let node = ROOT;
     let at = 0;
-    found.value = values[1];
+    found.value = values[ROOT];
     found.length = 0;
     for (;;) {
       const left = next[2 * node] as number;
       const right = next[2 * node + 1] as number;
+      found.proof = at;
       if (left === 0 && right === 0) break; // Nothing further down: no more bits are needed.
       const child = bitOf(bits, at) === 0 ? left : right;
-      at++;
+      found.proof = at + 1;
       if (child === 0) break;
+      const length = this.#length[child] as number;
+      const common = commonBits(bits, this.#bits[child] as Words);
+      found.proof = common + 1;
+      if (common < length) break;
       node = child;
+      at = length;
       const value = values[node];
-      if (value !== undefined) {
-        found.value = value;
-        found.length = at;
-      }
+      if (value === undefined) continue;
+      found.value = value;
+      found.length = at;
     }
-    found.proof = at;
     return found;
   }
 
   /** The value of exactly this prefix. */
   get(bits: Words, length: number): T | undefined {
-    const node = this.#walk(bits, length);
-    return node === 0 ? undefined : this.#values[node];
+    const node = this.#within(bits, length);
+    return this.#length[node] === length ? this.#values[node] : undefined;
   }
 
-  #walk(bits: Words, length: number): number {
-    let node = 1;
-    for (let at = 0; at < length && node !== 0; at++) {
-      node = this.#next[2 * node + bitOf(bits, at)] as number;
+  /** The first node whose prefix begins with this one; 0 if there is none. */
+  #within(bits: Words, length: number): number {
+    let node = ROOT;
+    for (;;) {
+      const at = this.#length[node] as number;
+      if (at >= length) return node;
+      const child = this.#next[2 * node + bitOf(bits, at)] as number;
+      const least = Math.min(this.#length[child] as number, length);
+      if (child === 0 || commonBits(bits, this.#bits[child] as Words) < least) return 0;
+      node = child;
     }
-    return node;
   }
 
   /** Puts a value at a prefix; what was there is replaced. */
   set(bits: Words, length: number, value: T): void {
-    let node = 1;
-    for (let at = 0; at < length; at++) {
-      const slot = 2 * node + bitOf(bits, at);
-      let child = this.#next[slot] as number;
-      if (child === 0) {
-        child = this.#make();
-        this.#next[slot] = child;
-      }
-      node = child;
-    }
+    const node = this.#at(bits, length);
     if (this.#values[node] === undefined) this.#size++;
     this.#values[node] = value;
   }
 
-  #make(): number {
-    const node = this.#free.pop() ?? this.#values.push(undefined) - 1;
-    if (2 * node + 1 >= this.#next.length) {
-      const more = new Int32Array(2 * this.#next.length);
-      more.set(this.#next);
-      this.#next = more;
+  /** The node of a prefix, made if there is none. */
+  #at(bits: Words, length: number): number {
+    let node = ROOT;
+    for (;;) {
+      const at = this.#length[node] as number;
+      if (at === length) return node;
+      const slot = 2 * node + bitOf(bits, at);
+      const child = this.#next[slot] as number;
+      if (child === 0) return this.#hang(slot, bits, length);
+      const reach = this.#length[child] as number;
+      const childBits = this.#bits[child] as Words;
+      const common = Math.min(commonBits(bits, childBits), length);
+      if (common >= reach) {
+        node = child;
+        continue;
+      }
+      // They part here, or the new prefix ends here: a node comes between.
+      const between = this.#hang(slot, bits, common);
+      this.#next[2 * between + bitOf(childBits, common)] = child;
+      node = between;
     }
-    return node;
+  }
+
+  /** Makes a node and hangs it into a slot. */
+  #hang(slot: number, bits: Words, length: number): number {
+    const made = this.#free.pop() ?? this.#values.push(undefined) - 1;
+    if (made >= this.#length.length) {
+      this.#next = grown(this.#next, new Int32Array(2 * this.#next.length));
+      this.#length = grown(this.#length, new Uint8Array(2 * this.#length.length));
+    }
+    this.#length[made] = length;
+    const own = this.#bits[made];
+    if (own === undefined) this.#bits[made] = bits.slice();
+    else own.set(bits);
+    this.#next[slot] = made;
+    return made;
   }
 
   /** Removes a prefix; false if it is not there. */
   delete(bits: Words, length: number): boolean {
-    const path = [1];
-    for (let at = 0; at < length; at++) {
-      const child = this.#next[2 * (path[at] as number) + bitOf(bits, at)] as number;
-      if (child === 0) return false;
-      path.push(child);
+    let above = 0;
+    let before = 0;
+    let node = ROOT;
+    while ((this.#length[node] as number) < length) {
+      above = before;
+      before = 2 * node + bitOf(bits, this.#length[node] as number);
+      node = this.#next[before] as number;
+      if (node === 0) return false;
     }
-    const node = path[length] as number;
-    if (this.#values[node] === undefined) return false;
+    if (this.#length[node] !== length || this.#values[node] === undefined) return false;
+    if (length > 0 && commonBits(bits, this.#bits[node] as Words) < length) return false;
     this.#values[node] = undefined;
     this.#size--;
-    for (let at = length; at > 0; at--) {
-      const one = path[at] as number;
-      const isUsed = this.#values[one] !== undefined || this.#next[2 * one] !== 0 ||
-        this.#next[2 * one + 1] !== 0;
-      if (isUsed) break;
-      this.#next[2 * (path[at - 1] as number) + bitOf(bits, at - 1)] = 0;
-      this.#free.push(one);
-    }
+    if (node === ROOT) return true;
+    this.#tidy(node, before);
+    // The node above may have been there only for this one to part from another.
+    const parent = before >> 1;
+    if (parent !== ROOT && this.#values[parent] === undefined) this.#tidy(parent, above);
     return true;
+  }
+
+  /** Takes a node without a value out of its slot, unless prefixes part there. */
+  #tidy(node: number, slot: number): void {
+    const left = this.#next[2 * node] as number;
+    const right = this.#next[2 * node + 1] as number;
+    if (left !== 0 && right !== 0) return;
+    this.#next[slot] = left || right;
+    this.#next[2 * node] = 0;
+    this.#next[2 * node + 1] = 0;
+    this.#free.push(node);
   }
 
   /**
    * Visits the values at every prefix of `bits` that has at most `length` bits, the shortest first.
    */
   above(bits: Words, length: number, visit: (value: T, length: number) => void): void {
-    let node = 1;
-    for (let at = 0;; at++) {
+    let node = ROOT;
+    for (;;) {
+      const at = this.#length[node] as number;
       const value = this.#values[node];
       if (value !== undefined) visit(value, at);
-      if (at === length) return;
+      if (at >= length) return;
       node = this.#next[2 * node + bitOf(bits, at)] as number;
-      if (node === 0) return;
+      const reach = this.#length[node] as number;
+      if (node === 0 || reach > length) return;
+      if (commonBits(bits, this.#bits[node] as Words) < reach) return;
     }
   }
 
   /** Visits the values at every prefix that is longer than this one and within it. */
   below(bits: Words, length: number, visit: (value: T) => void): void {
-    const start = this.#walk(bits, length);
-    if (start === 0) return;
-    const stack = [this.#next[2 * start] as number, this.#next[2 * start + 1] as number];
+    const stack = [this.#within(bits, length)];
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       if (node === 0) continue;
       const value = this.#values[node];
-      if (value !== undefined) visit(value);
+      if (value !== undefined && this.#length[node] !== length) visit(value);
       stack.push(this.#next[2 * node] as number, this.#next[2 * node + 1] as number);
     }
   }
+}
+
+function grown<A extends Int32Array | Uint8Array>(from: A, to: A): A {
+  to.set(from);
+  return to;
 }

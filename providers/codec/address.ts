@@ -13,11 +13,26 @@ export const hexByte: readonly string[] = Array.from(
   (_, byte) => byte.toString(16).padStart(2, "0"),
 );
 
+const hexCodes = new TextEncoder().encode("0123456789abcdef");
+
+/** Character code of the higher hex digit of a byte. */
+export function highDigit(byte: number): number {
+  return hexCodes[byte >> 4] as number;
+}
+
+/** Character code of the lower hex digit of a byte. */
+export function lowDigit(byte: number): number {
+  return hexCodes[byte & 15] as number;
+}
+
 /** Decimal digits of every byte. */
 const decimalByte: readonly string[] = Array.from(
   { length: 256 },
   (_, byte) => `${byte}`,
 );
+
+/** Character code of a colon. */
+const COLON = 58;
 
 /** Value of a hex digit's character code, or -1. */
 export function hexDigit(code: number): number {
@@ -28,9 +43,26 @@ export function hexDigit(code: number): number {
 
 /** Text of the Ethernet address at `at`. */
 export function formatMac(bytes: Uint8Array, at: number): string {
-  return hexByte[bytes[at] as number] + ":" + hexByte[bytes[at + 1] as number] + ":" +
-    hexByte[bytes[at + 2] as number] + ":" + hexByte[bytes[at + 3] as number] + ":" +
-    hexByte[bytes[at + 4] as number] + ":" + hexByte[bytes[at + 5] as number];
+  // One call makes a flat string; joined ones are made flat when a map looks for them.
+  return String.fromCharCode(
+    highDigit(bytes[at] as number),
+    lowDigit(bytes[at] as number),
+    COLON,
+    highDigit(bytes[at + 1] as number),
+    lowDigit(bytes[at + 1] as number),
+    COLON,
+    highDigit(bytes[at + 2] as number),
+    lowDigit(bytes[at + 2] as number),
+    COLON,
+    highDigit(bytes[at + 3] as number),
+    lowDigit(bytes[at + 3] as number),
+    COLON,
+    highDigit(bytes[at + 4] as number),
+    lowDigit(bytes[at + 4] as number),
+    COLON,
+    highDigit(bytes[at + 5] as number),
+    lowDigit(bytes[at + 5] as number),
+  );
 }
 
 /**

@@ -10,7 +10,7 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
-import { hexDigit } from "../codec/address.ts";
+import { hexDigit, highDigit, lowDigit } from "../codec/address.ts";
 import { type Ufid, ufid } from "../ids.ts";
 
 /** Another one each start: identifiers can't be guessed to make two flows collide. */
@@ -40,55 +40,45 @@ export function ufidText(bytes: Uint8Array, at = 0): Ufid {
   }
   // One call makes a flat string; a listing of flows spends half of its time on anything else.
   return String.fromCharCode(
-    high(bytes[at + 3] as number),
-    low(bytes[at + 3] as number),
-    high(bytes[at + 2] as number),
-    low(bytes[at + 2] as number),
-    high(bytes[at + 1] as number),
-    low(bytes[at + 1] as number),
-    high(bytes[at] as number),
-    low(bytes[at] as number),
+    highDigit(bytes[at + 3] as number),
+    lowDigit(bytes[at + 3] as number),
+    highDigit(bytes[at + 2] as number),
+    lowDigit(bytes[at + 2] as number),
+    highDigit(bytes[at + 1] as number),
+    lowDigit(bytes[at + 1] as number),
+    highDigit(bytes[at] as number),
+    lowDigit(bytes[at] as number),
     DASH,
-    high(bytes[at + 7] as number),
-    low(bytes[at + 7] as number),
-    high(bytes[at + 6] as number),
-    low(bytes[at + 6] as number),
+    highDigit(bytes[at + 7] as number),
+    lowDigit(bytes[at + 7] as number),
+    highDigit(bytes[at + 6] as number),
+    lowDigit(bytes[at + 6] as number),
     DASH,
-    high(bytes[at + 5] as number),
-    low(bytes[at + 5] as number),
-    high(bytes[at + 4] as number),
-    low(bytes[at + 4] as number),
+    highDigit(bytes[at + 5] as number),
+    lowDigit(bytes[at + 5] as number),
+    highDigit(bytes[at + 4] as number),
+    lowDigit(bytes[at + 4] as number),
     DASH,
-    high(bytes[at + 11] as number),
-    low(bytes[at + 11] as number),
-    high(bytes[at + 10] as number),
-    low(bytes[at + 10] as number),
+    highDigit(bytes[at + 11] as number),
+    lowDigit(bytes[at + 11] as number),
+    highDigit(bytes[at + 10] as number),
+    lowDigit(bytes[at + 10] as number),
     DASH,
-    high(bytes[at + 9] as number),
-    low(bytes[at + 9] as number),
-    high(bytes[at + 8] as number),
-    low(bytes[at + 8] as number),
-    high(bytes[at + 15] as number),
-    low(bytes[at + 15] as number),
-    high(bytes[at + 14] as number),
-    low(bytes[at + 14] as number),
-    high(bytes[at + 13] as number),
-    low(bytes[at + 13] as number),
-    high(bytes[at + 12] as number),
-    low(bytes[at + 12] as number),
+    highDigit(bytes[at + 9] as number),
+    lowDigit(bytes[at + 9] as number),
+    highDigit(bytes[at + 8] as number),
+    lowDigit(bytes[at + 8] as number),
+    highDigit(bytes[at + 15] as number),
+    lowDigit(bytes[at + 15] as number),
+    highDigit(bytes[at + 14] as number),
+    lowDigit(bytes[at + 14] as number),
+    highDigit(bytes[at + 13] as number),
+    lowDigit(bytes[at + 13] as number),
+    highDigit(bytes[at + 12] as number),
+    lowDigit(bytes[at + 12] as number),
   );
 }
 const DASH = 45;
-const digits = new TextEncoder().encode("0123456789abcdef");
-
-function high(byte: number): number {
-  return digits[byte >> 4] as number;
-}
-
-function low(byte: number): number {
-  return digits[byte & 15] as number;
-}
-
 /** Bytes of an identifier. Throws `SyntaxError`. */
 export function ufidBytes(text: string): Uint8Array<ArrayBuffer> {
   const checked = ufid(text);
