@@ -15,7 +15,7 @@
 
 #define START 34u                    /* Ethernet and IPv4. */
 #define FIELD 8u
-#define MAX 4096u
+#define MAX 65549u
 
 /* Receives a frame as the kernel gives it; NULL: refused. */
 static struct rte_mbuf *receive(struct vnet_buffer *b, const uint8_t *frame, uint32_t size, uint8_t gso)
@@ -70,6 +70,8 @@ int main(void)
     for (uint32_t size = START + FIELD + 4; size <= 200; size++)
         check(&buffer, size);
     for (uint32_t size = EAL_FRAME_ROOM - 5; size <= EAL_FRAME_ROOM + 70; size++)
+        check(&buffer, size);
+    for (uint32_t size = 4096; size < MAX; size = size * 3 / 2 + 1)
         check(&buffer, size);
     check(&buffer, MAX);
     /* No room for the field, or segments, which it cannot do. */

@@ -2,9 +2,13 @@
 /** Frames of every size, and devices whose MTU changes while they are ports. */
 import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
-import { run, tryRun } from "../support/command.ts";
+import { decideMisses } from "../../cli/miss_policy.ts";
+import { Log } from "../../control/log.ts";
+import { run, shell, tryRun } from "../support/command.ts";
 import { type Host, makeHosts, on, ping, pinged } from "../support/netns.ts";
+import { NetdevBench } from "../support/netdev.ts";
 import { needRoot, skippable, Unsupported } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
 import { iperf, withSwitch } from "./switch.ts";
 
 /** Answers to three pings of `size` bytes that must not be fragmented. */
@@ -105,25 +109,34 @@ for _ in range(48): stream.sendall(data); digest.update(data)
 stream.shutdown(socket.SHUT_WR); stream.recv(1)
 print(digest.hexdigest())`;
 
+/** Runs a script on a host that prints "ready", and later, once, what it has to say. */
+function listen(
+  host: Host,
+  script: string,
+  ...words: string[]
+): { ready: Promise<void>; said: Promise<string> } {
+  const [, ...args] = on(host, "timeout", "60", python, "-c", script, ...words);
+  const child = new Deno.Command("ip", { args, stdin: "null", stdout: "piped" }).spawn();
+  const { promise: ready, resolve } = Promise.withResolvers<void>();
+  const said = (async () => {
+    let text = "";
+    for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+      text += part;
+      if (text.includes("ready")) resolve();
+    }
+    resolve();
+    await child.status;
+    return text.trim().split("\n").slice(1).join();
+  })();
+  return { ready, said };
+}
+
 /** Sends 48 MiB from a host to another; returns how many frames of it reached the receiver's stack that were above 64 KiB. */
 async function transfer(from: Host, to: Host, address: string): Promise<number> {
-  const [, ...args] = on(to, "timeout", "60", python, "-c", sink, address, to.inner);
-  const child = new Deno.Command("ip", { args, stdin: "null", stdout: "piped" }).spawn();
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  let said = "";
-  while (!said.includes("ready")) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    said += value;
-  }
+  const listener = listen(to, sink, address, to.inner);
+  await listener.ready;
   const sent = await run(...on(from, "timeout", "60", python, "-c", source, address));
-  for (let end = false; !end;) {
-    const { done, value = "" } = await reader.read();
-    said += value;
-    end = done;
-  }
-  await child.status;
-  const [digest, large] = said.trim().split("\n").at(-1)?.split(" ") ?? [];
+  const [digest, large] = (await listener.said).split(" ");
   assert.equal(digest, sent.trim());
   return Number(large);
 }
@@ -173,5 +186,86 @@ Deno.test(
       assert.equal(rxErrors, 0n);
       assert.ok(rxBytes >= 96n << 20n);
     });
+  }),
+);
+
+/** Prints "ready", and then the sizes of datagrams that came, and how many of each. */
+const datagramSink = `
+import collections, socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+server = socket.socket(family, socket.SOCK_DGRAM); server.bind((sys.argv[1], 6000)); server.settimeout(15)
+print("ready", flush=True)
+sizes = collections.Counter()
+try:
+    while sizes.total() < 200: sizes[len(server.recv(65536))] += 1
+except OSError: pass
+print(*(f"{count}x{size}" for size, count in sizes.items()))`;
+
+/** 5 times 40 datagrams of 1200 bytes, each 40 in one call (UDP_SEGMENT, as programs that speak QUIC send). */
+const datagramSource = `
+import socket, sys, time
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+client = socket.socket(family, socket.SOCK_DGRAM); client.setsockopt(socket.IPPROTO_UDP, 103, 1200)
+for _ in range(5): client.sendto(b"y" * 48000, (sys.argv[1], 6000)); time.sleep(0.1)`;
+
+Deno.test(
+  "mtu: segments of UDP stay what they are while a program executes each packet",
+  skippable(async () => {
+    needRoot("netdev");
+    await using network = await makeHosts("nme", 2, { net: 79 });
+    const [left, right] = network.hosts;
+    assert.ok(left !== undefined && right !== undefined);
+    await using bench = await NetdevBench.open();
+    for (const { device } of network.hosts) await bench.dp.ports.add({ name: device });
+    const { signal } = new AbortController();
+    const policy = "flood"; // It puts no flow.
+    const loop = decideMisses(bench.dp, { policy, log: new Log(() => {}), signal });
+    try {
+      for (const to of [right.ipv4, right.ipv6]) {
+        await ping(left, to);
+        const sink = listen(right, datagramSink, to);
+        await sink.ready;
+        await run(...on(left, python, "-c", datagramSource, to));
+        assert.equal(await sink.said, "200x1200", to);
+      }
+    } finally {
+      await bench.dp.close();
+      await loop;
+    }
+  }),
+);
+
+Deno.test(
+  "mtu: of forty ports, each receives frames larger than a packet buffer",
+  skippable(async () => {
+    needRoot("netdev");
+    const count = 40, own = `nmf${Deno.pid % 1_000_000}`;
+    const all = Array.from({ length: count }, (_, i) => i);
+    await using bench = await NetdevBench.open();
+    const { ports } = bench.dp;
+    try {
+      const make = all.flatMap((i) => [
+        `ip link add ${own}a${i} mtu 30000 type veth peer name ${own}b${i} mtu 30000`,
+        `ip link set ${own}a${i} up; ip link set ${own}b${i} up`,
+      ]);
+      await shell(make.join("\n"));
+      const numbers = [];
+      for (const i of all) numbers.push((await ports.add({ name: `${own}a${i}` })).no);
+      const send = `
+import socket
+sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+for name in [f"${own}b{i}" for i in range(${count})] * 10:
+    sender.sendto(bytes.fromhex("0200000000010200000000021234").ljust(20000, b"x"), (name, 0x1234))`;
+      await run(python, "-c", send);
+      for (const no of numbers) {
+        const received = () => Number(ports.stats(no).rxBytes) >= 10 * 20000;
+        const state = () => `port ${no}: ${JSON.stringify(ports.stats(no), String)}`;
+        await until("ten large frames", received, { state });
+        assert.equal(ports.stats(no).rxErrors, 0n);
+      }
+    } finally {
+      await bench.dp.close();
+      await tryRun("sh", "-c", all.map((i) => `ip link del ${own}a${i}`).join(";"));
+    }
   }),
 );
