@@ -1017,7 +1017,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "1f4851bf6d5210e57d5a4837bce0ce9ded0837de7c2037a9e335d69739bec9dd",
+    sha256: "3204d5caf7180b422e730879c683c703c6edc293554530033c21eb4460e0d278",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {

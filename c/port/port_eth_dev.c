@@ -47,11 +47,22 @@ static uint16_t find(const char *devargs)
     return UINT16_MAX;
 }
 
+/* Whether another device cannot be had in this process: drivers say so in many ways. */
+static bool is_full(void)
+{
+    for (uint16_t id = 0; id < RTE_MAX_ETHPORTS; id++)
+        if (!rte_eth_dev_is_valid_port(id))
+            return false;
+    return true;
+}
+
 static int probe(struct port *port, const char *devargs)
 {
     uint16_t id;
     int error = rte_dev_probe(devargs); /* Also 0 for a device that was probed before. */
 
+    if (error && is_full())
+        return error_set(ENOSPC, "DPDK was built for %d devices in a process, and all are in use", RTE_MAX_ETHPORTS);
     if (error == -EFAULT)
         error = -ENODEV;                /* No driver or bus of that name. */
     if (error == -EPERM && !geteuid())

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { PortRequest } from "../../providers/contract/mod.ts";
 import type { DatapathError } from "../../providers/errors.ts";
+import type { PortNo } from "../../providers/ids.ts";
 import { run, tryRun } from "../support/command.ts";
 import { type Host, makeHosts, on, ping, pinged } from "../support/netns.ts";
 import { NetdevBench, openNetdev } from "../support/netdev.ts";
@@ -157,6 +158,29 @@ Deno.test(
     }
     await dp.ports.delete(no);
     assert.equal((await tryRun("ip", "link", "show", name)).code, 1);
+  }),
+);
+
+Deno.test(
+  "devices: more than DPDK was built for are refused as DPDK's limit, and deleting one makes room",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { ports } = bench.dp;
+    const add = (i: number) => {
+      const options = { devargs: `net_null${i}` };
+      return ports.add({ name: `n${i}`, type: "dpdk", options });
+    };
+    let count = 0;
+    const all = async () => {
+      for (; count <= 1024; count++) await add(count);
+    };
+    const limit = await refusal(all());
+    assert.equal(limit.code, "ENOSPC", limit.message);
+    assert.match(limit.message, new RegExp(`DPDK was built for ${count} devices`));
+    const memif = await refusal(ports.add({ name: "m", type: "memif" }));
+    assert.equal(memif.code, "ENOSPC", memif.message);
+    await ports.delete(1 as PortNo);
+    await add(count);
   }),
 );
 
