@@ -239,7 +239,8 @@ Deno.test(
   "mtu: of forty ports, each receives frames larger than a packet buffer",
   skippable(async () => {
     needRoot("netdev");
-    const count = 40, own = `nmf${Deno.pid % 1_000_000}`;
+    const count = 40;
+    const own = `nmf${Deno.pid % 1_000_000}`;
     const all = Array.from({ length: count }, (_, i) => i);
     await using bench = await NetdevBench.open();
     const { ports } = bench.dp;
