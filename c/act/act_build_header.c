@@ -180,10 +180,18 @@ static uint32_t read_nsh(struct act_builder *b, const struct odp_attr *nest, uin
 
 void act_build_push_nsh(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
+    struct odp_walk walk = { attr->at, attr->size };
+    struct odp_attr key;
     uint8_t header[NSH_MAX];
-    const uint32_t size = read_nsh(b, attr, header), operand = act_build_operand(b, NSH_MAX);
+    uint32_t size, operand;
     struct act_op *op;
 
+    if (!odp_next(&walk, &key) || walk.left || key.type != OVS_KEY_ATTR_NSH) {
+        act_build_fail(b, EINVAL, "push_nsh without exactly one attribute of a service header");
+        return;
+    }
+    size = read_nsh(b, &key, header);
+    operand = act_build_operand(b, NSH_MAX);
     need(b, act_known_push_nsh(&l->known));
     if (b->error)
         return;

@@ -12,8 +12,8 @@ import type {
   Action,
   CheckPktLenAction,
   DecTtlAction,
-  NshKey,
   PsampleAction,
+  PushNshAction,
   SampleAction,
   UnknownAction,
   UserspaceAction,
@@ -158,15 +158,14 @@ export const actionTable: ActionTable = {
   ),
   popEth: bare(15, "pop_eth"),
   ctClear: bare(16, "ct_clear"),
-  pushNsh: {
-    id: 17,
-    min: 0,
-    max: 0xfffb,
-    text: "push_nsh",
-    knownTo: "both",
-    read: (bytes, at, size) => ({ nsh: nshKey.read(bytes, at, size) }),
-    write: (writer, { nsh }: { nsh: NshKey }) => nshKey.write(writer, nsh, "push_nsh"),
-  },
+  // The header is the attribute of a key, OVS_KEY_ATTR_NSH.
+  pushNsh: nest(
+    17,
+    new AttributeSet<Omit<PushNshAction, "type">>("push_nsh", {
+      nsh: line(28, nshKey),
+    }),
+    ["nsh"],
+  ),
   popNsh: bare(18, "pop_nsh", "call"),
   meter: single(19, "meter", "id", u32, { form: "decimal" }),
   clone: {

@@ -330,3 +330,16 @@ Deno.test("an action of unknown type is refused", () => {
   assert.throws(() => encodeActions([bad]), /no action of type "toString"/);
   assert.throws(() => encodeActions("1" as never), TypeError);
 });
+
+Deno.test("push_nsh has its header in the attribute that keys have it in, as Open vSwitch writes it", () => {
+  const text = "push_nsh(flags=1,ttl=63,mdtype=2,np=3,spi=0x1234,si=255,md2=0x10000a04)";
+  const bytes = encodeActions(parseActions(text));
+  // Action 17, attribute 28, its attributes 1 and 3.
+  const expected = "1c00110018001c00" + "0c000100013f0203001234ff" + "0800030010000a04";
+  assert.equal(bytes.toHex(), expected);
+  assert.equal(formatActions(decodeActions(bytes)), text);
+  assert.throws(
+    () => decodeActions(Uint8Array.fromHex("04001100")),
+    /attribute nsh is missing/,
+  );
+});

@@ -83,11 +83,12 @@ static void test_room(void)
     struct act_prog *prog;
 
     for (int i = 0; i < 3; i++) {
-        uint32_t nest = al_begin(&l, OVS_ACTION_ATTR_PUSH_NSH);
+        uint32_t nest = al_begin(&l, OVS_ACTION_ATTR_PUSH_NSH), inner = al_begin(&l, OVS_KEY_ATTR_NSH);
         uint8_t *base = al_add(&l, OVS_NSH_KEY_ATTR_BASE, 8);
 
         base[2] = 2;
         memset(al_add(&l, OVS_NSH_KEY_ATTR_MD2, 244), i, 244);
+        al_end(&l, inner);
         al_end(&l, nest);
     }
     al_u32(&l, OVS_ACTION_ATTR_OUTPUT, 1);

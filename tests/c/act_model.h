@@ -66,9 +66,11 @@ static inline uint8_t model_nsh_next(const struct model *m)
 static inline bool model_push_nsh(struct model *m, const struct odp_attr *a)
 {
     struct odp_walk walk = { a->at, a->size };
-    struct odp_attr base, context = { .size = 0 };
+    struct odp_attr nest, base, context = { .size = 0 };
     uint8_t header[256] = { 0 };
 
+    odp_next(&walk, &nest);
+    walk = (struct odp_walk){ nest.at, nest.size };
     odp_next(&walk, &base);
     odp_next(&walk, &context);
     if (!model_nsh_next(m))

@@ -149,6 +149,7 @@ static inline void al_random_rewrite(struct act_list_text *l, uint64_t *state)
 static inline void al_random_nsh(struct act_list_text *l, uint64_t *state)
 {
     const uint32_t words = frame_random(state) % 16, md = 1 + (frame_random(state) & 1), nest = al_begin(l, OVS_ACTION_ATTR_PUSH_NSH);
+    const uint32_t inner = al_begin(l, OVS_KEY_ATTR_NSH);
     uint8_t *at = al_add(l, OVS_NSH_KEY_ATTR_BASE, 8);
 
     at[0] = frame_random(state) & 3;
@@ -159,6 +160,7 @@ static inline void al_random_nsh(struct act_list_text *l, uint64_t *state)
     at = md == 1 ? al_add(l, OVS_NSH_KEY_ATTR_MD1, 16) : al_add(l, OVS_NSH_KEY_ATTR_MD2, 4 * words);
     for (uint32_t i = 0; i < (md == 1 ? 16 : 4 * words); i++)
         at[i] = (uint8_t)frame_random(state);
+    al_end(l, inner);
     al_end(l, nest);
 }
 
