@@ -47,7 +47,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_header.c",
-    sha256: "749c289ec67857a631660c69787bab65e7d8edb12b92b3909fdf400fbb9270ff",
+    sha256: "a024ad746e7e72008909cc95f59ca63715a2bd712f594b4dd3b2919545b9c336",
     load: () => import("../c/act/act_build_header.c", { with: { type: "text" } }),
   },
   {

@@ -35,6 +35,7 @@ const actionsOf = (actions: string) =>
  * Attributes in the order of their numbers, in hexadecimal: either side has its own order. Two ways of
  * saying nothing are alike: Open vSwitch leaves out TCP flags that are all zero, which the kernel has
  * too, and labels that a frame was too short for, which are zero here, as in all keys of three labels.
+ * The opcode 255 of ARP it writes as 65535, which it does not read.
  */
 function sorted(bytes: Uint8Array): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -45,7 +46,9 @@ function sorted(bytes: Uint8Array): string {
     const payload = bytes.subarray(at + 4, at + size);
     at += size + 3 & ~3;
     if (type === ENCAP) attributes.push([type, `(${sorted(payload)})`]);
-    else if (type === MPLS) {
+    else if (type === ARP) {
+      attributes.push([type, payload.toHex().replace(/^(.{16})ffff/, "$100ff")]);
+    } else if (type === MPLS) {
       attributes.push([type, payload.toHex().replace(/(00000000)+$/, "")]);
     } else if (type !== TCP_FLAGS || payload.some((byte) => byte !== 0)) {
       attributes.push([type, payload.toHex()]);
@@ -55,6 +58,7 @@ function sorted(bytes: Uint8Array): string {
 }
 
 const ENCAP = 1;
+const ARP = 13;
 const TCP_FLAGS = 18;
 const MPLS = 21;
 
