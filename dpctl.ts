@@ -9,12 +9,33 @@
 import { dpctl } from "./cli/dpctl.ts";
 import { parseCommandLine } from "./control/options.ts";
 import { Output, OutputError } from "./cli/output.ts";
-import { endsInOrder, program, type Terminal } from "./cli/terminal.ts";
+import { endsInOrder, type Keys, program, type Terminal } from "./cli/terminal.ts";
 
 async function readText(path: string): Promise<string> {
   return path === "-"
     ? await new Response(Deno.stdin.readable).text()
     : await Deno.readTextFile(path);
+}
+
+/** Whether somebody waits for a key, who would keep the program from ending. */
+let isReading = false;
+
+function takeKeyboard(): Keys {
+  const bytes = new Uint8Array(64);
+  // A read of stdin that waits would hold up `setRaw`.
+  const terminal = Deno.openSync("/dev/tty");
+  Deno.stdin.setRaw(true, { cbreak: true }); // Ctrl-C is a signal still.
+  return {
+    async next() {
+      isReading = true;
+      const size = await terminal.read(bytes);
+      isReading = false;
+      return size === null
+        ? undefined
+        : new TextDecoder().decode(bytes.subarray(0, size));
+    },
+    [Symbol.dispose]: () => Deno.stdin.setRaw(false),
+  };
 }
 
 /** Whether the command line is of a verb that ends in order. A wrong one is complained of later. */
@@ -46,6 +67,7 @@ async function main(): Promise<number> {
       stderr.print(text);
       stderr.flush();
     },
+    ...(Deno.stdin.isTerminal() && { keys: takeKeyboard }),
     readText,
     signal: stop.signal,
   };
@@ -72,4 +94,7 @@ async function main(): Promise<number> {
   }
 }
 
-if (import.meta.main) Deno.exitCode = await main();
+if (import.meta.main) {
+  Deno.exitCode = await main();
+  if (isReading) Deno.exit();
+}

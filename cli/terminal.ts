@@ -8,6 +8,12 @@
 /** Name in messages. */
 export const program = "dpctl";
 
+/** Keys that a person presses. Disposing of it gives the keyboard back. */
+export interface Keys extends Disposable {
+  /** The next ones, as the terminal sends them; undefined at the end. */
+  next(): Promise<string | undefined>;
+}
+
 /** What the tool reads and writes. */
 export interface Terminal {
   /** Text for people and programs. */
@@ -16,6 +22,8 @@ export interface Terminal {
   readonly draw?: (text: string) => void;
   /** Bytes for a program that reads them. Absent: a screen reads, and must not be given any. */
   readonly write?: ((bytes: Uint8Array) => void) | undefined;
+  /** Takes the keyboard. Absent: nobody sits at one. */
+  readonly keys?: (() => Keys) | undefined;
   /** Complaints, in whole lines. */
   readonly complain: (text: string) => void;
   /** Text of a file; `-` is standard input. */

@@ -69,6 +69,27 @@ export function pageOf(
   return page.slice(0, rows).map((row) => printableLine(row).slice(0, columns));
 }
 
+/** The last row of a page: what keys do. */
+export function keysLine(isPaused: boolean): string {
+  return `q ends   p ${isPaused ? "goes on (paused)" : "pauses"}   h explains`;
+}
+
+/** What the page's words mean. */
+export const explanation: readonly string[] = [
+  "hit/s      packets that met a flow: the datapath alone dealt with them",
+  "missed/s   packets that met none and came up to the program",
+  "lost/s     misses that were dropped, because the program was too slow",
+  "hit        hits of all packets, since the last look",
+  "flows      in the table;  masks  their kinds, which lookups go through",
+  "",
+  "PORT       RX is what came in, TX what was sent; DROP/s of both",
+  "POLL       threads: the share of their time that packets took",
+  "DROPS      by reason, a second and in total: docs/drops.md says what to do",
+  "TOP FLOWS  key -> actions, those with the most packets first",
+  "",
+  "dpctl trace DP FLOW says what becomes of a packet; capture DP - shows packets",
+];
+
 function portRows(before: Status, now: Status, seconds: number): string[] {
   const old = new Map(before.ports.map((port) => [port.no, port]));
   const head =

@@ -6,12 +6,12 @@
  */
 import { openDatapath } from "../../providers/registry.ts";
 import { control } from "../../control/socket.ts";
-import type { Terminal } from "../terminal.ts";
+import type { Keys, Terminal } from "../terminal.ts";
 import { UsageError } from "../failure.ts";
 import type { CommandLine } from "../../control/options.ts";
 import { type Status, statusOf } from "../../control/status.ts";
 import { findPath, withTarget } from "../target.ts";
-import { lineOf, pageOf } from "./page.ts";
+import { explanation, keysLine, lineOf, pageOf } from "./page.ts";
 import { toJson } from "../../control/verbs/verb.ts";
 
 /** The whole terminal, and the way back: another screen, without cursor. */
@@ -69,29 +69,88 @@ interface WatchOptions {
   readonly count: number;
 }
 
+/** What is shown on a terminal, and what keys have made of it. */
+class View {
+  readonly #draw: (text: string) => void;
+  readonly #screen: () => Screen | undefined;
+  #looks: readonly [before: Status, now: Status] | undefined;
+  #explains = false;
+  isPaused = false;
+
+  constructor(draw: (text: string) => void, screen: () => Screen | undefined) {
+    this.#draw = draw;
+    this.#screen = screen;
+  }
+
+  show(before: Status, now: Status): void {
+    this.#looks = [before, now];
+    this.#redraw();
+  }
+
+  /** Does what a key says; false for the one that ends it. */
+  press(key: string): boolean {
+    if (key === "q" || key === "Q") return false;
+    if (key === "p" || key === " ") this.isPaused = !this.isPaused;
+    if (key === "h" || key === "?") this.#explains = !this.#explains;
+    this.#redraw();
+    return true;
+  }
+
+  #redraw(): void {
+    const size = this.#screen();
+    if (size === undefined || this.#looks === undefined) return;
+    const { columns } = size;
+    const rows = size.rows - 1;
+    const page = this.#explains
+      ? explanation.slice(0, rows).map((row) => row.slice(0, columns))
+      : pageOf(...this.#looks, { columns, rows });
+    const lines = [...page, ...Array<string>(Math.max(0, rows - page.length)).fill("")];
+    const text = [...lines, keysLine(this.isPaused).slice(0, columns)];
+    this.#draw(home + text.map((row) => row + clearLine).join("\r\n") + clearBelow);
+  }
+}
+
 async function watch(
   look: () => Promise<Status>,
   { line, terminal, screen, seconds, count }: WatchOptions,
 ): Promise<void> {
-  const { print, draw = print, signal } = terminal;
+  const { print, draw = print, keys } = terminal;
   const isPage = screen() !== undefined && !line.flags.json;
+  const quit = new AbortController();
+  const signal = AbortSignal.any([
+    quit.signal,
+    ...(terminal.signal ? [terminal.signal] : []),
+  ]);
+  const view = isPage ? new View(draw, screen) : undefined;
   if (isPage) draw(enter);
+  const keyboard = view && keys?.();
+  if (view && keyboard) {
+    void obey(keyboard, view).then((isOver) => isOver && quit.abort());
+  }
   try {
     let before = await look();
-    for (let n = 0; n < count && !signal?.aborted; n++) {
+    for (let n = 0; n < count && !signal.aborted; n++) {
       await pause(seconds * 1000, signal);
+      if (view?.isPaused) continue;
       const now = await look();
-      const size = screen();
       if (line.flags.json) print(`${toJson(now)}\n`);
-      else if (!isPage || size === undefined) print(`${lineOf(before, now)}\n`);
-      else {
-        const rows = pageOf(before, now, size).map((row) => row + clearLine);
-        draw(home + rows.join("\r\n") + clearBelow);
-      }
+      else if (view === undefined || screen() === undefined) {
+        print(`${lineOf(before, now)}\n`);
+      } else view.show(before, now);
       before = now;
     }
   } finally {
+    keyboard?.[Symbol.dispose]();
     if (isPage) draw(leave);
+  }
+}
+
+/** Does what keys say; true once they say to end. */
+async function obey(keyboard: Keys, view: View): Promise<boolean> {
+  for (;;) {
+    const keys = await keyboard.next();
+    if (keys === undefined) return false;
+    if (![...keys].every((key) => view.press(key))) return true;
   }
 }
 

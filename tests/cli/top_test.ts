@@ -10,6 +10,7 @@ import { parseCommandLine } from "../../control/options.ts";
 import { arpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
+import { pause, until } from "../support/wait.ts";
 
 Deno.test(
   "top draws its page on a terminal of 80 by 24, again and again, and gives the screen back",
@@ -77,6 +78,77 @@ Deno.test(
       bench.dp.ports.collect?.(p2);
     } finally {
       terminal.dispose();
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
+
+Deno.test(
+  "top obeys keys: it explains itself, pauses, goes on, and ends",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    await bench.ports("left");
+    const folder = await Deno.makeTempDir();
+    try {
+      await using served = await serve(bench.dp, { path: `${folder}/dp.ctl` });
+      const pages: string[] = [];
+      const pressed: string[] = [];
+      const waiting: ((key: string) => void)[] = [];
+      const press = (key: string): void => {
+        const [next] = waiting.splice(0, 1);
+        if (next === undefined) pressed.push(key);
+        else next(key);
+      };
+      let isTaken = false;
+      const keys = () => {
+        isTaken = true;
+        return {
+          next: () =>
+            new Promise<string>((resolve) => {
+              const [key] = pressed.splice(0, 1);
+              if (key === undefined) waiting.push(resolve);
+              else resolve(key);
+            }),
+          [Symbol.dispose]: () => void (isTaken = false),
+        };
+      };
+      const line = parseCommandLine([
+        "top",
+        "--socket",
+        served.path,
+        "--interval",
+        "0.02",
+      ]);
+      const running = top(line, {
+        print: (text) => void pages.push(text),
+        keys,
+        complain: assert.fail,
+        readText: () => Promise.reject(new Error("nothing is read")),
+      }, () => ({ columns: 60, rows: 24 }));
+      const shown = (text: string) =>
+        until(text, () => pages.at(-1)?.includes(text) === true);
+      await shown("q ends   p pauses   h explains");
+      press("h");
+      await shown("packets that met a flow");
+      press("?");
+      await shown("PORT  NAME");
+      press("p");
+      await shown("goes on (paused)");
+      const before = pages.length;
+      await pause(200);
+      assert.equal(pages.length, before, "nothing is drawn while it pauses");
+      press(" ");
+      await shown("p pauses");
+      for (const page of pages.filter((text) => text.startsWith("\x1b[H"))) {
+        // deno-lint-ignore no-control-regex -- what a terminal obeys
+        const rows = page.replaceAll(/\x1b\[[A-Z]/g, "").split("\r\n");
+        assert.equal(rows.length, 24);
+        assert(rows.every((row) => row.length <= 60));
+      }
+      press("q");
+      assert.equal(await running, 0);
+      assert.equal(isTaken, false, "the keyboard is given back");
+    } finally {
       await Deno.remove(folder, { recursive: true });
     }
   }),
