@@ -17,6 +17,11 @@ export const toolVerbs = [
     summary: "run a datapath and answer dpctl and ovs-appctl",
   },
   {
+    name: "build",
+    usage: "--output FILE [--portable]",
+    summary: "compile the datapath library into a file, for UPCALL_LIBRARY",
+  },
+  {
     name: "doctor",
     usage: "[--sysroot DIR] [--verbose]",
     summary: "say what stands between this machine and a running datapath",

@@ -22,6 +22,8 @@ type Tool = (line: CommandLine, terminal: Terminal) => Promise<number> | number;
 
 const tools: Readonly<Record<typeof toolVerbs[number]["name"], Tool>> = {
   serve,
+  build: async (line, terminal) =>
+    await (await import("./build.ts")).build(line, terminal),
   doctor,
   completions,
   metrics,

@@ -66,6 +66,7 @@ const valued = [
   "metrics",
   "web",
   "web-token",
+  "output",
   "sysroot",
   "interval",
   "count",
@@ -73,7 +74,7 @@ const valued = [
 ] as const;
 
 /** Flags for our own verbs. */
-const extraFlags = ["verbose"] as const;
+const extraFlags = ["verbose", "portable"] as const;
 
 /** Reads a command line. Throws `OptionError`. */
 export function parseCommandLine(args: readonly string[]): CommandLine {

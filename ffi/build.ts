@@ -23,10 +23,12 @@ import {
   isSourceName,
   linkFlags,
   machineFlags,
+  portableFlags,
   type Variant,
   variants,
 } from "./flags.ts";
 import { LibraryError } from "./library.ts";
+import { Progress, toStderr } from "./progress.ts";
 import type { Source } from "./source.ts";
 import { whyNotPrivate } from "./private_folder.ts";
 import { sources as pinnedSources } from "./sources.ts";
@@ -53,9 +55,6 @@ export interface BuildOptions {
   onProgress?: (message: string) => void;
 }
 
-const progressDelayMs = 1000;
-/** And from then on it is told so often how far it is. */
-const progressEveryMs = 5000;
 const keptBuilds = 8;
 
 /** Absolute path of the library. Throws `LibraryError` saying what to do. */
@@ -132,7 +131,34 @@ async function build(
   await lock.lock(true); // Let go by closing, and by the kernel when this process dies.
   if (await isThere(path, directory)) return;
   await removeAbandoned(directory);
+  await compileTo(path, sources, { ...options, machine: machineFlags, mode: 0o700 });
+  await prune(directory);
+}
 
+/**
+ * Compiles the library into a file, for this machine or another of the same architecture:
+ * `portable` ones run on every processor that has what `portableFlags` says. Throws
+ * `LibraryError`, and what the file system does.
+ */
+export async function buildLibrary(
+  output: string,
+  { portable = false, ...options }: BuildOptions & { portable?: boolean } = {},
+): Promise<void> {
+  await findToolchain(options.toolPath); // Says what is missing.
+  const sources = options.sources ?? await ownSources(options.onProgress ?? toStderr);
+  const machine = portable ? portableFlags[Deno.build.arch] ?? [] : machineFlags;
+  await compileTo(absolute(output), sources, { ...options, machine, mode: 0o755 });
+}
+
+async function compileTo(
+  path: string,
+  sources: readonly Source[],
+  { machine, mode, ...options }: BuildOptions & {
+    machine: readonly string[];
+    mode: number;
+  },
+): Promise<void> {
+  const directory = path.slice(0, path.lastIndexOf("/")) || "/";
   const work = await Deno.makeTempDir({ dir: directory, prefix: "build-" });
   const progress = new Progress(options.onProgress ?? toStderr);
   try {
@@ -141,15 +167,15 @@ async function build(
       sources.map((source) => unpack(source, work)),
     );
     for (const file of unpacked) if (file.status === "rejected") throw file.reason;
-    await compileAll(sources, { work, progress, toolPath: options.toolPath ?? toolPath });
-    await Deno.chmod(`${work}/library.so`, 0o700);
+    const tools = options.toolPath ?? toolPath;
+    await compileAll(sources, { work, progress, machine, toolPath: tools });
+    await Deno.chmod(`${work}/library.so`, mode);
     await Deno.rename(`${work}/library.so`, path);
     progress.done();
   } finally {
     progress.stop();
     await Deno.remove(work, { recursive: true });
   }
-  await prune(directory);
 }
 
 /** Writes one source into the folder of its unit. */
@@ -171,15 +197,16 @@ async function unpack(source: Source, work: string): Promise<void> {
 
 async function compileAll(
   sources: readonly Source[],
-  { work, progress, toolPath: path }: {
+  { work, progress, machine, toolPath: path }: {
     work: string;
     progress: Progress;
+    machine: readonly string[];
     toolPath: string;
   },
 ): Promise<void> {
   const dpdk = await dpdkFlags(path);
   // Includes name the folder of the unit: #include "cls/cls.h".
-  const flags = [...compileFlags, ...dpdk.compile, ...machineFlags, "-I."];
+  const flags = [...compileFlags, ...dpdk.compile, ...machine, "-I."];
   const jobs = await largestFirst(objectsOf(sources), work);
   progress.expect(jobs.length + 1);
 
@@ -237,56 +264,6 @@ async function largestFirst(jobs: readonly Job[], work: string): Promise<Job[]> 
     size: (await Deno.stat(`${work}/${job.source}`)).size,
   })));
   return sized.sort((a, b) => b.size - a.size).map(({ job }) => job);
-}
-
-/** Says nothing about a quick build, and what is going on about a slow one. */
-class Progress {
-  readonly #tell: (message: string) => void;
-  readonly #started = performance.now();
-  #timer: ReturnType<typeof setTimeout>;
-  #told = false;
-  #steps = 0;
-  #expected = 0;
-
-  constructor(tell: (message: string) => void) {
-    this.#tell = tell;
-    this.#timer = setTimeout(() => this.#report(), progressDelayMs);
-  }
-
-  #report(): void {
-    this.#told = true;
-    this.#tell(
-      `upcall: compiling the datapath for this machine, once ` +
-        `(${this.#steps} of ${this.#expected} files done)`,
-    );
-    this.#timer = setTimeout(() => this.#report(), progressEveryMs);
-  }
-
-  expect(steps: number): void {
-    this.#expected = steps;
-  }
-
-  step(): void {
-    this.#steps++;
-  }
-
-  done(): void {
-    if (!this.#told) return;
-    const seconds = (performance.now() - this.#started) / 1000;
-    this.#tell(`upcall: compiled in ${seconds.toFixed(1)} s`);
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-  }
-}
-
-function toStderr(message: string): void {
-  try {
-    Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
-  } catch {
-    // A notice that nobody can read must not keep the datapath from being opened.
-  }
 }
 
 async function cacheKey(

@@ -25,6 +25,18 @@ export const compileFlags: readonly string[] = [
 export const machineFlags: readonly string[] = ["-march=native"];
 
 /**
+ * Given instead for a library that other machines of the architecture shall use. AES is not in
+ * x86-64-v2, but hashes are the same in all builds of the lookup, so all have it or none; a
+ * processor without it (before 2010) is told so when a datapath is opened.
+ */
+export const portableFlags: {
+  readonly [Arch in typeof Deno.build.arch]?: readonly string[];
+} = {
+  x86_64: ["-march=x86-64-v2", "-maes", "-mtune=generic"],
+  aarch64: ["-march=armv8-a+crc"],
+};
+
+/**
  * Given to the link. `nodelete`: the isolate unloads its libraries when the program ends or
  * throws, and a poll thread that still runs would lose its code under its feet; the process
  * would die by SIGSEGV and the user's error text with it.

@@ -172,12 +172,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/hash.c",
-    sha256: "4b4fe91c578acedf762cf8d4e948d174206fccf216d68f28602dfe1064d4d871",
+    sha256: "3ceb9ee789c561f72c20e6bfd5c4bf4e083e2272b5e0df176015e1525dbab17e",
     load: () => import("../c/base/hash.c", { with: { type: "text" } }),
   },
   {
     name: "base/hash.h",
-    sha256: "67871ec613f312c06eb4bb3fe6a1df8ae200fda660e6c9a43d3a287b474d86f9",
+    sha256: "a9c8762725509abdb72df54c2d4d7bbdabdfa29b278a9abb1f0d8ed4fc02e2fb",
     load: () => import("../c/base/hash.h", { with: { type: "text" } }),
   },
   {

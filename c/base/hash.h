@@ -23,7 +23,7 @@ struct hash_key {
     uint64_t words[12];             /* Two whitening keys, then four round keys. */
 } __attribute__((aligned(64)));
 
-/* Draws a key.  errno of getrandom(2). */
+/* Draws a key.  errno of getrandom(2); ENOTSUP: built with AES, and the processor has none. */
 int hash_seed(struct hash_key *);
 
 #ifdef __AES__

@@ -23,6 +23,8 @@ export interface GuestOptions {
   kernel?: string;
   /** Files that the program leaves in the directory that `SHARED` names, to be given back. */
   collect?: string[];
+  /** Folder that gets all files which the program leaves in the directory that `SHARED` names. */
+  keep?: string;
   /** Called with each line that the program writes, as it comes. */
   onLine?: (line: string, stream: "stdout" | "stderr") => void;
 }
@@ -213,6 +215,7 @@ async function boot(
       throw new Error(`The guest ${why}\n${stdout.slice(-4000)}\n${stderr.slice(-4000)}`);
     }
     const kernelLog = await read("shared/dmesg");
+    if (options.keep !== undefined) await keepFiles(`${control}/shared`, options.keep);
     const files = new Map<string, string>();
     for (const name of options.collect ?? []) {
       const text = await read(`shared/${name}`);
@@ -221,6 +224,15 @@ async function boot(
     return { status: Number(status), stdout, stderr, kernelLog, files };
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** Copies what a program left, without what the guest itself writes there. */
+async function keepFiles(shared: string, folder: string): Promise<void> {
+  await Deno.mkdir(folder, { recursive: true });
+  for await (const { name, isFile } of Deno.readDir(shared)) {
+    if (!isFile || name === "status" || name === "dmesg") continue;
+    await Deno.copyFile(`${shared}/${name}`, `${folder}/${name}`);
   }
 }
 

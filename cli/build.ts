@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `dpctl build`: the datapath library as a file, for machines without a compiler.
+ *
+ * @module
+ */
+import { buildLibrary } from "../ffi/build.ts";
+import type { CommandLine } from "../control/options.ts";
+import { toJson } from "../control/verbs/verb.ts";
+import { UsageError } from "./failure.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Compiles the library; the exit status. */
+export async function build(line: CommandLine, terminal: Terminal): Promise<number> {
+  const { extra, words, flags } = line;
+  const output = extra.get("output");
+  if (output === undefined || output === "" || words.length > 1) {
+    throw new UsageError("build", "'build' needs --output FILE");
+  }
+  const portable = extra.has("portable");
+  await buildLibrary(output, {
+    portable,
+    onProgress: (message) => terminal.complain(`${message}\n`),
+  });
+  const { size } = await Deno.stat(output);
+  const result = [{ file: output, portable, bytes: size }];
+  terminal.print(
+    flags.json
+      ? `${toJson({ verb: "build", ok: true, result, errors: [] })}\n`
+      : `${output}: ${size} bytes; use it with UPCALL_LIBRARY=${output}\n`,
+  );
+  return 0;
+}

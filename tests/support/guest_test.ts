@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `deno task guest`: programs of people on the kernel's datapath, on a machine that has none. */
+import assert from "node:assert/strict";
+import { parseCall } from "./guest.ts";
+import { needProgram, needRoot, skippable } from "./skip.ts";
+import { root } from "./tree.ts";
+import { tryRun } from "./command.ts";
+
+const guest = (...words: string[]) =>
+  tryRun(Deno.execPath(), "run", "-A", `${root}tests/support/guest.ts`, ...words);
+
+Deno.test("a call of the guest is read, and a wrong one says how it is called", () => {
+  assert.deepEqual(parseCall(["--timeout", "5", "--keep", "out", "x.ts", "--zones"]), {
+    timeoutMs: 5000,
+    keep: "out",
+    zones: false,
+    command: [Deno.execPath(), "run", "-A", "--no-check", "x.ts", "--zones"],
+  });
+  const plain = parseCall(["--", "ip", "link"]);
+  assert.deepEqual(typeof plain === "object" && plain.command, ["ip", "link"]);
+  for (const bad of [[], ["--nonsense", "x"], ["--timeout", "x", "y"], ["--keep"]]) {
+    assert.match(
+      String(parseCall(bad)),
+      /^guest: .*\nusage: deno task guest/,
+      bad.join(" "),
+    );
+  }
+  assert.match(String(parseCall(["--help"])), /^usage: /);
+});
+
+Deno.test(
+  "a program runs on the kernel's datapath of a guest, and its files and status come back",
+  skippable(async () => {
+    needRoot("system");
+    needProgram("linux.uml", { requirement: "system" });
+    const folder = await Deno.makeTempDir({ prefix: "upcall-guest-task-" });
+    try {
+      await Deno.writeTextFile(
+        `${folder}/switch.ts`,
+        `import { openDatapath } from "${root}mod.ts";
+        await using dp = await openDatapath("system@lesson", { create: true });
+        await dp.ports.add({ name: "p1", type: "internal" });
+        dp.flows.put({ key: "in_port(1),eth(),eth_type(0x0806),arp()", actions: "0" });
+        const show = await new Deno.Command("ovs-dpctl", { args: ["show"] }).output();
+        const text = new TextDecoder().decode(show.stdout);
+        Deno.writeTextFileSync(Deno.env.get("SHARED") + "/seen.txt", text);
+        console.log(Deno.args.join("+"), [...dp.flows.dump()].length);
+        Deno.exitCode = 7;`,
+      );
+      const words = ["--keep", `${folder}/out`, `${folder}/switch.ts`, "a", "b"];
+      const { code, stdout, stderr } = await guest(...words);
+      assert.deepEqual([stdout, code], ["a+b 1\n", 7], stderr);
+      const seen = await Deno.readTextFile(`${folder}/out/seen.txt`);
+      assert.match(seen, /^system@lesson:\n[^]*port 1: p1 \(internal\)\n/);
+      assert.deepEqual([...Deno.readDirSync(`${folder}/out`)].map(({ name }) => name), [
+        "seen.txt",
+      ]);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
