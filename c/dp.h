@@ -387,6 +387,7 @@ struct dp_rxq_info {
 DP_API int dp_rxq_get(uint64_t dp, uint32_t index, struct dp_rxq_info *info);
 
 #include "dp_ct.h"
+#include "dp_ipf.h"
 #include "dp_meter.h"
 #include "dp_bond.h"
 

@@ -76,6 +76,7 @@ const controlUnits: readonly string[] = [
   "dp_ct.c",
   "bond/bond.c",
   "dp_bond.c",
+  "dp_ipf.c",
   "dp_meter.c",
   "meter/meter.c",
   "dp_poll.c",

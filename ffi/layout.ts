@@ -48,6 +48,10 @@ export const constants = {
   DP_CT_TCP_SEQ_CHECK: 2,
   DP_CT_SWEEP_MS: 3,
   DP_CT_COUNTER: 16,
+  DP_IPF_ENABLED: 0,
+  DP_IPF_MIN_SIZE: 2,
+  DP_IPF_MAX: 4,
+  DP_IPF_V6: 1,
   DP_METER_IDS: 262144,
   DP_METER_BANDS: 8,
   DP_METER_KBPS: 0,
@@ -317,6 +321,49 @@ export const dpCtPolicy = {
   seconds: 4, // 64 bytes
 } as const;
 
+/** Offsets in `struct dp_ipf_version`, bytes. */
+export const dpIpfVersion = {
+  /** Size of it all, bytes. */
+  structSize: 56,
+  accepted: 0, // 8 bytes
+  completed: 8, // 8 bytes
+  expired: 16, // 8 bytes
+  tooSmall: 24, // 8 bytes
+  overlapped: 32, // 8 bytes
+  purged: 40, // 8 bytes
+  enabled: 48, // 4 bytes
+  minSize: 52, // 4 bytes
+} as const;
+
+/** Offsets in `struct dp_ipf_status`, bytes. */
+export const dpIpfStatus = {
+  /** Size of it all, bytes. */
+  structSize: 144,
+  v4: 0, // 56 bytes
+  v6: 56, // 56 bytes
+  full: 112, // 8 bytes
+  noMbuf: 120, // 8 bytes
+  bad: 128, // 8 bytes
+  held: 136, // 4 bytes
+  max: 140, // 4 bytes
+} as const;
+
+/** Offsets in `struct dp_ipf_entry`, bytes. */
+export const dpIpfEntry = {
+  /** Size of it all, bytes. */
+  structSize: 48,
+  src: 0, // 16 bytes
+  dst: 16, // 16 bytes
+  id: 32, // 4 bytes
+  recircId: 36, // 4 bytes
+  zone: 40, // 2 bytes
+  fragments: 42, // 2 bytes
+  proto: 44, // 1 bytes
+  family: 45, // 1 bytes
+  first: 46, // 1 bytes
+  last: 47, // 1 bytes
+} as const;
+
 /** Offsets in `struct dp_meter`, bytes. */
 export const dpMeter = {
   /** Size of it all, bytes. */
@@ -513,6 +560,34 @@ field dp_ct_limit pad 12 4
 struct dp_ct_policy 68
 field dp_ct_policy id 0 4
 field dp_ct_policy seconds 4 64
+struct dp_ipf_version 56
+field dp_ipf_version accepted 0 8
+field dp_ipf_version completed 8 8
+field dp_ipf_version expired 16 8
+field dp_ipf_version too_small 24 8
+field dp_ipf_version overlapped 32 8
+field dp_ipf_version purged 40 8
+field dp_ipf_version enabled 48 4
+field dp_ipf_version min_size 52 4
+struct dp_ipf_status 144
+field dp_ipf_status v4 0 56
+field dp_ipf_status v6 56 56
+field dp_ipf_status full 112 8
+field dp_ipf_status no_mbuf 120 8
+field dp_ipf_status bad 128 8
+field dp_ipf_status held 136 4
+field dp_ipf_status max 140 4
+struct dp_ipf_entry 48
+field dp_ipf_entry src 0 16
+field dp_ipf_entry dst 16 16
+field dp_ipf_entry id 32 4
+field dp_ipf_entry recirc_id 36 4
+field dp_ipf_entry zone 40 2
+field dp_ipf_entry fragments 42 2
+field dp_ipf_entry proto 44 1
+field dp_ipf_entry family 45 1
+field dp_ipf_entry first 46 1
+field dp_ipf_entry last 47 1
 struct dp_meter 72
 field dp_meter unit 0 4
 field dp_meter band_count 4 4

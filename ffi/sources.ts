@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "808bc2bbb9a90bed700a8d0659553e4c0eed39b72ec6a97ceab1782729d8ab86",
+    sha256: "831c4e99380952b89da0b5bf9ea554758585deb6e3cc6acb074ef5844fde3038",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -477,7 +477,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "00d23650dd524ffc72efe5c236cbb6417ac85b0b839f8d673c005cbf94784589",
+    sha256: "515b4aabdbbf51a6b22e7aa15ff3457ad237f23ee41e947e280bef57ce4c2ac5",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -524,6 +524,16 @@ export const sources: readonly Source[] = [
     name: "dp_int.h",
     sha256: "3d694bd87fdc05019cf40c6a16c950552853c464f1bd1961402e75c7fea45d71",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_ipf.c",
+    sha256: "1906af3def3bf9bce5cda2c692354368a8a5c9063efc4912ef57e6b86df36649",
+    load: () => import("../c/dp_ipf.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_ipf.h",
+    sha256: "f2e063d535884e1f01f7aaa8c7444f74baec4d95637fec2f2e05326308bd6e5a",
+    load: () => import("../c/dp_ipf.h", { with: { type: "text" } }),
   },
   {
     name: "dp_meter.c",

@@ -496,6 +496,32 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_ipf_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // struct dp_ipf_status *status
+    ],
+    result: "i32",
+  },
+  dp_ipf_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t what
+      "u32", // uint32_t value
+    ],
+    result: "i32",
+  },
+  dp_ipf_dump: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t at
+      "buffer", // uint8_t *entries
+      "u32", // uint32_t size
+      "buffer", // uint32_t *count
+      "buffer", // uint32_t *next
+    ],
+    result: "i32",
+  },
   dp_meter_set: {
     parameters: [
       "u64", // uint64_t dp

@@ -179,10 +179,9 @@ async function fragmentStatus(run: VerbRun, args: readonly string[]): Promise<vo
       `max num frags (v4/v6): ${status.max}`,
       `num frag: ${status.count}`,
       ...counterLines("v4", v4),
-      "",
       ...counterLines("v6", v6),
     ];
-    run.print(lines.map((line) => line && `        ${line}`).join("\n") + "\n");
+    run.print(lines.map((line) => `        ${line}\n`).join(""));
     run.result(status);
     if (run.flags.verbosity === 0) return;
     run.print("\n        Fragment Lists:\n\n");

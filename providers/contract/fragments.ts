@@ -29,9 +29,9 @@ export interface FragmentCounters {
 export interface FragmentFacet {
   /** dpif: `ipf_set_enabled`. */
   setEnabled(version: 4 | 6, enabled: boolean): void;
-  /** Bytes; `EINVAL` below 400. dpif: `ipf_set_min_frag`. */
+  /** Bytes; `EPERM` below 400. dpif: `ipf_set_min_frag`. */
   setMinSize(version: 4 | 6, bytes: number): void;
-  /** dpif: `ipf_set_max_nfrags`. */
+  /** `EPERM` above 5000. dpif: `ipf_set_max_nfrags`. */
   setMaxFragments(count: number): void;
   /** dpif: `ipf_get_status`. */
   status(): {

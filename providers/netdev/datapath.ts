@@ -22,6 +22,7 @@ import { NetdevCallbacks } from "./callbacks.ts";
 import { NetdevConntrack } from "./conntrack.ts";
 import type { Context } from "./context.ts";
 import { NetdevFlows } from "./flows.ts";
+import { NetdevFragments } from "./fragments.ts";
 import {
   check,
   type HeldLibrary,
@@ -72,6 +73,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly callbacks: UpcallCallbackFacet;
   readonly upcallControl: UpcallControlFacet;
   readonly conntrack: NetdevConntrack;
+  readonly fragments: NetdevFragments;
   readonly meters: NetdevMeters;
   readonly bonds: NetdevBonds;
   /** In userspace a queue's priority is its number. */
@@ -127,6 +129,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.upcalls = new NetdevUpcalls(context);
     this.verdicts = new NetdevVerdicts(context);
     this.conntrack = new NetdevConntrack(context);
+    this.fragments = new NetdevFragments(context);
     this.meters = new NetdevMeters(context);
     this.bonds = new NetdevBonds(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
@@ -170,7 +173,7 @@ export class NetdevDatapath implements ProviderDatapath {
     for (let reason = 0; reason < drops; reason++) {
       counters[`drop_${dropName(symbols, reason)}`] = u64(dpStats.drops + 8 * reason);
     }
-    Object.assign(counters, this.conntrack.counters());
+    Object.assign(counters, this.conntrack.counters(), this.fragments.counters());
     return {
       hit: u64(dpStats.hit),
       missed: u64(dpStats.missed),

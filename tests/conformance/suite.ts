@@ -13,6 +13,7 @@ import type { Environment, Suite } from "./environment.ts";
 import { callSuite } from "./calls.ts";
 import { executeSuite } from "./execute.ts";
 import { flowSuite } from "./flows.ts";
+import { fragmentSuite } from "./fragments.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { meterSuite } from "./meters.ts";
 import { namedSuite } from "./named.ts";
@@ -36,6 +37,7 @@ const suites: Readonly<Record<string, Suite>> = {
   stats: statsSuite,
   calls: callSuite,
   conntrack: conntrackSuite,
+  fragments: fragmentSuite,
   meters: meterSuite,
 };
 
