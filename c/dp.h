@@ -366,9 +366,14 @@ DP_API int dp_poll_threads_choose(uint64_t dp, const uint8_t *cores, uint32_t si
  * it, if all of them can.  Waits. */
 DP_API int dp_poll_threads_set(uint64_t dp, uint64_t cores_low, uint64_t cores_high, uint32_t max_sleep_us);
 
+/* Deals the receive queues out anew, by load, pins and settings.  Waits. */
+DP_API int dp_poll_threads_rebalance(uint64_t dp);
+
 struct dp_poll_thread_info {
     uint32_t core;
     uint32_t rxq_count;
+    uint32_t isolated;       /* 1: queues are pinned to it, and it takes no others. */
+    uint32_t numa;
     uint64_t cycles_busy, cycles_idle, cycles_sleep;
     uint64_t packets, hit, missed, lost, recirculated, mask_hit;
     uint64_t rx_batches, tx_packets, tx_batches, iterations;
@@ -380,7 +385,7 @@ struct dp_rxq_info {
     uint32_t port;
     uint32_t queue;
     uint32_t core;           /* UINT32_MAX: nobody polls it. */
-    uint32_t pad;
+    uint32_t pin;            /* The core that it is pinned to; UINT32_MAX: none. */
     uint64_t packets;
 };
 /* The `index`-th receive queue, from 0; ENOENT past the last. */

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Settings of a datapath and of ports, one `key=value` a line.
+ * Settings of a datapath and of ports, one `key=value` a line.  Of any port:
+ *
+ *     pmd-rxq-affinity  QUEUE:CORE,...: queues that are pinned to cores; from
+ *                       dp_poll_threads_rebalance() on
+ *
+ * and of a datapath:
  *
  *     pmd-sleep-max   longest nap of an idle poll thread, us, DP_POLL_SLEEP_MAX_US at most; 0:
  *                     never
+ *     pmd-rxq-assign  how receive queues are dealt out to poll threads: group (default), cycles or
+ *                     roundrobin; from dp_poll_threads_rebalance() on
+ *     pmd-rxq-isolate false: threads take other queues beside pinned ones; group only; likewise
  *     upcall-ring     packets that may wait for a handler opened from now on; a power of two from
  *                     64, at most a quarter of the pool
  *     upcall-quota    of those, how many may come from one port at most; 0: its share (upcall.h) */
@@ -33,6 +41,18 @@ static int number(const char *key, const char *value, uint32_t least, uint32_t m
     return 0;
 }
 
+static int set_algorithm(struct dp *dp, const char *name)
+{
+    static const char *const names[] = { [RXQ_ROUNDROBIN] = "roundrobin", [RXQ_CYCLES] = "cycles", [RXQ_GROUP] = "group" };
+
+    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(name, names[i])) {
+            pmd_set_algorithm(dp->pmds, (enum rxq_algorithm)i);
+            return 0;
+        }
+    return error_set(EINVAL, "setting pmd-rxq-assign is \"%s\", expected group, cycles or roundrobin", name);
+}
+
 static int set(struct dp *dp, const char *key, const char *value)
 {
     uint32_t n;
@@ -42,6 +62,12 @@ static int set(struct dp *dp, const char *key, const char *value)
         error = number(key, value, 0, DP_POLL_SLEEP_MAX_US, &n);
         if (!error)
             pmd_set_max_sleep(dp->pmds, n);
+    } else if (!strcmp(key, "pmd-rxq-assign")) {
+        error = set_algorithm(dp, value);
+    } else if (!strcmp(key, "pmd-rxq-isolate")) {
+        error = strcmp(value, "true") && strcmp(value, "false") ? error_set(EINVAL, "setting %s is true or false, not \"%s\"", key, value) : 0;
+        if (!error)
+            pmd_set_isolate(dp->pmds, !strcmp(value, "true"));
     } else if (!strcmp(key, "upcall-ring")) {
         error = number(key, value, 64, eal_pool()->size / 4, &n);
         if (!error && (n & (n - 1)))
@@ -83,10 +109,18 @@ static int set_dp(void *dp, const char *key, const char *value)
     return set(dp, key, value);
 }
 
+struct of_port {
+    struct dp *dp;
+    struct port *port;
+};
+
 static int set_port(void *object, const char *key, const char *value)
 {
-    struct port *port = object;
+    struct of_port *of = object;
+    struct port *port = of->port;
 
+    if (!strcmp(key, "pmd-rxq-affinity"))
+        return pmd_set_affinity(of->dp->pmds, port, value);
     if (!port->class->set_config)
         return error_set(EINVAL, "ports of type %s have no setting \"%s\"", port->type, key);
     return port->class->set_config(port, key, value);
@@ -111,5 +145,5 @@ int dp_port_set_config(uint64_t handle, uint32_t no, const char *config)
     port = port_get(dp->ports, no);
     if (!port)
         return dp_leave(dp, error_set(ENODEV, "there is no port %u", no));
-    return dp_leave(dp, each_line(config, set_port, port));
+    return dp_leave(dp, each_line(config, set_port, &(struct of_port){ dp, port }));
 }

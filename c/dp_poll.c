@@ -71,6 +71,16 @@ int dp_poll_threads_set(uint64_t handle, uint64_t cores_low, uint64_t cores_high
     return dp_leave_life(dp, error_publish(handle, DP_ABOUT_ALL, pmd_set_cores(dp->pmds, chosen)));
 }
 
+int dp_poll_threads_rebalance(uint64_t handle)
+{
+    struct dp *dp;
+    int error = dp_enter_life(handle, &dp);
+
+    if (error)
+        return error_publish(handle, DP_ABOUT_ALL, error);
+    return dp_leave_life(dp, error_publish(handle, DP_ABOUT_ALL, pmd_set_rebalance(dp->pmds)));
+}
+
 int dp_poll_thread_next(uint64_t handle, uint32_t core, struct dp_poll_thread_info *info)
 {
     struct dp *dp;

@@ -266,12 +266,7 @@ function threadCommands(dp: Datapath): Map<string, ControlCommand> {
     ).join("");
   });
   add("pmd-rxq-rebalance", ["[dp]", 1], async () => {
-    // Setting the same cores again spreads the queues over them anew.
-    const mask = pollThreads.dump().reduce(
-      (all, { core }) => all | 1n << BigInt(core),
-      0n,
-    );
-    await pollThreads.set(mask.toString(16));
+    await pollThreads.rebalance?.();
     return "pmd rxq rebalance requested.\n";
   });
   const lookups = (): string => lookupText(dp);

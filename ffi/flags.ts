@@ -88,6 +88,7 @@ const controlUnits: readonly string[] = [
   "pmd/pmd_ctl.c",
   "pmd/pmd_set.c",
   "pmd/rxq.c",
+  "pmd/rxq_assign.c",
   "port/port.c",
   "port/port_add.c",
   "port/port_classes.c",

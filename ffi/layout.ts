@@ -244,22 +244,24 @@ export const dpDirectUpcall = {
 /** Offsets in `struct dp_poll_thread_info`, bytes. */
 export const dpPollThreadInfo = {
   /** Size of it all, bytes. */
-  structSize: 112,
+  structSize: 120,
   core: 0, // 4 bytes
   rxqCount: 4, // 4 bytes
-  cyclesBusy: 8, // 8 bytes
-  cyclesIdle: 16, // 8 bytes
-  cyclesSleep: 24, // 8 bytes
-  packets: 32, // 8 bytes
-  hit: 40, // 8 bytes
-  missed: 48, // 8 bytes
-  lost: 56, // 8 bytes
-  recirculated: 64, // 8 bytes
-  maskHit: 72, // 8 bytes
-  rxBatches: 80, // 8 bytes
-  txPackets: 88, // 8 bytes
-  txBatches: 96, // 8 bytes
-  iterations: 104, // 8 bytes
+  isolated: 8, // 4 bytes
+  numa: 12, // 4 bytes
+  cyclesBusy: 16, // 8 bytes
+  cyclesIdle: 24, // 8 bytes
+  cyclesSleep: 32, // 8 bytes
+  packets: 40, // 8 bytes
+  hit: 48, // 8 bytes
+  missed: 56, // 8 bytes
+  lost: 64, // 8 bytes
+  recirculated: 72, // 8 bytes
+  maskHit: 80, // 8 bytes
+  rxBatches: 88, // 8 bytes
+  txPackets: 96, // 8 bytes
+  txBatches: 104, // 8 bytes
+  iterations: 112, // 8 bytes
 } as const;
 
 /** Offsets in `struct dp_rxq_info`, bytes. */
@@ -269,7 +271,7 @@ export const dpRxqInfo = {
   port: 0, // 4 bytes
   queue: 4, // 4 bytes
   core: 8, // 4 bytes
-  pad: 12, // 4 bytes
+  pin: 12, // 4 bytes
   packets: 16, // 8 bytes
 } as const;
 
@@ -510,27 +512,29 @@ field dp_direct_upcall mask 24 8
 field dp_direct_upcall actions 32 8
 field dp_direct_upcall mask_size 40 4
 field dp_direct_upcall actions_size 44 4
-struct dp_poll_thread_info 112
+struct dp_poll_thread_info 120
 field dp_poll_thread_info core 0 4
 field dp_poll_thread_info rxq_count 4 4
-field dp_poll_thread_info cycles_busy 8 8
-field dp_poll_thread_info cycles_idle 16 8
-field dp_poll_thread_info cycles_sleep 24 8
-field dp_poll_thread_info packets 32 8
-field dp_poll_thread_info hit 40 8
-field dp_poll_thread_info missed 48 8
-field dp_poll_thread_info lost 56 8
-field dp_poll_thread_info recirculated 64 8
-field dp_poll_thread_info mask_hit 72 8
-field dp_poll_thread_info rx_batches 80 8
-field dp_poll_thread_info tx_packets 88 8
-field dp_poll_thread_info tx_batches 96 8
-field dp_poll_thread_info iterations 104 8
+field dp_poll_thread_info isolated 8 4
+field dp_poll_thread_info numa 12 4
+field dp_poll_thread_info cycles_busy 16 8
+field dp_poll_thread_info cycles_idle 24 8
+field dp_poll_thread_info cycles_sleep 32 8
+field dp_poll_thread_info packets 40 8
+field dp_poll_thread_info hit 48 8
+field dp_poll_thread_info missed 56 8
+field dp_poll_thread_info lost 64 8
+field dp_poll_thread_info recirculated 72 8
+field dp_poll_thread_info mask_hit 80 8
+field dp_poll_thread_info rx_batches 88 8
+field dp_poll_thread_info tx_packets 96 8
+field dp_poll_thread_info tx_batches 104 8
+field dp_poll_thread_info iterations 112 8
 struct dp_rxq_info 24
 field dp_rxq_info port 0 4
 field dp_rxq_info queue 4 4
 field dp_rxq_info core 8 4
-field dp_rxq_info pad 12 4
+field dp_rxq_info pin 12 4
 field dp_rxq_info packets 16 8
 struct dp_ct_tuple 40
 field dp_ct_tuple src 0 16

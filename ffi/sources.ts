@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "831c4e99380952b89da0b5bf9ea554758585deb6e3cc6acb074ef5844fde3038",
+    sha256: "cef526aeb7498f78763c1092e9e80cb44d2eb638eb08eea2991afaab7d7bf7a8",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -142,12 +142,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "014926cb358c8e57c394879393fe2cb8eedf91ed992816efcccf8fe3623c654f",
+    sha256: "1f4170f31b4b4ed1c8af381de00530dd8a819ae25d0ef4696fb756a95500345b",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
     name: "base/cores.h",
-    sha256: "c1987e32d5056ff248d00729242b3a13e097ed63670d1cd8c7e4d3122bb464b3",
+    sha256: "38d161805302e5c979fa6b83ebada6a549d017b06a3c48259a1a2d3c02a1f2f4",
     load: () => import("../c/base/cores.h", { with: { type: "text" } }),
   },
   {
@@ -477,7 +477,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "515b4aabdbbf51a6b22e7aa15ff3457ad237f23ee41e947e280bef57ce4c2ac5",
+    sha256: "6440496aaa8a77e21012a496c648f2518f14237066319473c1ee34564ff723c0",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -497,7 +497,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_config.c",
-    sha256: "04b0aaec0421274b66811ac56afca501457176e5218cb0701fee604f52d2f69a",
+    sha256: "673c977c5d7249e5c8b68e7fe727da38b969e24636156337fded99180e49340a",
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
@@ -547,7 +547,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_poll.c",
-    sha256: "8ddd752f8771cc4a5ee92b77dc5dbda3ba3b3d7975dde4e1403511a1a068a2ec",
+    sha256: "0d2e704f38c103befd6cfef1d0ca789e851cec743c1b71afeb943c937d8ce0aa",
     load: () => import("../c/dp_poll.c", { with: { type: "text" } }),
   },
   {
@@ -932,22 +932,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_ctl.c",
-    sha256: "17fbdc2621869aff15833d165b2f7c5963016b4f577f8b1ac43541e71c33bd89",
+    sha256: "015afae1cfa027db4b296c04dc5ecf4c81a02cab38de8a42da1e8a0921078b50",
     load: () => import("../c/pmd/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_ctl.h",
-    sha256: "be8f0f2791556d4e936ee0a24d318b8c4e96b6407f79e2045f3149b2582e86c3",
+    sha256: "159d4ce1e0219e5d4f981594277fa13bf66a21bf3d5f0d8c1e5c971662cc7231",
     load: () => import("../c/pmd/pmd_ctl.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "46e63564e902a1c4aad3d3e2b22d2f47f7125377cf6ad95b8274405a31b05493",
+    sha256: "8c9185af5bce15e4d18e1973bb84aa077f109e34be760bd30481686e609dc059",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "0876645abbe08e6c7d78e4017c693c01fc4952a081dc05c9295fc2bec1857963",
+    sha256: "fec03aaf5cc1a71be2d614fa43f43711f9e649d3a0a18fef5e308c4419461deb",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
@@ -957,13 +957,23 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/rxq.c",
-    sha256: "560703a4f0f998f9d8a30be4cb2697ce50f72953ff3f4496908a812d0bd1d50c",
+    sha256: "80e5cb8f6d288962acd6ab75441bc02d9a3d9d79f4452f8fdbb90fe626f759f2",
     load: () => import("../c/pmd/rxq.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/rxq.h",
-    sha256: "be59313ca7cb941251c626efe3317af4b70c4bc3dbcceb65f7c84c49ab77b271",
+    sha256: "6f4878bdec254912fd68fd8e13abd6cbeadc1feb943f026d6e33ef1f582b7744",
     load: () => import("../c/pmd/rxq.h", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/rxq_assign.c",
+    sha256: "143623eb2fead57b27078b634185340f9c2b3fac7b01fffd8faceed4e56f57b3",
+    load: () => import("../c/pmd/rxq_assign.c", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/rxq_assign.h",
+    sha256: "5ead28cea944918c73caf011c6c90091c1be0d6872ab45f9e5a97776c507b1b6",
+    load: () => import("../c/pmd/rxq_assign.h", { with: { type: "text" } }),
   },
   {
     name: "port/port.c",
@@ -972,7 +982,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "768a70db9bb56744ebe3d73ff10d09a472beff4811a3ce466a566583c01e8d0d",
+    sha256: "aac410629d5f3035c3ee741c3518b9a4dd3beafeaa60ac377d3bf67ce6184223",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1027,7 +1037,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "3204d5caf7180b422e730879c683c703c6edc293554530033c21eb4460e0d278",
+    sha256: "8cc2c227b85e1ec69c6962c6cf6da2a43a076164ac7ab4e94bc751fd90db17cb",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {

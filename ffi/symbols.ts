@@ -377,6 +377,13 @@ export const datapathSymbols = {
     result: "i32",
     nonblocking: true,
   },
+  dp_poll_threads_rebalance: {
+    parameters: [
+      "u64", // uint64_t dp
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
   dp_poll_thread_next: {
     parameters: [
       "u64", // uint64_t dp

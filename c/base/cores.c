@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define NODES 64u               /* NUMA nodes that are looked for. */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cpu_set_t process;        /* Allowed to the process. */
 static uint32_t claims[CPU_SETSIZE];
@@ -34,6 +36,18 @@ uint32_t cores_last(void)
     while (core && !CPU_ISSET(core, &process))
         core--;
     return core;
+}
+
+uint32_t cores_numa(uint32_t core)
+{
+    char path[80];
+
+    for (uint32_t node = 1; node < NODES; node++) {
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/node%u", core, node);
+        if (!access(path, F_OK))
+            return node;
+    }
+    return 0;
 }
 
 void cores_text(char *text, uint32_t size)

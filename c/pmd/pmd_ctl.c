@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/cores.h"
+#include "base/error.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 
@@ -37,6 +41,11 @@ void pmd_set_max_sleep(struct pmd_set *set, uint32_t max_sleep_us)
         pmd_wake(set->threads[t]);
 }
 
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 static bool wanted(const uint64_t *cores, uint32_t core)
 {
     return cores[core / 64] >> core % 64 & 1;
@@ -62,16 +71,81 @@ static void stop_others(struct pmd_set *set, const uint64_t *keep)
 /* Deals all queues out over the threads on wanted cores. */
 static int deal(struct pmd_set *set, const uint64_t *cores)
 {
+    struct rxq_wish *wishes = calloc(set->rxq_n + 1, sizeof *wishes);
+    struct rxq_core list[PMD_THREADS_MAX];
     uint32_t places[PMD_THREADS_MAX], n = 0;
+    int error = wishes ? 0 : ENOMEM;
 
     for (uint32_t t = 0; t < set->n; t++)
-        if (wanted(cores, set->threads[t]->worker.core))
+        if (wanted(cores, set->threads[t]->worker.core)) {
+            list[n] = (struct rxq_core){ .core = set->threads[t]->worker.core, .numa = set->threads[t]->numa };
             places[n++] = t;
-    rxq_deal(set->rxqs, set->rxq_n, n);
-    for (uint32_t i = 0; i < set->rxq_n; i++)
-        if (set->rxqs[i]->next_owner != RXQ_NOBODY)
-            set->rxqs[i]->next_owner = places[set->rxqs[i]->next_owner];
-    return pmd_rxqs_apply(set);
+        }
+    for (uint32_t i = 0; i < set->rxq_n && !error; i++)
+        wishes[i] = (struct rxq_wish){ .numa = set->rxqs[i]->port->numa, .pin = set->rxqs[i]->pin, .load = rxq_load(set->rxqs[i]) };
+    if (!error)
+        error = rxq_assign(list, n, wishes, set->rxq_n, set->algorithm, set->isolate);
+    for (uint32_t i = 0; i < set->rxq_n && !error; i++) {
+        set->rxqs[i]->next_owner = wishes[i].place == RXQ_NOBODY ? RXQ_NOBODY : places[wishes[i].place];
+        set->rxqs[i]->seen = get(&set->rxqs[i]->packets);
+    }
+    free(wishes);
+    return error ? error : pmd_rxqs_apply(set);
+}
+
+int pmd_set_rebalance(struct pmd_set *set)
+{
+    uint64_t all[DP_CORES / 64];
+
+    memset(all, 0xff, sizeof all);
+    return deal(set, all);
+}
+
+void pmd_set_algorithm(struct pmd_set *set, enum rxq_algorithm algorithm)
+{
+    set->algorithm = algorithm;
+}
+
+void pmd_set_isolate(struct pmd_set *set, bool isolate)
+{
+    set->isolate = isolate;
+}
+
+/* Reads `QUEUE:CORE` and what separates it from the next. */
+static bool read_pin(const char **text, uint32_t *queue, uint32_t *core)
+{
+    unsigned int q, c;
+    int used = 0;
+
+    if (sscanf(*text, "%5u:%5u%n", &q, &c, &used) < 2 || !used || c >= DP_CORES)
+        return false;
+    *text += used;
+    *queue = q;
+    *core = c;
+    if (!**text)
+        return true;
+    if (**text != ',' && **text != ';' && **text != ' ')
+        return false;
+    (*text)++;
+    return true;
+}
+
+int pmd_set_affinity(struct pmd_set *set, const struct port *port, const char *text)
+{
+    uint32_t queue, core;
+
+    for (const char *at = text; *at;)
+        if (!read_pin(&at, &queue, &core))
+            return error_set(EINVAL, "setting pmd-rxq-affinity is \"%s\", expected QUEUE:CORE, separated by commas", text);
+    for (uint32_t i = 0; i < set->rxq_n; i++) {
+        if (set->rxqs[i]->port != port)
+            continue;
+        set->rxqs[i]->pin = RXQ_UNPINNED;
+        for (const char *at = text; *at && read_pin(&at, &queue, &core);)
+            if (queue == set->rxqs[i]->queue)
+                set->rxqs[i]->pin = core;
+    }
+    return 0;
 }
 
 static int set_cores(struct pmd_set *set, const uint64_t *cores)
@@ -141,11 +215,6 @@ void pmd_set_sum(struct pmd_set *set, struct stat_counters *sum)
         stat_sum(sum, &set->threads[t]->stat);
 }
 
-static uint64_t get(const _Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
 uint64_t pmd_set_received(struct pmd_set *set, const struct port *port)
 {
     uint64_t sum = 0;
@@ -166,7 +235,7 @@ static void describe(const struct pmd_set *set, uint32_t place, struct dp_poll_t
         .lost = get(&s->lost), .recirculated = get(&s->recirculated), .mask_hit = get(&s->mask_hit),
         .rx_batches = get(&s->rx_batches), .tx_packets = get(&s->tx_packets), .tx_batches = get(&s->tx_batches),
         .iterations = get(&s->iterations), .cycles_busy = get(&s->cycles_busy), .cycles_idle = get(&s->cycles_idle),
-        .cycles_sleep = get(&s->cycles_sleep),
+        .cycles_sleep = get(&s->cycles_sleep), .isolated = pmd_isolated(set, place), .numa = thread->numa,
     };
     for (uint32_t i = 0; i < set->rxq_n; i++)
         info->rxq_count += set->rxqs[i]->owner == place;
@@ -192,7 +261,7 @@ int pmd_set_rxq(struct pmd_set *set, uint32_t index, struct dp_rxq_info *info)
         return ENOENT;
     rxq = set->rxqs[index];
     *info = (struct dp_rxq_info){
-        .port = rxq->port->no, .queue = rxq->queue, .packets = get(&rxq->packets),
+        .port = rxq->port->no, .queue = rxq->queue, .packets = get(&rxq->packets), .pin = rxq->pin,
         .core = rxq->owner == RXQ_NOBODY ? UINT32_MAX : set->threads[rxq->owner]->worker.core,
     };
     return 0;

@@ -32,6 +32,7 @@ struct pmd_thread {
     bool contended;
     uint64_t ran_ns;             /* That it had run when it was last looked at. */
     pthread_t thread;
+    uint32_t numa;               /* Of its core. */
     int wake;                    /* eventfd: something changed for a thread that may be asleep. */
     sem_t ready;                 /* Posted when `error` says whether the thread came up. */
     int error;
@@ -52,8 +53,10 @@ struct pmd_set {
     struct pmd_thread **threads; /* Sorted by core. */
     uint32_t n;
     uint32_t max_sleep_us;
-    struct rxq **rxqs;
+    struct rxq **rxqs;           /* Sorted by port, in the order that they came, and queue. */
     uint32_t rxq_n;
+    enum rxq_algorithm algorithm;
+    bool isolate;                /* Threads with pinned queues poll no others (rxq_assign.h). */
     bool used[RCU_THREADS];      /* Indexes of threads; 0 is the control side. */
 };
 
@@ -61,6 +64,9 @@ struct pmd_set {
 int pmd_thread_start(struct pmd_set *, uint32_t core);
 /* Ends one that polls nothing. */
 void pmd_thread_stop(struct pmd_set *, uint32_t place);
+
+/* Whether the thread at a place has a queue that is pinned to it and wants no others. */
+bool pmd_isolated(const struct pmd_set *, uint32_t place);
 
 /* Makes `next_owner` of every queue true.  In between, queues that move are polled by nobody, so
  * never by two.  ENOMEM: nothing moved, or some are polled by nobody. */

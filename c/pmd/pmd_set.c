@@ -43,6 +43,8 @@ struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
     set->ipf = parts->ipf;
     set->bonds = parts->bonds;
     set->max_sleep_us = DP_POLL_SLEEP_US;
+    set->algorithm = RXQ_GROUP;
+    set->isolate = true;
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
         free(set->threads);
@@ -153,6 +155,7 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
     atomic_init(&thread->max_sleep_us, set->max_sleep_us);
+    thread->numa = cores_numa(core);
     error = worker_init(&thread->worker, &thread->stat, index, core);
     if (!error)
         error = thread->wake < 0 ? errno : rcu_register(set->rcu, index);
@@ -285,6 +288,7 @@ static int rxqs_add(struct pmd_set *set, struct port *port)
         rxq->port = port;
         rxq->queue = queue;
         rxq->owner = rxq->next_owner = RXQ_NOBODY;
+        rxq->pin = RXQ_UNPINNED;
         set->rxqs[set->rxq_n++] = rxq;
     }
     return 0;
@@ -303,8 +307,17 @@ static void rxqs_remove(struct pmd_set *set, const struct port *port)
     set->rxq_n = n;
 }
 
+bool pmd_isolated(const struct pmd_set *set, uint32_t place)
+{
+    for (uint32_t i = 0; i < set->rxq_n; i++)
+        if (set->rxqs[i]->owner == place && set->rxqs[i]->pin == set->threads[place]->worker.core)
+            return set->isolate || set->algorithm != RXQ_GROUP;
+    return false;
+}
+
 int pmd_set_add_port(struct pmd_set *set, struct port *port)
 {
+    bool isolated[PMD_THREADS_MAX];
     /* A thread that starts gives buffers to the ports that the table has, and this one is not there
      * yet: so it starts first. */
     int error = !set->n && port->rxq_count ? pmd_thread_start(set, cores_last()) : 0;
@@ -316,8 +329,10 @@ int pmd_set_add_port(struct pmd_set *set, struct port *port)
         error = tx_add(&set->threads[t]->worker, port);
     if (!error)
         error = rxqs_add(set, port);
+    for (uint32_t t = 0; t < set->n; t++)
+        isolated[t] = pmd_isolated(set, t);
     if (!error) {
-        rxq_place(set->rxqs, set->rxq_n, set->n);
+        rxq_place(set->rxqs, set->rxq_n, isolated, set->n);
         error = pmd_rxqs_apply(set);
     }
     if (error) {

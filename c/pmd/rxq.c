@@ -5,66 +5,36 @@
 
 #define THREADS_MAX 128
 
-/* Packets since the queues were last dealt out. */
-static uint64_t load_of(const struct rxq *rxq)
+uint64_t rxq_load(const struct rxq *rxq)
 {
-    return atomic_load_explicit(&rxq->packets, memory_order_relaxed) - rxq->seen + 1;
+    return atomic_load_explicit(&rxq->packets, memory_order_relaxed) - rxq->seen;
 }
 
-static int busier_first(const void *a, const void *b)
+/* The thread with the fewest queues that is not isolated. */
+static uint32_t least_loaded(const uint32_t *queues, const bool *isolated, uint32_t threads)
 {
-    uint64_t x = load_of(*(struct rxq *const *)a), y = load_of(*(struct rxq *const *)b);
+    uint32_t best = RXQ_NOBODY;
 
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-static uint32_t least_loaded(const uint64_t *loads, uint32_t threads)
-{
-    uint32_t best = 0;
-
-    for (uint32_t t = 1; t < threads; t++)
-        if (loads[t] < loads[best])
+    for (uint32_t t = 0; t < threads; t++)
+        if (!isolated[t] && (best == RXQ_NOBODY || queues[t] < queues[best]))
             best = t;
     return best;
 }
 
-void rxq_deal(struct rxq **rxqs, uint32_t n, uint32_t threads)
+void rxq_place(struct rxq **rxqs, uint32_t n, const bool *isolated, uint32_t threads)
 {
-    uint64_t loads[THREADS_MAX] = { 0 };
-    struct rxq **sorted = malloc((n + 1) * sizeof(*sorted));
-
-    for (uint32_t i = 0; i < n; i++)
-        /* Good enough if there is no memory to sort in. */
-        rxqs[i]->next_owner = threads ? i % threads : RXQ_NOBODY;
-    if (!sorted)
-        return;
-    for (uint32_t i = 0; i < n; i++)
-        sorted[i] = rxqs[i];
-    qsort(sorted, n, sizeof(*sorted), busier_first);
-    for (uint32_t i = 0; threads && i < n; i++) {
-        uint32_t thread = least_loaded(loads, threads);
-
-        loads[thread] += load_of(sorted[i]);
-        sorted[i]->next_owner = thread;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        rxqs[i]->seen = atomic_load_explicit(&rxqs[i]->packets, memory_order_relaxed);
-    free(sorted);
-}
-
-void rxq_place(struct rxq **rxqs, uint32_t n, uint32_t threads)
-{
-    uint64_t queues[THREADS_MAX] = { 0 };
+    uint32_t queues[THREADS_MAX] = { 0 };
 
     for (uint32_t i = 0; i < n; i++)
         if (rxqs[i]->owner != RXQ_NOBODY)
             queues[rxqs[i]->owner]++;
     for (uint32_t i = 0; i < n; i++) {
         rxqs[i]->next_owner = rxqs[i]->owner;
-        if (rxqs[i]->owner == RXQ_NOBODY && threads) {
-            rxqs[i]->next_owner = least_loaded(queues, threads);
+        if (rxqs[i]->owner != RXQ_NOBODY)
+            continue;
+        rxqs[i]->next_owner = least_loaded(queues, isolated, threads);
+        if (rxqs[i]->next_owner != RXQ_NOBODY)
             queues[rxqs[i]->next_owner]++;
-        }
     }
 }
 

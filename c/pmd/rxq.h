@@ -16,9 +16,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pmd/rxq_assign.h"
+
 struct port;
 
-#define RXQ_NOBODY UINT32_MAX
 /* 1 or 2 us: less would part queues that cost the same, more is what a burst may have to wait. */
 #define RXQ_AHEAD 4096u
 /* A burst that took longer, 100 us, is charged what the thread ran meanwhile: the rest is not the
@@ -33,6 +34,7 @@ struct rxq {
     uint32_t queue;
     uint32_t owner;              /* Thread, by its place in the set, or RXQ_NOBODY. */
     uint32_t next_owner;         /* While queues are being dealt out. */
+    uint32_t pin;                /* The core that it is to be polled by, or RXQ_UNPINNED. */
     uint64_t seen;               /* `packets` when they were last dealt out. */
     _Atomic uint64_t packets;
     /* The owning thread's. */
@@ -46,13 +48,12 @@ struct rxq_list {
     struct rxq *rxqs[];
 };
 
-/* Sets `next_owner` of every queue so that `threads` threads have about the same load: the busiest
- * queue first, each to the thread that has least.  Queues without traffic count a little, so that
- * they spread as well. */
-void rxq_deal(struct rxq **rxqs, uint32_t n, uint32_t threads);
+/* Packets since the queues were last dealt out. */
+uint64_t rxq_load(const struct rxq *);
 
-/* Sets `next_owner` of queues that nobody polls, and leaves the others where they are. */
-void rxq_place(struct rxq **rxqs, uint32_t n, uint32_t threads);
+/* Sets `next_owner` of queues that nobody polls, and leaves the others where they are.  Threads of
+ * which `isolated` is true get none. */
+void rxq_place(struct rxq **rxqs, uint32_t n, const bool *isolated, uint32_t threads);
 
 /* Takes from every queue's lead that of the waiting queue that has the smallest one.  If none is
  * waiting, nobody keeps a lead: what was not needed is not saved up.  Returns whether a lead is

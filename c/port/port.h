@@ -96,7 +96,7 @@ struct port {
     uint32_t caps;               /* PORT_CAP_*. */
     uint16_t rxq_count, txq_count;
     uint16_t eth_port;           /* ethdev: port id of DPDK. */
-    uint16_t pad;
+    uint16_t numa;               /* Node of its device; 0 where it has none. */
     _Atomic uint32_t mtu;
     _Atomic uint32_t mtu_asked_ms; /* When last, as in worker.now_ms. */
     _Atomic uint64_t lost;       /* How often the device, or the peer, went. */

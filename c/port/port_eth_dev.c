@@ -76,6 +76,7 @@ static int probe(struct port *port, const char *devargs)
         return fail(EBUSY, "another port has the device");
     in_use[id] = true;
     port->eth_port = id;
+    port->numa = rte_eth_dev_socket_id(id) > 0 ? (uint16_t)rte_eth_dev_socket_id(id) : 0;
     return 0;
 }
 

@@ -118,7 +118,9 @@ export function rxqText(dp: Datapath, thread: PollThread): string {
       " (enabled)   pmd usage: NOT AVAIL\n";
   });
   const overhead = lines.length > 0 ? "  overhead: NOT AVAIL\n" : "";
-  return `${title(thread)}  isolated : false\n${lines.join("")}${overhead}`;
+  return `${title(thread)}  isolated : ${thread.isolated === true}\n${
+    lines.join("")
+  }${overhead}`;
 }
 
 /** `pmd-perf-show` for one thread, without histograms. */

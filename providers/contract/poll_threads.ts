@@ -12,12 +12,18 @@ export interface RxqAssignment {
   readonly port: PortNo;
   /** Number of the queue in its port, from 0. */
   readonly queue: number;
+  /** The core that it is pinned to, by `pmd-rxq-affinity` of its port; absent: none. */
+  readonly pinned?: PmdId;
 }
 
 /** One poll thread. */
 export interface PollThread {
   /** Its core, which is its name too. */
   readonly core: PmdId;
+  /** NUMA node of its core. */
+  readonly numa?: number;
+  /** Whether queues are pinned to it, so that it takes no others. */
+  readonly isolated?: boolean;
   /** Receive queues that it polls. */
   readonly rxqs: readonly RxqAssignment[];
   /** TSC cycles spent on packets, polling in vain, and asleep. */
@@ -44,6 +50,11 @@ export interface PollThreadFacet {
    * last core. `EINVAL` no such core or no mask. dpif: `poll_threads_set`.
    */
   set(mask: string, options?: PollThreadOptions): Promise<void>;
+  /**
+   * Deals receive queues out anew over the threads that there are: by their load, by pins and by
+   * the settings `pmd-rxq-assign` and `pmd-rxq-isolate`. For `dpif-netdev/pmd-rxq-rebalance`.
+   */
+  rebalance?(): Promise<void>;
   /** The poll threads, in order of core. */
   dump(): readonly PollThread[];
 }

@@ -189,11 +189,13 @@ export class NetdevDatapath implements ProviderDatapath {
     return "<built-in>"; // As Open vSwitch says of its own userspace datapath.
   }
 
-  // deno-lint-ignore require-await -- rejects, rather than throws
   async setConfig(config: Readonly<Record<string, string>>): Promise<void> {
     const { symbols, dp, subject } = this.#context;
     const errno = symbols.dp_set_config(dp, cString(settingLines(config)));
     check(symbols, errno, subject("configure datapath"));
+    if (Object.keys(config).some((key) => key.startsWith("pmd-rxq-"))) {
+      await this.#pollThreads.rebalance();
+    }
   }
 
   operate(ops: readonly ProviderOp[]): OpResult[] {

@@ -16,6 +16,7 @@ import { DatapathError } from "../errors.ts";
 import type { PmdId } from "../ids.ts";
 import type { Context } from "./context.ts";
 import { check, waitedFailure } from "./library.ts";
+import { rebalance } from "./rebalance.ts";
 
 const { ENOENT } = Errno;
 
@@ -65,6 +66,10 @@ export class NetdevPollThreads implements PollThreadFacet {
     if (errno !== 0) throw waitedFailure(symbols, errno, what, { dp });
   }
 
+  rebalance(): Promise<void> {
+    return rebalance(this.#context);
+  }
+
   dump(): readonly PollThread[] {
     const rxqs = this.#rxqs();
     const { symbols, dp, subject } = this.#context;
@@ -92,9 +97,11 @@ export class NetdevPollThreads implements PollThreadFacet {
       check(symbols, errno, subject("list receive queues"));
       const core = view.getUint32(dpRxqInfo.core, true);
       const queues = byCore.get(core) ?? [];
+      const pinned = view.getUint32(dpRxqInfo.pin, true);
       queues.push({
         port: view.getUint32(dpRxqInfo.port, true),
         queue: view.getUint32(dpRxqInfo.queue, true),
+        ...(pinned !== 0xffffffff && { pinned }),
       });
       byCore.set(core, queues);
     }
@@ -109,6 +116,8 @@ function readThread(
   const u64 = (at: number): bigint => view.getBigUint64(at, true);
   return {
     core,
+    numa: view.getUint32(dpPollThreadInfo.numa, true),
+    isolated: view.getUint32(dpPollThreadInfo.isolated, true) !== 0,
     rxqs: rxqs.get(core) ?? [],
     cycles: {
       busy: u64(dpPollThreadInfo.cyclesBusy),

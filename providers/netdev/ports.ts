@@ -34,6 +34,7 @@ import {
   waitedFailure,
   waitFailure,
 } from "./library.ts";
+import { rebalance } from "./rebalance.ts";
 
 const DEFAULT_TYPE = "system";
 const { ENODEV, ENOENT } = Errno;
@@ -80,11 +81,11 @@ export class NetdevPorts implements ProviderPorts {
     }
   }
 
-  // deno-lint-ignore require-await -- rejects, rather than throws
   async setConfig(no: PortNo, config: Readonly<Record<string, string>>): Promise<void> {
     const { symbols, dp, subject } = this.#context;
     const errno = symbols.dp_port_set_config(dp, no, cString(settingLines(config)));
     check(symbols, errno, subject("configure port", `${no}`));
+    if ("pmd-rxq-affinity" in config) await rebalance(this.#context, `${no}`);
   }
 
   get(port: PortNo | string): Port | undefined {
