@@ -61,8 +61,8 @@ export class FlowRecord {
   dirty = false;
   /** It is not in the ledger any more. */
   gone = false;
-  /** The next flow whose key has the same hash under its mask. */
-  sameHash: FlowRecord | undefined = undefined;
+  /** The next flow of its bucket: number in the ledger, 0 for none. */
+  nextInBucket = 0;
   /** First of its dependencies in the ledger's lists. */
   edges = 0;
 
@@ -124,7 +124,8 @@ export class Ledger {
   readonly #free: number[] = [];
   /** Flows that others named. */
   readonly #foreign = new Map<Ufid, FlowRecord>();
-  readonly #byHash = new Map<number, FlowRecord>();
+  /** First flow of each bucket of hashes; a power of two of them, more than there are flows. */
+  #buckets = new Int32Array(1024);
   /** The key that was looked at last, its mask, and its hash under that. */
   readonly #room = new Room(LONGEST);
   #looked: Uint8Array | undefined;
@@ -204,9 +205,10 @@ export class Ledger {
     const mask = this.masks.find(bytes);
     if (mask === undefined) return undefined;
     this.#look(key, mask, aligned);
-    let flow = this.#byHash.get(this.#lookedHash);
-    for (; flow !== undefined; flow = flow.sameHash) {
-      if (flow.mask !== mask) continue;
+    const hash = this.#lookedHash;
+    let flow = this.#flows[this.#buckets[hash & this.#buckets.length - 1] as number];
+    for (; flow !== undefined; flow = this.#flows[flow.nextInBucket]) {
+      if (flow.hash !== hash || flow.mask !== mask) continue;
       if (sameUnder(flow.key, key, mask.bytes, aligned)) return flow;
     }
     return undefined;
@@ -228,6 +230,7 @@ export class Ledger {
     // It may be one of ours that the datapath kept when we gave it up.
     if (parts.ufid !== undefined) this.#foreign.set(ufid, flow);
     this.#put(flow, this.#lookedHash);
+    if (this.#size > this.#buckets.length) this.#growBuckets();
     for (const id of actions.stages) this.#continuations.hold(id);
     return flow;
   }
@@ -256,21 +259,28 @@ export class Ledger {
 
   #put(flow: FlowRecord, hash: number): void {
     flow.hash = hash;
-    flow.sameHash = this.#byHash.get(flow.hash);
-    this.#byHash.set(flow.hash, flow);
+    const bucket = hash & this.#buckets.length - 1;
+    flow.nextInBucket = this.#buckets[bucket] as number;
+    this.#buckets[bucket] = flow.number;
+  }
+
+  #growBuckets(): void {
+    this.#buckets = new Int32Array(2 * this.#buckets.length);
+    for (const flow of this.#flows) if (flow !== undefined) this.#put(flow, flow.hash);
   }
 
   #unindex(flow: FlowRecord): void {
-    const first = this.#byHash.get(flow.hash);
-    if (first === flow) {
-      if (flow.sameHash === undefined) this.#byHash.delete(flow.hash);
-      else this.#byHash.set(flow.hash, flow.sameHash);
-    } else {
-      let before = first;
-      while (before !== undefined && before.sameHash !== flow) before = before.sameHash;
-      if (before !== undefined) before.sameHash = flow.sameHash;
+    const bucket = flow.hash & this.#buckets.length - 1;
+    let at = this.#buckets[bucket] as number;
+    if (at === flow.number) {
+      this.#buckets[bucket] = flow.nextInBucket;
+      return;
     }
-    flow.sameHash = undefined;
+    while (at !== 0) {
+      const before = this.#flows[at] as FlowRecord;
+      at = before.nextInBucket;
+      if (at === flow.number) before.nextInBucket = flow.nextInBucket;
+    }
   }
 
   /** Gives a flow that the datapath does not have yet another mask. */

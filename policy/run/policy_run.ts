@@ -166,6 +166,7 @@ export class PolicyRun implements AsyncDisposable {
       throw error;
     }
     settings.recorder?.start();
+    settings.recorder?.ports(numbersOf(dp), Date.now());
     this.#tasks.push(this.#serve(batches), this.#watchPorts());
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     Deno.unrefTimer(this.#ticker);

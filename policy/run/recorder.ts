@@ -59,6 +59,8 @@ export class Recorder {
   readonly #onLine: ((line: string) => void) | undefined;
   readonly #ring: string[] = [];
   #at = 0;
+  /** Which ports there were when the oldest event happened, if its line is gone. */
+  #portsBefore: string | undefined;
   #observing: Disposable | undefined;
 
   /** Makes an empty record. */
@@ -87,6 +89,8 @@ export class Recorder {
     this.#onLine?.(line);
     if (this.#ring.length < this.#events) this.#ring.push(line);
     else {
+      const gone = this.#ring[this.#at] as string;
+      if (gone.startsWith('{"event":"ports"')) this.#portsBefore = gone;
       this.#ring[this.#at] = line;
       this.#at = (this.#at + 1) % this.#events;
     }
@@ -124,9 +128,10 @@ export class Recorder {
     });
   }
 
-  /** The lines, the oldest first. */
+  /** The lines, the oldest first; before them the ports of then, so that floods can be replayed. */
   lines(): string[] {
-    return [...this.#ring.slice(this.#at), ...this.#ring.slice(0, this.#at)];
+    const kept = [...this.#ring.slice(this.#at), ...this.#ring.slice(0, this.#at)];
+    return this.#portsBefore === undefined ? kept : [this.#portsBefore, ...kept];
   }
 }
 

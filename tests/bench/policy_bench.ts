@@ -23,141 +23,23 @@ import {
 import { Runner } from "../../policy/runner.ts";
 import { Continuations } from "../../policy/stage.ts";
 import type { Datapath } from "../../providers/datapath.ts";
-import { encodeKey, exact, output } from "../../providers/odp/mod.ts";
+import { exact, output } from "../../providers/odp/mod.ts";
 import type { Op } from "../../providers/operations.ts";
-import { openDatapath } from "../../providers/registry.ts";
-import { Upcall } from "../../providers/upcall.ts";
+import type { Upcall } from "../../providers/upcall.ts";
 import { BenchError, helpIfAsked, orComplain } from "./usage.ts";
 import { policy as firewall } from "../../examples/firewall_policy.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
-import { tcpFrame } from "../support/frames.ts";
-
-const BATCH = 64;
-const ROUNDS = 5;
-
-/** Median, and the range over rounds. */
-function say(name: string, unit: string, values: readonly number[]): void {
-  const sorted = [...values].sort((a, b) => a - b);
-  const round = (value = 0) =>
-    value >= 100 ? Math.round(value) : Number(value.toPrecision(3));
-  const [low, middle, high] = [0, sorted.length >> 1, sorted.length - 1]
-    .map((i) => round(sorted[i]));
-  console.log(`${name}: ${middle} ${unit} (${low} to ${high})`);
-}
-
-const mac = (n: number): string =>
-  `02:00:${
-    [24, 16, 8, 0].map((s) => (n >>> s & 255).toString(16).padStart(2, "0")).join(":")
-  }`;
-const ip = (n: number): string => [24, 16, 8, 0].map((s) => n >>> s & 255).join(".");
-
-/** Metadata as the userspace datapath gives it. */
-const metadata = {
-  recircId: 0,
-  dpHash: 0,
-  priority: 0,
-  skbMark: 0,
-  ctState: 0,
-  ctZone: 0,
-  ctMark: 0,
-  ctLabels: 0n,
-  packetType: { ns: 0, id: 0 },
-} as const;
-
-/** An upcall of a TCP packet. */
-function upcall(
-  n: number,
-  fields: { src?: string; dst?: string; ip?: string } = {},
-): Upcall {
-  const { src = mac(n), dst = mac(1), ip: ipDst = ip(0x0a000000 + n) } = fields;
-  const key = encodeKey({
-    ...metadata,
-    inPort: 1,
-    ethernet: { src, dst },
-    etherType: 0x0800,
-    ipv4: { src: ip(0x0a000001), dst: ipDst, proto: 6, tos: 0, ttl: 64, frag: "no" },
-    tcp: { src: 1000 + n % 60_000, dst: 80 },
-    tcpFlags: 2,
-  });
-  return new Upcall({ kind: "miss", key, packet: frame, inPort: 1 });
-}
-const frame = tcpFrame();
-
-function batches(upcalls: readonly Upcall[]): Upcall[][] {
-  const all: Upcall[][] = [];
-  for (let i = 0; i < upcalls.length; i += BATCH) all.push(upcalls.slice(i, i + BATCH));
-  return all;
-}
-
-/** A datapath that is fed by hand: its upcalls are those that are pushed, its flows real. */
-class Fed {
-  readonly #queue: Upcall[][] = [];
-  #wake: (() => void) | undefined;
-  #handled = 0;
-  #ended = false;
-  readonly dp: Datapath;
-
-  constructor(real: Datapath) {
-    const feed = () => this.#feed();
-    this.dp = new Proxy(real, {
-      get: (target, name) => {
-        if (name === "upcallBatches") return feed;
-        const value = Reflect.get(target, name, target);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-  }
-
-  async *#feed(): AsyncGenerator<Upcall[]> {
-    while (!this.#ended) {
-      const next = this.#queue.shift();
-      if (next !== undefined) {
-        yield next;
-        this.#handled++;
-        continue;
-      }
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-  }
-
-  /** Has batches decided; ms. */
-  async handle(all: readonly Upcall[][]): Promise<number> {
-    const wanted = this.#handled + all.length;
-    this.#queue.push(...all);
-    const start = performance.now();
-    this.#wake?.();
-    while (this.#handled < wanted) await new Promise((resolve) => setTimeout(resolve));
-    return performance.now() - start;
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-}
-
-/** Seconds that the threads of this process ran, poll threads left out. */
-function cpuSeconds(): number {
-  let ticks = 0;
-  for (const { name } of Deno.readDirSync("/proc/self/task")) {
-    const stat = Deno.readTextFileSync(`/proc/self/task/${name}/stat`);
-    if (stat.includes("(pmd-")) continue;
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    ticks += Number(fields[11]) + Number(fields[12]);
-  }
-  return ticks / 100;
-}
-
-async function withDatapath(use: (dp: Datapath) => Promise<void>): Promise<void> {
-  await using dp = await openDatapath(`netdev@bench${Deno.pid}`, {
-    create: true,
-    onNotice: () => {},
-  });
-  for (let no = 1; no <= 4; no++) {
-    await dp.ports.add({ name: `p${no}`, type: "dummy", no });
-  }
-  await use(dp);
-}
+import {
+  batches,
+  cpuSeconds,
+  Fed,
+  ip,
+  mac,
+  ROUNDS,
+  say,
+  upcall,
+  withDatapath,
+} from "./policy_feed.ts";
 
 /** The learning switch as one writes it by hand, fed the same batches; ms. */
 function byHand(dp: Datapath, all: readonly Upcall[][]): number {

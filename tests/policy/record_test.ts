@@ -5,9 +5,11 @@ import {
   again,
   Cell,
   drop,
+  flood,
   forward,
   type Match,
   type Packet,
+  type Policy,
   PrefixMap,
   Recorder,
   replay,
@@ -30,6 +32,7 @@ onEach("a record has what came up, what was said, and what changed", async (benc
   await run.settled();
   const events = record.lines().map((line) => JSON.parse(line).event);
   ok(events.includes("upcall") && events.includes("state") && events.includes("ports"));
+  strictEqual(events[0], "ports", "before the first packet");
   const upcall = record.lines().map((line) => JSON.parse(line))
     .find(({ event }) => event === "upcall");
   strictEqual(upcall.verdict, "2");
@@ -78,6 +81,23 @@ onEach(
     ok(other.flows.after < other.flows.before);
   },
 );
+
+onEach("a record that has lost its beginning still knows the ports", async (bench) => {
+  const { dp } = bench;
+  const record = new Recorder({ events: 3 });
+  const policy: Policy = (packet, ports) => {
+    void packet.ethernet?.src;
+    return flood(ports, packet.inPort);
+  };
+  await using run = await runPolicy(dp, policy, { record });
+  for (let i = 1; i < 8; i++) await bench.send(1, frame(i, 99));
+  await run.settled();
+  const lines = record.lines();
+  strictEqual(lines.length, 4);
+  const report = replay(lines, policy);
+  deepStrictEqual(report.differences, []);
+  strictEqual(report.upcalls, 3);
+});
 
 onEach("explain: reads, state, flow, through stages", async (bench) => {
   const { dp } = bench;
