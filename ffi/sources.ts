@@ -127,7 +127,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_set.c",
-    sha256: "1b3963a922ae036a01b12eb72f672f14411a4661b189565f911429473cc87f29",
+    sha256: "bf9b68f5ffabdbe09df9ae893ce5c53e1864b3537139cb56759803f06f746e93",
     load: () => import("../c/act/act_set.c", { with: { type: "text" } }),
   },
   {
@@ -787,7 +787,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "f0e63be58f76d7a4a0dd78d67a91c4c036d58bafd5e463ffa8bbf0a45cf54daa",
+    sha256: "0b39a24124383c4acfc723b26798532674091d1d52262f6b5b8841e74dc2a28f",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
@@ -852,12 +852,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/pkt.h",
-    sha256: "88bc01f534e201676aef35c419072e0ec1433c6e89861c408ea4829c3a1831cc",
+    sha256: "1170e4533ac12631c9b165a8e2997829e0b22b140d5c49711643cb426c250caf",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {
     name: "packet/segment.c",
-    sha256: "b912cee8257453cb8cb9473d3a0fedccef5ceeb751581316c5367e1fb4a0cdb3",
+    sha256: "6f822c483edae1723ff4078ce2ed89481461c3113b0dfa520c749a991187801a",
     load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
   },
   {
@@ -917,7 +917,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "211ddb61477254fbec3c65383848304d14c31394ad1fa58e0f86de0b581d2d19",
+    sha256: "32c57a2eac6a52aaa5bb66d47d39d2792701e0fb766cb055b225b78011e272aa",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -1072,12 +1072,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "a4f0628742916ce81d09b918d048acabdecde2a148064c90a3e54e48ddb91f52",
+    sha256: "d19e9d82ababdcd26d3253b7f916295cba4acd7544a255353ac246ea209d8aa9",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_pair.c",
-    sha256: "dd9763ef1c3f0b2a29a78a798d48dd47a843a375d2dbefce5a62025faee530f1",
+    sha256: "f713252d76e4494f6740245fa1a8d5ca81c98b4f0143ed5c9e09356f1ddfed40",
     load: () => import("../c/port/port_pair.c", { with: { type: "text" } }),
   },
   {

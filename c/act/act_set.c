@@ -325,9 +325,11 @@ void act_set_metadata(struct rte_mbuf *m, uint32_t attr, const uint8_t *operand)
     switch (attr) {
     case OVS_KEY_ATTR_PRIORITY:
         set_word(&md->skb_priority, operand);
+        m->ol_flags |= PKT_MARKED;
         break;
     case OVS_KEY_ATTR_SKB_MARK:
         set_word(&md->skb_mark, operand);
+        m->ol_flags |= PKT_MARKED;
         break;
     case OVS_KEY_ATTR_DP_HASH:
         set_word(&md->dp_hash, operand);

@@ -15,6 +15,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
 
 #include "base/cores.h"
@@ -146,6 +147,9 @@ static int start_with(const char **arguments, int count)
     if (quiet)
         stdout = quiet;
     result = rte_eal_init(count, given);
+    /* Nobody has asked for one yet, so that it is free. */
+    if (result >= 0)
+        rte_mbuf_dynflag_register_bitnum(&(const struct rte_mbuf_dynflag){ .name = "upcall_marked" }, PKT_MARKED_BIT);
     stdout = usual;
     if (quiet)
         fclose(quiet);

@@ -42,6 +42,10 @@ struct pkt_md {
 /* In `ol_flags`: has PKT_MORE_L3, and a struct pkt that is complete.  No port of ours asks for
  * MACsec, no driver sets the flag, and no device is given it: path/tx.c sees to that. */
 #define PKT_L3 RTE_MBUF_F_TX_MACSEC
+/* In `ol_flags`: an action set skb_mark or skb_priority, and ports that have a use for them find
+ * them in the struct pkt.  Of the bits that drivers leave alone, reserved by eal.c. */
+#define PKT_MARKED_BIT 40
+#define PKT_MARKED (UINT64_C(1) << PKT_MARKED_BIT)
 
 struct pkt {
     struct pkt_md md;
@@ -60,6 +64,13 @@ struct pkt {
 static inline struct pkt *pkt_of(struct rte_mbuf *m)
 {
     return (struct pkt *)(m + 1); /* As rte_mbuf_to_priv(), whose header is large. */
+}
+
+/* What a copy made by rte_pktmbuf_copy() says of itself is true for it, too. */
+static inline void pkt_copy_marks(struct rte_mbuf *copy, const struct rte_mbuf *m)
+{
+    if (m->ol_flags & (PKT_L3 | PKT_MARKED))
+        pkt_of(copy)->md = ((const struct pkt *)(m + 1))->md;
 }
 
 /* From now on the packet has no Ethernet header, and is of this type (be16). */

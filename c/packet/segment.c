@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "packet/pkt.h"
 #include "packet/segment.h"
 #include "packet/segment_walk.h"
 
@@ -132,6 +133,7 @@ static struct rte_mbuf *copy_part(const struct rte_mbuf *m, uint32_t headers, ui
 
     if (!first)
         return NULL;
+    pkt_copy_marks(first, m);
     first->ol_flags &= ~PARTIAL_FLAGS;
     first->tx_offload = 0;
     last = rte_pktmbuf_lastseg(first);

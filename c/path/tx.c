@@ -105,8 +105,7 @@ static struct rte_mbuf *own(struct worker *worker, struct worker_tx *tx, struct 
         drop_unsent(worker, tx, &m, 1, DROP_no_mbuf);
         return NULL;
     }
-    if (m->ol_flags & PKT_L3)
-        pkt_set_l3(copy, pkt_of(m)->md.packet_type);
+    pkt_copy_marks(copy, m);
     rte_pktmbuf_free(m);
     if (!chains && copy->nb_segs > 1 && rte_pktmbuf_linearize(copy)) {
         drop_unsent(worker, tx, &copy, 1, DROP_tx_oversize); /* More than one mbuf holds. */

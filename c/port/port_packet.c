@@ -28,6 +28,7 @@
 #include "port/port_vnet.h"
 #include "link/link_watch.h"
 #include "base/stat.h"
+#include "packet/pkt.h"
 
 #define BATCH VNET_BATCH
 #define RECEIVE_BYTES (8 << 20)  /* Of kernel memory for what waits. */
@@ -55,6 +56,7 @@ struct packet {
     uint32_t kept_first, kept_end;
     struct virtio_net_hdr tx_headers[BATCH];
     struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
+    uint32_t mark, priority;     /* Of the socket now, and so of what it sends. */
 };
 
 /* --- Opening ---------------------------------------------------------------------------------- */
@@ -315,6 +317,40 @@ static bool try_later(struct port *port, int error)
     return false;
 }
 
+/* Mark and priority of a packet: what actions set. */
+static void marks_of(struct rte_mbuf *m, uint32_t *mark, uint32_t *priority)
+{
+    const struct pkt_md *md = &pkt_of(m)->md;
+    const bool marked = m->ol_flags & PKT_MARKED;
+
+    *mark = marked ? md->skb_mark : 0;
+    *priority = marked ? md->skb_priority : 0;
+}
+
+/* Whether the socket gives packets this mark and priority.  Kernels before 6.14 take a priority
+ * from the socket only, so that packets with others must wait for another call; mostly all have
+ * none.  Where a mark is not permitted (it needs CAP_NET_ADMIN) packets go without. */
+static bool is_marked_so(const struct packet *packet, struct rte_mbuf *m)
+{
+    uint32_t mark, priority;
+
+    marks_of(m, &mark, &priority);
+    return mark == packet->mark && priority == packet->priority;
+}
+
+static void mark_so(struct packet *packet, struct rte_mbuf *m)
+{
+    uint32_t mark, priority;
+
+    marks_of(m, &mark, &priority);
+    if (mark != packet->mark)
+        setsockopt(packet->fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+    if (priority != packet->priority)
+        setsockopt(packet->fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
+    packet->mark = mark;
+    packet->priority = priority;
+}
+
 static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     struct packet *packet = port->state;
@@ -323,7 +359,9 @@ static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **p
     int sent;
 
     (void)queue;
-    for (ready = 0; ready < n && ready < BATCH; ready++) {
+    if (unlikely(!is_marked_so(packet, packets[0])))
+        mark_so(packet, packets[0]);
+    for (ready = 0; ready < n && ready < BATCH && likely(is_marked_so(packet, packets[ready])); ready++) {
         unsigned int parts = vnet_parts(packets[ready], &packet->tx_headers[ready], packet->tx_parts[ready]);
 
         if (!parts)

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "packet/eal_hold.h"
+#include "packet/pkt.h"
 #include "port/port.h"
 #include "port/port_bell.h"
 #include "base/stat.h"
@@ -212,6 +213,8 @@ static uint16_t pair_tx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     (void)queue;
     n = (uint16_t)RTE_MIN(n, rte_ring_free_count(side->other->ring));
     n = eal_hold(&side->other->hold, packets, n);
+    for (uint16_t i = 0; i < n; i++)
+        packets[i]->ol_flags &= ~PKT_MARKED; /* Metadata ends with the datapath that has it. */
     bytes = bytes_of(packets, n);
     n = (uint16_t)rte_ring_sp_enqueue_burst(side->other->ring, (void **)packets, n, NULL);
     if (n) {
