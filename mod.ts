@@ -132,6 +132,7 @@ export type {
   BondFacet,
   CacheFacet,
   Connection,
+  ConnFilter,
   ConntrackFacet,
   ConnTuple,
   DatapathStats,

@@ -85,6 +85,34 @@ int dp_ct_flush(uint64_t handle, uint32_t zone)
     return dp_leave(dp, 0);
 }
 
+static void read_tuple(const struct dp_ct_tuple *tuple, const struct dp_ct_tuple *mask, struct ct_key *key, struct ct_key *key_mask)
+{
+    memcpy(key, tuple, sizeof *key);
+    memcpy(key_mask, mask, sizeof *key_mask);
+    key_mask->zone = 0;
+}
+
+int dp_ct_flush_where(uint64_t handle, const struct dp_ct_filter *where)
+{
+    struct ct_filter filter;
+    struct dp *dp;
+    int error = where ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    if (where->zone != DP_CT_ALL && where->zone > UINT16_MAX)
+        return dp_leave(dp, no_zone(where->zone));
+    filter = of_zone(where->zone);
+    filter.mark = where->mark;
+    filter.mark_mask = where->mark_mask;
+    memcpy(filter.label, where->label, sizeof filter.label);
+    memcpy(filter.label_mask, where->label_mask, sizeof filter.label_mask);
+    read_tuple(&where->orig, &where->orig_mask, &filter.orig, &filter.orig_mask);
+    read_tuple(&where->reply, &where->reply_mask, &filter.reply, &filter.reply_mask);
+    ct_flush(dp->ct, &filter, worker_clock());
+    return dp_leave(dp, 0);
+}
+
 int dp_ct_flush_tuple(uint64_t handle, const struct dp_ct_tuple *tuple)
 {
     struct ct_key key;

@@ -42,6 +42,21 @@ struct dp_ct_entry {
  * that is there all the time is told exactly once. */
 DP_API int dp_ct_dump(uint64_t dp, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next);
 DP_API int dp_ct_flush(uint64_t dp, uint32_t zone);   /* Forgets those of a zone or DP_CT_ALL. */
+
+/* Which connections; bits of a mask are those that count. */
+struct dp_ct_filter {
+    struct dp_ct_tuple orig; /* Their zones do not count. */
+    struct dp_ct_tuple orig_mask;
+    struct dp_ct_tuple reply;
+    struct dp_ct_tuple reply_mask;
+    uint32_t zone;           /* Or DP_CT_ALL. */
+    uint32_t mark;
+    uint32_t mark_mask;
+    uint32_t pad;
+    uint8_t label[16];       /* Least significant byte first. */
+    uint8_t label_mask[16];
+};
+DP_API int dp_ct_flush_where(uint64_t dp, const struct dp_ct_filter *filter); /* None: no error. */
 DP_API int dp_ct_flush_tuple(uint64_t dp, const struct dp_ct_tuple *tuple); /* One; ENOENT. */
 
 #define DP_CT_COUNT 0u           /* Connections; to read only. */

@@ -305,6 +305,22 @@ export const dpCtEntry = {
   helper: 152, // 16 bytes
 } as const;
 
+/** Offsets in `struct dp_ct_filter`, bytes. */
+export const dpCtFilter = {
+  /** Size of it all, bytes. */
+  structSize: 208,
+  orig: 0, // 40 bytes
+  origMask: 40, // 40 bytes
+  reply: 80, // 40 bytes
+  replyMask: 120, // 40 bytes
+  zone: 160, // 4 bytes
+  mark: 164, // 4 bytes
+  markMask: 168, // 4 bytes
+  pad: 172, // 4 bytes
+  label: 176, // 16 bytes
+  labelMask: 192, // 16 bytes
+} as const;
+
 /** Offsets in `struct dp_ct_limit`, bytes. */
 export const dpCtLimit = {
   /** Size of it all, bytes. */
@@ -556,6 +572,17 @@ field dp_ct_entry tcp_scale 146 2
 field dp_ct_entry tcp_flags 148 2
 field dp_ct_entry pad 150 2
 field dp_ct_entry helper 152 16
+struct dp_ct_filter 208
+field dp_ct_filter orig 0 40
+field dp_ct_filter orig_mask 40 40
+field dp_ct_filter reply 80 40
+field dp_ct_filter reply_mask 120 40
+field dp_ct_filter zone 160 4
+field dp_ct_filter mark 164 4
+field dp_ct_filter mark_mask 168 4
+field dp_ct_filter pad 172 4
+field dp_ct_filter label 176 16
+field dp_ct_filter label_mask 192 16
 struct dp_ct_limit 16
 field dp_ct_limit zone 0 4
 field dp_ct_limit limit 4 4

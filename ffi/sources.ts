@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "cef526aeb7498f78763c1092e9e80cb44d2eb638eb08eea2991afaab7d7bf7a8",
+    sha256: "818079321f78b4cd3cff47aceb679fc394397adab558ff832eedb6881bfb9f25",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -352,7 +352,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.h",
-    sha256: "92cdbed2c2ee9819baba392089a6b85c72fb78da63ae8ce25d421df805fe1088",
+    sha256: "27df8b331eec66b1b927371e044c99381d5456c6c701fe7b5cebf0aeffc333c9",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
@@ -372,7 +372,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_dump.c",
-    sha256: "03ff06a947fda31b520227f62ee541a0036bfda303537e319c392250a7c136b9",
+    sha256: "c7c517756ea1fa2bd0618da53809bbb71255a6ccb5ba65c86b3e620d23b3551f",
     load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
   },
   {
@@ -502,12 +502,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ct.c",
-    sha256: "ed08f7edfe1c837686a9e930db412aededccc223508c4fc44e85894ed158401d",
+    sha256: "6a3cba80a81db1d6a9fdf5dc19188504374a08ec816bae65c68d762172bb4c5c",
     load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
   },
   {
     name: "dp_ct.h",
-    sha256: "1724b3bcf8d7ff73ef37f50a5a04933f6242e15936047e65e29ba1e31980f73f",
+    sha256: "b8992d7c3fe68a432be183eac48326e98b14eafbf4ec0f427a570c3fa182893c",
     load: () => import("../c/dp_ct.h", { with: { type: "text" } }),
   },
   {

@@ -419,6 +419,13 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_ct_flush_where: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_ct_filter *filter
+    ],
+    result: "i32",
+  },
   dp_ct_flush_tuple: {
     parameters: [
       "u64", // uint64_t dp

@@ -9,7 +9,7 @@
  * @module
  */
 import { integer } from "./check.ts";
-import type { ConnTuple } from "./contract/conntrack.ts";
+import type { ConnFilter, ConnTuple } from "./contract/conntrack.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
 import { ctZone, meterId, portNo } from "./ids.ts";
 
@@ -82,8 +82,31 @@ function zoneOrDefault(zone: number | "default"): void {
   if (zone !== "default") ctZone(zone);
 }
 
-function checkTuple(tuple: ConnTuple): void {
-  u8("proto", tuple.proto);
+/** What a flush is asked for. */
+function checkFilter({ tuple, orig, reply, mark, labels }: ConnFilter): void {
+  const parts = [orig, reply, mark, labels];
+  if (tuple !== undefined) {
+    if (parts.some((part) => part !== undefined)) {
+      throw new TypeError("a flush takes a whole tuple, or parts, marks and labels");
+    }
+    u8("proto", tuple.proto);
+    checkTuple(tuple);
+  }
+  for (const part of [orig, reply]) {
+    if (part !== undefined) checkTuple(part);
+  }
+  for (const bits of [mark?.value, mark?.mask]) {
+    if (bits !== undefined) u32("mark", bits);
+  }
+  for (const bits of [labels?.value, labels?.mask]) {
+    if (bits !== undefined && (bits < 0n || bits >> 128n !== 0n)) {
+      throw new RangeError(`labels must have 128 bits: they are ${bits}`);
+    }
+  }
+}
+
+function checkTuple(tuple: Partial<ConnTuple>): void {
+  if (tuple.proto !== undefined) u8("proto", tuple.proto);
   for (const name of ["srcPort", "dstPort", "icmpId"] as const) {
     if (tuple[name] !== undefined) u16(name, tuple[name]);
   }
@@ -124,8 +147,9 @@ const facetChecks: { [Name in FacetName]: Checks<NonNullable<ProviderDatapath[Na
       dump: checkZone,
       flush: (options = {}) => {
         checkZone(options);
-        if (options.tuple !== undefined) checkTuple(options.tuple);
+        checkFilter(options);
       },
+      connections: checkZone,
       expectations: checkZone,
       maxConnections: { set: (count) => u32("number of connections", count) },
       sweepInterval: { set: (ms) => u32("sweep interval", ms) },

@@ -196,11 +196,12 @@ struct ct_info {
     char helper[16];
 };
 
-/* Which connections: zone < 0 all zones; `mask` bits of label and mark that count. */
+/* Which connections: zone < 0 all zones; bits of a mask are those that count. */
 struct ct_filter {
     int32_t zone;
     uint32_t mark, mark_mask;
     uint8_t label[16], label_mask[16];
+    struct ct_key orig, orig_mask, reply, reply_mask;
 };
 
 #define CT_DUMP_END UINT32_MAX

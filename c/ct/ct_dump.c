@@ -19,6 +19,23 @@ static bool is_none(const uint8_t label[16])
     return !memcmp(label, none, sizeof none);
 }
 
+static bool matches(const struct ct_key *key, const struct ct_key *value, const struct ct_key *mask)
+{
+    uint64_t differs = 0;
+
+    for (int i = 0; i < 5; i++)
+        differs |= (key->words[i] ^ value->words[i]) & mask->words[i];
+    return !differs;
+}
+
+static bool is_every(const struct ct_filter *filter)
+{
+    static const struct ct_key none;
+
+    return filter->zone < 0 && !filter->mark_mask && is_none(filter->label_mask) && !memcmp(&filter->orig_mask, &none, sizeof none)
+           && !memcmp(&filter->reply_mask, &none, sizeof none);
+}
+
 /* Whether a record is alive and one of those that are wanted. */
 static bool is_wanted(struct ct_conn *conn, const struct ct_filter *filter, uint64_t now)
 {
@@ -27,6 +44,8 @@ static bool is_wanted(struct ct_conn *conn, const struct ct_filter *filter, uint
     if (!ct_alive(conn, now) || (filter->zone >= 0 && conn->key.zone != filter->zone))
         return false;
     if ((atomic_load_explicit(&conn->mark, memory_order_relaxed) ^ filter->mark) & filter->mark_mask)
+        return false;
+    if (!matches(&conn->key, &filter->orig, &filter->orig_mask) || !matches(&conn->reply, &filter->reply, &filter->reply_mask))
         return false;
     if (is_none(filter->label_mask))
         return true;
@@ -84,7 +103,7 @@ uint32_t ct_dump(struct ct *ct, uint32_t *at, const struct ct_filter *filter, ui
 void ct_flush(struct ct *ct, const struct ct_filter *filter, uint64_t now)
 {
     const uint32_t end = atomic_load_explicit(&ct->fresh, memory_order_acquire);
-    const bool all = filter->zone < 0 && !filter->mark_mask && is_none(filter->label_mask);
+    const bool all = is_every(filter);
 
     ct_enter(ct);
     for (uint32_t id = 0; id < end; id++) {

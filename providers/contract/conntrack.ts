@@ -141,15 +141,36 @@ export interface TimeoutPolicy {
   readonly timeouts: { readonly [Name in TimeoutName]?: number };
 }
 
+/** Which connections a flush forgets: those that fit everything that is said. */
+export interface ConnFilter {
+  /** Zone; absent: every zone, but with `tuple` zone 0. */
+  readonly zone?: CtZone;
+  /** The one with this original tuple; not together with `orig`, `reply`, `mark` and `labels`. */
+  readonly tuple?: ConnTuple;
+  /** Parts of the original tuple. */
+  readonly orig?: Partial<ConnTuple>;
+  /** Parts of the tuple of answers. */
+  readonly reply?: Partial<ConnTuple>;
+  /** Bits of the mark; those of `mask` count, all 32 if it is absent. */
+  readonly mark?: { readonly value: number; readonly mask?: number };
+  /** Bits of the label, of 128. */
+  readonly labels?: { readonly value: bigint; readonly mask?: bigint };
+}
+
 /** Connection tracking of a datapath. */
 export interface ConntrackFacet {
   /** Connections, of one zone or all. dpif: `ct_dump_*`. */
   dump(options?: { readonly zone?: CtZone }): Iterable<Connection>;
   /**
-   * Forgets connections: all, those of a zone, or the one with a tuple (in `zone`, 0 when absent).
-   * `ENOENT` unknown tuple. dpif: `ct_flush`.
+   * The same, a part at a time: other work of the program goes on in between, and traffic in any
+   * case. Connections that come or go meanwhile may or may not be among them.
    */
-  flush(options?: { readonly zone?: CtZone; readonly tuple?: ConnTuple }): void;
+  connections(options?: { readonly zone?: CtZone }): AsyncIterable<Connection>;
+  /**
+   * Forgets connections: all, or those that fit what is said, none too. `ENOENT` if there is none
+   * with a whole `tuple`. dpif: `ct_flush`.
+   */
+  flush(options?: ConnFilter): void;
   /** Number of buckets of the table, where it is known. */
   buckets?(): number;
   /** Expected connections. dpif: `ct_exp_dump_*`. */

@@ -4,9 +4,14 @@
  *
  * @module
  */
-import { dpCtEntry, dpCtTuple } from "../../ffi/layout.ts";
+import { dpCtEntry, dpCtFilter, dpCtTuple } from "../../ffi/layout.ts";
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from "../codec/address.ts";
-import type { Connection, ConnTuple, TcpState } from "../contract/conntrack.ts";
+import type {
+  Connection,
+  ConnFilter,
+  ConnTuple,
+  TcpState,
+} from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
 
 const ICMP = 1;
@@ -82,6 +87,61 @@ export function readConnection(bytes: Uint8Array, at: number): Connection {
       helper: new TextDecoder().decode(helper.subarray(0, helper.indexOf(0))),
     },
   };
+}
+
+/** Parts of a tuple as bytes of `struct dp_ct_tuple`, and which of these bits count. */
+function writePartial(
+  tuple: Partial<ConnTuple>,
+  bytes: Uint8Array,
+  at: number,
+  maskAt: number,
+): void {
+  const put = (offset: number, size: number, value: number | undefined): void => {
+    if (value === undefined) return;
+    for (let i = 0; i < size; i++) {
+      bytes[at + offset + i] = value >> 8 * (size - 1 - i);
+      bytes[maskAt + offset + i] = 0xff;
+    }
+  };
+  for (const end of ["src", "dst"] as const) {
+    const text = tuple[end];
+    if (text === undefined) continue;
+    const v6 = text.includes(":");
+    const parse = v6 ? parseIpv6 : parseIpv4;
+    if (parse(text, 0, bytes, at + dpCtTuple[end]) !== text.length) {
+      throw new TypeError(`${end} of a tuple must be an address: ${text}`);
+    }
+    bytes.fill(0xff, maskAt + dpCtTuple[end], maskAt + dpCtTuple[end] + 16);
+    put(dpCtTuple.family, 1, v6 ? 6 : 4);
+  }
+  put(dpCtTuple.proto, 1, tuple.proto);
+  put(dpCtTuple.sport, 2, tuple.icmpId ?? tuple.srcPort);
+  put(dpCtTuple.dport, 2, tuple.dstPort);
+  put(dpCtTuple.dport, 1, tuple.icmpType);
+  put(dpCtTuple.dport + 1, 1, tuple.icmpCode);
+}
+
+/** A filter as bytes of `struct dp_ct_filter`. Throws `TypeError` if an address is none. */
+export function writeFilter(filter: ConnFilter, zone: number): Uint8Array {
+  const bytes = new Uint8Array(dpCtFilter.structSize);
+  const view = new DataView(bytes.buffer);
+  const { orig = {}, reply = {}, mark, labels } = filter;
+  writePartial(orig, bytes, dpCtFilter.orig, dpCtFilter.origMask);
+  writePartial(reply, bytes, dpCtFilter.reply, dpCtFilter.replyMask);
+  view.setUint32(dpCtFilter.zone, zone, true);
+  if (mark !== undefined) {
+    view.setUint32(dpCtFilter.mark, mark.value, true);
+    view.setUint32(dpCtFilter.markMask, mark.mask ?? 0xffffffff, true);
+  }
+  if (labels !== undefined) {
+    const put = (at: number, bits: bigint): void => {
+      view.setBigUint64(at, bits & 0xffffffffffffffffn, true);
+      view.setBigUint64(at + 8, bits >> 64n, true);
+    };
+    put(dpCtFilter.label, labels.value);
+    put(dpCtFilter.labelMask, labels.mask ?? (1n << 128n) - 1n);
+  }
+  return bytes;
 }
 
 /** A tuple as bytes of `struct dp_ct_tuple`. Throws `TypeError` if an address is none. */

@@ -8,14 +8,14 @@ import { constants, dpCtEntry, dpCtLimit } from "../../ffi/layout.ts";
 import { fromCString } from "../../ffi/memory.ts";
 import type {
   Connection,
+  ConnFilter,
   ConntrackFacet,
-  ConnTuple,
   ZoneLimit,
   ZoneLimitState,
 } from "../contract/conntrack.ts";
 import { Errno } from "../errno.ts";
 import type { CtZone } from "../ids.ts";
-import { readConnection, writeTuple } from "./connection.ts";
+import { readConnection, writeFilter, writeTuple } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 import { NetdevTimeoutPolicies } from "./timeout_policies.ts";
@@ -56,8 +56,21 @@ export class NetdevConntrack implements ConntrackFacet {
    * neither packets nor anything else. One that is there all the time is told exactly once.
    */
   *dump(options: { readonly zone?: CtZone } = {}): Iterable<Connection> {
+    for (const batch of this.#batches(options.zone)) yield* batch;
+  }
+
+  async *connections(
+    options: { readonly zone?: CtZone } = {},
+  ): AsyncIterable<Connection> {
+    for (const batch of this.#batches(options.zone)) {
+      yield* batch;
+      await new Promise((resolve) => setTimeout(resolve)); // Others have their turn.
+    }
+  }
+
+  *#batches(of: CtZone | undefined): Iterable<Connection[]> {
     const { symbols, dp, subject } = this.#context;
-    const zone = zoneNumber(options.zone);
+    const zone = zoneNumber(of);
     const entries = new Uint8Array(BATCH * dpCtEntry.structSize);
     const count = new Uint32Array(1);
     const next = new Uint32Array(1);
@@ -77,17 +90,16 @@ export class NetdevConntrack implements ConntrackFacet {
       for (let i = 0; i < (count[0] ?? 0); i++) {
         batch.push(readConnection(entries, i * dpCtEntry.structSize));
       }
-      yield* batch;
+      yield batch;
     }
   }
 
-  flush(options: { readonly zone?: CtZone; readonly tuple?: ConnTuple } = {}): void {
+  flush(options: ConnFilter = {}): void {
     const { symbols, dp, subject } = this.#context;
     const { zone, tuple } = options;
-    const number = zoneNumber(zone);
     const errno = tuple
       ? symbols.dp_ct_flush_tuple(dp, writeTuple(tuple, zone ?? 0))
-      : symbols.dp_ct_flush(dp, number);
+      : symbols.dp_ct_flush_where(dp, writeFilter(options, zoneNumber(zone)));
     check(symbols, errno, subject("flush connections"));
   }
 

@@ -7,10 +7,16 @@
  * @module
  */
 import { kernelRelease } from "../../ffi/system_file.ts";
-import type { Connection, ConntrackFacet, ConnTuple } from "../contract/conntrack.ts";
+import type {
+  Connection,
+  ConnFilter,
+  ConntrackFacet,
+  ConnTuple,
+} from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
 import { systemLimits } from "./ct_limits.ts";
 import {
+  addressBytes,
   beginNf,
   NfCommand,
   parseConnection,
@@ -22,6 +28,7 @@ import {
 import {
   Conversation,
   type Message,
+  type MessageWriter,
   NetlinkError,
   NetlinkSocket,
   Protocol,
@@ -43,6 +50,35 @@ const CONNTRACK_F_ZERO_SNAT = 1;
 function hasZeroSnat(release: string): boolean {
   const [major = 0, minor = 0] = release.split(".").map(Number);
   return major > 5 || (major === 5 && minor >= 17);
+}
+
+function askForAll(writer: MessageWriter): void {
+  beginNf(writer, { subsystem: Subsystem.conntrack, command: NfCommand.get });
+  writer.end();
+}
+
+/** Whether the parts that are said are those of a tuple. */
+function hasParts(tuple: ConnTuple, parts: Partial<ConnTuple> = {}): boolean {
+  const { src, dst, ...numbers } = parts;
+  const same = (a: string, b: string) =>
+    addressBytes(a).toHex() === addressBytes(b).toHex();
+  return (src === undefined || same(src, tuple.src)) &&
+    (dst === undefined || same(dst, tuple.dst)) &&
+    (Object.keys(numbers) as (keyof typeof numbers)[]).every((name) =>
+      numbers[name] === undefined || numbers[name] === tuple[name]
+    );
+}
+
+/** Whether a flush forgets a connection. */
+function fits(
+  connection: Connection,
+  { orig, reply, mark, labels }: ConnFilter,
+): boolean {
+  return hasParts(connection.orig, orig) && hasParts(connection.reply, reply) &&
+    (mark === undefined ||
+      ((connection.mark ^ mark.value) & (mark.mask ?? 0xffffffff)) === 0) &&
+    (labels === undefined ||
+      ((connection.labels ^ labels.value) & (labels.mask ?? (1n << 128n) - 1n)) === 0n);
 }
 
 /** Connection tracking of the network namespace of a datapath. */
@@ -73,20 +109,40 @@ export class SystemConntrack implements ConntrackFacet {
   }
 
   #messages(zone: CtZone | undefined): Message[] {
-    const messages = this.#conversation.dump((writer) => {
-      beginNf(writer, { subsystem: Subsystem.conntrack, command: NfCommand.get });
-      writer.end();
-    });
+    const messages = this.#conversation.dump(askForAll);
     // The kernel filters by zone from 6.8 on, and lists all zones before: so filter here.
     return messages.filter((message) => zone === undefined || zoneOf(message) === zone);
   }
 
-  flush(options: { readonly zone?: CtZone; readonly tuple?: ConnTuple } = {}): void {
-    const { zone, tuple } = options;
+  async *connections(
+    options: { readonly zone?: CtZone } = {},
+  ): AsyncIterable<Connection> {
+    const context = { operation: "list connections", datapath: this.#datapath };
+    const { zone } = options;
+    const dump = inContext(context, () => this.#conversation.startDump(askForAll));
+    try {
+      for (;;) {
+        const part = inContext(context, () => dump.next());
+        if (part === undefined) return;
+        // As dump() has them.
+        const wanted = part.filter((message) =>
+          zone === undefined || zoneOf(message) === zone
+        );
+        yield* wanted.map(parseConnection);
+        await new Promise((resolve) => setTimeout(resolve)); // Others have their turn.
+      }
+    } finally {
+      dump.close();
+    }
+  }
+
+  flush(options: ConnFilter = {}): void {
+    const { zone, tuple, orig, reply, mark, labels } = options;
     inContext({ operation: "flush connections", datapath: this.#datapath }, () => {
       if (tuple) {
         this.#conversation.request((writer) => writeDelete(writer, tuple, zone ?? 0));
-      } else if (zone !== undefined) this.#flushZone(zone);
+      } else if (orig ?? reply ?? mark ?? labels) this.#flushSome(options);
+      else if (zone !== undefined) this.#flushSome({ zone });
       else this.#flushAll();
     });
   }
@@ -100,10 +156,11 @@ export class SystemConntrack implements ConntrackFacet {
 
   /**
    * One by one: before Linux 6.8 a request to delete a zone is taken as one to delete everything,
-   * and nothing but the version tells such a kernel.
+   * and nothing but the version tells such a kernel; and none knows labels or parts of tuples.
    */
-  #flushZone(zone: CtZone): void {
-    for (const message of this.#messages(zone)) {
+  #flushSome(filter: ConnFilter): void {
+    for (const message of this.#messages(filter.zone)) {
+      if (!fits(parseConnection(message), filter)) continue;
       try {
         this.#conversation.request((writer) => writeDeleteOf(writer, message));
       } catch (error) {

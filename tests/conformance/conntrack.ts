@@ -139,6 +139,88 @@ export const conntrackSuite: Suite = {
     assert.equal(listed(bench, other).length, 0);
   },
 
+  "a flush forgets what fits a mark, a label, or parts of tuples": async (bench) => {
+    const conntrack = facet(bench);
+    if (conntrack === undefined) return;
+    const zone = freshZone(bench);
+    const commit = async (port: number, mark: number, label: number) => {
+      bench.dp.flows.flush();
+      const labels = zone === 0 ? "" : `,label=0x${label.toString(16)}/0xff`;
+      track(bench, `ct(commit${inZone(zone)},mark=${mark}/0xff${labels})`, "ct");
+      await arrive(bench, udpFrame({ ...there, srcPort: port }));
+    };
+    const ports = () =>
+      listed(bench, zone).map(({ orig }) => orig.srcPort ?? 0).sort((a, b) => a - b);
+    const again = async () => {
+      conntrack.flush({ zone });
+      await commit(1001, 0x11, 0x81);
+      await commit(1002, 0x12, 0x82);
+      await commit(1003, 0x23, 0x43);
+      assert.deepEqual(ports(), [1001, 1002, 1003]);
+    };
+    await again();
+    conntrack.flush({ zone, mark: { value: 0x12 } });
+    assert.deepEqual(ports(), [1001, 1003]);
+    conntrack.flush({ zone, mark: { value: 0x10, mask: 0xf0 } });
+    assert.deepEqual(ports(), [1003]);
+    conntrack.flush({ zone, mark: { value: 1 } });
+    assert.deepEqual(ports(), [1003], "none that fits is no error");
+    await again();
+    if (zone !== 0) {
+      conntrack.flush({ zone, labels: { value: 0x43n } });
+      assert.deepEqual(ports(), [1001, 1002]);
+      conntrack.flush({ zone, labels: { value: 0x80n, mask: 0xf0n } });
+      assert.deepEqual(ports(), []);
+      await again();
+    }
+    conntrack.flush({ zone, orig: { srcPort: 1002 } });
+    assert.deepEqual(ports(), [1001, 1003]);
+    conntrack.flush({ zone, reply: { dstPort: 1003, proto: 6 } });
+    assert.deepEqual(ports(), [1001, 1003], "of another protocol");
+    conntrack.flush({ zone, reply: { dstPort: 1003 }, mark: { value: 0x11 } });
+    assert.deepEqual(ports(), [1001, 1003], "all that is said counts");
+    conntrack.flush({ zone, reply: { dstPort: 1003, src: "10.1.1.2" } });
+    assert.deepEqual(ports(), [1001]);
+    conntrack.flush({ zone, orig: { dst: "10.1.1.9" } });
+    assert.deepEqual(ports(), [1001]);
+    conntrack.flush({ zone, orig: { dst: "10.1.1.2" } });
+    assert.deepEqual(ports(), []);
+    const tuple = { ...there, proto: udp };
+    assert.throws(() => conntrack.flush({ tuple, mark: { value: 1 } }), TypeError);
+    assert.throws(() => conntrack.flush({ mark: { value: -1 } }), RangeError);
+    assert.throws(() => conntrack.flush({ labels: { value: 1n << 128n } }), RangeError);
+    assert.throws(() => conntrack.flush({ orig: { srcPort: 65536 } }), RangeError);
+  },
+
+  "connections are told a part at a time, while other work goes on": async (bench) => {
+    const conntrack = facet(bench);
+    if (conntrack === undefined) return;
+    const zone = freshZone(bench);
+    track(bench, `ct(commit${inZone(zone)})`, "ct");
+    const count = 300;
+    for (let i = 0; i < count; i++) {
+      await bench.env.inject(
+        bench.dp,
+        bench.ports[0],
+        udpFrame({ ...there, srcPort: 2000 + i }),
+      );
+      if (i % 50 === 49) await bench.env.settle(bench.dp);
+    }
+    let turns = 0;
+    const timer = setInterval(() => turns++);
+    const ports = new Set<number>();
+    for await (const { orig } of conntrack.connections({ zone })) {
+      ports.add(orig.srcPort ?? 0);
+    }
+    clearInterval(timer);
+    assert.equal(ports.size, listed(bench, zone).length);
+    assert.equal(ports.size, count);
+    assert.ok(turns > 0, "a timer had its turn");
+    // A loop that is left early leaves nothing open.
+    for await (const _ of conntrack.connections({ zone })) break;
+    conntrack.flush({ zone });
+  },
+
   "limits of zones are set, read, and forgotten": (bench) => {
     const limits = facet(bench)?.limits;
     if (limits === undefined) return;
