@@ -6,7 +6,8 @@
  * - `ffi/layout.ts`: the same with sizes and offsets, and the constants;
  * - `ffi/symbols.ts`: the functions of `c/dp.h` as FFI symbols;
  * - `ffi/sources.ts`: the list of all C sources with their hashes;
- * - `README.md`: the text of an example, after the comment that names it.
+ * - `README.md`: the text of an example, after the comment that names it;
+ * - `docs/drops.md`: a row for each reason of `c/base/stat.h`; what to do about it is the page's.
  *
  * They are committed; a test proves them fresh.
  *
@@ -29,6 +30,7 @@ export async function generate(): Promise<Map<string, string>> {
     ["ffi/symbols.ts", await format(symbols(header))],
     ["ffi/sources.ts", await format(await sources(new Map([["abi_fields.h", fields]])))],
     ["README.md", await withExamples("README.md")],
+    ["docs/drops.md", await withDrops("docs/drops.md")],
   ]);
 }
 
@@ -195,12 +197,30 @@ async function withExamples(page: string): Promise<string> {
   return text;
 }
 
+/** A page with the table of reasons for drops as they are now. */
+async function withDrops(page: string): Promise<string> {
+  const text = await Deno.readTextFile(new URL(page, root));
+  const header = await Deno.readTextFile(new URL("c/base/stat.h", root));
+  const rows = text.matchAll(/^\| `drop_(\w+)` *\|.*\| *(.*?) *\|$/gm);
+  const remedies = new Map([...rows].map(([, name, remedy]) => [name, remedy]));
+  const reasons = [...header.matchAll(/^ {4}X\((\w+), "([^"]+)"\)/gm)]
+    .map(([, name = "", meaning = ""]) => [
+      `\`drop_${name}\``,
+      meaning,
+      remedies.get(name) ?? "-",
+    ]);
+  const table = [["reason", "the packet was", "what to do"], ["-", "-", "-"], ...reasons]
+    .map((cells) => `| ${cells.join(" | ")} |\n`).join("");
+  const place = /(<!-- table: drops -->\n\n)[^]*?(\n<!-- end of table -->)/;
+  return await format(text.replace(place, (_, a, b) => `${a}${table}${b}`), "md");
+}
+
 /** `dp_port_info` as `dpPortInfo`. */
 function camelCase(name: string): string {
   return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-async function format(text: string): Promise<string> {
+async function format(text: string, language = "ts"): Promise<string> {
   const config = new URL("deno.json", root).pathname;
   return await output(Deno.execPath(), [
     "fmt",
@@ -208,7 +228,7 @@ async function format(text: string): Promise<string> {
     "--config",
     config,
     "--ext",
-    "ts",
+    language,
     "-",
   ], text);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Writes the tables of pages that say what there is: port types with their options, settings, drop reasons.
+ * Writes the tables of pages that say what there is: port types with their options, and settings.
  *
  *     deno run -A tests/docs/tables.ts
  *
- * What there is comes from where it is checked: the library answers a wrong type, option or setting with those that it knows, and
- * `c/base/stat.h` has the reasons. What each is for is said here; the tests fail for one that nothing is said of.
+ * What there is comes from where it is checked: the library answers a wrong type, option or setting with those that it knows. The
+ * reasons for drops are written by `deno task gen`. What each is for is said here; the tests fail for one that nothing is said of.
  *
  * @module
  */
@@ -105,40 +105,6 @@ const settings: Readonly<Record<string, readonly [what: string, otherwise: strin
   ],
 };
 
-/** What to do about each reason for a drop. */
-const remedies: Readonly<Record<string, string>> = {
-  rx_runt: "the sender's fault: no Ethernet frame",
-  rx_oversize: "lower the MTU of the sender, or raise the port's `mtu`",
-  action: "meant so: a flow drops, or has no actions",
-  no_port: "the flow names a port that has gone: delete it",
-  tx_full: "the receiver is slower; more `n_txq_desc`, or a meter",
-  tx_oversize:
-    "the packet is larger than the port's MTU, after a tag or a tunnel header perhaps",
-  tx_error: "look at the device: `ip -s link`, `dmesg`",
-  upcall_disabled: "somebody called `upcallControl.disable()`",
-  upcall_no_handler: "no program takes upcalls: open `dp.upcalls()`",
-  upcall_full: "the program is too slow: batches, a wider mask, `setHandlers`",
-  upcall_quota: "one port floods: the others keep their room",
-  upcall_error: "the native callback refused it",
-  recirc_depth: "flows send it round in a circle",
-  no_mbuf: "copies want more buffers: fewer packets held by the program, or more memory",
-  action_error: "an action wants a header that the packet has not",
-  meter: "meant so: above the rate",
-  tunnel: "the outer header is broken",
-  ct: "the connection table is full, or the packet is broken: see the `ct_*` counters",
-  link_down: "the cable, the peer or the device is gone",
-  recirc_full: "a burst had more copies going round than there is room for",
-  upcall_duplicate:
-    "an equal packet waits already: nothing is lost that a flow will not cover",
-  tx_segments: "a large segment with a tiny MSS: an attack, or a broken sender",
-  upcall_mbufs: "upcalls of large packets wait for the program: it is too slow",
-  fragment: "fragments are lost on the way here, or the sender never sent them",
-  explicit: "meant so: an action gave a number for the reason",
-  nsh: "the sender's fault, or a kind of service header that is not known",
-  rx_no_type: "the port has `packet_type=legacy_l3`, and its peer sends something else",
-  tx_packet_type: "`push_eth` before the output, or `pop_eth`, is missing",
-};
-
 /** A table in Markdown, aligned as the formatter has it. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((cell, i) =>
@@ -189,10 +155,6 @@ export async function tables(): Promise<ReadonlyMap<string, string>> {
     known.filter((type) => optionsOf.get(type)?.includes(option));
   const wrong = { create: true, config: { "no such": 1 } } as const;
   const config = await listed(() => openDatapath(`netdev@tables${Deno.pid}x`, wrong));
-  const header = await Deno.readTextFile(`${root}c/base/stat.h`);
-  const drops = [...header.matchAll(/^ {4}X\((\w+), "([^"]+)"\)/gm)]
-    .map(([, name = "", meaning = ""]) => [name, meaning] as const);
-  if (drops.length < 20) throw new Error("c/base/stat.h has its reasons elsewhere");
   const ours = new Set(names);
   const tunnels = tunnelOptions();
   return new Map([
@@ -232,15 +194,6 @@ export async function tables(): Promise<ReadonlyMap<string, string>> {
       ),
     ],
     [
-      "drops",
-      table(
-        ["reason", "the packet was", "what to do"],
-        drops.map((
-          [name, meaning],
-        ) => [`\`drop_${name}\``, meaning, said(remedies, name)]),
-      ),
-    ],
-    [
       "leftovers",
       Object.keys(options).filter((name) =>
         !ours.has(name) && !Object.values(tunnels).flat().includes(name)
@@ -266,7 +219,6 @@ export const pagesWithTables = [
   "docs/ports.md",
   "docs/tunnels.md",
   "docs/tuning.md",
-  "docs/drops.md",
 ];
 
 if (import.meta.main) {
