@@ -13,6 +13,7 @@ import type { Flow } from "../../providers/flow.ts";
 import { formatActions, formatKey } from "../../providers/odp/mod.ts";
 import type { Action, FlowKey } from "../../providers/types.ts";
 import { applySet } from "../../providers/odp/apply.ts";
+import { moveHeader } from "./headers.ts";
 import { covers, type DecodedFlow, decodeFlows } from "../../providers/odp/covers.ts";
 
 /** One step. */
@@ -251,7 +252,7 @@ class Tracer {
         say("change", "no longer tracked");
         return true;
       case "meter":
-        say("note", "taken to be within its rate");
+        say("note", `${this.#meter(action.id)}: taken to be within its rate`);
         return true;
       case "trunc":
         say("note", "the next output cuts the packet");
@@ -259,9 +260,21 @@ class Tracer {
       case "hash":
         say("note", "dp_hash is known to the datapath only");
         return true;
-      default:
-        say("note", "done to the packet; the trace goes on with the key as it was");
+      default: {
+        const moved = moveHeader(action, key);
+        if (moved === true) say("change", `the packet is now: ${formatKey({ key })}`);
+        else if (moved !== false) say("note", moved);
+        else say("note", "done to the packet; the trace goes on with the key as it was");
         return true;
+      }
     }
+  }
+
+  /** A meter with its rates, where the datapath tells them. */
+  #meter(id: number): string {
+    const meter = this.#dp.meters?.list?.().find((candidate) => candidate.id === id);
+    if (meter === undefined) return `meter ${id}`;
+    const rates = meter.bands.map(({ rate }) => `${rate} ${meter.unit}`);
+    return `meter ${id} of ${rates.join(" and ")}`;
   }
 }

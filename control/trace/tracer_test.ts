@@ -179,3 +179,37 @@ Deno.test("filters choose flows by fields, masks and words for protocols", () =>
       ] as const
     ) assert.throws(() => chosen(text), message);
   }));
+
+Deno.test("a trace puts headers in front of packets and takes them away", () =>
+  onFake((dp) => {
+    const push =
+      "push_nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x12,si=255,c1=0x1,c2=0x0,c3=0x0,c4=0x0)";
+    dp.flows.put({
+      key: `recirc_id(0),in_port(1),eth(),${ip}`,
+      actions:
+        `pop_eth,push_eth(src=02:00:00:00:00:05,dst=02:00:00:00:00:06),push_mpls(label=7,tc=0,ttl=9,bos=1,eth_type=0x8847),${push},recirc(1),pop_nsh()`,
+    });
+    dp.flows.put({
+      key:
+        "recirc_id(1),in_port(1),packet_type(ns=1,id=0x894f),eth_type(0x894f),nsh(spi=0x12)",
+      actions: "2",
+    });
+    const text = trace(dp, packet);
+    assert.match(
+      text,
+      /pop_eth +the packet is now: .*packet_type\(ns=1,id=0x800\),eth_type\(0x0800\)/,
+    );
+    assert.match(
+      text,
+      /push_eth.* +the packet is now: .*eth\(src=02:00:00:00:00:05,dst=02:00:00:00:00:06\)/,
+    );
+    assert.match(
+      text,
+      /push_mpls.* +the packet is now: .*mpls\(label=7,tc=0,ttl=9,bos=1\)/,
+    );
+    assert.match(
+      text,
+      /pop_nsh\(\) +what is behind the service header only the packet tells/,
+    );
+    assert.match(text, /verdict: sent to 2\n$/);
+  }));
