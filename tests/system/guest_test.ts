@@ -100,10 +100,17 @@ async function runSuite(): Promise<GuestTest[]> {
   ]);
   const kernel = await builtKernel();
   if (kernel === undefined) return tests;
-  const again = await runFiles(["tests/system/conntrack_test.ts"], kernel);
-  return tests.map((test) =>
-    test.skip ? again.find(({ name }) => name === test.name) ?? test : test
+  const again = await runFiles(
+    ["tests/system/conntrack_test.ts", "tests/system/conntrack_scenarios_test.ts"],
+    kernel,
   );
+  return [
+    ...tests.map((test) =>
+      test.skip ? again.find(({ name }) => name === test.name) ?? test : test
+    ),
+    ...again.filter(({ name }) => name.includes("scenarios"))
+      .map((test) => ({ ...test, name: `${test.name}, with zones` })),
+  ];
 }
 
 function define({ name, failure, skip }: GuestTest): void {

@@ -76,7 +76,7 @@ export class Station implements AsyncDisposable {
   async do(name: string, options: Record<string, unknown>): Promise<Answer> {
     const answer = await this.try(name, options);
     if (answer.error === undefined) return answer;
-    throw new Error(`${name} ${JSON.stringify(options)}: ${answer.error}`);
+    throw new Error(`${name} ${JSON.stringify(options).slice(0, 200)}: ${answer.error}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

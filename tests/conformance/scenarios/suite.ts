@@ -8,11 +8,19 @@ import { figure } from "../../support/figure.ts";
 import type { Datapath } from "../../../providers/datapath.ts";
 import { alg } from "./alg.ts";
 import { basic } from "./basic.ts";
+import { errors } from "./errors.ts";
+import { fragments } from "./fragments.ts";
 import { nat } from "./nat.ts";
 import { type Provider, type Scenario, World } from "./world.ts";
 
 /** All of them. */
-export const scenarios: readonly Scenario[] = [...basic, ...nat, ...alg];
+export const scenarios: readonly Scenario[] = [
+  ...basic,
+  ...errors,
+  ...fragments,
+  ...nat,
+  ...alg,
+];
 
 /** Runs them one after the other, on hosts that they share; rejects with all that failed. */
 export async function runScenarios(

@@ -74,12 +74,15 @@ export function keyOf(text: string): string {
     etc: "",
   };
   let version: Version = 4;
+  const tags: [type: string, vid: string][] = [];
   for (const word of text.split(" ")) {
     const [, name = "", value = ""] = /^([a-z]+)=(.*)$/.exec(word) ?? [];
     if (/^\d$/.test(word)) parts.port = `,in_port(${word})`;
     else if (word === "ip" || word === "ip6") version = word === "ip" ? 4 : 6;
     else if (/^[+-]/.test(word)) parts.state = `,ct_state(${word})`;
     else if (name === "r") parts.recirc = value;
+    else if (name === "vlan") tags.unshift(["0x8100", value]);
+    else if (name === "svlan") tags.push(["0x88a8", value]);
     else if (name === "zone") parts.zone = `,ct_zone(${value})`;
     else if (name === "mark") parts.mark = `,ct_mark(${value})`;
     else if (name === "label") parts.label = `,ct_label(${value})`;
@@ -90,7 +93,11 @@ export function keyOf(text: string): string {
     ? `eth_type(0x0800),ipv4(${parts.ip})`
     : `eth_type(0x86dd),ipv6(${parts.ip})`;
   const { port, recirc, zone, state, mark, label, etc } = parts;
-  return `recirc_id(${recirc})${port}${state}${zone}${mark}${label},eth(),${ip}${etc}`;
+  const inner = tags.reduce(
+    (inside, [type, vid]) => `eth_type(${type}),vlan(vid=${vid}),encap(${inside})`,
+    `${ip}${etc}`,
+  );
+  return `recirc_id(${recirc})${port}${state}${zone}${mark}${label},eth(),${inner}`;
 }
 
 /** What scenarios are told in. */
