@@ -37,7 +37,7 @@ async function load(file: string): Promise<Policy & { readonly module: PolicyMod
   url.search = loads++ === 0 ? "" : `load=${loads}`;
   let module: PolicyModule;
   try {
-    module = await import(url.href) as PolicyModule;
+    module = await import(`file://${url.pathname}${url.search}`) as PolicyModule;
   } catch (error) {
     throw notLoaded(file, error);
   }

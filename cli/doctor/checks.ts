@@ -75,6 +75,32 @@ function number(machine: Machine, path: string): number | undefined {
   return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text);
 }
 
+/** Packages by the way to install them: for the library to be compiled, and for netlink. */
+const installers: readonly (readonly [
+  system: RegExp,
+  commands: { readonly dpdk: string; readonly libmnl: string },
+])[] = [
+  [/\b(fedora|rhel|centos)\b/, {
+    dpdk: "sudo dnf install gcc dpdk-devel pkgconf-pkg-config",
+    libmnl: "sudo dnf install libmnl",
+  }],
+  [/\barch\b/, {
+    dpdk: "sudo pacman -S gcc dpdk pkgconf",
+    libmnl: "sudo pacman -S libmnl",
+  }],
+  [/(?:)/, { // Debian, Ubuntu, and what is not known.
+    dpdk: "sudo apt-get install gcc libdpdk-dev pkg-config",
+    libmnl: "sudo apt-get install libmnl0",
+  }],
+];
+
+function installCommand(machine: Machine, what: "dpdk" | "libmnl"): string {
+  const release = machine.read("/etc/os-release") ?? "";
+  const system = [...release.matchAll(/^(?:ID|ID_LIKE)="?([^"\n]*)/gm)]
+    .map(([, words]) => words).join(" ");
+  return installers.find(([pattern]) => pattern.test(system))?.[1][what] ?? "";
+}
+
 const deno: Check = (machine) => {
   const say = finding(
     "deno",
@@ -115,7 +141,7 @@ const libmnl: Check = (machine) => {
   const say = finding("libmnl", "the system provider talks netlink through it");
   const path = findLibrary(machine, /^libmnl\.so\.0/);
   return path === undefined
-    ? say.fail("libmnl is not installed", "sudo apt-get install libmnl0")
+    ? say.fail("libmnl is not installed", installCommand(machine, "libmnl"))
     : say.ok(path);
 };
 
@@ -157,7 +183,7 @@ const privileges: Check = (machine) => {
 
 const dpdk: Check = (machine) => {
   const say = finding("dpdk", "netdev datapaths run on DPDK, compiled once with cc");
-  const install = "sudo apt-get install gcc libdpdk-dev pkg-config";
+  const install = installCommand(machine, "dpdk");
   const path = findLibrary(machine, /^librte_eal\.so\.\d+$/);
   if (path === undefined) return say.fail("DPDK is not installed", install);
   const folder = path.slice(0, path.lastIndexOf("/"));

@@ -203,3 +203,30 @@ Deno.test("doctor reads below --sysroot and answers 2 for an empty machine", asy
     await Deno.remove(sysroot, { recursive: true });
   }
 });
+
+Deno.test("doctor names the packages of the system that it runs on", () => {
+  const bare = { "/usr/lib/x86_64-linux-gnu/*": undefined };
+  const fixes = (release: string | undefined): (string | undefined)[] => {
+    const at = machine({ ...bare, "/etc/os-release": release });
+    return checks.map((check) => check(at))
+      .filter(({ id }) => id === "dpdk" || id === "libmnl").map(({ fix }) => fix);
+  };
+  assert.deepEqual(fixes("ID=fedora\nVERSION_ID=41\n"), [
+    "sudo dnf install libmnl",
+    "sudo dnf install gcc dpdk-devel pkgconf-pkg-config",
+  ]);
+  assert.deepEqual(
+    fixes('ID=rocky\nID_LIKE="rhel centos fedora"\n')[0],
+    "sudo dnf install libmnl",
+  );
+  assert.deepEqual(fixes("ID=arch\n"), [
+    "sudo pacman -S libmnl",
+    "sudo pacman -S gcc dpdk pkgconf",
+  ]);
+  for (const release of ["ID=ubuntu\nID_LIKE=debian\n", "ID=debian\n", undefined]) {
+    assert.deepEqual(fixes(release), [
+      "sudo apt-get install libmnl0",
+      "sudo apt-get install gcc libdpdk-dev pkg-config",
+    ]);
+  }
+});

@@ -288,7 +288,7 @@ function completeMask(keys: Level[], masks: Level[]): void {
         if (whole.has(id)) mask.delete(id);
         continue;
       }
-      if (id !== VLAN) require(key, mask, id);
+      if (id !== VLAN) demand(key, mask, id);
     }
   }
 }
@@ -317,7 +317,7 @@ function matchType(mask: Level): void {
 }
 
 /** Makes sure that the bits of `id` in a mask mean something. */
-function require(key: Level, mask: Level, id: number): void {
+function demand(key: Level, mask: Level, id: number): void {
   if (layer3.has(id) || tuples.has(id)) {
     matchType(mask);
     if (!key.has(id)) mask.delete(id);

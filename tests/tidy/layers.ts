@@ -29,6 +29,7 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
   ["mod", 9, /^mod\.ts$/],
   ["examples", 10, /^examples\//],
   ["site", 10, /^docs\/site\//],
+  ["packaging", 10, /^packaging\//],
   ["ffi", -1, /^ffi\//],
 ];
 
@@ -38,7 +39,7 @@ function layerOf(path: string): readonly [layer: string, rank: number] | undefin
 }
 
 /** Layers that use shared libraries: the providers, and the tools that examine a machine. */
-const usersOfFfi = ["netlink", "system", "netdev", "control", "cli"];
+const usersOfFfi = ["netlink", "system", "netdev", "control", "cli", "packaging"];
 
 /** Layers that see a datapath as programs do, and what they may import besides themselves. */
 const programs: Readonly<Record<string, readonly string[]>> = {

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Makes a package for Debian, for `deno task package`: the module, a library for every processor
+ * of this architecture, `dpctl`, and a unit for systemd.
+ *
+ *     deno task package [--output FOLDER]
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { buildLibrary } from "../ffi/build.ts";
+
+const root = new URL("../", import.meta.url).pathname;
+
+/** Folders and files that programs need; tests and tools stay behind. */
+const shipped = [
+  "mod.ts",
+  "dpctl.ts",
+  "deno.json",
+  "cli",
+  "control",
+  "examples",
+  "ffi",
+  "frames",
+  "policy",
+  "providers",
+  "testing",
+  "c",
+];
+
+const dpctl = `#!/bin/sh
+# dpctl of upcall: the library of this package, unless another one is named.
+export UPCALL_LIBRARY="\${UPCALL_LIBRARY-/usr/lib/upcall/libupcall.so}"
+if ! command -v deno > /dev/null; then
+  echo "dpctl: Deno is not installed: see https://docs.deno.com/runtime/getting_started/installation" >&2
+  exit 127
+fi
+exec deno run -A --no-check --no-lock /usr/lib/upcall/dpctl.ts "$@"
+`;
+
+/** Makes the package in a folder; its path. */
+export async function makePackage(folder: string): Promise<string> {
+  const { version } = JSON.parse(await Deno.readTextFile(`${root}deno.json`)) as {
+    version: string;
+  };
+  const architecture = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
+  await Deno.mkdir(folder, { recursive: true });
+  const work = await Deno.makeTempDir({ prefix: "upcall-deb-" });
+  try {
+    await Deno.chmod(work, 0o755);
+    const library = `${work}/usr/lib/upcall/libupcall.so`;
+    for (const name of shipped) await copy(name, `${work}/usr/lib/upcall/${name}`);
+    await buildLibrary(library, { portable: true });
+    await put(`${work}/usr/bin/dpctl`, dpctl, 0o755);
+    const unit = await Deno.readTextFile(`${root}packaging/upcall@.service`);
+    await put(`${work}/lib/systemd/system/upcall@.service`, unit);
+    for (const name of ["README.md", "CHANGELOG.md"]) {
+      await copy(name, `${work}/usr/share/doc/upcall/${name}`);
+    }
+    await copy("LICENSE", `${work}/usr/share/doc/upcall/copyright`);
+    const depends = ["libmnl0", ...await packagesOf(library)];
+    await put(`${work}/DEBIAN/control`, controlText({ version, architecture, depends }));
+    const output = `${folder}/upcall_${version}_${architecture}.deb`;
+    await run("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", work, output);
+    return output;
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+}
+
+function controlText(
+  { version, architecture, depends }: {
+    version: string;
+    architecture: string;
+    depends: readonly string[];
+  },
+): string {
+  return `Package: upcall
+Version: ${version}
+Architecture: ${architecture}
+Section: net
+Priority: optional
+Depends: ${depends.join(", ")}
+Recommends: iproute2
+Maintainer: The Upcall authors <upcall@invalid>
+Description: programmable datapath with flows, for Deno
+ Open vSwitch's datapath interface in TypeScript: a userspace datapath over DPDK,
+ the Linux kernel's datapath, and dpctl, which serves and shows them. Needs Deno 2.8.
+`;
+}
+
+/** Packages of the libraries that a library names. */
+async function packagesOf(library: string): Promise<string[]> {
+  const listed = await run("ldd", library);
+  const paths = [...listed.matchAll(/=> (\/\S+)/g)].map(([, path = ""]) => path);
+  const names = new Set<string>();
+  for (const path of paths) {
+    // Debian's folders are links: dpkg knows a file by one of both names.
+    const real = await Deno.realPath(path);
+    const candidates = [path, `/usr${path}`, real, real.replace(/^\/usr/, "")];
+    for (const candidate of candidates) {
+      const found = await run("dpkg-query", "-S", candidate).catch(() => "");
+      const [, name] = /^([^:\s]+)(?::\w+)?: /.exec(found) ?? [];
+      if (name === undefined) continue;
+      names.add(name);
+      break;
+    }
+  }
+  return [...names].sort();
+}
+
+/** Copies a file or folder without tests and benches. */
+async function copy(from: string, to: string): Promise<void> {
+  const source = root + from;
+  if ((await Deno.stat(source)).isFile) {
+    if (/_(test|bench)\.ts$/.test(from)) return;
+    await Deno.mkdir(to.slice(0, to.lastIndexOf("/")), { recursive: true });
+    await Deno.copyFile(source, to);
+    await Deno.chmod(to, 0o644);
+    return;
+  }
+  for await (const { name } of Deno.readDir(source)) {
+    if (!name.startsWith(".")) await copy(`${from}/${name}`, `${to}/${name}`);
+  }
+}
+
+async function put(path: string, text: string, mode = 0o644): Promise<void> {
+  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+  await Deno.writeTextFile(path, text);
+  await Deno.chmod(path, mode);
+}
+
+async function run(program: string, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(program, {
+    args,
+    env: { LC_ALL: "C" },
+  }).output();
+  const decoder = new TextDecoder();
+  if (!success) {
+    throw new Error(`${program} ${args.join(" ")}: ${decoder.decode(stderr)}`);
+  }
+  return decoder.decode(stdout);
+}
+
+if (import.meta.main) {
+  const { values: { output = "dist", help } } = parseArgs({
+    args: Deno.args,
+    options: { output: { type: "string" }, help: { type: "boolean", short: "h" } },
+  });
+  if (help) console.log("usage: deno task package [--output FOLDER]");
+  else console.log(`made ${await makePackage(output)}`);
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What people install: the command by `deno install`, the package for Debian, the service with its
+ * two capabilities, and what would be published.
+ */
+import assert from "node:assert/strict";
+import { makePackage } from "../../packaging/deb.ts";
+import { findToolchain } from "../../ffi/toolchain.ts";
+import { run, tryRun } from "../support/command.ts";
+import { figure } from "../support/figure.ts";
+import {
+  findProgram,
+  needProgram,
+  needRoot,
+  skippable,
+  Unsupported,
+} from "../support/skip.ts";
+import { root } from "../support/tree.ts";
+import { until } from "../support/wait.ts";
+
+Deno.test("deno install makes a command of dpctl", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "upcall-install-" });
+  try {
+    const words = [
+      "install",
+      "--global",
+      "--allow-all",
+      "--name",
+      "dpctl",
+      "--root",
+      folder,
+    ];
+    await run(Deno.execPath(), ...words, `${root}dpctl.ts`);
+    const { version } = JSON.parse(await Deno.readTextFile(`${root}deno.json`));
+    const said = await run(
+      "env",
+      `PATH=${Deno.execPath().replace(/\/[^/]*$/, "")}:/usr/bin:/bin`,
+      `${folder}/bin/dpctl`,
+      "--version",
+    );
+    assert.ok(said.includes(version), said);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("what would be published has no test, and nothing to be warned of", async () => {
+  const words = ["publish", "--dry-run", "--allow-dirty", "--quiet"];
+  const { code, stdout, stderr } = await tryRun(
+    "env",
+    `-C${root}`,
+    Deno.execPath(),
+    ...words,
+  );
+  const said = stdout + stderr;
+  assert.equal(code, 0, said);
+  assert.doesNotMatch(said, /warning/i);
+  const listed = await tryRun("env", `-C${root}`, Deno.execPath(), ...words.slice(0, 3));
+  const files = [...(listed.stdout + listed.stderr).matchAll(/file:\/\/(\S+) \(/g)]
+    .map(([, path = ""]) => path.slice(root.length));
+  assert.ok(
+    files.includes("mod.ts") && files.includes("c/dp.h"),
+    files.slice(0, 5).join(),
+  );
+  assert.ok(files.includes("control/web/page/main.js"));
+  assert.deepEqual(
+    files.filter((path) => /_(test|bench)\.ts$|^tests\/|^\.ci/.test(path)),
+    [],
+  );
+});
+
+/** Unpacks a package into a root of its own, as `dpkg --install` puts its files. */
+async function unpack(deb: string, folder: string): Promise<void> {
+  await run("dpkg-deb", "-x", deb, folder);
+}
+
+Deno.test(
+  "the package for Debian has what it needs, and its dpctl serves with two capabilities",
+  skippable(async (t) => {
+    needProgram("dpkg-deb", { requirement: "tool" });
+    try {
+      await findToolchain();
+    } catch (error) {
+      throw new Unsupported((error as Error).message, { requirement: "netdev" });
+    }
+    const folder = await Deno.makeTempDir({ prefix: "upcall-package-" });
+    try {
+      const started = performance.now();
+      const deb = await makePackage(`${folder}/dist`);
+      const seconds = (performance.now() - started) / 1000;
+      const { size } = await Deno.stat(deb);
+      figure(`package: ${(size / 2 ** 20).toFixed(1)} MiB in ${seconds.toFixed(1)} s`);
+      const fields = await run("dpkg-deb", "-f", deb, "Package", "Version", "Depends");
+      assert.match(
+        fields,
+        /Package: upcall\nVersion: \d+\.\d+\.\d+\nDepends: .*librte-eal/,
+      );
+      assert.match(fields, /libc6/);
+      const installed = `${folder}/root`;
+      await unpack(deb, installed);
+      const files = await run("dpkg-deb", "-c", deb);
+      assert.doesNotMatch(files, /_test\.ts|\/tests\//);
+      assert.match(files, /-rwxr-xr-x root\/root .*\.\/usr\/bin\/dpctl\n/);
+      await t.step("unit", skippable(() => verifyUnit(installed)));
+      await t.step("capabilities", skippable(() => serveAsNobody(installed)));
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
+
+/** systemd finds nothing wrong with the unit. */
+async function verifyUnit(installed: string): Promise<void> {
+  const analyze = needProgram("systemd-analyze", { requirement: "tool" });
+  const unit = `${installed}/lib/systemd/system/upcall@br0.service`;
+  const text = await Deno.readTextFile(unit.replace("br0", ""));
+  // The program is not in its place here.
+  await Deno.writeTextFile(
+    unit,
+    text.replace("/usr/bin/dpctl", `${installed}/usr/bin/dpctl`),
+  );
+  const { code, stdout, stderr } = await tryRun(analyze, "verify", "--man=no", unit);
+  await Deno.remove(unit);
+  const about = (stdout + stderr).split("\n").filter((line) => line.includes("upcall@"));
+  assert.deepEqual([code, about], [0, []]);
+}
+
+/** The installed dpctl serves a device of Linux as nobody, with the unit's two capabilities. */
+async function serveAsNobody(installed: string): Promise<void> {
+  needRoot("netdev");
+  const setpriv = needProgram("setpriv", { requirement: "tool" });
+  if (findProgram("ip") === undefined) {
+    throw new Unsupported("ip", { requirement: "tool" });
+  }
+  const unit = await Deno.readTextFile(`${installed}/lib/systemd/system/upcall@.service`);
+  const wanted = /^CapabilityBoundingSet=(.*)$/m.exec(unit)?.[1] ?? "";
+  assert.equal(wanted, "CAP_NET_ADMIN CAP_NET_RAW");
+  const caps = wanted.toLowerCase().replaceAll("cap_", "+").replace(" ", ",");
+  const device = `uc${Deno.pid % 100000}a`;
+  const state = await Deno.makeTempDir({ prefix: "upcall-nobody-" });
+  await run("ip", "link", "add", device, "type", "veth", "peer", "name", `${device}b`);
+  try {
+    // What is in a folder of root cannot be read by nobody.
+    await run("cp", "-r", `${installed}/usr`, state);
+    await run("chmod", "-R", "a+rX", state);
+    await run("chown", "-R", "65534", state);
+    const serve = async (bounds: string): Promise<{ up: boolean; log: string }> => {
+      const child = new Deno.Command(setpriv, {
+        args: [
+          ...["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"],
+          ...[
+            `--inh-caps=${bounds}`,
+            `--ambient-caps=${bounds}`,
+            `--bounding-set=${bounds}`,
+          ],
+          ...[
+            "sh",
+            `${state}/usr/bin/dpctl`,
+            "serve",
+            `netdev@nobody${Deno.pid}`,
+            device,
+          ],
+          ...["--socket", `${state}/control`],
+        ],
+        clearEnv: true,
+        env: {
+          PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:/usr/bin:/bin`,
+          HOME: state,
+          UPCALL_RUNDIR: state,
+          UPCALL_LIBRARY: `${state}/usr/lib/upcall/libupcall.so`,
+          NO_COLOR: "1",
+        },
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
+      let log = "";
+      const reading = (async () => {
+        for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+          log += text;
+        }
+      })();
+      let ended = false;
+      const end = child.status.then(() => ended = true);
+      const up = await until("it to serve or to end", () =>
+        log.includes("|serving ") ? "up" : ended && "down") === "up";
+      if (!ended) {
+        child.kill("SIGTERM");
+      }
+      await end;
+      await reading;
+      return { up, log };
+    };
+    // The unit's wrapper names modules by their place in the package.
+    const wrapper = `${state}/usr/bin/dpctl`;
+    const text = await Deno.readTextFile(wrapper);
+    await Deno.writeTextFile(
+      wrapper,
+      text.replaceAll(" /usr/lib/", ` ${state}/usr/lib/`),
+    );
+    const without = await serve("-all");
+    assert.equal(without.up, false, without.log);
+    const with2 = await serve(`-all,${caps}`);
+    assert.equal(with2.up, true, with2.log);
+  } finally {
+    await run("ip", "link", "delete", device);
+    await Deno.remove(state, { recursive: true });
+  }
+}
