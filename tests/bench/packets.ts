@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Packets of a scenario: UDP in IPv4 or IPv6, fields drawn from pools of prefixes, the same
+ * Packets of a scenario: UDP in IPv4 or IPv6, TCP in IPv4, fields drawn from pools of prefixes, the same
  * bytes on every machine for the same seed; and the capture file that they are played from.
  *
  * @module
  */
-import { build, ethernet, ipv4, ipv6, payload, udp } from "../../frames/mod.ts";
+import { build, ethernet, ipv4, ipv6, payload, tcp, udp } from "../../frames/mod.ts";
 import {
   expandPool,
   type FieldKind,
@@ -18,7 +18,7 @@ import {
 /** The packets of a scenario, as its file has them. */
 export interface PacketSpec {
   /** Headers. */
-  readonly kind: "udp4" | "udp6";
+  readonly kind: "udp4" | "udp6" | "tcp4" | "syn4";
   /** How many different packets. */
   readonly count: number;
   /** Start of the random numbers. */
@@ -33,6 +33,8 @@ export interface PacketSpec {
   readonly collide?: "crc32c";
   /** Each packet is followed by its answer, addresses and ports the other way round. */
   readonly answered?: true;
+  /** The IPv4 address that answers go to, where the flows translate the source of packets to it. */
+  readonly translated?: string;
 }
 
 /** The fields that vary. */
@@ -60,8 +62,8 @@ export class PacketSource {
   constructor(spec: PacketSpec) {
     this.spec = spec;
     const random = new Random(spec.seed);
-    const address: FieldKind = spec.kind === "udp4" ? "ipv4" : "ipv6";
-    const anyAddress = spec.kind === "udp4" ? "192.168.0.0/16" : "2001:db8:ffff::/48";
+    const address: FieldKind = spec.kind === "udp6" ? "ipv6" : "ipv4";
+    const anyAddress = spec.kind === "udp6" ? "2001:db8:ffff::/48" : "192.168.0.0/16";
     const src = expandPool(address, spec.src ?? anyAddress, random);
     const dst = expandPool(address, spec.dst, random);
     const sport = expandPool("port", spec.sport ?? "0/0", random);
@@ -92,7 +94,7 @@ export class PacketSource {
   /** Calls `visit` for each packet, classes evenly and in random order. */
   forEach(visit: (fields: PacketFields) => void): void {
     const random = new Random(this.spec.seed + 1);
-    const words = this.spec.kind === "udp4" ? 1 : 4;
+    const words = this.spec.kind === "udp6" ? 4 : 1;
     const fields = {
       src: new Uint32Array(words),
       dst: new Uint32Array(words),
@@ -122,6 +124,10 @@ export class PacketSource {
   /** Writes the packets, or the first `limit` of them, to a capture file and returns their number. */
   async write(path: string, limit = Infinity): Promise<number> {
     const frame = new Frame(this.spec);
+    const { translated } = this.spec;
+    const outside = translated === undefined
+      ? undefined
+      : expandPool("ipv4", translated, new Random(0))[0]?.words;
     return await writeCapture(path, (add) => {
       let count = 0;
       this.forEach((fields) => {
@@ -130,7 +136,12 @@ export class PacketSource {
         add(frame.bytes);
         if (!this.spec.answered) return;
         const { src: dst, dst: src, sport: dport, dport: sport } = fields;
-        frame.fill({ src, dst, sport, dport });
+        frame.fill({
+          src,
+          dst: outside === undefined ? dst : Uint32Array.from(outside),
+          sport,
+          dport,
+        }, true);
         add(frame.bytes);
       });
     });
@@ -230,29 +241,43 @@ function swapBytes(word: number): number {
   return (word << 24 | (word & 0xff00) << 8 | word >>> 8 & 0xff00 | word >>> 24) >>> 0;
 }
 
+/** Numbers of both sides of a TCP connection that stays where it is. */
+const SEQUENCE = 1000;
+const ANSWERS_SEQUENCE = 5000;
+const WINDOW = 60_000;
+const TCP = 20;
+
 /** One frame, of which only addresses, ports and checksums are written anew. */
 class Frame {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #ip: 4 | 6;
-  readonly #udp: number;
-  readonly #udpLength: number;
+  readonly #tcp: boolean;
+  readonly #l4: number;
+  readonly #l4Size: number;
 
   constructor(spec: PacketSpec) {
-    this.#ip = spec.kind === "udp4" ? 4 : 6;
-    this.#udp = ETHERNET + (this.#ip === 4 ? 20 : 40);
-    const size = Math.max(spec.size ?? 60, this.#udp + UDP);
-    this.bytes = build([
+    this.#ip = spec.kind === "udp6" ? 6 : 4;
+    this.#tcp = spec.kind === "tcp4" || spec.kind === "syn4";
+    this.#l4 = ETHERNET + (this.#ip === 4 ? 20 : 40);
+    const header = this.#tcp ? TCP : UDP;
+    const size = Math.max(spec.size ?? 60, this.#l4 + header);
+    // A segment without payload: its window does not move.
+    this.#l4Size = this.#tcp ? TCP : size - this.#l4;
+    const frame = build([
       ethernet({ src: SOURCE_MAC, dst: DESTINATION_MAC }),
       this.#ip === 4 ? ipv4({ ttl: TTL }) : ipv6({ hlimit: TTL }),
-      udp(),
-      payload(size - this.#udp - UDP),
+      this.#tcp
+        ? tcp({ flags: spec.kind === "syn4" ? 0x02 : 0x10, window: WINDOW })
+        : udp(),
+      payload(this.#l4Size - header),
     ]);
+    this.bytes = new Uint8Array(size);
+    this.bytes.set(frame);
     this.#view = new DataView(this.bytes.buffer);
-    this.#udpLength = size - this.#udp;
   }
 
-  fill(fields: PacketFields): void {
+  fill(fields: PacketFields, answer = false): void {
     const view = this.#view;
     const source = ETHERNET + (this.#ip === 4 ? 12 : 8);
     const words = fields.src.length;
@@ -260,16 +285,22 @@ class Frame {
       view.setUint32(source + 4 * w, fields.src[w] ?? 0);
       view.setUint32(source + 4 * (words + w), fields.dst[w] ?? 0);
     }
-    view.setUint16(this.#udp, (fields.sport[0] ?? 0) >>> 16);
-    view.setUint16(this.#udp + 2, (fields.dport[0] ?? 0) >>> 16);
+    view.setUint16(this.#l4, (fields.sport[0] ?? 0) >>> 16);
+    view.setUint16(this.#l4 + 2, (fields.dport[0] ?? 0) >>> 16);
+    if (this.#tcp) {
+      view.setUint32(this.#l4 + 4, answer ? ANSWERS_SEQUENCE : SEQUENCE);
+      view.setUint32(this.#l4 + 8, answer ? SEQUENCE : ANSWERS_SEQUENCE);
+    }
     if (this.#ip === 4) {
       view.setUint16(ETHERNET + 10, 0);
-      view.setUint16(ETHERNET + 10, checksum(this.#sum(ETHERNET, this.#udp)));
+      view.setUint16(ETHERNET + 10, checksum(this.#sum(ETHERNET, this.#l4)));
     }
-    view.setUint16(this.#udp + 6, 0);
-    // Addresses, ports and length are the whole of pseudo-header and payload that is not zero.
-    const sum = this.#sum(source, this.#udp + UDP) + 17 + this.#udpLength;
-    view.setUint16(this.#udp + 6, checksum(sum) || 0xffff);
+    const field = this.#l4 + (this.#tcp ? 16 : 6);
+    view.setUint16(field, 0);
+    // Addresses, header and length are the whole of pseudo-header and payload that is not zero.
+    const sum = this.#sum(source, this.#l4 + (this.#tcp ? TCP : UDP)) +
+      (this.#tcp ? 6 : 17) + this.#l4Size;
+    view.setUint16(field, this.#tcp ? checksum(sum) : checksum(sum) || 0xffff);
   }
 
   #sum(from: number, to: number): number {

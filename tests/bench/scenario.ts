@@ -174,7 +174,7 @@ export function checkScenario(value: unknown, from: string): Scenario {
   return value as Scenario;
 }
 
-const REGULAR: readonly string[] = ["udp4", "udp6"];
+const REGULAR: readonly string[] = ["udp4", "udp6", "tcp4", "syn4"];
 
 /** Writes out the templates of a scenario. */
 export function prepare(scenario: Scenario): Prepared {

@@ -156,6 +156,23 @@ Deno.test(
         assert.equal(text.match(/\[udp sum ok\]/g)?.length, 500, text.slice(0, 400));
         assert.doesNotMatch(text, /cksum|truncated|\[\|/);
       }
+      for (const kind of ["tcp4", "syn4"] as const) {
+        const source = new PacketSource({
+          kind,
+          count: 250,
+          seed: 4,
+          dst: "10.0.0.0/8",
+          answered: true,
+          translated: "192.0.2.1",
+        });
+        assert.equal(await source.write(path), 500);
+        const text = await run("tcpdump", ["-r", path, "-nvv"]);
+        assert.equal(text.match(/cksum 0x[\da-f]+ \(correct\)/g)?.length, 500);
+        assert.doesNotMatch(text, /incorrect|truncated|bad cksum/);
+        assert.equal(text.match(/> 192\.0\.2\.1\./g)?.length, 250);
+        const flags = kind === "syn4" ? /Flags \[S\]/g : /Flags \[\.\]/g;
+        assert.equal(text.match(flags)?.length, 500);
+      }
     } finally {
       await Deno.remove(path);
     }
