@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Attacks leave those alone who have a flow; see `attack_bench.c` and `attack_share_bench.c`. */
+/** Attacks leave those alone who have a flow; see `attack_bench.c`, `attack_share_bench.c` and `ct_attack_bench.c`. */
 import { buildProgram } from "../support/c_build.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 
@@ -31,4 +31,9 @@ Deno.test(
 Deno.test(
   "attacks: established traffic keeps its share of a poll thread",
   skippable(() => judge("attack_share_bench", 30)),
+);
+
+Deno.test(
+  "attacks: SYNs and a full table leave nine tenths to established connections, and lose none",
+  skippable(() => judge("ct_attack_bench", 100)),
 );

@@ -12,29 +12,16 @@
  * cycles at which the core was at full speed, as cls_bench.c takes them; for `new-*` of whole rounds that begin with an empty table, and
  * what a connection's end costs the service besides. */
 #include <rte_cycles.h>
-#include <rte_mbuf.h>
 #include <rte_rcu_qsbr.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "act/act.h"
 #include "base/rcu.h"
-#include "cls/cls.h"
-#include "ct/ct.h"
-#include "packet/csum.h"
-#include "packet/extract.h"
+#include "ct_bench_fixture.h"
 #include "path/burst.h"
 #include "path/tx.h"
-#include "port/port.h"
 
 #define SLICES 200
 #define TRIES 1000
-#define POOL 64
-#define FRAME 64
-#define SIZE 60
 #define ROUNDS 5
-#define CS_MASK (CT_STATE_TRACKED | CT_STATE_NEW | CT_STATE_EST)
 
 struct shape {
     const char *name;
@@ -51,78 +38,7 @@ static const struct shape shapes[] = {
 
 static uint8_t (*frames)[FRAME];
 static uint32_t frame_count;
-static struct rte_mbuf *pool[POOL];
-static uint64_t seed = 42;
 static const struct pkt_md md = { .in_port = 1 };
-
-static uint32_t rnd(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 16);
-}
-
-static void put16(uint8_t *at, uint32_t x)
-{
-    *(uint16_t *)at = __builtin_bswap16((uint16_t)x);
-}
-
-static void put32(uint8_t *at, uint32_t x)
-{
-    *(uint32_t *)at = __builtin_bswap32(x);
-}
-
-static void sum_frame(uint8_t *f, uint8_t proto)
-{
-    uint8_t *field = f + (proto == 6 ? 50 : 40);
-    uint16_t sum;
-
-    memset(f + 24, 0, 2);
-    sum = (uint16_t)~csum_fold(csum_sum(f + 14, 20));
-    memcpy(f + 24, &sum, 2);
-    memset(field, 0, 2);
-    sum = (uint16_t)~csum_fold(csum_sum(f + 26, SIZE - 26) + __builtin_bswap16(SIZE - 34) + __builtin_bswap16(proto));
-    memcpy(field, &sum, 2);
-}
-
-/* One way of connection `i`.  With a translation the answer comes to the one address that all have. */
-static void make_frame(uint8_t *f, const struct shape *shape, uint32_t src, uint32_t dst, uint32_t sport, uint32_t dport, bool answer)
-{
-    memset(f, 0, FRAME);
-    memcpy(f, "\x02\0\0\0\0\2\2\0\0\0\0\1\x08\0\x45\0\0\0\0\0\0\0\x40", 23);
-    put16(f + 16, SIZE - 14);
-    f[23] = shape->proto;
-    put32(f + 26, answer ? dst : src);
-    put32(f + 30, answer ? src : dst);
-    put16(f + 34, answer ? dport : sport);
-    put16(f + 36, answer ? sport : dport);
-    if (shape->proto == 17) {
-        put16(f + 38, SIZE - 34);
-    } else {
-        put32(f + 38, answer ? 5000 : 1000);
-        put32(f + 42, answer ? 1000 : 5000);
-        f[46] = 0x50;
-        f[47] = 0x10;
-        put16(f + 48, 60000);
-    }
-    sum_frame(f, shape->proto);
-}
-
-static uint16_t take_all(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
-{
-    (void)port;
-    (void)queue;
-    (void)packets;
-    return n;
-}
-
-static void load(struct rte_mbuf *m, const uint8_t *frame)
-{
-    m->data_off = 128;
-    m->data_len = m->pkt_len = SIZE;
-    memcpy(rte_pktmbuf_mtod(m, void *), frame, FRAME);
-}
 
 static void receive(uint32_t *at, uint32_t count, struct rte_mbuf **packets)
 {
@@ -138,73 +54,7 @@ static void receive(uint32_t *at, uint32_t count, struct rte_mbuf **packets)
     }
 }
 
-/* --- Flows ------------------------------------------------------------------------------------- */
-
-/* Actions of the three flows: track; store and send; send.  Netlink's attributes, of 16 bits each for size and type. */
-struct actions {
-    uint8_t bytes[128];
-    uint32_t size;
-};
-
-static void attr(struct actions *a, uint16_t type, const void *value, uint16_t size)
-{
-    const uint16_t head[2] = { (uint16_t)(4 + size), type };
-
-    memcpy(a->bytes + a->size, head, 4);
-    if (size)
-        memcpy(a->bytes + a->size + 4, value, size);
-    a->size += (4u + size + 3) & ~3u;
-}
-
-/* OVS_ACTION_ATTR_* and OVS_CT_ATTR_* by number: the bench has no kernel's header. */
-static struct act_prog *program(bool tracks, bool commits, bool nat, uint32_t recirc, uint32_t port)
-{
-    static const uint8_t address[4] = { 192, 0, 2, 1 };
-    struct actions a = { .size = 0 }, ct = { .size = 0 }, range = { .size = 0 };
-    const uint16_t zone = 7;
-    struct key key = { .base = { .eth_type = 8 } };
-    struct act_prog *prog;
-    const char *why;
-
-    if (tracks) {
-        if (commits)
-            attr(&ct, 1, NULL, 0);
-        attr(&ct, 2, &zone, 2);
-        if (nat && commits) {
-            attr(&range, 1, NULL, 0);
-            attr(&range, 3, address, 4);
-        }
-        if (nat)
-            attr(&ct, 6, range.bytes, (uint16_t)range.size);
-        attr(&a, 12, ct.bytes, (uint16_t)ct.size);
-    }
-    if (recirc)
-        attr(&a, 7, &recirc, 4);
-    if (port)
-        attr(&a, 1, &port, 4);
-    if (act_compile(a.bytes, a.size, &key, &prog, &why)) {
-        printf("%s\n", why);
-        exit(1);
-    }
-    return prog;
-}
-
-static void put_flow(struct cls *cls, uint32_t flow, uint32_t recirc, uint8_t state, const struct act_prog *prog)
-{
-    struct key key = { .base = { .in_port = 1, .recirc_id = recirc, .eth_type = 8, .ct_state = state } };
-    struct key mask = { .base = { .l2 = 0xff, .eth_type = 0xffff, .nw_frag = 0xff, .ct_state = recirc ? CS_MASK : 0 } };
-
-    mask.base.vlan[0].tci = 0x10;
-    if (cls_insert(cls, flow, &key, &mask, act_verdict(prog)))
-        exit(1);
-}
-
 /* --- Measuring --------------------------------------------------------------------------------- */
-
-static int by_value(const void *a, const void *b)
-{
-    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
-}
 
 static uint64_t pace(void)
 {
@@ -305,9 +155,9 @@ static void make_frames(const struct shape *shape)
         const uint32_t src = 0x0a010000u | (rnd() & 0xffff), dst = 0x0a020000u | (rnd() & 0xffff);
         const uint32_t sport = 1024 + rnd() % 64000, dport = shape->nat ? 1 + i % 64000 : 1 + rnd() % 65000;
 
-        make_frame(frames[shape->fresh ? i : 2 * i], shape, src, dst, sport, dport, false);
+        make_frame(frames[shape->fresh ? i : 2 * i], shape->proto, src, dst, sport, dport, false);
         if (!shape->fresh)
-            make_frame(frames[2 * i + 1], shape, src, dst, sport, dport, true);
+            make_frame(frames[2 * i + 1], shape->proto, src, dst, sport, dport, true);
     }
 }
 
@@ -353,16 +203,16 @@ static void run(const struct shape *shape, struct worker *worker, struct stat_co
     struct rcu *rcu = rcu_create();
     struct rte_rcu_qsbr *qsbr = aligned_alloc(64, (rte_rcu_qsbr_get_memsize(CT_THREADS) + 63) & ~(size_t)63);
     struct cls *cls = cls_create(rcu);
-    struct act_prog *first = program(true, false, shape->nat, 1, 0), *commit = program(true, true, shape->nat, 0, 2),
-                    *send = program(false, false, false, 0, 2);
+    struct act_prog *first = program(7, false, shape->nat, 1, 0), *commit = program(7, true, shape->nat, 0, 2),
+                    *send = program(0, false, false, 0, 2);
     uint32_t at = 0;
 
     rte_rcu_qsbr_init(qsbr, CT_THREADS);
     if (ct_create(qsbr, &worker->ct))
         exit(1);
-    put_flow(cls, 1, 0, 0, first);
-    put_flow(cls, 2, 1, CT_STATE_TRACKED | CT_STATE_NEW, commit);
-    put_flow(cls, 3, 1, CT_STATE_TRACKED | CT_STATE_EST, send);
+    put_flow(cls, 1, 1, 0, 0, first);
+    put_flow(cls, 2, 1, 1, CT_STATE_TRACKED | CT_STATE_NEW, commit);
+    put_flow(cls, 3, 1, 1, CT_STATE_TRACKED | CT_STATE_EST, send);
     worker->replica = cls_replica_add(cls, 1);
     worker_tick(worker);
     make_frames(shape);
@@ -399,28 +249,10 @@ static void run(const struct shape *shape, struct worker *worker, struct stat_co
 
 int main(int argc, char **argv)
 {
-    static const struct port_class class = { .type = "sink", .tx_burst = take_all };
-    static struct port_txq txq;
-    static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 2 };
-    static struct worker_tx tx = { .port = &port, .no = 2 };
     static struct stat_counters stat;
     static struct worker worker;
 
-    if (worker_init(&worker, &stat, 1, 0))
-        return 1;
-    atomic_store(&worker.tx[2], &tx);
-    for (int i = 0; i < POOL; i++) {
-        /* An odd number of lines, as in a pool: at the same place in each page they would get in each other's way. */
-        struct rte_mbuf *m = aligned_alloc(64, 39 * 64);
-
-        memset(m, 0, 39 * 64);
-        m->priv_size = sizeof(struct pkt);
-        m->buf_addr = (uint8_t *)(m + 1) + sizeof(struct pkt);
-        m->buf_len = 1024;
-        m->nb_segs = 1;
-        rte_mbuf_refcnt_set(m, 1);
-        pool[i] = m;
-    }
+    open_worker(&worker, &stat);
     for (unsigned int i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         if (argc < 2 || !strcmp(argv[1], shapes[i].name) || !strcmp(argv[1], "all"))
             run(&shapes[i], &worker, &stat, argc > 2 ? argv[2] : NULL, argc > 3 ? (uint32_t)atoi(argv[3]) : 0);
