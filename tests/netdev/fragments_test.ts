@@ -5,7 +5,9 @@ import type { PortNo } from "../../providers/ids.ts";
 import { fragmentsOf, joined } from "../support/fragments.ts";
 import { transportChecksumIsRight, udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
-import { skippable } from "../support/skip.ts";
+import { type Host, makeHosts, pinged } from "../support/netns.ts";
+import { needRoot, skippable } from "../support/skip.ts";
+import { addPort } from "./switch.ts";
 
 const [one, two] = [1 as PortNo, 2 as PortNo];
 const match = {
@@ -130,5 +132,59 @@ Deno.test(
     }
     assert.equal((await bench.collect(two)).length, pieces.length);
     bench.dp.execute({ packet: start as Uint8Array, actions: "ct" });
+  }),
+);
+
+Deno.test(
+  "netdev fragments: pings of 5,000 bytes go out through a firewall, and what nobody asked for does not come in",
+  skippable(async () => {
+    needRoot("netdev");
+    await using network = await makeHosts("ntfr", 2, { net: 79 });
+    const [left, right] = network.hosts;
+    assert.ok(left && right);
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const inside = await addPort(dp, left.device, "system");
+    const outside = await addPort(dp, right.device, "system");
+    const put = (key: string, actions: string) => dp.flows.put({ key, actions });
+    for (const [from, to] of [[inside, outside], [outside, inside]]) {
+      put(`recirc_id(0),in_port(${from}),eth(),eth_type(0x0806)`, `${to}`);
+      // Who is where is asked and told by ICMPv6, which is not tracked.
+      for (const type of [135, 136]) {
+        const ask = `ipv6(proto=58,frag=no),icmpv6(type=${type},code=0)`;
+        put(`recirc_id(0),in_port(${from}),eth(),eth_type(0x86dd),${ask}`, `${to}`);
+      }
+    }
+    for (const version of [4, 6] as const) {
+      for (const kind of [match, first, later]) {
+        // Beside neighbour discovery, what IPv6 has more of are echoes: whole ones and fragments.
+        const keys = version === 6 && kind === match
+          ? [128, 129].map((type) =>
+            `eth(),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=${type},code=0)`
+          )
+          : [kind[version]];
+        for (const key of keys) {
+          put(`recirc_id(0),in_port(${inside}),${key}`, "ct(commit),recirc(1)");
+          put(`recirc_id(0),in_port(${outside}),${key}`, "ct,recirc(1)");
+        }
+        const known = (port: number, states: string, to: number) =>
+          put(
+            `recirc_id(1),ct_state(${states}),in_port(${port}),${kind[version]}`,
+            `${to}`,
+          );
+        known(inside, "-inv+trk", outside);
+        known(outside, "+est+rpl-inv+trk", inside);
+      }
+    }
+    const large = (from: Host, address: string, seconds = 30) =>
+      pinged(from, address, { count: 3, seconds, options: ["-s", "5000"] });
+    assert.deepEqual(await large(left, right.ipv4), [1, 2, 3]);
+    assert.deepEqual(await large(left, right.ipv6), [1, 2, 3]);
+    const { v4, v6 } = dp.fragments?.status() ?? {};
+    assert.ok((v4?.completed ?? 0n) >= 24n, `${v4?.completed} fragments of IPv4`);
+    assert.ok((v6?.completed ?? 0n) >= 24n, `${v6?.completed} fragments of IPv6`);
+    dp.conntrack?.flush();
+    assert.deepEqual(await large(right, left.ipv4, 2), [], "nobody inside has begun");
+    assert.deepEqual(await large(left, right.ipv4), [1, 2, 3]);
   }),
 );
