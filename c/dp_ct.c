@@ -74,6 +74,7 @@ int dp_ct_dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, ui
 int dp_ct_flush(uint64_t handle, uint32_t zone)
 {
     const struct ct_filter filter = of_zone(zone);
+    uint32_t at = 0;
     struct dp *dp;
     int error = dp_enter(handle, &dp);
 
@@ -81,8 +82,9 @@ int dp_ct_flush(uint64_t handle, uint32_t zone)
         return error;
     if (zone != DP_CT_ALL && zone > UINT16_MAX)
         return dp_leave(dp, no_zone(zone));
-    ct_flush(dp->ct, &filter, worker_clock());
-    return dp_leave(dp, 0);
+    while (!error && ct_flush_some(dp->ct, &at, &filter, worker_clock()))
+        error = dp_give_way(dp); /* There may be millions. */
+    return dp_leave(dp, error);
 }
 
 static void read_tuple(const struct dp_ct_tuple *tuple, const struct dp_ct_tuple *mask, struct ct_key *key, struct ct_key *key_mask)

@@ -352,7 +352,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.h",
-    sha256: "27df8b331eec66b1b927371e044c99381d5456c6c701fe7b5cebf0aeffc333c9",
+    sha256: "336184a35c207e51aae6c8f2a6ca1e9fb6dea441a07264003ba979f02ec9a2ea",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
@@ -372,7 +372,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_dump.c",
-    sha256: "c7c517756ea1fa2bd0618da53809bbb71255a6ccb5ba65c86b3e620d23b3551f",
+    sha256: "07f2f2724f2d7b9ae8851806dab5f29c632ce0d80395dd25b80118c3de3c56a5",
     load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
   },
   {
@@ -502,7 +502,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ct.c",
-    sha256: "6a3cba80a81db1d6a9fdf5dc19188504374a08ec816bae65c68d762172bb4c5c",
+    sha256: "e2efe504b4c48f82928f92a9ae47a2c2ed114f46231c1ad28a3d889ed1899e5d",
     load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
   },
   {

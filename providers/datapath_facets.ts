@@ -78,6 +78,11 @@ function u32(what: string, value: number): void {
   integer(what, value, 0xffffffff);
 }
 
+function flag(what: string, value: boolean): void {
+  if (typeof value === "boolean") return;
+  throw new TypeError(`${what} must be a boolean: current value is ${String(value)}`);
+}
+
 function zoneOrDefault(zone: number | "default"): void {
   if (zone !== "default") ctZone(zone);
 }
@@ -152,6 +157,7 @@ const facetChecks: { [Name in FacetName]: Checks<NonNullable<ProviderDatapath[Na
       connections: checkZone,
       expectations: checkZone,
       maxConnections: { set: (count) => u32("number of connections", count) },
+      tcpSequenceCheck: { set: (on) => flag("check of TCP sequence numbers", on) },
       sweepInterval: { set: (ms) => u32("sweep interval", ms) },
       limits: {
         set: (limits) => {
@@ -180,7 +186,10 @@ const facetChecks: { [Name in FacetName]: Checks<NonNullable<ProviderDatapath[Na
       },
     },
     fragments: {
-      setEnabled: checkVersion,
+      setEnabled: (version, on) => {
+        checkVersion(version);
+        flag("whether fragments are put together", on);
+      },
       setMinSize: (version, bytes) => {
         checkVersion(version);
         u32("bytes", bytes);

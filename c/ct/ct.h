@@ -213,6 +213,9 @@ uint32_t ct_dump(struct ct *, uint32_t *at, const struct ct_filter *, uint64_t n
 /* Forgets what the filter says.  The one with a tuple: ENOENT. */
 void ct_flush(struct ct *, const struct ct_filter *, uint64_t now);
 int ct_flush_tuple(struct ct *, const struct ct_key *, uint64_t now);
+/* Forgets some of what the filter says, for callers that let others in between; `*at` is 0 at
+ * first.  Whether there is more to look at. */
+bool ct_flush_some(struct ct *, uint32_t *at, const struct ct_filter *, uint64_t now);
 
 uint32_t ct_count(const struct ct *);
 uint64_t ct_counter(const struct ct *, enum ct_counter);

@@ -8,6 +8,7 @@
 #include "ct/ct_alg_int.h"
 
 #define SLICE 65536u                 /* Records looked at in one call of a dump. */
+#define FLUSH 4096u                  /* The same of a flush, which costs more. */
 
 #define FLAG_WINDOW_SCALE 0x01u      /* IP_CT_TCP_FLAG_*. */
 #define FLAG_BE_LIBERAL 0x08u
@@ -100,20 +101,30 @@ uint32_t ct_dump(struct ct *ct, uint32_t *at, const struct ct_filter *filter, ui
     return found;
 }
 
-void ct_flush(struct ct *ct, const struct ct_filter *filter, uint64_t now)
+bool ct_flush_some(struct ct *ct, uint32_t *at, const struct ct_filter *filter, uint64_t now)
 {
     const uint32_t end = atomic_load_explicit(&ct->fresh, memory_order_acquire);
+    const uint32_t stop = *at < end && end - *at > FLUSH ? *at + FLUSH : end;
     const bool all = is_every(filter);
 
     ct_enter(ct);
-    for (uint32_t id = 0; id < end; id++) {
-        struct ct_conn *conn = &ct->conns[id];
+    for (; *at < stop; ++*at) {
+        struct ct_conn *conn = &ct->conns[*at];
 
         /* One that has expired counts as well: what is flushed is out of the table's numbers. */
         if (all ? atomic_load_explicit(&conn->life, memory_order_acquire) == CT_LIVE : is_wanted(conn, filter, now))
-            ct_kill(ct, id);
+            ct_kill(ct, *at);
     }
     ct_leave(ct);
+    return *at < end;
+}
+
+void ct_flush(struct ct *ct, const struct ct_filter *filter, uint64_t now)
+{
+    uint32_t at = 0;
+
+    while (ct_flush_some(ct, &at, filter, now))
+        ;
 }
 
 int ct_flush_tuple(struct ct *ct, const struct ct_key *key, uint64_t now)

@@ -258,6 +258,10 @@ export const conntrackSuite: Suite = {
       assert.equal(tcpSequenceCheck.get(), true);
       tcpSequenceCheck.set(false);
       assert.equal(tcpSequenceCheck.get(), false);
+      // A word is none: "false" would switch it on.
+      const word = "false" as unknown as boolean;
+      assert.throws(() => tcpSequenceCheck.set(word), TypeError);
+      assert.equal(tcpSequenceCheck.get(), false);
     }
     if (sweepInterval) {
       sweepInterval.set(500);
