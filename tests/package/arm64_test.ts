@@ -11,7 +11,7 @@ import { readTree, root } from "../support/tree.ts";
  * Tests that emulation cannot judge: qemu-user has no AF_XDP sockets, and threads that wait for one
  * another are too slow in it for tests that begin poll threads or share time.
  */
-const notUnderQemu = /^(afxdp|dp|rxq|\w*threads)(_\w+)?_test$/;
+const notUnderQemu = /^(afxdp|dp|rxq|segment_share|\w*threads)(_\w+)?_test$/;
 
 async function inParallel<T>(
   items: readonly T[],
