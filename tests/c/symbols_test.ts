@@ -29,6 +29,7 @@ const dpdk = /^(__)?rte_|^per_lcore__/;
  * socket, receiving is a system call.
  */
 const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "act/act_balance.c": {},
   "act/act_ct.c": {},
   "act/act_frame.c": {},
   "act/act_header.c": {},
@@ -43,6 +44,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     __cpu_model: "what the processor can: a variable",
     cls_part_gone: "an address to compare with",
   },
+  "cls/cls_next.c": { cls_part_gone: "an address to compare with" },
   "ct/ct_alg.c": {},
   "ct/ct_begin.c": {},
   "ct/ct_expect.c": {},
@@ -53,6 +55,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     strlen: "see strchr",
     strncasecmp: "see strchr",
   },
+  "ct/ct_hot.c": {},
   "ct/ct_icmp.c": {},
   "ct/ct_key.c": {},
   "ct/ct_limit.c": { ct_enter: "settings", ct_leave: "settings" },
@@ -87,7 +90,10 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     clock_gettime: "no system call (vDSO), once in a millisecond",
     free: "worker_fini()",
   },
-  "path/burst.c": { cls_entries: "returns a pointer" },
+  "path/burst.c": {
+    act_track: "reads a program, returns a pointer into it",
+    cls_entries: "returns a pointer",
+  },
   "path/burst_direct.c": {
     act_compile:
       "a native callback's misses pay for its actions: they are compiled, run and freed",
