@@ -122,7 +122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "28460a9a55b332fc37ff2c7488a9e8f22b5e3fbc2747a10a6cd1136ca70cf5d2",
+    sha256: "81a6c0b9c49bbd99591f71f811fbe77fa7ad309c2e4a706db427d768cc004b7b",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -267,7 +267,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "745dd38ffb5f131a73cc66989bceafa17577825e300328e677c52b94bddae1e4",
+    sha256: "b9f2e0d0dd8bd1d80729675043163b4608620d7da9551f928fb498ff118ab8c4",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
@@ -312,7 +312,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_next.c",
-    sha256: "50c706048cd8efeeba2d95cf6707cd42e804813c13548ca5b3fc9fb86ba72e09",
+    sha256: "c54defc2884c7ef64bfb6f869ef88d85adc4a912611967847fbd9a49f1e9efa5",
     load: () => import("../c/cls/cls_next.c", { with: { type: "text" } }),
   },
   {
@@ -357,17 +357,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_alg.c",
-    sha256: "ce9fb4d7d866c019be7e991b30574ab13278a5d881eabd7932d58c5d18c5bc46",
+    sha256: "f99ea01d59d54e35dfa8eeb52453a82b5f337dce863749df4f1a5fe1d1925c91",
     load: () => import("../c/ct/ct_alg.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_alg_int.h",
-    sha256: "9683dad3b66c990408c66d319df7f5a7c13344d1d774d6d8e6aa7c4a43e60173",
+    sha256: "5a785d801f89800ba9303c1170e1219d4e72e0be9693af4b7a3e501a167fff37",
     load: () => import("../c/ct/ct_alg_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_begin.c",
-    sha256: "e30183b97ac9eafca3757e6aba2780d2d488de39ba740ae8bebe60b06ea54244",
+    sha256: "1402cbfda72c7ac50c759ac4f1bb49289223eb3b9c5301f22f0f29c2bd65ef03",
     load: () => import("../c/ct/ct_begin.c", { with: { type: "text" } }),
   },
   {
@@ -627,12 +627,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf.c",
-    sha256: "083153aa45bb0a012b47360d6387e18de6e99bdb2cc9fda35ee172e61894a4e2",
+    sha256: "1a91df5868b122bf838f63fec9263c74b6437e1ae66644be011b6e5a85a37154",
     load: () => import("../c/ipf/ipf.c", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf.h",
-    sha256: "b24fddbb0249b7f794ca36633f5cb0988e50d17a0124d0fa9d86deac4b619ea8",
+    sha256: "c872c3260d029b4d30b00e0c6ef888e0db22c62d8f5722b3ce2419920fc01c42",
     load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
   },
   {
@@ -647,7 +647,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf_read.c",
-    sha256: "c830de07140df8689346807bedac2952a7bd0a4c1204d10b2048ac95f5d501f3",
+    sha256: "ccb8585f15aa06e703052182769b98a4115fa3407f9eba905b2e03203520e553",
     load: () => import("../c/ipf/ipf_read.c", { with: { type: "text" } }),
   },
   {
@@ -697,7 +697,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "meter/meter.c",
-    sha256: "6951f43236471e84969d795707548edda44849d90b7d289ea205d63ab7f75968",
+    sha256: "6a66cb8d19092cd6b5d8ee5c6ea9f2eda70edb75aa3fd8f97c3fd384696df1ce",
     load: () => import("../c/meter/meter.c", { with: { type: "text" } }),
   },
   {

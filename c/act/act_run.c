@@ -55,8 +55,8 @@ static struct rte_mbuf *copy_packet(struct run *run, struct rte_mbuf *m, uint32_
             to->conn_reply = from->conn_reply;
             to->conn_related = from->conn_related;
         }
-    } else if (m->ol_flags & PKT_L3) {
-        pkt_of(copy)->md = pkt_of(m)->md;
+    } else {
+        pkt_copy_marks(copy, m);
     }
     return copy;
 }

@@ -301,10 +301,12 @@ static int make_place(struct cls *cls, const struct key *key, const struct key *
     return error;
 }
 
-/* What lookups have found so far says nothing any more (cls_next.h). */
+/* Around a change: what lookups have found so far says nothing any more (cls_next.h), and what they
+ * find until the second call, while the number is odd, is not remembered. */
 static void note_change(struct cls *cls)
 {
     atomic_store_explicit(&cls->changes, atomic_load_explicit(&cls->changes, memory_order_relaxed) + 1, memory_order_release);
+    atomic_thread_fence(memory_order_release); /* The change itself comes behind it. */
 }
 
 int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const struct key *mask, uint64_t verdict,
@@ -332,6 +334,7 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
         masked.words[w] = key->words[w] & mask->words[w];
     cls_prune_add(part, sub, &masked);
     cls->sub_of[flow] = sub;
+    note_change(cls);
     write_entries(cls, sub, flow, place->packed, verdict);
     cls_table_add(atomic_load_explicit(&sub->table, memory_order_relaxed), place->sig, flow);
     note_change(cls);
@@ -359,13 +362,13 @@ void cls_remove(struct cls *cls, uint32_t flow)
     struct key masked;
 
     INVARIANT(flow && flow < cls->flow_end && sub->flows && part->flows && cls->flow_count);
+    note_change(cls);
     cls_unpack(cls, sub, flow, &masked);
     pack(sub, &masked, packed);
     cls_table_remove(atomic_load_explicit(&sub->table, memory_order_relaxed),
                      cls_sig(hash_chunks(&cls->key, packed, sub->chunks)), flow);
     cls_prune_remove(part, sub, &masked);
     cls->sub_of[flow] = NULL;
-    note_change(cls);
     cls->flow_count--;
     sub->flows--;
     part->flows--;
@@ -375,6 +378,7 @@ void cls_remove(struct cls *cls, uint32_t flow)
         cls_sub_remove(cls, sub);
     else
         cls_prune_review(cls, part);
+    note_change(cls); /* With the narrower view: who looks at it now learns from that. */
 }
 
 void cls_set_verdict(struct cls *cls, uint32_t flow, uint64_t verdict)

@@ -57,6 +57,8 @@ struct cls_next *cls_next_of(struct cls_replica *replica, uint32_t flow, uint32_
     struct cls_next *next = &replica->nexts[flow & (CLS_NEXTS - 1)];
     const uint64_t changes = cls_changes(replica);
 
+    if (__builtin_expect(!(changes & 1), 0))
+        return NULL; /* A flow comes or goes at this moment. */
     if (__builtin_expect(next->changes != changes || next->flow != flow || next->in_port != in_port || next->recirc_id != recirc_id
                          || next->zone != zone || next->moved != moved, 0)) {
         next->flow = flow;

@@ -74,7 +74,6 @@ void ct_alg_adopt(struct ct_burst *b, struct ct_conn *conn, const struct ct_expe
     atomic_store_explicit(&conn->mark, e->mark, memory_order_relaxed);
     memcpy(conn->label, e->label, sizeof conn->label);
     atomic_store_explicit(&conn->has_label, memcmp(e->label, none, sizeof none) != 0, memory_order_relaxed);
-    ct_counted(b->thread, CT_COUNT_expected_came);
     if (!(b->request->flags & CT_NAT) || e->nat == CT_EXPECT_PLAIN)
         return;
     if (e->nat == CT_EXPECT_SNAT) {

@@ -29,7 +29,7 @@
 #define CT_ALGS (1u << 16)           /* Connections that have a helper, at most. */
 #define CT_EXPECTS 4u                /* Expectations of one. */
 #define CT_EXPECT_MS 300000u         /* As in the kernel. */
-#define CT_EXPECT_BITS 12
+#define CT_EXPECT_BITS 16
 
 /* How a child is translated, where a `ct` with a nat commits it. */
 enum ct_expect_nat { CT_EXPECT_PLAIN, CT_EXPECT_SNAT, CT_EXPECT_DNAT };

@@ -74,8 +74,11 @@ static uint32_t store(struct ct_burst *b, const struct ct_packet *p, const struc
         error = ct_nat_insert(b, id);
     else
         error = ct_insert(ct, b->thread, id, b->now);
-    if (!error)
+    if (!error) {
+        if (CT_UNLIKELY(expected))
+            ct_counted(b->thread, CT_COUNT_expected_came);
         return id;
+    }
     if (error != EEXIST)
         ct_counted(b->thread, error == EADDRNOTAVAIL ? CT_COUNT_nat_exhausted : CT_COUNT_full);
     ct_limit_leave(ct, conn);

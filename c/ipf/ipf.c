@@ -11,9 +11,10 @@
 #define IDLE_MS 1000u
 #define FREE_BATCH 32u
 
-/* Bytes of IPv4 that fragments can carry, and of the largest header. */
-#define V4_DATA_MOST 65475u
-#define V4_HEADER_MOST 60u
+/* Bytes that fragments can carry, and of the largest header: that of IPv4 with options.  An IPv6
+ * packet whose fragments repeat more than 12 bytes of headers may be taken for too many. */
+#define DATA_MOST 65475u
+#define HEADER_MOST 60u
 
 /* --- Life and settings ------------------------------------------------------------------------ */
 
@@ -201,12 +202,13 @@ static void put(struct ipf *ipf, struct ipf_list *list, const struct ipf_fragmen
     ipf_count(&ipf->accepted[list->key.family == 6], 1);
 }
 
-/* Whether a packet of IPv4 may have one more piece: no more than the smallest ones make. */
+/* Whether a packet may have one more piece: no more than the smallest ones make.  Who finds the
+ * place of one looks at the others, under the lock. */
 static bool may_grow(const struct ipf *ipf, const struct ipf_list *list)
 {
-    const uint32_t data = atomic_load_explicit(&ipf->min_size[0], memory_order_relaxed) - V4_HEADER_MOST;
+    const uint32_t least = atomic_load_explicit(&ipf->min_size[list->key.family == 6], memory_order_relaxed);
 
-    return list->key.family == 6 || list->pieces < (V4_DATA_MOST + data - 1) / data;
+    return list->pieces < (DATA_MOST + least - HEADER_MOST - 1) / (least - HEADER_MOST);
 }
 
 /* Whether the packet's header can tell its size. */
@@ -227,8 +229,10 @@ static enum ipf_verdict add(struct ipf *ipf, struct ipf_fragment *f, uint32_t id
         return IPF_REFUSED;
     }
     if (id != IPF_NONE) {
-        if (ipf->lists[id].failed || !may_grow(ipf, &ipf->lists[id]))
+        if (ipf->lists[id].failed || !may_grow(ipf, &ipf->lists[id])) {
+            ipf_count(&ipf->bad, 1);
             return IPF_REFUSED;
+        }
         before = place(ipf, &ipf->lists[id], f->piece.start);
         if (!fits(ipf, &ipf->lists[id], f, before)) {
             ipf_count(&ipf->overlapped[f->key.family == 6], 1);

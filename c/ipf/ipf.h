@@ -13,7 +13,8 @@
  * theirs.
  *
  * Refused, and so not held, are fragments with a wrong IPv4 header checksum, smaller ones than the
- * minimum (but the last of a packet), ones that would make a packet of more than 65,535 bytes, that
+ * minimum (but the last of a packet), ones that would make a packet of more than 65,535 bytes or of
+ * more pieces than the smallest ones make, whose checksum is left to be computed, that
  * overlap, repeat or contradict one that is held, and what comes while the maximum is held, or a
  * quarter of the mbufs of a pool is, less where ports hold many (eal_hold.h).  `ct` calls them
  * invalid.  A packet that is not whole 15 seconds after its first fragment came is dropped.
@@ -92,7 +93,7 @@ struct ipf_status {
     uint32_t held, max;
     uint64_t full;                   /* Refused: the maximum was held. */
     uint64_t no_mbuf;                /* Refused: too many mbufs waited. */
-    uint64_t bad;                    /* Refused: malformed, too large, or a wrong checksum. */
+    uint64_t bad;                    /* Refused: malformed, too large or many, or a wrong sum. */
 };
 
 void ipf_status(const struct ipf *, struct ipf_status *);

@@ -3,6 +3,7 @@
 #include "ipf/ipf_int.h"
 #include "packet/csum.h"
 #include "packet/extract.h"
+#include "packet/partial.h"
 
 #define PROTO_HOPOPTS 0
 #define PROTO_ROUTING 43
@@ -103,14 +104,15 @@ static bool measure(const struct rte_mbuf *m, uint32_t total, struct ipf_fragmen
 
 bool ipf_read(struct ipf *ipf, uint16_t zone, struct rte_mbuf *m, struct ipf_fragment *f)
 {
-    static const struct pkt_md none;
+    const bool l3 = m->ol_flags & PKT_L3;
+    const struct pkt_md md = { .more = l3 ? PKT_MORE_L3 : 0, .packet_type = l3 ? pkt_of(m)->md.packet_type : 0 };
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     struct extract_layers layers;
     struct key key;
     uint32_t total, v6;
 
     memset(f, 0, sizeof *f);
-    extract_key(frame, m->data_len, m->pkt_len, &none, NULL, &key, &layers);
+    extract_key(frame, m->data_len, m->pkt_len, &md, NULL, &key, &layers);
     if (key.base.nw_frag == KEY_FRAG_NONE || !layers.l4)
         return false;
     v6 = key.base.eth_type == IPF_BE16(0x86dd);
@@ -121,7 +123,8 @@ bool ipf_read(struct ipf *ipf, uint16_t zone, struct rte_mbuf *m, struct ipf_fra
     f->piece.m = m;
     f->piece.l3 = layers.l3;
     total = v6 ? read_v6(frame + layers.l3, (uint32_t)m->data_len - layers.l3, f) : read_v4(m, frame + layers.l3, f);
-    if (!total || !measure(m, total, f)) {
+    /* No host leaves the checksum of a fragment to be computed by others. */
+    if (!total || !measure(m, total, f) || m->ol_flags & PARTIAL_FLAGS) {
         ipf_count(&ipf->bad, 1);
         return false;
     }

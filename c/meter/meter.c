@@ -88,6 +88,10 @@ int meter_set(struct meters *meters, uint32_t id, const struct meter_config *con
         if (full > meter->longest)
             meter->longest = full > UINT32_MAX ? UINT32_MAX : (uint32_t)full;
     }
+    /* Bursts may all be less than a millisecond has.  Open vSwitch 3.1.0 rounds that down to none,
+     * and such a meter passes its first burst and then nothing ever. */
+    if (!meter->longest)
+        meter->longest = 1;
     publish(meters, id, meter);
     if (meters->end <= id)
         meters->end = id + 1;

@@ -259,6 +259,23 @@ static void malformed(void)
     CHECK(status().held == 0 && in_use() == 0);
 }
 
+/* Packets without Ethernet header begin with IP, whatever their addresses look like. */
+static void without_ethernet(void)
+{
+    struct rte_mbuf *m;
+
+    make_datagram(&d, 4, 4000, 17);
+    m = part(&d, 1200, 0);
+    rte_pktmbuf_adj(m, 14);
+    pkt_set_l3(m, rte_cpu_to_be_16(0x0800));
+    CHECK(held(m));
+    /* A checksum that somebody else is to compute is none that can be judged. */
+    m = part(&d, 1200, 1);
+    m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+    CHECK(refused(m));
+    ipf_purge(ipf);
+}
+
 /* Bounds of all fragments, of one packet, and of what may be waited for at all. */
 static void bounds(void)
 {
@@ -288,6 +305,13 @@ static void bounds(void)
     CHECK(refused(part(&d, 1200, 3)) && status().counters[0].overlapped == before.counters[0].overlapped);
     ipf_set_min(ipf, false, IPF_MIN_V4_DEFAULT);
     CHECK(held(part(&d, 1200, 3)));
+    /* IPv6 too, where one that looks for its place would look at all of them. */
+    make_datagram(&d, 6, 4960, 17);
+    CHECK(held(part(&d, 1240, 0)) && held(part(&d, 1240, 1)));
+    ipf_set_min(ipf, true, 60000);
+    CHECK(refused(part(&d, 1240, 3)) && status().counters[1].overlapped == before.counters[1].overlapped);
+    ipf_set_min(ipf, true, IPF_MIN_V6_DEFAULT);
+    CHECK(held(part(&d, 1240, 3)));
     for (int v6 = 0; v6 < 2; v6++) {
         make_datagram(&d, v6 ? 6 : 4, 4000, 23);
         ipf_set_enabled(ipf, v6, false);
@@ -383,6 +407,7 @@ int main(void)
     contradictions(4);
     contradictions(6);
     malformed();
+    without_ethernet();
     bounds();
     keys();
     expiry();

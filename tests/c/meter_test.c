@@ -125,6 +125,8 @@ static void model_set(struct model *m, const struct meter_config *config, uint64
         if (m->config.bands[b].burst * (uint64_t)1000 / config->bands[b].rate > m->longest)
             m->longest = m->config.bands[b].burst * (uint64_t)1000 / config->bands[b].rate;
     }
+    if (!m->longest)
+        m->longest = 1;
     if (m->longest > UINT32_MAX)
         m->longest = UINT32_MAX;
 }
@@ -184,6 +186,21 @@ static uint32_t random_rate(void)
     return below(4) ? 1 + below(5000) : odd[below(8)];
 }
 
+/* A burst that is less than a millisecond has. */
+static void test_short_burst(void)
+{
+    const struct meter_config config = { .unit = METER_PKTPS, .band_count = 1, .bands = { { .rate = 100000, .burst = 50 } } };
+
+    CHECK(!meter_set(world.meters, 6, &config, 1000));
+    CHECK(pass(6, 32, 60, 1000) == 32);
+    CHECK(pass(6, 32, 60, 1000) == 18);
+    for (uint64_t now = 1001; now < 1100; now++) {
+        CHECK(pass(6, 32, 60, now) == 32);
+        CHECK(pass(6, 32, 60, now) == 18);
+    }
+    CHECK(!meter_delete(world.meters, 6));
+}
+
 static void test_random(void)
 {
     static const uint32_t steps[] = { 0, 0, 0, 1, 1, 2, 10, 143, 999, 60000, 5000000 };
@@ -226,6 +243,7 @@ int main(void)
     world_begin(&world);
     test_observed();
     test_table();
+    test_short_burst();
     test_random();
     world_end(&world);
     return failures != 0;
