@@ -224,10 +224,23 @@ class Capture {
     return decodeFlows([flow]).some((decoded) => covers(this.#wanted ?? {}, decoded));
   }
 
+  /** Flows that may be wanted. A capture of one flow does not walk over a large table. */
+  #candidates(): readonly Flow[] {
+    const { ufid } = this.#options;
+    if (ufid === undefined) return [...this.#own.flows.dump()];
+    try {
+      return [this.#own.flows.get({ ufid })];
+    } catch (error) {
+      // It has gone, and may come again.
+      if (!(error instanceof DatapathError) || error.code !== "ENOENT") throw error;
+      return [];
+    }
+  }
+
   /** Has the flows that are wanted send copies up. */
   #markFlows(): void {
     try {
-      for (const flow of [...this.#own.flows.dump()]) {
+      for (const flow of this.#candidates()) {
         if (!this.#isWanted(flow)) continue;
         const portId = this.#dp.ports.upcallPortId(flow.key?.inPort ?? 0);
         const copy: Action = { type: "userspace", portId, userdata: this.#mark };
@@ -275,7 +288,7 @@ class Capture {
   }
 
   #flowComment(key: ReturnType<typeof decodeKey>): string {
-    const hit = decodeFlows(this.#own.flows.dump()).find((flow) => covers(key, flow));
+    const hit = decodeFlows(this.#candidates()).find((flow) => covers(key, flow));
     if (hit === undefined) return "hit: a flow that has gone";
     const { own: actions } = splitMarks(hit.flow.actions ?? []);
     const { key: flowKey = new Uint8Array(), mask } = hit.flow.raw;

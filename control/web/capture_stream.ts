@@ -33,7 +33,8 @@ export function captureStream(
     throw new QueryError(`${maxCaptures} captures are running already`);
   }
   const { promise: until, resolve: stop } = Promise.withResolvers<void>();
-  ending.addEventListener("abort", () => stop(), { once: true });
+  const end = (): void => stop();
+  ending.addEventListener("abort", end, { once: true });
   running++;
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
@@ -45,7 +46,10 @@ export function captureStream(
       void captureInto(dp, write, { ufid, count, seconds, until })
         .then(() => controller.close(), (error) => controller.error(error))
         .catch(() => {}) // The browser has gone.
-        .finally(() => running--);
+        .finally(() => {
+          running--;
+          ending.removeEventListener("abort", end);
+        });
     },
     cancel: () => stop(),
   }, new ByteLengthQueuingStrategy({ highWaterMark: maxBuffered }));

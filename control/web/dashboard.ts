@@ -157,7 +157,11 @@ class Answers {
     if (method !== "GET" && method !== "HEAD") {
       return problem(405, "this is read by GET");
     }
-    if (pathname === "/api/events") return this.#shown.ticker.connect();
+    if (pathname === "/api/events") {
+      // An answer to HEAD has no body: its stream would be a page that nobody reads.
+      if (method === "HEAD") return problem(405, "events are read by GET");
+      return await this.#attempt(() => this.#shown.ticker.connect());
+    }
     const asset = assets.get(pathname);
     if (asset !== undefined) {
       const { default: text } = await asset.load();

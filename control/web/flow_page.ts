@@ -138,8 +138,11 @@ export interface ExplainedFlow {
   readonly policy?: string;
 }
 
-/** Flows in a table that is traced through: a trace looks at each of them. */
-const maxTraced = 20_000;
+/**
+ * Flows in a table that is traced through: a trace looks at each of them, and nothing else of the
+ * program runs meanwhile.
+ */
+const maxTraced = 1000;
 
 /** The identifier that a query names. Throws `QueryError`. */
 export function ufidOf(query: URLSearchParams): Ufid {

@@ -5,12 +5,15 @@
  * Three doors. A `Host` that is a name, but not one that was allowed, is refused: a page of another
  * site that rebinds its own name to this address sends that name. A request that a browser makes
  * for another site is refused by `Origin` and `Sec-Fetch-Site`. And where anybody may connect,
- * nothing is answered without the token.
+ * nothing is answered without the token. A browser that has shown it holds a cookie for a day;
+ * cookies know no ports, so other servers under the same host name see this one.
  *
  * @module
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 
+/** A browser need not show the token again for so long: a day, seconds. */
+const sessionSeconds = 86_400;
 /** Fewest characters of a token: it must not be guessed. */
 export const minTokenLength = 16;
 
@@ -133,7 +136,8 @@ export class Guard {
           ...securityHeaders,
           location: "./",
           "set-cookie":
-            `${this.#cookie}=${this.#session}; HttpOnly; SameSite=Strict; Path=/`,
+            `${this.#cookie}=${this.#session}; Max-Age=${sessionSeconds}; HttpOnly; ` +
+            "SameSite=Strict; Path=/",
         },
       });
     }

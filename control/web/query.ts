@@ -20,8 +20,11 @@ export interface Page {
 
 /** Items of a page at most. */
 const maxLimit = 200;
-/** Items that may stand before a page: all before it are kept in memory while they are sorted. */
-const maxOffset = 1_000_000;
+/**
+ * Items that may stand before a page: twice as many are kept in memory while they are sorted
+ * (`FirstOf`).
+ */
+const maxOffset = 50_000;
 
 /** A whole number of a query. */
 export function numberOf(

@@ -36,6 +36,8 @@ interface DashboardStatus extends Counters {
     readonly policy: boolean;
   };
   readonly droppedClients: number;
+  /** Times that the datapath could not be looked at, for a defect of this program. */
+  readonly failures: number;
 }
 
 /** The clock of a dashboard. */
@@ -43,6 +45,7 @@ export class Ticker {
   readonly #dp: Datapath;
   readonly #hub: EventHub;
   readonly #upcalls: UpcallWatch;
+  #failures = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** Stands still until the first page is opened. */
@@ -99,6 +102,7 @@ export class Ticker {
         policy: policyRunOf(dp) !== undefined,
       },
       droppedClients: this.#hub.dropped,
+      failures: this.#failures,
     };
   }
 
@@ -114,9 +118,11 @@ export class Ticker {
       this.#hub.send("status", toJson(this.status()));
       this.#hub.send("upcalls", toJson(this.#upcalls.take()));
     } catch (error) {
-      // Deleted by another program, say: the page says so, and the program goes on.
-      if (!(error instanceof DatapathError)) throw error;
-      this.#hub.send("trouble", toJson({ reason: error.message }));
+      // Deleted by another program, say: the page says so, and the program goes on. What a timer
+      // throws would end the program, whatever it is.
+      if (!(error instanceof DatapathError)) this.#failures++;
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#hub.send("trouble", toJson({ reason }));
     }
   }
 }

@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { serveDashboard } from "../../control/web/dashboard.ts";
 import { Guard } from "../../control/web/guard.ts";
+import { Flows } from "../../providers/datapath_flows.ts";
+import { DatapathError } from "../../providers/errors.ts";
 import type { Datapath } from "../../providers/datapath.ts";
+import { ufid } from "../../providers/ids.ts";
 import { openNetdev } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
@@ -86,12 +89,15 @@ Deno.test(
             "Origin: http://a.b",
             "Content-Length: 0",
           ],
+          [405, "HEAD /api/events", ours],
           [404, "GET /nothing", ours],
           [404, "GET /page/main.js", ours],
           [404, "GET /../dashboard.ts", ours],
           [400, "GET /api/flows?limit=0", ours],
           [400, "GET /api/flows?limit=100000", ours],
           [400, "GET /api/flows?offset=-1", ours],
+          [200, "GET /api/flows?offset=50000", ours],
+          [400, "GET /api/flows?offset=50001", ours],
           [400, "GET /api/flows?sort=nonsense", ours],
           [400, "GET /api/flow?id=nonsense", ours],
           [404, "GET /api/flow?id=00000000-0000-0000-0000-000000000000", ours],
@@ -109,6 +115,7 @@ Deno.test(
         assert.match(reply.head, /cache-control: no-store/);
         assert.doesNotMatch(reply.head, /access-control-allow/);
       }
+      assert.equal(dashboard.clients.now, 0, "no request has left a page behind");
     })
   ),
 );
@@ -168,7 +175,7 @@ Deno.test(
       assert.equal(shown.status, 303);
       const [, cookie = "", rest = ""] = /set-cookie: ([^;]+);(.*)/.exec(shown.head) ??
         [];
-      assert.match(rest, /httponly; samesite=strict/);
+      assert.match(rest, /max-age=86400; httponly; samesite=strict/);
       assert.ok(
         !shown.head.includes(token.toLowerCase()),
         "the token is not in the cookie",
@@ -201,6 +208,69 @@ Deno.test(
       await assert.rejects(fetch(dashboard.url));
       await dashboard.close();
       assert.throws(() => serveDashboard(dp, { port: 0 }), /EBADF/);
+    })
+  ),
+);
+
+Deno.test(
+  "a datapath that cannot be looked at is said so, and the program goes on",
+  skippable(() =>
+    withDatapath(async (dp) => {
+      await using dashboard = serveDashboard(dp, { port: 0, intervalMs: 5 });
+      const events = await fetch(`${dashboard.url}api/events`);
+      const failWith = (error: Error): void =>
+        void Object.defineProperty(dp, "stats", {
+          configurable: true,
+          value: () => {
+            throw error;
+          },
+        });
+      failWith(new RangeError("a defect of this program"));
+      let text = "";
+      for await (const part of events.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+        text += part;
+        if (text.includes("a defect of this program")) break; // Or the stream goes on for ever.
+      }
+      assert.match(text, /event: trouble\ndata: \{"reason":"a defect of this program"\}/);
+      failWith(new DatapathError({ operation: "count", code: "ENODEV" }));
+      const refused = await fetch(`${dashboard.url}api/events`);
+      assert.equal(refused.status, 503);
+      assert.match(await refused.text(), /ENODEV/);
+      Reflect.deleteProperty(dp, "stats");
+      const status = await (await fetch(`${dashboard.url}api/status`)).json();
+      assert.ok(status.failures >= 1, `${status.failures}`);
+    })
+  ),
+);
+
+Deno.test(
+  "the capture of one flow does not walk over the others",
+  skippable(() =>
+    withDatapath(async (dp) => {
+      await using dashboard = serveDashboard(dp, { port: 0 });
+      dp.flows.put({ key: "in_port(1),eth(),eth_type(0x0800)", actions: "" });
+      const [flow] = [...dp.flows.dump()];
+      const id = flow?.ufid ?? "";
+      const dump = Flows.prototype.dump;
+      let walks = 0;
+      Flows.prototype.dump = function (...options): ReturnType<typeof dump> {
+        walks++;
+        return dump.apply(this, options);
+      };
+      try {
+        const url = `${dashboard.url}api/capture?id=${id}&seconds=1`;
+        const response = await fetch(url, { method: "POST" });
+        const body = response.bytes();
+        await until(
+          "the flow to be marked",
+          () => (dp.flows.get({ ufid: ufid(id) }).actions ?? []).length > 0,
+        );
+        assert.ok((await body).length > 0);
+      } finally {
+        Flows.prototype.dump = dump;
+      }
+      assert.equal(walks, 2, "marks of dead captures, and at the end its own");
+      assert.deepEqual(dp.flows.get({ ufid: ufid(id) }).actions, []);
     })
   ),
 );

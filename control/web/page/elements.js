@@ -128,6 +128,9 @@ export class Rows {
   }
 }
 
+/** The server answers no parts further behind (`maxOffset` of query.ts). */
+const maxOffset = 50_000;
+
 /** Which part of a list is shown: buttons to the parts before and behind it. */
 export class Pager {
   limit = 25;
@@ -151,7 +154,7 @@ export class Pager {
   set(matched, shown) {
     const { offset, limit } = this;
     this.#before.disabled = offset === 0;
-    this.#behind.disabled = offset + shown >= matched;
+    this.#behind.disabled = offset + shown >= matched || offset + limit > maxOffset;
     this.#text.parentElement.hidden = matched <= limit && offset === 0;
     setText(
       this.#text,
