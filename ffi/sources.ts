@@ -602,7 +602,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_exec.c",
-    sha256: "02207399227866ef81bbf79e37928ee558a0fbeee02ac866d5ab8a02d09670d7",
+    sha256: "51bc06e795bfc2bd8cee46e05f7a663b8f99194384e963f812d6d89c87b9f162",
     load: () => import("../c/flow/flow_exec.c", { with: { type: "text" } }),
   },
   {
@@ -622,7 +622,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_put.c",
-    sha256: "bf8d046c3fc120d75a20c7bafc9d9bbc2bfd7c2df5893e29dcba3fa73f68ff2f",
+    sha256: "337a8ebb4c8449c4340b094ba1d1b355fd8af4879b82e1013740dc22703a1cdf",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
   },
   {
@@ -852,7 +852,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/pkt.h",
-    sha256: "1170e4533ac12631c9b165a8e2997829e0b22b140d5c49711643cb426c250caf",
+    sha256: "d3a7136f5fee34dd6184a0bcc3e70c0a8e961fe34e7d52ed6fda3d000e924bb3",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {
@@ -1027,7 +1027,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "c3df3f9750805fea774842822d539c4bed05173cc011ba11b4bf7de42f388b19",
+    sha256: "d79f7b266656001d888f26852671874c78967a07517275c2540ef1f8c5e4ead6",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
@@ -1072,7 +1072,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "d19e9d82ababdcd26d3253b7f916295cba4acd7544a255353ac246ea209d8aa9",
+    sha256: "8751430262179a2ae46ef34c3a971568a2f96eea0ecc8d2b006dae8ff9f6dcc0",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -1092,7 +1092,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_vnet.c",
-    sha256: "471ad59a3ce670075e729f49a309914c7eec08c6af8423939baf638307eaec6f",
+    sha256: "f3a4e7618bfc58e0d855c249514e46abb29b050fec5c7da52874e0659e573e74",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
   },
   {

@@ -91,6 +91,8 @@ int flow_execute(struct flow_table *table, struct worker *control, const struct 
         rte_pktmbuf_free(m);
         return error;
     }
+    if (pkt->md.skb_mark || pkt->md.skb_priority)
+        m->ol_flags |= PKT_MARKED;
     if (pkt->md.more & PKT_MORE_L3)
         pkt_set_l3(m, pkt->md.packet_type);
     return run(table, control, m, actions, op->actions_size, why);

@@ -81,17 +81,17 @@ void flow_put_read(struct flow_table *table, const struct dp_op *op, const uint8
 }
 
 /* What a flow says of its packets: what it matches, and in whole where a part says nothing. */
-static struct key matched(const struct flow_put *put)
+static struct key matched(const struct key *all, const struct key *mask)
 {
     struct key key;
 
     for (int w = 0; w < KEY_WORDS; w++)
-        key.words[w] = put->key.words[w] & put->mask.words[w];
-    if (put->mask.base.nw_proto != 0xff)
+        key.words[w] = all->words[w] & mask->words[w];
+    if (mask->base.nw_proto != 0xff)
         key.base.nw_proto = 0;
-    if (!put->mask.base.tp_src || !put->mask.base.tp_dst)
-        key.base.tp_src = 0; /* ICMPv6: its type and code tell neighbour discovery. */
-    if (put->mask.wide.l3x.nsh.np != 0xff && key.base.eth_type == RTE_BE16(0x894f))
+    if (mask->base.tp_src != RTE_BE16(0xff) || mask->base.tp_dst != RTE_BE16(0xff))
+        key.base.tp_src = 0; /* ICMPv6: type and code, a byte each, tell neighbour discovery. */
+    if (mask->wide.l3x.nsh.np != 0xff && key.base.eth_type == RTE_BE16(0x894f))
         key.wide.l3x.nsh.np = 0;
     return key;
 }
@@ -124,7 +124,10 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         *why = "no such flow";
         return ENOENT;
     }
-    key = matched(put);
+    /* The actions meet the packets of the flow that gets them, which may be wider. */
+    if (found)
+        flow_key(found, &key);
+    key = found ? matched(&key, &found->mask->mask) : matched(&put->key, &put->mask);
     error = flow_program(table, actions, op->actions_size, &key, &prog, why);
     if (error)
         return error;

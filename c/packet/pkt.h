@@ -42,8 +42,9 @@ struct pkt_md {
 /* In `ol_flags`: has PKT_MORE_L3, and a struct pkt that is complete.  No port of ours asks for
  * MACsec, no driver sets the flag, and no device is given it: path/tx.c sees to that. */
 #define PKT_L3 RTE_MBUF_F_TX_MACSEC
-/* In `ol_flags`: an action set skb_mark or skb_priority, and ports that have a use for them find
- * them in the struct pkt.  Of the bits that drivers leave alone, reserved by eal.c. */
+/* In `ol_flags`: an action, or the key of a packet that a program executes, set skb_mark or
+ * skb_priority, and ports that have a use for them find them in the struct pkt.  Of the bits that
+ * drivers leave alone, reserved by eal.c. */
 #define PKT_MARKED_BIT 40
 #define PKT_MARKED (UINT64_C(1) << PKT_MARKED_BIT)
 

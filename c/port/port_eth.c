@@ -174,8 +174,8 @@ static void attend(void *arg)
         if (if_indextoname(eth->if_index, name))
             return;
         port_set_gone(port);
-        set_stopped(port, true);
     }
+    set_stopped(port, true); /* Also if DPDK's event told first that it is gone. */
     if (!eth->makes_device && !if_nametoindex(eth->if_name))
         return;
     error = eth->request.reopen ? eth->request.reopen(port) : eth_reopen(port, NULL);

@@ -56,7 +56,7 @@ struct packet {
     uint32_t kept_first, kept_end;
     struct virtio_net_hdr tx_headers[BATCH];
     struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
-    uint32_t mark, priority;     /* Of the socket now, and so of what it sends. */
+    uint32_t mark, priority, socket_mark, socket_priority; /* Of what is sent now; of the socket. */
 };
 
 /* --- Opening ---------------------------------------------------------------------------------- */
@@ -338,17 +338,20 @@ static bool is_marked_so(const struct packet *packet, struct rte_mbuf *m)
     return mark == packet->mark && priority == packet->priority;
 }
 
+/* A socket that is refused a value gets none: that of earlier packets is not theirs. */
+static void set_socket(int fd, int option, uint32_t wish, uint32_t *has)
+{
+    if (wish != *has && !setsockopt(fd, SOL_SOCKET, option, &wish, sizeof wish))
+        *has = wish;
+    else if (wish != *has && *has && !setsockopt(fd, SOL_SOCKET, option, &(uint32_t){ 0 }, sizeof wish))
+        *has = 0;
+}
+
 static void mark_so(struct packet *packet, struct rte_mbuf *m)
 {
-    uint32_t mark, priority;
-
-    marks_of(m, &mark, &priority);
-    if (mark != packet->mark)
-        setsockopt(packet->fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-    if (priority != packet->priority)
-        setsockopt(packet->fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
-    packet->mark = mark;
-    packet->priority = priority;
+    marks_of(m, &packet->mark, &packet->priority);
+    set_socket(packet->fd, SO_MARK, packet->mark, &packet->socket_mark);
+    set_socket(packet->fd, SO_PRIORITY, packet->priority, &packet->socket_priority);
 }
 
 static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)

@@ -283,12 +283,13 @@ static void take_apart(struct vnet_buffer *b)
 
 static int split(const struct rte_mbuf *m, const struct segment_plan *plan, struct rte_mbuf **packets)
 {
+    struct rte_mempool *large = eal_pool_large();
     struct rte_mbuf *rest[VNET_PACKETS];
 
     _Static_assert(VNET_PACKETS == SEGMENT_PARTS && EAL_LARGE_ROOM == SEGMENT_PART_ROOM, "a part fits");
-    if (rte_pktmbuf_alloc_bulk(eal_pool(), packets, plan->count))
+    if (!large || rte_pktmbuf_alloc_bulk(eal_pool(), packets, plan->count))
         return -1;
-    if (rte_pktmbuf_alloc_bulk(eal_pool_large(), rest, plan->count)) {
+    if (rte_pktmbuf_alloc_bulk(large, rest, plan->count)) {
         rte_pktmbuf_free_bulk(packets, plan->count);
         return -1;
     }

@@ -70,6 +70,9 @@ static void test_execute(void)
     CHECK(execute(0, &key, &actions, &packet).error == EINVAL);
     packet.n = 14;
     CHECK(!execute(0, &key, &actions, &packet).error && sent == 1);
+    CHECK(!sent_marked); /* None of these keys has a mark; a port hears of one that has. */
+    attr32(&key, OVS_KEY_ATTR_SKB_MARK, 7);
+    CHECK(!execute(0, &key, &actions, &packet).error && sent_marked == 1);
     CHECK(!dp_mbufs_in_use(&after) && before == after);
     teardown();
 }

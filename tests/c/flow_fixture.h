@@ -11,6 +11,7 @@
 
 #include "cls_fixture.h"
 #include "packet/eal.h"
+#include "packet/pkt.h"
 #include "flow/flow.h"
 #include "odp/odp.h"
 #include "path/tx.h"
@@ -21,14 +22,16 @@ static struct rcu *rcu;
 static struct flow_table *table;
 static struct worker control;
 static struct stat_counters stat;
-static uint64_t sent, sent_bytes;
+static uint64_t sent, sent_bytes, sent_marked;
 
 static inline uint16_t count_sent(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     (void)port;
     (void)queue;
-    for (uint16_t i = 0; i < n; i++)
+    for (uint16_t i = 0; i < n; i++) {
         sent_bytes += packets[i]->pkt_len;
+        sent_marked += packets[i]->ol_flags & PKT_MARKED && pkt_of(packets[i])->md.skb_mark == 7;
+    }
     sent += n;
     rte_pktmbuf_free_bulk(packets, n);
     return n;
