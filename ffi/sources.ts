@@ -797,12 +797,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal_divert.c",
-    sha256: "e83ae18522d5f1660a6b70a184e7cc96fbde5544905cb6e2a6f0faaa02af2e06",
+    sha256: "f65ac766f34cf4088fba7cf4b817a263500f4ae09eee571ef44d6963520acf7c",
     load: () => import("../c/packet/eal_divert.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal_divert.h",
-    sha256: "ec2cb313dc61bad7b05421de4fee6298f01318fa08587e258b4321542515b2c4",
+    sha256: "d141dd2bd3ca88c1e222d3d2433272edeb91de7535ef48a975ae04e20bb43e8e",
     load: () => import("../c/packet/eal_divert.h", { with: { type: "text" } }),
   },
   {

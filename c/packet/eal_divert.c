@@ -3,6 +3,7 @@
 #define ALLOW_EXPERIMENTAL_API   /* A handle's descriptor can be read in no other way. */
 #include "packet/eal_divert.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -60,6 +61,17 @@ static int divert_epoll_create(int size)
 static int divert_epoll_create1(int flags)
 {
     return epoll_create1(flags | EPOLL_CLOEXEC);
+}
+
+/* EAL's thread ends the process if it cannot wait for a descriptor of its list.  A driver may have
+ * closed one that is in the list still, because its peer went: it is left out, and out of the list
+ * the next time. */
+static int divert_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    const int error = epoll_ctl(epoll, operation, fd, event);
+    const bool of_list = operation == EPOLL_CTL_ADD && event && event->data.fd == fd && event->events & EPOLLRDHUP;
+
+    return error && of_list && (errno == EBADF || errno == EINVAL || errno == EPERM) ? 0 : error;
 }
 
 static int divert_dup(int fd)
@@ -204,7 +216,7 @@ void eal_divert(void)
         { "librte_net_memif", "munmap", (void *)divert_munmap },
         { "librte_net_memif", "rte_hash_del_key", (void *)divert_del_key },
         DPDK(socket), DPDK(accept), DPDK(recvmsg), DPDK(eventfd), DPDK(memfd_create), DPDK(epoll_create), DPDK(epoll_create1), DPDK(dup),
-        DPDK(timerfd_create), DPDK(pipe),
+        DPDK(timerfd_create), DPDK(pipe), { "librte_eal", "epoll_ctl", (void *)divert_epoll_ctl },
         OPENS("librte_"), OPENS("libpcap"),
     };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eal_divert.h - what DPDK 22.11 leaves undone: it opens descriptors that children inherit, and its
  * memif driver keeps the listening socket of a device that is gone, with a callback that points
- * into freed memory, and unmaps a peer's memory while others read it.
+ * into freed memory, and unmaps a peer's memory while others read it.  Its thread of interrupts
+ * ends the process when a driver has closed a descriptor that it waits for.
  *
  * Descriptors also come later, in DPDK's own threads (a peer connects and sends some), so it is the
  * calls that are changed, and not what they left.
