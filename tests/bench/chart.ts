@@ -38,6 +38,9 @@ export const titles: Readonly<Record<string, string>> = {
   "explosion-512": "512 masks, no cache helps",
   "ct-udp-10k": "10,000 tracked connections",
   "ct-udp-1M": "1,000,000 tracked connections",
+  "ct-tcp-10k": "10,000 tracked connections of TCP",
+  "ct-tcp-1M": "1,000,000 tracked connections of TCP",
+  "ct-nat-10k": "10,000 translated connections",
 };
 
 const width = 760;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What policies promise at scale, one figure a line: `deno run -A --v8-flags=--expose-gc
- * tests/bench/policy_figures.ts [NAME…]`. A promise that does not hold ends it with status 1.
+ * What policies promise at scale, one figure a line. A promise that does not hold ends it with status 1.
+ *
+ *     deno task bench:policy-figures [NAME…]
  *
  * @module
  */
@@ -17,6 +18,7 @@ import {
 import type { Datapath } from "../../providers/datapath.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
 import { tcpFrame } from "../support/frames.ts";
+import { BenchError, helpIfAsked, orComplain } from "./usage.ts";
 import { batches, Fed, mac, ROUNDS, say, upcall, withDatapath } from "./policy_feed.ts";
 
 let isBroken = false;
@@ -35,7 +37,7 @@ const figures: Readonly<Record<string, () => Promise<void> | void>> = {
   memory: () =>
     withDatapath(async (dp) => {
       const { gc } = globalThis as { gc?: () => void };
-      if (gc === undefined) throw new TypeError("run it with --v8-flags=--expose-gc");
+      if (gc === undefined) throw new BenchError("run it with --v8-flags=--expose-gc");
       const used = () => {
         gc();
         const { heapUsed, external } = Deno.memoryUsage();
@@ -209,14 +211,18 @@ function seen(dp: Datapath): number {
   return Number(hit + missed + lost);
 }
 
-const names = Deno.args.length > 0 ? Deno.args : Object.keys(figures);
-for (const name of names) {
-  const figure = figures[name];
-  if (figure === undefined) {
-    throw new TypeError(
-      `no figure ${name}: there are ${Object.keys(figures).join(", ")}`,
-    );
+async function main(): Promise<void> {
+  helpIfAsked(import.meta.url);
+  const names = Deno.args.length > 0 ? Deno.args : Object.keys(figures);
+  for (const name of names) {
+    const figure = figures[name];
+    if (figure === undefined) {
+      const known = Object.keys(figures).join(", ");
+      throw new BenchError(`no figure ${name}: there are ${known}`);
+    }
+    await figure();
   }
-  await figure();
+  if (isBroken) Deno.exit(1);
 }
-if (isBroken) Deno.exit(1);
+
+if (import.meta.main) await orComplain(main);
