@@ -283,11 +283,14 @@ export class SetUp {
   ): void {
     const core = this.#core;
     if (error?.code === "EEXIST") {
-      // Another program's, or one that we lost: the next walk would find it, whatever its name.
-      const [, result] = core.dp.operate([
-        { op: "delete", key },
-        putOf(flow),
-      ]);
+      // Ours, of a packet whose key has other attributes and under whose mask both are one, or
+      // another program's, or one that we lost: the next walk would find it, whatever its name.
+      const [there] = core.dp.operate([{ op: "get", key }]);
+      const ufid = there?.ok === true ? there.flow?.ufid : undefined;
+      const ours = ufid === undefined ? undefined : core.ledger.byUfid(ufid);
+      if (ours !== undefined && ours !== flow) core.deleteFlows([ours], "changed", nowMs);
+      else core.dp.operate([{ op: "delete", key }]);
+      const [result] = core.dp.operate([putOf(flow)]);
       if (result?.ok === true) {
         flow.installed = true;
         core.counters.setUps++;
