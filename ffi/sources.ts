@@ -362,7 +362,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_alg_int.h",
-    sha256: "5a785d801f89800ba9303c1170e1219d4e72e0be9693af4b7a3e501a167fff37",
+    sha256: "3a13ed8f7b64679a7a4022d2119b47e9b3cd3cf4ad6c35af0c663affbdd3c622",
     load: () => import("../c/ct/ct_alg_int.h", { with: { type: "text" } }),
   },
   {

@@ -11,8 +11,8 @@
  *
  * Memory is reserved with the table: a fixed number of connections can have a helper at a time.
  *
- * Owners.  A reference to a ct_alg is held by its connection and by each child, until these are
- * free again, that is, until no reader can have them; and by who has found an expectation.  The
+ * Owners.  A connection, each child and a thread that has found an expectation hold a reference to
+ * a ct_alg.  A connection and a child give theirs back when no reader can have them any more.  The
  * connection's end (ct_alg_close) unlinks its expectations.
  *
  * Locks: `lock` of a ct_alg, then that of a bucket, or the pool's; all spun on.  They are taken for

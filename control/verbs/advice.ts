@@ -27,8 +27,8 @@ export function adviceText({ reason, hint }: Advice): string {
 export const adviceLines = /^ {2}(?:reason|hint): .*\n?/gm;
 
 /**
- * The advice that an error carries: what it says beside its errno, and the word that was meant,
- * where it lists what there is.
+ * The advice that an error carries: what it says beside its errno. An error that lists the known
+ * words also suggests the nearest one.
  */
 export function adviceOf(error: unknown): Advice {
   const reason = error instanceof DatapathError

@@ -38,7 +38,7 @@ export const securityHeaders: Readonly<Record<string, string>> = {
   "x-content-type-options": "nosniff",
 };
 
-/** Who is let in. */
+/** What decides which requests the guard lets in. */
 export interface GuardOptions {
   /** Address that is listened at. */
   readonly hostname: string;
