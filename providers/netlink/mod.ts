@@ -10,9 +10,11 @@
  * genl.close();
  * ```
  *
- * {@linkcode MessageWriter} and {@linkcode Attributes} write and read messages,
- * {@linkcode NetlinkSocket} carries them, {@linkcode Conversation} matches answers to requests,
- * {@linkcode Genl} finds families.  {@linkcode FakePeer} stands in for the kernel in tests.
+ * {@linkcode MessageWriter} and {@linkcode Attributes} write and read messages, {@linkcode
+ * NetlinkSocket} carries them, {@linkcode Conversation} matches answers to requests, {@linkcode
+ * Genl} finds families.  Functions that take a conversation of `Protocol.route` list links,
+ * addresses, routes, rules and neighbours and look up routes; {@linkcode RouteEvents} hears of
+ * their changes.  {@linkcode FakePeer} stands in for the kernel in tests.
  *
  * @module
  */
@@ -24,6 +26,17 @@ export * from "./dump.ts";
 export { NetlinkError, type NetlinkErrorInit } from "./errors.ts";
 export * from "./fake_peer.ts";
 export * from "./genl.ts";
+export * from "./links.ts";
 export * from "./message.ts";
+export * from "./neighbours.ts";
+export * from "./route_events.ts";
+export * from "./routes.ts";
+export {
+  addressBytes,
+  addressText,
+  ipVersion,
+  isWithin,
+  type Prefix,
+} from "./rtnetlink.ts";
 export * from "./socket.ts";
 export { Waiter } from "../../ffi/waiter.ts";
