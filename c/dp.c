@@ -24,6 +24,7 @@
 #include "pmd/pmd_ctl.h"
 #include "pmd/pmd_set.h"
 #include "port/port.h"
+#include "tnl/tnl.h"
 #include "upcall/upcall_handler.h"
 
 /* The datapaths of this process.  Taken before a control mutex, if both are. */
@@ -42,6 +43,7 @@ static void dp_free(struct dp *dp)
     ipf_destroy(dp->ipf);
     meters_destroy(dp->meters);
     bonds_destroy(dp->bonds);
+    tnl_destroy(dp->tnl);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
@@ -69,9 +71,10 @@ static struct dp *dp_new(const char *name)
     dp->meters = dp->rcu ? meters_create(dp->rcu) : NULL;
     dp->ipf = ipf_create();
     dp->bonds = dp->rcu ? bonds_create(dp->rcu) : NULL;
-    if (dp->ports && dp->upcalls && dp->meters && dp->ipf && dp->bonds && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
+    dp->tnl = dp->rcu ? tnl_create(dp->rcu) : NULL;
+    if (dp->ports && dp->upcalls && dp->meters && dp->ipf && dp->bonds && dp->tnl && !ct_create(rcu_qsbr(dp->rcu), &dp->ct))
         dp->pmds = pmd_set_create(&(struct pmd_parts){ dp->rcu, flow_table_cls(dp->flows), dp->ports, dp->upcalls, dp->ct,
-                                                       dp->meters, dp->ipf, dp->bonds });
+                                                       dp->meters, dp->ipf, dp->bonds, dp->tnl });
     if (dp->pmds) {
         rcu_guard(dp->rcu, &dp->control);
         return dp;
@@ -84,6 +87,7 @@ static struct dp *dp_new(const char *name)
         port_table_destroy(dp->ports);
         meters_destroy(dp->meters);
         bonds_destroy(dp->bonds);
+        tnl_destroy(dp->tnl);
         rcu_destroy(dp->rcu);
         free(dp);
     }
@@ -130,6 +134,7 @@ static bool end(struct dp *dp, bool exiting)
         flow_flush(dp->flows, &at, UINT32_MAX);
         rcu_synchronize(dp->rcu);
         port_table_changed(dp->ports);
+        tnl_wake(dp->tnl);
         service = dp->service;
         dp->service = NULL;
     }

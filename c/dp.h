@@ -395,5 +395,6 @@ DP_API int dp_rxq_get(uint64_t dp, uint32_t index, struct dp_rxq_info *info);
 #include "dp_ipf.h"
 #include "dp_meter.h"
 #include "dp_bond.h"
+#include "dp_tnl.h"
 
 #endif

@@ -31,6 +31,7 @@ struct ipf;
 struct pmd_set;
 struct port_table;
 struct rcu;
+struct tnl;
 struct upcalls;
 
 struct dp {
@@ -51,6 +52,7 @@ struct dp {
     struct meters *meters;
     struct ipf *ipf;
     struct bonds *bonds;
+    struct tnl *tnl;
     /* Runs once a flow tracks connections, and while a native callback decides misses. */
     struct dp_service *service;
     void (*free)(struct dp *);   /* With the last reference. */

@@ -20,6 +20,7 @@
 #include "port/port.h"
 #include "port/port_add.h"
 #include "port/port_dummy.h"
+#include "tnl/tnl.h"
 
 enum job_state { JOB_STAGED, JOB_RUNNING, JOB_DONE };
 
@@ -58,9 +59,14 @@ static void describe(struct port *port, struct dp_port_info *info)
 /* Lets threads see an open port.  errno, and error_set(): it is still the caller's. */
 static int publish(struct dp *dp, struct port *port)
 {
-    int error = pmd_set_add_port(dp->pmds, port);
+    int error = port->caps & PORT_CAP_TUNNEL ? tnl_port_add(dp->tnl, port->no, port_tnl_config(port)) : 0;
 
-    if (!error)
+    if (error)
+        return error;
+    error = pmd_set_add_port(dp->pmds, port);
+    if (error)
+        tnl_port_remove(dp->tnl, port->no);
+    else
         port_put(dp->ports, port);
     return error;
 }
@@ -134,6 +140,7 @@ int dp_port_remove(struct dp *dp, uint32_t no)
     INVARIANT_HELD(&dp->control);
     if (!port)
         return error_set(ENODEV, "there is no port %u", no);
+    tnl_port_remove(dp->tnl, no);
     pmd_set_remove_port(dp->pmds, port);
     port_take(dp->ports, port); /* Number and device stay taken until the device is closed. */
     pthread_mutex_unlock(&dp->control);

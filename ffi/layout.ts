@@ -57,6 +57,18 @@ export const constants = {
   DP_METER_KBPS: 0,
   DP_METER_PKTPS: 1,
   DP_BOND_BUCKETS: 256,
+  DP_TNL_IPV4: 4,
+  DP_TNL_IPV6: 6,
+  DP_TNL_HOP_RECEIVED: 1,
+  DP_TNL_HOP_NONE: 2,
+  DP_TNL_HOPS: 65536,
+  DP_TNL_LOCAL_RECEIVED: 1,
+  DP_TNL_LOCAL_SENT: 2,
+  DP_TNL_LOCALS: 4096,
+  DP_TNL_ASK: 1,
+  DP_TNL_NEIGHBOUR: 2,
+  DP_TNL_MTU: 3,
+  DP_TNL_EVENTS: 1024,
 } as const;
 
 /** Offsets in `struct dp_stats`, bytes. */
@@ -410,6 +422,72 @@ export const dpBond = {
   bytes: 1024, // 2048 bytes
 } as const;
 
+/** Offsets in `struct dp_tnl_hop_key`, bytes. */
+export const dpTnlHopKey = {
+  /** Size of it all, bytes. */
+  structSize: 48,
+  port: 0, // 4 bytes
+  mark: 4, // 4 bytes
+  family: 8, // 4 bytes
+  pad: 12, // 4 bytes
+  src: 16, // 16 bytes
+  dst: 32, // 16 bytes
+} as const;
+
+/** Offsets in `struct dp_tnl_hop`, bytes. */
+export const dpTnlHop = {
+  /** Size of it all, bytes. */
+  structSize: 120,
+  key: 0, // 48 bytes
+  underlay: 48, // 4 bytes
+  flags: 52, // 4 bytes
+  mtu: 56, // 4 bytes
+  ttl: 60, // 4 bytes
+  src: 64, // 16 bytes
+  headerSize: 80, // 4 bytes
+  header: 84, // 24 bytes
+  pad: 108, // 4 bytes
+  usedMs: 112, // 8 bytes
+} as const;
+
+/** Offsets in `struct dp_tnl_local`, bytes. */
+export const dpTnlLocal = {
+  /** Size of it all, bytes. */
+  structSize: 40,
+  port: 0, // 4 bytes
+  flags: 4, // 4 bytes
+  family: 8, // 4 bytes
+  vlan: 12, // 4 bytes
+  address: 16, // 16 bytes
+  mac: 32, // 6 bytes
+  pad: 38, // 2 bytes
+} as const;
+
+/** Offsets in `struct dp_tnl_event`, bytes. */
+export const dpTnlEvent = {
+  /** Size of it all, bytes. */
+  structSize: 64,
+  kind: 0, // 4 bytes
+  port: 4, // 4 bytes
+  mark: 8, // 4 bytes
+  family: 12, // 4 bytes
+  mtu: 16, // 4 bytes
+  vlan: 20, // 4 bytes
+  src: 24, // 16 bytes
+  dst: 40, // 16 bytes
+  mac: 56, // 6 bytes
+  pad: 62, // 2 bytes
+} as const;
+
+/** Offsets in `struct dp_tnl_watch_info`, bytes. */
+export const dpTnlWatchInfo = {
+  /** Size of it all, bytes. */
+  structSize: 16,
+  watch: 0, // 8 bytes
+  descriptor: 8, // 4 bytes
+  pad: 12, // 4 bytes
+} as const;
+
 /** What `dp_abi_layout()` of a library with this layout writes. */
 export const layoutText = `struct dp_stats 472
 field dp_stats received 0 8
@@ -632,4 +710,45 @@ field dp_meter_stats band_bytes 80 64
 struct dp_bond 3072
 field dp_bond ports 0 1024
 field dp_bond bytes 1024 2048
+struct dp_tnl_hop_key 48
+field dp_tnl_hop_key port 0 4
+field dp_tnl_hop_key mark 4 4
+field dp_tnl_hop_key family 8 4
+field dp_tnl_hop_key pad 12 4
+field dp_tnl_hop_key src 16 16
+field dp_tnl_hop_key dst 32 16
+struct dp_tnl_hop 120
+field dp_tnl_hop key 0 48
+field dp_tnl_hop underlay 48 4
+field dp_tnl_hop flags 52 4
+field dp_tnl_hop mtu 56 4
+field dp_tnl_hop ttl 60 4
+field dp_tnl_hop src 64 16
+field dp_tnl_hop header_size 80 4
+field dp_tnl_hop header 84 24
+field dp_tnl_hop pad 108 4
+field dp_tnl_hop used_ms 112 8
+struct dp_tnl_local 40
+field dp_tnl_local port 0 4
+field dp_tnl_local flags 4 4
+field dp_tnl_local family 8 4
+field dp_tnl_local vlan 12 4
+field dp_tnl_local address 16 16
+field dp_tnl_local mac 32 6
+field dp_tnl_local pad 38 2
+struct dp_tnl_event 64
+field dp_tnl_event kind 0 4
+field dp_tnl_event port 4 4
+field dp_tnl_event mark 8 4
+field dp_tnl_event family 12 4
+field dp_tnl_event mtu 16 4
+field dp_tnl_event vlan 20 4
+field dp_tnl_event src 24 16
+field dp_tnl_event dst 40 16
+field dp_tnl_event mac 56 6
+field dp_tnl_event pad 62 2
+struct dp_tnl_watch_info 16
+field dp_tnl_watch_info watch 0 8
+field dp_tnl_watch_info descriptor 8 4
+field dp_tnl_watch_info pad 12 4
 `;

@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "818079321f78b4cd3cff47aceb679fc394397adab558ff832eedb6881bfb9f25",
+    sha256: "fa2299be901b7d0dc092bc5ae751d7f83006f5fe573f2288281209dfb1dc0aff",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -167,7 +167,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/handle.h",
-    sha256: "b41d6aa1ff7c0e86019dc3be76c351c3a18bb8b85f2dec359d9d19c048596b08",
+    sha256: "55501a6210c5857261d33fd1263275073e6ddf47826427d7ca149393cf80bcd5",
     load: () => import("../c/base/handle.h", { with: { type: "text" } }),
   },
   {
@@ -242,7 +242,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "c74340841de089c7f6b335802de9e2373227678bd4f8d058dcbab2f185b6b563",
+    sha256: "963221a943c3f5f1d42722571ba69231e81dad94663508c986299dfb499b3b47",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -472,23 +472,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "519485002368a5f9bb8479c191c1ece011c16a794f38b871c3107f2898009648",
+    sha256: "3e8754b32447769dd44b87da6b790cf20483384c17b24e54190283d7382fd474",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "6440496aaa8a77e21012a496c648f2518f14237066319473c1ee34564ff723c0",
+    sha256: "a6566adf1e16ec4e1a28655aec0f34a91b547dc3ce1981279a8d0f876031c924",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
     name: "dp_api.h",
     sha256: "25cd01ba61b869a006e82b29da6b0c63fa01e945470701d71b1d6b7214f26d25",
     load: () => import("../c/dp_api.h", { with: { type: "text" } }),
-  },
-  {
-    name: "dp_bond.c",
-    sha256: "9b4687e797c69c7fc1a431ba6f456edc331e8982477ea1814a4b5bc71f8efa42",
-    load: () => import("../c/dp_bond.c", { with: { type: "text" } }),
   },
   {
     name: "dp_bond.h",
@@ -522,7 +517,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "3d694bd87fdc05019cf40c6a16c950552853c464f1bd1961402e75c7fea45d71",
+    sha256: "f3ece5ab2590367d8e4ba1918299c2f39201c9253f25ea6e14b08cee283beed1",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -552,7 +547,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "3733ddad1630de4ea0101405e576e2e09fd254513bc747004a04c1db813e4a91",
+    sha256: "ac495876d9de4dbc5dbbf84a304c59c8afff5510b88c43ac4f7909d52adec8c1",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
@@ -561,8 +556,13 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp_port.h", { with: { type: "text" } }),
   },
   {
+    name: "dp_ports.c",
+    sha256: "6204355dbdf7147a0a746aa8104cdc41678389cf3dc3f2bd0ec55f830a249679",
+    load: () => import("../c/dp_ports.c", { with: { type: "text" } }),
+  },
+  {
     name: "dp_process.c",
-    sha256: "bd651a4c9f74b1492d2e9d8659c6e99a0d88a296ac8e9c117a1e56ca5f10ba35",
+    sha256: "954b4276c15ddbc7890e62a5c25007546130f72b8abfecd26c28cd8feae41476",
     load: () => import("../c/dp_process.c", { with: { type: "text" } }),
   },
   {
@@ -576,14 +576,19 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp_service.h", { with: { type: "text" } }),
   },
   {
+    name: "dp_tnl.c",
+    sha256: "34cf3c2adb588c8302ab639847e224fb4dca0cd3058e8b69246b7a2dba311bd0",
+    load: () => import("../c/dp_tnl.c", { with: { type: "text" } }),
+  },
+  {
+    name: "dp_tnl.h",
+    sha256: "57b22c6dde630b5664dc8647e08ff136281c8c9d7db83bee1e9cc8c9090d0b5a",
+    load: () => import("../c/dp_tnl.h", { with: { type: "text" } }),
+  },
+  {
     name: "dp_upcall.c",
     sha256: "3c8ceb2b4e77150eb544b9bbf932eeeb13aa31a3c5cd3d414ae445fc4bc64363",
     load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
-  },
-  {
-    name: "dp_watch.c",
-    sha256: "7d2334f6bb924384044312a96d9544736da713d9cc2170090c67a2a8f1e64a7a",
-    load: () => import("../c/dp_watch.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow.c",
@@ -876,6 +881,11 @@ export const sources: readonly Source[] = [
     load: () => import("../c/packet/segment_walk.h", { with: { type: "text" } }),
   },
   {
+    name: "packet/tunnel.h",
+    sha256: "38d1524bdd1d2b677e29ba7f3e84679f0b3e636c31281940871eb7dfc17f3395",
+    load: () => import("../c/packet/tunnel.h", { with: { type: "text" } }),
+  },
+  {
     name: "packet/userdata.c",
     sha256: "6471aeca0e7f037799a24ccd1bffa3a0afbe6f0ed18ec731ed4ec15e35916652",
     load: () => import("../c/packet/userdata.c", { with: { type: "text" } }),
@@ -892,7 +902,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "1afeb9ee8fdd8f05e6d3c757be8af778bf7b764452fe96e69c71ea7faaafc6f7",
+    sha256: "f5f42e5ddf1ed2008516eed914f62159f1552c3b20e001e059950b509c495868",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
@@ -942,17 +952,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "8c9185af5bce15e4d18e1973bb84aa077f109e34be760bd30481686e609dc059",
+    sha256: "56ce2ddf0f67a28b4efe826b3dcb396d22f1e3dce88da7fa0858c62f337b0fd1",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "fec03aaf5cc1a71be2d614fa43f43711f9e649d3a0a18fef5e308c4419461deb",
+    sha256: "ba5bd5824a3e728b8b18c9e39a49259f949e2a96f6c53990fb378330ef8c19e5",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "f9074725d5d13ecb27c88842fb6a2927c9cef707470aec59da983771fd559db4",
+    sha256: "4fcd2e4b8db0b21406dff840f700f942b811c486117017a2a94881a41ad65773",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {
@@ -982,12 +992,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "aac410629d5f3035c3ee741c3518b9a4dd3beafeaa60ac377d3bf67ce6184223",
+    sha256: "0756ee867300529c731cd0c61c0f76e447e06462fcb55cb9154248315f03a3f8",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_add.c",
-    sha256: "d3a501f3bc8b5bb78684e812061c54a72d53a3bfbe4633e87e140ad9a939f06a",
+    sha256: "bfb0e1b1d29e8c7ab502e46e4d84d492a088ec6c400b202f32f43a1f554c9e23",
     load: () => import("../c/port/port_add.c", { with: { type: "text" } }),
   },
   {
@@ -1009,11 +1019,6 @@ export const sources: readonly Source[] = [
     name: "port/port_bell.h",
     sha256: "f59cd165d829886e167467c8deb543c9863d8444507ca23b6449b0732254cdc7",
     load: () => import("../c/port/port_bell.h", { with: { type: "text" } }),
-  },
-  {
-    name: "port/port_classes.c",
-    sha256: "fb576bb506b96162db56d285b76ac4c793f7407f24c182b9b7ce8dbebf6e0393",
-    load: () => import("../c/port/port_classes.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_dummy.c",
@@ -1091,6 +1096,11 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
+    name: "port/port_tnl.c",
+    sha256: "7dfcd2d1b4ce4f106b6acb36fb4d1eaf7e6a5629a15c4452bc8cd8eb2411fac7",
+    load: () => import("../c/port/port_tnl.c", { with: { type: "text" } }),
+  },
+  {
     name: "port/port_vnet.c",
     sha256: "f3a4e7618bfc58e0d855c249514e46abb29b050fec5c7da52874e0659e573e74",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
@@ -1099,6 +1109,46 @@ export const sources: readonly Source[] = [
     name: "port/port_vnet.h",
     sha256: "7692d6a98126a164690e725cca1d1c606aea77fd27ad50162b8f2ff304162393",
     load: () => import("../c/port/port_vnet.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl.c",
+    sha256: "f4793ab719b2dd128f63896787e9dc1d9a065d32088fc40a65137b06a63da123",
+    load: () => import("../c/tnl/tnl.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl.h",
+    sha256: "9500e2077779baf1480114dca5aee27cab8ff61bdb8964b673c72656ac31cbd4",
+    load: () => import("../c/tnl/tnl.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_event.c",
+    sha256: "00925642f5a1d6446b39844818e3c5b3aa47ef4c584b25013d3d0391df981dc7",
+    load: () => import("../c/tnl/tnl_event.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_event.h",
+    sha256: "2d934c03969aa2d1755fac2ca938c0583b12e72574fcfed2420b8e23326a43bf",
+    load: () => import("../c/tnl/tnl_event.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_hop.c",
+    sha256: "b34159091aade29ac7da701120e1d79c1dd0fca1264cad32105ab7411cb1af35",
+    load: () => import("../c/tnl/tnl_hop.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_int.h",
+    sha256: "e9753b03cf3e25d188f4237b2a7cf160e927fbebe94f149e0a35c792ec819b6e",
+    load: () => import("../c/tnl/tnl_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_map.c",
+    sha256: "651ef5e0fcf2f9c30c6bac4d604d5227ac39b2185cff69c126cd678d6bc3ed2c",
+    load: () => import("../c/tnl/tnl_map.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_map.h",
+    sha256: "c1c98cded7fec1bc8a5da776755976a24d5ded9deffec4def666fe727d1b8c88",
+    load: () => import("../c/tnl/tnl_map.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall.c",

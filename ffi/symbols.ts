@@ -600,4 +600,71 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_tnl_hop_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_tnl_hop *hop
+    ],
+    result: "i32",
+  },
+  dp_tnl_hop_delete: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_tnl_hop_key *key
+    ],
+    result: "i32",
+  },
+  dp_tnl_hop_flush: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t underlay
+    ],
+    result: "i32",
+  },
+  dp_tnl_hop_next: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // uint32_t *at
+      "buffer", // struct dp_tnl_hop *hop
+    ],
+    result: "i32",
+  },
+  dp_tnl_locals_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_tnl_local *locals
+      "u32", // uint32_t count
+    ],
+    result: "i32",
+  },
+  dp_tnl_source_ports: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t low
+      "u32", // uint32_t high
+    ],
+    result: "i32",
+  },
+  dp_tnl_watch: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // struct dp_tnl_watch_info *info
+    ],
+    result: "i32",
+  },
+  dp_tnl_events: {
+    parameters: [
+      "u64", // uint64_t watch
+      "u32", // uint32_t max
+      "buffer", // struct dp_tnl_event *events
+      "buffer", // uint32_t *count
+    ],
+    result: "i32",
+  },
+  dp_tnl_watch_close: {
+    parameters: [
+      "u64", // uint64_t watch
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -41,7 +41,14 @@
     X(nsh, "a service header cut short, or of something unknown") \
     X(rx_no_type, "neither IPv4 nor IPv6, on a port for packets without Ethernet header") \
     X(tx_packet_type, "without an Ethernet header that the port needs, or with one that it has no use for") \
-    X(no_bond, "output to a bond that does not exist")
+    X(no_bond, "output to a bond that does not exist") \
+    X(tunnel_no_remote, "to a tunnel, and neither the flow nor the port says where to") \
+    X(tunnel_no_hop, "to a remote end of a tunnel that no next hop was known for") \
+    X(tunnel_mtu, "larger with the tunnel's headers than the path takes, and not to be fragmented") \
+    X(tunnel_depth, "through more than 7 tunnels, or through one again and again") \
+    X(tunnel_checksum, "from a tunnel, with a wrong outer checksum") \
+    X(tunnel_fragment, "from a tunnel, as a fragment of an outer packet") \
+    X(tunnel_option, "from a tunnel, with a version, a flag or a critical option that is unknown")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,

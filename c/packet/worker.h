@@ -31,6 +31,7 @@ struct ct;
 struct meters;
 struct ipf;
 struct port;
+struct tnl;
 struct upcalls;
 
 /* Packets that wait to be sent by one port. */
@@ -63,6 +64,8 @@ struct worker {
     struct meters *meters;           /* And its meters (meter.h). */
     struct ipf *ipf;                 /* And fragments that wait (ipf.h). */
     struct bonds *bonds;             /* And its bonds (bond.h). */
+    struct tnl *tnl;                 /* And its tunnels (tnl.h). */
+    const _Atomic uint8_t *roles;    /* What ports are to those. */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */

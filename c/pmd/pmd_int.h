@@ -47,6 +47,7 @@ struct pmd_set {
     struct meters *meters;
     struct ipf *ipf;
     struct bonds *bonds;
+    struct tnl *tnl;
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */

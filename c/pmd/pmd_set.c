@@ -14,6 +14,7 @@
 #include "cls/cls.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
+#include "tnl/tnl.h"
 
 /* What a worker uses of the datapath's. */
 static void equip(struct pmd_set *set, struct worker *worker)
@@ -23,6 +24,8 @@ static void equip(struct pmd_set *set, struct worker *worker)
     worker->meters = set->meters;
     worker->ipf = set->ipf;
     worker->bonds = set->bonds;
+    worker->tnl = set->tnl;
+    worker->roles = tnl_roles(set->tnl);
     worker->qsbr = rcu_qsbr(set->rcu);
     worker->replica = cls_replica_add(set->cls, worker->index);
 }
@@ -42,6 +45,7 @@ struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
     set->meters = parts->meters;
     set->ipf = parts->ipf;
     set->bonds = parts->bonds;
+    set->tnl = parts->tnl;
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->algorithm = RXQ_GROUP;
     set->isolate = true;

@@ -20,6 +20,7 @@ struct pmd_set;
 struct port;
 struct port_table;
 struct rcu;
+struct tnl;
 struct upcalls;
 struct worker;
 
@@ -33,6 +34,7 @@ struct pmd_parts {
     struct meters *meters;
     struct ipf *ipf;
     struct bonds *bonds;
+    struct tnl *tnl;
 };
 
 /* NULL: no memory. */

@@ -22,6 +22,7 @@
 
 #include "dp.h"
 #include "link/link.h"
+#include "packet/tunnel.h"
 
 struct rte_mbuf;
 struct port;
@@ -68,6 +69,7 @@ struct port_class {
 #define PORT_CAP_TSO 4u          /* Passes TCP segments larger than the MTU on. */
 /* Is for packets without Ethernet header (pkt.h), and for no other. */
 #define PORT_CAP_L3 8u
+#define PORT_CAP_TUNNEL 16u      /* Is a tunnel, without a device. */
 
 /* A transmit queue.  The last of a port is shared by all threads that have none of their own: they
  * take its lock. */
@@ -168,6 +170,8 @@ int port_options_check(const struct port *, const char *known);
 /* Options of kinds that stand on a Linux device, and what link/ is told about a port. */
 #define PORT_DEVICE_OPTIONS "device shared"
 struct link_user port_user(const struct port *);
+/* What the options of a tunnel say (PORT_CAP_TUNNEL); valid as long as the port is open. */
+const struct tunnel_config *port_tnl_config(const struct port *);
 /* A locally administered address, derived from the names, for ports without a device. */
 void port_make_mac(struct port *);
 
@@ -185,7 +189,15 @@ void port_make_mac(struct port *);
     X(afxdp)                     /* port_afxdp.c */              \
     X(dpdk)                      /* port_eth_kinds.c */          \
     X(vhost_user)                /* port_eth_kinds.c */          \
-    X(vhost_user_client)         /* port_eth_kinds.c */
+    X(vhost_user_client)         /* port_eth_kinds.c */          \
+    X(vxlan)                     /* port_tnl.c */                \
+    X(geneve)                    /* port_tnl.c */                \
+    X(gre)                       /* port_tnl.c */                \
+    X(ip6gre)                    /* port_tnl.c */                \
+    X(erspan)                    /* port_tnl.c */                \
+    X(ip6erspan)                 /* port_tnl.c */                \
+    X(gtpu)                      /* port_tnl.c */                \
+    X(bareudp)                   /* port_tnl.c */
 
 #define X(name) extern const struct port_class port_class_##name;
 PORT_CLASSES(X)

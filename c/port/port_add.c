@@ -2,6 +2,8 @@
 #include "port/port_add.h"
 
 #include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,4 +91,31 @@ int port_make_txqs(struct port *port)
         rte_spinlock_init(&port->txqs[i].lock);
     port->txqs[port->txq_count - 1].shared = 1;
     return 0;
+}
+
+/* --- Kinds ------------------------------------------------------------------------------------ */
+
+static const struct port_class *const classes[] = {
+#define X(name) &port_class_##name,
+    PORT_CLASSES(X)
+#undef X
+};
+#define CLASSES (sizeof classes / sizeof classes[0])
+
+const struct port_class *port_class_find(const char *type)
+{
+    for (size_t i = 0; i < CLASSES; i++)
+        if (!strcmp(classes[i]->type, type))
+            return classes[i];
+    return NULL;
+}
+
+int port_class_unknown(const char *type)
+{
+    char types[256];
+    size_t used = 0;
+
+    for (size_t i = 0; i < CLASSES && used < sizeof types; i++)
+        used += (size_t)snprintf(types + used, sizeof types - used, "%s%s", i ? ", " : "", classes[i]->type);
+    return error_set(EAFNOSUPPORT, "there is no port type \"%s\" (there are: %s)", type, types);
 }

@@ -59,6 +59,21 @@ const options: Readonly<Record<string, string>> = {
   packet_type: "`legacy_l2` (default) or `legacy_l3`: packets without Ethernet header",
   payload_type: "EtherType of what it carries: `ip`, `mpls` or a number",
   multiproto: "`true`: several EtherTypes",
+  remote_ip: "the other end; without it each flow says where to",
+  local_ip: "this end; without it any address of this host",
+  key: "key or VNI of all packets, both ways, or `flow`",
+  in_key: "the same of packets that are received",
+  out_key: "the same of packets that are sent",
+  tos:
+    "TOS of outer packets, where the flow says nothing; `inherit`: that of the inner packet",
+  ttl: "TTL of outer packets, likewise; `inherit`",
+  df: "`true`: outer IPv4 packets are not to be fragmented, likewise",
+  csum: "`true`: outer packets have a checksum of UDP or GRE, likewise",
+  seq: "`true`: packets are numbered",
+  erspan_ver: "version of ERSPAN, 1 or 2",
+  erspan_idx: "index of version 1",
+  erspan_dir: "direction of version 2: 0 or 1",
+  erspan_hwid: "hardware id of version 2",
 };
 
 /** What a type is, and what it needs. */
@@ -82,6 +97,14 @@ const types: Readonly<Record<string, readonly [what: string, needs: string]>> = 
   ],
   "vhost-user": ["a virtual machine; this end makes the socket", "-"],
   "vhost-user-client": ["a virtual machine; QEMU makes the socket (`server=on`)", "-"],
+  vxlan: ["a [tunnel](tunnels.md): frames in UDP", "-"],
+  geneve: ["the same, with options", "-"],
+  gre: ["a tunnel over IPv4", "-"],
+  ip6gre: ["the same over IPv6", "-"],
+  erspan: ["mirrored frames over IPv4", "-"],
+  ip6erspan: ["the same over IPv6", "-"],
+  gtpu: ["a tunnel of mobile networks, for packets without Ethernet header", "-"],
+  bareudp: ["packets without Ethernet header in UDP", "-"],
 };
 
 /** What each setting of `netdev` is for. */
