@@ -19,6 +19,7 @@ import { OptionError, parseControlOptions } from "./options.ts";
 import { perfText, rxqText, statsText, ThreadHistory } from "./text/poll_thread.ts";
 import { statusOf } from "./status.ts";
 import { traceText } from "./trace/text.ts";
+import { tunnelCommands } from "./tunnel_commands.ts";
 import { runVerb, verbs } from "./verbs/verbs.ts";
 import { toJson } from "./verbs/verb.ts";
 import { version } from "./version.ts";
@@ -134,6 +135,7 @@ export function controlCommands(served: Served): ControlCommands {
   }
   for (const [name, command] of threadCommands(dp)) commands.set(name, command);
   for (const [name, command] of dummyCommands(dp)) commands.set(name, command);
+  for (const [name, command] of tunnelCommands(dp)) commands.set(name, command);
   return logged(commands, log);
 }
 

@@ -27,6 +27,7 @@ import type {
 } from "./contract/provider.ts";
 import type { OpResult } from "./contract/flows.ts";
 import type { MeterFacet } from "./contract/meters.ts";
+import type { TunnelFacet } from "./contract/tunnels.ts";
 import { DatapathError } from "./errors.ts";
 import { checkedFacet } from "./datapath_facets.ts";
 import { Flows } from "./datapath_flows.ts";
@@ -344,6 +345,10 @@ export class Datapath implements AsyncDisposable {
   /** Fragments. */
   get fragments(): FragmentFacet | undefined {
     return checkedFacet(this.#open("use fragments"), "fragments");
+  }
+  /** Routing of tunnels, where it is not the kernel's own affair. */
+  get tunnels(): TunnelFacet | undefined {
+    return checkedFacet(this.#open("use tunnels"), "tunnels");
   }
   /** Bonds. */
   get bonds(): BondFacet | undefined {

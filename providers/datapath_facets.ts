@@ -19,6 +19,7 @@ export type FacetName =
   | "meters"
   | "conntrack"
   | "fragments"
+  | "tunnels"
   | "bonds"
   | "caches"
   | "queues"
@@ -195,6 +196,13 @@ const facetChecks: { [Name in FacetName]: Checks<NonNullable<ProviderDatapath[Na
         u32("bytes", bytes);
       },
       setMaxFragments: (count) => u32("number of fragments", count),
+    },
+    tunnels: {
+      addRoute: ({ mark }) => {
+        if (mark !== undefined) u32("mark", mark);
+      },
+      deleteRoute: (_destination, mark = 0) => u32("mark", mark),
+      lookUp: (_destination, mark = 0) => u32("mark", mark),
     },
     bonds: {
       add: (id, members) => {

@@ -7,7 +7,7 @@
 import type { FlowStats } from "../../providers/contract/flows.ts";
 import type { Flow } from "../../providers/flow.ts";
 import { formatActions, formatKey, type PortList } from "../../providers/odp/mod.ts";
-import { monotonicMs } from "../clock.ts";
+import { monotonicMs } from "../../ffi/clock.ts";
 
 /** Letters of TCP flags, in the order that Open vSwitch prints them. */
 const tcpFlagLetters: readonly (readonly [bit: number, letter: string])[] = [

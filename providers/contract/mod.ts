@@ -20,3 +20,4 @@ export type * from "./meters.ts";
 export type * from "./fragments.ts";
 export type * from "./poll_threads.ts";
 export type * from "./devices.ts";
+export type * from "./tunnels.ts";

@@ -24,6 +24,7 @@ import type { FragmentFacet } from "./fragments.ts";
 import type { MeterFacet } from "./meters.ts";
 import type { PollThreadFacet } from "./poll_threads.ts";
 import type { ProviderPorts } from "./ports.ts";
+import type { TunnelFacet } from "./tunnels.ts";
 import type {
   ProviderUpcalls,
   UpcallCallbackFacet,
@@ -137,6 +138,8 @@ export interface ProviderDatapath {
   readonly fragments?: FragmentFacet;
   /** Bonds. dpif: `bond_*`. */
   readonly bonds?: BondFacet;
+  /** Routing of tunnels. Absent: the kernel's, by itself. */
+  readonly tunnels?: TunnelFacet;
   /** Lookup caches. dpif: `cache_*`. */
   readonly caches?: CacheFacet;
   /** Hardware offload. dpif: `offload_stats_get`. */

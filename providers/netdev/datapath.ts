@@ -35,6 +35,8 @@ import {
 import { NetdevMeters } from "./meters.ts";
 import { NetdevPollThreads } from "./poll_threads.ts";
 import { NetdevPorts } from "./ports.ts";
+import { NetdevTunnels } from "./tunnels/facet.ts";
+import type { OwnHandle } from "./tunnels/manager.ts";
 import { NetdevUpcalls } from "./upcalls.ts";
 import { NetdevVerdicts } from "./verdicts.ts";
 
@@ -76,6 +78,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly fragments: NetdevFragments;
   readonly meters: NetdevMeters;
   readonly bonds: NetdevBonds;
+  readonly tunnels: NetdevTunnels;
   /** In userspace a queue's priority is its number. */
   readonly queues: QueueFacet = { toPriority: (queue) => queue };
   readonly #context: Context;
@@ -105,6 +108,7 @@ export class NetdevDatapath implements ProviderDatapath {
       const dp = openHandle(symbols, name, options.create ?? false, subject);
       const datapath = new NetdevDatapath(name, dp, library);
       if (options.create) await datapath.#setUp(config);
+      datapath.tunnels.startIfNeeded(datapath.ports.dump());
       return datapath;
     } catch (error) {
       library.release();
@@ -124,7 +128,11 @@ export class NetdevDatapath implements ProviderDatapath {
     this.name = name;
     this.#context = context;
     this.#library = library;
-    this.ports = new NetdevPorts(context);
+    this.tunnels = new NetdevTunnels(context, () => ownHandle(context, name));
+    this.ports = new NetdevPorts(
+      context,
+      () => this.tunnels.startIfNeeded(this.ports.dump()),
+    );
     this.flows = new NetdevFlows(context);
     this.upcalls = new NetdevUpcalls(context);
     this.verdicts = new NetdevVerdicts(context);
@@ -249,7 +257,7 @@ export class NetdevDatapath implements ProviderDatapath {
   async #destroy(): Promise<void> {
     const { symbols, dp, subject } = this.#context;
     this.#callbacks.purgeAll(this.#pollThreads.dump());
-    await this.#quiet();
+    await this.#quiet(true);
     const errno = await symbols.dp_destroy(dp);
     if (errno !== 0) {
       throw waitedFailure(symbols, errno, subject("destroy datapath"), { dp });
@@ -259,13 +267,31 @@ export class NetdevDatapath implements ProviderDatapath {
   /**
    * Ends every wait of this isolate on the datapath: none may be under way when its handle goes.
    */
-  async #quiet(): Promise<void> {
+  async #quiet(isDestroyed = false): Promise<void> {
     const ends = [
-      ...await Promise.allSettled([this.#callbacks.close()]),
+      ...await Promise.allSettled([
+        this.#callbacks.close(),
+        this.tunnels.close(isDestroyed),
+      ]),
       ...await Promise.allSettled([this.upcalls.close(), this.ports.close()]),
     ];
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
+}
+
+/** A further handle on the datapath of `context`. */
+function ownHandle(context: Context, name: string): OwnHandle {
+  const { symbols, fullName } = context;
+  const dp = openHandle(symbols, name, false, context.subject("manage tunnels"));
+  return {
+    context: { ...context, dp },
+    async close() {
+      const errno = await symbols.dp_close(dp);
+      if (errno === 0 || errno === Errno.EBADF) return;
+      const subject = { operation: "close datapath", object: fullName };
+      throw waitedFailure(symbols, errno, subject, { dp });
+    },
+  };
 }
 
 function openHandle(

@@ -170,7 +170,8 @@ export async function startEal(
   (options.onNotice ?? toStderr)(`upcall: ${notice}`);
 }
 
-function toStderr(message: string): void {
+/** A notice to people who gave no other way to tell them. */
+export function toStderr(message: string): void {
   try {
     Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n`));
   } catch {

@@ -44,13 +44,16 @@ const MAX_FRAME = 65535;
 /** Ports over `dp_port_*`. */
 export class NetdevPorts implements ProviderPorts {
   readonly #context: Context;
+  readonly #onAdded: () => void;
   readonly #watches = new Set<NetdevPortWatch>();
   readonly #info = new Uint8Array(dpPortInfo.structSize);
   #frame: Uint8Array<ArrayBuffer> | undefined;
   #closed = false;
 
-  constructor(context: Context) {
+  /** `onAdded` is called when a port was added here. */
+  constructor(context: Context, onAdded: () => void = () => {}) {
     this.#context = context;
+    this.#onAdded = onAdded;
   }
 
   async add(request: PortRequest): Promise<Port> {
@@ -67,6 +70,7 @@ export class NetdevPorts implements ProviderPorts {
     const fetched = symbols.dp_port_result(id, info, text, text.length);
     const errno = added || fetched;
     if (errno !== 0) throw plainFailure(errno, what, fromCString(text));
+    this.#onAdded();
     return readPort(info);
   }
 

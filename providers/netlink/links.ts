@@ -9,7 +9,7 @@
  */
 import { formatMac } from "../codec/address.ts";
 import type { Conversation } from "./conversation.ts";
-import { Attributes, type Message, u32, u8, viewOf } from "./message.ts";
+import { Attributes, be16, type Message, u16, u32, u8, viewOf } from "./message.ts";
 import {
   addressText,
   Family,
@@ -26,6 +26,9 @@ const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const IFLA_VLAN_ID = 1;
+const IFLA_VLAN_PROTOCOL = 5;
 const IFF_UP = 1;
 const IFF_LOOPBACK = 8;
 const IFF_RUNNING = 0x40;
@@ -63,6 +66,8 @@ export interface Link {
   readonly kind?: string;
   /** Index of the device that it stands on, as a VLAN's does. */
   readonly lower?: number;
+  /** Of a VLAN's device: the tag of its packets. */
+  readonly vlan?: { readonly id: number; readonly tpid: number };
   /** Index of the bridge or bond that it belongs to. */
   readonly master?: number;
 }
@@ -90,7 +95,10 @@ export function parseLink({ body }: Message): Link {
   const flags = view.getUint32(8, littleEndian);
   const attributes = new Attributes(body, linkHeaderSize);
   const mac = attributes.bytes(IFLA_ADDRESS);
-  const kind = attributes.nested(IFLA_LINKINFO)?.text(IFLA_INFO_KIND);
+  const info = attributes.nested(IFLA_LINKINFO);
+  const kind = info?.text(IFLA_INFO_KIND);
+  const data = kind === "vlan" ? info?.nested(IFLA_INFO_DATA) : undefined;
+  const id = data?.get(IFLA_VLAN_ID, u16);
   const lower = attributes.get(IFLA_LINK, u32);
   const master = attributes.get(IFLA_MASTER, u32);
   return {
@@ -104,6 +112,9 @@ export function parseLink({ body }: Message): Link {
     hasNoNeighbours: (flags & IFF_NOARP) !== 0,
     ...(kind !== undefined && { kind }),
     ...(lower !== undefined && { lower }),
+    ...(id !== undefined && {
+      vlan: { id, tpid: data?.get(IFLA_VLAN_PROTOCOL, be16) ?? 0x8100 },
+    }),
     ...(master !== undefined && { master }),
   };
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { openLibc } from "../ffi/libc.ts";
+import { openLibc } from "./libc.ts";
 
 const CLOCK_MONOTONIC = 1;
 

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Finds the way to far ends of tunnels, and keeps it true.
+ *
+ * A far end that was asked for is *wanted* from then on: its route is looked up, its neighbour
+ * looked for, and the header that follows written to the library.  Whatever is heard that touches
+ * a wanted far end renews or withdraws it in the same turn; what nothing is sent to for a while
+ * is forgotten.
+ *
+ * @module
+ */
+import type { RouteEvent } from "../../netlink/mod.ts";
+import { isUsable, isWithin, type Prefix } from "../../netlink/mod.ts";
+import type { Port } from "../../contract/ports.ts";
+import type { AddressPrefix } from "../../contract/tunnels.ts";
+import { type Hop, type HopKey, hopKeyText, type HopTable, type Local } from "./hop.ts";
+import type { Host } from "./host.ts";
+import { ethernetHeader, multicastMac, question } from "./questions.ts";
+import { Told, type ToldRoute } from "./told.ts";
+import { type Exit, Underlays } from "./underlays.ts";
+
+/** What the resolver needs of the datapath. */
+export interface ResolverInit {
+  readonly table: HopTable;
+  /** Linux, as this process sees it; absent where it may not look. */
+  readonly host: Host | undefined;
+  readonly told: Told;
+  /** Ports as they are now. */
+  readonly ports: () => Iterable<Port>;
+  /** Ethernet address of a port that is no Linux device. */
+  readonly macOf: (port: Port) => string | undefined;
+  /** Sends a frame of ours by a port, or as the host behind it would. */
+  readonly send: (exit: Exit, frame: Uint8Array) => void;
+}
+
+/** The way to a far end, but for the neighbour's address. */
+export interface Plan {
+  readonly exit: Exit;
+  /** Name of the device, in routes and among neighbours. */
+  readonly device: string;
+  /** Its index, if it is one of Linux. */
+  readonly ifindex: number | undefined;
+  readonly source: string;
+  readonly sourceMac: string;
+  readonly gateway: string | undefined;
+  /** Whose Ethernet address is needed. */
+  readonly nextHop: string;
+  readonly mtu: number;
+}
+
+interface Wanted {
+  readonly key: HopKey;
+  /** ms of `performance.now()`. */
+  readonly since: number;
+  plan: Plan | undefined;
+  /** What the table has: a hop as text, "none", or nothing. */
+  written: string;
+}
+
+const noMac = "00:00:00:00:00:00";
+/** Smallest path MTU that is believed, as Linux has it (`min_pmtu`), and RFC 8200. */
+const smallestMtu = { 4: 552, 6: 1280 } as const;
+const mtuLifeMs = 600_000;
+/** A far end that nothing was sent to for so long is forgotten. */
+const idleLimitMs = 900_000;
+/** Of a neighbour that something was sent to within this time, Linux is asked to make sure. */
+const freshMs = 30_000;
+/** More routes than these at once, and every far end is looked up anew. */
+const manyRoutes = 64;
+const maxWanted = 65_536;
+
+function versionOf(address: string): 4 | 6 {
+  return address.includes(":") ? 6 : 4;
+}
+
+/** Ways to the far ends of one datapath's tunnels. Belongs to one isolate. */
+export class Resolver {
+  readonly #init: ResolverInit;
+  readonly #wanted = new Map<string, Wanted>();
+  /** Wanted far ends by device and next hop. */
+  readonly #behind = new Map<string, Set<string>>();
+  readonly #mtus = new Map<string, { readonly mtu: number; readonly until: number }>();
+  #underlays: Underlays;
+
+  /** Takes ports and devices as they are now, and says what is ours. */
+  constructor(init: ResolverInit) {
+    this.#init = init;
+    this.#underlays = this.#look();
+  }
+
+  /** Ports and what they stand for. */
+  get underlays(): Underlays {
+    return this.#underlays;
+  }
+
+  /** What is ours. */
+  locals(): Local[] {
+    return this.#localsOf(this.#underlays);
+  }
+
+  #localsOf(underlays: Underlays): Local[] {
+    const { host, told } = this.#init;
+    return underlays.locals(host?.addresses() ?? [], told.addresses());
+  }
+
+  #look(): Underlays {
+    const { ports, host, table } = this.#init;
+    const underlays = new Underlays(ports(), host?.links() ?? []);
+    table.setLocals(this.#localsOf(underlays));
+    return underlays;
+  }
+
+  /** A packet found no hop: it is looked for. */
+  ask(key: HopKey): void {
+    const text = hopKeyText(key);
+    let wanted = this.#wanted.get(text);
+    if (wanted === undefined) {
+      if (this.#wanted.size >= maxWanted) return;
+      wanted = { key, since: performance.now(), plan: undefined, written: "" };
+      this.#wanted.set(text, wanted);
+    } else {
+      wanted.written = ""; // The table knows best what it has not.
+    }
+    this.#resolve(text, wanted);
+  }
+
+  /** Ports came or went, or what was told is different: all is looked at anew. */
+  rescan(): void {
+    this.#underlays = this.#look();
+    this.#resolveAll();
+  }
+
+  /** What Linux told; the host has taken it in. */
+  heard(events: readonly RouteEvent[]): void {
+    const prefixes: Prefix[] = [];
+    let [isAll, isOther] = [false, false];
+    for (const event of events) {
+      if (event.kind === "neighbour") {
+        const { ifindex, address } = event.neighbour;
+        this.#renewBehind(`#${ifindex} ${address}`);
+      } else if (event.kind === "route") {
+        prefixes.push(event.route.destination);
+      } else {
+        isAll = true;
+        if (event.kind === "link") {
+          const { isUp, index } = event.link;
+          if (event.isGone || !isUp) this.#withdraw((plan) => plan.ifindex === index);
+        }
+        isOther ||= ["link", "address", "lost"].includes(event.kind);
+      }
+    }
+    if (isOther) this.#underlays = this.#look();
+    if (isAll || prefixes.length > manyRoutes) return this.#resolveAll();
+    if (prefixes.length === 0) return;
+    for (const [text, wanted] of this.#wanted) {
+      const { destination } = wanted.key;
+      if (prefixes.some((prefix) => isWithin(destination, prefix))) {
+        this.#resolve(text, wanted);
+      }
+    }
+  }
+
+  /** The address of a neighbour that Linux does not know of may be another. */
+  renewNeighbour(device: string, address: string): void {
+    this.#renewBehind(`${device} ${address}`);
+    const index = this.#ifindexOf(device);
+    if (index !== undefined) this.#renewBehind(`#${index} ${address}`);
+  }
+
+  /** A router says how large packets to a destination may be. */
+  setMtu(destination: string, mtu: number): void {
+    const least = smallestMtu[versionOf(destination)];
+    const known = this.#mtus.get(destination)?.mtu ?? Infinity;
+    this.#mtus.set(destination, {
+      mtu: Math.min(Math.max(mtu, least), known),
+      until: performance.now() + mtuLifeMs,
+    });
+    this.#resolveFor(destination);
+  }
+
+  #resolveFor(destination: string): void {
+    for (const [text, wanted] of this.#wanted) {
+      if (wanted.key.destination === destination) this.#resolve(text, wanted);
+    }
+  }
+
+  /** What is done from time to time: forget what is idle, make sure of what is not. */
+  sweep(): void {
+    const { table, host, told } = this.#init;
+    const now = performance.now();
+    const listed = new Set<string>();
+    for (const { key, idleMs } of table.list()) {
+      const text = hopKeyText(key);
+      listed.add(text);
+      const wanted = this.#wanted.get(text);
+      if (wanted === undefined) {
+        table.delete(key);
+        continue;
+      }
+      const { plan, since } = wanted;
+      if ((idleMs ?? now - since) > idleLimitMs) {
+        table.delete(key);
+        this.#forget(text, wanted);
+      } else if (plan !== undefined && idleMs !== undefined && idleMs < freshMs) {
+        told.refresh(plan.device, plan.nextHop, now - idleMs);
+        const { ifindex, nextHop } = plan;
+        const known = ifindex === undefined
+          ? undefined
+          : host?.neighbour(ifindex, nextHop);
+        if (ifindex !== undefined && known?.state === "stale") {
+          host?.ask(ifindex, nextHop);
+        }
+      }
+    }
+    for (const [text, wanted] of this.#wanted) {
+      if (!listed.has(text) && now - wanted.since > idleLimitMs) {
+        this.#forget(text, wanted);
+      }
+    }
+    for (const [destination, { until }] of this.#mtus) {
+      if (until > now) continue;
+      this.#mtus.delete(destination);
+      this.#resolveFor(destination);
+    }
+    if (told.age(now)) this.rescan();
+  }
+
+  /** Source addresses that told routes by a device can have. */
+  ownAddresses(device: string): AddressPrefix[] {
+    const { host, told } = this.#init;
+    const index = this.#ifindexOf(device);
+    const linux = (host?.addresses() ?? []).filter(({ ifindex }) => ifindex === index)
+      .map(({ address, prefixLength }) => ({ address, length: prefixLength }));
+    const mine = told.addresses().filter((each) => each.device === device)
+      .map(({ prefix }) => prefix);
+    return [...mine, ...linux];
+  }
+
+  #ifindexOf(device: string): number | undefined {
+    const port = this.#underlays.port(device);
+    return port && this.#underlays.ifindex(port);
+  }
+
+  /** The way to a destination, but for its neighbour; undefined: there is none. */
+  plan({ destination, source, mark }: Omit<HopKey, "port">): Plan | undefined {
+    const { host, told } = this.#init;
+    const route = told.route(destination, mark);
+    if (route !== undefined) return this.#planTold(route, destination, source);
+    const found = host?.lookUp(destination, {
+      ...(source !== undefined && { source }),
+      mark,
+    });
+    const [hop] = found?.nextHops ?? [];
+    if (found === undefined || hop === undefined || found.type === "local") {
+      return undefined;
+    }
+    const link = host?.link(hop.ifindex);
+    const exit = this.#underlays.exit(hop.ifindex);
+    const own = source ?? found.source;
+    if (!link?.isUp || exit === undefined || own === undefined) return undefined;
+    return {
+      exit,
+      device: link.name,
+      ifindex: hop.ifindex,
+      source: own,
+      sourceMac: link.mac ?? noMac,
+      gateway: hop.gateway,
+      nextHop: hop.gateway ?? destination,
+      mtu: this.#mtu(destination, found.mtu ?? link.mtu),
+    };
+  }
+
+  #planTold(
+    { device, gateway, source: own }: ToldRoute,
+    destination: string,
+    source: string | undefined,
+  ): Plan | undefined {
+    const { host, macOf } = this.#init;
+    const port = this.#underlays.port(device);
+    if (port === undefined || port.gone) return undefined;
+    const ifindex = this.#underlays.ifindex(port);
+    const link = ifindex === undefined ? undefined : host?.link(ifindex);
+    return {
+      exit: this.#underlays.exitOf(port),
+      device,
+      ifindex,
+      source: source ?? own,
+      sourceMac: link?.mac ?? macOf(port) ?? noMac,
+      gateway,
+      nextHop: gateway ?? destination,
+      mtu: this.#mtu(destination, link?.mtu ?? 0),
+    };
+  }
+
+  #mtu(destination: string, mtu: number): number {
+    const told = this.#mtus.get(destination)?.mtu;
+    return told === undefined ? mtu : Math.min(mtu || told, told);
+  }
+
+  /** Ethernet address of a plan's next hop; undefined while it is not known. */
+  #mac({ ifindex, nextHop, device, exit }: Plan): string | undefined {
+    const { host, told } = this.#init;
+    const known = multicastMac(nextHop) ?? told.mac(device, nextHop) ??
+      told.mac(exit.port.name, nextHop);
+    if (known !== undefined || ifindex === undefined) return known;
+    if (host?.link(ifindex)?.hasNoNeighbours) return noMac;
+    const neighbour = host?.neighbour(ifindex, nextHop);
+    return neighbour && isUsable(neighbour) ? neighbour.mac : undefined;
+  }
+
+  #askFor(plan: Plan): void {
+    const { host, send } = this.#init;
+    const { ifindex, nextHop, source, sourceMac, exit } = plan;
+    if (ifindex !== undefined) return host?.ask(ifindex, nextHop);
+    const asker = { address: source, mac: sourceMac, vlan: 0 };
+    if (versionOf(source) === versionOf(nextHop)) send(exit, question(asker, nextHop));
+  }
+
+  #resolve(text: string, wanted: Wanted): void {
+    const { table } = this.#init;
+    const { key } = wanted;
+    const plan = this.plan(key);
+    this.#place(text, wanted, plan);
+    if (plan === undefined) {
+      return this.#write(wanted, "none", () => table.set(key, undefined));
+    }
+    this.#follow(wanted, plan);
+  }
+
+  /** Writes a plan's hop, or looks for its neighbour. */
+  #follow(wanted: Wanted, plan: Plan, mac = this.#mac(plan)): void {
+    const { table } = this.#init;
+    const { key } = wanted;
+    if (mac === undefined) {
+      this.#write(wanted, "", () => table.delete(key));
+      return this.#askFor(plan);
+    }
+    const { exit, source, mtu, sourceMac } = plan;
+    const header = ethernetHeader(mac, sourceMac, exit, versionOf(key.destination));
+    const hop: Hop = {
+      underlay: exit.port.no,
+      isReceived: exit.isHost,
+      mtu,
+      source,
+      header,
+    };
+    const written =
+      `${hop.underlay} ${hop.isReceived} ${mtu} ${source} ${header.toHex()}`;
+    this.#write(wanted, written, () => table.set(key, hop));
+  }
+
+  /** Writes what is not there yet. */
+  #write(wanted: Wanted, written: string, write: () => void): void {
+    if (wanted.written === written) return;
+    write();
+    wanted.written = written;
+  }
+
+  #place(text: string, wanted: Wanted, plan: Plan | undefined): void {
+    for (const key of behindKeys(wanted.plan)) {
+      const set = this.#behind.get(key);
+      set?.delete(text);
+      if (set?.size === 0) this.#behind.delete(key);
+    }
+    wanted.plan = plan;
+    for (const key of behindKeys(plan)) {
+      const set = this.#behind.get(key) ?? new Set();
+      this.#behind.set(key, set.add(text));
+    }
+  }
+
+  #forget(text: string, wanted: Wanted): void {
+    this.#place(text, wanted, undefined);
+    this.#wanted.delete(text);
+  }
+
+  #renewBehind(key: string): void {
+    let mac: string | undefined;
+    for (const [i, text] of [...this.#behind.get(key) ?? []].entries()) {
+      const wanted = this.#wanted.get(text);
+      const plan = wanted?.plan;
+      if (wanted === undefined || plan === undefined) continue;
+      if (i === 0) mac = this.#mac(plan); // All of them have the same neighbour.
+      // One that has failed is not asked again before there is a packet for it.
+      if (mac === undefined) {
+        this.#write(wanted, "", () => this.#init.table.delete(wanted.key));
+      } else {
+        this.#follow(wanted, plan, mac);
+      }
+    }
+  }
+
+  #withdraw(which: (plan: Plan) => boolean): void {
+    for (const wanted of this.#wanted.values()) {
+      if (wanted.plan === undefined || !which(wanted.plan)) continue;
+      this.#write(wanted, "", () => this.#init.table.delete(wanted.key));
+    }
+  }
+
+  #resolveAll(): void {
+    for (const [text, wanted] of this.#wanted) this.#resolve(text, wanted);
+  }
+}
+
+/** By what a plan is found when a neighbour is heard of. */
+function behindKeys(plan: Plan | undefined): string[] {
+  if (plan === undefined) return [];
+  const { ifindex, device, exit: { port }, nextHop } = plan;
+  const names = new Set([device, port.name]);
+  const keys = [...names].map((name) => `${name} ${nextHop}`);
+  return ifindex === undefined ? keys : [...keys, `#${ifindex} ${nextHop}`];
+}
