@@ -17,7 +17,6 @@
 #include "ct/ct.h"
 #include "ipf/ipf.h"
 #include "dp_port.h"
-#include "dp_service.h"
 #include "flow/flow.h"
 #include "meter/meter.h"
 #include "packet/eal.h"

@@ -376,7 +376,10 @@ struct dp_poll_thread_info {
     uint32_t numa;
     uint64_t cycles_busy, cycles_idle, cycles_sleep;
     uint64_t packets, hit, missed, lost, recirculated, mask_hit;
-    uint64_t rx_batches, tx_packets, tx_batches, iterations;
+    uint64_t rx_batches, tx_packets, tx_batches, iterations, iterations_busy, sleeps;
+    uint64_t cycles_upcall;  /* Handing up, while that is recorded (dp_perf.h). */
+    uint32_t max_sleep_us;
+    uint32_t pad;
 };
 /* The poll thread on the smallest core >= `core`; ENOENT if there is none. */
 DP_API int dp_poll_thread_next(uint64_t dp, uint32_t core, struct dp_poll_thread_info *info);
@@ -387,6 +390,7 @@ struct dp_rxq_info {
     uint32_t core;           /* UINT32_MAX: nobody polls it. */
     uint32_t pin;            /* The core that it is pinned to; UINT32_MAX: none. */
     uint64_t packets;
+    uint64_t cycles;         /* That its packets took. */
 };
 /* The `index`-th receive queue, from 0; ENOENT past the last. */
 DP_API int dp_rxq_get(uint64_t dp, uint32_t index, struct dp_rxq_info *info);
@@ -396,5 +400,6 @@ DP_API int dp_rxq_get(uint64_t dp, uint32_t index, struct dp_rxq_info *info);
 #include "dp_meter.h"
 #include "dp_bond.h"
 #include "dp_tnl.h"
+#include "dp_perf.h"
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "dp_int.h"
-#include "dp_service.h"
 #include "base/error.h"
 #include "flow/flow.h"
 #include "base/handle.h"

@@ -23,6 +23,7 @@
 #include "dp.h"
 
 struct bonds;
+struct burst_puts;
 struct ct;
 struct dp_service;
 struct flow_table;
@@ -53,7 +54,8 @@ struct dp {
     struct ipf *ipf;
     struct bonds *bonds;
     struct tnl *tnl;
-    /* Runs once a flow tracks connections, and while a native callback decides misses. */
+    /* Runs once a flow tracks connections or queues are balanced, and while a native callback
+     * decides misses. */
     struct dp_service *service;
     void (*free)(struct dp *);   /* With the last reference. */
 };
@@ -91,5 +93,22 @@ void dp_unref(struct dp *);
 
 /* The datapath of a handle, referenced but not locked, destroyed or not; NULL: EBADF. */
 struct dp *dp_of(uint64_t handle);
+
+/* --- Service ---------------------------------------------------------------------------------- */
+
+/* The one background thread of a datapath: puts the flows that native callbacks decided on
+ * (burst_direct.h), ends the connections that have expired (ct.h), and balances the queues of poll
+ * threads (pmd_figures.h).  Any thread may call these; without the control mutex to stop it. */
+struct dp_service *dp_service_start(struct dp *); /* NULL: no memory or no thread. */
+/* Starts it if flows track connections and it does not run.  Without memory for it, the next call
+ * tries again.  Under the control mutex. */
+void dp_service_track(struct dp *);
+void dp_service_stop(struct dp_service *);        /* NULL is allowed. */
+
+/* Has it look anew at what is due; NULL is allowed. */
+void dp_service_look(struct dp_service *);
+
+/* Where flows are left for it. */
+struct burst_puts *dp_service_puts(struct dp_service *);
 
 #endif

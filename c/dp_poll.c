@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/histogram.h"
 #include "dp_int.h"
 #include "pmd/pmd_ctl.h"
+#include "pmd/pmd_figures.h"
 
 int dp_poll_threads_choose(uint64_t handle, const uint8_t *cores, uint32_t size)
 {
@@ -95,4 +97,81 @@ int dp_rxq_get(uint64_t handle, uint32_t index, struct dp_rxq_info *info)
     int error = info ? dp_enter(handle, &dp) : EINVAL;
 
     return error ? error : dp_leave(dp, pmd_set_rxq(dp->pmds, index, info));
+}
+
+/* --- What threads do with their time (dp_perf.h) -------------------------------------------- */
+
+int dp_load_get(uint64_t handle, uint32_t core, uint32_t samples, struct dp_load_info *load)
+{
+    struct dp *dp;
+    int error = load ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_load_thread(dp->pmds, core, samples, load));
+}
+
+int dp_load_rxq(uint64_t handle, uint32_t index, uint32_t samples, uint64_t *cycles)
+{
+    struct dp *dp;
+    int error = cycles ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_load_rxq(dp->pmds, index, samples, cycles));
+}
+
+int dp_balance_get(uint64_t handle, uint32_t dry_run, struct dp_balance_info *info)
+{
+    struct dp *dp;
+    int error = info ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_balance_describe(dp->pmds, dry_run != 0, info));
+}
+
+int dp_perf_get(uint64_t handle, uint32_t core, struct dp_perf_info *info)
+{
+    struct dp *dp;
+    int error = info ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_perf_get(dp->pmds, core, info));
+}
+
+int dp_perf_walls(uint8_t *walls, uint32_t size)
+{
+    if (!walls || size != sizeof histogram_walls)
+        return EINVAL;
+    memcpy(walls, histogram_walls, size);
+    return 0;
+}
+
+int dp_perf_history(uint64_t handle, uint32_t core, uint32_t which, uint8_t *samples, uint32_t room, uint32_t *count)
+{
+    struct dp *dp;
+    int error = samples && count && which <= DP_PERF_MILLISECONDS ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_perf_history(dp->pmds, core, which, (struct dp_perf_sample *)(void *)samples, room, count));
+}
+
+int dp_perf_watch_get(uint64_t handle, struct dp_perf_watch *watch)
+{
+    struct dp *dp;
+    int error = watch ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    *watch = *pmd_perf_watch(dp->pmds);
+    return dp_leave(dp, 0);
+}
+
+int dp_perf_watch_set(uint64_t handle, const struct dp_perf_watch *watch)
+{
+    struct dp *dp;
+    int error = watch ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_perf_watch_set(dp->pmds, watch));
+}
+
+int dp_perf_suspicious(uint64_t handle, uint32_t core, struct dp_perf_incident *incident, uint8_t *samples, uint32_t room)
+{
+    struct dp *dp;
+    int error = incident && (samples || !room) ? dp_enter(handle, &dp) : EINVAL;
+
+    return error ? error : dp_leave(dp, pmd_perf_take(dp->pmds, core, incident, (struct dp_perf_sample *)(void *)samples, room));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
-#include "dp_service.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -11,6 +11,7 @@
 #include "ipf/ipf.h"
 #include "packet/worker.h"
 #include "path/burst_direct.h"
+#include "pmd/pmd_figures.h"
 
 struct dp_service {
     struct dp *dp;
@@ -36,13 +37,45 @@ static void put_all(struct dp_service *service)
     }
 }
 
-/* Looks after connections and fragments.  Answers in how many milliseconds again. */
+#define AGAIN_MS 100u            /* While somebody else changes threads. */
+
+/* Deals the queues out anew, if that is due.  Never waits for `life`: who holds it may be waiting
+ * for this thread.  Answers in how many milliseconds again. */
+static uint32_t balance(struct dp *dp, uint64_t now)
+{
+    uint32_t due;
+
+    if (dp_lock(dp))
+        return UINT32_MAX;
+    due = pmd_balance_due(dp->pmds, now);
+    dp_unlock(dp);
+    if (due)
+        return due;
+    if (pthread_mutex_trylock(&dp->life))
+        return AGAIN_MS;
+    due = UINT32_MAX;
+    if (!dp_lock(dp)) {
+        pmd_balance(dp->pmds, now); /* Without memory the queues stay where they are. */
+        due = pmd_balance_due(dp->pmds, now);
+        dp_unlock(dp);
+    }
+    pthread_mutex_unlock(&dp->life);
+    return due;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Looks after connections, fragments and the balance of threads.  Answers in how many milliseconds
+ * again. */
 static int keep(struct dp *dp)
 {
     const uint64_t now = worker_clock();
-    const uint32_t ct = ct_service(dp->ct, now), ipf = ipf_service(dp->ipf, now);
+    const uint32_t next = least(least(ct_service(dp->ct, now), ipf_service(dp->ipf, now)), balance(dp, now));
 
-    return (int)(ct < ipf ? ct : ipf);
+    return next > INT_MAX ? INT_MAX : (int)next;
 }
 
 static void *serve(void *arg)
@@ -90,6 +123,12 @@ void dp_service_stop(struct dp_service *service)
     pthread_join(service->thread, NULL);
     burst_puts_destroy(service->puts);
     free(service);
+}
+
+void dp_service_look(struct dp_service *service)
+{
+    if (service)
+        burst_puts_ring(service->puts);
 }
 
 struct burst_puts *dp_service_puts(struct dp_service *service)

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/handle.h"
 #include "dp_int.h"
-#include "dp_service.h"
 #include "flow/flow.h"
 #include "path/tx.h"
 #include "pmd/pmd_set.h"

@@ -8,6 +8,7 @@
 import type { BondFacet } from "../providers/contract/devices.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { type PolicyRun, policyRunOf } from "../policy/mod.ts";
+import { CommandError } from "./command_error.ts";
 import { captureOptions, capturePackets } from "./capture/capture.ts";
 import { capturePiped, isPipe } from "./capture/pipe.ts";
 import type { ControlCommand, ControlCommands } from "./socket.ts";
@@ -16,8 +17,8 @@ import { dummyCommands } from "./dummy_commands.ts";
 import type { Log } from "./log.ts";
 import { metricsJson, metricsText } from "./metrics.ts";
 import { OptionError, parseControlOptions } from "./options.ts";
-import { perfText, rxqText, statsText, ThreadHistory } from "./text/poll_thread.ts";
 import { statusOf } from "./status.ts";
+import { threadCommands } from "./thread_commands.ts";
 import { traceText } from "./trace/text.ts";
 import { tunnelCommands } from "./tunnel_commands.ts";
 import { runVerb, verbs } from "./verbs/verbs.ts";
@@ -34,11 +35,6 @@ export interface Served {
 
 /** Captures at once: each marks every flow, and holds its client's connection. */
 const maxCaptures = 8;
-
-/** A command that failed; the message is the answer. */
-class CommandError extends Error {
-  override readonly name = "CommandError";
-}
 
 /** The policy that runs on a datapath. */
 function policyOf(dp: Datapath): PolicyRun {
@@ -133,7 +129,7 @@ export function controlCommands(served: Served): ControlCommands {
       return bondText(bonds.list());
     });
   }
-  for (const [name, command] of threadCommands(dp)) commands.set(name, command);
+  for (const [name, command] of threadCommands(dp, log)) commands.set(name, command);
   for (const [name, command] of dummyCommands(dp)) commands.set(name, command);
   for (const [name, command] of tunnelCommands(dp)) commands.set(name, command);
   return logged(commands, log);
@@ -224,60 +220,6 @@ function coverageText(dp: Datapath): string {
     `${counters.length - happened.length} events never hit\n`;
 }
 
-/** Commands about poll threads; none for a datapath that has no such threads. */
-function threadCommands(dp: Datapath): Map<string, ControlCommand> {
-  const commands = new Map<string, ControlCommand>();
-  const { pollThreads } = dp;
-  if (pollThreads === undefined) return commands;
-  const history = new ThreadHistory();
-  const add = (
-    name: string,
-    [usage, max]: readonly [string, number],
-    run: (args: ThreadArguments) => string | Promise<string>,
-  ): void => {
-    commands.set(`dpif-netdev/${name}`, {
-      usage,
-      args: [0, max],
-      run: (args) => run(threadArguments(dp, args)),
-    });
-  };
-  const chosen = ({ core }: ThreadArguments) =>
-    pollThreads.dump().filter((thread) => core === undefined || thread.core === core);
-  add(
-    "pmd-stats-show",
-    ["[-pmd core] [dp]", 3],
-    (args) => chosen(args).map((thread) => statsText(history.since(thread))).join(""),
-  );
-  add("pmd-stats-clear", ["[-pmd core] [dp]", 3], (args) => {
-    history.clear(chosen(args));
-    return "";
-  });
-  add("pmd-rxq-show", ["[-pmd core] [-secs secs] [dp]", 5], (args) => {
-    const threads = chosen(args);
-    const seconds = Math.min(Math.ceil((args.seconds || 60) / 5) * 5, 60);
-    const head = `Displaying last ${seconds} seconds pmd usage %\n`;
-    return (threads.length > 0 ? head : "") +
-      threads.map((thread) => rxqText(dp, thread)).join("");
-  });
-  const perfUsage = "[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]";
-  add("pmd-perf-show", [perfUsage, 8], async (args) => {
-    const cyclesPerSecond = await measureCycles(dp);
-    const { seconds } = history;
-    return chosen(args).map((thread) =>
-      perfText(history.since(thread), { seconds, cyclesPerSecond })
-    ).join("");
-  });
-  add("pmd-rxq-rebalance", ["[dp]", 1], async () => {
-    await pollThreads.rebalance?.();
-    return "pmd rxq rebalance requested.\n";
-  });
-  const lookups = (): string => lookupText(dp);
-  for (const name of ["subtable-lookup-prio-get", "subtable-lookup-info-get"]) {
-    add(name, ["", 0], lookups);
-  }
-  return commands;
-}
-
 /** `bond-show`: nothing at all where there are no bonds. */
 function bondText(bonds: ReturnType<BondFacet["list"]>): string {
   const lines = bonds.map(({ id, members }) =>
@@ -285,64 +227,4 @@ function bondText(bonds: ReturnType<BondFacet["list"]>): string {
     members.map((port, bucket) => `    bucket ${bucket} - member ${port}\n`).join("")
   );
   return lines.length === 0 ? "" : `Bonds:\n${lines.join("")}`;
-}
-
-interface ThreadArguments {
-  readonly core?: number;
-  readonly seconds?: number;
-}
-
-function threadArguments(dp: Datapath, args: readonly string[]): ThreadArguments {
-  const found: { core?: number; seconds?: number } = {};
-  for (let i = 0; i < args.length; i++) {
-    const [arg, next] = [args[i], args[i + 1]];
-    if (arg === "-nh") continue;
-    if (["-pmd", "-secs", "-it", "-ms"].includes(arg ?? "") && next !== undefined) {
-      i++;
-      if (!/^\d+$/.test(next)) continue;
-      if (arg === "-pmd") found.core = Number(next);
-      if (arg === "-secs") found.seconds = Number(next);
-    } else if (arg !== dp.name && arg !== dp.fullName) {
-      throw new CommandError("please specify an existing datapath");
-    }
-  }
-  return found;
-}
-
-/**
- * TSC cycles a second: what a busy thread counts over a moment, or what Linux says of the
- * processor.
- */
-async function measureCycles({ pollThreads }: Datapath): Promise<number> {
-  const sum = (): [number, number] => {
-    const [thread] = pollThreads?.dump() ?? [];
-    const { busy = 0n, idle = 0n, sleep = 0n } = thread?.cycles ?? {};
-    return [Number(busy + idle + sleep), performance.now()];
-  };
-  const [before, start] = sum();
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  const [after, end] = sum();
-  const counted = (after - before) / (end - start) * 1000;
-  // A thread that sleeps counts when it wakes.
-  return counted > slowestClock ? counted : clockOfProcessor();
-}
-
-/** No processor that this runs on has a slower counter, Hz. */
-const slowestClock = 5e8;
-
-function clockOfProcessor(): number {
-  try {
-    const text = Deno.readTextFileSync("/proc/cpuinfo");
-    const [, mhz] = /^cpu MHz\s*:\s*([\d.]+)$/m.exec(text) ?? [];
-    return Math.max(slowestClock, Number(mhz ?? 0) * 1e6);
-  } catch {
-    return slowestClock;
-  }
-}
-
-function lookupText(dp: Datapath): string {
-  const { masks = 0, flows, maskHit = 0n, hit } = dp.stats();
-  const perHit = hit === 0n ? 0 : Number(maskHit) / Number(hit);
-  return `Available dpcls implementations:\n  partitioned (Use count: ${masks}, Priority: 0)\n` +
-    `flows: ${flows}, masks: ${masks}, lookups per hit: ${perHit.toFixed(2)}\n`;
 }

@@ -21,9 +21,9 @@ export const logLevels: readonly LogLevel[] = [
 ];
 
 /** What may say something. */
-export type LogModule = "control" | "serve" | "upcall";
+export type LogModule = "control" | "pmd" | "serve" | "upcall";
 /** All of them. */
-export const logModules: readonly LogModule[] = ["control", "serve", "upcall"];
+export const logModules: readonly LogModule[] = ["control", "pmd", "serve", "upcall"];
 
 /** A log. */
 export class Log {

@@ -20,6 +20,7 @@ import { controlCommands } from "./commands.ts";
 import { ControlSocket } from "./socket.ts";
 import { controlPath } from "./socket_path.ts";
 import { Log } from "./log.ts";
+import { ThreadLog } from "./thread_log.ts";
 
 export { Log, type LogLevel, type LogModule } from "./log.ts";
 
@@ -57,16 +58,22 @@ export async function serve(
   const complain = (error: Error): void => log.say("control", "err", error.message);
   const path = options.path ?? await controlPath(dp.fullName);
   const socket = await ControlSocket.serve(path, controlCommands({ dp, log, onExit }));
+  let threads: ThreadLog | undefined;
+  const end = (): Promise<void> => {
+    threads?.[Symbol.dispose]();
+    return socket.close();
+  };
   let attached: Disposable;
   try {
-    attached = dp.onClose(socket);
+    threads = ThreadLog.of(dp, log);
+    attached = dp.onClose({ [Symbol.asyncDispose]: end });
   } catch (error) {
-    await socket.close(); // The datapath was closed meanwhile.
+    await end(); // The datapath was closed meanwhile.
     throw error;
   }
   const close = (): Promise<void> => {
     attached[Symbol.dispose]();
-    return socket.close();
+    return end();
   };
   return { path: socket.path, close, [Symbol.asyncDispose]: close };
 }

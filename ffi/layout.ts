@@ -69,6 +69,22 @@ export const constants = {
   DP_TNL_NEIGHBOUR: 2,
   DP_TNL_MTU: 3,
   DP_TNL_EVENTS: 1024,
+  DP_LOAD_SAMPLES: 12,
+  DP_BALANCE_NODES: 8,
+  DP_BALANCE_YES: 0,
+  DP_BALANCE_LITTLE: 1,
+  DP_BALANCE_ROUNDROBIN: 2,
+  DP_BALANCE_FEW: 3,
+  DP_BALANCE_CROSS: 4,
+  DP_PERF_BINS: 32,
+  DP_PERF_KINDS: 7,
+  DP_PERF_WALLS: 217,
+  DP_PERF_COUNTS: 224,
+  DP_PERF_HISTORY: 1000,
+  DP_PERF_ITERATIONS: 0,
+  DP_PERF_MILLISECONDS: 1,
+  DP_PERF_CYCLES: 0,
+  DP_PERF_FILL: 1,
 } as const;
 
 /** Offsets in `struct dp_stats`, bytes. */
@@ -256,7 +272,7 @@ export const dpDirectUpcall = {
 /** Offsets in `struct dp_poll_thread_info`, bytes. */
 export const dpPollThreadInfo = {
   /** Size of it all, bytes. */
-  structSize: 120,
+  structSize: 152,
   core: 0, // 4 bytes
   rxqCount: 4, // 4 bytes
   isolated: 8, // 4 bytes
@@ -274,17 +290,23 @@ export const dpPollThreadInfo = {
   txPackets: 96, // 8 bytes
   txBatches: 104, // 8 bytes
   iterations: 112, // 8 bytes
+  iterationsBusy: 120, // 8 bytes
+  sleeps: 128, // 8 bytes
+  cyclesUpcall: 136, // 8 bytes
+  maxSleepUs: 144, // 4 bytes
+  pad: 148, // 4 bytes
 } as const;
 
 /** Offsets in `struct dp_rxq_info`, bytes. */
 export const dpRxqInfo = {
   /** Size of it all, bytes. */
-  structSize: 24,
+  structSize: 32,
   port: 0, // 4 bytes
   queue: 4, // 4 bytes
   core: 8, // 4 bytes
   pin: 12, // 4 bytes
   packets: 16, // 8 bytes
+  cycles: 24, // 8 bytes
 } as const;
 
 /** Offsets in `struct dp_ct_tuple`, bytes. */
@@ -488,6 +510,94 @@ export const dpTnlWatchInfo = {
   pad: 12, // 4 bytes
 } as const;
 
+/** Offsets in `struct dp_load_info`, bytes. */
+export const dpLoadInfo = {
+  /** Size of it all, bytes. */
+  structSize: 24,
+  samples: 0, // 4 bytes
+  sampleMs: 4, // 4 bytes
+  cycles: 8, // 8 bytes
+  busy: 16, // 8 bytes
+} as const;
+
+/** Offsets in `struct dp_balance_info`, bytes. */
+export const dpBalanceInfo = {
+  /** Size of it all, bytes. */
+  structSize: 248,
+  enabled: 0, // 4 bytes
+  loadThreshold: 4, // 4 bytes
+  improvementThreshold: 8, // 4 bytes
+  intervalMin: 12, // 4 bytes
+  sampleMs: 16, // 4 bytes
+  overloaded: 20, // 4 bytes
+  checks: 24, // 8 bytes
+  rebalances: 32, // 8 bytes
+  last: 40, // 4 bytes
+  lastImprovement: 44, // 4 bytes
+  verdict: 48, // 4 bytes
+  nodes: 52, // 4 bytes
+  numa: 56, // 32 bytes
+  current: 88, // 64 bytes
+  estimate: 152, // 64 bytes
+  improvement: 216, // 32 bytes
+} as const;
+
+/** Offsets in `struct dp_perf_info`, bytes. */
+export const dpPerfInfo = {
+  /** Size of it all, bytes. */
+  structSize: 1880,
+  enabled: 0, // 4 bytes
+  pad: 4, // 4 bytes
+  hz: 8, // 8 bytes
+  iterations: 16, // 8 bytes
+  cycles: 24, // 8 bytes
+  cyclesBusy: 32, // 8 bytes
+  packets: 40, // 8 bytes
+  batches: 48, // 8 bytes
+  upcalls: 56, // 8 bytes
+  cyclesUpcall: 64, // 8 bytes
+  fill: 72, // 8 bytes
+  incidentsLost: 80, // 8 bytes
+  counts: 88, // 1792 bytes
+} as const;
+
+/** Offsets in `struct dp_perf_sample`, bytes. */
+export const dpPerfSample = {
+  /** Size of it all, bytes. */
+  structSize: 72,
+  when: 0, // 8 bytes
+  iterations: 8, // 8 bytes
+  cycles: 16, // 8 bytes
+  cyclesBusy: 24, // 8 bytes
+  packets: 32, // 8 bytes
+  batches: 40, // 8 bytes
+  upcalls: 48, // 8 bytes
+  cyclesUpcall: 56, // 8 bytes
+  fill: 64, // 8 bytes
+} as const;
+
+/** Offsets in `struct dp_perf_watch`, bytes. */
+export const dpPerfWatch = {
+  /** Size of it all, bytes. */
+  structSize: 24,
+  enabled: 0, // 4 bytes
+  extend: 4, // 4 bytes
+  before: 8, // 4 bytes
+  after: 12, // 4 bytes
+  us: 16, // 4 bytes
+  fill: 20, // 4 bytes
+} as const;
+
+/** Offsets in `struct dp_perf_incident`, bytes. */
+export const dpPerfIncident = {
+  /** Size of it all, bytes. */
+  structSize: 24,
+  iteration: 0, // 8 bytes
+  cycles: 8, // 8 bytes
+  reason: 16, // 4 bytes
+  count: 20, // 4 bytes
+} as const;
+
 /** What `dp_abi_layout()` of a library with this layout writes. */
 export const layoutText = `struct dp_stats 472
 field dp_stats received 0 8
@@ -606,7 +716,7 @@ field dp_direct_upcall mask 24 8
 field dp_direct_upcall actions 32 8
 field dp_direct_upcall mask_size 40 4
 field dp_direct_upcall actions_size 44 4
-struct dp_poll_thread_info 120
+struct dp_poll_thread_info 152
 field dp_poll_thread_info core 0 4
 field dp_poll_thread_info rxq_count 4 4
 field dp_poll_thread_info isolated 8 4
@@ -624,12 +734,18 @@ field dp_poll_thread_info rx_batches 88 8
 field dp_poll_thread_info tx_packets 96 8
 field dp_poll_thread_info tx_batches 104 8
 field dp_poll_thread_info iterations 112 8
-struct dp_rxq_info 24
+field dp_poll_thread_info iterations_busy 120 8
+field dp_poll_thread_info sleeps 128 8
+field dp_poll_thread_info cycles_upcall 136 8
+field dp_poll_thread_info max_sleep_us 144 4
+field dp_poll_thread_info pad 148 4
+struct dp_rxq_info 32
 field dp_rxq_info port 0 4
 field dp_rxq_info queue 4 4
 field dp_rxq_info core 8 4
 field dp_rxq_info pin 12 4
 field dp_rxq_info packets 16 8
+field dp_rxq_info cycles 24 8
 struct dp_ct_tuple 40
 field dp_ct_tuple src 0 16
 field dp_ct_tuple dst 16 16
@@ -751,4 +867,62 @@ struct dp_tnl_watch_info 16
 field dp_tnl_watch_info watch 0 8
 field dp_tnl_watch_info descriptor 8 4
 field dp_tnl_watch_info pad 12 4
+struct dp_load_info 24
+field dp_load_info samples 0 4
+field dp_load_info sample_ms 4 4
+field dp_load_info cycles 8 8
+field dp_load_info busy 16 8
+struct dp_balance_info 248
+field dp_balance_info enabled 0 4
+field dp_balance_info load_threshold 4 4
+field dp_balance_info improvement_threshold 8 4
+field dp_balance_info interval_min 12 4
+field dp_balance_info sample_ms 16 4
+field dp_balance_info overloaded 20 4
+field dp_balance_info checks 24 8
+field dp_balance_info rebalances 32 8
+field dp_balance_info last 40 4
+field dp_balance_info last_improvement 44 4
+field dp_balance_info verdict 48 4
+field dp_balance_info nodes 52 4
+field dp_balance_info numa 56 32
+field dp_balance_info current 88 64
+field dp_balance_info estimate 152 64
+field dp_balance_info improvement 216 32
+struct dp_perf_info 1880
+field dp_perf_info enabled 0 4
+field dp_perf_info pad 4 4
+field dp_perf_info hz 8 8
+field dp_perf_info iterations 16 8
+field dp_perf_info cycles 24 8
+field dp_perf_info cycles_busy 32 8
+field dp_perf_info packets 40 8
+field dp_perf_info batches 48 8
+field dp_perf_info upcalls 56 8
+field dp_perf_info cycles_upcall 64 8
+field dp_perf_info fill 72 8
+field dp_perf_info incidents_lost 80 8
+field dp_perf_info counts 88 1792
+struct dp_perf_sample 72
+field dp_perf_sample when 0 8
+field dp_perf_sample iterations 8 8
+field dp_perf_sample cycles 16 8
+field dp_perf_sample cycles_busy 24 8
+field dp_perf_sample packets 32 8
+field dp_perf_sample batches 40 8
+field dp_perf_sample upcalls 48 8
+field dp_perf_sample cycles_upcall 56 8
+field dp_perf_sample fill 64 8
+struct dp_perf_watch 24
+field dp_perf_watch enabled 0 4
+field dp_perf_watch extend 4 4
+field dp_perf_watch before 8 4
+field dp_perf_watch after 12 4
+field dp_perf_watch us 16 4
+field dp_perf_watch fill 20 4
+struct dp_perf_incident 24
+field dp_perf_incident iteration 0 8
+field dp_perf_incident cycles 8 8
+field dp_perf_incident reason 16 4
+field dp_perf_incident count 20 4
 `;

@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "fa2299be901b7d0dc092bc5ae751d7f83006f5fe573f2288281209dfb1dc0aff",
+    sha256: "86edeb280df10ab375809d2a382f5a72436997f6ffdcf3438a5d895dcef96084",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -181,6 +181,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/base/hash.h", { with: { type: "text" } }),
   },
   {
+    name: "base/histogram.c",
+    sha256: "4a676f74fabfeba9f67b0416bba72ffaea1f7964bb7d9fdba402871fdb1168c2",
+    load: () => import("../c/base/histogram.c", { with: { type: "text" } }),
+  },
+  {
+    name: "base/histogram.h",
+    sha256: "46d5803da23994dfecdee95984db230eae7891dee2d1fa1d151d97725ccaa984",
+    load: () => import("../c/base/histogram.h", { with: { type: "text" } }),
+  },
+  {
     name: "base/invariant.h",
     sha256: "16a4588c07ed1d2a5eebfc5ca2578defeeff5d51f4a9a029aef43a0b8df23bb9",
     load: () => import("../c/base/invariant.h", { with: { type: "text" } }),
@@ -242,7 +252,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "963221a943c3f5f1d42722571ba69231e81dad94663508c986299dfb499b3b47",
+    sha256: "b8eed83f3af32d9adc3f65dbf9493f3b9ae55ae03913788a20dce2ab4b15ebf8",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -472,12 +482,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "3e8754b32447769dd44b87da6b790cf20483384c17b24e54190283d7382fd474",
+    sha256: "f0d4be07e86978a5c07ea5f2cafa15efbb4226ca9ddbfb58ee9807508c99707e",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "a6566adf1e16ec4e1a28655aec0f34a91b547dc3ce1981279a8d0f876031c924",
+    sha256: "ed522a7d27f2726e948f79dcbd4ac48401a65eb7175d7ec8c7e5d1d9b6749a2a",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -492,7 +502,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_config.c",
-    sha256: "673c977c5d7249e5c8b68e7fe727da38b969e24636156337fded99180e49340a",
+    sha256: "60a4d7b41ce37810e05f771089c10fb38d047a503139a10e5c6b85f1ad5ae5c1",
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
@@ -512,12 +522,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_flow.c",
-    sha256: "d669afd03e13bfcc4773d6d56cdc234414a847d4eac6534b3265aab8c3895da6",
+    sha256: "6756525b9f950c5253747e18ea237b065c6304eeb29950af7dcb464af9e9299e",
     load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
   },
   {
     name: "dp_int.h",
-    sha256: "f3ece5ab2590367d8e4ba1918299c2f39201c9253f25ea6e14b08cee283beed1",
+    sha256: "125001e02b9441b01d83044d4286af8a05f96e6574f7121b4a9218b1f4f906b0",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -541,8 +551,13 @@ export const sources: readonly Source[] = [
     load: () => import("../c/dp_meter.h", { with: { type: "text" } }),
   },
   {
+    name: "dp_perf.h",
+    sha256: "90449f4b5e068e2ceb98af1a66bf85195fac65e3297cc8553d37f6b0b21819d7",
+    load: () => import("../c/dp_perf.h", { with: { type: "text" } }),
+  },
+  {
     name: "dp_poll.c",
-    sha256: "0d2e704f38c103befd6cfef1d0ca789e851cec743c1b71afeb943c937d8ce0aa",
+    sha256: "487cef4adb1ddf327c62e3eb026c56d358e393fb4c9141832fde11f789648568",
     load: () => import("../c/dp_poll.c", { with: { type: "text" } }),
   },
   {
@@ -567,13 +582,8 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_service.c",
-    sha256: "3b82c009f23887dbc3e36b0004c8f58f580ba0ffb77fc81fa35ecf0e8c447ca8",
+    sha256: "827ff230c0ae5e1a6a90e84a829fa823354ec2f18eb91c4737a0afdb5522ad28",
     load: () => import("../c/dp_service.c", { with: { type: "text" } }),
-  },
-  {
-    name: "dp_service.h",
-    sha256: "10e7018045817ead807aa0bd3b84cbc91ad1e650682da1a2ef5563176f68b903",
-    load: () => import("../c/dp_service.h", { with: { type: "text" } }),
   },
   {
     name: "dp_tnl.c",
@@ -587,7 +597,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_upcall.c",
-    sha256: "3c8ceb2b4e77150eb544b9bbf932eeeb13aa31a3c5cd3d414ae445fc4bc64363",
+    sha256: "21a0b98b9e460cfaf216e3e7ec9526fa453cad2f34e3c5762dd2447429a1d640",
     load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
   },
   {
@@ -902,12 +912,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "f5f42e5ddf1ed2008516eed914f62159f1552c3b20e001e059950b509c495868",
+    sha256: "28e430d534be332b1ef10eeda02b659c8eeef90500499be765a2ad38a673ad4c",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "dd3896c364041d72ea3e0ca25efe553a75a27a6673d80cdc65f9f31db70f1d3e",
+    sha256: "296a9dbd0de13d6de1ba02b1f108815a997f41f7485dcd9879fdda0a743c3544",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -936,13 +946,38 @@ export const sources: readonly Source[] = [
     load: () => import("../c/path/tx.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd/balance.c",
+    sha256: "5a3e67f4ce721e4b98d2ba0aa342c4860ab97c0feb5b427e6db99d40ff3a4d0d",
+    load: () => import("../c/pmd/balance.c", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/balance.h",
+    sha256: "7a7761e050c1fa9aa752f330fa0537221dd060fa90bb6761d70989f2a8ccb084",
+    load: () => import("../c/pmd/balance.h", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/load.h",
+    sha256: "7b8a7774e0782d7cb2e7364ad6e7c594dad3e7a3d399c78f25cb95283605c92a",
+    load: () => import("../c/pmd/load.h", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/perf.c",
+    sha256: "5b12de303b531c5337690d0262d29b5461b476dd0244f4dff4e996f259bc393c",
+    load: () => import("../c/pmd/perf.c", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/perf.h",
+    sha256: "ce5ca9d147a70bff0a75fb94809d12e401646371c9fa03d07f2a776b04144daf",
+    load: () => import("../c/pmd/perf.h", { with: { type: "text" } }),
+  },
+  {
     name: "pmd/pmd.c",
-    sha256: "8f19754d1bd1253754a9b8f31ee6beaf05fde488ca17f515dd856175f78841be",
+    sha256: "dbdc3db4b5cc325e8700fae579c1de3dda326ba9551e9710ae3930f67d9a9682",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_ctl.c",
-    sha256: "015afae1cfa027db4b296c04dc5ecf4c81a02cab38de8a42da1e8a0921078b50",
+    sha256: "bff2f6215d490a5c575d2039dc81e7b2833697d83a133eec8174ea4dfaaa71ae",
     load: () => import("../c/pmd/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
@@ -951,13 +986,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/pmd/pmd_ctl.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd/pmd_figures.c",
+    sha256: "b2fc792e818cd29636537fd4120866abfb839a08a14523791ff2235f402940bd",
+    load: () => import("../c/pmd/pmd_figures.c", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/pmd_figures.h",
+    sha256: "98329c78eb7ab578014f9a12f941326e79e8596118c3dffd33975ed35c393782",
+    load: () => import("../c/pmd/pmd_figures.h", { with: { type: "text" } }),
+  },
+  {
     name: "pmd/pmd_int.h",
-    sha256: "56ce2ddf0f67a28b4efe826b3dcb396d22f1e3dce88da7fa0858c62f337b0fd1",
+    sha256: "735a05fb333b41b2f985bc7ffbb0469755903865c92a7cb1550d6b6ee45b9918",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "ba5bd5824a3e728b8b18c9e39a49259f949e2a96f6c53990fb378330ef8c19e5",
+    sha256: "bdf7f9e9c2ed913ba8b3cb770d68a060ec4c43ee12d2d2c6bec3145f9dc3ea39",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
@@ -967,12 +1012,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/rxq.c",
-    sha256: "80e5cb8f6d288962acd6ab75441bc02d9a3d9d79f4452f8fdbb90fe626f759f2",
+    sha256: "749266cf6733770ca24dd5d89574df4910e33628810fd078fe63580c708fbfc6",
     load: () => import("../c/pmd/rxq.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/rxq.h",
-    sha256: "6f4878bdec254912fd68fd8e13abd6cbeadc1feb943f026d6e33ef1f582b7744",
+    sha256: "6962d2446cd60178aa7a400350a829d69d0e0d5de04734250307299c0991b9d9",
     load: () => import("../c/pmd/rxq.h", { with: { type: "text" } }),
   },
   {
@@ -992,7 +1037,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "0756ee867300529c731cd0c61c0f76e447e06462fcb55cb9154248315f03a3f8",
+    sha256: "8d1bc3c51b6fa49ea8efd25588391cabda546221584f6c0f05fd47e2e0b977a3",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1032,12 +1077,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "d79f7b266656001d888f26852671874c78967a07517275c2540ef1f8c5e4ead6",
+    sha256: "87002b156135573ced6c0adf0d7ffd9227f74acfd44caafa568e683767fa3063",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "e52b3a61b16daa23daa7381d156a9f107cf46681b4014033849837afa6b09fed",
+    sha256: "7ed039e05cea2a4a93ba7f5bc2a5c101c879aecf31838be2aee16338ecddc269",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
@@ -1052,7 +1097,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "6953d1d1f4d0c14586ed551ee70f26697a265b74cb8f467c64eb845cf2fa2434",
+    sha256: "9f4d60469aef94649f1dfa2f95727f37f87b67beb2d8eff0206174058f62c6dc",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {

@@ -667,4 +667,80 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_load_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t core
+      "u32", // uint32_t samples
+      "buffer", // struct dp_load_info *load
+    ],
+    result: "i32",
+  },
+  dp_load_rxq: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t index
+      "u32", // uint32_t samples
+      "buffer", // uint64_t *cycles
+    ],
+    result: "i32",
+  },
+  dp_balance_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t dry_run
+      "buffer", // struct dp_balance_info *info
+    ],
+    result: "i32",
+  },
+  dp_perf_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t core
+      "buffer", // struct dp_perf_info *info
+    ],
+    result: "i32",
+  },
+  dp_perf_walls: {
+    parameters: [
+      "buffer", // uint8_t *walls
+      "u32", // uint32_t size
+    ],
+    result: "i32",
+  },
+  dp_perf_history: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t core
+      "u32", // uint32_t which
+      "buffer", // uint8_t *samples
+      "u32", // uint32_t room
+      "buffer", // uint32_t *count
+    ],
+    result: "i32",
+  },
+  dp_perf_watch_get: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // struct dp_perf_watch *watch
+    ],
+    result: "i32",
+  },
+  dp_perf_watch_set: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // const struct dp_perf_watch *watch
+    ],
+    result: "i32",
+  },
+  dp_perf_suspicious: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t core
+      "buffer", // struct dp_perf_incident *incident
+      "buffer", // uint8_t *samples
+      "u32", // uint32_t room
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;

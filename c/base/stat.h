@@ -57,13 +57,15 @@ enum stat_drop {
     DROP_COUNT
 };
 
-/* Counted by: pmd.c received, rx_*, tx_*, iterations and cycles; burst.c hit and recirculated;
- * upcall.c missed (handed up) and lost; cls_isa.c mask_hit and validator_mismatches; drops where
- * they happen, but `fragment`, which ipf.h counts and dp.c adds. */
+/* Counted by: pmd.c received, rx_*, tx_*, iterations, sleeps and cycles; burst.c hit, recirculated
+ * and cycles_upcall; upcall.c missed (handed up) and lost; cls_isa.c mask_hit and
+ * validator_mismatches; drops where they happen, but `fragment`, which ipf.h counts and dp.c adds.
+ */
 struct stat_counters {
     _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
-    _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations;
+    _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations, iterations_busy, sleeps;
     _Atomic uint64_t cycles_busy, cycles_idle, cycles_sleep;
+    _Atomic uint64_t cycles_upcall;      /* Only while a thread records (perf.h). */
     _Atomic uint64_t validator_mismatches;
     _Atomic uint64_t drops[DROP_COUNT];
 } __attribute__((aligned(64)));

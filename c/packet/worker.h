@@ -27,6 +27,7 @@ struct rte_rcu_qsbr;
 
 struct cls_replica;
 struct bonds;
+struct histogram;
 struct ct;
 struct meters;
 struct ipf;
@@ -68,6 +69,7 @@ struct worker {
     const _Atomic uint8_t *roles;    /* What ports are to those. */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
+    struct histogram *upcall_cycles; /* Where handing up is recorded; NULL: nowhere. */
     _Atomic(struct worker_tx *) *tx;    /* By port number; NULL: no such port. */
     uint64_t now;                    /* CLOCK_MONOTONIC in ms, as of this burst, ... */
     uint32_t now_ms;                 /* ... and modulo 2^32, never 0. */

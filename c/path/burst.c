@@ -3,8 +3,10 @@
 
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
+#include "base/histogram.h"
 #include "base/invariant.h"
 #include "act/act.h"
 #include "cls/cls.h"
@@ -53,7 +55,7 @@ static inline void count(struct worker *worker, struct cls_entry *entry, unsigne
 }
 
 /* Packets that no flow matched. */
-static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+static void hand_up(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
     const struct upcall_direct *direct = upcall_direct(worker);
 
@@ -62,6 +64,28 @@ static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int 
         burst_direct(worker, direct, packets, n);
     } else {
         upcall_miss(worker, packets, n, md);
+    }
+}
+
+/* The same, and what it took where that is recorded: of each that went up, the same. */
+static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    struct histogram *record = worker->upcall_cycles;
+    uint64_t missed, begin;
+
+    if (likely(!record)) {
+        hand_up(worker, packets, n, md);
+        return;
+    }
+    missed = atomic_load_explicit(&worker->stat->missed, memory_order_relaxed);
+    begin = rte_rdtsc();
+    hand_up(worker, packets, n, md);
+    missed = atomic_load_explicit(&worker->stat->missed, memory_order_relaxed) - missed;
+    if (missed) {
+        const uint64_t cycles = rte_rdtsc() - begin;
+
+        stat_add(&worker->stat->cycles_upcall, cycles);
+        histogram_add(record, HISTOGRAM_CYCLES_AN_UPCALL, cycles / missed, missed);
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pmd.c - the loop of a poll thread: queues in turn, naps, sleep. */
+ * pmd.c - the loop of a poll thread: queues in turn, naps, sleep, what its time went to. */
 #define _GNU_SOURCE
 #include "pmd/pmd_int.h"
 
@@ -20,6 +20,7 @@
 #include "base/rcu.h"
 #include "path/burst.h"
 #include "path/tx.h"
+#include "pmd/perf.h"
 #include "port/port.h"
 
 /* And after this long it sleeps until something comes, if its ports can tell. */
@@ -34,23 +35,39 @@
 struct pace {
     uint64_t tsc, tick, tick_cycles; /* Now; when the clock is read again; how often. */
     uint64_t idle_since, idle_cycles, park_cycles;
+    struct perf *perf;               /* What was recorded to in the last round. */
+    uint64_t sampled;                /* When the last sample of load ended. */
     uint32_t nap_us;
 };
 
+/* What came of polling every queue once. */
+struct round {
+    uint32_t largest;                /* Burst. */
+    uint32_t packets, busy;          /* Queues that had some. */
+    bool timed;                      /* Their cycles are counted already. */
+    struct rxq *last;                /* Of those. */
+};
+
 /* One burst of a queue, handled to the end; returns its size. */
-static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq)
+static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq, struct perf *perf)
 {
     struct port *port = rxq->port;
     struct rte_mbuf *packets[WORKER_BURST];
     const struct pkt_md md = { .in_port = port->no };
     uint16_t n = port->class->rx_burst(port, (uint16_t)rxq->queue, packets, WORKER_BURST);
 
+    rxq->burst = n;
     rxq->full = n == WORKER_BURST;
     if (!n)
         return 0;
     stat_add(&self->stat.received, n);
     stat_add(&self->stat.rx_batches, 1);
     stat_add(&rxq->packets, n);
+    if (unlikely(perf)) {
+        perf_batch(perf, n);
+        if (rxq->full && port->class->rx_waiting)
+            perf_fill(perf, port->class->rx_waiting(port, (uint16_t)rxq->queue));
+    }
     if (unlikely(port->caps & PORT_CAP_L3))
         burst_receive_l3(&self->worker, packets, n, port->no);
     else
@@ -87,14 +104,14 @@ static void charge(struct pmd_thread *self, struct rxq *rxq, uint64_t cycles, ui
     rxq->ahead += 2 * hits < n ? cycles * RXQ_MISS_FACTOR : cycles;
 }
 
-/* Polls every queue once, but those that have had their share of time; returns the largest burst.
- * Time is taken only while it is contended, because a time stamp costs as much as half a packet. */
-static uint32_t poll_queues(struct pmd_thread *self)
+/* Polls every queue once, but those that have had their share of time.  Time is taken only while it
+ * is contended, because a time stamp costs as much as half a packet. */
+static struct round poll_queues(struct pmd_thread *self, struct perf *perf)
 {
     const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
     const bool contended = self->contended;
     uint64_t before = contended ? rte_rdtsc() : 0;
-    uint32_t largest = 0, busy = 0;
+    struct round round = { .timed = contended };
 
     for (uint32_t i = 0; i < list->n; i++) {
         struct rxq *rxq = list->rxqs[i];
@@ -103,20 +120,60 @@ static uint32_t poll_queues(struct pmd_thread *self)
 
         if (contended && rxq->ahead > RXQ_AHEAD)
             continue;
-        n = poll_queue(self, rxq);
-        busy += n > 0;
-        largest = n > largest ? n : largest;
+        n = poll_queue(self, rxq, perf);
+        if (n) {
+            round.busy++;
+            round.packets += n;
+            round.last = rxq;
+        }
+        round.largest = n > round.largest ? n : round.largest;
         if (contended) {
             uint64_t now = rte_rdtsc();
 
+            if (n)
+                stat_add(&rxq->cycles, now - before);
             charge(self, rxq, now - before, n, atomic_load_explicit(&self->stat.hit, memory_order_relaxed) - hit);
             before = now;
         }
     }
-    self->contended = busy > 1;
+    self->contended = round.busy > 1;
     if (contended && rxq_level(list))
         self->contended = true;
-    return largest;
+    return round;
+}
+
+/* Says which queues the cycles of a round that was not timed were for.  Several had packets only in
+ * the first round of those that will be timed. */
+static void attribute(const struct pmd_thread *self, const struct round *round, uint64_t cycles)
+{
+    const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
+
+    if (likely(round->busy == 1)) {
+        stat_add(&round->last->cycles, cycles);
+        return;
+    }
+    for (uint32_t i = 0; i < list->n; i++)
+        stat_add(&list->rxqs[i]->cycles, cycles * list->rxqs[i]->burst / round->packets);
+}
+
+/* Counts a round that has just ended. */
+static inline void account(struct pmd_thread *self, struct pace *pace, const struct round *round, struct perf *perf)
+{
+    const uint64_t now = rte_rdtsc(), cycles = now - pace->tsc;
+
+    stat_add(&self->stat.iterations, 1);
+    if (round->busy) {
+        stat_add(&self->stat.iterations_busy, 1);
+        stat_add(&self->stat.cycles_busy, cycles);
+        if (!round->timed)
+            attribute(self, round, cycles);
+    } else {
+        stat_add(&self->stat.cycles_idle, cycles);
+    }
+    if (unlikely(perf))
+        perf_iteration(perf, cycles, round->packets, round->busy, atomic_load_explicit(&self->stat.missed, memory_order_relaxed),
+                       atomic_load_explicit(&self->stat.cycles_upcall, memory_order_relaxed));
+    pace->tsc = now;
 }
 
 /* Sleeps a little longer than last time; the control side need not wait for sleepers. */
@@ -134,6 +191,7 @@ static void nap(struct pmd_thread *self, struct pace *pace, uint32_t max_us)
     nanosleep(&time, NULL);
     rcu_online(self->worker.qsbr, self->worker.index);
     pace->tsc = rte_rdtsc();
+    stat_add(&self->stat.sleeps, 1);
     stat_add(&self->stat.cycles_sleep, pace->tsc - before);
 }
 
@@ -154,12 +212,13 @@ static void resume(const struct rxq_list *list)
 
 /* Sleeps until a port has packets or pmd_wake() is called.  False: a port cannot tell, so the
  * thread must go on polling. */
-static bool park(struct pmd_thread *self, struct pace *pace)
+static bool park(struct pmd_thread *self, struct pace *pace, struct perf *perf)
 {
     const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
     struct pollfd fds[PARK_PORTS + 1] = { { .fd = self->wake, .events = POLLIN } };
     uint64_t before = rte_rdtsc(), rings;
     const nfds_t n = list->n;
+    struct round round;
 
     if (n > PARK_PORTS)
         return false;
@@ -174,7 +233,9 @@ static bool park(struct pmd_thread *self, struct pace *pace)
             return false;
         }
     }
-    if (poll_queues(self)) {
+    round = poll_queues(self, perf);
+    if (round.busy) {
+        account(self, pace, &round, perf);
         pace->idle_since = before;
         resume(list);
         return true;
@@ -188,27 +249,49 @@ static bool park(struct pmd_thread *self, struct pace *pace)
     if (read(self->wake, &rings, sizeof rings) < 0 && errno != EAGAIN)
         return false;
     pace->tsc = rte_rdtsc();
+    stat_add(&self->stat.sleeps, 1);
     stat_add(&self->stat.cycles_sleep, pace->tsc - before);
     return true;
 }
 
-/* Accounts for a round, and rests if there has been nothing to do. */
-static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
+/* Ends a sample of the thread's load, and of its queues'. */
+static void sample(struct pmd_thread *self, struct pace *pace)
 {
-    uint64_t now = rte_rdtsc();
+    const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
+
+    for (uint32_t i = 0; i < list->n; i++)
+        load_sample(&list->rxqs[i]->load, atomic_load_explicit(&list->rxqs[i]->cycles, memory_order_relaxed));
+    load_sample(&self->busy, atomic_load_explicit(&self->stat.cycles_busy, memory_order_relaxed));
+    load_sample(&self->passed, pace->tsc);
+    pace->sampled = pace->tsc;
+}
+
+/* What is due once in a millisecond. */
+static void tick(struct pmd_thread *self, struct pace *pace, struct perf *perf)
+{
+    worker_tick(&self->worker);
+    pace->tick = pace->tsc + pace->tick_cycles;
+    if (self->contended)
+        self->ran_ns = run_ns();
+    if (unlikely(perf))
+        perf_millisecond(perf, &self->stat, self->worker.now);
+    if (pace->tsc - pace->sampled >= atomic_load_explicit(&self->sample_cycles, memory_order_relaxed))
+        sample(self, pace);
+}
+
+/* Rests if there has been nothing to do. */
+static void settle(struct pmd_thread *self, struct pace *pace, const struct round *round, struct perf *perf)
+{
     uint32_t max_us;
 
-    stat_add(&self->stat.iterations, 1);
-    stat_add(largest ? &self->stat.cycles_busy : &self->stat.cycles_idle, now - pace->tsc);
-    pace->tsc = now;
-    if (largest) {
-        pace->idle_since = now;
-        if (largest >= BUSY_BURST)
+    if (round->busy) {
+        pace->idle_since = pace->tsc;
+        if (round->largest >= BUSY_BURST)
             pace->nap_us = 0;
-    } else if (now - pace->idle_since > pace->idle_cycles) {
+    } else if (pace->tsc - pace->idle_since > pace->idle_cycles) {
         max_us = atomic_load_explicit(&self->max_sleep_us, memory_order_relaxed);
         if (max_us) {
-            if (now - pace->idle_since <= pace->park_cycles || !park(self, pace))
+            if (pace->tsc - pace->idle_since <= pace->park_cycles || !park(self, pace, perf))
                 nap(self, pace, max_us);
         } else if (!(atomic_load_explicit(&self->stat.iterations, memory_order_relaxed) % 64)) {
             sched_yield(); /* The core may be shared with others. */
@@ -216,12 +299,17 @@ static void settle(struct pmd_thread *self, struct pace *pace, uint32_t largest)
             rte_pause();
         }
     }
-    if (pace->tsc >= pace->tick) {
-        worker_tick(&self->worker);
-        pace->tick = pace->tsc + pace->tick_cycles;
-        if (self->contended)
-            self->ran_ns = run_ns();
-    }
+    if (pace->tsc >= pace->tick)
+        tick(self, pace, perf);
+}
+
+/* Records from now on, or no longer. */
+static void begin_recording(struct pmd_thread *self, struct pace *pace, struct perf *perf)
+{
+    self->worker.upcall_cycles = perf ? &perf->histograms[HISTOGRAM_CYCLES_AN_UPCALL] : NULL;
+    if (perf)
+        perf_begin(perf, &self->stat, self->worker.now);
+    pace->perf = perf;
 }
 
 static int come_up(struct pmd_thread *self)
@@ -253,12 +341,17 @@ void *pmd_main(void *arg)
     }
     rcu_online(self->worker.qsbr, self->worker.index);
     sem_post(&self->ready);
-    pace.tsc = pace.idle_since = rte_rdtsc();
+    pace.tsc = pace.idle_since = pace.sampled = self->passed.before = rte_rdtsc();
     while (!atomic_load_explicit(&self->stop, memory_order_acquire)) {
-        uint32_t largest = poll_queues(self);
+        struct perf *perf = atomic_load_explicit(&self->perf, memory_order_acquire);
+        struct round round;
 
+        if (unlikely(perf != pace.perf))
+            begin_recording(self, &pace, perf);
+        round = poll_queues(self, perf);
+        account(self, &pace, &round, perf); /* The queues may go after this. */
         rcu_quiescent(self->worker.qsbr, self->worker.index);
-        settle(self, &pace, largest);
+        settle(self, &pace, &round, perf);
     }
     rcu_offline(self->worker.qsbr, self->worker.index);
     rte_thread_unregister();

@@ -68,10 +68,19 @@ static void stop_others(struct pmd_set *set, const uint64_t *keep)
             pmd_thread_stop(set, t);
 }
 
+struct rxq_wish *pmd_wishes(const struct pmd_set *set)
+{
+    struct rxq_wish *wishes = calloc(set->rxq_n + 1, sizeof *wishes);
+
+    for (uint32_t i = 0; i < set->rxq_n && wishes; i++)
+        wishes[i] = (struct rxq_wish){ .numa = set->rxqs[i]->port->numa, .pin = set->rxqs[i]->pin, .load = rxq_load(set->rxqs[i]) };
+    return wishes;
+}
+
 /* Deals all queues out over the threads on wanted cores. */
 static int deal(struct pmd_set *set, const uint64_t *cores)
 {
-    struct rxq_wish *wishes = calloc(set->rxq_n + 1, sizeof *wishes);
+    struct rxq_wish *wishes = pmd_wishes(set);
     struct rxq_core list[PMD_THREADS_MAX];
     uint32_t places[PMD_THREADS_MAX], n = 0;
     int error = wishes ? 0 : ENOMEM;
@@ -81,14 +90,10 @@ static int deal(struct pmd_set *set, const uint64_t *cores)
             list[n] = (struct rxq_core){ .core = set->threads[t]->worker.core, .numa = set->threads[t]->numa };
             places[n++] = t;
         }
-    for (uint32_t i = 0; i < set->rxq_n && !error; i++)
-        wishes[i] = (struct rxq_wish){ .numa = set->rxqs[i]->port->numa, .pin = set->rxqs[i]->pin, .load = rxq_load(set->rxqs[i]) };
     if (!error)
         error = rxq_assign(list, n, wishes, set->rxq_n, set->algorithm, set->isolate);
-    for (uint32_t i = 0; i < set->rxq_n && !error; i++) {
+    for (uint32_t i = 0; i < set->rxq_n && !error; i++)
         set->rxqs[i]->next_owner = wishes[i].place == RXQ_NOBODY ? RXQ_NOBODY : places[wishes[i].place];
-        set->rxqs[i]->seen = get(&set->rxqs[i]->packets);
-    }
     free(wishes);
     return error ? error : pmd_rxqs_apply(set);
 }
@@ -236,6 +241,8 @@ static void describe(const struct pmd_set *set, uint32_t place, struct dp_poll_t
         .rx_batches = get(&s->rx_batches), .tx_packets = get(&s->tx_packets), .tx_batches = get(&s->tx_batches),
         .iterations = get(&s->iterations), .cycles_busy = get(&s->cycles_busy), .cycles_idle = get(&s->cycles_idle),
         .cycles_sleep = get(&s->cycles_sleep), .isolated = pmd_isolated(set, place), .numa = thread->numa,
+        .iterations_busy = get(&s->iterations_busy), .sleeps = get(&s->sleeps), .cycles_upcall = get(&s->cycles_upcall),
+        .max_sleep_us = atomic_load_explicit(&thread->max_sleep_us, memory_order_relaxed),
     };
     for (uint32_t i = 0; i < set->rxq_n; i++)
         info->rxq_count += set->rxqs[i]->owner == place;
@@ -261,7 +268,7 @@ int pmd_set_rxq(struct pmd_set *set, uint32_t index, struct dp_rxq_info *info)
         return ENOENT;
     rxq = set->rxqs[index];
     *info = (struct dp_rxq_info){
-        .port = rxq->port->no, .queue = rxq->queue, .packets = get(&rxq->packets), .pin = rxq->pin,
+        .port = rxq->port->no, .queue = rxq->queue, .packets = get(&rxq->packets), .pin = rxq->pin, .cycles = get(&rxq->cycles),
         .core = rxq->owner == RXQ_NOBODY ? UINT32_MAX : set->threads[rxq->owner]->worker.core,
     };
     return 0;

@@ -2,8 +2,9 @@
  * pmd_int.h - what pmd.c, pmd_set.c and pmd_ctl.c share: a poll thread's queues, how it is told to
  * stop, the set of threads.
  *
- * Threads: `rxqs`, `stop` and `max_sleep_us` are written by the control side and read by the
- * thread; the list that it may be reading is freed after a grace period. */
+ * Threads: `rxqs`, `stop`, `max_sleep_us`, `sample_cycles` and `perf` are written by the control
+ * side and read by the thread; the list that it may be reading is freed after a grace period, and
+ * `perf` goes with the thread. */
 #ifndef UPCALL_PMD_INT_H
 #define UPCALL_PMD_INT_H
 
@@ -13,10 +14,13 @@
 #include <stdbool.h>
 
 #include "base/rcu.h"
+#include "dp.h"
 #include "packet/worker.h"
+#include "pmd/load.h"
 #include "pmd/rxq.h"
 
 struct cls;
+struct perf;
 struct port_table;
 
 #define PMD_THREADS_MAX (RCU_THREADS - 1)
@@ -31,11 +35,25 @@ struct pmd_thread {
      * others. */
     bool contended;
     uint64_t ran_ns;             /* That it had run when it was last looked at. */
+    /* How long a sample of load is, and those of all cycles that passed, and of busy ones. */
+    _Atomic uint64_t sample_cycles;
+    struct load passed, busy;
+    _Atomic(struct perf *) perf; /* NULL: nothing is recorded. */
+    struct perf *kept;           /* What is or was recorded, or NULL.  The control side's. */
     pthread_t thread;
     uint32_t numa;               /* Of its core. */
     int wake;                    /* eventfd: something changed for a thread that may be asleep. */
     sem_t ready;                 /* Posted when `error` says whether the thread came up. */
     int error;
+};
+
+/* Dealing the queues out anew by itself. */
+struct pmd_auto {
+    bool enabled;
+    uint32_t load_threshold, improvement_threshold, interval_min; /* dp_config.c */
+    uint64_t next_ms;            /* When to look again; 0: not armed yet. */
+    uint64_t checks, rebalances;
+    uint32_t last, last_improvement;
 };
 
 struct pmd_set {
@@ -58,6 +76,10 @@ struct pmd_set {
     uint32_t rxq_n;
     enum rxq_algorithm algorithm;
     bool isolate;                /* Threads with pinned queues poll no others (rxq_assign.h). */
+    uint32_t sample_ms;
+    struct pmd_auto balance;
+    bool records;                /* Threads do, and those that come will. */
+    struct dp_perf_watch watch;
     bool used[RCU_THREADS];      /* Indexes of threads; 0 is the control side. */
 };
 
@@ -68,6 +90,12 @@ void pmd_thread_stop(struct pmd_set *, uint32_t place);
 
 /* Whether the thread at a place has a queue that is pinned to it and wants no others. */
 bool pmd_isolated(const struct pmd_set *, uint32_t place);
+
+/* The queues, in order, as they are to be dealt out: the caller's to free.  NULL: no memory. */
+struct rxq_wish *pmd_wishes(const struct pmd_set *);
+
+/* Has a thread record, or no longer, as the set says.  ENOMEM. */
+int pmd_thread_record(const struct pmd_set *, struct pmd_thread *);
 
 /* Makes `next_owner` of every queue true.  In between, queues that move are polled by nobody, so
  * never by two.  ENOMEM: nothing moved, or some are polled by nobody. */

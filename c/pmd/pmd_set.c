@@ -12,6 +12,8 @@
 #include "base/cores.h"
 #include "base/error.h"
 #include "cls/cls.h"
+#include "pmd/perf.h"
+#include "pmd/pmd_figures.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 #include "tnl/tnl.h"
@@ -49,6 +51,7 @@ struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->algorithm = RXQ_GROUP;
     set->isolate = true;
+    pmd_figures_init(set);
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
         free(set->threads);
@@ -138,6 +141,7 @@ static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
         close(thread->wake);
     sem_destroy(&thread->ready);
     worker_fini(worker);
+    perf_destroy(thread->kept);
     free(thread);
 }
 
@@ -160,6 +164,7 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
     atomic_init(&thread->max_sleep_us, set->max_sleep_us);
     thread->numa = cores_numa(core);
+    atomic_init(&thread->sample_cycles, pmd_sample_cycles(set));
     error = worker_init(&thread->worker, &thread->stat, index, core);
     if (!error)
         error = thread->wake < 0 ? errno : rcu_register(set->rcu, index);
@@ -170,7 +175,9 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     }
     set->used[index] = true;
     equip(set, &thread->worker);
-    error = thread->worker.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
+    error = pmd_thread_record(set, thread);
+    if (!error)
+        error = thread->worker.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
     for (struct port *port = port_first(set->ports, 0); port && !error; port = port_first(set->ports, port->no + 1))
         error = tx_add(&thread->worker, port);
     if (error)

@@ -7,7 +7,14 @@
 
 uint64_t rxq_load(const struct rxq *rxq)
 {
-    return atomic_load_explicit(&rxq->packets, memory_order_relaxed) - rxq->seen;
+    const uint64_t count = atomic_load_explicit(&rxq->load.count, memory_order_acquire);
+    uint64_t sampled;
+
+    if (count <= LOAD_SAMPLES)
+        /* The first minute of it. */
+        return atomic_load_explicit(&rxq->cycles, memory_order_relaxed);
+    load_sum(&rxq->load, LOAD_SAMPLES, &sampled);
+    return sampled;
 }
 
 /* The thread with the fewest queues that is not isolated. */

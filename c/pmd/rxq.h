@@ -7,8 +7,8 @@
  * the others.  A queue is charged for its bursts and passed over while it is more than RXQ_AHEAD
  * cycles ahead of the waiting queue that had least.
  *
- * Threads: under the control mutex, but `packets`, which the owning thread counts, what it keeps of
- * time, and a published list, which it reads. */
+ * Threads: under the control mutex, but `packets` and `cycles`, which the owning thread counts,
+ * what it keeps of time, and a published list, which it reads. */
 #ifndef UPCALL_RXQ_H
 #define UPCALL_RXQ_H
 
@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pmd/load.h"
 #include "pmd/rxq_assign.h"
 
 struct port;
@@ -35,11 +36,13 @@ struct rxq {
     uint32_t owner;              /* Thread, by its place in the set, or RXQ_NOBODY. */
     uint32_t next_owner;         /* While queues are being dealt out. */
     uint32_t pin;                /* The core that it is to be polled by, or RXQ_UNPINNED. */
-    uint64_t seen;               /* `packets` when they were last dealt out. */
     _Atomic uint64_t packets;
+    _Atomic uint64_t cycles;     /* That its packets took. */
+    struct load load;            /* Of `cycles`. */
     /* The owning thread's. */
     uint64_t ahead;              /* Cycles of the time stamp counter, as of the last rxq_level(). */
-    bool full;                   /* Its last burst was full, so more is waiting. */
+    uint32_t burst;              /* Packets of its last burst. */
+    bool full;                   /* Which was full, so more is waiting. */
 } __attribute__((aligned(64)));
 
 /* Queues of one thread. */
@@ -48,7 +51,7 @@ struct rxq_list {
     struct rxq *rxqs[];
 };
 
-/* Packets since the queues were last dealt out. */
+/* Cycles of its last samples, and of the one under way. */
 uint64_t rxq_load(const struct rxq *);
 
 /* Sets `next_owner` of queues that nobody polls, and leaves the others where they are.  Threads of

@@ -41,6 +41,8 @@ struct port_class {
     void (*close)(struct port *);
     /* At most `n` packets, at once. */
     uint16_t (*rx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+    /* Packets that wait in a queue, for figures.  NULL: nobody knows, or it is no vhost queue. */
+    uint32_t (*rx_waiting)(struct port *, uint16_t queue);
     /* Takes over what it sends and returns how many that are; the rest stays the caller's.  A
      * packet that can never be sent counts among them: the class frees it and counts it in
      * tx.errors, by which the caller knows. */

@@ -60,6 +60,17 @@ uint16_t eth_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, ui
     return n;
 }
 
+uint32_t eth_rx_waiting(struct port *port, uint16_t queue)
+{
+    int n = 0;
+
+    if (eth_enter(port, queue)) {
+        n = rte_eth_rx_queue_count(port->eth_port, queue);
+        eth_leave(port, queue);
+    }
+    return n > 0 ? (uint32_t)n : 0;
+}
+
 uint16_t eth_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     if (!eth_enter(port, (uint32_t)port->rxq_count + queue))

@@ -44,6 +44,7 @@ bool eth_enter(struct port *, uint32_t queue);
 void eth_leave(struct port *, uint32_t queue);
 /* With the queue entered, and left. */
 uint16_t eth_rx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
+uint32_t eth_rx_waiting(struct port *, uint16_t queue);
 uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 void eth_stats(struct port *, struct dp_port_stats *);
 bool eth_link_up(struct port *);

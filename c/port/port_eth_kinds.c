@@ -65,11 +65,12 @@ static int vhost_open(struct port *port)
     return error ? error : eth_open(port, &request);
 }
 
-#define ETH_CLASS(symbol, name, opener)                                                                              \
+/* `waiting`: of vhost queues, as in Open vSwitch. */
+#define ETH_CLASS(symbol, name, opener, waiting)                                                                     \
     const struct port_class port_class_##symbol = {                                                                  \
         .type = name, .open = opener, .close = eth_close, .rx_burst = eth_rx, .tx_burst = eth_tx, .stats = eth_stats, \
-        .link_up = eth_link_up,                                                                                      \
+        .link_up = eth_link_up, .rx_waiting = waiting,                                                               \
     }
-ETH_CLASS(dpdk, "dpdk", dpdk_open);
-ETH_CLASS(vhost_user, "vhost-user", vhost_open);
-ETH_CLASS(vhost_user_client, "vhost-user-client", vhost_open);
+ETH_CLASS(dpdk, "dpdk", dpdk_open, NULL);
+ETH_CLASS(vhost_user, "vhost-user", vhost_open, eth_rx_waiting);
+ETH_CLASS(vhost_user_client, "vhost-user-client", vhost_open, eth_rx_waiting);

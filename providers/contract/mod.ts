@@ -18,6 +18,7 @@ export type * from "./upcalls.ts";
 export type * from "./conntrack.ts";
 export type * from "./meters.ts";
 export type * from "./fragments.ts";
+export type * from "./poll_figures.ts";
 export type * from "./poll_threads.ts";
 export type * from "./devices.ts";
 export type * from "./tunnels.ts";

@@ -5,6 +5,7 @@
  * @module
  */
 import type { PmdId, PortNo } from "../ids.ts";
+import type { PollThreadFigures } from "./poll_figures.ts";
 
 /** A receive queue and the poll thread that polls it. */
 export interface RxqAssignment {
@@ -14,6 +15,12 @@ export interface RxqAssignment {
   readonly queue: number;
   /** The core that it is pinned to, by `pmd-rxq-affinity` of its port; absent: none. */
   readonly pinned?: PmdId;
+  /** Packets that it received. */
+  readonly packets?: bigint;
+  /** TSC cycles that these packets took. */
+  readonly cycles?: bigint;
+  /** Its place among all receive queues, for {@linkcode PollThreadFigures}. */
+  readonly index?: number;
 }
 
 /** One poll thread. */
@@ -26,11 +33,17 @@ export interface PollThread {
   readonly isolated?: boolean;
   /** Receive queues that it polls. */
   readonly rxqs: readonly RxqAssignment[];
-  /** TSC cycles spent on packets, polling in vain, and asleep. */
+  /** Its longest nap, microseconds; 0: it never sleeps. */
+  readonly maxSleepUs?: number;
+  /**
+   * TSC cycles spent on packets, polling in vain, and asleep; `upcall`, of those on packets, for
+   * handing them up, while `pmd-perf-metrics` is `true`.
+   */
   readonly cycles: {
     readonly busy: bigint;
     readonly idle: bigint;
     readonly sleep: bigint;
+    readonly upcall?: bigint;
   };
   /** Counters by name: packets, hits, misses, batches, recirculations … */
   readonly counters: Readonly<Record<string, bigint>>;
@@ -57,4 +70,6 @@ export interface PollThreadFacet {
   rebalance?(): Promise<void>;
   /** The poll threads, in order of core. */
   dump(): readonly PollThread[];
+  /** Load, balance, and what iterations are like; absent where nobody measures. */
+  readonly figures?: PollThreadFigures;
 }

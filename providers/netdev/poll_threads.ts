@@ -16,6 +16,7 @@ import { DatapathError } from "../errors.ts";
 import type { PmdId } from "../ids.ts";
 import type { Context } from "./context.ts";
 import { check, waitedFailure } from "./library.ts";
+import { NetdevPollFigures } from "./poll_figures.ts";
 import { rebalance } from "./rebalance.ts";
 
 const { ENOENT } = Errno;
@@ -29,11 +30,13 @@ export interface PurgeListener {
 export class NetdevPollThreads implements PollThreadFacet {
   readonly #context: Context;
   readonly #listener: PurgeListener;
+  readonly figures: NetdevPollFigures;
   #setting: Promise<number> | undefined;
 
   constructor(context: Context, listener: PurgeListener) {
     this.#context = context;
     this.#listener = listener;
+    this.figures = new NetdevPollFigures(context, () => this.dump());
   }
 
   async set(mask: string, options: PollThreadOptions = {}): Promise<void> {
@@ -101,6 +104,9 @@ export class NetdevPollThreads implements PollThreadFacet {
       queues.push({
         port: view.getUint32(dpRxqInfo.port, true),
         queue: view.getUint32(dpRxqInfo.queue, true),
+        packets: view.getBigUint64(dpRxqInfo.packets, true),
+        cycles: view.getBigUint64(dpRxqInfo.cycles, true),
+        index,
         ...(pinned !== 0xffffffff && { pinned }),
       });
       byCore.set(core, queues);
@@ -118,11 +124,13 @@ function readThread(
     core,
     numa: view.getUint32(dpPollThreadInfo.numa, true),
     isolated: view.getUint32(dpPollThreadInfo.isolated, true) !== 0,
+    maxSleepUs: view.getUint32(dpPollThreadInfo.maxSleepUs, true),
     rxqs: rxqs.get(core) ?? [],
     cycles: {
       busy: u64(dpPollThreadInfo.cyclesBusy),
       idle: u64(dpPollThreadInfo.cyclesIdle),
       sleep: u64(dpPollThreadInfo.cyclesSleep),
+      upcall: u64(dpPollThreadInfo.cyclesUpcall),
     },
     counters: {
       packets: u64(dpPollThreadInfo.packets),
@@ -135,6 +143,8 @@ function readThread(
       tx_packets: u64(dpPollThreadInfo.txPackets),
       tx_batches: u64(dpPollThreadInfo.txBatches),
       iterations: u64(dpPollThreadInfo.iterations),
+      iterations_busy: u64(dpPollThreadInfo.iterationsBusy),
+      sleeps: u64(dpPollThreadInfo.sleeps),
     },
   };
 }

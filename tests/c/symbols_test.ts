@@ -72,6 +72,11 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     malloc: "a policy that is set",
   },
   "meter/meter_run.c": {},
+  "pmd/perf.c": {
+    aligned_alloc: "perf_create()",
+    free: "perf_destroy()",
+    histogram_prepare: "perf_create()",
+  },
   "ipf/ipf.c": {
     hash_seed: "ipf_create()",
     mem_map: "ipf_create()",

@@ -15,6 +15,10 @@ export interface Dummy extends AsyncDisposable {
   call(method: string, ...params: string[]): Promise<string>;
   /** Runs ovs-ofctl on its bridge `br0`: `ofctl("add-meter", "br0", "meter=1 …")`. */
   ofctl(...args: string[]): Promise<string>;
+  /** Runs ovs-vsctl on its database. */
+  vsctl(...args: string[]): Promise<string>;
+  /** Lines of its log, from the message on: `PMD auto load balance is disabled.` */
+  logged(): Promise<string[]>;
   /** Frames that were sent to port `pN` since the last call. All that came before another `call` is there. */
   sent(port: number): Promise<Uint8Array[]>;
 }
@@ -118,6 +122,7 @@ export async function startDummy(): Promise<Dummy> {
       "--disable-system",
       "--no-chdir",
       `--unixctl=${folder}/switch.ctl`,
+      `--log-file=${folder}/switch.log`,
     );
     await appears(`${folder}/switch.ctl`);
     const ports = Array.from({ length: 8 }, (_, i) => i + 1).flatMap((n) => [
@@ -172,6 +177,12 @@ export async function startDummy(): Promise<Dummy> {
       }
       return decoder.decode(stdout);
     },
+    vsctl: async (
+      ...args
+    ) => (await run("ovs-vsctl", "--timeout=30", `--db=unix:${folder}/db.sock`, ...args)),
+    logged: async () =>
+      (await Deno.readTextFile(`${folder}/switch.log`)).split("\n")
+        .map((line) => line.split("|").slice(4).join("|")),
     sent: (port) =>
       captures[port]?.read() ?? Promise.reject(new RangeError(`no port p${port}`)),
     [Symbol.asyncDispose]: stop,
