@@ -52,6 +52,7 @@ async function main(): Promise<number> {
   const stop = new AbortController();
   const stdout = new Output(Deno.stdout);
   const stderr = new Output(Deno.stderr);
+  let isNoted = false;
   const terminal: Terminal = {
     print: (text) => stdout.print(text),
     draw: (text) => stdout.draw(text),
@@ -64,9 +65,18 @@ async function main(): Promise<number> {
     }),
     complain: (text) => {
       stdout.flush(); // In the order in which it was said.
+      if (isNoted) terminal.note?.("");
       stderr.print(text);
       stderr.flush();
     },
+    ...(Deno.stderr.isTerminal() && {
+      note: (text: string) => {
+        stdout.flush();
+        stderr.draw(`\r\x1b[K${text}`);
+        stderr.flush();
+        isNoted = text !== "";
+      },
+    }),
     ...(Deno.stdin.isTerminal() && { keys: takeKeyboard }),
     readText,
     signal: stop.signal,

@@ -9,16 +9,18 @@ import { control, ControlError } from "../control/socket.ts";
 import { ControlPathError } from "../control/socket_path.ts";
 import { toJson } from "../control/verbs/verb.ts";
 import { findVerb } from "../control/verbs/verbs.ts";
+import { type HowFar, Patience } from "./patience.ts";
 import { program, type Terminal } from "./terminal.ts";
 
 /** Verbs whose last argument is a file, which the other program would look for where it runs. */
 const withFile: readonly string[] = ["add-flows", "mod-flows", "del-flows"];
 
-/** Has another program do a verb; the exit status. */
+/** Has another program do a verb, whose work `howFar` knows of; the exit status. */
 export async function ask(
   path: string,
   { flags, words }: CommandLine,
   terminal: Terminal,
+  howFar?: HowFar,
 ): Promise<number> {
   const [verb = "", ...args] = words;
   const method = findVerb(verb) === undefined && verb.includes("/")
@@ -29,9 +31,14 @@ export async function ask(
     ? args.pop()
     : undefined;
   using made = file === undefined ? undefined : await fileFor(file, terminal);
+  const params = [...options, ...args, ...(made === undefined ? [] : [made.path])];
+  const patiently = async (): Promise<string> => {
+    using patience = new Patience(verb.replace(/^upcall\//, ""), terminal);
+    patience.watch(howFar ?? (() => ""));
+    return await control(path, method, params);
+  };
   try {
-    const params = [...options, ...args, ...(made === undefined ? [] : [made.path])];
-    terminal.print(await control(path, method, params));
+    terminal.print(await patiently());
     return 0;
   } catch (error) {
     const message = whyNot(error, path);

@@ -10,6 +10,7 @@ import { type CommandLine, flagWords } from "../control/options.ts";
 import { openDatapath } from "../providers/registry.ts";
 import { ask } from "./ask.ts";
 import { ToolError, UsageError } from "./failure.ts";
+import { sizeOf } from "./patience.ts";
 import { findPath } from "./target.ts";
 import { control } from "../control/socket.ts";
 import type { JsonAnswer } from "../control/verbs/verb.ts";
@@ -36,7 +37,7 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
   const absolute = file.startsWith("/") ? file : `${Deno.cwd()}/${file}`;
   const options = line.flags.json ? flagWords({ ...line.flags, names: false }) : [];
   const words = ["upcall/capture", ...options, absolute, ...settings];
-  const status = await ask(path, { ...line, words }, terminal);
+  const status = await ask(path, { ...line, words }, terminal, sizeOf(absolute));
   if (status !== 0) await tidyUp(name);
   return status;
 }

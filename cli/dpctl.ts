@@ -11,6 +11,7 @@ import { helpText } from "../control/verbs/help.ts";
 import { type CommandLine, OptionError, parseCommandLine } from "../control/options.ts";
 import { ask } from "./ask.ts";
 import { Elsewhere, reachableDatapaths, servedDatapaths } from "./served.ts";
+import { Patience } from "./patience.ts";
 import { program, type Terminal } from "./terminal.ts";
 import { toolVerbs } from "./tool_verbs.ts";
 import { type JsonAnswer, toJson, type VerbOptions } from "../control/verbs/verb.ts";
@@ -68,8 +69,11 @@ async function run(line: CommandLine, terminal: Terminal): Promise<number> {
   const served = await servedDatapaths(terminal.complain);
   if (overAll.includes(name ?? "")) return await runOverAll(line, terminal, served);
   try {
-    const ok = await runVerb(line.words, here(line, terminal, served));
-    return ok ? 0 : 1;
+    using patience = new Patience(name ?? "", terminal);
+    const onLine = (done: number, all: number): void =>
+      patience.step(() => `${done} of ${all} lines`);
+    const options = { ...here(line, terminal, served), onLine };
+    return await runVerb(line.words, options) ? 0 : 1;
   } catch (error) {
     if (!(error instanceof Elsewhere)) throw error;
     return await ask(error.path, line, terminal);

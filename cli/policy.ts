@@ -11,6 +11,7 @@ import { ToolError, UsageError } from "./failure.ts";
 import type { CommandLine } from "../control/options.ts";
 import type { Log } from "../control/log.ts";
 import type { Datapath } from "../providers/datapath.ts";
+import { Patience } from "./patience.ts";
 import { findPath } from "./target.ts";
 import { ask } from "./ask.ts";
 import {
@@ -196,6 +197,15 @@ async function askPolicy(
   return await ask(path, { ...line, words }, terminal);
 }
 
+/** The lines of a record, and a word now and then on how many there were. */
+function* shown(lines: readonly string[], terminal: Terminal): Generator<string> {
+  using patience = new Patience("policy replay", terminal);
+  for (const [i, line] of lines.entries()) {
+    patience.step(() => `${i} of ${lines.length} lines`);
+    yield line;
+  }
+}
+
 async function replayFile(
   line: CommandLine,
   args: readonly string[],
@@ -211,7 +221,7 @@ async function replayFile(
     typeof value === "object" && value !== null && "name" in value
   );
   const lines = (await Deno.readTextFile(record)).split("\n");
-  const report = replay(lines, policy, state);
+  const report = replay(shown(lines, terminal), policy, state);
   if (line.flags.json) terminal.print(`${JSON.stringify(report)}\n`);
   else {
     const { upcalls, different, differences, flows, threw, skipped, ms } = report;

@@ -26,6 +26,11 @@ export interface Terminal {
   readonly keys?: (() => Keys) | undefined;
   /** Complaints, in whole lines. */
   readonly complain: (text: string) => void;
+  /**
+   * A line about work that goes on, which the next one is written over; "" takes it away. Absent: no
+   * screen shows complaints.
+   */
+  readonly note?: ((text: string) => void) | undefined;
   /** Text of a file; `-` is standard input. */
   readonly readText: (path: string) => Promise<string>;
   /** Ends what runs on and on: `serve`, `top`. */

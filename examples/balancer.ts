@@ -1,6 +1,7 @@
 // A balancer: connections to one address go to several servers, which answer for it.
 import { hash, set } from "../mod.ts";
 import { again, Cell, drop, forward, type Policy, stage } from "../policy/mod.ts";
+import { toBeServed } from "./start.ts";
 
 const [address, clients] = ["10.0.0.100", 1];
 /** Servers that are up: the port that leads to each, and its addresses. */
@@ -23,3 +24,5 @@ export const policy: Policy = (packet) => {
   const isOurs = packet.equals("ipv4.dst", address);
   return isOurs ? again([hash("l4")], choose) : drop("not ours");
 };
+
+toBeServed(import.meta);

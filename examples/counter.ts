@@ -2,10 +2,11 @@
 // Try: deno run -A examples/counter.ts capture.pcap
 import { openDatapath } from "../mod.ts";
 import type { Datapath, FlowKey, FlowMask } from "../mod.ts";
-import { words } from "./start.ts";
+import { endsByCtrlC, words } from "./start.ts";
 
 const [file] = words("CAPTURE");
 await using dp = await openDatapath(`netdev@counter${Deno.pid}`, { create: true });
+endsByCtrlC(dp);
 
 // A host that shows up gets a flow, which drops and counts. Its packets until then are not counted,
 // so the file is played until every packet has met a flow; that time counts.

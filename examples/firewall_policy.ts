@@ -1,6 +1,7 @@
 // A firewall that tracks connections: port 1 is inside. In come answers, and what is for the web.
 import { ct, CtState } from "../mod.ts";
 import { drop, forward, type Policy, stage, track } from "../policy/mod.ts";
+import { toBeServed } from "./start.ts";
 
 const [inside, outside] = [1, 2];
 
@@ -16,3 +17,5 @@ export const policy: Policy = (packet) => {
   if (packet.has("arp")) return forward(to);
   return packet.has("ipv4") || packet.has("ipv6") ? track({}, known, to) : drop("no IP");
 };
+
+toBeServed(import.meta);

@@ -1,6 +1,7 @@
 // A router: the longest prefix decides, next hops have addresses, and TTL goes down.
 import { decTtl, set } from "../mod.ts";
 import { drop, forward, type Policy, PrefixMap, StateMap } from "../policy/mod.ts";
+import { toBeServed } from "./start.ts";
 
 export const mine = "02:00:00:00:00:fe";
 /** Where networks are: the port that leads there, and the next hop if there is one. */
@@ -20,3 +21,5 @@ export const policy: Policy = (packet) => {
   if (dst === undefined) return drop("no neighbour");
   return [set({ ethernet: { src: mine, dst } }), decTtl(), ...forward(port)];
 };
+
+toBeServed(import.meta);

@@ -105,6 +105,28 @@ export async function ready(dp: Datapath): Promise<void> {
   console.error(`${dp.fullName} is ready with ${list || "no ports"}; ${ask}.`);
 }
 
+/** For a program that ends by itself: Ctrl-C closes its datapath and ends it before, in order. */
+export function endsByCtrlC(dp: Datapath): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => void dp.close().finally(() => Deno.exit(0)));
+  }
+}
+
+/**
+ * For a file that is a policy and no program: when it is run by itself, says how it is served, and ends.
+ */
+export function toBeServed({ main, url }: ImportMeta): void {
+  if (!main) return;
+  const dpctl = shown(new URL("../dpctl.ts", import.meta.url).href);
+  const file = shown(url);
+  console.error(
+    `${file} is a policy: dpctl serves it, and takes it anew when the file changes.\n` +
+      `usage: deno run -A ${dpctl} serve DATAPATH [DEVICE...] --policy ${file}\n` +
+      `Without root: deno run -A ${dpctl} serve netdev@br0 p1:dummy p2:dummy --policy ${file}`,
+  );
+  Deno.exit(Deno.args.includes("--help") ? 0 : 1);
+}
+
 /** A module as it is written on a command line. */
 function shown(url: string): string {
   const folder = `file://${Deno.cwd()}/`;

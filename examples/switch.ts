@@ -1,5 +1,6 @@
 // A learning switch: deno run -A dpctl.ts serve netdev@br0 eth1 eth2 --policy examples/switch.ts
 import { drop, flood, forward, type Policy, StateMap } from "../policy/mod.ts";
+import { toBeServed } from "./start.ts";
 
 const stations = new StateMap<string, number>({ name: "stations", idleMs: 300_000 });
 
@@ -9,3 +10,5 @@ export const policy: Policy = (packet, ports) => {
   if (to === packet.inPort) return drop("it is there already");
   return to === undefined ? flood(ports, packet.inPort) : forward(to);
 };
+
+toBeServed(import.meta);

@@ -38,6 +38,33 @@ fi
 exec deno run -A --no-check --no-lock /usr/lib/upcall/dpctl.ts "$@"
 `;
 
+/**
+ * Drivers of DPDK, which are opened by their folder and named by no library: without the first two
+ * there is no datapath, the others are kinds of ports.
+ */
+const drivers = [
+  "mempool-ring",
+  "bus-vdev",
+  "net-af-xdp",
+  "net-memif",
+  "net-pcap",
+  "net-tap",
+  "net-vhost",
+];
+
+/** Drivers of cards, for those who have them. */
+const cardDrivers = [
+  "bus-pci",
+  "net-e1000",
+  "net-i40e",
+  "net-iavf",
+  "net-ice",
+  "net-ixgbe",
+  "net-mlx5",
+  "net-virtio",
+  "net-vmxnet3",
+];
+
 /** Makes the package in a folder; its path. */
 export async function makePackage(folder: string): Promise<string> {
   const { version } = JSON.parse(await Deno.readTextFile(`${root}deno.json`)) as {
@@ -58,8 +85,17 @@ export async function makePackage(folder: string): Promise<string> {
       await copy(name, `${work}/usr/share/doc/upcall/${name}`);
     }
     await copy("LICENSE", `${work}/usr/share/doc/upcall/copyright`);
-    const depends = ["libmnl0", ...await packagesOf(library)];
-    await put(`${work}/DEBIAN/control`, controlText({ version, architecture, depends }));
+    const linked = await packagesOf(library);
+    // Packages of DPDK have its version in their names: librte-eal23, librte-net-e1000-23.
+    const abi = linked.map((name) => /^librte-eal(\d+)$/.exec(name)?.[1])
+      .find((found) => found !== undefined);
+    if (abi === undefined) throw new Error(`no librte-eal among ${linked.join(" ")}`);
+    const packageOf = (driver: string): string =>
+      `librte-${driver}${/\d$/.test(driver) ? "-" : ""}${abi}`;
+    const depends = ["libmnl0", ...linked, ...drivers.map(packageOf)];
+    const recommends = ["iproute2", ...cardDrivers.map(packageOf)];
+    const fields = { version, architecture, depends, recommends };
+    await put(`${work}/DEBIAN/control`, controlText(fields));
     const output = `${folder}/upcall_${version}_${architecture}.deb`;
     await run("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", work, output);
     return output;
@@ -69,10 +105,11 @@ export async function makePackage(folder: string): Promise<string> {
 }
 
 function controlText(
-  { version, architecture, depends }: {
+  { version, architecture, depends, recommends }: {
     version: string;
     architecture: string;
     depends: readonly string[];
+    recommends: readonly string[];
   },
 ): string {
   return `Package: upcall
@@ -81,7 +118,7 @@ Architecture: ${architecture}
 Section: net
 Priority: optional
 Depends: ${depends.join(", ")}
-Recommends: iproute2
+Recommends: ${recommends.join(", ")}
 Maintainer: The Upcall authors <upcall@invalid>
 Description: programmable datapath with flows, for Deno
  Open vSwitch's datapath interface in TypeScript: a userspace datapath over DPDK,

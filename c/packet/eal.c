@@ -242,6 +242,9 @@ static int start(void)
     pthread_mutex_lock(&pools_lock);
     pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL);
     pthread_mutex_unlock(&pools_lock);
+    /* A library of DPDK that no program names brings what pools are made of: it may be absent. */
+    if (!pool && rte_errno == EINVAL)
+        return error_set(ENOENT, "DPDK has no driver of pools: librte_mempool_ring is not installed (a package of DPDK's drivers)");
     if (!pool)
         return error_set(ENOMEM, "not enough memory for a pool of %u packet buffers", POOL_LEAST);
     eal_packets_init(pool);

@@ -63,8 +63,8 @@ static int probe(struct port *port, const char *devargs)
 
     if (error && is_full())
         return error_set(ENOSPC, "DPDK was built for %d devices in a process, and all are in use", RTE_MAX_ETHPORTS);
-    if (error == -EFAULT)
-        error = -ENODEV;                /* No driver or bus of that name. */
+    if (error == -EFAULT || error == -ENODEV)
+        return fail(ENODEV, "DPDK cannot probe the device, or has no driver of its kind installed");
     if (error == -EPERM && !geteuid())
         error = -EINVAL;                /* Drivers' -1: they did not like something. */
     if (error)

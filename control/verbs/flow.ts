@@ -239,7 +239,9 @@ async function eachLine(
       const code = error instanceof Deno.errors.NotFound ? "ENOENT" : "EACCES";
       return run.complain(`Opening file "${path}" failed`, code);
     }
-    for (const [index, line] of text.split("\n").entries()) {
+    const lines = text.split("\n");
+    for (const [index, line] of lines.entries()) {
+      run.onLine?.(index, lines.length);
       const content = line.replace(/#.*$/, "");
       if (content.trim() === "") continue;
       runLine(run, dp, { line: content, number: index + 1, usual });

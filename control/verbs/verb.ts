@@ -119,6 +119,8 @@ export interface VerbOptions {
   readonly output: VerbOutput;
   /** Text of a file; `-` is standard input. */
   readonly readText: (path: string) => Promise<string>;
+  /** Told how many lines of a file are done, and how many there are. */
+  readonly onLine?: ((done: number, all: number) => void) | undefined;
 }
 
 /** One run of a verb. */
@@ -129,6 +131,7 @@ export class VerbRun {
   readonly flags: Flags;
   readonly datapaths: DatapathSource;
   readonly readText: (path: string) => Promise<string>;
+  readonly onLine: VerbOptions["onLine"];
   readonly #output: VerbOutput;
   readonly #results: unknown[] = [];
   readonly #errors: JsonError[] = [];
@@ -141,6 +144,7 @@ export class VerbRun {
     this.flags = options.flags;
     this.datapaths = options.datapaths;
     this.readText = options.readText;
+    this.onLine = options.onLine;
     this.#output = options.output;
   }
 

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Real traffic between two hosts through this project, through Open vSwitch's userspace datapath and
- * through the Linux bridge: the same veth pairs with their default offloads, in turns.
+ * through what the kernel and Python have: the same veth pairs, in turns. Hosts keep their default offloads
+ * but where a name says otherwise.
  *
- *     deno task bench:iperf [--switch upcall|ovs|ovs-tso|bridge]… [--rounds N] [--seconds S]
+ *     deno task bench:iperf [--switch NAME]… [--rounds N] [--seconds S]
  *                           [--json FILE]
+ *
+ * The names are upcall, ovs, ovs-tso, ovs-no-tso, ovs-no-tx, bridge, nft and scapy.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
 import { BenchError, numberOf, showProgress } from "./usage.ts";
-import { startSwitch, SWITCHES, type SwitchName } from "./iperf_switches.ts";
+import {
+  hostOffloads,
+  startSwitch,
+  SWITCHES,
+  type SwitchName,
+} from "./iperf_switches.ts";
 import { describeMachine } from "./machine.ts";
 import { medianOf } from "./measure.ts";
 import { type Traffic, VethHosts } from "./veth_hosts.ts";
@@ -25,16 +33,19 @@ async function measure(
   seconds: number,
 ): Promise<Traffic> {
   await using _between = await startSwitch(name, hosts.between, folder);
+  await hosts.setOffloads(hostOffloads(name));
   await hosts.reachable(REACHABLE_SECONDS);
   return await hosts.measure(seconds);
 }
 
 function formatLine(name: SwitchName, runs: readonly Traffic[]): string {
   const rates = runs.map((run) => run.bitsPerSecond / 1e9);
+  // Of slow ones a digit that tells something.
+  const shown = (rate: number): string =>
+    rate === 0 || rate >= 0.1 ? rate.toFixed(2) : rate.toPrecision(2);
+  const [least, most] = [Math.min(...rates), Math.max(...rates)];
   const figures = [
-    `${medianOf(rates).toFixed(2)} [${Math.min(...rates).toFixed(2)}-${
-      Math.max(...rates).toFixed(2)
-    }]`,
+    `${shown(medianOf(rates))} [${shown(least)}-${shown(most)}]`,
     `${Math.round(medianOf(runs.map((run) => run.retransmits)))}`,
     `${Math.round(medianOf(runs.map((run) => run.rttUs)))}`,
     `${(100 * medianOf(runs.map((run) => run.lossShare))).toFixed(1)} %`,

@@ -1,21 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The switches that `iperf.ts` puts between two hosts: this project, Open vSwitch's userspace datapath
- * with and without its segmentation offload, and the Linux bridge. Each forwards between `p1` and `p2`.
+ * with and without its segmentation offload, the Linux bridge, two rules of nft, and Scapy. Each forwards between `p1` and `p2`.
  *
  * @module
  */
 import { Child, run } from "./child.ts";
 import { VethHosts } from "./veth_hosts.ts";
 
-/** Names of the switches. */
-export const SWITCHES = ["upcall", "ovs", "ovs-tso", "bridge"] as const;
+/**
+ * Names of the switches. `ovs-no-tso` and `ovs-no-tx` are `ovs`, with hosts that leave no segments whole,
+ * and no checksums open either.
+ */
+export const SWITCHES = [
+  "upcall",
+  "ovs",
+  "ovs-tso",
+  "ovs-no-tso",
+  "ovs-no-tx",
+  "bridge",
+  "nft",
+  "scapy",
+] as const;
 /** Name of a switch. */
 export type SwitchName = (typeof SWITCHES)[number];
 
 const SIDE = new URL("./iperf_side.ts", import.meta.url).pathname;
 const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
 const START_SECONDS = 60;
+
+/** What hosts leave to the switch, as words for ethtool(8); the kernel's defaults for most. */
+export function hostOffloads(name: SwitchName): string[] {
+  // Scapy sends what it read, so that segments must fit and checksums must be there.
+  const isPlain = name === "ovs-no-tx" || name === "scapy";
+  const checksums = isPlain ? "off" : "on";
+  const segments = isPlain || name === "ovs-no-tso" ? "off" : "on";
+  return ["tx", checksums, "tso", segments, "gso", segments];
+}
 
 /** Starts a switch in the namespace `between`; dispose takes it away. */
 export function startSwitch(
@@ -25,6 +46,8 @@ export function startSwitch(
 ): Promise<AsyncDisposable> {
   if (name === "bridge") return startBridge(between);
   if (name === "upcall") return startUpcall(between, folder);
+  if (name === "nft") return startNft(between);
+  if (name === "scapy") return startScapy(between, folder);
   return startOpenVswitch(between, folder, name === "ovs-tso");
 }
 
@@ -37,6 +60,35 @@ async function startBridge(between: string): Promise<AsyncDisposable> {
   await ip("link set p1 master linux0");
   await ip("link set p2 master linux0");
   return { [Symbol.asyncDispose]: async () => void await ip("link delete linux0") };
+}
+
+/** Two rules of the kernel's packet filter, which send what comes in by one device out by the other. */
+async function startNft(between: string): Promise<AsyncDisposable> {
+  const nft = async (text: string): Promise<void> => {
+    const [command = "", ...args] = VethHosts.inside(between, ["nft", text]);
+    await run(command, args);
+  };
+  const chain = (name: string, from: string, to: string): string =>
+    `chain ${name} { type filter hook ingress device ${from} priority 0; fwd to ${to}; }`;
+  const chains = [chain("a", "p1", "p2"), chain("b", "p2", "p1")].join("\n");
+  await nft(`table netdev wire {\n${chains}\n}`);
+  return { [Symbol.asyncDispose]: () => nft("delete table netdev wire") };
+}
+
+/** Python that takes every packet in and sends it out. */
+async function startScapy(between: string, folder: string): Promise<AsyncDisposable> {
+  const program = "from scapy.all import bridge_and_sniff\n" +
+    'print("forwarding", flush=True)\n' +
+    'bridge_and_sniff("p1", "p2", store=False)';
+  const command = ["/usr/bin/python3", "-c", program];
+  const child = inNamespace(between, command, `${folder}/scapy.log`);
+  try {
+    await child.until((log) => log.includes("forwarding\n") || undefined, START_SECONDS);
+  } catch (error) {
+    await child[Symbol.asyncDispose]();
+    throw error;
+  }
+  return child;
 }
 
 function inNamespace(

@@ -99,6 +99,14 @@ export class VethHosts implements AsyncDisposable {
     }
   }
 
+  /** Turns offloads of the hosts' devices on or off: `tx` checksums, `tso` segments. */
+  async setOffloads(words: readonly string[]): Promise<void> {
+    for (const host of [this.#a, this.#b]) {
+      const [command = "", ...args] = VethHosts.inside(host, ["ethtool", "-K", "eth0"]);
+      await run(command, [...args, ...words]);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#life[Symbol.asyncDispose]();
   }

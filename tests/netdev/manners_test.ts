@@ -4,8 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { control } from "../../control/socket.ts";
+import { run } from "../support/command.ts";
 import { NetdevBench } from "../support/netdev.ts";
-import { skippable } from "../support/skip.ts";
+import { needRoot, skippable } from "../support/skip.ts";
 import { root } from "../support/tree.ts";
 import { until } from "../support/wait.ts";
 
@@ -44,6 +45,85 @@ Deno.test("every example is a program with usage, or a policy", () => {
   }
   assert(programs.length >= 10);
 });
+
+for (
+  const name of files.filter((name) => name !== "demo.ts" && !programs.includes(name))
+) {
+  if (name === "start.ts") continue;
+  Deno.test(
+    `example: ${name}, a policy, says who serves it`,
+    skippable(async () => {
+      const { code, out, err } = await outcome(name);
+      assert.deepEqual([code, out], [1, ""]);
+      const [what = "", usage = "", withoutRoot = "", ...rest] = err.trimEnd().split(
+        "\n",
+      );
+      assert(what.startsWith(`examples/${name} is a policy`), err);
+      assert(
+        usage.endsWith(` serve DATAPATH [DEVICE...] --policy examples/${name}`),
+        err,
+      );
+      assert.deepEqual(rest, []);
+      assert.equal((await outcome(name, "--help")).code, 0);
+      {
+        await using _ = await NetdevBench.open(); // Compiles the library, or skips.
+      }
+      // What it advises is done as it says, but for the name.
+      const [, command = ""] = /^Without root: deno (.*)$/.exec(withoutRoot) ?? [];
+      const words = command.replace("netdev@br0", `netdev@man${Deno.pid}`).split(" ");
+      await comesAndGoes(words, /\|serving /, async (ask) => {
+        const shown = await ask("dpctl/show");
+        assert.match(shown, /port 1: p1 \(dummy\)\n.*port 2: p2 \(dummy\)/);
+      });
+    }),
+  );
+}
+
+/**
+ * A program in a process of its own, which is ready, answers dpctl, and ends with status 0 by Ctrl-C.
+ * `words` are those behind `deno`.
+ */
+async function comesAndGoes(
+  words: readonly string[],
+  ready: RegExp,
+  body: (ask: (...args: string[]) => Promise<string>, said: string) => Promise<void>,
+): Promise<void> {
+  const datapath = `netdev@man${Deno.pid}`;
+  const rundir = await Deno.makeTempDir({ prefix: "upcall-manners-" });
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...words],
+    cwd: root,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1", UPCALL_RUNDIR: rundir },
+  }).spawn();
+  const stdout = new Response(child.stdout).text();
+  let said = "";
+  const reading = (async () => {
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      said += text;
+    }
+  })();
+  let ended = false;
+  const status = child.status.finally(() => ended = true);
+  try {
+    await until("it to be ready", () => ready.test(said) || ended, { state: () => said });
+    assert(!ended, said);
+    await body(
+      (verb = "", ...args: string[]) =>
+        control(`${rundir}/${datapath}.ctl`, verb, [datapath, ...args]),
+      said,
+    );
+  } finally {
+    if (!ended) child.kill("SIGINT");
+    await reading;
+  }
+  assert.equal((await status).code, 0, said);
+  assert.equal(await stdout, "");
+  assert.deepEqual([...Deno.readDirSync(rundir)], [], "the socket is gone");
+  await Deno.remove(rundir, { recursive: true });
+}
 
 for (const name of [...programs, "demo.ts"]) {
   Deno.test(`example: ${name} says how it is called`, async () => {
@@ -89,60 +169,83 @@ Deno.test("example: words are checked by what they are", async () => {
   }
 });
 
-/** What a usage wants, besides devices, which need root. */
+/** What a usage wants, besides devices. */
 const given: Readonly<Record<string, string>> = { IPV4: "10.9.0.1", IPV6: "fd00::9" };
 
-for (const name of programs) {
-  // A file is no switch, and the others need their devices: examples_test.ts and gateways_test.ts have them.
-  const others = [
-    "counter.ts",
-    "mirror.ts",
-    "firewall.ts",
-    "nat_gateway.ts",
-    "load_balancer.ts",
-  ];
-  if (others.includes(name)) continue;
+/** Words that name devices, by example. The others are ready without any, and need no root. */
+const devices: Readonly<Record<string, (device: string) => string[]>> = {
+  "mirror.ts": (device) => [`${device}1`, `${device}2`, `${device}3`],
+  "firewall.ts": (device) => [`${device}1`, `${device}2`],
+  "nat_gateway.ts": (device) => [`${device}1`, `${device}2`, "10.9.0.1"],
+  "load_balancer.ts": (device) => ["10.9.0.1", `${device}1`, `${device}2=10.9.0.2`],
+};
+
+for (const name of programs.filter((name) => name !== "counter.ts")) {
   Deno.test(
-    `example: ${name} is ready without a port, answers dpctl, and ends by Ctrl-C`,
+    `example: ${name} is ready, answers dpctl, and ends by Ctrl-C`,
     skippable(async () => {
       {
         await using _ = await NetdevBench.open(); // Compiles the library, or skips.
       }
-      const rundir = await Deno.makeTempDir({ prefix: "upcall-manners-" });
       const datapath = `netdev@man${Deno.pid}`;
-      const words = [...textOf(name).matchAll(/"(IPV4|IPV6)"/g)]
-        .map(([, word = ""]) => given[word] ?? "");
-      const child = start(name, [datapath, ...words], rundir);
-      const stdout = new Response(child.stdout).text();
-      let said = "";
-      const reading = (async () => {
-        for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-          said += text;
-        }
-      })();
+      const device = `um${Deno.pid % 10_000_000}d`;
+      const wanted = devices[name]?.(device);
+      const links: string[] = [];
       try {
-        await until("it to be ready", () => said.includes(" is ready with no ports; "));
-        assert.match(said, /"deno run -A dpctl\.ts add-if netdev@man\d+ NAME" adds one/);
-        const ask = (...args: string[]): Promise<string> =>
-          control(`${rundir}/${datapath}.ctl`, args[0] ?? "", args.slice(1));
-        await ask("dpctl/add-if", datapath, "p1,type=dummy");
-        assert.match(await ask("dpctl/show", datapath), / {2}port 1: p1 \(dummy\)\n/);
-        await ask("dpctl/dump-flows", datapath);
-      } finally {
-        try {
-          child.kill("SIGINT");
-        } catch {
-          // It has ended: the status says why.
+        if (wanted !== undefined) needRoot("netdev");
+        for (const at of wanted === undefined ? [] : [1, 2, 3]) {
+          await run("ip", "link", "add", `${device}${at}`, "type", "veth");
+          links.push(`${device}${at}`);
         }
-        await reading;
+        const words = wanted ??
+          [...textOf(name).matchAll(/"(IPV4|IPV6)"/g)]
+            .map(([, word = ""]) => given[word] ?? "");
+        const program = ["run", "-A", "--quiet", `examples/${name}`, datapath, ...words];
+        await comesAndGoes(program, / is ready with .*; /, async (ask, said) => {
+          if (wanted === undefined) {
+            assert.match(
+              said,
+              /with no ports; "deno run -A dpctl\.ts add-if netdev@man\d+ NAME" adds/,
+            );
+          }
+          await ask("dpctl/add-if", "p9,type=dummy");
+          const shown = await ask("dpctl/show");
+          assert.match(shown, / {2}port \d+: p9 \(dummy\)\n/);
+          for (const word of wanted ?? []) {
+            if (word.startsWith(device)) assert(shown.includes(word.split("=")[0] ?? ""));
+          }
+          await ask("dpctl/dump-flows");
+        });
+      } finally {
+        for (const link of links) await run("ip", "link", "delete", link);
       }
-      assert.equal((await child.status).code, 0, said);
-      assert.equal(await stdout, "");
-      assert.deepEqual([...Deno.readDirSync(rundir)], [], "the socket is gone");
-      await Deno.remove(rundir, { recursive: true });
     }),
   );
 }
+
+Deno.test(
+  "example: counter.ts, which ends by itself, ends by Ctrl-C before",
+  skippable(async () => {
+    {
+      await using _ = await NetdevBench.open();
+    }
+    // A capture that never ends, for it is a pipe that nobody closes.
+    const work = await Deno.makeTempDir({ prefix: "upcall-manners-" });
+    const pipe = `${work}/endless.pcap`;
+    await run("mkfifo", pipe);
+    const child = start("counter.ts", [pipe], "/nonexistent");
+    const said = new Response(child.stderr).text();
+    try {
+      using _file = await Deno.open(pipe, { write: true });
+      child.kill("SIGINT");
+      assert.equal((await child.status).code, 0, await said);
+      assert.equal(await new Response(child.stdout).text(), "");
+    } finally {
+      await said;
+      await Deno.remove(work, { recursive: true });
+    }
+  }),
+);
 
 Deno.test(
   "example: a device that is not there is a sentence, and no stack",

@@ -102,6 +102,7 @@ Deno.test(
       assert.doesNotMatch(files, /_test\.ts|\/tests\//);
       assert.match(files, /-rwxr-xr-x root\/root .*\.\/usr\/bin\/dpctl\n/);
       await t.step("unit", skippable(() => verifyUnit(installed)));
+      await t.step("drivers", skippable(() => serveWithDrivers(installed, fields)));
       await t.step("capabilities", skippable(() => serveAsNobody(installed)));
     } finally {
       await Deno.remove(folder, { recursive: true });
@@ -123,6 +124,81 @@ async function verifyUnit(installed: string): Promise<void> {
   await Deno.remove(unit);
   const about = (stdout + stderr).split("\n").filter((line) => line.includes("upcall@"));
   assert.deepEqual([code, about], [0, []]);
+}
+
+/**
+ * With the drivers of the packages that it depends on and no others, the installed library has all
+ * kinds of ports; without any it says what is missing.
+ */
+async function serveWithDrivers(installed: string, fields: string): Promise<void> {
+  needRoot("netdev");
+  const depends = (/^Depends: (.*)$/m.exec(fields)?.[1] ?? "").split(", ");
+  const { found = "" } = JSON.parse(
+    await run("sh", "-c", `printf '{"found":"%s"}' /usr/lib/*/dpdk/pmds-*`),
+  );
+  const drivers = (await run("dpkg-query", "-L", ...await allOf(depends))).split("\n")
+    .filter((path) => path.startsWith(`${found}/`));
+  assert.ok(drivers.some((path) => path.includes("librte_mempool_ring.so")), fields);
+  const work = await Deno.makeTempDir({ prefix: "upcall-drivers-" });
+  const attempt = async (kept: readonly string[]): Promise<string> => {
+    const state = await Deno.makeTempDir({ dir: work });
+    // The folder of drivers is laid over by one that holds those that are kept.
+    const script = `
+mkdir -p "$UPCALL_RUNDIR/kept"
+for one in $2; do cp -P "$one" "$UPCALL_RUNDIR/kept/"; done
+mount -t tmpfs -o mode=755 tmpfs "$1"
+cp -P "$UPCALL_RUNDIR/kept/"* "$1/" 2> /dev/null || :
+ip link set lo up
+set -- "$3"
+"$DENO" run -A --no-check --no-lock "$1/usr/lib/upcall/dpctl.ts" serve netdev@drivers p0:dummy \
+  > "$UPCALL_RUNDIR/log" 2>&1 &
+server=$!
+until grep -q '|serving ' "$UPCALL_RUNDIR/log"; do
+  kill -0 "$server" 2> /dev/null || { cat "$UPCALL_RUNDIR/log"; exit 0; }
+  sleep 0.1
+done
+"$DENO" run -A --no-check --no-lock "$1/usr/lib/upcall/dpctl.ts" add-if netdev@drivers \
+  "p1,type=memif,role=server,socket=$UPCALL_RUNDIR/memif,socket-abstract=no" "p2,type=pcap,tx_pcap=$UPCALL_RUNDIR/out" p3,type=dpdk,devargs=net_tap0 \
+  "p4,type=vhost-user,path=$UPCALL_RUNDIR/vhost" 2>&1 || :
+"$DENO" run -A --no-check --no-lock "$1/usr/lib/upcall/dpctl.ts" show netdev@drivers
+kill "$server"; wait "$server" || :`;
+    return await run(
+      ...["env", `DENO=${Deno.execPath()}`, `UPCALL_RUNDIR=${state}`],
+      `UPCALL_LIBRARY=${installed}/usr/lib/upcall/libupcall.so`,
+      ...["unshare", "--mount", "--net", "timeout", "120", "sh", "-euc", script],
+      ...["sh", found, kept.join(" "), installed],
+    );
+  };
+  try {
+    assert.match(
+      await attempt([]),
+      /DPDK has no driver of pools: librte_mempool_ring is not installed/,
+    );
+    const least = drivers.filter((path) => path.includes("librte_mempool_ring.so"));
+    assert.match(await attempt(least), /no driver of its kind installed/);
+    const shown = await attempt(drivers);
+    for (const kind of ["dummy", "memif", "pcap", "dpdk", "vhost-user"]) {
+      assert.match(shown, new RegExp(`port \\d+: p\\d \\(${kind}`), shown);
+    }
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+}
+
+/** Packages with all that they depend on. */
+async function allOf(packages: readonly string[]): Promise<string[]> {
+  const found = new Set(packages);
+  for (let next = [...packages]; next.length > 0;) {
+    const format = "-f=${Depends}, ${Pre-Depends}\n";
+    const listed = await run("dpkg-query", "-W", format, ...next);
+    next = [];
+    for (const [name] of listed.matchAll(/[a-z][a-z0-9+.-]{2,}(?=[ :,\n]|$)/g)) {
+      if (!name.startsWith("librte-") || found.has(name)) continue;
+      found.add(name);
+      next.push(name);
+    }
+  }
+  return [...found];
 }
 
 /** The installed dpctl serves a device of Linux as nobody, with the unit's two capabilities. */

@@ -250,8 +250,13 @@ export class BrowserPage {
   }
 
   /** Waits until an expression is true, or gives something. */
-  until<T>(what: string, expression: string): Promise<T> {
+  until<T>(
+    what: string,
+    expression: string,
+    options: { limitMs?: number } = {},
+  ): Promise<T> {
     return until(what, () => this.run<T>(expression), {
+      ...options,
       state: () => this.complaints.join("; "),
     }) as Promise<T>;
   }

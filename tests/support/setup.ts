@@ -22,6 +22,7 @@ export const packages = {
     "chromium",
     "conntrack",
     "dpdk-dev",
+    "nftables",
     "openvswitch-source",
     "openvswitch-switch",
     "openvswitch-switch-dpdk",
@@ -152,13 +153,27 @@ function isFile(path: string): boolean {
   }
 }
 
-if (import.meta.main) {
-  const groups = Deno.args.length > 0 ? Deno.args : Object.keys(packages);
-  const wanted = groups.flatMap((group) => {
-    if (group in packages) return packages[group as keyof typeof packages];
-    throw new TypeError(
-      `No group of packages "${group}": ${Object.keys(packages).join(" ")}`,
-    );
-  });
-  if (!await setup(wanted)) Deno.exit(1);
+const usage = `usage: deno task setup [GROUP...]
+  library   a C compiler, DPDK, libmnl: all that programs need
+  traffic   what the demo makes namespaces and traffic with
+  tools     sanitizers, fuzzers, valgrind
+  peers     what tests and benches are judged by: other switches, a browser
+Without words, all of them.`;
+
+async function main(groups: readonly string[]): Promise<number> {
+  if (groups.includes("--help") || groups.includes("-h")) {
+    console.log(usage);
+    return 0;
+  }
+  const unknown = groups.find((group) => !Object.hasOwn(packages, group));
+  if (unknown !== undefined) {
+    console.error(`there is no group of packages "${unknown}"\n${usage}`);
+    return 1;
+  }
+  const all = Object.keys(packages);
+  const wanted = (groups.length > 0 ? groups : all)
+    .flatMap((group) => packages[group as keyof typeof packages]);
+  return await setup(wanted) ? 0 : 1;
 }
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

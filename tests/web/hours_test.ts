@@ -12,7 +12,7 @@ import { figure } from "../support/figure.ts";
 import { openNetdev } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 import { readTree } from "../support/tree.ts";
-import { pause, until } from "../support/wait.ts";
+import { until } from "../support/wait.ts";
 import { frameOf, openLearningLab } from "./switch.ts";
 
 const FLOWS = 100_000;
@@ -124,10 +124,34 @@ Deno.test(
   }),
 );
 
+/** What a page weighs in the browser, and what it holds open here. */
 interface Weights {
   readonly nodes: number;
+  readonly listeners: number;
+  readonly documents: number;
   readonly heap: number;
+  /** Descriptors of this process, which serves. */
+  readonly descriptors: number;
+  /** Heap of this process, bytes. */
+  readonly served: number;
 }
+
+/** What a page is told every second: eight hours are so many. */
+const eightHours = 8 * 3600;
+/** How many of them a run takes: all of them with `UPCALL_TICKS=28800`. */
+const ticks = Number(Deno.env.get("UPCALL_TICKS") ?? 1000);
+
+/** Counts in the page how often it has been told. */
+const counting = `{
+  const Told = EventSource;
+  globalThis.told = 0;
+  globalThis.EventSource = class extends Told {
+    constructor(...words) {
+      super(...words);
+      this.addEventListener("status", () => told++);
+    }
+  };
+}`;
 
 Deno.test(
   "a page that is open for long does not grow, pauses, and says when the datapath goes",
@@ -138,6 +162,9 @@ Deno.test(
     await using dashboard = serveDashboard(lab.dp, { port: 0, intervalMs: 10 });
     const page = await browser.open(dashboard.url);
     await page.call("Performance.enable");
+    await page.call("Page.enable");
+    await page.call("Page.addScriptToEvaluateOnNewDocument", { source: counting });
+    await page.call("Page.reload");
     let frames = 0;
     const flood = setInterval(() => {
       // Each is a miss of a new station: upcalls all the time.
@@ -145,14 +172,35 @@ Deno.test(
       lab.dp.ports.inject?.(1, frameOf(at % 200 + 1, 251));
       if (at % 500 === 0) lab.dp.flows.flush();
     }, 1);
+    const pausePage = async (wanted: boolean): Promise<void> => {
+      await page.press("p", { text: "p", code: 80 });
+      const word = wanted ? "paused" : "live";
+      const shown = `document.getElementById('live').innerText === '${word}'`;
+      await page.until(`it to be ${word}`, shown);
+      if (wanted) await until("the stream to end", () => dashboard.clients.now === 0);
+    };
+    // While nothing comes, so that what is weighed is what is kept, and no rubbish.
     const weigh = async (): Promise<Weights> => {
-      await page.call("HeapProfiler.collectGarbage");
+      await pausePage(true);
+      const weights = await weighPaused();
+      await pausePage(false);
+      return weights;
+    };
+    const weighPaused = async (): Promise<Weights> => {
+      for (let i = 0; i < 3; i++) await page.call("HeapProfiler.collectGarbage");
       const { metrics } = await page.call("Performance.getMetrics") as {
         metrics: readonly { name: string; value: number }[];
       };
       const of = (name: string): number =>
         metrics.find((metric) => metric.name === name)?.value ?? 0;
-      return { nodes: of("Nodes"), heap: of("JSHeapUsedSize") };
+      return {
+        nodes: of("Nodes"),
+        listeners: of("JSEventListeners"),
+        documents: of("Documents"),
+        heap: of("JSHeapUsedSize"),
+        descriptors: [...Deno.readDirSync("/proc/self/fd")].length,
+        served: Deno.memoryUsage().heapUsed,
+      };
     };
     try {
       const seen = "Number(document.getElementById('upcalls-count').innerText" +
@@ -161,42 +209,50 @@ Deno.test(
         "a full list",
         "document.querySelectorAll('#upcalls-list li').length === 200",
       );
-      await pause(1500); // Drawings are full, too.
+      const told = (count: number): Promise<void> =>
+        page.until(`${count} to be told`, `globalThis.told >= ${count}`, {
+          limitMs: 900_000,
+        });
+      await told(300); // Drawings, which show the last minutes, are full too.
       const early = await weigh();
-      const from = await page.run<number>(seen);
-      await pause(4000); // Four hundred times what a page is told in a second.
+      const from = await page.run<number>("told");
+      const upcalls = await page.run<number>(seen);
+      await told(from + ticks);
       const late = await weigh();
-      assert.ok(await page.run<number>(seen) > from, "upcalls still come");
+      const share = (await page.run<number>("told") - from) / eightHours;
+      assert.ok(await page.run<number>(seen) > upcalls, "upcalls still come");
+      const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
       figure(
-        `dashboard: nodes ${early.nodes} then ${late.nodes}, ` +
-          `heap ${(early.heap / 2 ** 20).toFixed(1)} then ${
-            (late.heap / 2 ** 20).toFixed(1)
-          } MiB`,
+        `dashboard: told ${
+          Math.round(share * eightHours)
+        } times (8 hours are ${eightHours}): ` +
+          `nodes ${early.nodes} then ${late.nodes}, ` +
+          `listeners ${early.listeners} then ${late.listeners}, ` +
+          `heap ${mib(early.heap)} then ${mib(late.heap)} MiB, ` +
+          `descriptors ${early.descriptors} then ${late.descriptors}, ` +
+          `server's heap ${mib(early.served)} then ${mib(late.served)} MiB`,
       );
       assert.ok(
         late.nodes < early.nodes * 1.5 + 500,
         `${early.nodes} nodes, then ${late.nodes}`,
       );
+      assert.ok(late.listeners < early.listeners * 1.5 + 100, `${late.listeners}`);
+      assert.equal(late.documents, early.documents);
+      assert.ok(late.descriptors <= early.descriptors + 2, `${late.descriptors}`);
+      // A page that was too slow was let go, and came back.
+      await until("the one client", () => dashboard.clients.now === 1);
+      // What a run keeps for good would be so much in eight hours.
       assert.ok(
-        late.heap < early.heap + 8 * 2 ** 20,
+        late.heap - early.heap < Math.max(2, 40 * share) * 2 ** 20,
         `${early.heap} bytes, then ${late.heap}`,
       );
 
-      await page.press("p", { text: "p", code: 80 });
-      await page.until(
-        "it to be paused",
-        "document.getElementById('live').innerText === 'paused'",
-      );
-      await until("the stream to end", () => dashboard.clients.now === 0);
+      await pausePage(true);
       assert.equal(
         await page.run("document.getElementById('pause').ariaPressed"),
         "true",
       );
-      await page.press("p", { text: "p", code: 80 });
-      await page.until(
-        "it to be live",
-        "document.getElementById('live').innerText === 'live'",
-      );
+      await pausePage(false);
     } finally {
       clearInterval(flood);
     }
