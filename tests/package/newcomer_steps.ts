@@ -142,12 +142,12 @@ export function firstPrograms(): ReadonlyMap<string, string> {
 }
 
 /** Lines of the steps that are in no page: a newcomer could not know of them. */
-export function unheardOf(): string[] {
+export function unheardOf(of: readonly NewcomerStep[] = steps): string[] {
   const isShell = ({ language }: Block): boolean => language === "sh";
   const known = pages().flatMap((page) =>
     blocksOf(page, textOf(page)).filter(isShell).flatMap(({ text }) => text.split("\n"))
   ).map((line) => line.replace(/\s+#.*$/, "").trim());
-  const commands = steps.flatMap(({ script }) => script.split("\n"))
+  const commands = of.flatMap(({ script }) => script.split("\n"))
     .filter((line) =>
       /^(sudo )?(env |deno (run|test|task|install)|npm install)/.test(line)
     );

@@ -11,6 +11,7 @@ import { figure } from "../support/figure.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 import { root } from "../support/tree.ts";
 import { until } from "../support/wait.ts";
+import { firstPrograms, steps, unheardOf } from "./newcomer_steps.ts";
 
 const ownSwitch = `
 import { drop, flood, forward, type Policy, StateMap } from "${root}policy/mod.ts";
@@ -118,3 +119,21 @@ Deno.test(
     }
   }),
 );
+
+Deno.test("what a newcomer does on a bare machine is in the pages, programs and commands", () => {
+  assert.deepEqual(unheardOf(), []);
+  const programs = [...firstPrograms().keys()];
+  for (const { script } of steps) {
+    for (const [, file = ""] of script.matchAll(/examples\/(\w+\.ts)/g)) {
+      assert.ok(programs.includes(file), file);
+    }
+  }
+  // One that no page has is found.
+  const odd = {
+    name: "odd",
+    by: "user",
+    script: "deno run -A odd.ts",
+    says: /x/,
+  } as const;
+  assert.deepEqual(unheardOf([...steps, odd]), ["deno run -A odd.ts"]);
+});
