@@ -37,7 +37,7 @@ export class Patience implements Disposable {
     }, everyMs);
   }
 
-  /** For work that lets no timer run: called now and then, it says how far that is, if it is time. */
+  /** For work that lets no timer run: called now and then, says how far that is, if it is time. */
   step(howFar: () => string): void {
     const now = performance.now();
     if (this.#note === undefined || now - this.#noted < everyMs) return;

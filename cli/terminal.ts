@@ -27,8 +27,8 @@ export interface Terminal {
   /** Complaints, in whole lines. */
   readonly complain: (text: string) => void;
   /**
-   * A line about work that goes on, which the next one is written over; "" takes it away. Absent: no
-   * screen shows complaints.
+   * A line about work that goes on, which the next one is written over; "" takes it away. Absent:
+   * no screen shows complaints.
    */
   readonly note?: ((text: string) => void) | undefined;
   /** Text of a file; `-` is standard input. */

@@ -113,7 +113,8 @@ export function endsByCtrlC(dp: Datapath): void {
 }
 
 /**
- * For a file that is a policy and no program: when it is run by itself, says how it is served, and ends.
+ * For a file that is a policy and no program: when it is run by itself, says how it is served, and
+ * ends.
  */
 export function toBeServed({ main, url }: ImportMeta): void {
   if (!main) return;

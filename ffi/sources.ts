@@ -802,7 +802,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "0b39a24124383c4acfc723b26798532674091d1d52262f6b5b8841e74dc2a28f",
+    sha256: "df23ced6b8025655d062939464c68b917a761ab66ee853a86d61d74925e43905",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
@@ -1087,7 +1087,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "8cc2c227b85e1ec69c6962c6cf6da2a43a076164ac7ab4e94bc751fd90db17cb",
+    sha256: "c9d3e9a8a3b5511087520ab5dd102541598e7e9ba05efba59277b80a3247a6e7",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {

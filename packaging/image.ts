@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Builds the image of `Containerfile`, for `deno task image`: by podman, buildah or docker, whichever
- * is there.
+ * Builds the image of `Containerfile`, for `deno task image`: by podman, buildah or docker,
+ * whichever is there.
  *
  *     deno task image [--tag NAME] [--bases MIRROR]
  *
- * `--bases` first makes the two images that it begins with, for machines that reach a mirror of Debian
- * and no registry of images: the file system by mmdebstrap, and the Deno that runs this. Needs buildah
- * then, and root.
+ * `--bases` first makes the two images that it begins with, for machines that reach a mirror of
+ * Debian and no registry of images: the file system by mmdebstrap, and the Deno that runs this.
+ * Needs buildah then, and root.
  *
  * @module
  */

@@ -132,7 +132,7 @@ const structural: ReadonlySet<number> = new Set([
   id("icmpv6"),
 ]);
 /** Bytes of a payload that flips leave alone, and bits of bytes that they may touch. */
-const fixed: ReadonlyMap<number, Readonly<Record<number, number>>> = new Map([
+const fixed = new Map<number, Readonly<Record<number, number>>>([
   [id("ipv4"), { 8: 0, 11: 0 }],
   [id("ipv6"), { 32: 0, 33: 0x0f, 36: 0, 39: 0 }],
   [id("tcpFlags"), { 0: 0x0f }],
