@@ -161,6 +161,22 @@ export const libcSymbols = {
     ],
     result: "isize", // bytes sent, or -1
   },
+  socket: {
+    parameters: [
+      "i32", // int domain
+      "i32", // int type
+      "i32", // int protocol
+    ],
+    result: "i32", // descriptor, or -1
+  },
+  bind: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // const struct sockaddr *addr
+      "u32", // socklen_t addrlen
+    ],
+    result: "i32", // 0, or -1
+  },
   setsockopt: {
     parameters: [
       "i32", // int sockfd

@@ -21,23 +21,11 @@ import { parseMac } from "../../codec/address.ts";
 import type { Context } from "../context.ts";
 import { type OwnHandle, TunnelManager } from "./manager.ts";
 import { canonical, canonicalPrefix, Told } from "./told.ts";
-import { isTunnel } from "./underlays.ts";
+import { isTunnel, recognizedBy } from "./underlays.ts";
 import type { Resolver } from "./resolver.ts";
 
 /** The manager of each datapath that this isolate has open, and how many handles share it. */
 const shared = new Map<string, { readonly manager: TunnelManager; users: number }>();
-
-/** What each kind of tunnel is recognized by: protocol, and UDP port if the port says none. */
-const listening: Readonly<Record<string, readonly [protocol: number, udp?: number]>> = {
-  vxlan: [17, 4789],
-  geneve: [17, 6081],
-  gre: [47],
-  ip6gre: [47],
-  erspan: [47],
-  ip6erspan: [47],
-  gtpu: [17, 2152],
-  bareudp: [17, 6635],
-};
 
 /** Tables whose routes Open vSwitch follows. */
 const followed: ReadonlySet<number> = new Set(Object.values(RouteTable));
@@ -242,23 +230,16 @@ export class NetdevTunnels implements TunnelFacet {
     const names = new Map([...resolver.underlays.ports()].map((port) => [port.no, port]));
     const locals = resolver.locals();
     return [...netdevPorts.dump()].filter(({ type }) => isTunnel(type))
-      .map(({ no, name, type, options }) => {
-        const [protocol, usual] = listening[type] ?? [0];
-        const udpPort = usual === undefined
-          ? undefined
-          : Number(options?.["dst_port"] ?? usual);
-        return {
-          port: no,
-          name,
-          protocol,
-          ...(udpPort !== undefined && { udpPort }),
-          addresses: locals.map(({ port, address, mac }) => ({
-            address,
-            device: names.get(port as Port["no"])?.name ?? `${port}`,
-            mac: mac ?? table.macOf(port) ?? "00:00:00:00:00:00",
-          })),
-        };
-      });
+      .map((port) => ({
+        port: port.no,
+        name: port.name,
+        ...recognizedBy(port),
+        addresses: locals.map(({ port, address, mac }) => ({
+          address,
+          device: names.get(port as Port["no"])?.name ?? `${port}`,
+          mac: mac ?? table.macOf(port) ?? "00:00:00:00:00:00",
+        })),
+      }));
   }
 
   #port(operation: string, device: string, resolver: Resolver): Port {

@@ -24,8 +24,9 @@ import { Host } from "./host.ts";
 import { LibraryTable, TunnelWatch } from "./library_table.ts";
 import { answer } from "./questions.ts";
 import { Resolver } from "./resolver.ts";
+import { Silence } from "./silence.ts";
 import { Told } from "./told.ts";
-import type { Exit } from "./underlays.ts";
+import { type Exit, isTunnel, recognizedBy } from "./underlays.ts";
 
 /** Between looks at what is idle. */
 const sweepMs = 10_000;
@@ -52,6 +53,7 @@ export interface Duty {
   readonly hostWaiter: Waiter | undefined;
   readonly ports: PortWatch;
   readonly resolver: Resolver;
+  readonly silence: Silence | undefined;
 }
 
 /** Manages tunnels of a datapath. Belongs to one isolate. */
@@ -136,15 +138,24 @@ export class TunnelManager {
       table.setSourcePorts(this.sourcePorts.low, this.sourcePorts.high);
       const hostWaiter = host?.waiter();
       const parts = { handle, table, netdevPorts, flows, watch, host, hostWaiter };
-      const duty = { ...parts, ports, resolver };
+      const silence = host && new Silence();
+      undo.push(() => silence?.close());
+      const duty = { ...parts, ports, resolver, silence };
       this.#duty = duty;
       void this.#loop(watch, () => this.#onEvents(duty));
       void this.#loop(ports, () => {
-        if ((ports.receive() ?? []).length > 0) resolver.rescan();
+        if ((ports.receive() ?? []).length === 0) return;
+        resolver.rescan();
+        silenceLinux(duty);
       });
-      if (hostWaiter) {
-        void this.#loop(hostWaiter, () => host && resolver.heard(host.take()));
+      if (hostWaiter && host) {
+        void this.#loop(hostWaiter, () => {
+          const events = host.take();
+          resolver.heard(events);
+          if (events.some(({ kind }) => kind !== "neighbour")) silenceLinux(duty);
+        });
       }
+      silenceLinux(duty);
       this.#setTimer(() => this.#guarded(() => resolver.sweep()), sweepMs);
       return duty;
     } catch (error) {
@@ -224,7 +235,8 @@ export class TunnelManager {
     const duty = this.#duty;
     this.#duty = undefined;
     if (duty === undefined) return;
-    const { watch, hostWaiter, host, ports, handle } = duty;
+    const { watch, hostWaiter, host, ports, handle, silence } = duty;
+    silence?.close();
     const ends = await Promise.allSettled([
       watch.close(),
       ports.close(),
@@ -240,6 +252,13 @@ export class TunnelManager {
     this.#isClosed = true;
     return this.#ending ??= this.#end();
   }
+}
+
+/** Where Linux gets copies of outer packets, it is kept from answering them. */
+function silenceLinux({ silence, resolver, netdevPorts }: Duty): void {
+  const hasCopies = resolver.locals().some(({ way }) => way === "received");
+  const tunnels = [...netdevPorts.dump()].filter(({ type }) => isTunnel(type));
+  silence?.set(hasCopies ? tunnels.map(recognizedBy) : []);
 }
 
 /** Somebody spoke at an underlay that is no Linux device: learn, and answer for our addresses. */

@@ -15,24 +15,33 @@ import type { Port } from "../../contract/ports.ts";
 import type { TunnelAddress } from "../../contract/tunnels.ts";
 import type { Local } from "./hop.ts";
 
-/** Types of tunnel ports. */
-const tunnelTypes: ReadonlySet<string> = new Set([
-  "vxlan",
-  "geneve",
-  "gre",
-  "ip6gre",
-  "erspan",
-  "ip6erspan",
-  "gtpu",
-  "bareudp",
-]);
+/** What each kind of tunnel is recognized by: protocol, and UDP port if the port says none. */
+const recognized: Readonly<Record<string, readonly [protocol: number, udp?: number]>> = {
+  vxlan: [17, 4789],
+  geneve: [17, 6081],
+  gre: [47],
+  ip6gre: [47],
+  erspan: [47],
+  ip6erspan: [47],
+  gtpu: [17, 2152],
+  bareudp: [17, 6635],
+};
 
 /** Types of ports that are a Linux device, by the device's name. */
 const deviceTypes: ReadonlySet<string> = new Set(["system", "afxdp", "tap", "internal"]);
 
 /** Whether ports of `type` are tunnels. */
 export function isTunnel(type: string): boolean {
-  return tunnelTypes.has(type);
+  return Object.hasOwn(recognized, type);
+}
+
+/** By what a tunnel port recognizes its packets: protocol, and UDP port if that is UDP. */
+export function recognizedBy(
+  { type, options }: Port,
+): { protocol: number; udpPort?: number } {
+  const [protocol, usual] = recognized[type] ?? [0];
+  if (usual === undefined) return { protocol };
+  return { protocol, udpPort: Number(options?.["dst_port"] ?? usual) };
 }
 
 /** Way out of a Linux device: a port, and the tag that its packets have there. */
