@@ -407,7 +407,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "7b16fc3dc509ad09b2c99b55a9554442dd970e0321c12759338d91266966f807",
+    sha256: "615ad27e7d3857f477dd5f2c89d2ea087880dea257f9638ed907f5e23312c565",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
@@ -467,12 +467,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_tcp.c",
-    sha256: "f1d49818f2eff11d5ba9abfab675c72b9dd9911f7714a6653a88029b0a02edc1",
+    sha256: "ee4f89ca372d34c1afaefafa6f89479dcabedb2af0761f88d30eeacfe0147b4a",
     load: () => import("../c/ct/ct_tcp.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_tcp.h",
-    sha256: "013b4e39b8548ed3a132e1635a71b9b25633250bf953d0b9dc4e1c27549312ef",
+    sha256: "704506980c7b3bbc98157fbbd0891ec545db95265667f8e5a9cb10edba5776a8",
     load: () => import("../c/ct/ct_tcp.h", { with: { type: "text" } }),
   },
   {

@@ -58,6 +58,12 @@ struct ct_peer {
 /* A helper expected it: it is related to the connection that `alg` is of. */
 #define CT_CONN_CHILD 32u
 
+/* An end of a connection may have lost it (RFC 9293, 3.5.1).  The client has sent a SYN that means
+ * nothing to the connection, ending at `half_syn`; ... */
+#define CT_HALF_SYN 1u
+/* ... the server has acknowledged `half_ack` since. */
+#define CT_HALF_ACK 2u
+
 /* The first line is all that an established packet of UDP or TCP in IPv4 needs. */
 struct ct_conn {
     uint64_t ends[2];                /* ct_ends() of `key`. */
@@ -67,7 +73,7 @@ struct ct_conn {
     _Atomic uint8_t life;            /* enum ct_life. */
     _Atomic uint8_t lock;
     uint8_t flags;
-    _Atomic uint8_t progress;        /* Of UDP, ICMP and the like. */
+    _Atomic uint8_t progress;        /* Of UDP, ICMP and the like; of TCP CT_HALF_*. */
     uint32_t policy;
     _Atomic uint32_t has_label;      /* Whether the label is not zero. */
 
@@ -80,7 +86,8 @@ struct ct_conn {
     uint32_t limit_serial;
     uint32_t next;                   /* In limbo. */
     uint32_t alg;                    /* With CT_CONN_HELPER or CT_CONN_CHILD (ct_alg_int.h). */
-    uint64_t pad;
+    /* Of TCP, with CT_HALF_SYN and CT_HALF_ACK; under the lock. */
+    uint32_t half_syn, half_ack;
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct ct_key) == 40, "five words are compared");

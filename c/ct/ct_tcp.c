@@ -5,7 +5,10 @@
  * number that it has sent and that it may send; a packet is of the connection if it ends within
  * what the other side allows, begins no more than a window back and acknowledges no more than a
  * fragment too little or a window too much.  A connection picked up in the middle is believed
- * more. */
+ * more.
+ *
+ * Beyond that model, and as Linux has it, the ends of a half-open connection find out about each
+ * other: what a SYN is answered by, and the reset that follows, pass (half_open()). */
 #include <rte_mbuf.h>
 
 #include "ct/ct_int.h"
@@ -61,6 +64,11 @@ bool ct_tcp_valid_new(struct ct_burst *b, const struct ct_packet *p)
     return (flags & (CT_FLAG_SYN | CT_FLAG_ACK)) != (CT_FLAG_SYN | CT_FLAG_ACK);
 }
 
+static inline void half(struct ct_conn *conn, uint8_t flags)
+{
+    atomic_store_explicit(&conn->progress, flags, memory_order_relaxed);
+}
+
 void ct_tcp_new(const struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn)
 {
     const struct ct_segment s = read_packet(p);
@@ -74,6 +82,7 @@ void ct_tcp_new(const struct ct_burst *b, const struct ct_packet *p, struct ct_c
     from->window = (uint16_t)(s.window ? s.window : 1);
     if (from->scale & CT_SCALE_KNOWN)
         from->window = (uint16_t)unscaled(from->window, from->scale & CT_SCALE_SHIFT);
+    half(conn, 0);
     ct_refresh(b, conn, CT_TCP_SYN_SENT);
 }
 
@@ -119,6 +128,68 @@ static inline enum ct_timeout timeout_of(const struct ct_peer *a, const struct c
     return high >= CT_TCP_STATE_CLOSING ? CT_TCP_FIN_WAIT : CT_TCP_ESTABLISHED;
 }
 
+/* Whether a packet passes, and counts for nothing but what is kept here, because one end may have
+ * lost the connection that the other, or this table, takes for alive.
+ *
+ * A client that has lost it sends a SYN.  A server that has not acknowledges what it knows, the
+ * client resets that, and opens again.  The same is seen when this table is the one that has
+ * forgotten, or has given the tuple to somebody else: then the acknowledgement is the first that
+ * comes back.  Without the reset the SYN would be sent in vain until the server gives up. */
+static bool half_open(struct ct_burst *b, struct ct_conn *conn, const struct ct_segment *s, bool reply)
+{
+    struct ct_peer *client = &conn->peers[0], *server = &conn->peers[1];
+    const uint8_t flags = s->flags & (CT_FLAG_SYN | CT_FLAG_ACK | CT_FLAG_RST), known = atomic_load_explicit(&conn->progress, memory_order_relaxed);
+
+    if (!reply && flags == CT_FLAG_SYN && s->end != client->seq_low) { /* Not sent once more. */
+        conn->half_syn = s->end;
+        half(conn, CT_HALF_SYN);
+        return true;
+    }
+    if (reply && flags == CT_FLAG_ACK && server->state == CT_TCP_STATE_CLOSED && client->state == CT_TCP_STATE_SYN_SENT
+        && !(client->scale & CT_SCALE_UNKNOWN) && s->ack != client->seq_low)
+        return true; /* The reset passes while the server has sent nothing that counts. */
+    if (!known)
+        return false;
+    if (reply ? known & CT_HALF_SYN && flags == (CT_FLAG_RST | CT_FLAG_ACK) && s->ack == conn->half_syn
+              : known & CT_HALF_ACK && flags & CT_FLAG_RST && s->seq == conn->half_ack) {
+        client->state = server->state = CT_TCP_STATE_TIME_WAIT;
+        half(conn, 0);
+        ct_refresh(b, conn, CT_TCP_CLOSE);
+        return true;
+    }
+    return false;
+}
+
+/* Takes a packet that is not of the connection for the answer to a SYN that was not either: both
+ * ends are new, and this table is not.  Their scales were not kept.  Sequence numbers that a
+ * helper has moved cannot begin anew. */
+static bool begin_anew(struct ct_conn *conn, const struct ct_segment *s, bool reply)
+{
+    if (!reply || !(atomic_load_explicit(&conn->progress, memory_order_relaxed) & CT_HALF_SYN) || conn->flags & CT_CONN_HELPER
+        || (s->flags & (CT_FLAG_SYN | CT_FLAG_ACK)) != (CT_FLAG_SYN | CT_FLAG_ACK) || s->ack != conn->half_syn)
+        return false;
+    conn->peers[0] = (struct ct_peer){ .seq_low = s->ack, .seq_high = s->ack, .window = 1, .scale = CT_SCALE_UNKNOWN,
+                                       .state = CT_TCP_STATE_SYN_SENT };
+    conn->peers[1] = (struct ct_peer){ .seq_high = 1, .window = 1, .scale = CT_SCALE_UNKNOWN, .state = CT_TCP_STATE_CLOSED };
+    half(conn, 0);
+    return true;
+}
+
+/* A packet that lies in the window has come. */
+static void half_go_on(struct ct_conn *conn, const struct ct_segment *s, bool reply)
+{
+    const uint8_t known = atomic_load_explicit(&conn->progress, memory_order_relaxed);
+
+    if (!known)
+        return;
+    if (!reply) {
+        half(conn, 0); /* The client is there. */
+    } else if (s->flags & CT_FLAG_ACK) {
+        conn->half_ack = s->ack;
+        half(conn, known | CT_HALF_ACK);
+    }
+}
+
 static enum ct_update update(struct ct_burst *b, const struct ct_packet *p, struct ct_conn *conn, struct ct_peer *from, struct ct_peer *to)
 {
     struct ct_segment s = read_packet(p);
@@ -136,6 +207,8 @@ static enum ct_update update(struct ct_burst *b, const struct ct_packet *p, stru
             return CT_VALID_NEW;
         }
     }
+    if (half_open(b, conn, &s, p->reply))
+        return CT_VALID;
     shift = ct_shifts(from, to, s.flags);
     if (CT_UNLIKELY(from->state < CT_TCP_STATE_SYN_SENT))
         check_ack = first_of_side(p, &s, from, to, &shift);
@@ -153,9 +226,13 @@ static enum ct_update update(struct ct_burst *b, const struct ct_packet *p, stru
     if (!inside
         && !((to->state < CT_TCP_STATE_SYN_SENT || to->state >= CT_TCP_STATE_FIN_WAIT_2 || from->state >= CT_TCP_STATE_FIN_WAIT_2)
              && ct_distance(from->seq_high + CT_SKEW_MAX, s.end) >= 0 && ct_distance(s.seq, from->seq_low - CT_SKEW_MAX) >= 0)) {
+        if (begin_anew(conn, &s, p->reply))
+            return update(b, p, conn, from, to);
         ct_counted(b->thread, CT_COUNT_tcp_seq_chk_failed);
         return CT_INVALID;
     }
+    if (inside)
+        half_go_on(conn, &s, p->reply);
     ct_advance(&s, from, to, shift);
     if (inside && s.flags & CT_FLAG_ACK) {
         if (to->state == CT_TCP_STATE_SYN_SENT)

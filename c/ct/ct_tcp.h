@@ -110,7 +110,8 @@ static inline bool ct_tcp_goes_on(struct ct_conn *conn, uint8_t reply, const uin
     if (CT_UNLIKELY((s.flags & ~CT_FLAG_PSH) != CT_FLAG_ACK))
         return false;
     ct_conn_lock(conn);
-    if (CT_LIKELY(from->state == CT_TCP_STATE_ESTABLISHED && to->state == CT_TCP_STATE_ESTABLISHED)) {
+    if (CT_LIKELY(from->state == CT_TCP_STATE_ESTABLISHED && to->state == CT_TCP_STATE_ESTABLISHED
+                  && !atomic_load_explicit(&conn->progress, memory_order_relaxed))) {
         shift = ct_shifts(from, to, s.flags);
         if (s.seq == s.end)
             s.seq = s.end = from->seq_low;

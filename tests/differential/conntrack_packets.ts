@@ -13,8 +13,12 @@ export interface Arrival {
   readonly port: 1 | 2;
   readonly frame: Uint8Array<ArrayBuffer>;
   readonly what: string;
-  /** TCP: its flags, and the client's port. */
-  readonly tcp?: { readonly flags: number; readonly client: number };
+  /** TCP: its flags, the client's port, and the addresses. */
+  readonly tcp?: {
+    readonly flags: number;
+    readonly client: number;
+    readonly ends: string;
+  };
   /** An ICMP error. */
   readonly error?: true;
 }
@@ -208,7 +212,8 @@ export class Conversation {
     const what = `TCP ${src}:${from}>${dst}:${to} flags ${flags} seq ${seq} ack ${ack} ` +
       `win ${window} size ${size} options ${options}`;
     const client = port === 1 ? from : to;
-    return { ...this.#frame(port, what, packet), tcp: { flags, client } };
+    const ends = `${src}>${dst}`;
+    return { ...this.#frame(port, what, packet), tcp: { flags, client, ends } };
   }
 
   #echo(): Arrival {

@@ -165,9 +165,9 @@ def tcp(to, port, source=0, text="hello", limit=LIMIT):
 held = []
 
 
-def hold(to, port, limit=LIMIT):
-    """A connection that stays open, for use()."""
-    client = socket.create_connection((to, port), timeout=limit)
+def hold(to, port, limit=LIMIT, source=0):
+    """A connection that stays open, for use() and crash()."""
+    client = socket.create_connection((to, port), timeout=limit, source_address=("", source) if source else None)
     client.sendall(b"x")
     text = b""
     while not text.endswith(b"\nx"):
@@ -179,6 +179,13 @@ def hold(to, port, limit=LIMIT):
 def use(which, text="more"):
     held[which].sendall(text.encode())
     return {"echo": held[which].recv(65536).decode()}
+
+
+def crash(which):
+    """Ends a connection by a reset."""
+    held[which].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    held[which].close()
+    return {}
 
 
 def udp(to, port, source=0, size=8, limit=LIMIT):
@@ -283,7 +290,7 @@ def main():
     for port in (21, 2121):
         start(listen, port, Ftp)
     start(serve_tftp)
-    commands = {f.__name__: f for f in (tcp, hold, use, udp, ftp, tftp, send, watch, seen)}
+    commands = {f.__name__: f for f in (tcp, hold, use, crash, udp, ftp, tftp, send, watch, seen)}
     print("{}", flush=True)
     for line in sys.stdin:
         name, options = json.loads(line)

@@ -10,6 +10,7 @@ import { alg } from "./alg.ts";
 import { basic } from "./basic.ts";
 import { errors } from "./errors.ts";
 import { fragments } from "./fragments.ts";
+import { halfOpen } from "./half_open.ts";
 import { nat } from "./nat.ts";
 import { type Provider, type Scenario, World } from "./world.ts";
 
@@ -19,6 +20,7 @@ export const scenarios: readonly Scenario[] = [
   ...errors,
   ...fragments,
   ...nat,
+  ...halfOpen,
   ...alg,
 ];
 

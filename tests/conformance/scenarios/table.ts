@@ -39,7 +39,7 @@ function cell({ not, needs }: Scenario, provider: "netdev" | "system"): string {
 /** The text of the table. */
 export function tableText(): string {
   const rows = [
-    ...scenarios.map((scenario) => [
+    ...scenarios.filter(({ own }) => !own).map((scenario) => [
       scenario.name,
       cell(scenario, "netdev"),
       cell(scenario, "system"),

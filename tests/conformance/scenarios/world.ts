@@ -26,6 +26,8 @@ export type Version = 4 | 6;
 export interface Scenario {
   /** Without `conntrack - `. */
   readonly name: string;
+  /** It is none of Open vSwitch's. */
+  readonly own?: true;
   /** Why it is not run on a provider. */
   readonly not?: { readonly [Name in Provider]?: string };
   /** Zones other than 0, which not every kernel has. */
