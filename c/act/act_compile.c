@@ -11,6 +11,7 @@
 #include "act/act_build_ct.h"
 #include "act/act_build_header.h"
 #include "act/act_build_set.h"
+#include "act/act_build_tunnel.h"
 #include "act/act_build_userspace.h"
 #include "port/port.h"
 
@@ -18,8 +19,10 @@
 #define ACTION_DEC_TTL 23
 #define ACTION_DROP 24
 #define ACTION_PSAMPLE 25
+#define ACTION_TNL_PUSH 26       /* Open vSwitch's own, as the next two. */
+#define ACTION_TNL_POP 27
 #define ACTION_ADD_MPLS 22
-#define ACTION_LB_OUTPUT 28 /* Open vSwitch's own: the kernel has no bonds. */
+#define ACTION_LB_OUTPUT 28
 #define DEC_TTL_ACTION 1
 
 static const uint8_t classes[] = {
@@ -246,7 +249,13 @@ static void compile_ct_clear(struct act_builder *b, struct act_list *l, const st
 
 static void compile_set(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
-    act_build_set(b, l, attr, false);
+    struct odp_walk walk = { attr->at, attr->size };
+    struct odp_attr field;
+
+    if (odp_next(&walk, &field) && !walk.left && field.type == OVS_KEY_ATTR_TUNNEL)
+        act_build_set_tunnel(b, l, &field);
+    else
+        act_build_set(b, l, attr, false);
 }
 
 static void compile_set_masked(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
@@ -287,6 +296,8 @@ static const struct action {
     [ACTION_DEC_TTL] = { NESTED, "dec_ttl", compile_dec_ttl },
     [ACTION_DROP] = { 4, "drop", compile_drop },
     [ACTION_PSAMPLE] = { NESTED, "psample", compile_psample },
+    [ACTION_TNL_PUSH] = { ACT_TNL_PUSH_SIZE, "tnl_push", act_build_tnl_push },
+    [ACTION_TNL_POP] = { 4, "tnl_pop", act_build_tnl_pop },
     [ACTION_LB_OUTPUT] = { 4, "lb_output", compile_lb_output },
 };
 

@@ -8,6 +8,7 @@
 #include "act/act_int.h"
 #include "packet/extract.h"
 #include "packet/partial.h"
+#include "packet/worker.h"
 #include "odp/odp_attr.h"
 
 #define AHEAD 6u             /* Packets whose struct pkt is on its way. */
@@ -252,4 +253,41 @@ void act_give_metadata(struct rte_mbuf **packets, unsigned int n, const struct p
             rte_prefetch0(pkt_of(packets[i + AHEAD]));
         pkt_of(packets[i])->md = *md;
     }
+}
+
+struct rte_mbuf *act_copy(struct worker *worker, const struct rte_mbuf *m, bool has_md)
+{
+    struct rte_mbuf *copy = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
+    const struct pkt *from = (const struct pkt *)(m + 1);
+
+    if (!copy) {
+        stat_add(&worker->stat->drops[DROP_no_mbuf], 1);
+        return NULL;
+    }
+    if (has_md) {
+        struct pkt *to = pkt_of(copy);
+
+        to->md = from->md;
+        if (from->md.more) {
+            pkt_copy_tunnel(to, from);
+            to->ct = from->ct;
+            to->conn = from->conn;
+            to->conn_reply = from->conn_reply;
+            to->conn_related = from->conn_related;
+        }
+    } else {
+        pkt_copy_marks(copy, m);
+    }
+    return copy;
+}
+
+void act_set_tunnel(struct rte_mbuf *m, const struct act_tunnel *want)
+{
+    struct pkt *pkt = pkt_of(m);
+
+    pkt->tunnel = want->tunnel;
+    if (want->tunnel.options_size)
+        memcpy(pkt->options, want->options, KEY_OPTIONS);
+    pkt->md.more |= PKT_MORE_TUNNEL;
+    m->ol_flags |= PKT_TUNNEL;
 }

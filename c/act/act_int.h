@@ -31,6 +31,7 @@ enum act_class {
     X(USERSPACE, EFFECT)        /* operand: struct userdata *, or NULL.  b as above. */ \
     X(BALANCE, EFFECT)          /* a: bond.  b: what TRUNC said is cut off. */ \
     X(RECIRC, EFFECT)           /* a: recirc_id. */ \
+    X(TNL_POP, EFFECT)          /* a: tunnel port.  b as above. */ \
     X(CLONE, EFFECT)            /* nested: its list. */ \
     X(SAMPLE, EFFECT)           /* a: probability.  nested. */ \
     X(CT, EFFECT)               /* operand: struct ct_request. */ \
@@ -53,7 +54,9 @@ enum act_class {
     X(PUSH_ETH, CHANGE)         /* operand: both addresses as in the frame. */ \
     X(POP_ETH, CHANGE) \
     X(PUSH_NSH, CHANGE)         /* a: size.  operand: the header. */ \
-    X(POP_NSH, CHANGE)
+    X(POP_NSH, CHANGE) \
+    X(SET_TUNNEL, CHANGE)       /* operand: struct act_tunnel. */ \
+    X(TNL_PUSH, CHANGE)         /* operand: struct tnl_ready.  b: what TRUNC said is cut off. */
 
 enum act_code {
 #define X(code, class) ACT_OP_##code,
@@ -132,6 +135,17 @@ void act_set_metadata(struct rte_mbuf *m, uint32_t attr, const uint8_t *operand)
 
 /* The TTL or hop limit of an IP packet minus 1; false if it is used up (and then it stays). */
 bool act_dec_ttl(struct rte_mbuf *m, const struct act_layers *layers);
+
+/* What a flow says of the tunnel that a packet shall go by. */
+struct act_tunnel {
+    struct key_tunnel tunnel;
+    uint8_t options[KEY_OPTIONS];
+};
+void act_set_tunnel(struct rte_mbuf *m, const struct act_tunnel *);
+
+/* A copy of a packet that shares nothing with it; NULL, counted: no buffer.  `has_md`: with its
+ * struct pkt. */
+struct rte_mbuf *act_copy(struct worker *, const struct rte_mbuf *m, bool has_md);
 
 /* Cuts a packet to `size` bytes, if it has more. */
 void act_truncate(struct rte_mbuf *m, uint32_t size);

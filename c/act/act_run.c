@@ -17,6 +17,8 @@
 #include "odp/odp_attr.h"
 #include "packet/partial.h"
 #include "path/tx.h"
+#include "tnl/tnl_pop.h"
+#include "tnl/tnl_push.h"
 #include "upcall/upcall.h"
 
 #define TRUNC_LEAST 14u
@@ -33,33 +35,6 @@ struct run {
 };
 
 static void run_list(struct run *run, const struct act_op *op, const struct act_op *end);
-
-/* A copy of a packet that shares nothing with it, or NULL, counted. */
-static struct rte_mbuf *copy_packet(struct run *run, struct rte_mbuf *m, uint32_t size)
-{
-    struct rte_mbuf *copy = rte_pktmbuf_copy(m, m->pool, 0, size);
-
-    if (!copy) {
-        stat_add(&run->worker->stat->drops[DROP_no_mbuf], 1);
-        return NULL;
-    }
-    if (run->prog->needs_md) {
-        const struct pkt *from = pkt_of(m);
-        struct pkt *to = pkt_of(copy);
-
-        to->md = from->md;
-        if (from->md.more) {
-            to->tunnel = from->tunnel;
-            to->ct = from->ct;
-            to->conn = from->conn;
-            to->conn_reply = from->conn_reply;
-            to->conn_related = from->conn_related;
-        }
-    } else {
-        pkt_copy_marks(copy, m);
-    }
-    return copy;
-}
 
 /* Takes packet `i` out; the next one is `i` then.  Order is kept. */
 static struct rte_mbuf *take_out(struct run *run, unsigned int i)
@@ -89,7 +64,7 @@ static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned 
     struct rte_mbuf *m = run->packets[i];
 
     if (!op->last)
-        m = copy_packet(run, m, UINT32_MAX);
+        m = act_copy(run->worker, m, run->prog->needs_md);
     if (m && op->b)
         act_truncate(m, size_left(run, i));
     return m;
@@ -122,6 +97,10 @@ static void run_effect(struct run *run, const struct act_op *op)
             break;
         case ACT_OP_USERSPACE:
             upcall_action(run->worker, m, userdata, size);
+            break;
+        case ACT_OP_TNL_POP:
+            if (tnl_pop(run->worker, op->a, m))
+                worker_recirculate(run->worker, m);
             break;
         default:
             pkt_of(m)->md.recirc_id = op->a;
@@ -161,7 +140,7 @@ static void run_nested(struct run *run, const struct act_op *op, const struct ac
         }
         if (!count)
             continue;
-        m = op->last ? m : copy_packet(run, m, UINT32_MAX);
+        m = op->last ? m : act_copy(run->worker, m, run->prog->needs_md);
         if (!m)
             continue;
         if (run->prog->cuts)
@@ -244,6 +223,9 @@ static inline bool change(const struct act_op *op, const uint8_t *operand, struc
     case ACT_OP_SET_META:
         act_set_metadata(m, op->a, operand);
         return true;
+    case ACT_OP_SET_TUNNEL:
+        act_set_tunnel(m, (const void *)operand);
+        return true;
     case ACT_OP_HASH:
         pkt_of(m)->md.dp_hash = act_hash(m, op->tags, op->a, op->b);
         return true;
@@ -295,6 +277,22 @@ static void end_if_last(struct run *run, const struct act_op *op)
     run->n = 0;
 }
 
+/* Puts a ready header before packets, cut as a trunc before it said. */
+static void push_header(struct run *run, const struct act_op *op, const struct tnl_ready *ready)
+{
+    for (unsigned int i = 0; i < run->n;) {
+        if (op->b) {
+            act_truncate(run->packets[i], size_left(run, i));
+            run->cut[i] = 0;
+        }
+        run->packets[i] = tnl_push_ready(run->worker, ready, run->packets[i]);
+        if (run->packets[i])
+            i++;
+        else
+            take_out(run, i);
+    }
+}
+
 /* What looks at a whole burst and may take packets out of it. */
 static void run_whole(struct run *run, const struct act_op *op, const uint8_t *operand, struct ipf_whole **wholes)
 {
@@ -303,6 +301,9 @@ static void run_whole(struct run *run, const struct act_op *op, const uint8_t *o
     switch (op->code) {
     case ACT_OP_CT:
         take_some(run, act_ct(worker, run->prog, op, run->packets, run->n, wholes));
+        break;
+    case ACT_OP_TNL_PUSH:
+        push_header(run, op, (const void *)operand);
         break;
     case ACT_OP_METER:
         drop_some(run, meter_run(worker->meters, op->a, run->packets, run->n, worker_ms(worker)), DROP_meter);
@@ -324,6 +325,7 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
         case ACT_OP_OUTPUT:
         case ACT_OP_BALANCE:
         case ACT_OP_USERSPACE:
+        case ACT_OP_TNL_POP:
         case ACT_OP_RECIRC:
             run_effect(run, op);
             break;
@@ -334,6 +336,7 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
             break;
         case ACT_OP_CT:
         case ACT_OP_METER:
+        case ACT_OP_TNL_PUSH:
         case ACT_OP_REWRITE:
             run_whole(run, op, operand, wholes);
             break;
@@ -390,7 +393,7 @@ static void gather(struct run *run)
             i++;
             continue;
         }
-        run->packets[i] = copy_packet(run, m, UINT32_MAX);
+        run->packets[i] = act_copy(run->worker, m, run->prog->needs_md);
         rte_pktmbuf_free(m);
         if (run->packets[i])
             i++;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLAB_MAX 512u               /* Bytes of an object. */
+#define SLAB_MAX 1024u               /* Bytes of an object. */
 #define SLAB_STEP 16u               /* Sizes are rounded up to multiples of this. */
 
 struct slab {

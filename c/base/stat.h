@@ -48,7 +48,8 @@
     X(tunnel_depth, "through more than 7 tunnels, or through one again and again") \
     X(tunnel_checksum, "from a tunnel, with a wrong outer checksum") \
     X(tunnel_fragment, "from a tunnel, as a fragment of an outer packet") \
-    X(tunnel_option, "from a tunnel, with a version, a flag or a critical option that is unknown")
+    X(tunnel_option, "from a tunnel, with a version, a flag or an option that is unknown") \
+    X(tunnel_ecn, "from a tunnel, marked as congested outside and not to be marked inside")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,

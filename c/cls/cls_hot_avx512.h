@@ -117,6 +117,8 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
         _mm512_store_si512(key->words + 16, _mm512_setzero_si512());
         _mm512_store_si512(key->words + 24, _mm512_setzero_si512());
         key->ct.skb_priority = md->skb_priority & view->mask.ct.skb_priority;
+        for (uint32_t block = 4; view->blocks >> block; block++)
+            _mm512_store_si512(key->words + 8 * block, _mm512_setzero_si512());
     }
 }
 

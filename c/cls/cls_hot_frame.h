@@ -32,7 +32,7 @@ struct hot_frame {
  * a key, PKT_MORE_CT block 3. */
 static inline bool hot_needs_pkt(const struct cls_view *view, const struct pkt_md *md)
 {
-    return md->more & (view->blocks >> 2 | PKT_MORE_L3);
+    return md->more & (view->blocks >> 2 | (view->blocks >> 4 ? PKT_MORE_TUNNEL : 0) | PKT_MORE_L3);
 }
 _Static_assert(PKT_MORE_TUNNEL == 1u << (2 - 2) && PKT_MORE_CT == 1u << (3 - 2), "bits of blocks");
 

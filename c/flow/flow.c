@@ -192,26 +192,27 @@ static void mask_put(struct flow_table *table, struct flow_mask *mask)
     free(mask);
 }
 
-static size_t flow_size(uint32_t key_map)
+static size_t flow_size(uint64_t key_map)
 {
-    return sizeof(struct flow) + (size_t)__builtin_popcount(key_map) * sizeof(uint64_t);
+    return sizeof(struct flow) + (size_t)__builtin_popcountll(key_map) * sizeof(uint64_t);
 }
 _Static_assert(sizeof(struct flow) + KEY_SIZE <= SLAB_MAX, "a flow with a full key fits the slab");
 
 static struct flow *flow_create(struct flow_table *table, const struct key *key)
 {
-    uint32_t map = 0, n = 0;
+    uint64_t map = 0;
+    uint32_t n = 0;
     struct flow *flow;
 
     for (uint32_t w = 0; w < KEY_WORDS; w++)
-        map |= (uint32_t)(key->words[w] != 0) << w;
+        map |= (uint64_t)(key->words[w] != 0) << w;
     flow = slab_get(&table->slab, flow_size(map));
     if (!flow)
         return NULL;
     memset(flow, 0, sizeof *flow);
     flow->key_map = map;
     for (; map; map &= map - 1)
-        flow->key_words[n++] = key->words[__builtin_ctz(map)];
+        flow->key_words[n++] = key->words[__builtin_ctzll(map)];
     return flow;
 }
 
@@ -220,8 +221,8 @@ void flow_key(const struct flow *flow, struct key *key)
     uint32_t n = 0;
 
     memset(key, 0, sizeof *key);
-    for (uint32_t map = flow->key_map; map; map &= map - 1)
-        key->words[__builtin_ctz(map)] = flow->key_words[n++];
+    for (uint64_t map = flow->key_map; map; map &= map - 1)
+        key->words[__builtin_ctzll(map)] = flow->key_words[n++];
 }
 
 void flow_look(struct flow_table *table, struct flow_put *put, uint32_t ahead)

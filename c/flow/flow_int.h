@@ -30,7 +30,7 @@ struct flow {
     struct act_prog *prog;
     uint64_t base_packets, base_bytes; /* Counters when they were last zeroed. */
     uint32_t index;
-    uint32_t key_map;                /* Bit w: word w of the key is kept. */
+    uint64_t key_map;                /* Bit w: word w of the key is kept. */
     uint64_t key_words[];
 };
 

@@ -12,7 +12,7 @@
 #include "odp/odp.h"
 #include "packet/eal_packet.h"
 #include "packet/worker.h"
-#include "path/tx.h"
+#include "path/burst.h"
 
 #define AHEAD 8u                     /* Operations, where puts are read. */
 #define PUTS 16u                     /* Kept: those ahead, and the one before. */
@@ -252,7 +252,7 @@ static int pause_batch(struct flow_table *table, struct worker *control, const s
 
     if (!pause || !i || i % PAUSE)
         return 0;
-    tx_flush(control);
+    burst_settle(control);
     rcu_reclaim(table->rcu);
     if (control->ct)
         ct_leave(control->ct); /* The others take it, with the mutex that is let go of here. */
@@ -314,10 +314,10 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
         }
         used += result->size;
     }
+    burst_settle(control);
     if (control->ct)
         ct_leave(control->ct);
     eal_packets_free(batch.packets.at, batch.packets.n);
-    tx_flush(control);
     if (!ended)
         rcu_reclaim(table->rcu);
     *results_used = used;

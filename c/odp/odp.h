@@ -34,6 +34,10 @@ struct pkt;
 void odp_md_of(const struct key *, struct pkt *);
 int odp_md_read(const uint8_t *attrs, uint32_t size, struct pkt *pkt, const char **why);
 
+/* The nest of a tunnel key, to be set: an option's bytes go to `options`, which has KEY_OPTIONS.
+ * Both are zeros. */
+int odp_tunnel_read(const uint8_t *nest, uint32_t size, struct key_tunnel *, uint8_t *options, const char **why);
+
 /* The attributes of a key, in the order of Open vSwitch's userspace; returns bytes written, 0 if
  * they do not fit. */
 uint32_t odp_key_write(const struct key *key, uint8_t *attrs, uint32_t room);

@@ -45,7 +45,8 @@ static inline bool odp_take_into(struct odp_set *set, unsigned int type, void *t
 
 /* The readers work on keys (`of` == NULL) and on masks of the key `of`. */
 int odp_read_metadata(struct odp_set *set, const struct key *of, struct key *to, const char **why);
-int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel *to, const char **why);
+/* `options` has KEY_OPTIONS bytes of 0. */
+int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel *to, uint8_t *options, const char **why);
 int odp_read_l3(struct odp_set *set, bool type_exact, const struct key *of, struct key *to, const char **why);
 /* `present` as it was at the outermost level: an original tuple is of the packet's IP version. */
 int odp_check_tuples(uint64_t present, uint16_t eth_type, const char **why);
@@ -56,6 +57,6 @@ int odp_read_unused(const struct odp_set *set, const char **why);
 bool odp_plain_read(const uint8_t *attrs, uint32_t size, struct key *key);
 uint32_t odp_plain_write(const struct key *key, uint8_t *attrs, uint32_t room);
 
-void odp_write_tunnel(struct odp_out *out, const struct key_tunnel *data, const struct key_tunnel *key);
+void odp_write_tunnel(struct odp_out *out, const struct key *data, const struct key *key);
 
 #endif

@@ -117,7 +117,7 @@ int odp_read_metadata(struct odp_set *set, const struct key *of, struct key *to,
     if (!odp_take_into(set, OVS_KEY_ATTR_IN_PORT, &to->base.in_port, 4) && !of)
         to->base.in_port = UINT32_MAX;
     if (odp_take(set, OVS_KEY_ATTR_TUNNEL))
-        return odp_read_tunnel(&set->attrs[OVS_KEY_ATTR_TUNNEL], of, &to->tunnel, why);
+        return odp_read_tunnel(&set->attrs[OVS_KEY_ATTR_TUNNEL], of, &to->tunnel, to->options, why);
     return 0;
 }
 
@@ -244,6 +244,7 @@ void odp_md_of(const struct key *key, struct pkt *pkt)
     };
     if (key->tunnel.family) {
         pkt->tunnel = key->tunnel;
+        memcpy(pkt->options, key->options, KEY_OPTIONS);
         pkt->md.more |= PKT_MORE_TUNNEL;
     }
     /* Labels and the original tuple. */

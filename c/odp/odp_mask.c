@@ -67,6 +67,20 @@ static void exact_l3(const struct key *key, struct key *mask)
     }
 }
 
+/* What only some kinds of tunnel have is matched where there is such. */
+static void exact_tunnel(const struct key *key, struct key *mask)
+{
+    fill(&mask->tunnel, offsetof(struct key_tunnel, options_size));
+    mask->tunnel.options_size = 0xff;
+    fill(mask->options, key->tunnel.options_size);
+    if (key->tunnel.erspan_ver) {
+        mask->tunnel.erspan_ver = 0xff;
+        mask->tunnel.erspan = key->tunnel.erspan_ver == 1 ? UINT32_MAX : ODP_BE32(0xffff);
+    }
+    if (key->tunnel.gtpu_flags | key->tunnel.gtpu_msgtype)
+        mask->tunnel.gtpu_flags = mask->tunnel.gtpu_msgtype = 0xff;
+}
+
 /* Exact on all that the packet has.  Metadata that only actions can set, and that lies outside
  * block 0, is left out of flows for packets straight from a port, where it is always zero: their
  * keys stay short, and short keys are fast. */
@@ -94,7 +108,7 @@ static void exact(const struct key *key, struct key *mask)
         }
     }
     if (key->tunnel.family)
-        fill(&mask->tunnel, offsetof(struct key_tunnel, reserved));
+        exact_tunnel(key, mask);
     exact_l3(key, mask);
 }
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * odp_tunnel.c - the tunnel attribute of keys and masks (odp_int.h).
- *
- * Options of Geneve, ERSPAN and GTP-U have no place in struct key and are refused. */
+ * odp_tunnel.c - the tunnel attribute of keys and masks (odp_int.h). */
 #include <errno.h>
 
+#include "odp/odp.h"
 #include "odp/odp_int.h"
 
 #define VXLAN_GBP 1
+/* struct erspan_metadata: a version, and what it says where. */
+#define ERSPAN_SIZE 12u
+#define ERSPAN_INDEX 4u
+#define ERSPAN_BITS 10u
+#define GTPU_OPTS 16u            /* Open vSwitch's own: the kernel has a flag of this number. */
 
 static int refuse(const char **why, const char *text)
 {
@@ -43,6 +47,56 @@ static int read_vxlan(const struct odp_attr *nest, struct key_tunnel *to, const 
         to->gbp_flags = (gbp >> 16) & 0xff;
     }
     return walk.left ? refuse(why, "VXLAN option cut short") : 0;
+}
+
+/* Options as on the wire, or a mask of such. */
+static int read_options(const struct odp_attr *attr, bool is_mask, struct key_tunnel *to, uint8_t *options, const char **why)
+{
+    if (attr->size >= KEY_OPTIONS || attr->size % 4)
+        return refuse(why, "Geneve options that are no multiple of 4 bytes, or more than 255");
+    memcpy(options, attr->at, attr->size);
+    to->options_size = is_mask ? 0xff : (uint8_t)attr->size;
+    return 0;
+}
+
+static int read_erspan(const struct odp_attr *attr, bool is_mask, struct key_tunnel *to, const char **why)
+{
+    uint8_t *bits = (uint8_t *)&to->erspan;
+
+    if (attr->size != ERSPAN_SIZE)
+        return refuse(why, "ERSPAN metadata of the wrong size");
+    to->erspan_ver = attr->at[0];
+    if (is_mask || to->erspan_ver == 1)
+        memcpy(bits, attr->at + ERSPAN_INDEX, 4);
+    if (is_mask || to->erspan_ver == 2)
+        for (uint32_t i = 0; i < 2; i++)
+            bits[2 + i] |= attr->at[ERSPAN_BITS + i];
+    return is_mask || to->erspan_ver == 1 || to->erspan_ver == 2 ? 0 : refuse(why, "ERSPAN version other than 1 and 2");
+}
+
+/* What kinds of tunnel have of their own.  False: it is no such attribute. */
+static bool read_special(const struct odp_attr *attr, bool is_mask, struct key_tunnel *to, uint8_t *options, const char **why, int *error)
+{
+    switch (attr->type) {
+    case OVS_TUNNEL_KEY_ATTR_VXLAN_OPTS:
+        *error = read_vxlan(attr, to, why);
+        return true;
+    case OVS_TUNNEL_KEY_ATTR_GENEVE_OPTS:
+        *error = read_options(attr, is_mask, to, options, why);
+        return true;
+    case OVS_TUNNEL_KEY_ATTR_ERSPAN_OPTS:
+        *error = read_erspan(attr, is_mask, to, why);
+        return true;
+    case GTPU_OPTS:
+        *error = attr->size == 2 ? 0 : refuse(why, "GTP-U metadata of the wrong size");
+        if (!*error) {
+            to->gtpu_flags = attr->at[0];
+            to->gtpu_msgtype = attr->at[1];
+        }
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void read_one(const struct odp_attr *attr, struct key_tunnel *to)
@@ -86,21 +140,21 @@ static void read_one(const struct odp_attr *attr, struct key_tunnel *to)
     }
 }
 
-int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel *to, const char **why)
+int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel *to, uint8_t *options, const char **why)
 {
     static const struct key_tunnel none;
     const uint32_t ipv4 = 1u << OVS_TUNNEL_KEY_ATTR_IPV4_SRC | 1u << OVS_TUNNEL_KEY_ATTR_IPV4_DST;
     const uint32_t ipv6 = 1u << OVS_TUNNEL_KEY_ATTR_IPV6_SRC | 1u << OVS_TUNNEL_KEY_ATTR_IPV6_DST;
     struct odp_walk walk = { nest->at, nest->size };
     struct odp_attr attr;
-    uint32_t seen = 0;
+    uint32_t seen = 0, special = 0;
+    int error = 0;
 
     while (odp_next(&walk, &attr)) {
-        if (attr.type == OVS_TUNNEL_KEY_ATTR_VXLAN_OPTS) {
-            int error = read_vxlan(&attr, to, why);
-
+        if (read_special(&attr, is_mask, to, options, why, &error)) {
             if (error)
                 return error;
+            special++;
             continue;
         }
         if (attr.type >= sizeof odp_tunnel_sizes
@@ -114,6 +168,8 @@ int odp_read_tunnel(const struct odp_attr *nest, bool is_mask, struct key_tunnel
     }
     if (walk.left)
         return refuse(why, "tunnel attribute cut short");
+    if (special > 1 && !is_mask)
+        return refuse(why, "tunnel metadata of more than one kind");
     if (!(seen & 1u << OVS_TUNNEL_KEY_ATTR_TTL))
         return refuse(why, "tunnel without ttl");
     if (seen & ipv4 && seen & ipv6)
@@ -137,11 +193,46 @@ static bool is_wide(const uint8_t address[16])
     return memcmp(address + 4, none, sizeof none);
 }
 
-void odp_write_tunnel(struct odp_out *out, const struct key_tunnel *data, const struct key_tunnel *key)
+/* What kinds of tunnel have of their own; of a mask what its key has. */
+static void write_special(struct odp_out *out, const struct key *data, const struct key *key)
 {
+    const struct key_tunnel *t = &data->tunnel;
+    const uint32_t gbp = t->gbp_id | (uint32_t)t->gbp_flags << 16;
+    uint8_t *at;
+
+    if (gbp) {
+        uint32_t options = odp_nest(out, OVS_TUNNEL_KEY_ATTR_VXLAN_OPTS);
+
+        odp_put_bytes(out, VXLAN_GBP, &gbp, 4);
+        odp_nest_end(out, options);
+    }
+    if (t->options_size)
+        odp_put_bytes(out, OVS_TUNNEL_KEY_ATTR_GENEVE_OPTS, data->options, key->tunnel.options_size);
+    if (t->erspan_ver) {
+        at = odp_put(out, OVS_TUNNEL_KEY_ATTR_ERSPAN_OPTS, ERSPAN_SIZE);
+        if (at) {
+            at[0] = t->erspan_ver;
+            if (key->tunnel.erspan_ver == 1)
+                memcpy(at + ERSPAN_INDEX, &t->erspan, 4);
+            else
+                memcpy(at + ERSPAN_BITS, (const uint8_t *)&t->erspan + 2, 2);
+        }
+    }
+    if (t->gtpu_flags | t->gtpu_msgtype) {
+        at = odp_put(out, GTPU_OPTS, 2);
+        if (at) {
+            at[0] = t->gtpu_flags;
+            at[1] = t->gtpu_msgtype;
+        }
+    }
+}
+
+void odp_write_tunnel(struct odp_out *out, const struct key *all, const struct key *all_key)
+{
+    const struct key_tunnel *data = &all->tunnel, *key = &all_key->tunnel;
     bool ipv6 = key->family == 6 || (!key->family && (is_wide(data->src.ip6) || is_wide(data->dst.ip6)));
-    uint32_t address = ipv6 ? 16 : 4, gbp = data->gbp_id | (uint32_t)data->gbp_flags << 16;
-    uint32_t nest = odp_nest(out, OVS_KEY_ATTR_TUNNEL), options;
+    uint32_t address = ipv6 ? 16 : 4;
+    uint32_t nest = odp_nest(out, OVS_KEY_ATTR_TUNNEL);
 
     if (data->flags & KEY_TUNNEL_KEY)
         odp_put_bytes(out, OVS_TUNNEL_KEY_ATTR_ID, &data->id, 8);
@@ -160,10 +251,13 @@ void odp_write_tunnel(struct odp_out *out, const struct key_tunnel *data, const 
         odp_put_bytes(out, OVS_TUNNEL_KEY_ATTR_TP_DST, &data->tp_dst, 2);
     if (data->flags & KEY_TUNNEL_OAM)
         odp_put(out, OVS_TUNNEL_KEY_ATTR_OAM, 0);
-    if (gbp) {
-        options = odp_nest(out, OVS_TUNNEL_KEY_ATTR_VXLAN_OPTS);
-        odp_put_bytes(out, VXLAN_GBP, &gbp, 4);
-        odp_nest_end(out, options);
-    }
+    write_special(out, all, all_key);
     odp_nest_end(out, nest);
+}
+
+int odp_tunnel_read(const uint8_t *nest, uint32_t size, struct key_tunnel *to, uint8_t *options, const char **why)
+{
+    const struct odp_attr attr = { .at = nest, .type = OVS_KEY_ATTR_TUNNEL, .size = (uint16_t)size };
+
+    return odp_read_tunnel(&attr, false, to, options, why);
 }

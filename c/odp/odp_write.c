@@ -47,7 +47,7 @@ static void write_metadata(struct odp_out *out, const struct key *data, const st
     put_u32(out, OVS_KEY_ATTR_DP_HASH, data->base.dp_hash);
     put_u32(out, OVS_KEY_ATTR_PRIORITY, data->ct.skb_priority);
     if (key->tunnel.family || data->tunnel.family) /* A mask may ask that there is no tunnel. */
-        odp_write_tunnel(out, &data->tunnel, &key->tunnel);
+        odp_write_tunnel(out, data, key);
     if (is_mask || data->base.in_port != UINT32_MAX)
         put_u32(out, OVS_KEY_ATTR_IN_PORT, data->base.in_port);
     put_u32(out, OVS_KEY_ATTR_SKB_MARK, data->base.skb_mark);

@@ -125,6 +125,18 @@ static bool floating_lcores(char *text, size_t size)
     return *comma;
 }
 
+/* Bits of `ol_flags` that are ours (pkt.h). */
+static void reserve_flags(void)
+{
+    static const struct rte_mbuf_dynflag marked = { .name = "upcall_marked" }, tunnel = { .name = "upcall_tunnel" },
+                                         tunnels[3] = { { .name = "upcall_tunnels0" }, { .name = "upcall_tunnels1" }, { .name = "upcall_tunnels2" } };
+
+    rte_mbuf_dynflag_register_bitnum(&marked, PKT_MARKED_BIT);
+    rte_mbuf_dynflag_register_bitnum(&tunnel, PKT_TUNNEL_BIT);
+    for (unsigned int i = 0; i < 3; i++)
+        rte_mbuf_dynflag_register_bitnum(&tunnels[i], PKT_TUNNELS_BIT + i);
+}
+
 static int start_with(const char **arguments, int count)
 {
     static char *kept[ARGUMENTS_MAX];
@@ -149,7 +161,7 @@ static int start_with(const char **arguments, int count)
     result = rte_eal_init(count, given);
     /* Nobody has asked for one yet, so that it is free. */
     if (result >= 0)
-        rte_mbuf_dynflag_register_bitnum(&(const struct rte_mbuf_dynflag){ .name = "upcall_marked" }, PKT_MARKED_BIT);
+        reserve_flags();
     stdout = usual;
     if (quiet)
         fclose(quiet);

@@ -329,7 +329,7 @@ static inline void clear_upper(struct key *key, const struct pkt_md *md)
 static void copy_metadata(struct key *key, const struct pkt_md *md, const struct pkt *pkt, bool ip)
 {
     if (md->more & PKT_MORE_TUNNEL)
-        key->tunnel = pkt->tunnel;
+        pkt_key_tunnel(pkt, key);
     if (md->more & PKT_MORE_CT) {
         memcpy(key->ct.label, pkt->ct.label, sizeof key->ct.label);
         /* A packet that is no longer IP (it got a label, say) has no original tuple to match on. */

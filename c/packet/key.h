@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * key.h - the flow key: what the datapath knows of a packet, and what flows match.
  *
- * A key is four blocks of 64 bytes, one cache line and one vector register each.  Most packets and
+ * A key is eight blocks of 64 bytes, one cache line and one vector register each.  Most packets and
  * most flows need block 0 only; which blocks count is decided per partition (cls.h).  A mask has
  * the same shape.  Multi-byte fields that stand in packets are in network byte order, metadata in
  * host byte order.  Fields that a packet does not have are zero.
@@ -25,7 +25,7 @@
 
 #include <stdint.h>
 
-#define KEY_BLOCKS 4
+#define KEY_BLOCKS 8
 #define KEY_SIZE (64 * KEY_BLOCKS)
 #define KEY_WORDS (KEY_SIZE / 8)
 #define KEY_VLANS 2
@@ -110,7 +110,11 @@ struct key_tunnel {
     uint16_t gbp_id;
     uint8_t gbp_flags;
     uint8_t family;          /* 0 none, 4, 6. */
-    uint32_t reserved[2];
+    uint8_t options_size;    /* Bytes of key.options: a mask has 0xff, or 0. */
+    uint8_t erspan_ver;      /* 0: none. */
+    uint8_t gtpu_flags, gtpu_msgtype;
+    /* be32.  Version 1: the index.  Version 2: in its low half, bits of hardware and direction. */
+    uint32_t erspan;
 };
 #define KEY_TUNNEL_KEY 1u
 #define KEY_TUNNEL_CSUM 2u
@@ -130,6 +134,9 @@ struct key_ct {
     uint32_t nd_reserved;    /* be32. */
 };
 
+/* Bytes of Geneve options: as much as an attribute has, and 0 behind tunnel.options_size. */
+#define KEY_OPTIONS 256u
+
 struct key {
     union {
         struct {
@@ -137,6 +144,7 @@ struct key {
             struct key_wide wide;
             struct key_tunnel tunnel;
             struct key_ct ct;
+            uint8_t options[KEY_OPTIONS]; /* Blocks 4 to 7: as on the wire. */
         };
         uint64_t words[KEY_WORDS];
         uint8_t bytes[KEY_SIZE];
@@ -147,6 +155,6 @@ _Static_assert(sizeof(struct key_base) == 64, "block 0 is one line");
 _Static_assert(sizeof(struct key_wide) == 64, "block 1 is one line");
 _Static_assert(sizeof(struct key_tunnel) == 64, "block 2 is one line");
 _Static_assert(sizeof(struct key_ct) == 64, "block 3 is one line");
-_Static_assert(sizeof(struct key) == KEY_SIZE, "a key is four lines");
+_Static_assert(sizeof(struct key) == KEY_SIZE, "a key is eight lines");
 
 #endif

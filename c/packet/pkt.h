@@ -14,6 +14,7 @@
 #define UPCALL_PKT_H
 
 #include <rte_mbuf_core.h>
+#include <string.h>
 
 #include "packet/key.h"
 
@@ -47,6 +48,12 @@ struct pkt_md {
  * drivers leave alone, reserved by eal.c. */
 #define PKT_MARKED_BIT 40
 #define PKT_MARKED (UINT64_C(1) << PKT_MARKED_BIT)
+/* Likewise: an action said by which tunnel the packet shall go, in `tunnel` of the struct pkt. */
+#define PKT_TUNNEL_BIT 39
+#define PKT_TUNNEL (UINT64_C(1) << PKT_TUNNEL_BIT)
+/* Likewise three bits: how many outer headers the packet was given or lost. */
+#define PKT_TUNNELS_BIT 36
+#define PKT_TUNNELS (UINT64_C(7) << PKT_TUNNELS_BIT)
 
 struct pkt {
     struct pkt_md md;
@@ -60,6 +67,8 @@ struct pkt {
     uint8_t conn_reply, conn_related;
     struct key_tunnel tunnel __attribute__((aligned(64)));
     struct key_ct ct;
+    /* The first tunnel.options_size count. */
+    uint8_t options[KEY_OPTIONS];
 } __attribute__((aligned(64)));
 
 static inline struct pkt *pkt_of(struct rte_mbuf *m)
@@ -67,9 +76,26 @@ static inline struct pkt *pkt_of(struct rte_mbuf *m)
     return (struct pkt *)(m + 1); /* As rte_mbuf_to_priv(), whose header is large. */
 }
 
+/* To the key of a packet, whose options are 0. */
+static inline void pkt_key_tunnel(const struct pkt *pkt, struct key *key)
+{
+    key->tunnel = pkt->tunnel;
+    memcpy(key->options, pkt->options, pkt->tunnel.options_size);
+}
+
+/* The tunnel of a packet, and of one more. */
+static inline void pkt_copy_tunnel(struct pkt *to, const struct pkt *from)
+{
+    to->tunnel = from->tunnel;
+    if (from->tunnel.options_size)
+        memcpy(to->options, from->options, KEY_OPTIONS);
+}
+
 /* What a copy made by rte_pktmbuf_copy() says of itself is true for it, too. */
 static inline void pkt_copy_marks(struct rte_mbuf *copy, const struct rte_mbuf *m)
 {
+    if (m->ol_flags & PKT_TUNNEL)
+        pkt_copy_tunnel(pkt_of(copy), (const struct pkt *)(m + 1));
     if (m->ol_flags & (PKT_L3 | PKT_MARKED))
         pkt_of(copy)->md = ((const struct pkt *)(m + 1))->md;
 }

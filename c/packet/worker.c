@@ -70,12 +70,16 @@ uint64_t worker_ms(struct worker *worker)
     return worker->ms;
 }
 
+/* No port is anything to tunnels. */
+static const _Atomic uint8_t no_roles[WORKER_PORTS];
+
 int worker_init(struct worker *worker, struct stat_counters *stat, uint32_t index, uint32_t core)
 {
     worker->tx = calloc(WORKER_PORTS, sizeof *worker->tx);
     if (!worker->tx)
         return ENOMEM;
     worker->stat = stat;
+    worker->roles = no_roles;
     worker->index = index;
     worker->core = core;
     worker_tick(worker);

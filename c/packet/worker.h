@@ -66,7 +66,7 @@ struct worker {
     struct ipf *ipf;                 /* And fragments that wait (ipf.h). */
     struct bonds *bonds;             /* And its bonds (bond.h). */
     struct tnl *tnl;                 /* And its tunnels (tnl.h). */
-    const _Atomic uint8_t *roles;    /* What ports are to those. */
+    const _Atomic uint8_t *roles;    /* What ports are to those: TNL_*; never NULL. */
     struct stat_counters *stat;
     struct rte_rcu_qsbr *qsbr;
     struct histogram *upcall_cycles; /* Where handing up is recorded; NULL: nowhere. */

@@ -15,6 +15,8 @@
 #include "packet/extract.h"
 #include "path/burst_direct.h"
 #include "path/tx.h"
+#include "tnl/tnl.h"
+#include "tnl/tnl_pop.h"
 #include "upcall/upcall.h"
 
 _Static_assert(WORKER_BURST <= CLS_BURST, "a received burst is looked up at once");
@@ -336,6 +338,8 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
     INVARIANT(n <= CLS_BURST);
     INVARIANT(!worker->recirc.n && !worker->depth);
     n = drop_runts(worker, packets, n);
+    if (__builtin_expect(n && atomic_load_explicit(&worker->roles[md->in_port & (WORKER_PORTS - 1)], memory_order_relaxed) & TNL_RECEIVES, 0))
+        n = tnl_sift(worker, md->in_port, TNL_RECEIVES, packets, n);
     if (n)
         classify(worker, packets, n, md->in_port, md->recirc_id, md);
     if (__builtin_expect(worker->recirc.n, 0))
@@ -365,4 +369,13 @@ void burst_receive_l3(struct worker *worker, struct rte_mbuf **packets, unsigned
         classify(worker, packets, kept, in_port, 0, NULL);
     if (worker->recirc.n)
         burst_recirculate(worker);
+}
+
+void burst_settle(struct worker *worker)
+{
+    tx_flush(worker);
+    while (__builtin_expect(worker->recirc.n, 0)) {
+        burst_recirculate(worker);
+        tx_flush(worker);
+    }
 }

@@ -27,4 +27,7 @@ void burst_receive_l3(struct worker *, struct rte_mbuf **packets, unsigned int n
  * the control side ran. */
 void burst_recirculate(struct worker *);
 
+/* Sends what waits, and handles what tunnels have taken of it. */
+void burst_settle(struct worker *);
+
 #endif

@@ -8,6 +8,9 @@
 #include "base/invariant.h"
 #include "port/port.h"
 #include "port/port_offload.h"
+#include "tnl/tnl.h"
+#include "tnl/tnl_pop.h"
+#include "tnl/tnl_push.h"
 
 #define SEND_RETRIES 4
 
@@ -191,6 +194,35 @@ static void send_fit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
 
 /* --- Buffers ---------------------------------------------------------------------------------- */
 
+/* An outer packet. */
+static void emit(struct worker *worker, struct rte_mbuf *m, uint32_t underlay, bool received)
+{
+    if (received)
+        worker_recirculate(worker, m);
+    else
+        tx_output(worker, m, underlay);
+}
+
+/* Has packets leave by a tunnel, or takes those for tunnels out of what a port is sent.  Answers
+ * how many are left to be sent, in the port's buffer. */
+static unsigned int through_tunnels(struct worker *worker, struct worker_tx *tx, unsigned int n)
+{
+    struct rte_mbuf *packets[WORKER_BURST];
+    uint64_t bytes = 0;
+
+    if (!(atomic_load_explicit(&worker->roles[tx->no], memory_order_acquire) & TNL_IS_TUNNEL))
+        return tnl_sift(worker, tx->no, TNL_SENDS, tx->packets, n);
+    /* The buffer may be wanted meanwhile, by this very tunnel. */
+    for (unsigned int i = 0; i < n; i++) {
+        packets[i] = tx->packets[i];
+        bytes += packets[i]->pkt_len;
+    }
+    atomic_fetch_add_explicit(&tx->port->tx.packets, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&tx->port->tx.bytes, bytes, memory_order_relaxed);
+    tnl_push(worker, tx->no, packets, n, emit);
+    return 0;
+}
+
 void tx_flush_port(struct worker *worker, struct worker_tx *tx)
 {
     unsigned int n = tx->n, plain = 0;
@@ -199,6 +231,11 @@ void tx_flush_port(struct worker *worker, struct worker_tx *tx)
     if (!n)
         return;
     tx->n = 0;
+    if (unlikely(atomic_load_explicit(&worker->roles[tx->no], memory_order_relaxed) & (TNL_IS_TUNNEL | TNL_SENDS))) {
+        n = through_tunnels(worker, tx, n);
+        if (!n)
+            return;
+    }
     if (atomic_load_explicit(&tx->port->gone, memory_order_relaxed)) {
         drop_unsent(worker, tx, tx->packets, n, DROP_link_down);
         return;
@@ -219,8 +256,8 @@ void tx_flush(struct worker *worker)
 
         /* Otherwise the port is being removed: what waited is dropped by pmd_set_remove_port(). */
         if (tx) {
+            tx->dirty = 0; /* Tunnels may put something in again. */
             tx_flush_port(worker, tx);
-            tx->dirty = 0;
         }
     }
     worker->dirty_n = 0;

@@ -19,7 +19,6 @@
 
 #include "base/rcu.h"
 #include "path/burst.h"
-#include "path/tx.h"
 #include "pmd/perf.h"
 #include "port/port.h"
 
@@ -72,7 +71,7 @@ static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq, stru
         burst_receive_l3(&self->worker, packets, n, port->no);
     else
         burst_receive(&self->worker, packets, n, &md);
-    tx_flush(&self->worker);
+    burst_settle(&self->worker);
     return n;
 }
 

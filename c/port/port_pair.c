@@ -214,7 +214,8 @@ static uint16_t pair_tx(struct port *port, uint16_t queue, struct rte_mbuf **pac
     n = (uint16_t)RTE_MIN(n, rte_ring_free_count(side->other->ring));
     n = eal_hold(&side->other->hold, packets, n);
     for (uint16_t i = 0; i < n; i++)
-        packets[i]->ol_flags &= ~PKT_MARKED; /* Metadata ends with the datapath that has it. */
+        /* Metadata ends with the datapath that has it. */
+        packets[i]->ol_flags &= ~(PKT_MARKED | PKT_TUNNEL);
     bytes = bytes_of(packets, n);
     n = (uint16_t)rte_ring_sp_enqueue_burst(side->other->ring, (void **)packets, n, NULL);
     if (n) {

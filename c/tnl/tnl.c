@@ -95,12 +95,13 @@ static struct tnl_listen listen_of(const struct tunnel_config *config)
 
     switch (config->kind) {
     case TUNNEL_GRE:
-    case TUNNEL_ERSPAN:
-        listen.family = 4;
-        break;
     case TUNNEL_IP6GRE:
+        listen.udp = config->l3;
+        listen.family = config->kind == TUNNEL_GRE ? 4 : 6;
+        break;
+    case TUNNEL_ERSPAN:
     case TUNNEL_IP6ERSPAN:
-        listen.family = 6;
+        listen.family = config->kind == TUNNEL_ERSPAN ? 4 : 6;
         break;
     default:
         break;

@@ -33,7 +33,7 @@ struct tnl_hop {
 
 /* What makes packets a tunnel's, before who it is from: the protocol, and its port. */
 struct tnl_listen {
-    uint16_t udp;                /* Port, host order; 0: GRE. */
+    uint16_t udp;                /* Port, host order; of GRE 1: without Ethernet header. */
     uint8_t kind;                /* enum tunnel_kind. */
     uint8_t family;              /* 4, 6; 0: both. */
 };

@@ -170,7 +170,7 @@ static struct rte_mbuf *segment_of(struct rte_mbuf *m, const struct segment_plan
         return NULL;
     pkt_of(segment)->md = from->md;
     if (from->md.more) {
-        pkt_of(segment)->tunnel = from->tunnel;
+        pkt_copy_tunnel(pkt_of(segment), from);
         pkt_of(segment)->ct = from->ct;
     }
     return segment;

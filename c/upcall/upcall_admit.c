@@ -19,7 +19,7 @@ _Static_assert((WORKER_RECENT & (WORKER_RECENT - 1)) == 0, "misses are remembere
 static uint32_t miss_hash(const struct hash_key *seed, struct rte_mbuf *m)
 {
     const struct pkt_md *md = &pkt_of(m)->md;
-    uint32_t blocks = KEY_BLOCKS;
+    uint32_t blocks = md->more & PKT_MORE_TUNNEL ? KEY_BLOCKS : KEY_BLOCKS / 2;
     struct key key;
 
     extract_packet(m, &key);

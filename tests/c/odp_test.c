@@ -29,6 +29,26 @@ static void random_bytes(void *to, uint32_t size)
         *at++ = (uint8_t)rnd();
 }
 
+/* What only some kinds of tunnel have. */
+static void random_special(struct pkt *pkt)
+{
+    struct key_tunnel *t = &pkt->tunnel;
+    const uint32_t kind = rnd() % 4;
+
+    if (kind)
+        t->gbp_id = t->gbp_flags = 0;
+    if (kind == 1) {
+        t->options_size = (uint8_t)(rnd() % 64 * 4);
+        random_bytes(pkt->options, t->options_size);
+    } else if (kind == 2) {
+        t->erspan_ver = (uint8_t)(1 + rnd() % 2);
+        t->erspan = t->erspan_ver == 1 ? rnd() : ODP_BE32(rnd() & 0xffff);
+    } else if (kind == 3) {
+        t->gtpu_flags = (uint8_t)rnd();
+        t->gtpu_msgtype = (uint8_t)(rnd() | 1);
+    }
+}
+
 /* The key of a random frame with random metadata. */
 static void random_key(struct key *key)
 {
@@ -47,8 +67,9 @@ static void random_key(struct key *key)
         memset(pkt.ct.orig_src + 4, 0, 12);
         memset(pkt.ct.orig_dst + 4, 0, 12);
     }
-    random_bytes(&pkt.tunnel, offsetof(struct key_tunnel, reserved));
+    random_bytes(&pkt.tunnel, offsetof(struct key_tunnel, options_size));
     pkt.tunnel.flags &= 15;
+    random_special(&pkt);
     pkt.tunnel.family = rnd() & 1 ? 4 : 6;
     if (pkt.tunnel.family == 4) {
         memset(pkt.tunnel.src.ip6 + 4, 0, 12);
@@ -152,7 +173,9 @@ static void random_mask(const struct key *key, struct key *mask)
         memset(mask->ct.orig_dst + 4, 0, 12);
     }
     if (key->tunnel.family) {
-        memset(&mask->tunnel, 0xff, offsetof(struct key_tunnel, reserved));
+        odp_mask_read(NULL, 0, key, &any, &why);
+        mask->tunnel = any.tunnel;
+        random_bytes(&any, sizeof any);
         mask->tunnel.flags = (uint16_t)(rnd() & 15);
         mask->tunnel.id = mask->tunnel.flags & KEY_TUNNEL_KEY ? any.tunnel.id : 0;
         if (key->tunnel.family == 4) {

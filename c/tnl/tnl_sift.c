@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tnl_sift.c - which packets are for a tunnel of ours (tnl_pop.h). */
+#include <string.h>
+
+#include <rte_mbuf.h>
+
+#include "tnl/tnl_pop.h"
+#include "tnl/tnl_pop_int.h"
+
+static uint32_t be16(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 8 | at[1];
+}
+
+static uint32_t be32(const uint8_t *at)
+{
+    return be16(at) << 16 | be16(at + 2);
+}
+
+/* The address of ours that a packet goes to, of those with this flag; NULL: none. */
+static const struct tnl_local *local_of(const struct tnl *tnl, uint32_t port, uint32_t flag, const struct tnl_seen *seen)
+{
+    const struct tnl_map *locals = atomic_load_explicit(&((struct tnl *)(uintptr_t)tnl)->locals, memory_order_acquire);
+    const struct tnl_local *local;
+    union tnl_key key;
+
+    if (seen->tags > 1)
+        return NULL;
+    memset(&key, 0, sizeof key);
+    key.local.port = port;
+    key.local.family = seen->family;
+    key.local.vlan = seen->vlan;
+    memcpy(key.local.address, tnl_destination(seen), seen->family == 4 ? 4 : 16);
+    local = (const struct tnl_local *)tnl_map_find(locals, &key, tnl_key_hash(&tnl->seed, &key));
+    return local && local->flags & flag && (local->any_mac || !memcmp(local->mac, seen->frame, 6)) ? local : NULL;
+}
+
+/* What a packet is by its protocol, and its port: an index of listens, or -1. */
+static int listen_of(const struct tnl_listens *listens, const struct tnl_seen *seen)
+{
+    const uint8_t *at = seen->frame + seen->l4;
+    uint32_t udp, type;
+
+    if ((seen->proto != 17 && seen->proto != 47) || seen->fragment == 2 || seen->l4 + 4 > seen->room || seen->l4 + 4 > seen->end)
+        return -1;
+    udp = seen->proto == 17 ? be16(at + 2) : 0;
+    type = be16(at + 2);
+    for (uint32_t i = 0; i < listens->n; i++) {
+        const struct tnl_listen *listen = &listens->at[i].listen;
+        const bool erspan = listen->kind == TUNNEL_ERSPAN || listen->kind == TUNNEL_IP6ERSPAN;
+
+        if (listen->family && listen->family != seen->family)
+            continue;
+        if (seen->proto == 17 ? tunnel_is_udp(listen->kind) && listen->udp == udp
+                              : !tunnel_is_udp(listen->kind) && (type == 0x88be || type == 0x22eb) == erspan
+                                    && (erspan || (type != 0x6558) == listen->udp))
+            return (int)i;
+    }
+    return -1;
+}
+
+/* The key that a tunnel's header has, be64; 0 if it is cut short, which is found out later. */
+static uint64_t peek(uint8_t kind, const struct tnl_seen *seen)
+{
+    const uint8_t *at = seen->frame + seen->l4;
+    const uint32_t size = RTE_MIN(seen->room, seen->end) - seen->l4;
+    uint32_t key = 0, place;
+
+    switch (kind) {
+    case TUNNEL_VXLAN:
+    case TUNNEL_GENEVE:
+        key = size < 16 ? 0 : be32(at + 12) >> 8;
+        break;
+    case TUNNEL_GTPU:
+        key = size < 16 ? 0 : be32(at + 12);
+        break;
+    case TUNNEL_ERSPAN:
+    case TUNNEL_IP6ERSPAN:
+        key = size < 12 ? 0 : be32(at + 8) & 0x3ff;
+        break;
+    case TUNNEL_GRE:
+    case TUNNEL_IP6GRE:
+        place = at[0] & 0x80 ? 8 : 4;
+        key = at[0] & 0x20 && size >= place + 4 ? be32(at + place) : 0;
+        break;
+    default:
+        break;
+    }
+    return __builtin_bswap64(key);
+}
+
+/* The tunnel port that takes it: the one that asks most.  NULL: none does. */
+static const struct tnl_port *receiver_of(const struct tnl *tnl, const struct tnl_listens *listens, int at, const struct tnl_seen *seen)
+{
+    const uint32_t size = seen->family == 4 ? 4 : 16;
+    const uint64_t id = peek(listens->at[at].listen.kind, seen);
+
+    for (uint32_t class = TNL_CLASSES; class-- > 0;) {
+        const struct tnl_receiver *receiver;
+        union tnl_key key;
+
+        if (!(listens->at[at].classes >> class & 1))
+            continue;
+        memset(&key, 0, sizeof key);
+        key.receiver.listen = tnl_listen_id(&listens->at[at].listen);
+        key.receiver.class = class;
+        if (class & TNL_CLASS_KEY)
+            key.receiver.key = id;
+        if (class & TNL_CLASS_LOCAL)
+            memcpy(key.receiver.local, tnl_destination(seen), size);
+        if (class & TNL_CLASS_REMOTE)
+            memcpy(key.receiver.remote, tnl_source(seen), size);
+        if (class & (TNL_CLASS_LOCAL | TNL_CLASS_REMOTE))
+            key.receiver.family = seen->family;
+        receiver = (const struct tnl_receiver *)tnl_map_find(&tnl->receivers, &key, tnl_key_hash(&tnl->seed, &key));
+        if (receiver)
+            return receiver->port;
+    }
+    return NULL;
+}
+
+/* A packet for a tunnel; takes it over. */
+static void receive(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, const struct tnl_seen *seen)
+{
+    struct tnl_found found;
+    enum stat_drop reason = tnl_read(&port->config, m, seen, &found);
+
+    if (reason == TNL_NO_DROP)
+        reason = tnl_strip(m, seen, &found, port->no);
+    if (reason == TNL_NO_DROP && !found.whole && !tnl_ecn(m, seen->tos))
+        reason = DROP_tunnel_ecn;
+    if (reason == TNL_NO_DROP)
+        worker_recirculate(worker, m);
+    else
+        worker_drop(worker, m, reason);
+}
+
+unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, struct rte_mbuf **packets, unsigned int n)
+{
+    const struct tnl *tnl = worker->tnl;
+    const struct tnl_listens *listens = atomic_load_explicit(&((struct tnl *)(uintptr_t)tnl)->listens, memory_order_acquire);
+    unsigned int kept = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        struct rte_mbuf *m = packets[i];
+        const struct tnl_port *taker = NULL;
+        struct tnl_seen seen;
+        int at = -1;
+
+        if (!tnl_see(m, &seen)) {
+            tnl_snoop(worker, port, m, &seen);
+        } else {
+            at = listen_of(listens, &seen);
+            if (at >= 0 && local_of(tnl, port, role >> 1, &seen))
+                taker = receiver_of(tnl, listens, at, &seen);
+            else if (seen.proto == 1 || seen.proto == 58)
+                tnl_snoop(worker, port, m, &seen);
+        }
+        if (taker)
+            receive(worker, taker, m, &seen);
+        else
+            packets[kept++] = m;
+    }
+    return kept;
+}
