@@ -17,7 +17,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act.h",
-    sha256: "161c36ac221d07b9d07912ff6c62f6ca68768c1aa8b6e4024c2a032122cb114d",
+    sha256: "730b86fd66a58b2b5188e9a6bc7498ea5c31c2d56605845bea609fec068eb0ec",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
@@ -66,6 +66,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/act/act_build_set.h", { with: { type: "text" } }),
   },
   {
+    name: "act/act_build_tunnel.c",
+    sha256: "1164c10356333885218e4268f0902cb949cd1e1df475542ce5889dad03f98c09",
+    load: () => import("../c/act/act_build_tunnel.c", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_build_tunnel.h",
+    sha256: "346ecb0ecc6414ac73d807e175060905ef107a56222eea5684db75e5d0b16310",
+    load: () => import("../c/act/act_build_tunnel.h", { with: { type: "text" } }),
+  },
+  {
     name: "act/act_build_userspace.c",
     sha256: "de6d596c43c49441cef752456d94923e2bd588faf664b3c38296b59234ca9ffa",
     load: () => import("../c/act/act_build_userspace.c", { with: { type: "text" } }),
@@ -77,7 +87,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_compile.c",
-    sha256: "992ac5f3a58cd8af093befb70fabf62a77c1754b0d3d80e6ddc42cb12113facf",
+    sha256: "22a6227e26500d6d8819a3076c367fa79e8f6e39c735b18972979fbacc71e9a6",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -92,7 +102,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "83cad067201b3d976facc823d322952ba8c825bfe7e92653c20eb1fb8ec77807",
+    sha256: "37d7ae3e1f30e0cd066d7dfc7b48594cdc447fbd5e2d867186e9e54a01efb6d7",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
@@ -107,7 +117,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "5acf85588af121073af0275938b82d5f54ca3b57796183d14d331f7a0a996a96",
+    sha256: "b57eac377665a0c67a53292049087203618d631667689c6e6e47ff33cf91377f",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -122,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "81a6c0b9c49bbd99591f71f811fbe77fa7ad309c2e4a706db427d768cc004b7b",
+    sha256: "713031518eccbed67c24aaaa4e29ba8f275f2d2dc9b8b081116adc6aacd6378f",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -242,7 +252,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/slab.h",
-    sha256: "f198839f26223927ccbd8d5a7a1c2652e565bfc42fb8921455bb04df6b9b394c",
+    sha256: "e033fb7facba2edcc0833359c132b8fc1d9c5d83cf92ae61c5c5c5064870e1c5",
     load: () => import("../c/base/slab.h", { with: { type: "text" } }),
   },
   {
@@ -252,7 +262,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "b8eed83f3af32d9adc3f65dbf9493f3b9ae55ae03913788a20dce2ab4b15ebf8",
+    sha256: "360eb638afcb09f933a371e22c85964f8ee1b924b3f82637003fc3981160ec37",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -297,12 +307,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "4ddfb2de9ae2ab21f870a3c5400d098c3777787adf623adec59b4cb1b763d07d",
+    sha256: "858f3898f2ae8c455de8ed8f33307f69e143e96c421d9011382bdf6d9c0c48aa",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_frame.h",
-    sha256: "44f965dca3725c29b9c2012692064e3d3e63bfb56b2aa39ede904441e28c4bc4",
+    sha256: "f6360fc5220fa02f3d71ff46584b40f6f07d51959700211afa67bafc9fc1f840",
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
@@ -602,7 +612,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow.c",
-    sha256: "48c15837f3a3881f47929243ecbf998eadbd5380294d7bcdb281692ed1e32a0c",
+    sha256: "d4ec2ec1b2d0639f642a7fc20cf79092ca062cd0143e2e3ad79cd1b8d3c89ca8",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
@@ -622,12 +632,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_int.h",
-    sha256: "22c6029651c1579b2deb722e297d85bb8bf2f0507cf5a10225e581a37e07889f",
+    sha256: "be99c38939af716f70dd668a83b14560f6af47666ee3a94dec9e4fdd920847ba",
     load: () => import("../c/flow/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_op.c",
-    sha256: "239b9179d10bf27b273657b549c6aab996709056339254c5e3227fdae5dde5df",
+    sha256: "2a69a550dd8ecc892abfff67728dcecad8aa4c64615e51bcf384298f47a4bc98",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -732,7 +742,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp.h",
-    sha256: "3cb9e50db50606ee565e10204932e8f4a9da3748e7416cd3674bd53406f77e27",
+    sha256: "1e48ff3bb1543941723cbb1aad4169f5a6914a23e8429184f6ada0cac4af0279",
     load: () => import("../c/odp/odp.h", { with: { type: "text" } }),
   },
   {
@@ -747,12 +757,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_int.h",
-    sha256: "2322ecd5a16ea105cacd1f7dcb4049d2f7748cb0b1eec63443dbcd2206a36ad8",
+    sha256: "58d587f978cd9f7219a809bcc938a4ee85659f9a73aaa30838523d5cc10462af",
     load: () => import("../c/odp/odp_int.h", { with: { type: "text" } }),
   },
   {
     name: "odp/odp_key.c",
-    sha256: "1bb462686af2b5ba0bb53b9f867319a008a428f2632b9f4e55628b273e441fd0",
+    sha256: "c94759f53c8db0928e203c37f44d491a9ab11892182cdfa079b0829c718cb92c",
     load: () => import("../c/odp/odp_key.c", { with: { type: "text" } }),
   },
   {
@@ -762,7 +772,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_mask.c",
-    sha256: "c2790b5fde0d5ef1cc262be62cc651e20aa61c1c815224b2b76b5976375f3850",
+    sha256: "1b21ae130efb056e8fffe6878e350a873b885ccd6575569c3f453b0128bed819",
     load: () => import("../c/odp/odp_mask.c", { with: { type: "text" } }),
   },
   {
@@ -782,12 +792,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_tunnel.c",
-    sha256: "e573fc4b4fed00c6900adf0325e49227e2891187bda8344d55475c163c8ff760",
+    sha256: "93d0e954a7c78069f130ce885eb49467026844e9a3bf7f04dcd03ef51a3b363d",
     load: () => import("../c/odp/odp_tunnel.c", { with: { type: "text" } }),
   },
   {
     name: "odp/odp_write.c",
-    sha256: "33092325d9555a37b6806df261aee6b5f1de53b681bcdabc093d6ea643d85b25",
+    sha256: "1454d254a6cc05c5ba8d7169e3897bf9f693aaa232d2315ff33a00aafd7b654f",
     load: () => import("../c/odp/odp_write.c", { with: { type: "text" } }),
   },
   {
@@ -802,7 +812,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "df23ced6b8025655d062939464c68b917a761ab66ee853a86d61d74925e43905",
+    sha256: "36371d6b63fdcd4d4bab8ad57bd11f2d9be5ce253c26e6c3ec854c7bee048a5d",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
@@ -842,17 +852,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/extract.c",
-    sha256: "c3c0e5957b3e78a86da05f8ec17c37dc0d65b385073a9f6e756b6f1aecc0003e",
+    sha256: "9b0ebef3053c1177255cf9cf67c8f9fba01e11f29b638e54d268552d5c6fd7a9",
     load: () => import("../c/packet/extract.c", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.h",
-    sha256: "171a87e3c70380f553510479e21b68f75c0e0cb26b9524783eea47f474146f0b",
+    sha256: "7ff1714c4ae937ff150d460c34d6ef4c090349a86e2d9e224fae2322cea5684c",
     load: () => import("../c/packet/extract.h", { with: { type: "text" } }),
   },
   {
     name: "packet/key.h",
-    sha256: "3b332d1924f31103aba517398e21b3675dab3482046fefd328ef2817d2cd4f85",
+    sha256: "95b25da5f4a74c1ac6a4ef94d91198c2fa1f95ab0b1c4c335e40430c186cb261",
     load: () => import("../c/packet/key.h", { with: { type: "text" } }),
   },
   {
@@ -867,7 +877,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/pkt.h",
-    sha256: "d3a7136f5fee34dd6184a0bcc3e70c0a8e961fe34e7d52ed6fda3d000e924bb3",
+    sha256: "818b5017a678ad724a000688002d542dc6d6393ddd24d5d28beccc9326ebda18",
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {
@@ -907,22 +917,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.c",
-    sha256: "879ed22d5f899885048a1aa2fa1840259f11a31b83c5103dc77b72308b6e3247",
+    sha256: "0b01079547498a3dfaade3d674b1a49ffac35789d7e2d5c9f8db6544fff6e717",
     load: () => import("../c/packet/worker.c", { with: { type: "text" } }),
   },
   {
     name: "packet/worker.h",
-    sha256: "28e430d534be332b1ef10eeda02b659c8eeef90500499be765a2ad38a673ad4c",
+    sha256: "b58de2ec1d586750d55831a122f81dbb2108946ed4d6ecb587da8118a3b1149d",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "296a9dbd0de13d6de1ba02b1f108815a997f41f7485dcd9879fdda0a743c3544",
+    sha256: "7ff7fdf01e4b0a3af3461ca418f6b1c559a11cc0ab2537ccd776245ce684d908",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
     name: "path/burst.h",
-    sha256: "cbfc0b5e552737cd38662122fb4d19da29372338658923fc08eecbd3e92979bb",
+    sha256: "eea538744bdbe2e5afb3e7b2dcfa22103cf8907c6dedf851aecfcc2aef44b67d",
     load: () => import("../c/path/burst.h", { with: { type: "text" } }),
   },
   {
@@ -937,7 +947,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "32c57a2eac6a52aaa5bb66d47d39d2792701e0fb766cb055b225b78011e272aa",
+    sha256: "432b8562ce4f6b9c29a641758ee1a1ce0f8c33d8b7270df543f2aaf9dda35a58",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -972,7 +982,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "dbdc3db4b5cc325e8700fae579c1de3dda326ba9551e9710ae3930f67d9a9682",
+    sha256: "969f8eea03df77dfc2af043eb2cbdad1829e05afe76883384d4a83b7357e783a",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -1127,7 +1137,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_pair.c",
-    sha256: "f713252d76e4494f6740245fa1a8d5ca81c98b4f0143ed5c9e09356f1ddfed40",
+    sha256: "89ef40a2b970420885f691d503ae85754e91617936cd355098bdf0d16106e641",
     load: () => import("../c/port/port_pair.c", { with: { type: "text" } }),
   },
   {
@@ -1157,7 +1167,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl.c",
-    sha256: "f4793ab719b2dd128f63896787e9dc1d9a065d32088fc40a65137b06a63da123",
+    sha256: "d5b20548ea772f3dd0da5aec740d4c825a34978da3c15cd3bfbd1b10f4e7e7d0",
     load: () => import("../c/tnl/tnl.c", { with: { type: "text" } }),
   },
   {
@@ -1181,8 +1191,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/tnl/tnl_hop.c", { with: { type: "text" } }),
   },
   {
+    name: "tnl/tnl_inner.c",
+    sha256: "a65ca0a77090f86a16933bb9be08298f6dbd2cf779da6fb31970a3665f755474",
+    load: () => import("../c/tnl/tnl_inner.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_inner.h",
+    sha256: "174ad3eeb93b85d090b78225ff441da5a271d1b682c01b51fc9d45c1be4545af",
+    load: () => import("../c/tnl/tnl_inner.h", { with: { type: "text" } }),
+  },
+  {
     name: "tnl/tnl_int.h",
-    sha256: "e9753b03cf3e25d188f4237b2a7cf160e927fbebe94f149e0a35c792ec819b6e",
+    sha256: "a23e5d856e2ae0abec43dcddc2817a8ea37e833f721ef0d4b00a641d0cd4de51",
     load: () => import("../c/tnl/tnl_int.h", { with: { type: "text" } }),
   },
   {
@@ -1196,8 +1216,63 @@ export const sources: readonly Source[] = [
     load: () => import("../c/tnl/tnl_map.h", { with: { type: "text" } }),
   },
   {
+    name: "tnl/tnl_outer.c",
+    sha256: "c06ae27b297039a80f35edf04d28f2d57e051da781ed42e8eeccb8f0ef42f4ea",
+    load: () => import("../c/tnl/tnl_outer.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_pop.c",
+    sha256: "2013a44e1af522af269b56b903d4f923e2f9ac6fed2f30d8256ad40e78124e67",
+    load: () => import("../c/tnl/tnl_pop.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_pop.h",
+    sha256: "a69c92e0561521a4675359675dbf98787f28c940a2e6dda66a4d07fd57ab63a5",
+    load: () => import("../c/tnl/tnl_pop.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_pop_int.h",
+    sha256: "3fe9e876d2a672d80558bc9dcd6610ccc5a64cfdfc207899e95002ec3e22ecbe",
+    load: () => import("../c/tnl/tnl_pop_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_push.c",
+    sha256: "33755dc36fb5aa6e3f57fb2bbac4976d477a8b411e4c6961797e9e9ba39e044f",
+    load: () => import("../c/tnl/tnl_push.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_push.h",
+    sha256: "8e7e28f4220f1600f6387b3a055fea8276fe5a3926e10fdcb500347de0405761",
+    load: () => import("../c/tnl/tnl_push.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_push_int.h",
+    sha256: "74873f82c2393707c0ec07ca04b135c7f4574ed034563e0df60d9431606be83b",
+    load: () => import("../c/tnl/tnl_push_int.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_read.c",
+    sha256: "8e9a5e9d872540924331b01d1a00c7c9dec2fd9e8bfc4610af59cba21e0685ce",
+    load: () => import("../c/tnl/tnl_read.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_sift.c",
+    sha256: "1032d81ac55a72e4eaeea8a599a663cbfc6ff8ffc6b511b42545d028a3946df5",
+    load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_snoop.c",
+    sha256: "519412f0466ca45d66bdca992f3c6298e355f0935ec444b12228b688491c518f",
+    load: () => import("../c/tnl/tnl_snoop.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_too_big.c",
+    sha256: "019b2c39d707dd89bfe139bd97fda316e63e5f366ffaebc5b64507d32d3d457f",
+    load: () => import("../c/tnl/tnl_too_big.c", { with: { type: "text" } }),
+  },
+  {
     name: "upcall/upcall.c",
-    sha256: "1b42d645af219bc8f7e24d964a78cc1cd027cf22b13185eeb94dd158d0be8bfb",
+    sha256: "9f79bde2856c0a5506be74f22b5a5c1d10a33bfd581bd8d2e9ceeede9f66ec82",
     load: () => import("../c/upcall/upcall.c", { with: { type: "text" } }),
   },
   {
@@ -1207,7 +1282,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_admit.c",
-    sha256: "6c9566a195c3dd4c46843fb4d5e2330a24be8e68052cad27b83ed7adeb13a4cf",
+    sha256: "2bbad58e770d11bed22ea2e4219818080da767f48de130bb044520a3bf93bf3b",
     load: () => import("../c/upcall/upcall_admit.c", { with: { type: "text" } }),
   },
   {

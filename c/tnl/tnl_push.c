@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <rte_branch_prediction.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 
@@ -215,6 +216,33 @@ static void push_one(struct push *push, struct rte_mbuf *m)
     push->emit(push->worker, m, hop->told.underlay, hop->told.flags & DP_TNL_HOP_RECEIVED);
 }
 
+/* Whether each packet of a tunnel has something of its own: a number, or a length that cutting does
+ * not know of. */
+static bool is_single(const struct tunnel_config *config)
+{
+    return config->kind == TUNNEL_GTPU || config->kind == TUNNEL_ERSPAN || config->kind == TUNNEL_IP6ERSPAN || config->seq;
+}
+
+/* A packet that is to be cut is cut first; takes it over. */
+static void push_pieces(struct push *push, struct rte_mbuf *m)
+{
+    struct segment_plan plan;
+    struct rte_mbuf *piece = m;
+
+    if (segment_plan(m, UINT16_MAX, &plan) != SEGMENT_CAN) {
+        worker_drop(push->worker, m, DROP_tx_segments);
+        return;
+    }
+    for (uint32_t i = 0; i < plan.count && piece; i++) {
+        piece = segment_cut(m, &plan, i);
+        if (piece)
+            push_one(push, piece);
+        else
+            stat_drop(push->worker->stat, DROP_no_mbuf, 1);
+    }
+    rte_pktmbuf_free(m);
+}
+
 void tnl_push(struct worker *worker, uint32_t port, struct rte_mbuf **packets, unsigned int n, tnl_emit *emit)
 {
     struct push push = { .worker = worker, .tnl = worker->tnl, .port = tnl_port_of(worker->tnl, port), .emit = emit };
@@ -224,8 +252,12 @@ void tnl_push(struct worker *worker, uint32_t port, struct rte_mbuf **packets, u
         return;
     }
     tell_options(&push.port->config, &push.told);
-    for (unsigned int i = 0; i < n; i++)
-        push_one(&push, packets[i]);
+    for (unsigned int i = 0; i < n; i++) {
+        if (unlikely(packets[i]->ol_flags & PARTIAL_SEG) && is_single(&push.port->config))
+            push_pieces(&push, packets[i]);
+        else
+            push_one(&push, packets[i]);
+    }
 }
 
 /* --- Ready headers ---------------------------------------------------------------------------- */
