@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where each scenario that Open vSwitch tests its userspace datapath, labels, service headers and
- * packet types with is tested here, or why there is none. The list of them is that of Debian's package
+ * Where each scenario that Open vSwitch tests its userspace datapath, poll threads, labels, service
+ * headers and packet types with is tested here, or why there is none. The list of them is that of Debian's package
  * openvswitch-source, so that a later one's new scenarios ask for a row.
  */
 import assert from "node:assert/strict";
 import { shell } from "../support/command.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
+import { type Row, threadRows } from "./scenarios_threads.ts";
 
 const TARBALL = "/usr/src/openvswitch/openvswitch.tar.gz";
-
-/** A test here, as its file and words that stand in it; or why there is none. */
-type Row = readonly [file: string, words: string] | string;
 
 const ofproto =
   "decides in OpenFlow tables which actions a flow gets; there are none here, and the actions are compared " +
@@ -19,6 +17,8 @@ const ofproto =
 const hardware = "no device here takes flows: the facet offload is absent";
 
 const rows: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
+  ...threadRows,
+  ...threadRows,
   "dpif-netdev.at": {
     "dpif-netdev - netdev-dummy/receive": [
       "tests/conformance/upcalls.ts",
