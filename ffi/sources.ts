@@ -197,7 +197,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/histogram.h",
-    sha256: "46d5803da23994dfecdee95984db230eae7891dee2d1fa1d151d97725ccaa984",
+    sha256: "d283b0f4032af2ac578e0638ef48b82336e4622a19fda05bdd6da97a6fbd6d02",
     load: () => import("../c/base/histogram.h", { with: { type: "text" } }),
   },
   {

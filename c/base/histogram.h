@@ -52,8 +52,11 @@ static inline uint32_t histogram_bin(enum histogram_kind kind, uint64_t value)
 {
     const uint32_t *walls = histogram_walls[kind];
     const uint32_t clamped = value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
-    uint32_t bin = histogram_hints[kind][histogram_class(clamped)];
+    uint32_t bin;
 
+    if (clamped < 64) /* A class of its own. */
+        return histogram_hints[kind][clamped];
+    bin = histogram_hints[kind][histogram_class(clamped)];
     while (bin < HISTOGRAM_BINS - 1 && clamped > walls[bin])
         bin++;
     return bin;
