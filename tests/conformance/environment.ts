@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the conformance suite needs of a provider under test, and the list of differences that providers may have.
+ * What the conformance suite needs of a provider under test, and the list of differences that
+ * providers may have.
  *
  * @module
  */
@@ -8,8 +9,8 @@ import type { Datapath } from "../../providers/datapath.ts";
 import type { PortNo } from "../../providers/ids.ts";
 
 /**
- * Differences between providers, each with its reason. A test asks for one by name where it matters, and tests what
- * holds on either side of it.
+ * Differences between providers, each with its reason. A test asks for one by name where it
+ * matters, and tests what holds on either side of it.
  */
 export const differences = {
   wildInPort:
@@ -43,6 +44,14 @@ export interface Environment {
   collect(dp: Datapath, port: PortNo): Promise<Uint8Array[]>;
   /** Waits until what was injected was dealt with. */
   settle(dp: Datapath): Promise<void>;
+  /**
+   * Gives the host behind the local port an address, and tells it of a neighbour; gives the
+   * Ethernet address that it has there. Absent: there are no tunnels.
+   */
+  underlay?(
+    dp: Datapath,
+    ends: { readonly own: string; readonly far: string; readonly farMac: string },
+  ): string | Promise<string>;
   /** Takes down what `create` and `addPort` made around the datapath, and checks that nothing was leaked. */
   cleanUp?(): Promise<void>;
 }

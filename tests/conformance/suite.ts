@@ -2,8 +2,8 @@
 /**
  * The conformance suite: what every provider must do, facet by facet.
  *
- * `conformance(environment)` defines one test for each case. An environment may first find out that this machine
- * cannot have it, by throwing `Unsupported`.
+ * `conformance(environment)` defines one test for each case. An environment may first find out
+ * that this machine cannot have it, by throwing `Unsupported`.
  *
  * @module
  */
@@ -22,6 +22,7 @@ import { portSuite } from "./ports.ts";
 import { referenceSuite } from "./references.ts";
 import { statsSuite } from "./stats.ts";
 import { streamSuite } from "./streams.ts";
+import { tunnelSuite } from "./tunnels.ts";
 import { upcallSuite } from "./upcalls.ts";
 
 const suites: Readonly<Record<string, Suite>> = {
@@ -39,6 +40,7 @@ const suites: Readonly<Record<string, Suite>> = {
   conntrack: conntrackSuite,
   fragments: fragmentSuite,
   meters: meterSuite,
+  tunnels: tunnelSuite,
 };
 
 /** Every test of the suite by its full name, for runners that do not use `Deno.test`. */

@@ -2,6 +2,7 @@
 import type { Datapath } from "../../providers/datapath.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { openDatapath } from "../../providers/registry.ts";
+import { shell } from "../support/command.ts";
 import { Tap } from "../support/tap.ts";
 import { hasDatapath } from "../system/system.ts";
 import type { Environment } from "./environment.ts";
@@ -38,6 +39,13 @@ const environment: Environment = {
   collect: (dp, port) => Promise.resolve(tapOf(dp, port).readAll()),
   // Writing to a TAP device runs the datapath before it returns.
   settle: () => Promise.resolve(),
+  underlay: async ({ name }, { own, far, farMac }) => {
+    const [length, flags] = own.includes(":") ? [64, "nodad"] : [24, ""];
+    await shell(`ip link set ${name} up
+      ip addr add ${own}/${length} dev ${name} ${flags}
+      ip neigh replace ${far} lladdr ${farMac} nud permanent dev ${name}`);
+    return (await Deno.readTextFile(`/sys/class/net/${name}/address`)).trim();
+  },
   cleanUp: () => {
     for (const mine of taps.values()) for (const tap of mine.values()) tap.close();
     taps.clear();
