@@ -133,6 +133,7 @@ export type {
   CacheFacet,
   Connection,
   ConnFilter,
+  ConntrackEvent,
   ConntrackFacet,
   ConnTuple,
   DatapathStats,

@@ -14,7 +14,7 @@
 #include "base/stat.h"
 #include "bond/bond.h"
 #include "cls/cls.h"
-#include "ct/ct.h"
+#include "ct/ct_event.h"
 #include "ipf/ipf.h"
 #include "dp_port.h"
 #include "flow/flow.h"
@@ -134,6 +134,7 @@ static bool end(struct dp *dp, bool exiting)
         rcu_synchronize(dp->rcu);
         port_table_changed(dp->ports);
         tnl_wake(dp->tnl);
+        ct_wake_listeners(dp->ct);
         service = dp->service;
         dp->service = NULL;
     }

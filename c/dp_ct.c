@@ -3,10 +3,12 @@
  * The entry points of dp.h about connections. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "ct/ct.h"
+#include "base/handle.h"
+#include "ct/ct_event.h"
 #include "dp_int.h"
 #include "packet/worker.h"
 
@@ -30,7 +32,7 @@ static void write_tuple(const struct ct_key *key, struct dp_ct_tuple *tuple)
     memcpy(tuple, key, sizeof *tuple);
 }
 
-static void write_entry(const struct ct_info *info, struct dp_ct_entry *entry)
+void dp_ct_write_entry(const struct ct_info *info, struct dp_ct_entry *entry)
 {
     memset(entry, 0, sizeof *entry);
     write_tuple(&info->orig, &entry->orig);
@@ -45,9 +47,17 @@ static void write_entry(const struct ct_info *info, struct dp_ct_entry *entry)
     memcpy(entry->helper, info->helper, sizeof entry->helper);
 }
 
-int dp_ct_dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next)
+static uint32_t dump_stored(struct ct *ct, uint32_t *at, int32_t zone, uint64_t now, struct ct_info *infos, uint32_t n)
 {
-    const struct ct_filter filter = of_zone(zone);
+    const struct ct_filter filter = { .zone = zone };
+
+    return ct_dump(ct, at, &filter, now, infos, n);
+}
+
+/* Connections as `next_ones` has them, as many as fit. */
+static int dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next,
+                uint32_t (*next_ones)(struct ct *, uint32_t *, int32_t, uint64_t, struct ct_info *, uint32_t))
+{
     struct ct_info infos[BATCH];
     struct dp_ct_entry entry;
     uint32_t room = size / sizeof entry, found;
@@ -60,15 +70,28 @@ int dp_ct_dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, ui
     if (zone != DP_CT_ALL && zone > UINT16_MAX)
         return dp_leave(dp, no_zone(zone));
     do {
-        found = ct_dump(dp->ct, &at, &filter, worker_clock(), infos, room < BATCH ? room : BATCH);
+        found = next_ones(dp->ct, &at, zone == DP_CT_ALL ? -1 : (int32_t)zone, worker_clock(), infos, room < BATCH ? room : BATCH);
         for (uint32_t i = 0; i < found; i++) {
-            write_entry(&infos[i], &entry);
+            dp_ct_write_entry(&infos[i], &entry);
             memcpy(entries + (size_t)(*count)++ * sizeof entry, &entry, sizeof entry);
         }
         room -= found;
     } while (room && found == BATCH && at != CT_DUMP_END);
     *next = at;
     return dp_leave(dp, 0);
+}
+
+int dp_ct_dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next)
+{
+    return dump(handle, zone, at, entries, size, count, next, dump_stored);
+}
+
+int dp_ct_expected(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next)
+{
+    /* All that one connection announced come together. */
+    if (size < DP_CT_EXPECTED * sizeof(struct dp_ct_entry))
+        return EINVAL;
+    return dump(handle, zone, at, entries, size, count, next, ct_dump_expected);
 }
 
 int dp_ct_flush(uint64_t handle, uint32_t zone)
@@ -295,4 +318,102 @@ int dp_ct_policy_next(uint64_t handle, uint32_t id, uint32_t *next)
         return error;
     *next = ct_policy_next(dp->ct, id);
     return dp_leave(dp, *next ? 0 : ENOENT);
+}
+
+/* --- What becomes of connections -------------------------------------------------------------- */
+
+_Static_assert((int)DP_CT_EVENT_NEW == CT_EVENT_NEW && (int)DP_CT_EVENT_UPDATE == CT_EVENT_UPDATE
+               && (int)DP_CT_EVENT_DESTROY == CT_EVENT_DESTROY && (int)DP_CT_EVENT_LOST == CT_EVENT_LOST, "one number, two names");
+
+struct ct_watch {
+    struct handle_object object;
+    struct dp *dp;
+    uint32_t listener;
+};
+
+static void ct_watch_release(struct handle_object *object)
+{
+    struct ct_watch *watch = (struct ct_watch *)object;
+
+    ct_unlisten(watch->dp->ct, watch->listener);
+    dp_unref(watch->dp);
+    free(watch);
+}
+
+int dp_ct_watch(uint64_t handle, uint32_t zone, uint32_t kinds, struct dp_watch_info *info)
+{
+    const struct ct_listening what = { .zone = zone == DP_CT_ALL ? -1 : (int32_t)zone, .kinds = kinds };
+    struct ct_watch *watch;
+    struct dp *dp;
+    int error = info ? dp_enter(handle, &dp) : EINVAL;
+
+    if (error)
+        return error;
+    if (zone != DP_CT_ALL && zone > UINT16_MAX)
+        return dp_leave(dp, error_set(EINVAL, "there is no zone %u: zones are 0 to 65535", zone));
+    watch = calloc(1, sizeof *watch);
+    if (!watch)
+        return dp_leave(dp, ENOMEM);
+    atomic_init(&watch->object.references, 1);
+    watch->object.release = ct_watch_release;
+    watch->dp = dp;
+    error = ct_listen(dp->ct, &what, &watch->listener, &info->descriptor);
+    if (error) {
+        free(watch);
+        if (error == ENFILE)
+            error_set(error, "%u programs watch connections already", CT_LISTENERS);
+        return dp_leave(dp, error);
+    }
+    dp_ref(dp);
+    error = handle_open(HANDLE_CT_WATCH, &watch->object, &info->watch);
+    info->pad = 0;
+    dp_unlock(dp);
+    if (error)
+        handle_put(&watch->object);
+    dp_unref(dp);
+    return error;
+}
+
+int dp_ct_watch_read(uint64_t handle, uint8_t *events, uint32_t size, uint32_t *count)
+{
+    uint32_t room = size / sizeof(struct dp_ct_event), found;
+    struct ct_event batch[BATCH];
+    struct dp_ct_event event;
+    struct ct_watch *watch;
+    int error;
+
+    error_clear();
+    if (!events || !count || !room)
+        return EINVAL;
+    *count = 0;
+    watch = (struct ct_watch *)handle_get(handle, HANDLE_CT_WATCH);
+    if (!watch)
+        return error_set(EBADF, "no such watch");
+    error = dp_lock(watch->dp);
+    if (!error) {
+        do {
+            found = ct_take_events(watch->dp->ct, watch->listener, batch, room < BATCH ? room : BATCH);
+            for (uint32_t i = 0; i < found; i++) {
+                event = (struct dp_ct_event){ .kind = batch[i].kind, .reports = batch[i].reports, .lost = batch[i].lost };
+                dp_ct_write_entry(&batch[i].info, &event.entry);
+                memcpy(events + (size_t)(*count)++ * sizeof event, &event, sizeof event);
+            }
+            room -= found;
+        } while (room && found == BATCH);
+        dp_unlock(watch->dp);
+    }
+    handle_put(&watch->object);
+    return error;
+}
+
+int dp_ct_watch_close(uint64_t handle)
+{
+    struct handle_object *watch;
+
+    error_clear();
+    watch = handle_close(handle, HANDLE_CT_WATCH);
+    if (!watch)
+        return error_set(EBADF, "no such watch");
+    handle_put(watch);
+    return 0;
 }

@@ -41,6 +41,11 @@ struct dp_ct_entry {
  * at a part of the table, so that there may be none before `next` says UINT32_MAX, the end.  One
  * that is there all the time is told exactly once. */
 DP_API int dp_ct_dump(uint64_t dp, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next);
+/* The same of connections that helpers have announced and that may still come: `orig` is their
+ * tuple, whose source port is 0 for any, `parent` who announced them, and there is no `reply`.
+ * EINVAL: less room than DP_CT_EXPECTED of them need. */
+#define DP_CT_EXPECTED 4u
+DP_API int dp_ct_expected(uint64_t dp, uint32_t zone, uint32_t at, uint8_t *entries, uint32_t size, uint32_t *count, uint32_t *next);
 DP_API int dp_ct_flush(uint64_t dp, uint32_t zone);   /* Forgets those of a zone or DP_CT_ALL. */
 
 /* Which connections; bits of a mask are those that count. */
@@ -58,6 +63,29 @@ struct dp_ct_filter {
 };
 DP_API int dp_ct_flush_where(uint64_t dp, const struct dp_ct_filter *filter); /* None: no error. */
 DP_API int dp_ct_flush_tuple(uint64_t dp, const struct dp_ct_tuple *tuple); /* One; ENOENT. */
+
+/* What has become of connections. */
+#define DP_CT_EVENT_NEW 1u
+#define DP_CT_EVENT_UPDATE 2u    /* State of TCP, first answer, mark or label have changed. */
+#define DP_CT_EVENT_DESTROY 3u
+#define DP_CT_EVENT_LOST 4u      /* `lost` events are missing here, of whatever zone and kind. */
+
+struct dp_ct_event {
+    uint32_t kind;           /* DP_CT_EVENT_*. */
+    uint32_t reports;        /* What has changed, in bits of IPCT_*. */
+    uint64_t lost;
+    struct dp_ct_entry entry; /* As it was then. */
+};
+
+/* Watches connections, of a zone or DP_CT_ALL; `kinds` has the bits 1 << DP_CT_EVENT_*.  No event
+ * after this call is missed without being counted.  `info` as of dp_port_watch(): the descriptor is
+ * readable when there may be events, or the datapath is destroyed.  ENFILE: 16 watches at most. */
+struct dp_watch_info;
+DP_API int dp_ct_watch(uint64_t dp, uint32_t zone, uint32_t kinds, struct dp_watch_info *info);
+/* As many events as fit; with none, the descriptor becomes readable once there is one.  ENODEV: the
+ * datapath was destroyed. */
+DP_API int dp_ct_watch_read(uint64_t watch, uint8_t *events, uint32_t size, uint32_t *count);
+DP_API int dp_ct_watch_close(uint64_t watch);
 
 #define DP_CT_COUNT 0u           /* Connections; to read only. */
 #define DP_CT_MAX 1u

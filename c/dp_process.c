@@ -66,6 +66,7 @@ __attribute__((constructor)) static void set_closers(void)
     handle_closer(HANDLE_DUMP, dp_dump_close);
     handle_closer(HANDLE_WATCH, dp_port_watch_close);
     handle_closer(HANDLE_TUNNELS, dp_tnl_watch_close);
+    handle_closer(HANDLE_CT_WATCH, dp_ct_watch_close);
     handle_closer(HANDLE_JOB, dp_port_drop);
 }
 

@@ -10,8 +10,8 @@ import { completionsFor } from "./completions.ts";
 import { composePacket } from "../control/compose.ts";
 import {
   connectionText,
+  filterOf,
   isFiveTuple,
-  matchesConnection,
   parseTuple,
   type TupleMatch,
 } from "../control/text/conntrack.ts";
@@ -124,13 +124,15 @@ Deno.test("connections are printed as ovs-dpctl does", () => {
   );
 });
 
-Deno.test("tuples are read, and match what they name", () => {
+Deno.test("tuples are read, and a flush is asked for what they name", () => {
   const match: TupleMatch = { orig: {}, reply: {} };
   parseTuple("ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80", "orig", match);
   assert.equal(isFiveTuple(match), false);
-  assert.equal(matchesConnection(match, connection), true);
-  parseTuple("ct_nw_src=10.0.0.9", "reply", match);
-  assert.equal(matchesConnection(match, connection), false);
+  parseTuple("ct_nw_src=10.0.0.9,ct_tp_src=0", "reply", match);
+  assert.deepEqual(filterOf(match), {
+    orig: { src: "10.0.0.1", proto: 6, dstPort: 80 },
+    reply: { src: "10.0.0.9" },
+  });
   const six: TupleMatch = { orig: {}, reply: {} };
   parseTuple("ct_ipv6_src=FC00:0:0::1,ct_ipv6_dst=fc00::2", "orig", six);
   assert.deepEqual(six.orig, { src: "fc00::1", dst: "fc00::2" });

@@ -157,6 +157,15 @@ const facetChecks: { [Name in FacetName]: Checks<NonNullable<ProviderDatapath[Na
       },
       connections: checkZone,
       expectations: checkZone,
+      events: (options = {}) => {
+        checkZone(options);
+        for (const kind of options.kinds ?? []) {
+          if (kind === "new" || kind === "update" || kind === "destroy") continue;
+          throw new TypeError(
+            `kinds must be "new", "update" or "destroy": one is ${String(kind)}`,
+          );
+        }
+      },
       maxConnections: { set: (count) => u32("number of connections", count) },
       tcpSequenceCheck: { set: (on) => flag("check of TCP sequence numbers", on) },
       sweepInterval: { set: (ms) => u32("sweep interval", ms) },

@@ -186,7 +186,7 @@ export interface CtAction {
   readonly timeout?: string;
   /** Translation. */
   readonly nat?: NatAction;
-  /** Kernel only: conntrack events to report, bits of `IPCT_*`. */
+  /** Events of the connection that are told, bits of `IPCT_*`; with `commit`. */
   readonly eventMask?: number;
   /** Attributes of the nest that have no name here. */
   readonly unknown?: readonly UnknownAttribute[];

@@ -173,7 +173,11 @@ static bool read_attr(struct act_builder *b, struct ct_request *r, const struct 
         r->policy = read_policy(attr);
         return attr->size && attr->size <= TIMEOUT_MAX;
     case OVS_CT_ATTR_EVENTMASK:
-        return attr->size == 4;
+        if (attr->size != 4)
+            return false;
+        r->flags |= CT_EVENT_MASK;
+        r->event_mask = act_u32(attr->at);
+        return true;
     case OVS_CT_ATTR_NAT:
         read_nat(b, r, attr);
         return true;

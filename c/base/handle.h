@@ -15,7 +15,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum handle_kind { HANDLE_FREE, HANDLE_DP, HANDLE_HANDLER, HANDLE_DUMP, HANDLE_JOB, HANDLE_WATCH, HANDLE_TUNNELS, HANDLE_KINDS };
+enum handle_kind {
+    HANDLE_FREE, HANDLE_DP, HANDLE_HANDLER, HANDLE_DUMP, HANDLE_JOB, HANDLE_WATCH, HANDLE_TUNNELS, HANDLE_CT_WATCH, HANDLE_KINDS
+};
 
 /* First member of every object that has a handle. */
 struct handle_object {

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "ct/ct_alg_int.h"
+#include "ct/ct_event_int.h"
 
 #define CAPACITY_LEAST (1u << 14)
 /* Bytes of buckets a record may need, older arrays included: two entries, shards three eighths
@@ -81,7 +82,7 @@ int ct_create(struct rte_rcu_qsbr *qsbr, struct ct **created)
     atomic_init(&ct->max, CT_MAX_DEFAULT);
     atomic_init(&ct->sweep_ms, CT_SWEEP_MS_DEFAULT);
     ct->sweep_at = CT_NONE;
-    for (uint32_t i = 0; i < CT_THREADS; i++)
+    for (uint32_t i = 0; i <= CT_THREADS; i++)
         ct->threads[i].random = (ct->hash.words[i % 12] ^ (UINT64_C(0x9e3779b97f4a7c15) * (i + 1))) | 1;
     *created = ct;
     return 0;
@@ -105,6 +106,7 @@ void ct_destroy(struct ct *ct)
     free_policies(ct->waiting_policies);
     free(atomic_load_explicit(&ct->policies, memory_order_relaxed));
     pthread_mutex_destroy(&ct->control);
+    ct_events_destroy(ct);
     release_all(ct);
     free(ct);
 }
@@ -128,7 +130,7 @@ uint64_t ct_counter(const struct ct *ct, enum ct_counter counter)
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < CT_THREADS; i++)
+    for (uint32_t i = 0; i <= CT_THREADS; i++)
         sum += atomic_load_explicit(&ct->threads[i].counters[counter], memory_order_relaxed);
     return sum;
 }

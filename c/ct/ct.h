@@ -91,6 +91,7 @@ struct ct_key {
 #define CT_NAT_PERSISTENT 128u
 #define CT_MARK 256u
 #define CT_LABEL 512u
+#define CT_EVENT_MASK 1024u          /* With CT_COMMIT. */
 
 /* What reads the payload of a connection, for connections that it announces. */
 enum ct_helper { CT_HELPER_NONE, CT_HELPER_FTP, CT_HELPER_TFTP };
@@ -104,6 +105,7 @@ struct ct_request {
     uint8_t family;
     uint8_t helper;                  /* enum ct_helper; with CT_COMMIT. */
     uint32_t policy;                 /* Timeout policy; 0: the defaults. */
+    uint32_t event_mask;             /* Of ct_event.h; without CT_EVENT_MASK all is told. */
     uint32_t mark, mark_mask;
     uint8_t label[16], label_mask[16];
     uint8_t min_addr[16], max_addr[16];
@@ -210,6 +212,10 @@ struct ct_filter {
  * last one; looks at a slice of the table, so there may be none before the end.  Takes `now` as
  * ct_run does. */
 uint32_t ct_dump(struct ct *, uint32_t *at, const struct ct_filter *, uint64_t now, struct ct_info *, uint32_t n);
+/* The same of connections that helpers announced, of a zone or all (< 0), and that may still come:
+ * `orig` is their tuple, whose source port is 0 for any; `parent` who announced them; there is no
+ * `reply`. */
+uint32_t ct_dump_expected(struct ct *, uint32_t *at, int32_t zone, uint64_t now, struct ct_info *, uint32_t n);
 /* Forgets what the filter says.  The one with a tuple: ENOENT. */
 void ct_flush(struct ct *, const struct ct_filter *, uint64_t now);
 int ct_flush_tuple(struct ct *, const struct ct_key *, uint64_t now);

@@ -128,7 +128,7 @@ void ct_expect_drop(struct ct *, struct ct_alg *); /* All of them.  Under the lo
  * writes other addresses into them.  Under the lock. */
 void ct_ftp_packet(struct ct_burst *, struct ct_packet *, struct ct_alg *, struct ct_conn *);
 
-/* ct_seq.c.  Numbers of a connection whose payload has become longer or shorter.  Under the
+/* Numbers of a connection whose payload has become longer or shorter.  Under the
  * lock. */
 void ct_seq_set(struct ct_skew *, uint32_t seq, int32_t change);
 void ct_seq_move_ack(const struct ct_packet *, const struct ct_skew *other);

@@ -5,6 +5,7 @@
 #include <rte_mbuf.h>
 
 #include "ct/ct_alg_int.h"
+#include "ct/ct_event_int.h"
 #include "packet/pkt.h"
 
 static bool valid_new(struct ct_burst *b, const struct ct_packet *p)
@@ -57,6 +58,8 @@ static uint32_t store(struct ct_burst *b, const struct ct_packet *p, const struc
     conn->policy = b->request->policy;
     atomic_store_explicit(&conn->mark, 0, memory_order_relaxed);
     atomic_store_explicit(&conn->has_label, 0, memory_order_relaxed);
+    atomic_store_explicit(&conn->event_mask, (uint16_t)(b->request->flags & CT_EVENT_MASK ? b->request->event_mask : UINT16_MAX),
+                          memory_order_relaxed);
     memset(conn->label, 0, sizeof conn->label);
     begin(b, p, conn);
     if (!ct_limit_admit(ct, conn)) {
@@ -68,12 +71,14 @@ static uint32_t store(struct ct_burst *b, const struct ct_packet *p, const struc
         ct_alg_adopt(b, conn, expected);
     else if (CT_UNLIKELY(b->request->helper))
         ct_alg_attach(b, id);
+    if (CT_UNLIKELY(ct_is_heard(ct)))
+        ct_bury(ct, b->thread, &conn->key, conn->hash, b->now);
     if (CT_UNLIKELY(expected)) /* Its translation follows from that of its parent. */
-        error = ct_insert(ct, b->thread, id, b->now);
+        error = ct_insert(ct, b->thread, id, b->now, &b->place);
     else if (b->request->flags & (CT_NAT_SRC | CT_NAT_DST))
         error = ct_nat_insert(b, id);
     else
-        error = ct_insert(ct, b->thread, id, b->now);
+        error = ct_insert(ct, b->thread, id, b->now, &b->place);
     if (!error) {
         if (CT_UNLIKELY(expected))
             ct_counted(b->thread, CT_COUNT_expected_came);

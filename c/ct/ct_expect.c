@@ -138,6 +138,45 @@ static void link_expect(struct ct_burst *b, struct ct_alg *alg, struct ct_expect
     ct_counted(b->thread, CT_COUNT_expected);
 }
 
+/* What a helper announced, as a dump has it.  Under the lock of its ct_alg, so that its parent is not
+ * gone. */
+static void describe_expected(const struct ct_alg *alg, const struct ct_conn *parent, const struct ct_expect *e, uint64_t now,
+                              struct ct_info *info)
+{
+    *info = (struct ct_info){
+        .orig = e->key, .parent = alg->key, .mark = e->mark, .timeout = (uint32_t)((e->expires - now) / 1000),
+    };
+    memcpy(info->label, e->label, sizeof info->label);
+    strcpy(info->helper, parent->flags & CT_CONN_FTP ? "ftp" : "tftp");
+}
+
+uint32_t ct_dump_expected(struct ct *ct, uint32_t *at, int32_t zone, uint64_t now, struct ct_info *infos, uint32_t n)
+{
+    struct ct_helpers *h = ct->helpers;
+    uint32_t found = 0, end;
+
+    ct_spin(&h->lock);
+    end = h->fresh;
+    ct_unspin(&h->lock);
+    if (!ct_expects_any(ct))
+        end = 0;
+    for (; n - found >= CT_EXPECTS && *at < end; ++*at) {
+        struct ct_alg *alg = &h->algs[*at];
+
+        ct_spin(&alg->lock);
+        for (uint32_t i = 0; i < CT_EXPECTS; i++) {
+            const struct ct_expect *e = &alg->expects[i];
+
+            if (e->used && now < e->expires && (zone < 0 || e->key.zone == zone) && ct_alive(&ct->conns[alg->conn], now))
+                describe_expected(alg, &ct->conns[alg->conn], e, now, &infos[found++]);
+        }
+        ct_unspin(&alg->lock);
+    }
+    if (*at >= end)
+        *at = CT_DUMP_END;
+    return found;
+}
+
 enum place { PLACE_FREE, PLACE_OWN, PLACE_TAKEN };
 
 /* Whether the same is expected already: then the first stays, and lasts longer. */

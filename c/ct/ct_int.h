@@ -75,7 +75,8 @@ struct ct_conn {
     uint8_t flags;
     _Atomic uint8_t progress;        /* Of UDP, ICMP and the like; of TCP CT_HALF_*. */
     uint32_t policy;
-    _Atomic uint32_t has_label;      /* Whether the label is not zero. */
+    _Atomic uint16_t has_label;      /* Whether the label is not zero. */
+    _Atomic uint16_t event_mask;     /* What of it is told (ct_event.h). */
 
     struct ct_key key;               /* Original direction. */
     uint8_t label[16];               /* Under the lock. */
@@ -152,6 +153,8 @@ struct ct {
     uint32_t limit_serial;           /* Under `control`. */
     struct rte_rcu_qsbr *qsbr;
     struct ct_helpers *helpers;      /* ct_alg_int.h. */
+    struct ct_events *events;        /* Once somebody listened (ct_event_int.h). */
+    _Atomic uint32_t heard;          /* Whether somebody listens. */
 
     /* What creating and removing writes. */
     _Atomic uint32_t count __attribute__((aligned(64)));
@@ -173,7 +176,7 @@ struct ct {
     uint64_t sweep_next;             /* When the next sweep starts. */
     uint32_t touched;                /* Records that have memory. */
 
-    struct ct_thread threads[CT_THREADS];
+    struct ct_thread threads[CT_THREADS + 1]; /* The last one is the service. */
 };
 
 /* A packet on its way through ct_run. */
@@ -200,6 +203,10 @@ struct ct_burst {
     struct ct_thread *thread;
     const struct ct_request *request;
     uint64_t now;
+    /* Of the packet at hand, if somebody listens: what changed of its connection, and the place of
+     * the event that it is new. */
+    uint64_t place;
+    uint32_t reports;
 };
 
 enum ct_update { CT_VALID, CT_VALID_NEW, CT_INVALID, CT_REUSE };
@@ -317,9 +324,11 @@ static inline uint32_t ct_hash(const struct ct *ct, const struct ct_key *key)
 /* ct_table.c.  The connection alive under a key, CT_NONE; `*reply`: the key is the answers'. */
 uint32_t ct_find(const struct ct *, const struct ct_key *, uint32_t hash, uint64_t now, uint8_t *reply);
 /* Puts a record in under both its tuples; EEXIST: one of them is taken, ENOSPC. */
-int ct_insert(struct ct *, struct ct_thread *, uint32_t id, uint64_t now);
+int ct_insert(struct ct *, struct ct_thread *, uint32_t id, uint64_t now, uint64_t *place);
+/* Ends those under a key that have expired, so that their ends are told before what comes. */
+void ct_bury(struct ct *, struct ct_thread *, const struct ct_key *, uint32_t hash, uint64_t now);
 /* Ends a connection; false: somebody else did. */
-bool ct_kill(struct ct *, uint32_t id);
+bool ct_kill(struct ct *, struct ct_thread *, uint32_t id);
 uint32_t ct_take(struct ct *, struct ct_thread *); /* A free record; CT_NONE. */
 void ct_give(struct ct_thread *, uint32_t id);     /* One that was never put in. */
 
@@ -363,10 +372,14 @@ enum ct_update ct_other_update(const struct ct_burst *, const struct ct_packet *
 
 /* Whether a connection of UDP has seen both ways, and so only its deadline changes. */
 #define CT_BOTH_WAYS 2
+#define CT_ANSWERED 1                /* The same of ICMP. */
 static inline bool ct_other_goes_on(const struct ct_conn *conn)
 {
     return atomic_load_explicit(&conn->progress, memory_order_relaxed) == CT_BOTH_WAYS;
 }
+
+/* ct_dump.c. */
+void ct_describe(const struct ct *, struct ct_conn *, uint64_t now, struct ct_info *);
 
 /* ct_run.c.  ct_run() by the plain way. */
 uint32_t ct_run_all(struct ct_burst *, struct rte_mbuf **, unsigned int n);

@@ -110,7 +110,7 @@ static int try_insert(struct ct_burst *b, uint32_t id)
     conn->reply_hash = ct_hash(b->ct, &conn->reply);
     if (ct_find(b->ct, &conn->reply, conn->reply_hash, b->now, &reply) != CT_NONE)
         return EADDRINUSE;
-    error = ct_insert(b->ct, b->thread, id, b->now);
+    error = ct_insert(b->ct, b->thread, id, b->now, &b->place);
     if (error == EEXIST && ct_find(b->ct, &conn->key, conn->hash, b->now, &reply) == CT_NONE)
         return EADDRINUSE; /* By another thread, meanwhile. */
     return error;

@@ -10,6 +10,7 @@
 #include <rte_prefetch.h>
 
 #include "ct/ct_alg_int.h"
+#include "ct/ct_event_int.h"
 #include "ct/ct_table.h"
 #include "packet/pkt.h"
 
@@ -30,6 +31,7 @@ static inline enum ct_update update(struct ct_burst *b, const struct ct_packet *
 static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
 {
     struct pkt_md *md = &pkt_of(p->m)->md;
+    enum ct_update result;
 
     if (CT_UNLIKELY(p->related)) {
         md->ct_state |= (uint8_t)(CT_STATE_REL | (p->reply ? CT_STATE_REPLY : 0));
@@ -37,7 +39,15 @@ static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
     }
     if (CT_UNLIKELY(b->ct->conns[id].flags & CT_CONN_CHILD))
         md->ct_state |= CT_STATE_REL;
-    switch (update(b, p, &b->ct->conns[id])) {
+    if (CT_UNLIKELY(ct_is_heard(b->ct))) {
+        const uint32_t before = ct_event_state(&b->ct->conns[id]);
+
+        result = update(b, p, &b->ct->conns[id]);
+        b->reports |= ct_event_changes(&b->ct->conns[id], before);
+    } else {
+        result = update(b, p, &b->ct->conns[id]);
+    }
+    switch (result) {
     case CT_VALID:
         md->ct_state = (uint8_t)((md->ct_state | CT_STATE_EST | (p->reply ? CT_STATE_REPLY : 0)) & ~CT_STATE_NEW);
         return false;
@@ -48,7 +58,8 @@ static inline bool apply(struct ct_burst *b, struct ct_packet *p, uint32_t id)
         md->ct_state = CT_STATE_INVALID;
         return false;
     default:
-        ct_kill(b->ct, id);
+        ct_kill(b->ct, b->thread, id);
+        b->reports = 0;
         return true;
     }
 }
@@ -134,14 +145,18 @@ static inline uint32_t find(struct ct_burst *b, struct ct_packet *p)
 static void set_label(struct ct_burst *b, struct ct_conn *conn, uint8_t label[16])
 {
     static const uint8_t none[16];
+    uint8_t before[16];
 
     /* At once: another thread may set other bits for the other direction. */
     ct_conn_lock(conn);
+    memcpy(before, conn->label, 16);
     for (int i = 0; i < 16; i++)
         label[i] = (uint8_t)(b->request->label[i] | (conn->label[i] & ~b->request->label_mask[i]));
     memcpy(conn->label, label, 16);
     atomic_store_explicit(&conn->has_label, memcmp(label, none, 16) != 0, memory_order_relaxed);
     ct_conn_unlock(conn);
+    if (CT_UNLIKELY(ct_is_heard(b->ct)) && memcmp(before, label, 16))
+        b->reports |= CT_REPORT_LABEL;
 }
 
 /* Mark and label as the connection has them, and as the request changes them. */
@@ -168,6 +183,8 @@ static inline void write_marks(struct ct_burst *b, struct pkt *pkt, struct ct_co
         while (mark != before
                && !atomic_compare_exchange_weak_explicit(&conn->mark, &before, mark, memory_order_relaxed, memory_order_relaxed));
         pkt->md.ct_mark = mark;
+        if (CT_UNLIKELY(ct_is_heard(b->ct)) && mark != before)
+            b->reports |= CT_REPORT_MARK;
     }
     if (CT_UNLIKELY(flags & CT_LABEL))
         set_label(b, conn, pkt->ct.label);
@@ -206,6 +223,21 @@ static inline void remember(struct ct_burst *b, struct ct_packet *p, uint32_t id
     pkt->conn_related = p->related;
 }
 
+/* Tells what the packet has made of its connection. */
+static __attribute__((noinline)) void tell(struct ct_burst *b, uint32_t id)
+{
+    struct ct_conn *conn = &b->ct->conns[id];
+
+    if (b->place) {
+        b->reports |= conn->flags & CT_CONN_CHILD ? CT_REPORT_RELATED : CT_REPORT_NEW;
+        b->reports |= conn->flags & CT_CONN_HELPER ? CT_REPORT_HELPER : 0;
+        ct_event_new(b->ct, b->thread, b->place, conn, b->reports, b->now);
+    } else {
+        ct_event_update(b->ct, b->thread, conn, b->reports, b->now);
+    }
+    b->place = b->reports = 0;
+}
+
 static void track(struct ct_burst *b, struct ct_packet *p)
 {
     struct pkt_md *md = &pkt_of(p->m)->md;
@@ -222,11 +254,13 @@ static void track(struct ct_burst *b, struct ct_packet *p)
         md->ct_state = 0;
     id = find(b, p);
     if (id != CT_NONE && b->request->flags & CT_FORCE && p->reply) {
-        ct_kill(b->ct, id);
+        ct_kill(b->ct, b->thread, id);
         id = CT_NONE;
         p->reply = 0;
     }
     if (CT_LIKELY(id != CT_NONE)) {
+        if (CT_UNLIKELY(b->request->flags & CT_EVENT_MASK && b->request->flags & CT_COMMIT))
+            atomic_store_explicit(&b->ct->conns[id].event_mask, (uint16_t)b->request->event_mask, memory_order_relaxed);
         if (CT_UNLIKELY(b->ct->conns[id].flags & CT_CONN_FTP))
             ct_alg_before(b, p, id);
         creates = apply(b, p, id);
@@ -245,6 +279,8 @@ static void track(struct ct_burst *b, struct ct_packet *p)
         write_metadata(b, p, id, &p->key); /* As it came: translation changes the bytes only. */
     if (CT_UNLIKELY(id != CT_NONE && b->ct->conns[id].flags & CT_CONN_HELPER))
         ct_alg_after(b, p, id);
+    if (CT_UNLIKELY(b->place | b->reports))
+        tell(b, id);
     remember(b, p, id);
 }
 
@@ -273,6 +309,8 @@ static bool track_again(struct ct_burst *b, struct ct_packet *p)
     }
     pkt->md.ct_zone = b->request->zone;
     write_marks(b, pkt, conn);
+    if (CT_UNLIKELY(b->reports))
+        tell(b, pkt->conn);
     return true;
 }
 
@@ -323,4 +361,28 @@ uint32_t ct_run(struct ct *ct, uint32_t thread, const struct ct_request *request
     struct ct_burst b = { .ct = ct, .thread = &ct->threads[thread], .request = request, .now = now };
 
     return ct_run_all(&b, packets, n);
+}
+
+void ct_refuse(const struct ct_request *request, struct rte_mbuf *m)
+{
+    struct pkt *pkt = pkt_of(m);
+
+    pkt->md.ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
+    pkt->md.ct_zone = request->zone;
+    pkt->md.ct_mark = 0;
+    pkt->md.more = (uint8_t)((pkt->md.more & ~PKT_MORE_CONN) | PKT_MORE_CT);
+    memset(pkt->ct.label, 0, sizeof pkt->ct.label);
+    memset(pkt->ct.orig_src, 0, 32); /* And orig_dst. */
+    pkt->ct.orig_tp_src = pkt->ct.orig_tp_dst = 0;
+    pkt->ct.orig_proto = 0;
+}
+
+void ct_clear(struct rte_mbuf *m)
+{
+    struct pkt_md *md = &pkt_of(m)->md;
+
+    md->ct_state = 0;
+    md->ct_zone = 0;
+    md->ct_mark = 0;
+    md->more &= (uint8_t)~(PKT_MORE_CT | PKT_MORE_CONN);
 }

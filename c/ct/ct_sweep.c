@@ -92,7 +92,7 @@ static bool sweep(struct ct *ct, uint64_t now)
 
         if (atomic_load_explicit(&conn->life, memory_order_acquire) == CT_LIVE
             && now >= atomic_load_explicit(&conn->expires, memory_order_relaxed))
-            ct_kill(ct, at);
+            ct_kill(ct, &ct->threads[CT_THREADS], at);
     }
     ct->sweep_at = at;
     if (at < end)

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "ct/ct_alg_int.h"
+#include "ct/ct_event_int.h"
 #include "ct/ct_table.h"
 
 #define FIRST_BITS 1u                /* A shard starts with two buckets. */
@@ -47,6 +48,28 @@ uint32_t ct_find(const struct ct *ct, const struct ct_key *key, uint32_t hash, u
             break;
     }
     return CT_NONE;
+}
+
+void ct_bury(struct ct *ct, struct ct_thread *thread, const struct ct_key *key, uint32_t hash, uint64_t now)
+{
+    const uintptr_t word = atomic_load_explicit(&ct->shards[ct_shard_of(hash)], memory_order_acquire);
+    uint32_t mask, at;
+    uint8_t reply;
+    const struct ct_bucket *array = ct_array_of(word, &mask);
+
+    if (!word)
+        return;
+    at = hash & mask;
+    for (uint32_t tries = 0; tries <= mask; tries++, at = (at + 1) & mask) {
+        for (uint32_t found = ct_matches(&array[at], hash); found; found &= found - 1) {
+            const uint32_t id = ct_entry_id(&array[at], (uint32_t)__builtin_ctz(found) / 2);
+
+            if (id != CT_NONE && !ct_alive(&ct->conns[id], now) && has_key(&ct->conns[id], key, &reply))
+                ct_kill(ct, thread, id);
+        }
+        if (!atomic_load_explicit(&array[at].overflow, memory_order_acquire))
+            break;
+    }
 }
 
 /* Puts an entry into an array that has room for it.  Under the shard's lock, or the array is not
@@ -130,7 +153,7 @@ static void take_out(struct ct *ct, uint32_t hash, uint32_t id)
     ct_unspin(&ct->writers[shard].lock);
 }
 
-int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now)
+int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now, uint64_t *place)
 {
     struct ct_conn *conn = &ct->conns[id];
     const bool two = conn->hash != conn->reply_hash;
@@ -151,6 +174,8 @@ int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now
         conn->flags = (uint8_t)(two ? conn->flags | CT_CONN_TWO : conn->flags & ~CT_CONN_TWO);
         ct_ends(&conn->key, conn->ends);
         atomic_fetch_add_explicit(&ct->count, 1, memory_order_relaxed);
+        /* After the end of the one that had its tuple, before anything that becomes of it. */
+        *place = CT_UNLIKELY(ct_is_heard(ct)) ? ct_event_place(ct, thread) : 0;
         atomic_store_explicit(&conn->life, CT_LIVE, memory_order_release);
         put_in(ct, conn->hash, id);
         if (two)
@@ -163,13 +188,25 @@ int ct_insert(struct ct *ct, struct ct_thread *thread, uint32_t id, uint64_t now
     return error;
 }
 
-bool ct_kill(struct ct *ct, uint32_t id)
+bool ct_kill(struct ct *ct, struct ct_thread *thread, uint32_t id)
 {
     struct ct_conn *conn = &ct->conns[id];
     uint8_t live = CT_LIVE;
+    uint64_t place;
     uint32_t first;
+    bool killed;
 
-    if (!atomic_compare_exchange_strong_explicit(&conn->life, &live, CT_DEAD, memory_order_acq_rel, memory_order_relaxed))
+    if (CT_UNLIKELY(ct_is_heard(ct))) {
+        /* A change is told before the end, or not at all: ct_event_update(). */
+        ct_conn_lock(conn);
+        place = ct_event_place(ct, thread);
+        killed = atomic_compare_exchange_strong_explicit(&conn->life, &live, CT_DEAD, memory_order_acq_rel, memory_order_relaxed);
+        ct_conn_unlock(conn);
+        ct_event_destroy(ct, thread, place, killed ? conn : NULL);
+    } else {
+        killed = atomic_compare_exchange_strong_explicit(&conn->life, &live, CT_DEAD, memory_order_acq_rel, memory_order_relaxed);
+    }
+    if (!killed)
         return false;
     if (CT_UNLIKELY(conn->flags & CT_CONN_HELPER))
         ct_alg_close(ct, conn->alg);

@@ -7,6 +7,7 @@
 import type {
   Connection,
   ConnTuple,
+  Expectation,
   TcpState,
 } from "../../providers/contract/conntrack.ts";
 import { readExact } from "./scan.ts";
@@ -129,6 +130,15 @@ export function connectionText(
   if (connection.helper !== undefined) text += `,helper=${connection.helper}`;
   if (verbose && connection.parent) text += `,parent=(${tupleText(connection.parent)})`;
   return text;
+}
+
+/** One line of `dump-conntrack-exp`, without its line break. */
+export function expectationText(expected: Expectation): string {
+  const { tuple, parent, zone, mark, labels } = expected;
+  return `${protocolName(tuple.proto)},orig=(${tupleText(tuple)})` +
+    (zone === 0 ? "" : `,zone=${zone}`) + (mark === 0 ? "" : `,mark=${mark}`) +
+    (labels === 0n ? "" : `,labels=0x${labels.toString(16)}`) +
+    `,parent=(${tupleText(parent)})`;
 }
 
 /** Names of `IP_CT_TCP_FLAG_*` bits. */
@@ -263,16 +273,11 @@ export function isFiveTuple({ orig, reply, proto }: TupleMatch): boolean {
     orig.dst !== undefined && (isIcmp || Boolean(orig.srcPort && orig.dstPort));
 }
 
-/** Whether a connection has all that a match asks for. Zero ports and numbers ask for nothing. */
-export function matchesConnection(match: TupleMatch, connection: Connection): boolean {
-  const { orig } = connection;
-  if (match.family && match.family !== (orig.src.includes(":") ? "ipv6" : "ipv4")) {
-    return false;
-  }
-  if (match.proto && match.proto !== orig.proto) return false;
-  return (["orig", "reply"] as const).every((side) =>
-    Object.entries(match[side]).every(([name, value]) =>
-      !value || connection[side][name as keyof ConnTuple] === value
-    )
-  );
+/** What a flush is asked for by a match. Zero ports and numbers ask for nothing. */
+export function filterOf(
+  { orig, reply, proto }: TupleMatch,
+): { readonly orig: PartialTuple; readonly reply: PartialTuple } {
+  const said = (tuple: PartialTuple): PartialTuple =>
+    Object.fromEntries(Object.entries(tuple).filter(([, value]) => Boolean(value)));
+  return { orig: said({ ...orig, ...proto && { proto } }), reply: said(reply) };
 }

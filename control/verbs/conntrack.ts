@@ -12,8 +12,9 @@ import type {
 import type { Datapath } from "../../providers/datapath.ts";
 import {
   connectionText,
+  expectationText,
+  filterOf,
   isFiveTuple,
-  matchesConnection,
   parseTuple,
   protocolName,
   tcpState,
@@ -73,7 +74,7 @@ async function dumpExpectations(run: VerbRun, args: readonly string[]): Promise<
     const list = need(conntrack.expectations?.bind(conntrack), message);
     run.attempt(message, () => {
       for (const expected of list(zoneOption(zone))) {
-        run.print(() => `${connectionText(expected, {})}\n`);
+        run.print(() => `${expectationText(expected)}\n`);
         run.result(expected);
       }
     });
@@ -93,6 +94,8 @@ async function flushConntrack(run: VerbRun, args: readonly string[]): Promise<vo
     if (zone === undefined) throw new VerbFailure("failed to parse zone", "EINVAL");
     rest = rest.slice(1);
   }
+  const bits = takeBits(rest);
+  rest = bits.rest;
   const match: TupleMatch = { orig: {}, reply: {} };
   for (const side of ["orig", "reply"] as const) {
     const [text, ...others] = rest;
@@ -106,7 +109,47 @@ async function flushConntrack(run: VerbRun, args: readonly string[]): Promise<vo
     rest = others;
   }
   if (rest.length > 0) throw new VerbFailure("invalid arguments", "EINVAL");
-  await withOptionalDatapath(run, dpArgs, (dp) => flush(run, dp, zone, match));
+  await withOptionalDatapath(
+    run,
+    dpArgs,
+    (dp) => flush(run, dp, { zone, match, ...bits }),
+  );
+}
+
+/** Takes `mark=X[/M]` and `labels=X[/M]` off the front, as Open vSwitch has them from 3.4 on. */
+function takeBits(args: readonly string[]): {
+  rest: readonly string[];
+  mark?: { readonly value: number; readonly mask: number };
+  labels?: { readonly value: bigint; readonly mask: bigint };
+} {
+  let rest = args;
+  const take = (name: string, size: number) => {
+    if (!rest[0]?.startsWith(`${name}=`)) return undefined;
+    const bits = readBits(rest[0].slice(name.length + 1), size);
+    if (bits === undefined) throw new VerbFailure(`failed to parse ${name}`, "EINVAL");
+    rest = rest.slice(1);
+    return bits;
+  };
+  const mark = take("mark", 32);
+  const labels = take("labels", 128);
+  return {
+    rest,
+    ...mark && { mark: { value: Number(mark.value), mask: Number(mark.mask) } },
+    ...labels && { labels },
+  };
+}
+
+/** Bits of `X` or `X/M`, of which the ones that count; undefined if they are none. */
+function readBits(
+  text: string,
+  size: number,
+): { readonly value: bigint; readonly mask: bigint } | undefined {
+  const ones = (1n << BigInt(size)) - 1n;
+  const [value, mask = ones, ...more] = text.split("/").map((word) =>
+    /^(0x[0-9a-f]+|\d+)$/i.test(word) ? BigInt(word) : undefined
+  );
+  if (value === undefined || mask === undefined || more.length > 0) return undefined;
+  return value > ones || mask > ones ? undefined : { value, mask };
 }
 
 /** The verb says a second time that no datapath could be opened. */
@@ -131,24 +174,27 @@ async function withOptionalDatapath(
 function flush(
   run: VerbRun,
   dp: Datapath,
-  zone: number | undefined,
-  match: TupleMatch,
+  what: {
+    readonly zone: number | undefined;
+    readonly match: TupleMatch;
+    readonly mark?: { readonly value: number; readonly mask: number };
+    readonly labels?: { readonly value: bigint; readonly mask: bigint };
+  },
 ): void {
+  const { zone, match, mark, labels } = what;
+  const bits = { ...mark && { mark }, ...labels && { labels } };
+  const hasBits = mark !== undefined || labels !== undefined;
   const message = "failed to flush conntrack";
   const conntrack = need(dp.conntrack, message);
   const { orig, reply, proto, family } = match;
   const asks = proto || family || Object.keys({ ...orig, ...reply }).length > 0;
   run.attempt(message, () => {
-    if (!asks) return conntrack.flush(zoneOption(zone));
-    if (isFiveTuple(match)) {
+    if (!asks) return conntrack.flush({ ...zoneOption(zone), ...bits });
+    if (isFiveTuple(match) && !hasBits) {
       const tuple = { ...orig, proto: proto ?? 0 } as ConnTuple;
       return conntrack.flush({ zone: zone ?? 0, tuple });
     }
-    for (const connection of [...conntrack.dump(zoneOption(zone))]) {
-      if (zone !== undefined && connection.zone !== zone) continue;
-      if (!matchesConnection(match, connection)) continue;
-      conntrack.flush({ zone: connection.zone, tuple: connection.orig });
-    }
+    conntrack.flush({ ...zoneOption(zone), ...bits, ...filterOf(match) });
   });
 }
 
@@ -311,9 +357,9 @@ export const conntrackVerbs: readonly Verb[] = [
   },
   {
     name: "flush-conntrack",
-    usage: "[dp] [zone=N] [ct-orig-tuple] [ct-reply-tuple]",
+    usage: "[dp] [zone=N] [mark=X[/M]] [labels=X[/M]] [ct-orig-tuple] [ct-reply-tuple]",
     summary: "forget connections",
-    args: [0, 4],
+    args: [0, 6],
     writes: true,
     perform: flushConntrack,
   },

@@ -100,6 +100,59 @@ export interface Connection {
   readonly timestamp?: { readonly start: bigint; readonly stop?: bigint };
 }
 
+/**
+ * A connection that a helper has read about in the payload of another one, and that may still
+ * come. dpif: `struct ct_dpif_exp`.
+ */
+export interface Expectation {
+  /** Its tuple; without `srcPort` it may come from any. */
+  readonly tuple: ConnTuple;
+  /** Original tuple of the connection that announced it. */
+  readonly parent: ConnTuple;
+  /** Zone of both. */
+  readonly zone: CtZone;
+  /** Mark that it will have; the kernel does not say. */
+  readonly mark: number;
+  /** Labels that it will have; the kernel does not say. */
+  readonly labels: bigint;
+  /** Seconds that it may still come in. */
+  readonly timeout?: number;
+  /** Name of the helper, `ftp`, where it is known. */
+  readonly helper?: string;
+}
+
+/**
+ * What became of a connection. `new`: it was stored. `update`: the first answer came, or the state
+ * of TCP, mark or labels changed. `destroy`: it has expired, was forgotten, or gave way to a new
+ * one.
+ */
+export type ConnectionChange = "new" | "update" | "destroy";
+
+/**
+ * Something that became of a connection, as it was then. `lost`: what came here is missing, of
+ * whatever zone and kind, because the program was too slow; `count` of them, where that is known.
+ */
+export type ConntrackEvent =
+  | { readonly kind: ConnectionChange; readonly connection: Connection }
+  | { readonly kind: "lost"; readonly count?: bigint };
+
+/** Which events a stream has. */
+export interface ConntrackEventOptions {
+  /** Of this zone only. */
+  readonly zone?: CtZone;
+  /** Only these; absent: all. What is lost is told in any case. */
+  readonly kinds?: readonly ConnectionChange[];
+  /** Ends the stream: the iteration rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Events of connections, one by one. */
+export interface ConntrackEventStream
+  extends AsyncIterableIterator<ConntrackEvent, undefined>, AsyncDisposable {
+  /** Ends the stream, also while `next` waits. Idempotent. */
+  close(): Promise<void>;
+}
+
 /** Limit of connections of a zone; `"default"`: of every zone that has none of its own. */
 export interface ZoneLimit {
   /** Zone that is limited. */
@@ -174,7 +227,21 @@ export interface ConntrackFacet {
   /** Number of buckets of the table, where it is known. */
   buckets?(): number;
   /** Expected connections. dpif: `ct_exp_dump_*`. */
-  expectations?(options?: { readonly zone?: CtZone }): Iterable<Connection>;
+  expectations?(options?: { readonly zone?: CtZone }): Iterable<Expectation>;
+  /**
+   * What becomes of connections from now on: what happens before the first `next` is told, too.
+   * The `eventmask` of the action that committed a connection says what of it is told. Ends quietly
+   * when it is left and when the datapath is closed.
+   *
+   * Of one tuple `new` comes first and `destroy` last. A program that does not keep up is told by
+   * `lost`, and never holds up packets.
+   *
+   * The kernel tells of the network namespace, whichever datapath tracks it, says the labels of a
+   * connection only when they change, and may tell nothing of those that were there before anybody
+   * listened. `EOPNOTSUPP`: the kernel tells nothing at all (`nf_conntrack_events` is 0). `ENFILE`:
+   * 16 streams listen to a datapath of `netdev` already.
+   */
+  events(options?: ConntrackEventOptions): ConntrackEventStream;
   /** Connections at most. dpif: `ct_set_maxconns`, `ct_get_maxconns`. */
   readonly maxConnections?: { get(): number; set(count: number): void };
   /** Connections now. dpif: `ct_get_nconns`. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { PortNo } from "../ids.ts";
+import type { Watch } from "./watch_stream.ts";
 
 /** Request for a new port. */
 export interface PortRequest {
@@ -65,22 +66,10 @@ export type PortChange =
   | { readonly kind: "changed"; readonly name: string };
 
 /**
- * A watch for changes of ports.  `receive` never waits; `wait` has at most one call outstanding,
- * and none after `close`.
+ * A watch for changes of ports, of which the first is `rescan`. `ENODEV` when somebody else removed
+ * the datapath.
  */
-export interface PortWatch {
-  /**
-   * Changes since the last call, `rescan` by the first; undefined at the end, when the datapath
-   * is closed here. `ENODEV` when somebody else removed the datapath.
-   */
-  receive(): readonly PortChange[] | undefined;
-  /** Resolves when there may be changes, or `wake` or `close` was called. */
-  wait(): Promise<void>;
-  /** Ends a `wait` under way. */
-  wake(): void;
-  /** Ends a `wait` under way and gives the watch back. Idempotent. */
-  close(): Promise<void>;
-}
+export type PortWatch = Watch<PortChange>;
 
 /** Ports of a datapath. */
 export interface ProviderPorts {

@@ -10,6 +10,7 @@ import type {
   Connection,
   ConnFilter,
   ConnTuple,
+  Expectation,
   TcpState,
 } from "../contract/conntrack.ts";
 import type { CtZone } from "../ids.ts";
@@ -86,6 +87,21 @@ export function readConnection(bytes: Uint8Array, at: number): Connection {
     ...helper[0] !== 0 && {
       helper: new TextDecoder().decode(helper.subarray(0, helper.indexOf(0))),
     },
+  };
+}
+
+/** The expected connection at `at` of a dump. */
+export function readExpectation(bytes: Uint8Array, at: number): Expectation {
+  const { orig, parent, zone, mark, labels, timeout, helper } = readConnection(bytes, at);
+  const { srcPort: _, ...tuple } = orig;
+  return {
+    tuple,
+    parent: parent ?? orig,
+    zone,
+    mark,
+    labels,
+    ...timeout !== undefined && { timeout },
+    ...helper !== undefined && { helper },
   };
 }
 

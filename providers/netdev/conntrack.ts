@@ -9,13 +9,23 @@ import { fromCString } from "../../ffi/memory.ts";
 import type {
   Connection,
   ConnFilter,
+  ConntrackEvent,
+  ConntrackEventOptions,
   ConntrackFacet,
+  Expectation,
   ZoneLimit,
   ZoneLimitState,
 } from "../contract/conntrack.ts";
 import { Errno } from "../errno.ts";
 import type { CtZone } from "../ids.ts";
-import { readConnection, writeFilter, writeTuple } from "./connection.ts";
+import { type Watch, WatchStream } from "../contract/watch_stream.ts";
+import {
+  readConnection,
+  readExpectation,
+  writeFilter,
+  writeTuple,
+} from "./connection.ts";
+import { NetdevConntrackWatch } from "./conntrack_watch.ts";
 import type { Context } from "./context.ts";
 import { check } from "./library.ts";
 import { NetdevTimeoutPolicies } from "./timeout_policies.ts";
@@ -36,6 +46,7 @@ export class NetdevConntrack implements ConntrackFacet {
   readonly limits: Limits;
   readonly timeoutPolicies: NetdevTimeoutPolicies;
   readonly #context: Context;
+  readonly #watches = new Set<NetdevConntrackWatch>();
   #counterNames: readonly string[] | undefined;
 
   constructor(context: Context) {
@@ -68,14 +79,47 @@ export class NetdevConntrack implements ConntrackFacet {
     }
   }
 
-  *#batches(of: CtZone | undefined): Iterable<Connection[]> {
+  /** What helpers have announced, a batch at a time as it is asked for. */
+  *expectations(options: { readonly zone?: CtZone } = {}): Iterable<Expectation> {
+    const { symbols } = this.#context;
+    const read = symbols.dp_ct_expected;
+    for (const batch of this.#pages(options.zone, read, readExpectation)) yield* batch;
+  }
+
+  events(options: ConntrackEventOptions = {}): WatchStream<ConntrackEvent> {
+    const open = (): Watch<ConntrackEvent> => {
+      const watch = new NetdevConntrackWatch(
+        this.#context,
+        { ...options, zone: zoneNumber(options.zone) },
+        () => this.#watches.delete(watch),
+      );
+      this.#watches.add(watch);
+      return watch;
+    };
+    return new WatchStream(open, { ...signalOf(options), now: true });
+  }
+
+  /** Ends every stream of events. Idempotent. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#watches].map((watch) => watch.close()));
+  }
+
+  #batches(of: CtZone | undefined): Iterable<Connection[]> {
+    return this.#pages(of, this.#context.symbols.dp_ct_dump, readConnection);
+  }
+
+  *#pages<T>(
+    of: CtZone | undefined,
+    dump: Context["symbols"]["dp_ct_dump"],
+    readOne: (bytes: Uint8Array, at: number) => T,
+  ): Iterable<T[]> {
     const { symbols, dp, subject } = this.#context;
     const zone = zoneNumber(of);
     const entries = new Uint8Array(BATCH * dpCtEntry.structSize);
     const count = new Uint32Array(1);
     const next = new Uint32Array(1);
     for (let at = 0; at !== END; at = next[0] ?? END) {
-      const errno = symbols.dp_ct_dump(
+      const errno = dump(
         dp,
         zone,
         at,
@@ -86,9 +130,9 @@ export class NetdevConntrack implements ConntrackFacet {
       );
       check(symbols, errno, subject("list connections"));
       // Read at once: a loop may be left alone for long, and its connections should be of one time.
-      const batch: Connection[] = [];
+      const batch: T[] = [];
       for (let i = 0; i < (count[0] ?? 0); i++) {
-        batch.push(readConnection(entries, i * dpCtEntry.structSize));
+        batch.push(readOne(entries, i * dpCtEntry.structSize));
       }
       yield batch;
     }
@@ -205,6 +249,10 @@ class NetdevLimits implements Limits {
       from = zone + 1;
     }
   }
+}
+
+function signalOf({ signal }: ConntrackEventOptions): { readonly signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
 }
 
 function counterNames({ symbols }: Context): string[] {

@@ -273,7 +273,11 @@ export class NetdevDatapath implements ProviderDatapath {
         this.#callbacks.close(),
         this.tunnels.close(isDestroyed),
       ]),
-      ...await Promise.allSettled([this.upcalls.close(), this.ports.close()]),
+      ...await Promise.allSettled([
+        this.upcalls.close(),
+        this.ports.close(),
+        this.conntrack.close(),
+      ]),
     ];
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }

@@ -10,9 +10,13 @@ import { kernelRelease } from "../../ffi/system_file.ts";
 import type {
   Connection,
   ConnFilter,
+  ConntrackEvent,
+  ConntrackEventOptions,
   ConntrackFacet,
   ConnTuple,
+  Expectation,
 } from "../contract/conntrack.ts";
+import { WatchStream } from "../contract/watch_stream.ts";
 import type { CtZone } from "../ids.ts";
 import { systemLimits } from "./ct_limits.ts";
 import {
@@ -20,6 +24,7 @@ import {
   beginNf,
   NfCommand,
   parseConnection,
+  parseExpectation,
   Subsystem,
   writeDelete,
   writeDeleteOf,
@@ -35,6 +40,7 @@ import {
   type Transport,
 } from "../netlink/mod.ts";
 import { inContext } from "../netlink/errors.ts";
+import { SystemConntrackWatch } from "./events.ts";
 import type { Kernel } from "./ovs.ts";
 import { SystemTimeoutPolicies } from "./timeout_policies.ts";
 
@@ -85,6 +91,7 @@ function fits(
 export class SystemConntrack implements ConntrackFacet {
   readonly #conversation: Conversation;
   readonly #datapath: string;
+  readonly #watches = new Set<SystemConntrackWatch>();
   readonly limits?: NonNullable<ConntrackFacet["limits"]>;
   readonly timeoutPolicies: NonNullable<ConntrackFacet["timeoutPolicies"]>;
 
@@ -136,6 +143,36 @@ export class SystemConntrack implements ConntrackFacet {
     }
   }
 
+  expectations(options: { readonly zone?: CtZone } = {}): Expectation[] {
+    const { zone } = options;
+    return inContext(
+      { operation: "list expected connections", datapath: this.#datapath },
+      () =>
+        this.#conversation.dump((writer) => {
+          beginNf(writer, { subsystem: Subsystem.expectations, command: NfCommand.get });
+          writer.end();
+        }).map(parseExpectation).filter((expected) =>
+          zone === undefined || expected.zone === zone
+        ),
+    );
+  }
+
+  events(options: ConntrackEventOptions = {}): WatchStream<ConntrackEvent> {
+    const { signal } = options;
+    const context = { operation: "watch connections", datapath: this.#datapath };
+    const open = () =>
+      inContext(context, () => {
+        const watch: SystemConntrackWatch = new SystemConntrackWatch(
+          options,
+          this.#datapath,
+          () => this.#watches.delete(watch),
+        );
+        this.#watches.add(watch);
+        return watch;
+      });
+    return new WatchStream(open, { ...(signal !== undefined && { signal }), now: true });
+  }
+
   flush(options: ConnFilter = {}): void {
     const { zone, tuple, orig, reply, mark, labels } = options;
     inContext({ operation: "flush connections", datapath: this.#datapath }, () => {
@@ -174,7 +211,12 @@ export class SystemConntrack implements ConntrackFacet {
     return hasZeroSnat(kernelRelease()) ? CONNTRACK_F_ZERO_SNAT : 0;
   }
 
-  /** Closes the sockets. Idempotent. */
+  /** Ends every stream of events. */
+  async quiet(): Promise<void> {
+    await Promise.all([...this.#watches].map((watch) => watch.close()));
+  }
+
+  /** Closes the sockets, when no stream is open any more. Idempotent. */
   close(): void {
     this.#conversation.close();
   }

@@ -22,7 +22,9 @@ import {
 } from "./ct_messages.ts";
 import type {
   Connection,
+  ConntrackEvent,
   ConnTuple,
+  Expectation,
   SctpState,
   TcpState,
 } from "../contract/conntrack.ts";
@@ -43,7 +45,7 @@ import {
 export const nfHeaderSize = 4;
 
 /** Subsystems of NETLINK_NETFILTER. */
-export const Subsystem = { conntrack: 1, timeout: 8 } as const;
+export const Subsystem = { conntrack: 1, expectations: 2, timeout: 8 } as const;
 
 /** Commands of either subsystem. */
 export const NfCommand = { new: 0, get: 1, delete: 2 } as const;
@@ -323,6 +325,43 @@ export function parseConnection(message: Message): Connection {
       timestamp: { start, ...(stop !== undefined && { stop }) },
     }),
   };
+}
+
+// CTA_EXPECT_* of <linux/netfilter/nfnetlink_conntrack.h>.
+const CTA_EXPECT_MASTER = 1;
+const CTA_EXPECT_TUPLE = 2;
+const CTA_EXPECT_MASK = 3;
+const CTA_EXPECT_TIMEOUT = 4;
+const CTA_EXPECT_HELP_NAME = 6;
+const CTA_EXPECT_ZONE = 7;
+
+/** The expected connection that a message describes. */
+export function parseExpectation(message: Message): Expectation {
+  const attributes = new Attributes(message.body, nfHeaderSize);
+  const { srcPort, ...tuple } = parseTuple(attributes.nested(CTA_EXPECT_TUPLE));
+  const mask = attributes.nested(CTA_EXPECT_MASK)?.nested(CTA_TUPLE_PROTO);
+  const timeout = attributes.get(CTA_EXPECT_TIMEOUT, be32);
+  const helper = attributes.text(CTA_EXPECT_HELP_NAME);
+  return {
+    // Bits that the mask lacks do not count.
+    tuple: srcPort && mask?.get(CTA_PROTO_SRC_PORT, be16) ? { ...tuple, srcPort } : tuple,
+    parent: parseTuple(attributes.nested(CTA_EXPECT_MASTER)),
+    zone: attributes.get(CTA_EXPECT_ZONE, be16) ?? 0,
+    mark: 0,
+    labels: 0n,
+    ...(timeout !== undefined && { timeout }),
+    ...(helper !== undefined && helper !== "" && { helper }),
+  };
+}
+
+const NLM_F_CREATE = 0x400;
+
+/** What a message of the kernel's multicast groups tells. */
+export function parseEvent(message: Message): ConntrackEvent | undefined {
+  if (message.type >> 8 !== Subsystem.conntrack) return undefined;
+  const connection = parseConnection(message);
+  if ((message.type & 0xff) === NfCommand.delete) return { kind: "destroy", connection };
+  return { kind: message.flags & NLM_F_CREATE ? "new" : "update", connection };
 }
 
 /** Writes the request to delete the connection with a tuple. Throws `EOPNOTSUPP`, `SyntaxError`. */

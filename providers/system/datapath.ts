@@ -188,6 +188,10 @@ export class SystemDatapath implements ProviderDatapath {
 
   /** Ends every stream of this object. */
   async #quiet(): Promise<void> {
-    await Promise.all([this.ports.close(), this.upcalls.close()]);
+    await Promise.all([
+      this.ports.close(),
+      this.upcalls.close(),
+      this.#conntrack.quiet(),
+    ]);
   }
 }

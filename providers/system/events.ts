@@ -14,7 +14,15 @@ import {
   Protocol,
   type Waiter,
 } from "../netlink/mod.ts";
+import type {
+  ConnectionChange,
+  ConntrackEvent,
+  ConntrackEventOptions,
+} from "../contract/conntrack.ts";
 import type { PortChange, PortWatch } from "../contract/ports.ts";
+import type { Watch } from "../contract/watch_stream.ts";
+import { readSystemFile } from "../../ffi/system_file.ts";
+import { parseEvent } from "./ctnetlink.ts";
 import { getDatapath } from "./datapaths.ts";
 import { Command, Kernel, messageIfindex } from "./ovs.ts";
 import { parseVport } from "./vports.ts";
@@ -179,5 +187,104 @@ export class SystemPortWatch implements PortWatch {
     await this.#waiter.close();
     this.#events.close();
     this.#onClose();
+  }
+}
+
+/** `NFNLGRP_CONNTRACK_*` of `<linux/netfilter/nfnetlink.h>`. */
+const conntrackGroups: Readonly<Record<ConnectionChange, number>> = {
+  new: 1,
+  update: 2,
+  destroy: 3,
+};
+
+/** Messages that are read before their reader has a turn. */
+const EVENTS_AT_ONCE = 256;
+
+/** Listens to connections of the network namespace. Belongs to one isolate. */
+export class SystemConntrackWatch implements Watch<ConntrackEvent> {
+  readonly #socket: NetlinkSocket;
+  readonly #waiter: Waiter;
+  readonly #zone: number | undefined;
+  readonly #datapath: string;
+  readonly #onClose: () => void;
+  #drops = 0;
+  #closing: Promise<void> | undefined;
+
+  /** `datapath` is the full name, for errors; `onClose` is called once. */
+  constructor(options: ConntrackEventOptions, datapath: string, onClose: () => void) {
+    const { zone, kinds = ["new", "update", "destroy"] } = options;
+    this.#zone = zone;
+    this.#datapath = datapath;
+    this.#onClose = onClose;
+    this.#socket = new NetlinkSocket(Protocol.netfilter);
+    try {
+      for (const kind of new Set(kinds)) this.#socket.join(conntrackGroups[kind]);
+      // Joining has loaded what tells events; a kernel that has none lacks the setting.
+      const setting = readSystemFile("/proc/sys/net/netfilter/nf_conntrack_events");
+      if (setting === undefined || setting.trim() === "0") {
+        throw new NetlinkError({
+          code: "EOPNOTSUPP",
+          detail: setting === undefined
+            ? "this kernel tells no events of connections (CONFIG_NF_CONNTRACK_EVENTS)"
+            : "events of connections are switched off (net.netfilter.nf_conntrack_events)",
+        });
+      }
+      this.#waiter = this.#socket.waiter();
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
+  }
+
+  receive(): ConntrackEvent[] | undefined {
+    if (this.#closing) return undefined;
+    const events: ConntrackEvent[] = [];
+    try {
+      while (events.length < EVENTS_AT_ONCE) {
+        const datagram = this.#socket.receive();
+        if (datagram === undefined) break;
+        for (const message of parseMessages(datagram)) {
+          const event = parseEvent(message);
+          if (event !== undefined && this.#isWanted(event)) events.push(event);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.code !== "ENOBUFS") {
+        const operation = "watch connections";
+        throw asDatapathError(error, { operation, datapath: this.#datapath });
+      }
+      events.push(this.#lost());
+    }
+    return events;
+  }
+
+  wait(): Promise<void> {
+    return this.#waiter.wait();
+  }
+
+  wake(): void {
+    this.#waiter.wake();
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#waiter.close();
+    this.#socket.close();
+    this.#onClose();
+  }
+
+  #isWanted(event: ConntrackEvent): boolean {
+    return this.#zone === undefined || event.kind === "lost" ||
+      event.connection.zone === this.#zone;
+  }
+
+  #lost(): ConntrackEvent {
+    const drops = this.#socket.drops();
+    const count = drops - this.#drops >>> 0;
+    this.#drops = drops;
+    return { kind: "lost", ...(count > 0 && { count: BigInt(count) }) };
   }
 }

@@ -253,7 +253,6 @@ export const calls: readonly Call[] = [
     flush-conntrack nosuchfield=8
     flush-conntrack ct_nw_src=
     flush-conntrack '' ct_nw_src=10.0.0.1
-    flush-conntrack a b c d e
     ct-stats-show
     -m ct-stats-show d0
     ct-stats-show d0 verbose

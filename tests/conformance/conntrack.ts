@@ -7,15 +7,15 @@ import { DatapathError } from "../../providers/errors.ts";
 import { tcpFrame, udpFrame } from "../support/frames.ts";
 import type { Bench, Suite } from "./environment.ts";
 
-const there = { src: "10.1.1.1", dst: "10.1.1.2", srcPort: 1000, dstPort: 53 };
-const back = { src: "10.1.1.2", dst: "10.1.1.1", srcPort: 53, dstPort: 1000 };
+export const there = { src: "10.1.1.1", dst: "10.1.1.2", srcPort: 1000, dstPort: 53 };
+export const back = { src: "10.1.1.2", dst: "10.1.1.1", srcPort: 53, dstPort: 1000 };
 const udp = 17;
 
 /** Zones of this process that no other test uses: the kernel's connections are not a datapath's. */
 let zones = 100 + Deno.pid % 1000 * 50;
 
 /** Actions for packets of either port, then what becomes of both. */
-function track({ dp, ports: [a, b] }: Bench, from: string, answers: string): void {
+export function track({ dp, ports: [a, b] }: Bench, from: string, answers: string): void {
   const match = "eth(),eth_type(0x0800),ipv4(frag=no)";
   dp.flows.put({
     key: `recirc_id(0),in_port(${a}),${match}`,
@@ -38,7 +38,7 @@ function track({ dp, ports: [a, b] }: Bench, from: string, answers: string): voi
 /**
  * A zone of the test's own: 0, and then without a label, where this kernel knows no other zone. Nothing is in it.
  */
-function freshZone(bench: Bench): number {
+export function freshZone(bench: Bench): number {
   const { dp, ports: [a] } = bench;
   const key = `recirc_id(0),in_port(${a}),eth(),eth_type(0x0800),ipv4(frag=no)`;
   const zone = zones++;
@@ -54,18 +54,21 @@ function freshZone(bench: Bench): number {
 }
 
 /** Zone 0 is not said: a kernel without zones refuses that it is. */
-const inZone = (zone: number) => zone === 0 ? "" : `,zone=${zone}`;
-const ctIn = (zone: number) => zone === 0 ? "ct" : `ct(zone=${zone})`;
+export const inZone = (zone: number) => zone === 0 ? "" : `,zone=${zone}`;
+export const ctIn = (zone: number) => zone === 0 ? "ct" : `ct(zone=${zone})`;
 
 /** The facet, or nothing where a provider has none: then there is nothing to hold it to. */
-const facet = ({ dp }: Bench) => dp.conntrack;
+export const facet = ({ dp }: Bench) => dp.conntrack;
 
 const listed = (bench: Bench, zone: number): Connection[] => [
   ...facet(bench)?.dump({ zone }) ?? [],
 ];
 
 /** Lets a frame in at the first port, and waits for what becomes of it. */
-async function arrive({ env, dp, ports: [a] }: Bench, frame: Uint8Array): Promise<void> {
+export async function arrive(
+  { env, dp, ports: [a] }: Bench,
+  frame: Uint8Array,
+): Promise<void> {
   await env.inject(dp, a, frame);
   await env.settle(dp);
 }

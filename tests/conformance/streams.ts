@@ -18,6 +18,22 @@ const streams: Readonly<Record<string, (dp: Datapath, signal: AbortSignal) => St
   "ports.changes": (dp, signal) => dp.ports.changes({ signal }),
 };
 
+/** The same of connections, where they are tracked. */
+const events = (dp: Datapath, signal: AbortSignal): Stream =>
+  dp.conntrack?.events({ signal }) as Stream;
+
+/** Connections that come and go, as many as events are wanted. */
+function feedEvents({ env, dp, ports: [a] }: Bench): () => Promise<void> {
+  dp.flows.put({
+    key: `recirc_id(0),in_port(${a}),eth(),eth_type(0x0800),ipv4(frag=no)`,
+    actions: "ct(commit)",
+  });
+  let port = 3000;
+  return async () => {
+    for (let i = 0; i < 3; i++) await env.inject(dp, a, udpFrame({ srcPort: port++ }));
+  };
+}
+
 /** Brings a stream to a point, and gives what waits there. */
 const points: Readonly<
   Record<string, (stream: Stream, feed: () => Promise<void>) => Promise<unknown>>
@@ -71,11 +87,12 @@ function openFiles(): number {
 async function leaveOnce(
   { env, dp, ports: [a] }: Bench,
   make: (dp: Datapath, signal: AbortSignal) => Stream,
-  isPorts: boolean,
+  what: { readonly isPorts: boolean; readonly feed?: () => Promise<void> },
 ): Promise<number> {
-  const feed = async (): Promise<void> => {
+  const { isPorts } = what;
+  const feed = what.feed ?? (async (): Promise<void> => {
     if (!isPorts) { for (let i = 0; i < 3; i++) await env.inject(dp, a, udpFrame()); }
-  };
+  });
   let count = 0;
   for (const [point, reach] of Object.entries(points)) {
     for (const [way, leave] of Object.entries(ways)) {
@@ -106,11 +123,11 @@ async function leaveOnce(
 async function leaveAll(
   bench: Bench,
   make: (dp: Datapath, signal: AbortSignal) => Stream,
-  isPorts: boolean,
+  what: { readonly isPorts: boolean; readonly feed?: () => Promise<void> },
 ): Promise<void> {
-  await leaveOnce(bench, make, isPorts);
+  await leaveOnce(bench, make, what);
   const before = openFiles();
-  const count = await leaveOnce(bench, make, isPorts);
+  const count = await leaveOnce(bench, make, what);
   // A thread may be on its way out of its last wait.
   await until("descriptors of streams", () => openFiles() < before + count / 2, {
     state: () => `${openFiles()} open, ${before} before ${count} streams`,
@@ -121,9 +138,15 @@ export const streamSuite: Suite = {
   ...Object.fromEntries(
     Object.entries(streams).map(([name, make]) => [
       `${name} can be left in every way at every point`,
-      (bench: Bench) => leaveAll(bench, make, name === "ports.changes"),
+      (bench: Bench) => leaveAll(bench, make, { isPorts: name === "ports.changes" }),
     ]),
   ),
+
+  "conntrack.events can be left in every way at every point": async (bench) => {
+    if (bench.dp.conntrack === undefined) return;
+    await leaveAll(bench, events, { isPorts: false, feed: feedEvents(bench) });
+    bench.dp.conntrack.flush({ zone: 0 });
+  },
 
   "streams that an option is refused to hold nothing": async ({ dp }) => {
     [...dp.flows.dump()];

@@ -9,6 +9,7 @@
  */
 import { skippable } from "../support/skip.ts";
 import { conntrackSuite } from "./conntrack.ts";
+import { conntrackEventSuite } from "./conntrack_events.ts";
 import type { Environment, Suite } from "./environment.ts";
 import { callSuite } from "./calls.ts";
 import { executeSuite } from "./execute.ts";
@@ -37,7 +38,7 @@ const suites: Readonly<Record<string, Suite>> = {
   streams: streamSuite,
   stats: statsSuite,
   calls: callSuite,
-  conntrack: conntrackSuite,
+  conntrack: { ...conntrackSuite, ...conntrackEventSuite },
   fragments: fragmentSuite,
   meters: meterSuite,
   tunnels: tunnelSuite,

@@ -246,7 +246,28 @@ Deno.test(
         "ct_tp_src=1000,ct_tp_dst=53",
     );
     assert.equal(await verb(`ct-get-nconns ${name}`), "1\n");
-    await verb(`flush-conntrack ${name}`);
+    // What the other one has not.
+    for (
+      const other of [
+        "zone=6",
+        "mark=0x13",
+        "mark=0x2/0x3 labels=0x1",
+        "zone=5 mark=0x10/0xf0 ct_nw_proto=17",
+        "labels=1/1 '' ct_nw_dst=10.1.1.1",
+        "ct_nw_src=10.1.1.2",
+      ]
+    ) await verb(`flush-conntrack ${name} ${other}`);
+    assert.equal(await verb(`ct-get-nconns ${name}`), "1\n");
+    for (
+      const [words, complaint] of [
+        ["mark=x", /failed to parse mark/],
+        ["mark=0x100000000", /failed to parse mark/],
+        ["labels=1/2/3", /failed to parse labels/],
+      ] as const
+    ) await assert.rejects(verb(`flush-conntrack ${name} ${words}`), complaint);
+    await verb(
+      `flush-conntrack ${name} zone=5 mark=0x10/0xf0 labels=0/0xf ct_tp_dst=80,ct_nw_proto=6`,
+    );
     assert.equal(await verb(`ct-get-nconns ${name}`), "0\n");
   }),
 );
