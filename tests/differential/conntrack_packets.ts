@@ -59,7 +59,7 @@ function wrap(
 }
 
 /** An IP packet whose payload has its checksum at `at`; `spoil`: a wrong one. */
-function summed(
+export function summed(
   version: Version,
   proto: number,
   src: string,

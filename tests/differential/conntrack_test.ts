@@ -13,13 +13,8 @@ import { collectAll, NetdevBench } from "../support/netdev.ts";
 import { random } from "../support/random.ts";
 import { skippable } from "../support/skip.ts";
 import { type Arrival, Conversation, type Version } from "./conntrack_packets.ts";
-
-/** Actions of packets from either side, before they are looked up again. */
-interface World {
-  readonly clients: string;
-  readonly servers: string;
-  readonly versions?: readonly Version[];
-}
+import { type Difference, differences, type World } from "./conntrack_rows.ts";
+import { HelperConversation } from "./helper_packets.ts";
 
 const worlds: readonly World[] = [
   { clients: "ct(commit)", servers: "ct" },
@@ -44,68 +39,36 @@ const worlds: readonly World[] = [
     servers: "ct(zone=2,nat),ct(zone=1,nat)",
     versions: [4],
   },
+  { clients: "ct(commit,helper=ftp,mark=0x1)", servers: "ct", helper: "ftp" },
+  {
+    clients: "ct(commit,helper=ftp,label=0x1/0x1)",
+    servers: "ct(commit)",
+    helper: "ftp",
+  },
+  { clients: "ct(commit)", servers: "ct(commit)", helper: "ftp" },
+  {
+    clients: "ct(commit,zone=5,helper=ftp,nat(src=9.9.9.9))",
+    servers: "ct(zone=5,nat)",
+    versions: [4],
+    helper: "ftp passive",
+  },
+  {
+    clients: "ct(commit,helper=ftp,nat(src=fd00::99))",
+    servers: "ct(nat)",
+    versions: [6],
+    helper: "ftp passive",
+  },
+  { clients: "ct(commit,helper=tftp,mark=0x1)", servers: "ct(commit)", helper: "tftp" },
+  {
+    clients: "ct(commit,helper=tftp,nat(src=9.9.9.9))",
+    servers: "ct(nat)",
+    versions: [4],
+    helper: "tftp plain",
+  },
   { clients: "ct(commit,nat(src=9.9.9.9))", servers: "ct", versions: [4] },
   { clients: "ct(commit,nat(src=fd00::99))", servers: "ct(nat)", versions: [6] },
   { clients: "ct(commit,nat(dst=[fd00::9]:8053))", servers: "ct(nat)", versions: [6] },
 ];
-
-/** What differs and is known to, with its reason. */
-interface Difference {
-  readonly reason: string;
-  /** Whether a sequence in this world may differ, from its last packet on or in its connections. */
-  readonly applies: (world: World, arrivals: readonly Arrival[]) => boolean;
-}
-
-const differences: readonly Difference[] = [
-  {
-    reason:
-      "a connection that was closed is not in the way of its successor's translation: Open vSwitch " +
-      "3.1.0 takes another port, or none, until its sweep; the kernel and 3.1.3 do not",
-    applies: ({ clients }, arrivals) => clients.includes("nat(") && opensAgain(arrivals),
-  },
-  {
-    reason:
-      "what is inside an ICMPv6 error about a translated packet is right afterwards: Open vSwitch " +
-      "3.1.0 corrects a checksum twice, or an address in its place",
-    applies: ({ clients }, arrivals) =>
-      /nat\(\w+=\[?fd/.test(clients) && arrivals.at(-1)?.error === true,
-  },
-  {
-    reason:
-      "the ends of a half-open connection find out about each other: a SYN in it, its acknowledgement by " +
-      "an older number and the reset that follows pass and change nothing else, as in Linux; for Open " +
-      "vSwitch 3.1.0 one of them is invalid",
-    applies: (_, arrivals) => isHalfOpen(arrivals),
-  },
-];
-
-/** Whether one side begins anew what the other has acknowledged, or is answered by no SYN. */
-function isHalfOpen(arrivals: readonly Arrival[]): boolean {
-  const open = new Set<string>();
-  const acknowledged = new Set<string>();
-  return arrivals.some(({ port, tcp }) => {
-    if (tcp === undefined) return false;
-    const mine = `${tcp.client} ${port}`;
-    const other = `${tcp.client} ${3 - port}`;
-    const answer = `${mine} ${tcp.ends}`;
-    const [syn, ack] = [(tcp.flags & 2) !== 0, (tcp.flags & 16) !== 0];
-    if (ack) acknowledged.add(other);
-    if (syn) open.add(mine).add(answer);
-    return syn
-      ? !ack && acknowledged.has(mine)
-      : ack && open.has(other) && !open.has(answer);
-  });
-}
-
-/** Whether a client opens a connection anew that was reset or shut down. */
-function opensAgain(arrivals: readonly Arrival[]): boolean {
-  const closed = new Set<number>();
-  return arrivals.some(({ tcp }) => {
-    if (tcp === undefined) return false;
-    if ((tcp.flags & 5) !== 0) closed.add(tcp.client);
-    return (tcp.flags & 0x12) === 2 && closed.has(tcp.client);
-  });
-}
 
 const dp = "dummy@ovs-dummy";
 const SEED = Number(Deno.env.get("CONNTRACK_SEED") ?? 20261129);
@@ -230,12 +193,22 @@ async function sequence(
   seed: number,
 ): Promise<{ story: string; known: Difference | undefined } | undefined> {
   const next = random(seed);
-  const conversation = new Conversation(next, version);
+  const conversation = world.helper === undefined
+    ? new Conversation(next, version)
+    : new HelperConversation(next, version, world.helper, {
+      hidden: world.clients.includes("nat(src="),
+    });
   const story: string[] = [];
   const arrivals: Arrival[] = [];
-  const differs = (...lines: string[]) => ({
-    story: [...story, ...lines].join("\n"),
-    known: differences.find(({ applies }) => applies(world, arrivals)),
+  const differs = (theirs: string[], ours: string[], atEnd: boolean) => ({
+    story: [
+      ...story,
+      ...theirs.map((line) => `  theirs ${line}`),
+      ...ours.map((line) => `  ours   ${line}`),
+    ].join("\n"),
+    known: differences.find(({ applies }) =>
+      applies({ world, arrivals, theirs, ours, atEnd })
+    ),
   });
   const length = 4 + next(20);
   for (let i = 0; i < length; i++) {
@@ -244,7 +217,7 @@ async function sequence(
     const [theirs, ours] = await pair.arrive(arrival);
     story.push(`  ${arrival.port} ${arrival.what} -> ${stateOf(theirs[0])}`);
     if (JSON.stringify(theirs) !== JSON.stringify(ours)) {
-      return differs(`  theirs ${theirs}`, `  ours   ${ours} ${stateOf(ours[0])}`);
+      return differs(theirs, ours, false);
     }
     for (const sent of theirs) {
       conversation.seen.push({
@@ -254,10 +227,9 @@ async function sequence(
     }
   }
   const [theirs, ours] = await pair.connections();
-  return JSON.stringify(theirs) === JSON.stringify(ours) ? undefined : differs(
-    ...theirs.map((line) => `  theirs ${line}`),
-    ...ours.map((line) => `  ours   ${line}`),
-  );
+  return JSON.stringify(theirs) === JSON.stringify(ours)
+    ? undefined
+    : differs(theirs, ours, true);
 }
 
 /** The tag of a frame that came out, as the state that it stands for. */
