@@ -43,6 +43,11 @@ export const constants = {
   DP_CORES: 1024,
   DP_CT_DEFAULT: 65536,
   DP_CT_TIMEOUTS: 16,
+  DP_CT_EXPECTED: 4,
+  DP_CT_EVENT_NEW: 1,
+  DP_CT_EVENT_UPDATE: 2,
+  DP_CT_EVENT_DESTROY: 3,
+  DP_CT_EVENT_LOST: 4,
   DP_CT_COUNT: 0,
   DP_CT_MAX: 1,
   DP_CT_TCP_SEQ_CHECK: 2,
@@ -353,6 +358,16 @@ export const dpCtFilter = {
   pad: 172, // 4 bytes
   label: 176, // 16 bytes
   labelMask: 192, // 16 bytes
+} as const;
+
+/** Offsets in `struct dp_ct_event`, bytes. */
+export const dpCtEvent = {
+  /** Size of it all, bytes. */
+  structSize: 184,
+  kind: 0, // 4 bytes
+  reports: 4, // 4 bytes
+  lost: 8, // 8 bytes
+  entry: 16, // 168 bytes
 } as const;
 
 /** Offsets in `struct dp_ct_limit`, bytes. */
@@ -777,6 +792,11 @@ field dp_ct_filter mark_mask 168 4
 field dp_ct_filter pad 172 4
 field dp_ct_filter label 176 16
 field dp_ct_filter label_mask 192 16
+struct dp_ct_event 184
+field dp_ct_event kind 0 4
+field dp_ct_event reports 4 4
+field dp_ct_event lost 8 8
+field dp_ct_event entry 16 168
 struct dp_ct_limit 16
 field dp_ct_limit zone 0 4
 field dp_ct_limit limit 4 4

@@ -412,6 +412,18 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_ct_expected: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+      "u32", // uint32_t at
+      "buffer", // uint8_t *entries
+      "u32", // uint32_t size
+      "buffer", // uint32_t *count
+      "buffer", // uint32_t *next
+    ],
+    result: "i32",
+  },
   dp_ct_flush: {
     parameters: [
       "u64", // uint64_t dp
@@ -430,6 +442,30 @@ export const datapathSymbols = {
     parameters: [
       "u64", // uint64_t dp
       "buffer", // const struct dp_ct_tuple *tuple
+    ],
+    result: "i32",
+  },
+  dp_ct_watch: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t zone
+      "u32", // uint32_t kinds
+      "buffer", // struct dp_watch_info *info
+    ],
+    result: "i32",
+  },
+  dp_ct_watch_read: {
+    parameters: [
+      "u64", // uint64_t watch
+      "buffer", // uint8_t *events
+      "u32", // uint32_t size
+      "buffer", // uint32_t *count
+    ],
+    result: "i32",
+  },
+  dp_ct_watch_close: {
+    parameters: [
+      "u64", // uint64_t watch
     ],
     result: "i32",
   },

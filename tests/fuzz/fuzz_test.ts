@@ -4,7 +4,8 @@
  * compiled under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer with the units
  * that `link:` in its first comment names (all if it does not). It starts from the inputs in `tests/fuzz/corpus/NAME/`.
  *
- * `FUZZ_SECONDS` sets how long each runs (10 if unset), `FUZZ_SEED` repeats a run. An input that fails is kept in the
+ * `FUZZ_SECONDS` sets how long each runs (10 if unset), five times as long those of what strangers can send to a
+ * connection, `FUZZ_SEED` repeats a run. An input that fails is kept in the
  * folder that the error names.
  */
 import { buildProgram } from "../support/c_build.ts";
@@ -12,6 +13,8 @@ import { skippable } from "../support/skip.ts";
 
 const here = new URL("./", import.meta.url).pathname;
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") || 10);
+/** Helpers, ICMP errors and reassembly: a minute each in continuous integration. */
+const longer = ["ct", "ct_alg", "ipf"];
 const seed = Deno.env.get("FUZZ_SEED");
 
 const names = [...Deno.readDirSync(here)].map(({ name }) => name)
@@ -22,6 +25,7 @@ for (const file of names) {
   Deno.test(
     `fuzz: ${name}`,
     skippable(async () => {
+      const limit = longer.includes(name) ? 5 * seconds : seconds;
       const program = await buildProgram(here + file, { instrument: "fuzzer" });
       const work = await Deno.makeTempDir({ prefix: `upcall-fuzz-${name}-` });
       const found = `${work}/found`;
@@ -30,7 +34,7 @@ for (const file of names) {
       await Deno.mkdir(corpus, { recursive: true });
       const { success, stderr } = await new Deno.Command(program, {
         args: [
-          `-max_total_time=${seconds}`,
+          `-max_total_time=${limit}`,
           ...seed === undefined ? [] : [`-seed=${seed}`],
           "-rss_limit_mb=2048",
           "-timeout=25",
@@ -42,7 +46,7 @@ for (const file of names) {
         stdin: "null",
         stdout: "null",
         stderr: "piped",
-        signal: AbortSignal.timeout((seconds + 240) * 1000),
+        signal: AbortSignal.timeout((limit + 240) * 1000),
       }).output();
       const said = new TextDecoder().decode(stderr);
       if (!success) {

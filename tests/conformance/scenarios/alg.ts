@@ -4,6 +4,7 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { address, type Scenario, type Version, type World } from "./world.ts";
 
 const server = (version: Version) => address(version, 2);
@@ -96,6 +97,19 @@ export const alg: readonly Scenario[] = [
       await fetch(world, { mode: "epsv", times: 2 });
       await fetch(world, { mode: "eprt", times: 2 });
     },
+  },
+  {
+    name: "FTP with expectation dump",
+    async run(world) {
+      ftp(world, { helper: "ftp" });
+      await fetch(world, { mode: "active" });
+      const { orig } = world.one({ helper: "ftp", dstPort: 21 });
+      const [expected, ...more] = [...world.conntrack.expectations?.() ?? []];
+      assert.deepEqual(more, []);
+      assert.deepEqual([expected?.parent, expected?.helper], [orig, "ftp"]);
+      assert.deepEqual([expected?.tuple.src, expected?.tuple.dst], [orig.dst, orig.src]);
+    },
+    not: { system: "the kernel's expectation ends with the connection that it lets in" },
   },
   {
     name: "FTP non-standard port",

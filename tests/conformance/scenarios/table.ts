@@ -24,8 +24,6 @@ export const absent: Readonly<Record<string, string>> = {
     "`netdev` has no tunnels; not written yet for `system`",
   "SCTP SNAT with port range":
     "SCTP has no ports in `netdev`, as in Open vSwitch 3.1; not written yet for `system`",
-  "FTP with expectation dump":
-    "`netdev` does not list expectations yet; nor did Open vSwitch 3.1",
 };
 
 /** What stands for a provider. */
