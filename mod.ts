@@ -70,10 +70,12 @@ export type { Flows } from "./providers/datapath_flows.ts";
 export type { Ports } from "./providers/datapath_ports.ts";
 export { Flow } from "./providers/flow.ts";
 export { Upcall } from "./providers/upcall.ts";
+export type { PortChanges } from "./providers/contract/port_changes.ts";
 export type {
-  PortChanges,
-  PortChangesOptions,
-} from "./providers/contract/port_changes.ts";
+  Watch,
+  WatchOptions,
+  WatchStream,
+} from "./providers/contract/watch_stream.ts";
 export type {
   UpcallBatchStream,
   UpcallStream,

@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "86edeb280df10ab375809d2a382f5a72436997f6ffdcf3438a5d895dcef96084",
+    sha256: "c5a5882030f819339379242e58fd13cc39a4f9db4db1fc0eb9cbd66f0fab8725",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -37,7 +37,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_ct.c",
-    sha256: "f541fb00fff0dd4de09ec20fecad40ef1c42fe7b3c19c56de7ba3b8270512749",
+    sha256: "e3fa16016efaea99b161350e903b90f82b3bf746f2096c32bf0e0b75441288f3",
     load: () => import("../c/act/act_build_ct.c", { with: { type: "text" } }),
   },
   {
@@ -177,7 +177,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/handle.h",
-    sha256: "55501a6210c5857261d33fd1263275073e6ddf47826427d7ca149393cf80bcd5",
+    sha256: "382e8a5daea5ba747252015f77adb1080bc05e76cc9f373fcaac91a2bb4878ab",
     load: () => import("../c/base/handle.h", { with: { type: "text" } }),
   },
   {
@@ -367,37 +367,52 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.c",
-    sha256: "9e25cfa135d6d1360409c544840f1205863c007d4426074c8e10f0f840402d37",
+    sha256: "8cdcea55d3b6385f9a6839c2031553d1f734ddc31333fd1b3b371d491d20610b",
     load: () => import("../c/ct/ct.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct.h",
-    sha256: "336184a35c207e51aae6c8f2a6ca1e9fb6dea441a07264003ba979f02ec9a2ea",
+    sha256: "0730094d70cc3bb6b00e703a39e458fb4c4b4b65ab885d62f56373e17165ab42",
     load: () => import("../c/ct/ct.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_alg.c",
-    sha256: "f99ea01d59d54e35dfa8eeb52453a82b5f337dce863749df4f1a5fe1d1925c91",
+    sha256: "140f2c861f2df776abee84887ba93784fe9e14ea56019f2d898bf54cb90265a5",
     load: () => import("../c/ct/ct_alg.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_alg_int.h",
-    sha256: "3a13ed8f7b64679a7a4022d2119b47e9b3cd3cf4ad6c35af0c663affbdd3c622",
+    sha256: "83d78ab368fdf10afb084be3438cd697d6e1737f4bc23d2695689f5bcbf5dab1",
     load: () => import("../c/ct/ct_alg_int.h", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_begin.c",
-    sha256: "1402cbfda72c7ac50c759ac4f1bb49289223eb3b9c5301f22f0f29c2bd65ef03",
+    sha256: "1066a0f3d945152718237d5dda3e849e80b644947fa507f12e374d22ada9cd55",
     load: () => import("../c/ct/ct_begin.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_dump.c",
-    sha256: "07f2f2724f2d7b9ae8851806dab5f29c632ce0d80395dd25b80118c3de3c56a5",
+    sha256: "96ee70da633eed6ba31ab2a3af6ca8742dcc7f0c87d04a96e1140151a3d626a8",
     load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
   },
   {
+    name: "ct/ct_event.c",
+    sha256: "0a9984f04fd77d6ad475dab3b8c438d542089c074128012c168c48f6165a18c8",
+    load: () => import("../c/ct/ct_event.c", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_event.h",
+    sha256: "f904e5933fa5dea2448d21997a1b6cc5b44f0e19cb875efb26734ea355b28e22",
+    load: () => import("../c/ct/ct_event.h", { with: { type: "text" } }),
+  },
+  {
+    name: "ct/ct_event_int.h",
+    sha256: "37fc52e6be4cd8480d27fd9ed5e4604e5a65df82d9a145d431378bc93555ced4",
+    load: () => import("../c/ct/ct_event_int.h", { with: { type: "text" } }),
+  },
+  {
     name: "ct/ct_expect.c",
-    sha256: "8c967b6f3fc4db91a4a7fdeee5f26b74414ad15b443501033d760c03cf51426c",
+    sha256: "a95a0e3283c2f72c90c7e03c462eb63346bd5cd93f4792dfc7e85b40e0b162a8",
     load: () => import("../c/ct/ct_expect.c", { with: { type: "text" } }),
   },
   {
@@ -411,13 +426,8 @@ export const sources: readonly Source[] = [
     load: () => import("../c/ct/ct_hot.c", { with: { type: "text" } }),
   },
   {
-    name: "ct/ct_icmp.c",
-    sha256: "e1f91bd1569aee77dd2373f52992107377e61c22538ac97cb2638248436985b7",
-    load: () => import("../c/ct/ct_icmp.c", { with: { type: "text" } }),
-  },
-  {
     name: "ct/ct_int.h",
-    sha256: "615ad27e7d3857f477dd5f2c89d2ea087880dea257f9638ed907f5e23312c565",
+    sha256: "15c31468bc6ba801e117346c293e1c4450e4e35337acafb8865ace04e4da8684",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
@@ -432,28 +442,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_nat.c",
-    sha256: "9c456e0ab4fa48730b08e981e7f3bc79bf7a6033fcb53f1a348e6f30589a2119",
+    sha256: "cd828718ad1a289055ebc97cd08d49385faad9704f5490a9a14fcc8b1f2a7f6e",
     load: () => import("../c/ct/ct_nat.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_other.c",
-    sha256: "4b1826a67eda523edf1669d97ca670ada794104d0c55767bf65df8457f4340e7",
+    sha256: "4252010dd130172e75e5ccf80de2add6af337ac757fb5454de7ea51f444f0fa9",
     load: () => import("../c/ct/ct_other.c", { with: { type: "text" } }),
   },
   {
-    name: "ct/ct_refuse.c",
-    sha256: "51c6277a637c1e67ee55c2775db0672b22efc9df6225341b5fa0117fa2b59a8e",
-    load: () => import("../c/ct/ct_refuse.c", { with: { type: "text" } }),
-  },
-  {
     name: "ct/ct_run.c",
-    sha256: "b1c1ea8e296b1f7d176531e9ac78548144c6aa9c9ae8b1c01cfe83a376db9d74",
+    sha256: "4b8a4258d97f404ed389faf84050a0886f78dc86f87392f7c28a934561073ccb",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
-  },
-  {
-    name: "ct/ct_seq.c",
-    sha256: "7365c4299ef64d65b0bb791fd2079bd5cf809ad03e5fe9b85d3d465ffb3cd40e",
-    load: () => import("../c/ct/ct_seq.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_sum.h",
@@ -462,12 +462,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_sweep.c",
-    sha256: "6669584c057266ea28fb9f39d649dbb17cdbab9ce397d5d8482632c5d51a7fc7",
+    sha256: "d74d4fe6986c05d0ccc539324c430f43292268503a2b931cdf4df990d57d5629",
     load: () => import("../c/ct/ct_sweep.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_table.c",
-    sha256: "cb9cbf15d78487e2c93f4449c5b803e3f7a12d5c533a6385f8b572dd7cf1633d",
+    sha256: "b6c60634a95cef24cc9e2a2069b6ad0e8f792aa5770458daca49cad19e855558",
     load: () => import("../c/ct/ct_table.c", { with: { type: "text" } }),
   },
   {
@@ -492,7 +492,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "f0d4be07e86978a5c07ea5f2cafa15efbb4226ca9ddbfb58ee9807508c99707e",
+    sha256: "e9215bdfa3947ce546a6818936a6bf06005376c3905877cde944abe60a8b7d14",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
@@ -517,12 +517,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ct.c",
-    sha256: "e2efe504b4c48f82928f92a9ae47a2c2ed114f46231c1ad28a3d889ed1899e5d",
+    sha256: "2a47de3a97ed44acc71d0950406a463864f73a001987ec61e495ad33c0b6d7cd",
     load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
   },
   {
     name: "dp_ct.h",
-    sha256: "b8992d7c3fe68a432be183eac48326e98b14eafbf4ec0f427a570c3fa182893c",
+    sha256: "2d267dca669fc49a6e3b0b901752dce30db0e68105a789d19605e91e7957b1cd",
     load: () => import("../c/dp_ct.h", { with: { type: "text" } }),
   },
   {
@@ -537,7 +537,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "125001e02b9441b01d83044d4286af8a05f96e6574f7121b4a9218b1f4f906b0",
+    sha256: "0d5a163e12442ae71ff2d6f0cb0ec7f711a8b633e63dcf14719eae08e3b46aae",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -587,7 +587,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_process.c",
-    sha256: "954b4276c15ddbc7890e62a5c25007546130f72b8abfecd26c28cd8feae41476",
+    sha256: "b0e7eec029f907f8b7f015ea1a43a28fa1b7913ea99a6b6383857f1fe2b75f3f",
     load: () => import("../c/dp_process.c", { with: { type: "text" } }),
   },
   {

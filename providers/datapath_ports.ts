@@ -6,7 +6,8 @@
  */
 import type { Port, PortRequest, PortStats } from "./contract/ports.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
-import { PortChanges, type PortChangesOptions } from "./contract/port_changes.ts";
+import { PortChanges } from "./contract/port_changes.ts";
+import type { WatchOptions } from "./contract/watch_stream.ts";
 import { DatapathError } from "./errors.ts";
 import { plainName } from "./check.ts";
 import { type PortNo, portNo } from "./ids.ts";
@@ -115,7 +116,7 @@ export class Ports {
    * is closed or destroyed by this object; rejects with the signal's reason when it aborts, and
    * with `ENODEV` when somebody else removes the datapath.
    */
-  changes(options: PortChangesOptions = {}): PortChanges {
+  changes(options: WatchOptions = {}): PortChanges {
     return new PortChanges(() => this.#open("watch ports").ports.watch(), options);
   }
 }

@@ -5,10 +5,10 @@
  * the ring is full, the event is counted as lost.  Every event has a place in one order of all
  * threads: that of a new connection is taken before others can find it, that of its end before its
  * tuple is free again, and a change of one that has ended meanwhile is not told.  So of one tuple
- * programs are told new, its changes, destroy, and then the next new.  Who reads moves what is in the rings
- * into a log in that order, up to the first event that its thread has not written yet.  Programs
- * read the log, each at its own pace; what the log has no room for any more is lost to those that
- * were too slow, and counted for them.
+ * programs are told new, its changes, destroy, and then the next new.  Who reads moves what is in
+ * the rings into a log in that order, up to the first event that its thread has not written yet.
+ * Programs read the log, each at its own pace; what the log has no room for any more is lost to
+ * those that were too slow, and counted for them.
  *
  * While nobody listens, a packet costs one look at one word, and established packets of the hot way
  * none: their connections do not change.

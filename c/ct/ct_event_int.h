@@ -39,7 +39,7 @@ struct ct_event_listener {
 
 struct ct_events {
     _Atomic uint64_t places __attribute__((aligned(64))); /* Taken so far. */
-    /* Bits of listeners that wait: whoever tells takes them, and rings. */
+    /* Bits of listeners that wait: a thread that tells takes them, and rings. */
     _Atomic uint32_t asleep __attribute__((aligned(64)));
     pthread_mutex_t lock __attribute__((aligned(64)));
     uint64_t next;                   /* Place of the first event that the log lacks. */

@@ -138,8 +138,8 @@ static void link_expect(struct ct_burst *b, struct ct_alg *alg, struct ct_expect
     ct_counted(b->thread, CT_COUNT_expected);
 }
 
-/* What a helper announced, as a dump has it.  Under the lock of its ct_alg, so that its parent is not
- * gone. */
+/* What a helper announced, as a dump has it.  Under the lock of its ct_alg, so that its parent is
+ * not gone. */
 static void describe_expected(const struct ct_alg *alg, const struct ct_conn *parent, const struct ct_expect *e, uint64_t now,
                               struct ct_info *info)
 {

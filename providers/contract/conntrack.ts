@@ -236,10 +236,10 @@ export interface ConntrackFacet {
    * Of one tuple `new` comes first and `destroy` last. A program that does not keep up is told by
    * `lost`, and never holds up packets.
    *
-   * The kernel tells of the network namespace, whichever datapath tracks it, says the labels of a
-   * connection only when they change, and may tell nothing of those that were there before anybody
-   * listened. `EOPNOTSUPP`: the kernel tells nothing at all (`nf_conntrack_events` is 0). `ENFILE`:
-   * 16 streams listen to a datapath of `netdev` already.
+   * The kernel reports the whole network namespace, whichever datapath tracks it, says the
+   * labels of a connection only when they change, and may tell nothing of those that were there
+   * before anybody listened. `EOPNOTSUPP`: the kernel tells nothing at all (`nf_conntrack_events`
+   * is 0). `ENFILE`: 16 streams listen to a datapath of `netdev` already.
    */
   events(options?: ConntrackEventOptions): ConntrackEventStream;
   /** Connections at most. dpif: `ct_set_maxconns`, `ct_get_maxconns`. */

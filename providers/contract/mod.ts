@@ -16,7 +16,7 @@ export type * from "./ports.ts";
 export type * from "./flows.ts";
 export type * from "./upcalls.ts";
 export type * from "./conntrack.ts";
-export type { Watch } from "./watch_stream.ts";
+export type { Watch, WatchOptions } from "./watch_stream.ts";
 export type * from "./meters.ts";
 export type * from "./fragments.ts";
 export type * from "./poll_figures.ts";

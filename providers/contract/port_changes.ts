@@ -7,10 +7,7 @@
  * @module
  */
 import type { PortChange } from "./ports.ts";
-import { type WatchOptions, WatchStream } from "./watch_stream.ts";
-
-/** How changes are watched. */
-export type PortChangesOptions = WatchOptions;
+import { WatchStream } from "./watch_stream.ts";
 
 /**
  * Changes of ports, `rescan` first.
