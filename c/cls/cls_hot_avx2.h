@@ -127,6 +127,8 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
     if (view->blocks >> 2) {
         for (int i = 4; i < 8; i++)
             _mm256_store_si256(to + i, zero);
+        for (uint32_t i = 8; i < 2 * KEY_BLOCKS && view->blocks >> 4; i++)
+            _mm256_store_si256(to + i, zero);
         key->ct.skb_priority = md->skb_priority & view->mask.ct.skb_priority;
     }
 }
