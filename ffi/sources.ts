@@ -302,7 +302,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "1c60f921a7db92c666cb9e886a818ec75ea8c9557f0337bebb94115281ce6ce1",
+    sha256: "32fed7d18659cf034edef0eee9055ab72a238d4656a909fd87fc186a258555fd",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
@@ -927,7 +927,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst.c",
-    sha256: "7ff7fdf01e4b0a3af3461ca418f6b1c559a11cc0ab2537ccd776245ce684d908",
+    sha256: "8cf03fbcfb98ca2fdf12ec8eca907c32c72a74db71db62bbbcc58369ef84837c",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -947,7 +947,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "432b8562ce4f6b9c29a641758ee1a1ce0f8c33d8b7270df543f2aaf9dda35a58",
+    sha256: "11f250d6351463658233e7aefd925b8c4aaafa4217a91bf9cabcd1946658aa2c",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -1167,7 +1167,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl.c",
-    sha256: "d5b20548ea772f3dd0da5aec740d4c825a34978da3c15cd3bfbd1b10f4e7e7d0",
+    sha256: "29f36c4a5b19a3165a5708457b2d7a0ac6a12f32a8558c511a09ef4d99cef642",
     load: () => import("../c/tnl/tnl.c", { with: { type: "text" } }),
   },
   {
@@ -1187,7 +1187,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_hop.c",
-    sha256: "b34159091aade29ac7da701120e1d79c1dd0fca1264cad32105ab7411cb1af35",
+    sha256: "75c364bc436401031c1f8ef4ad9b3cd8047dc8fd58a6ee9d0ec1c7c4ed211a02",
     load: () => import("../c/tnl/tnl_hop.c", { with: { type: "text" } }),
   },
   {
@@ -1202,17 +1202,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_int.h",
-    sha256: "a23e5d856e2ae0abec43dcddc2817a8ea37e833f721ef0d4b00a641d0cd4de51",
+    sha256: "c823145ef706c5ec754e61526677de17168c2805b18cf2e5ad590b266623cd4b",
     load: () => import("../c/tnl/tnl_int.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_map.c",
-    sha256: "651ef5e0fcf2f9c30c6bac4d604d5227ac39b2185cff69c126cd678d6bc3ed2c",
+    sha256: "353442a9e1dfdf9a1a40bef087901e6e06bda1b9746e11952702067f9cf19d22",
     load: () => import("../c/tnl/tnl_map.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_map.h",
-    sha256: "c1c98cded7fec1bc8a5da776755976a24d5ded9deffec4def666fe727d1b8c88",
+    sha256: "4cdf9870918056f3d90804214777d86e1f14f9df6ae7779b380469b996b11b18",
     load: () => import("../c/tnl/tnl_map.h", { with: { type: "text" } }),
   },
   {
@@ -1227,7 +1227,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_pop.h",
-    sha256: "a69c92e0561521a4675359675dbf98787f28c940a2e6dda66a4d07fd57ab63a5",
+    sha256: "44d73993cd57690a82290e68dae9b5982815c557b02d76b7417704b4109705f0",
     load: () => import("../c/tnl/tnl_pop.h", { with: { type: "text" } }),
   },
   {
@@ -1257,8 +1257,13 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_sift.c",
-    sha256: "1032d81ac55a72e4eaeea8a599a663cbfc6ff8ffc6b511b42545d028a3946df5",
+    sha256: "175078057f6805d2806512801f4242e1d796de1501556e33740bd75812df5d67",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_sift.h",
+    sha256: "5793122c293517fffbd471b9f50809943f5197b999f73add718f2813d88a67fb",
+    load: () => import("../c/tnl/tnl_sift.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_snoop.c",

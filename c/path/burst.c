@@ -16,7 +16,7 @@
 #include "path/burst_direct.h"
 #include "path/tx.h"
 #include "tnl/tnl.h"
-#include "tnl/tnl_pop.h"
+#include "tnl/tnl_sift.h"
 #include "upcall/upcall.h"
 
 _Static_assert(WORKER_BURST <= CLS_BURST, "a received burst is looked up at once");

@@ -9,7 +9,7 @@
 #include "port/port.h"
 #include "port/port_offload.h"
 #include "tnl/tnl.h"
-#include "tnl/tnl_pop.h"
+#include "tnl/tnl_sift.h"
 #include "tnl/tnl_push.h"
 
 #define SEND_RETRIES 4

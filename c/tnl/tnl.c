@@ -15,18 +15,6 @@
 #define SOURCE_LOW 32768u
 #define SOURCE_HIGH 61000u
 
-static void free_item(void *item, void *unused)
-{
-    (void)unused;
-    free(item);
-}
-
-void tnl_free_later(struct tnl *tnl, void *item)
-{
-    if (item)
-        rcu_defer(tnl->rcu, free_item, item, NULL);
-}
-
 static void free_locals(void *locals, void *unused)
 {
     (void)unused;
@@ -160,7 +148,7 @@ static int publish_listens(struct tnl *tnl, const struct tnl_port *come)
         listens->at[i].classes |= (uint8_t)(1u << receiver_key(&port->config).receiver.class);
     }
     listens->n = n;
-    tnl_free_later(tnl, atomic_exchange_explicit(&tnl->listens, listens, memory_order_acq_rel));
+    tnl_map_free(tnl->rcu, atomic_exchange_explicit(&tnl->listens, listens, memory_order_acq_rel));
     return 0;
 }
 
@@ -226,8 +214,8 @@ void tnl_port_remove(struct tnl *tnl, uint32_t no)
     tnl_map_take(&tnl->receivers, receiver);
     atomic_store_explicit(&tnl->ports[no], NULL, memory_order_release);
     publish_listens(tnl, NULL); /* No memory: packets are looked for that nobody takes. */
-    tnl_free_later(tnl, receiver);
-    tnl_free_later(tnl, port);
+    tnl_map_free(tnl->rcu, receiver);
+    tnl_map_free(tnl->rcu, port);
 }
 
 int tnl_source_ports(struct tnl *tnl, uint32_t low, uint32_t high)

@@ -111,7 +111,7 @@ int tnl_hop_set(struct tnl *tnl, const struct dp_tnl_hop *told)
         free(hop);
         return error;
     }
-    tnl_free_later(tnl, old);
+    tnl_map_free(tnl->rcu, old);
     tnl_event_forget(&tnl->events, ask_id(tnl, &hop->item.key));
     return 0;
 }
@@ -120,7 +120,7 @@ static void drop(struct tnl *tnl, struct tnl_item *item)
 {
     tnl_map_take(&tnl->hops, item);
     tnl_event_forget(&tnl->events, ask_id(tnl, &item->key));
-    tnl_free_later(tnl, item);
+    tnl_map_free(tnl->rcu, item);
 }
 
 int tnl_hop_delete(struct tnl *tnl, const struct dp_tnl_hop_key *told)

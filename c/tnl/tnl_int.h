@@ -81,8 +81,6 @@ struct tnl {
     struct tnl_events events;
 };
 
-/* Frees an item after a grace period. */
-void tnl_free_later(struct tnl *, void *item);
 /* Drops the hops of a tunnel port, or by an underlay, or all. */
 void tnl_hops_drop(struct tnl *, uint32_t port, uint32_t underlay);
 #define TNL_ANY UINT32_MAX

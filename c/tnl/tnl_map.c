@@ -20,10 +20,16 @@ static struct tnl_slots *slots_new(uint32_t count)
     return slots;
 }
 
-static void free_slots(void *slots, void *unused)
+static void free_memory(void *memory, void *unused)
 {
     (void)unused;
-    free(slots);
+    free(memory);
+}
+
+void tnl_map_free(struct rcu *rcu, void *item)
+{
+    if (item)
+        rcu_defer(rcu, free_memory, item, NULL);
 }
 
 static struct tnl_slots *slots_of(const struct tnl_map *map)
@@ -88,7 +94,7 @@ static int make_room(struct tnl_map *map, struct rcu *rcu)
     }
     map->used = map->n;
     atomic_store_explicit(&map->slots, slots, memory_order_release);
-    rcu_defer(rcu, free_slots, old, NULL);
+    tnl_map_free(rcu, old);
     return 0;
 }
 

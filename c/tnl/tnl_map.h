@@ -65,6 +65,8 @@ void tnl_map_fini(struct tnl_map *);
 int tnl_map_put(struct tnl_map *, struct rcu *, struct tnl_item *, struct tnl_item **old);
 /* Takes an item out that is in the map. */
 void tnl_map_take(struct tnl_map *, struct tnl_item *);
+/* Frees what malloc() gave, an item say, after a grace period; NULL: nothing. */
+void tnl_map_free(struct rcu *, void *item);
 /* The first item at a place or behind it, and the next place; NULL: no more. */
 struct tnl_item *tnl_map_next(const struct tnl_map *, uint32_t *at);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tnl_sift.c - which packets are for a tunnel of ours (tnl_pop.h). */
+ * tnl_sift.c - which packets are for a tunnel of ours (tnl_sift.h). */
 #include <string.h>
 
 #include <rte_mbuf.h>
 
-#include "tnl/tnl_pop.h"
+#include "tnl/tnl_sift.h"
 #include "tnl/tnl_pop_int.h"
 
 static uint32_t be16(const uint8_t *at)
