@@ -63,7 +63,7 @@ done
 log=$1; shift
 "$@" serve netdev@br0 p1 p2 --miss learn > "$log" 2>&1 &
 server=$!
-trap 'kill "$server" 2> /dev/null; wait "$server" || true; cat "$log"' EXIT
+trap 'kill "$server" 2> /dev/null || true; wait "$server" || true; cat "$log"' EXIT
 until grep -q '|serving ' "$log"; do kill -0 "$server"; sleep 0.1; done
 until ip netns exec h1 ping -q -c 1 -W 1 10.9.0.2 > /dev/null; do kill -0 "$server"; done
 ip netns exec h1 ping -c 3 -W 5 10.9.0.2

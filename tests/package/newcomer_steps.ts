@@ -29,7 +29,7 @@ function meanwhile(command: string, body: string): string {
   return `
 ${command} > serve.log 2>&1 &
 server=$!
-trap 'kill "$server" 2> /dev/null; wait "$server" || true; cat serve.log' EXIT
+trap 'kill "$server" 2> /dev/null || true; wait "$server" || true; cat serve.log' EXIT
 tries=0
 until grep -q '|serving ' serve.log; do
   tries=$((tries + 1)); [ "$tries" -lt 600 ]; kill -0 "$server"; sleep 0.1
