@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
 import {
   assertBaseline,
@@ -32,6 +33,15 @@ const environment: Environment = {
     return collectAll(dp, port);
   },
   settle: (dp) => settled(dp, injected.get(dp) ?? 0),
+  underlay: ({ name: device, tunnels }, { own, far, farMac }) => {
+    assert.ok(tunnels);
+    const length = own.includes(":") ? 64 : 24;
+    tunnels.addAddress({ device, prefix: { address: own, length } });
+    tunnels.addRoute({ destination: { address: far, length }, device });
+    tunnels.setNeighbour({ address: far, mac: farMac, device });
+    const [listener] = tunnels.listeners();
+    return listener?.addresses.find(({ address }) => address === own)?.mac ?? "";
+  },
   cleanUp: () => assertBaseline(baseline),
 };
 

@@ -90,7 +90,7 @@ const formats = [
     type: "gre",
     set: "",
     protocol: 47,
-    headers: () => [gre({ key: 0x51 })],
+    headers: () => [gre({ key: 0x51, protocol: 0x6558 })],
     read: (layers: readonly Layer[]) => layers.find(({ type }) => type === "gre"),
     wanted: { key: 0x51 },
   },
