@@ -177,6 +177,7 @@ const devices: Readonly<Record<string, (device: string) => string[]>> = {
   "mirror.ts": (device) => [`${device}1`, `${device}2`, `${device}3`],
   "firewall.ts": (device) => [`${device}1`, `${device}2`],
   "nat_gateway.ts": (device) => [`${device}1`, `${device}2`, "10.9.0.1"],
+  "overlay.ts": (device) => [`${device}1`, "192.0.2.2"],
   "load_balancer.ts": (device) => ["10.9.0.1", `${device}1`, `${device}2=10.9.0.2`],
 };
 
