@@ -111,16 +111,6 @@ void ct_destroy(struct ct *ct)
     free(ct);
 }
 
-void ct_enter(struct ct *ct)
-{
-    pthread_mutex_lock(&ct->control);
-}
-
-void ct_leave(struct ct *ct)
-{
-    pthread_mutex_unlock(&ct->control);
-}
-
 uint32_t ct_count(const struct ct *ct)
 {
     return atomic_load_explicit(&ct->count, memory_order_relaxed);

@@ -102,6 +102,12 @@ static inline const struct ct_key *ct_told_key(const struct ct *ct, const struct
     return CT_UNLIKELY(conn->flags & CT_CONN_CHILD) ? &ct->helpers->algs[conn->alg].key : &conn->key;
 }
 
+/* The name of the helper of a connection that has one, or whose child expects. */
+static inline void ct_name_helper(const struct ct_conn *conn, char *name)
+{
+    memcpy(name, conn->flags & CT_CONN_FTP ? "ftp\0" : "tftp", sizeof "tftp");
+}
+
 /* ct_alg.c.  Gives a new connection the helper that its request asks for, if one is left and the
  * protocol is the helper's. */
 void ct_alg_attach(struct ct_burst *, uint32_t id);
@@ -128,7 +134,7 @@ void ct_expect_drop(struct ct *, struct ct_alg *); /* All of them.  Under the lo
  * writes other addresses into them.  Under the lock. */
 void ct_ftp_packet(struct ct_burst *, struct ct_packet *, struct ct_alg *, struct ct_conn *);
 
-/* Numbers of a connection whose payload has become longer or shorter.  Under the
+/* ct_tcp.c.  Numbers of a connection whose payload has become longer or shorter.  Under the
  * lock. */
 void ct_seq_set(struct ct_skew *, uint32_t seq, int32_t change);
 void ct_seq_move_ack(const struct ct_packet *, const struct ct_skew *other);

@@ -147,7 +147,7 @@ static void describe_expected(const struct ct_alg *alg, const struct ct_conn *pa
         .orig = e->key, .parent = alg->key, .mark = e->mark, .timeout = (uint32_t)((e->expires - now) / 1000),
     };
     memcpy(info->label, e->label, sizeof info->label);
-    strcpy(info->helper, parent->flags & CT_CONN_FTP ? "ftp" : "tftp");
+    ct_name_helper(parent, info->helper);
 }
 
 uint32_t ct_dump_expected(struct ct *ct, uint32_t *at, int32_t zone, uint64_t now, struct ct_info *infos, uint32_t n)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ct_limit.c - how many connections a zone may have (ct_int.h).
+ * ct_limit.c - how many connections a zone may have (ct_int.h), and the lock of settings (ct.h).
  *
  * As in Open vSwitch 3.1.0: a limit counts what it has admitted, not what was there before it
  * was set; the default limit has one count for all zones without a limit of their own; 0 admits
@@ -68,4 +68,14 @@ bool ct_limit_get(const struct ct *ct, uint32_t zone, uint32_t *limit, uint32_t 
     *limit = there ? atomic_load_explicit(&at->limit, memory_order_relaxed) : 0;
     *count = there ? atomic_load_explicit(&at->count, memory_order_relaxed) : 0;
     return there;
+}
+
+void ct_enter(struct ct *ct)
+{
+    pthread_mutex_lock(&ct->control);
+}
+
+void ct_leave(struct ct *ct)
+{
+    pthread_mutex_unlock(&ct->control);
 }

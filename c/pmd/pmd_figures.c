@@ -16,17 +16,7 @@
 
 _Static_assert(DP_LOAD_SAMPLES == LOAD_SAMPLES, "the ABI says how many samples are kept");
 
-#define AROUND 5u                /* Iterations that are kept before a suspicious one, and after. */
 #define AROUND_OFTEN 100u        /* More are kept once only: they take time. */
-
-static const struct dp_perf_watch watch_default = { .before = AROUND, .after = AROUND, .us = 250, .fill = 128 };
-
-void pmd_figures_init(struct pmd_set *set)
-{
-    set->sample_ms = LOAD_SAMPLE_MS;
-    set->balance = (struct pmd_auto){ .load_threshold = 95, .improvement_threshold = 25, .interval_min = 1, .last = DP_BALANCE_LITTLE };
-    set->watch = watch_default;
-}
 
 static struct pmd_thread *thread_on(const struct pmd_set *set, uint32_t core)
 {
@@ -37,11 +27,6 @@ static struct pmd_thread *thread_on(const struct pmd_set *set, uint32_t core)
 }
 
 /* --- Load ------------------------------------------------------------------------------------- */
-
-uint64_t pmd_sample_cycles(const struct pmd_set *set)
-{
-    return rte_get_tsc_hz() / 1000 * set->sample_ms;
-}
 
 void pmd_set_sample_ms(struct pmd_set *set, uint32_t ms)
 {
@@ -192,23 +177,6 @@ int pmd_balance(struct pmd_set *set, uint64_t now_ms)
 
 /* --- Iterations ------------------------------------------------------------------------------- */
 
-int pmd_thread_record(const struct pmd_set *set, struct pmd_thread *thread)
-{
-    struct perf *perf = thread->kept;
-
-    if (!set->records) {
-        atomic_store_explicit(&thread->perf, NULL, memory_order_release);
-        return 0;
-    }
-    if (!perf)
-        perf = thread->kept = perf_create();
-    if (!perf)
-        return ENOMEM;
-    perf_watch(perf, &set->watch, rte_get_tsc_hz());
-    atomic_store_explicit(&thread->perf, perf, memory_order_release);
-    return 0;
-}
-
 int pmd_record(struct pmd_set *set, bool records)
 {
     int error = 0;
@@ -268,7 +236,7 @@ int pmd_perf_take(struct pmd_set *set, uint32_t core, struct dp_perf_incident *i
     if (!error && incident->count > AROUND_OFTEN) {
         struct dp_perf_watch fewer = set->watch;
 
-        fewer.before = fewer.after = AROUND;
+        fewer.before = fewer.after = PMD_AROUND;
         fewer.extend = 0;
         pmd_perf_watch_set(set, &fewer);
     }

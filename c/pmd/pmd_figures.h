@@ -14,11 +14,8 @@
 
 struct pmd_set;
 
-void pmd_figures_init(struct pmd_set *);
-
 /* --- Load ------------------------------------------------------------------------------------- */
 
-uint64_t pmd_sample_cycles(const struct pmd_set *);
 void pmd_set_sample_ms(struct pmd_set *, uint32_t ms);
 /* The last `samples`; ENOENT: no thread on that core, no such queue. */
 int pmd_load_thread(const struct pmd_set *, uint32_t core, uint32_t samples, struct dp_load_info *);

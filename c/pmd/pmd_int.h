@@ -94,6 +94,10 @@ bool pmd_isolated(const struct pmd_set *, uint32_t place);
 /* The queues, in order, as they are to be dealt out: the caller's to free.  NULL: no memory. */
 struct rxq_wish *pmd_wishes(const struct pmd_set *);
 
+/* Iterations that are kept before a suspicious one, and after. */
+#define PMD_AROUND 5u
+
+uint64_t pmd_sample_cycles(const struct pmd_set *);
 /* Has a thread record, or no longer, as the set says.  ENOMEM. */
 int pmd_thread_record(const struct pmd_set *, struct pmd_thread *);
 

@@ -9,11 +9,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "base/cores.h"
 #include "base/error.h"
 #include "cls/cls.h"
 #include "pmd/perf.h"
-#include "pmd/pmd_figures.h"
 #include "pmd/pmd_int.h"
 #include "port/port.h"
 #include "tnl/tnl.h"
@@ -30,6 +31,35 @@ static void equip(struct pmd_set *set, struct worker *worker)
     worker->roles = tnl_roles(set->tnl);
     worker->qsbr = rcu_qsbr(set->rcu);
     worker->replica = cls_replica_add(set->cls, worker->index);
+}
+
+static void init_figures(struct pmd_set *set)
+{
+    set->sample_ms = LOAD_SAMPLE_MS;
+    set->balance = (struct pmd_auto){ .load_threshold = 95, .improvement_threshold = 25, .interval_min = 1, .last = DP_BALANCE_LITTLE };
+    set->watch = (struct dp_perf_watch){ .before = PMD_AROUND, .after = PMD_AROUND, .us = 250, .fill = 128 };
+}
+
+uint64_t pmd_sample_cycles(const struct pmd_set *set)
+{
+    return rte_get_tsc_hz() / 1000 * set->sample_ms;
+}
+
+int pmd_thread_record(const struct pmd_set *set, struct pmd_thread *thread)
+{
+    struct perf *perf = thread->kept;
+
+    if (!set->records) {
+        atomic_store_explicit(&thread->perf, NULL, memory_order_release);
+        return 0;
+    }
+    if (!perf)
+        perf = thread->kept = perf_create();
+    if (!perf)
+        return ENOMEM;
+    perf_watch(perf, &set->watch, rte_get_tsc_hz());
+    atomic_store_explicit(&thread->perf, perf, memory_order_release);
+    return 0;
 }
 
 struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
@@ -51,7 +81,7 @@ struct pmd_set *pmd_set_create(const struct pmd_parts *parts)
     set->max_sleep_us = DP_POLL_SLEEP_US;
     set->algorithm = RXQ_GROUP;
     set->isolate = true;
-    pmd_figures_init(set);
+    init_figures(set);
     set->threads = calloc(PMD_THREADS_MAX, sizeof(*set->threads));
     if (!set->threads || worker_init(&set->control, &set->control_stat, 0, WORKER_CONTROL_CORE)) {
         free(set->threads);

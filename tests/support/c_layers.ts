@@ -133,7 +133,7 @@ export function declaredBy({ text }: SourceFile): string[] {
     if (declaration.startsWith("extern ") && !declaration.includes("(")) {
       names.push(
         ...declaration.slice(0, -1).split(",").map((part) =>
-          /(\w+)\s*$/.exec(part)?.[1] ?? ""
+          /(\w+)\s*(?:\[[^\]]*\]\s*)*$/.exec(part)?.[1] ?? ""
         ),
       );
       continue;
