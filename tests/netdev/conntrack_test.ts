@@ -253,7 +253,7 @@ Deno.test(
         "mark=0x13",
         "mark=0x2/0x3 labels=0x1",
         "zone=5 mark=0x10/0xf0 ct_nw_proto=17",
-        "labels=1/1 '' ct_nw_dst=10.1.1.1",
+        "labels=1/1 ct_nw_dst=10.1.1.1",
         "ct_nw_src=10.1.1.2",
       ]
     ) await verb(`flush-conntrack ${name} ${other}`);
