@@ -13,7 +13,7 @@ const flow = (key: string, actions: string) => dp.flows.put({ key, actions });
 
 for (const [from, to] of [[within, without], [without, within]] as const) {
   flow(`recirc_id(0),in_port(${from}),eth_type(0x0806),arp()`, `${to}`);
-  for (const ip of ["eth_type(0x0800),ipv4(frag=no)", "eth_type(0x86dd),ipv6(frag=no)"]) {
+  for (const ip of ["eth_type(0x0800),ipv4()", "eth_type(0x86dd),ipv6()"]) { // And fragments.
     flow(`recirc_id(0),in_port(${from}),${ip}`, "ct,recirc(1)"); // Once more, with its state.
     const tracked = (state: string, actions: string, more = ip) =>
       flow(`ct_state(${state}),recirc_id(1),in_port(${from}),${more}`, actions);

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { control } from "../../../control/socket.ts";
 import { tryRun } from "../../support/command.ts";
-import { answers, type Host, makeHosts, on, ping } from "../../support/netns.ts";
+import { answers, type Host, makeHosts, on, ping, pinged } from "../../support/netns.ts";
 import { needProgram } from "../../support/skip.ts";
 import { root } from "../../support/tree.ts";
 import { until } from "../../support/wait.ts";
@@ -86,6 +86,10 @@ export async function firewall(place: Place): Promise<void> {
   await withExample(place, "firewall.ts", devices, async (ask) => {
     await ping(inside, outside.ipv4);
     await ping(inside, outside.ipv6);
+    for (const address of [outside.ipv4, outside.ipv6]) {
+      const back = await pinged(inside, address, { count: 2, options: ["-s", "5000"] });
+      assert.equal(new Set(back).size, 2, `ping of ${address} in fragments`);
+    }
     assert.match(await curl(inside, `http://${outside.ipv4}/`) ?? "", /^10\.96\.0\.1 /);
     assert.match(await curl(inside, `http://[${outside.ipv6}]/`) ?? "", /^fd00:96::1 /);
     const server = new Deno.Command("ip", {
