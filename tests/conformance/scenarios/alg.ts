@@ -103,11 +103,15 @@ export const alg: readonly Scenario[] = [
     async run(world) {
       ftp(world, { helper: "ftp" });
       await fetch(world, { mode: "active" });
-      const { orig } = world.one({ helper: "ftp", dstPort: 21 });
-      const [expected, ...more] = [...world.conntrack.expectations?.() ?? []];
-      assert.deepEqual(more, []);
-      assert.deepEqual([expected?.parent, expected?.helper], [orig, "ftp"]);
-      assert.deepEqual([expected?.tuple.src, expected?.tuple.dst], [orig.dst, orig.src]);
+      // A client that a busy machine held up has begun again: the one that announced is listed.
+      const controls = world.found({ helper: "ftp", dstPort: 21 });
+      const expected = [...world.conntrack.expectations?.() ?? []];
+      assert.ok(expected.length > 0);
+      for (const { parent, helper, tuple } of expected) {
+        const control = controls.find(({ orig }) => orig.srcPort === parent.srcPort);
+        assert.deepEqual([parent, helper], [control?.orig, "ftp"]);
+        assert.deepEqual([tuple.src, tuple.dst], [parent.dst, parent.src]);
+      }
     },
     not: { system: "the kernel's expectation ends with the connection that it lets in" },
   },
