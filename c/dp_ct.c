@@ -32,7 +32,7 @@ static void write_tuple(const struct ct_key *key, struct dp_ct_tuple *tuple)
     memcpy(tuple, key, sizeof *tuple);
 }
 
-void dp_ct_write_entry(const struct ct_info *info, struct dp_ct_entry *entry)
+static void write_entry(const struct ct_info *info, struct dp_ct_entry *entry)
 {
     memset(entry, 0, sizeof *entry);
     write_tuple(&info->orig, &entry->orig);
@@ -72,7 +72,7 @@ static int dump(uint64_t handle, uint32_t zone, uint32_t at, uint8_t *entries, u
     do {
         found = next_ones(dp->ct, &at, zone == DP_CT_ALL ? -1 : (int32_t)zone, worker_clock(), infos, room < BATCH ? room : BATCH);
         for (uint32_t i = 0; i < found; i++) {
-            dp_ct_write_entry(&infos[i], &entry);
+            write_entry(&infos[i], &entry);
             memcpy(entries + (size_t)(*count)++ * sizeof entry, &entry, sizeof entry);
         }
         room -= found;
@@ -395,7 +395,7 @@ int dp_ct_watch_read(uint64_t handle, uint8_t *events, uint32_t size, uint32_t *
             found = ct_take_events(watch->dp->ct, watch->listener, batch, room < BATCH ? room : BATCH);
             for (uint32_t i = 0; i < found; i++) {
                 event = (struct dp_ct_event){ .kind = batch[i].kind, .reports = batch[i].reports, .lost = batch[i].lost };
-                dp_ct_write_entry(&batch[i].info, &event.entry);
+                write_entry(&batch[i].info, &event.entry);
                 memcpy(events + (size_t)(*count)++ * sizeof event, &event, sizeof event);
             }
             room -= found;

@@ -88,10 +88,6 @@ int dp_give_way(struct dp *);
 /* Lets go of what dp_enter() took and returns `error`. */
 int dp_leave(struct dp *, int error);
 
-/* dp_ct.c.  A connection as the ABI has it. */
-struct ct_info;
-void dp_ct_write_entry(const struct ct_info *, struct dp_ct_entry *);
-
 void dp_ref(struct dp *);
 void dp_unref(struct dp *);
 

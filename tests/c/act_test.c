@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_push.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_push.c tnl/tnl_inner.c tnl/tnl_outer.c tnl/tnl_pop.c tnl/tnl_read.c packet/worker.c
  * eal: yes
  * sanitize: address
  *
@@ -56,7 +56,8 @@ static void test_kinds(void)
 
 static void test_refusals(void)
 {
-    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 27, 29, 100, 0x3fff };
+    static const uint16_t unsupported[] = { 0, OVS_ACTION_ATTR_PUSH_NSH, OVS_ACTION_ATTR_ADD_MPLS, 25, 26, 29, 100, 0x3fff };
+    static const uint16_t word[] = { OVS_ACTION_ATTR_METER, 27 /* tnl_pop */ };
     struct act_list_text l;
     uint32_t nest;
 
@@ -66,14 +67,15 @@ static void test_refusals(void)
             al_add(&l, unsupported[i], size);
             CHECK(refused(&l) == EINVAL);
         }
-    for (uint32_t size = 0; size < 20; size += 4) {
-        struct act_prog *prog;
+    for (uint32_t i = 0; i < sizeof word / sizeof word[0]; i++)
+        for (uint32_t size = 0; size < 20; size += 4) {
+            struct act_prog *prog;
 
-        l.size = 0;
-        al_add(&l, OVS_ACTION_ATTR_METER, size);
-        CHECK(compile(&l, &prog) == (size == 4 ? 0 : EINVAL));
-        act_free(prog);
-    }
+            l.size = 0;
+            al_add(&l, word[i], size);
+            CHECK(compile(&l, &prog) == (size == 4 ? 0 : EINVAL));
+            act_free(prog);
+        }
     /* Any size but the right one of any set. */
     for (uint32_t attr = 0; attr < 40; attr++)
         for (uint32_t size = 0; size < 84; size++) {

@@ -130,8 +130,6 @@ export const members: readonly Member[] = [
   {
     member: "ct_exp_dump_start | ct_exp_dump_next | ct_exp_dump_done",
     at: "conntrack.expectations",
-    netdev: "Expectations of helpers are kept, and not listed yet.",
-    system: "Null in Open vSwitch too.",
   },
   { member: "ct_flush", at: "conntrack.flush" },
   {
