@@ -22,6 +22,7 @@ struct cls_next *test_next(struct cls_replica *, uint32_t flow, uint32_t in_port
 #define burst_receive test_receive
 #define burst_recirculate test_recirculate
 #define burst_receive_l3 test_receive_l3
+#define burst_settle test_settle
 #define ct_track test_track
 #define cls_next_of test_next
 #include "path/burst.c"
