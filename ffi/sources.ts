@@ -367,7 +367,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.c",
-    sha256: "8cdcea55d3b6385f9a6839c2031553d1f734ddc31333fd1b3b371d491d20610b",
+    sha256: "adf933bf14291e247d9aabfffba391d4ddb7833ebf363de535b795bedb881ca1",
     load: () => import("../c/ct/ct.c", { with: { type: "text" } }),
   },
   {
@@ -377,12 +377,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_alg.c",
-    sha256: "140f2c861f2df776abee84887ba93784fe9e14ea56019f2d898bf54cb90265a5",
+    sha256: "79dd49b70c31455483147f4fd1ba3e4297af5c786fb25fededcbdd6a7a73d4fb",
     load: () => import("../c/ct/ct_alg.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_alg_int.h",
-    sha256: "83d78ab368fdf10afb084be3438cd697d6e1737f4bc23d2695689f5bcbf5dab1",
+    sha256: "7273b9ba2a75d4428f6187c3b3b9d25b2fa8d6a5dde9a6627c9ffd31ac2c7c68",
     load: () => import("../c/ct/ct_alg_int.h", { with: { type: "text" } }),
   },
   {
@@ -392,12 +392,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_dump.c",
-    sha256: "96ee70da633eed6ba31ab2a3af6ca8742dcc7f0c87d04a96e1140151a3d626a8",
+    sha256: "ef43d48706b10ab6a78c5e7c7f1288ac918af12f821419f84b24f61a2c1fc4b3",
     load: () => import("../c/ct/ct_dump.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_event.c",
-    sha256: "0a9984f04fd77d6ad475dab3b8c438d542089c074128012c168c48f6165a18c8",
+    sha256: "b869d1302d4dd6466e492ba850ccd0589be4537c7a372bf3be2409dc08db19bd",
     load: () => import("../c/ct/ct_event.c", { with: { type: "text" } }),
   },
   {
@@ -412,7 +412,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_expect.c",
-    sha256: "a95a0e3283c2f72c90c7e03c462eb63346bd5cd93f4792dfc7e85b40e0b162a8",
+    sha256: "ace8f497d290c09c73188f0cc6419f1a7dc01ec896f834f3225ea7d2ff8235f6",
     load: () => import("../c/ct/ct_expect.c", { with: { type: "text" } }),
   },
   {
@@ -437,7 +437,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_limit.c",
-    sha256: "d31fc43c3c3d64cefc465f4da8df4e593d8238534fb449f1bdd429cbb44e1311",
+    sha256: "eed5f0dfeb30fc8716012d4c8bf06be95acfca5b489dadbe817002004585f804",
     load: () => import("../c/ct/ct_limit.c", { with: { type: "text" } }),
   },
   {
@@ -477,7 +477,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_tcp.c",
-    sha256: "ee4f89ca372d34c1afaefafa6f89479dcabedb2af0761f88d30eeacfe0147b4a",
+    sha256: "30688f5e9b6847b75f9d946d10200184e89732cc00f0c905ab1e6e60f6dce9c2",
     load: () => import("../c/ct/ct_tcp.c", { with: { type: "text" } }),
   },
   {
@@ -517,7 +517,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ct.c",
-    sha256: "2a47de3a97ed44acc71d0950406a463864f73a001987ec61e495ad33c0b6d7cd",
+    sha256: "550e5179fb5099da5f42714fcf47d5ee13bd8845af2ad71e62ed378eade4e2f0",
     load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
   },
   {
@@ -537,7 +537,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "0d5a163e12442ae71ff2d6f0cb0ec7f711a8b633e63dcf14719eae08e3b46aae",
+    sha256: "125001e02b9441b01d83044d4286af8a05f96e6574f7121b4a9218b1f4f906b0",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -997,22 +997,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_figures.c",
-    sha256: "b2fc792e818cd29636537fd4120866abfb839a08a14523791ff2235f402940bd",
+    sha256: "a21a949e60dfc596b0bb4c80a2f5cabf638375288868db001b6983626b9f7c19",
     load: () => import("../c/pmd/pmd_figures.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_figures.h",
-    sha256: "98329c78eb7ab578014f9a12f941326e79e8596118c3dffd33975ed35c393782",
+    sha256: "799803325495932487367a7cbaf5cc76aca106a6430be7c0f34176a2972d4da5",
     load: () => import("../c/pmd/pmd_figures.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "735a05fb333b41b2f985bc7ffbb0469755903865c92a7cb1550d6b6ee45b9918",
+    sha256: "2d1de1ce1d741678cb21e7139d78169d328c3ee35a762f7aefc89c425627a8d1",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "bdf7f9e9c2ed913ba8b3cb770d68a060ec4c43ee12d2d2c6bec3145f9dc3ea39",
+    sha256: "b626f2bbbaf4618935ea4f908c7aae74a46ccbf35a4c7ae8ef4ae4df4c43efc1",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
