@@ -163,7 +163,8 @@ static inline uint32_t fixture_attribute(uint8_t *at, uint16_t type, const void 
 
     memset(at, 0, (size + 7u) & ~3u);
     memcpy(at, header, 4);
-    memcpy(at + 4, value, size);
+    if (size)
+        memcpy(at + 4, value, size);
     return (size + 7u) & ~3u;
 }
 
