@@ -1252,7 +1252,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_read.c",
-    sha256: "8e9a5e9d872540924331b01d1a00c7c9dec2fd9e8bfc4610af59cba21e0685ce",
+    sha256: "13502c35cc7eac9824084d5abd4db87b197e688b916f89c89f2411727b492965",
     load: () => import("../c/tnl/tnl_read.c", { with: { type: "text" } }),
   },
   {

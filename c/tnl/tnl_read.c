@@ -279,11 +279,14 @@ static enum stat_drop read_gre(struct reading *r, const struct rte_mbuf *m)
 static enum stat_drop read_udp(struct reading *r, struct rte_mbuf *m)
 {
     const uint8_t *udp = r->seen->frame + r->seen->l4;
-    const uint32_t rest = r->seen->end - r->seen->l4, length = be16(udp + 4);
-    const uint8_t pseudo[8] = { 0, 0, udp[4], udp[5], 0, 0, 0, 17 };
+    const uint32_t rest = r->seen->end - r->seen->l4;
+    uint8_t pseudo[8] = { 0, 0, 0, 0, 0, 0, 0, 17 };
+    uint32_t length;
 
     if (rest < 8 || r->seen->room < r->seen->l4 + 8)
         return DROP_tunnel;
+    length = be16(udp + 4);
+    memcpy(pseudo + 2, udp + 4, 2);
     /* Several datagrams in one, of which nobody says where each begins. */
     if (partial_is_at(m, r->seen->l4) && (m->ol_flags & PARTIAL_SEG))
         return DROP_tunnel;
