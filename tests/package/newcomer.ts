@@ -79,12 +79,18 @@ async function putSettings(folder: string): Promise<void> {
 
 async function makeRoot(
   folder: string,
-  { archive, suite, mirror }: { archive?: string; suite: string; mirror: string },
+  { archive, suite, mirror }: { archive?: string; suite: string; mirror?: string },
 ): Promise<void> {
   if (archive !== undefined) {
     await run("tar", "-xf", archive, "-C", folder);
   } else {
-    const words = ["--variant=minbase", "--mode=root", suite, folder, mirror];
+    const words = [
+      "--variant=minbase",
+      "--mode=root",
+      suite,
+      folder,
+      ...(mirror === undefined ? [] : [mirror]),
+    ];
     await run("mmdebstrap", ...words);
   }
   await putSettings(folder);
@@ -136,7 +142,7 @@ async function main(): Promise<number> {
     options: {
       root: { type: "string" },
       suite: { type: "string", default: "bookworm" },
-      mirror: { type: "string", default: "http://deb.debian.org/debian" },
+      mirror: { type: "string" }, // Without it, mmdebstrap knows one.
       help: { type: "boolean", short: "h" },
     },
   });
@@ -163,7 +169,11 @@ async function main(): Promise<number> {
     await timed(
       "a bare Debian",
       () =>
-        makeRoot(folder, { ...(archive !== undefined && { archive }), suite, mirror }),
+        makeRoot(folder, {
+          ...(archive !== undefined && { archive }),
+          suite,
+          ...(mirror !== undefined && { mirror }),
+        }),
     );
     await putCheckout(folder);
     for (const step of steps) {
