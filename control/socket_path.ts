@@ -127,12 +127,32 @@ async function moveTo(path: string, made: string): Promise<void> {
     } catch (error) {
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
     }
-    await removeStale(path);
+    await alone(path, () => removeStale(path));
   }
-  throw new Deno.errors.AddrInUse(`${path} is being taken by another program`);
+  throw beingTaken(path);
 }
 
-/** Removes the socket of a program that has died. */
+const beingTaken = (path: string): Error =>
+  new Deno.errors.AddrInUse(`${path} is being taken by another program`);
+
+/** How long a program waits for others that look at sockets of the same folder, ms. */
+const patienceMs = 2000;
+
+/**
+ * Runs `action` while no other program takes over a socket of the folder: two that find the same
+ * dead one would each remove it, and the second would remove what the first put there.
+ */
+async function alone(path: string, action: () => Promise<void>): Promise<void> {
+  using folder = await Deno.open(path.slice(0, path.lastIndexOf("/") + 1) || ".");
+  const end = Date.now() + patienceMs;
+  while (!await folder.tryLock(true)) {
+    if (Date.now() > end) throw beingTaken(path);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await action(); // The lock, flock(2), ends with the descriptor.
+}
+
+/** Removes the socket of a program that has died. Nobody else does while the folder is locked. */
 async function removeStale(path: string): Promise<void> {
   const found = await look(path);
   if (found === undefined) return;
@@ -144,30 +164,12 @@ async function removeStale(path: string): Promise<void> {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;
     if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
-    return await removeIfSame(path, found);
-  }
-  throw new Deno.errors.AddrInUse(`${path} is served by another program`);
-}
-
-/**
- * Removes a file if it is still the one that was looked at. Another program may put its own there
- * at any moment: so it is moved aside first, and put back if it is another.
- */
-async function removeIfSame(path: string, wanted: FileId): Promise<void> {
-  const aside = besides(path);
-  try {
-    await Deno.rename(path, aside);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw error;
-  }
-  const found = await look(aside);
-  if (found !== undefined && !isSame(found, wanted)) {
-    await Deno.link(aside, path).catch((error: unknown) => {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    // A name that is taken is given to nothing new: this is still the file that was looked at.
+    return await Deno.remove(path).catch((gone: unknown) => {
+      if (!(gone instanceof Deno.errors.NotFound)) throw gone;
     });
   }
-  await Deno.remove(aside);
+  throw new Deno.errors.AddrInUse(`${path} is served by another program`);
 }
 
 async function removeAndClose(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_push.c tnl/tnl_inner.c tnl/tnl_outer.c tnl/tnl_pop.c tnl/tnl_read.c packet/worker.c tnl/tnl_map.c tnl/tnl_event.c tnl/tnl_too_big.c packet/segment.c packet/segment_walk.c base/rcu.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/error.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c packet/worker.c packet/segment.c packet/segment_walk.c base/rcu.c tnl/tnl*.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
@@ -18,6 +18,7 @@
 #include "ipf/ipf.h"
 #include "packet/eal.h"
 #include "packet/userdata.h"
+#include "tnl/tnl.h"
 
 #include <rte_eal.h>
 #include <rte_memory.h>
@@ -115,8 +116,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     worker->now = 1;
     if (ct_create(NULL, &worker->ct)) /* Nothing is freed: inputs are few connections. */
         abort();
+    worker->tnl = tnl_create(NULL); /* There are no tunnels. */
     worker->ipf = ipf_create();
-    if (!worker->ipf || ipf_set_min(worker->ipf, false, IPF_MIN_LEAST) || ipf_set_min(worker->ipf, true, IPF_MIN_LEAST))
+    if (!worker->tnl || !worker->ipf || ipf_set_min(worker->ipf, false, IPF_MIN_LEAST) || ipf_set_min(worker->ipf, true, IPF_MIN_LEAST))
         abort();
     return 0;
 }
