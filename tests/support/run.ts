@@ -49,12 +49,18 @@ async function* testFiles(folder: string): AsyncGenerator<string> {
   }
 }
 
+/** Where output of tests goes as it comes. */
+interface Output {
+  writeSync(bytes: Uint8Array): number;
+}
+
 /** Runs files in one `deno test`. */
 export async function runTests(
   name: string,
   files: readonly string[],
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; stdout?: Output; stderr?: Output } = {},
 ): Promise<Tally> {
+  const { stdout: out = Deno.stdout, stderr: err = Deno.stderr } = options;
   const work = await Deno.makeTempDir({ prefix: "upcall-tests-" });
   try {
     const junit = `${work}/junit.xml`;
@@ -69,14 +75,14 @@ export async function runTests(
       stderr: "piped",
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     }).spawn();
-    const said = [copy(child.stdout, Deno.stdout), copy(child.stderr, Deno.stderr)];
+    const said = [copy(child.stdout, out), copy(child.stderr, err)];
     const { code, signal } = await child.status;
     // What a test left running may hold the pipes: it gets a moment, and does not hold us.
     const over = setTimeout(() => said.forEach(({ stop }) => stop()), 2000);
     const [stdout = "", stderr = ""] = await Promise.all(said.map(({ text }) => text));
     clearTimeout(over);
     for (const figure of (await readIfThere(figures)).split("\n")) {
-      if (figure !== "") console.log(`measured: ${figure}`);
+      if (figure !== "") out.writeSync(encoder.encode(`measured: ${figure}\n`));
     }
     const records = (await readIfThere(skips)).split("\n").filter((line) => line !== "")
       .map((line) => JSON.parse(line) as SkipRecord);
@@ -103,13 +109,15 @@ async function readIfThere(path: string): Promise<string> {
   }
 }
 
+const encoder = new TextEncoder();
+
 /** How much of what a run printed is kept for the summary. */
 const keptLength = 256 * 1024;
 
 /** Copies a stream, and keeps the end of it. `stop()` ends the copy before the stream ends. */
 function copy(
   from: ReadableStream<Uint8Array>,
-  to: { writeSync(bytes: Uint8Array): number },
+  to: Output,
 ): { text: Promise<string>; stop: () => void } {
   const reader = from.getReader();
   const read = async (): Promise<string> => {
@@ -130,6 +138,48 @@ function complain(error: unknown): false {
   return false;
 }
 
+/** The guest's tests take one core, and ten minutes and more where system calls are slow. */
+const aside = "tests/system";
+
+/** What runs beside them: it compiles and searches, and judges no time. */
+const patient = ["tests/c", "tests/fuzz"];
+
+/** The groups in the order in which they run: those that run beside others come first. */
+function inOrder(groups: Map<string, string[]>): [string, string[]][] {
+  const rank = ([group]: [string, unknown]): number =>
+    group === aside ? 0 : patient.includes(group) ? 1 : 2;
+  return [...groups].sort((a, b) => rank(a) - rank(b));
+}
+
+/** Runs one group. Whatever happens to it, the others are run and the figures come last. */
+async function runGroup(
+  group: string,
+  files: readonly string[],
+  { deadline, quietly }: { deadline: AbortSignal; quietly: boolean },
+): Promise<Tally> {
+  if (deadline.aborted) {
+    return { ...emptyTally(), failed: [{ test: group, why: "out of time" }] };
+  }
+  const said: Uint8Array[] = [];
+  const keep: Output = { writeSync: (bytes) => said.push(bytes.slice()) && bytes.length };
+  const start = performance.now();
+  const signal = AbortSignal.any([deadline, AbortSignal.timeout(groupLimitMs)]);
+  if (!quietly) console.log(`\n=== ${group}`);
+  try {
+    return await runTests(group, files, {
+      signal,
+      ...(quietly && { stdout: keep, stderr: keep }),
+    });
+  } catch (error) {
+    return { ...emptyTally(), failed: [{ test: group, why: `${error}` }] };
+  } finally {
+    if (quietly) console.log(`\n=== ${group}`);
+    for (const bytes of said) Deno.stdout.writeSync(bytes);
+    const seconds = (performance.now() - start) / 1000;
+    console.log(`${group} took ${seconds.toFixed(0)} s`);
+  }
+}
+
 async function main(folders: readonly string[]): Promise<number> {
   if (!await setup(Object.values(packages).flat()).catch(complain)) {
     console.error("setup: going on with what is there; what needs the rest is skipped");
@@ -139,28 +189,21 @@ async function main(folders: readonly string[]): Promise<number> {
     folders.some((at) => at === group || at === file || file.startsWith(`${at}/`));
   const deadline = AbortSignal.timeout(limitMs);
   const sum = emptyTally();
-  for (const [group, all] of await testGroups()) {
+  let beside: Promise<Tally> | undefined;
+  for (const [group, all] of inOrder(await testGroups())) {
     const files = all.filter((file) => isAsked(group, file));
     if (files.length === 0) continue;
-    console.log(`\n=== ${group}`);
-    if (deadline.aborted) {
-      addTally(sum, {
-        ...emptyTally(),
-        failed: [{ test: group, why: "out of time" }],
-      });
+    if (group === aside) {
+      beside = runGroup(group, files, { deadline, quietly: true });
       continue;
     }
-    const signal = AbortSignal.any([deadline, AbortSignal.timeout(groupLimitMs)]);
-    try {
-      addTally(sum, await runTests(group, files, { signal }));
-    } catch (error) {
-      // Whatever happens to one group, the others are run and the figures come last.
-      addTally(sum, {
-        ...emptyTally(),
-        failed: [{ test: group, why: `${error}` }],
-      });
+    if (beside && !patient.includes(group)) {
+      addTally(sum, await beside);
+      beside = undefined;
     }
+    addTally(sum, await runGroup(group, files, { deadline, quietly: false }));
   }
+  if (beside) addTally(sum, await beside);
   console.log(summary(sum).join("\n"));
   return sum.failed.length === 0 && sum.passed > 0 ? 0 : 1;
 }
