@@ -297,17 +297,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "0f73188f7c3b82a09858d774778d850caee289ac1ae4e80e0226cbc2ed0f29b0",
+    sha256: "80c74da9d84897b2caff83cb7eac3208494b6dace4d2e06f3384e425ac8868d0",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "32fed7d18659cf034edef0eee9055ab72a238d4656a909fd87fc186a258555fd",
+    sha256: "8d956169158239ed5d8037ba1641ee79997b49109849be2b0420c09a1266d320",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "858f3898f2ae8c455de8ed8f33307f69e143e96c421d9011382bdf6d9c0c48aa",
+    sha256: "89b6bb4ba0fc98eeee1a3cd64a57591628b5970c7b2e0211673d9373598a5913",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
@@ -317,7 +317,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_scalar.h",
-    sha256: "21c2e5b742b4a62f9b53aff58f2067b6100fe9b14dfdb3183b02b18ca554fd1c",
+    sha256: "5018671ae9f6520b32550c4589b1743f6dcce7e9f438682f36984006ae9c739f",
     load: () => import("../c/cls/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {

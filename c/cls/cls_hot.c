@@ -31,6 +31,18 @@
 #include "cls/cls_hot_scalar.h"
 #define HOT_NAME cls_hot_scalar
 #endif
+#if !UPCALL_ISA || defined(__SANITIZE_THREAD__)
+/* Slots of a bucket with a signature, as bits.  The control side changes one of them while a vector
+ * is read: what is found is verified, and a thread sanitizer reads them one by one. */
+static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
+{
+    uint32_t match = 0;
+
+    for (uint32_t j = 0; j < CLS_SLOTS; j++)
+        match |= (uint32_t)(atomic_load_explicit(&bucket->sig[j], memory_order_acquire) == sig) << j;
+    return match;
+}
+#endif
 
 #define HOT static inline __attribute__((always_inline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)

@@ -186,6 +186,7 @@ static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cl
     return hash_chunks(hash_key, packed, 1);
 }
 
+#ifndef __SANITIZE_THREAD__
 /* Slots of a bucket with a signature, as bits. */
 static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
 {
@@ -193,6 +194,7 @@ static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
 
     return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(equal)) & 0x7f;
 }
+#endif
 
 static inline bool hot_equal(const uint32_t *packed, const struct cls_entry *entry)
 {

@@ -202,11 +202,13 @@ static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cl
     return hash_chunk256(hash_key, x);
 }
 
+#ifndef __SANITIZE_THREAD__
 /* Slots of a bucket with a signature, as bits. */
 static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
 {
     return _mm256_cmpeq_epi32_mask(_mm256_load_si256((const __m256i *)bucket), _mm256_set1_epi32((int)sig)) & 0x7f;
 }
+#endif
 
 static inline bool hot_equal(const uint32_t *packed, const struct cls_entry *entry)
 {

@@ -61,16 +61,6 @@ static inline hot_block hot_load(const struct key *key)
     return key;
 }
 
-/* Slots of a bucket with a signature, as bits. */
-static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
-{
-    uint32_t match = 0;
-
-    for (uint32_t j = 0; j < CLS_SLOTS; j++)
-        match |= (uint32_t)(atomic_load_explicit(&bucket->sig[j], memory_order_acquire) == sig) << j;
-    return match;
-}
-
 static inline bool hot_equal(const uint32_t *packed, const struct cls_entry *entry)
 {
     const uint64_t *a = (const uint64_t *)packed, *b = (const uint64_t *)entry->packed;

@@ -17,15 +17,13 @@
  *   frees and another allocates has no history;
  * - rte_ring_count() and rte_ring_empty() read both ends of a ring plainly; their answers are
  *   hints, and are used as such;
- * - what lies in a ring is ordered as upcall_int.h says;
- * - the lookup reads a bucket's signatures as one vector while the control side changes one of
- *   them: what it finds is verified. */
+ * - what lies in a ring is ordered as upcall_int.h says. */
 /* Called by libtsan.so. */
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "race:eal_packet\nrace:rte_pktmbuf_\nrace:rte_mbuf_\nrace:rte_mempool_\nrace:rte_ring_count\nrace:rte_ring_empty\n"
-           "race:__rte_ring_dequeue_elems\nrace:hot_match\n";
+           "race:__rte_ring_dequeue_elems\n";
 }
 
 static _Atomic bool stop;
