@@ -228,6 +228,47 @@ export function measureSetUps(
   });
 }
 
+/**
+ * Has a paused program forget its connections, opens the gate for a while and counts how many there are then. `most`: how many the
+ * packets can begin.
+ */
+export function measureConnections(
+  program: Program,
+  gauges: Gauges,
+  { ms, most }: { ms: number; most: number },
+): Promise<Window> {
+  const { forget, connections, child } = program;
+  if (forget === undefined || connections === undefined) {
+    throw new TypeError("this program tracks no connections");
+  }
+  const { receiver } = gauges;
+  return measureQuietly(gauges.clock, SET_UP_TRIES, async () => {
+    receiver.setOpen(false);
+    child.resume();
+    try {
+      await forget.call(program);
+      await delay(WARM_MS);
+      const before = await connections.call(program);
+      const noise = watchNoise(child);
+      const start = performance.now();
+      receiver.setOpen(true);
+      await delay(ms);
+      receiver.setOpen(false);
+      const elapsed = performance.now() - start;
+      const disturbedShare = noise(elapsed);
+      await delay(WARM_MS); // What was received is handled by then.
+      const begun = await connections.call(program) - before;
+      if (begun >= most) {
+        throw new Error(`${most} packets were not enough: measure for a shorter time`);
+      }
+      return { rate: begun / elapsed * 1000, lossShare: 0, disturbedShare };
+    } finally {
+      receiver.setOpen(false);
+      child.pause();
+    }
+  });
+}
+
 /** Starts watching; the function that is returned gives the share of `ms` that was lost. */
 function watchNoise(child: Child): (ms: number) => number {
   const thread = child.threadOn(POLL_CORE);

@@ -105,6 +105,10 @@ class OpenVswitch implements Program {
     const management = `unix:${folder}/br0.mgmt`;
     await run("ovs-ofctl", ["-O", "OpenFlow13", "add-flows", management, rules]);
     await this.#appctl("upcall/set-flow-limit", String(FLOW_LIMIT));
+    const { maxConnections } = prepared.scenario;
+    if (maxConnections !== undefined) {
+      await this.#appctl("dpctl/ct-set-maxconns", DATAPATH, String(maxConnections));
+    }
     await this.#addPort(1, this.#setting.receiver);
     await this.#addPort(2, this.#setting.sender);
     if (this.#setting.attacker !== undefined) {
@@ -154,6 +158,15 @@ class OpenVswitch implements Program {
       throw new Error(`pmd-stats-show counts no upcalls:\n${text}`);
     }
     return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
+  /** Open vSwitch 3.1 takes a datapath named alone for a tuple. */
+  async forget(): Promise<void> {
+    await this.#appctl("dpctl/flush-conntrack");
+  }
+
+  async connections(): Promise<number> {
+    return Number(await this.#appctl("dpctl/ct-get-nconns", DATAPATH));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -29,6 +29,7 @@ import {
 import {
   findFault,
   measureAttack,
+  measureConnections,
   measureForwarding,
   measureSetUps,
   quietWindows,
@@ -66,6 +67,8 @@ interface Options {
 
 /** Reserved for all programs of a scenario together; the two Open vSwitches want most. */
 const HUGE_MEBIBYTES = 4096;
+/** For a million connections to be established, too. */
+const START_SECONDS = 120;
 /** Set-ups slow down as the table grows, so their windows are this many times as long. */
 const SET_UP_WINDOWS = 5;
 /** And so many come first that do not count: tables take memory, which the kernel clears, the first time they grow. */
@@ -170,9 +173,10 @@ class Contestant implements AsyncDisposable {
     });
     if (prepared.scenario.measure !== "upcall") {
       this.receiver.setOpen(true);
+      const packets = packetsBefore(prepared);
       await this.program.child.until(
-        () => this.sender.sample().sent > 0 || undefined,
-        30,
+        () => this.sender.sample().sent > packets || undefined,
+        START_SECONDS,
       );
       this.attacker.setOpen((prepared.attack?.flows.length ?? 0) > 0);
       this.flows = await this.program.settle();
@@ -189,6 +193,11 @@ class Contestant implements AsyncDisposable {
     this.windows.push(
       prepared.scenario.measure === "upcall"
         ? await measureSetUps(this.program, gauges, ms * SET_UP_WINDOWS)
+        : prepared.scenario.measure === "connections"
+        ? await measureConnections(this.program, gauges, {
+          ms,
+          most: prepared.scenario.packets.count,
+        })
         : prepared.attack !== undefined
         ? await measureAttack(child, gauges, { ms, load: LOAD })
         : await measureForwarding(child, gauges, ms),
@@ -202,6 +211,15 @@ class Contestant implements AsyncDisposable {
     this.attacker[Symbol.dispose]();
     await Deno.remove(this.folder, { recursive: true });
   }
+}
+
+/**
+ * How many packets a program is to forward before anything is measured. The first time they come in any order, so that only after
+ * the third all connections are established.
+ */
+function packetsBefore({ scenario }: Prepared): number {
+  const { answered, count } = scenario.packets;
+  return answered ? 3 * 2 * count : 0;
 }
 
 /** What all scenarios share. */
@@ -246,7 +264,8 @@ async function compare(
       await contestant[Symbol.asyncDispose]();
     }
   }
-  const warmUps = scenario.measure === "upcall" ? SET_UP_WARM_UPS : 0;
+  const grow = scenario.measure === "upcall" || scenario.measure === "connections";
+  const warmUps = grow ? SET_UP_WARM_UPS : 0;
   for (let round = -warmUps; round < bench.options.rounds; round++) {
     for (const contestant of running) {
       showProgress(

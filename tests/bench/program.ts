@@ -49,4 +49,8 @@ export interface Program extends AsyncDisposable {
   rest?(): Promise<void>;
   /** Flow set-ups that succeeded so far; `flush` may begin anew. */
   setUps?(): Promise<number>;
+  /** Forgets all connections; absent where none are tracked. */
+  forget?(): Promise<void>;
+  /** Connections in the table. */
+  connections?(): Promise<number>;
 }

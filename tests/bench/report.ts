@@ -59,7 +59,7 @@ export function formatHead(
       (machine.tscHz / 1e9).toFixed(3)
     } GHz, ${pages}`,
     `DPDK ${machine.dpdk}; ${machine.openvswitch}; commit ${machine.commit}`,
-    "Medians: Mpps [lowest-highest] TSC cycles a packet; for upcall, thousand set-ups a second.",
+    "Medians: Mpps [lowest-highest] TSC cycles a packet; for upcall and ct-new, thousand set-ups or connections a second.",
     "Under attack, cycles give way to the share of its rate that established traffic kept, at a fixed load.",
     "A ! marks figures of a core that somebody else kept busy as well, for all programs alike.",
     "",
@@ -72,7 +72,8 @@ export function formatResult(
   result: ScenarioResult,
   programs: readonly ProgramName[],
 ): string {
-  const unit = result.measure === "upcall" ? 1e3 : 1e6;
+  const thousands = result.measure === "upcall" || result.measure === "connections";
+  const unit = thousands ? 1e3 : 1e6;
   const cells = programs.map((name) => {
     const series = result.programs[name];
     if (series === undefined) return "-";

@@ -17,8 +17,16 @@ import { formatCidr, formatMasked, type Prefix, widthOf } from "./prefix.ts";
 /** How often a template is written out. */
 export type Repeat = "once" | "class" | "packet";
 
-/** What is measured: packets forwarded, flows set up from upcalls, or what of a fixed load an attack leaves. */
-export type Measure = "forward" | "upcall" | "attack";
+/** What is measured: packets forwarded, flows set up from upcalls, connections begun, or what of a fixed load an attack leaves. */
+export type Measure = "forward" | "upcall" | "connections" | "attack";
+
+const MEASURES: readonly unknown[] = [
+  "forward",
+  "upcall",
+  "connections",
+  "attack",
+  undefined,
+];
 
 /** A flow template. */
 export interface FlowTemplate {
@@ -59,6 +67,8 @@ export interface Scenario {
   readonly flows: FlowTemplate | readonly FlowTemplate[];
   /** OpenFlow rules as ovs-ofctl(8) takes them. */
   readonly openflow: readonly RuleTemplate[];
+  /** How many connections the table may have; a program's default when absent. */
+  readonly maxConnections?: number;
   /** With `"measure": "attack"`. */
   readonly attack?: Attack;
 }
@@ -126,13 +136,14 @@ export function checkScenario(value: unknown, from: string): Scenario {
   const top = object(value, "the file");
   text(top.name, "name");
   text(top.about, "about");
-  if (
-    !["forward", "upcall", "attack", undefined].includes(
-      top.measure as Measure | undefined,
-    )
-  ) wrong('measure must be "forward", "upcall" or "attack"');
+  if (!MEASURES.includes(top.measure)) {
+    wrong('measure must be "forward", "upcall", "connections" or "attack"');
+  }
   if (top.grows !== undefined && !Number.isSafeInteger(top.grows)) {
     wrong("grows must be an integer");
+  }
+  if (top.maxConnections !== undefined && !Number.isSafeInteger(top.maxConnections)) {
+    wrong("maxConnections must be an integer");
   }
   const packets = (part: unknown, what: string, kinds: readonly string[]): void => {
     const spec = object(part, what);

@@ -17,12 +17,15 @@ export type Order =
     readonly receiver: string;
     readonly sender: string;
     readonly attacker?: string;
+    readonly maxConnections?: number;
   }
   /** Installs the flows of a file: a JSON list of `{key, actions}`. */
   | { readonly order: "install"; readonly file: string }
   /** Sets a flow to port `to` up for each miss from now on, `most` at most. */
   | { readonly order: "decide"; readonly to: number; readonly most?: number }
   | { readonly order: "flush" }
+  /** Forgets all connections. */
+  | { readonly order: "forget" }
   | { readonly order: "count" };
 
 /** Its answer to each order, in turn. */
@@ -31,6 +34,8 @@ export interface Answer {
   readonly flows: number;
   /** Flows that upcalls have set up since the last flush. */
   readonly setUps: number;
+  /** Connections in the table. */
+  readonly connections: number;
   /** Set when the order failed. */
   readonly error?: string;
 }
@@ -62,7 +67,14 @@ export async function startUpcall(setting: Setting): Promise<Program> {
   };
   try {
     const { receiver, sender, attacker, prepared } = setting;
-    await tell({ order: "start", receiver, sender, ...(attacker && { attacker }) });
+    const { maxConnections } = prepared.scenario;
+    await tell({
+      order: "start",
+      receiver,
+      sender,
+      ...(attacker && { attacker }),
+      ...(maxConnections && { maxConnections }),
+    });
     if (prepared.scenario.measure === "upcall") await tell({ order: "decide", to: 2 });
     else await tell({ order: "install", file });
     if (prepared.attack?.flows.length === 0) {
@@ -77,6 +89,8 @@ export async function startUpcall(setting: Setting): Promise<Program> {
     settle: async () => (await tell({ order: "count" })).flows,
     flush: async () => void await tell({ order: "flush" }),
     setUps: async () => (await tell({ order: "count" })).setUps,
+    forget: async () => void await tell({ order: "forget" }),
+    connections: async () => (await tell({ order: "count" })).connections,
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   };
 }

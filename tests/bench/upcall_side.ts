@@ -40,6 +40,7 @@ async function serve(): Promise<void> {
       const answer: Answer = {
         flows: dp.stats().flows,
         setUps,
+        connections: dp.conntrack?.count?.() ?? 0,
         ...(error === undefined ? {} : { error }),
       };
       console.log(JSON.stringify(answer));
@@ -54,6 +55,9 @@ async function obey(order: Order): Promise<void> {
       await addPort(RECEIVER, order.receiver);
       await addPort(SENDER, order.sender);
       if (order.attacker !== undefined) await addPort(ATTACKER, order.attacker);
+      if (order.maxConnections !== undefined) {
+        dp.conntrack?.maxConnections?.set(order.maxConnections);
+      }
       return;
     case "install":
       install(JSON.parse(Deno.readTextFileSync(order.file)) as FlowText[]);
@@ -67,6 +71,9 @@ async function obey(order: Order): Promise<void> {
     case "flush":
       dp.flows.flush();
       setUps = 0;
+      return;
+    case "forget":
+      dp.conntrack?.flush();
       return;
     case "count":
       return;
