@@ -8,8 +8,9 @@
  * With BURSTS, so many are received once everything is established, and nothing is measured.
  *
  * Packets of a connection and answers take turns.  `copy` is what it costs to write a frame into each packet, and is part of every figure.
- * Connections are begun in random order, so that memory order flatters nobody.  Figures: tenth percentile and median of slices of 3,000,000
- * cycles at which the core was at full speed, as cls_bench.c takes them; for `new-*` of whole rounds that begin with an empty table, and
+ * Connections are begun in random order, so that memory order flatters nobody.  Figures: tenth percentile and median of short slices, each between
+ * two runs of a loop of known length, and counted in cycles of the core at its fastest, so that a busy machine disturbs little; a slice during which
+ * the pace changed does not count.  For `ct-new*` they are of whole rounds that begin with an empty table, and
  * what a connection's end costs the service besides. */
 #include <rte_cycles.h>
 #include <rte_rcu_qsbr.h>
@@ -19,8 +20,10 @@
 #include "path/burst.h"
 #include "path/tx.h"
 
-#define SLICES 200
-#define TRIES 1000
+#define SLICES 1000
+#define TRIES 20000
+#define WARM 100
+#define SLICE 300000
 #define ROUNDS 5
 
 struct shape {
@@ -56,11 +59,14 @@ static void receive(uint32_t *at, uint32_t count, struct rte_mbuf **packets)
 
 /* --- Measuring --------------------------------------------------------------------------------- */
 
+/* Cycles of work of a known amount, four additions at once: it becomes slower when a neighbour on the same core does anything. */
 static uint64_t pace(void)
 {
-    uint64_t start = rte_rdtsc(), n = 30000;
+    uint64_t start = rte_rdtsc(), a = 0, b = 0, c = 0, d = 0, n = 3000;
 
-    __asm__ volatile("1: dec %0\n\tjnz 1b" : "+r"(n) : : "cc");
+    __asm__ volatile(".p2align 6\n1:\tadd $1, %0\n\tadd $1, %1\n\tadd $1, %2\n\tadd $1, %3\n\tadd $2, %0\n\tadd $2, %1\n\tadd $2, %2\n\tadd $2, %3\n\t"
+                     "add $3, %0\n\tadd $3, %1\n\tadd $3, %2\n\tadd $3, %3\n\tdec %4\n\tjnz 1b"
+                     : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(n) : : "cc");
     return rte_rdtsc() - start;
 }
 
@@ -80,7 +86,7 @@ static double slice(struct worker *worker, uint32_t *at)
 {
     uint64_t start = rte_rdtsc(), end = start, n = 0;
 
-    for (; end - start < 3000000; end = rte_rdtsc(), n += 8 * WORKER_BURST) {
+    for (; end - start < SLICE; end = rte_rdtsc(), n += 8 * WORKER_BURST) {
         struct rte_mbuf *packets[WORKER_BURST];
 
         if (worker) {
@@ -102,19 +108,19 @@ static void measure(const char *name, const char *build, struct worker *worker)
     int clean = 0;
 
     for (int i = 0; i < TRIES && clean < SLICES; i++) {
-        uint64_t before = pace(), after;
-        double c = slice(worker, &at);
+        const uint64_t before = pace();
+        const double c = slice(worker, &at);
+        const uint64_t after = pace(), least = before < after ? before : after;
 
-        after = pace();
-        if (before < fastest || after < fastest) {
-            fastest = before < after ? before : after;
+        if (least + least / 16 < fastest)
             clean = 0;
-        }
-        if (i >= 10 && before < fastest + fastest / 16 && after < fastest + fastest / 16)
+        fastest = least < fastest ? least : fastest;
+        if (i >= WARM && before < fastest + fastest / 16 && after < fastest + fastest / 16)
             cycles[clean++] = c;
     }
     qsort(cycles, (size_t)clean, sizeof cycles[0], by_value);
-    printf("%-12s %-7s %7.1f %7.1f cycles (%d slices)\n", name, build, clean ? cycles[clean / 10] : 0, clean ? cycles[clean / 2] : 0, clean);
+    printf("%-12s %-7s %7.1f %7.1f cycles (%d slices; pace %.2f)\n", name, build, clean ? cycles[clean / 10] : 0,
+           clean ? cycles[clean / 2] : 0, clean, 36000 / (double)fastest);
     fflush(stdout);
 }
 

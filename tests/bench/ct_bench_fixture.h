@@ -157,17 +157,26 @@ static inline void put_flow(struct cls *cls, uint32_t flow, uint32_t in_port, ui
         exit(1);
 }
 
-/* A worker whose port 2 takes everything and keeps nothing, and the packets. */
-static inline void open_worker(struct worker *worker, struct stat_counters *stat)
+/* A worker whose port 2 takes everything and keeps nothing, and packets for it.  Never freed. */
+static inline void open_worker_of(struct worker *worker, struct stat_counters *stat, uint32_t index, struct rte_mbuf *packets[POOL])
 {
     static const struct port_class class = { .type = "sink", .tx_burst = take_all };
-    static struct port_txq txq;
-    static struct port port = { .class = &class, .txqs = &txq, .txq_count = 1, .mtu = 1500, .no = 2 };
-    static struct worker_tx tx = { .port = &port, .no = 2 };
+    struct port *port = aligned_alloc(64, (sizeof *port + 63) & ~63ul);
+    struct port_txq *txq = aligned_alloc(64, (sizeof *txq + 63) & ~63ul);
+    struct worker_tx *tx = aligned_alloc(64, (sizeof *tx + 63) & ~63ul);
 
-    if (worker_init(worker, stat, 1, 0))
+    if (!port || !txq || !tx || worker_init(worker, stat, index, index - 1))
         exit(1);
-    atomic_store(&worker->tx[2], &tx);
+    memset(port, 0, sizeof *port);
+    memset(txq, 0, sizeof *txq);
+    memset(tx, 0, sizeof *tx);
+    port->class = &class;
+    port->txqs = txq;
+    port->txq_count = 1;
+    port->mtu = 1500;
+    port->no = tx->no = 2;
+    tx->port = port;
+    atomic_store(&worker->tx[2], tx);
     for (int i = 0; i < POOL; i++) {
         /* An odd number of lines, as in a pool: at the same place in each page they would get in each other's way. */
         struct rte_mbuf *m = aligned_alloc(64, 39 * 64);
@@ -178,8 +187,14 @@ static inline void open_worker(struct worker *worker, struct stat_counters *stat
         m->buf_len = 1024;
         m->nb_segs = 1;
         rte_mbuf_refcnt_set(m, 1);
-        pool[i] = m;
+        packets[i] = m;
     }
+}
+
+/* The only worker, with the packets of `pool`. */
+static inline void open_worker(struct worker *worker, struct stat_counters *stat)
+{
+    open_worker_of(worker, stat, 1, pool);
 }
 
 #endif
