@@ -7,12 +7,16 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define PAGE ((size_t)4096)
 
 void *mem_map(size_t size)
 {
-    size_t room = size + HUGE_PAGE, head;
-    uint8_t *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t room, head;
+    uint8_t *p;
 
+    size = (size + PAGE - 1) & ~(PAGE - 1); /* Only whole pages are given back. */
+    room = size + HUGE_PAGE;
+    p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     head = -(uintptr_t)p & (HUGE_PAGE - 1);

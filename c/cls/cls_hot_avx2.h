@@ -50,8 +50,7 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->md = md;
     context->mask = hot_load(&view->mask);
     context->plain = md && !hot_needs_pkt(view, md);
-    if (md)
-        context->metadata = hot_metadata(md);
+    context->metadata = md ? hot_metadata(md) : (hot_block){ _mm256_setzero_si256(), _mm256_setzero_si256() };
 }
 
 /* By the scalar extractor. */
@@ -72,12 +71,13 @@ static inline __m256i hot_ethernet(const uint8_t *frame, uint32_t tags)
 {
     uint64_t words[4];
 
-    words[0] = 0;
+    if (__builtin_expect(!tags, 1)) {
+        const __m256i x = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)frame));
+
+        return _mm256_and_si256(_mm256_permute4x64_epi64(x, 0x50), _mm256_setr_epi64x(0, -1, 0xffffffffffff, 0));
+    }
     words[1] = hot_load64(frame);
     words[2] = (uint32_t)hot_load64(frame + 8);
-    words[3] = 0;
-    if (__builtin_expect(!tags, 1))
-        return _mm256_set_epi64x(0, (int64_t)(hot_load64(frame + 6) >> 16), (int64_t)words[1], 0);
     /* tci, then tpid; the wire has tpid, then tci. */
     words[3] = tags == 1 ? 0 : hot_load64(frame + 16);
     {
@@ -135,7 +135,7 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
 
 /* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
  * TCP flags. */
-static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+static inline __attribute__((always_inline)) hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;

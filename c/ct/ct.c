@@ -2,8 +2,8 @@
  * ct.c - life and settings of the connections of a datapath (ct.h). */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "base/mem.h"
 #include "ct/ct_alg_int.h"
 #include "ct/ct_event_int.h"
 
@@ -12,27 +12,13 @@
  * full. */
 #define ARENA_RECORD 100u
 
-/* Address space; memory comes with the first touch. */
-static void *reserve(uint64_t size)
-{
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    return at == MAP_FAILED ? NULL : at;
-}
-
-static void release(void *at, uint64_t size)
-{
-    if (at)
-        munmap(at, size);
-}
-
 static void release_all(struct ct *ct)
 {
-    release(ct->conns, ct->capacity * (uint64_t)sizeof *ct->conns);
-    release(ct->arena, ct->arena_size);
-    release(ct->pool, ct->capacity * (uint64_t)sizeof *ct->pool);
-    release(ct->limits, (CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
-    release(ct->helpers, sizeof *ct->helpers);
+    mem_unmap(ct->conns, ct->capacity * (uint64_t)sizeof *ct->conns);
+    mem_unmap(ct->arena, ct->arena_size);
+    mem_unmap(ct->pool, ct->capacity * (uint64_t)sizeof *ct->pool);
+    mem_unmap(ct->limits, (CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
+    mem_unmap(ct->helpers, sizeof *ct->helpers);
     ct->conns = NULL;
     ct->arena = NULL;
     ct->pool = NULL;
@@ -45,18 +31,13 @@ static int reserve_all(struct ct *ct)
 {
     for (ct->capacity = CT_CAPACITY; ct->capacity >= CAPACITY_LEAST; ct->capacity /= 2) {
         ct->arena_size = ct->capacity * (uint64_t)ARENA_RECORD + ((uint64_t)CT_SHARDS * 4 * sizeof(struct ct_bucket));
-        ct->conns = reserve(ct->capacity * (uint64_t)sizeof *ct->conns);
-        ct->arena = reserve(ct->arena_size);
-        ct->pool = reserve(ct->capacity * (uint64_t)sizeof *ct->pool);
-        ct->limits = reserve((CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
-        ct->helpers = reserve(sizeof *ct->helpers);
-        if (ct->conns && ct->arena && ct->pool && ct->limits && ct->helpers) {
-            /* Ten thousand connections are one page of address translation then, not five
-             * hundred. */
-            madvise(ct->conns, ct->capacity * (uint64_t)sizeof *ct->conns, MADV_HUGEPAGE);
-            madvise(ct->arena, ct->arena_size, MADV_HUGEPAGE);
+        ct->conns = mem_map(ct->capacity * (uint64_t)sizeof *ct->conns);
+        ct->arena = mem_map(ct->arena_size);
+        ct->pool = mem_map(ct->capacity * (uint64_t)sizeof *ct->pool);
+        ct->limits = mem_map((CT_ZONE_DEFAULT + 1) * sizeof *ct->limits);
+        ct->helpers = mem_map(sizeof *ct->helpers);
+        if (ct->conns && ct->arena && ct->pool && ct->limits && ct->helpers)
             return 0;
-        }
         release_all(ct);
     }
     return ENOMEM;

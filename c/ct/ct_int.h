@@ -306,19 +306,28 @@ void ct_reverse(const struct ct_key *, struct ct_key *);
 /* Reads and verifies the packet of `p->m`; p->good says the result. */
 void ct_extract(struct ct_burst *, struct ct_packet *p);
 
-/* The same for both directions: the ends are put in order first, without a branch, which would be
+/* ct_hash() of a key of IPv4 that is no ICMP, in two words as ct_ends() has them: the same for both
+ * directions, the one with the smaller addresses being hashed.  Without a branch, which would be
  * mispredicted for every other packet. */
+static inline uint32_t ct_hash_ends(const struct ct *ct, uint64_t addresses, uint64_t rest)
+{
+    const uint64_t other = addresses << 32 | addresses >> 32;
+    const uint32_t ports = (uint32_t)rest, turned = ports << 16 | ports >> 16;
+    uint64_t swap = -(uint64_t)(addresses > other);
+
+    if (CT_UNLIKELY(addresses == other))
+        swap = -(uint64_t)(ports > turned);
+    return hash_words(&ct->hash, addresses ^ ((addresses ^ other) & swap), rest ^ ((ports ^ turned) & swap), 0, 0);
+}
+
 static inline uint32_t ct_hash(const struct ct *ct, const struct ct_key *key)
 {
-    const uint64_t *w = key->words;
-    uint64_t a, b, swap;
+    uint64_t ends[2];
 
     if (CT_UNLIKELY(key->family != 4 || key->proto == CT_PROTO_ICMP))
         return ct_hash_any(ct, key);
-    a = w[0] << 16 | (w[4] & 0xffff);
-    b = w[2] << 16 | (w[4] >> 16 & 0xffff);
-    swap = (a ^ b) & -(uint64_t)(a > b);
-    return hash_words(&ct->hash, a ^ swap, b ^ swap, w[4] >> 32, 0);
+    ct_ends(key, ends);
+    return ct_hash_ends(ct, ends[0], ends[1]);
 }
 
 /* ct_table.c.  The connection alive under a key, CT_NONE; `*reply`: the key is the answers'. */

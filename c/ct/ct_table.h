@@ -5,7 +5,7 @@
 #ifndef UPCALL_CT_TABLE_H
 #define UPCALL_CT_TABLE_H
 
-#if defined(__AVX512F__) && !defined(__SANITIZE_THREAD__)
+#if defined(__AVX2__) && !defined(__SANITIZE_THREAD__)
 #include <immintrin.h>
 #endif
 
@@ -37,6 +37,12 @@ static inline uint32_t ct_matches(const struct ct_bucket *bucket, uint32_t hash)
 {
 #if defined(__AVX512F__) && !defined(__SANITIZE_THREAD__)
     return _mm512_mask_cmpeq_epi32_mask(0x5554, _mm512_load_si512(bucket), _mm512_set1_epi32((int)hash)) >> 2;
+#elif defined(__AVX2__) && !defined(__SANITIZE_THREAD__)
+    const __m256i *half = (const __m256i *)bucket, wanted = _mm256_set1_epi32((int)hash);
+    const int low = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_load_si256(half), wanted)));
+    const int high = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_load_si256(half + 1), wanted)));
+
+    return (uint32_t)(low | high << 8) >> 2 & 0x1555;
 #else
     uint32_t found = 0;
 
@@ -44,6 +50,12 @@ static inline uint32_t ct_matches(const struct ct_bucket *bucket, uint32_t hash)
         found |= (uint32_t)((uint32_t)atomic_load_explicit(&bucket->entries[i], memory_order_relaxed) == hash) << 2 * i;
     return found;
 #endif
+}
+
+/* Whether a bucket has no entry of a hash, and none is behind it. */
+static inline bool ct_ends_here(const struct ct_bucket *bucket, uint32_t hash)
+{
+    return !atomic_load_explicit(&bucket->overflow, memory_order_acquire) && !ct_matches(bucket, hash);
 }
 
 /* The record of an entry; CT_NONE if it is being taken out. */

@@ -97,6 +97,13 @@ static inline void ct_advance(const struct ct_segment *s, struct ct_peer *from, 
         from->state = CT_TCP_STATE_CLOSING;
 }
 
+/* Whether a packet with such flags may begin a connection, as most do: one that is not malformed,
+ * and no answer to a SYN. */
+static inline bool ct_tcp_begins(uint8_t flags)
+{
+    return flags == CT_FLAG_SYN || (flags & ~CT_FLAG_PSH) == CT_FLAG_ACK;
+}
+
 /* A segment that acknowledges and does nothing else, of a connection that is established on both
  * sides: the same as ct_tcp_update().  False, and nothing has been done: it is not such a one. */
 static inline bool ct_tcp_goes_on(struct ct_conn *conn, uint8_t reply, const uint8_t *tcp, uint32_t size)

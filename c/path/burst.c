@@ -139,6 +139,45 @@ static inline void perform(struct worker *worker, const struct batch *b, unsigne
     }
 }
 
+/* Where a run of equal flows that begins at `i` ends. */
+static inline unsigned int run_end(const uint32_t *flows, unsigned int i, unsigned int n)
+{
+    const uint32_t flow = flows[i++];
+    const uint64_t two = flow | (uint64_t)flow << 32;
+    uint64_t next;
+
+    for (; i + 2 <= n; i += 2) {
+        memcpy(&next, flows + i, sizeof next);
+        if (next != two)
+            break;
+    }
+    while (i < n && flows[i] == flow)
+        i++;
+    return i;
+}
+
+/* Bytes and TCP flags of packets. */
+static inline void sum_up(struct rte_mbuf **packets, const uint16_t *tcp_flags, unsigned int n, uint64_t *bytes, uint32_t *flags)
+{
+    uint64_t size = 0, ored = 0;
+
+    for (; n >= 4; n -= 4, packets += 4, tcp_flags += 4) {
+        uint64_t four;
+
+        memcpy(&four, tcp_flags, sizeof four);
+        ored |= four;
+        size += (uint64_t)packets[0]->pkt_len + packets[1]->pkt_len + packets[2]->pkt_len + packets[3]->pkt_len;
+    }
+    ored |= ored >> 32;
+    ored |= ored >> 16;
+    for (; n; n--, packets++, tcp_flags++) {
+        size += packets[0]->pkt_len;
+        ored |= *tcp_flags;
+    }
+    *bytes = size;
+    *flags = (uint16_t)ored;
+}
+
 /* Counts packets and does what their flows say.  Counters are written once for each run of packets
  * of one flow, actions run once for each run of flows with the same verdict. */
 static inline __attribute__((always_inline)) void dispatch(struct worker *worker, const struct batch *b, unsigned int n)
@@ -150,15 +189,13 @@ static inline __attribute__((always_inline)) void dispatch(struct worker *worker
 
     for (unsigned int i = 0; i < n;) {
         const uint32_t flow = b->flows[i];
-        unsigned int start = i;
-        uint64_t bytes = 0, wanted;
-        uint32_t flags = 0;
+        const unsigned int start = i;
+        uint64_t bytes, wanted;
+        uint32_t flags;
 
-        do {
-            bytes += b->packets[i]->pkt_len;
-            flags |= b->tcp_flags[i];
-        } while (++i < n && b->flows[i] == flow);
+        i = run_end(b->flows, i, n);
         if (__builtin_expect(flow, 1)) {
+            sum_up(b->packets + start, b->tcp_flags + start, i - start, &bytes, &flags);
             count(worker, &entries[flow], i - start, bytes, flags);
             wanted = atomic_load_explicit(&entries[flow].verdict, memory_order_acquire);
         } else {

@@ -192,6 +192,28 @@ static void send_fit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     }
 }
 
+/* How many of the first packets a port can send as they are. */
+static inline unsigned int count_plain(const struct port *port, struct rte_mbuf **packets, unsigned int n)
+{
+    const uint32_t most = atomic_load_explicit(&port->mtu, memory_order_relaxed) + PARTIAL_ETHERNET;
+    const uint16_t segments = port->caps & PORT_CAP_CHAIN ? UINT16_MAX : 1;
+    uint64_t odd = PARTIAL_SEG | PKT_L3;
+    unsigned int i;
+
+    if (!(port->caps & PORT_CAP_CSUM))
+        odd |= PARTIAL_FLAGS;
+    if (port->caps & PORT_CAP_L3)
+        odd = UINT64_MAX;
+    for (i = 0; i < n; i++) {
+        const struct rte_mbuf *m = packets[i];
+
+        if (__builtin_expect((m->ol_flags & odd) || m->pkt_len > most || m->nb_segs > segments || odd == UINT64_MAX, 0)
+            && port_offload_needed(port, m))
+            break;
+    }
+    return i;
+}
+
 /* --- Buffers ---------------------------------------------------------------------------------- */
 
 /* An outer packet. */
@@ -225,7 +247,7 @@ static unsigned int through_tunnels(struct worker *worker, struct worker_tx *tx,
 
 void tx_flush_port(struct worker *worker, struct worker_tx *tx)
 {
-    unsigned int n = tx->n, plain = 0;
+    unsigned int n = tx->n, plain;
 
     INVARIANT(n <= WORKER_BURST);
     if (!n)
@@ -240,8 +262,7 @@ void tx_flush_port(struct worker *worker, struct worker_tx *tx)
         drop_unsent(worker, tx, tx->packets, n, DROP_link_down);
         return;
     }
-    while (plain < n && !port_offload_needed(tx->port, tx->packets[plain]))
-        plain++;
+    plain = count_plain(tx->port, tx->packets, n);
     if (plain)
         transmit(worker, tx, tx->packets, plain);
     if (plain < n)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Helpers behind translation: what payloads say afterwards, which numbers their connection has, and where announced connections go.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
 #include "ct_alg_fixture.h"
 
 /* The client is translated: its command says the address that the server sees. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Helpers: what FTP announces, how announced connections are told, and when they are forgotten.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
 #include "ct_alg_fixture.h"
 
 static void test_active(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Events of connections: what is told, in which order, to whom, under which mask, and what is lost.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c
  * sanitize: address thread */
 #include <poll.h>
 #include <pthread.h>

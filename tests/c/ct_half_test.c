@@ -2,7 +2,7 @@
  * Half-open TCP connections (RFC 9293, 3.5.1): what ends that have lost a connection send, and are
  * sent, passes, and a new connection begins. Open vSwitch 3.1.0 takes part of it for invalid; Linux
  * passes it.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
 #include "ct_fixture.h"
 #include "ct/ct_tcp.h"
 

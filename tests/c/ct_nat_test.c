@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Translation of addresses: what packets look like behind it, and which ports connections get, as Open vSwitch 3.1.0 was seen to choose them.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
 #include "ct_fixture.h"
 
 static struct world *w;

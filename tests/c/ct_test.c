@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Connection tracking: sequences of packets and the states that Open vSwitch 3.1.0 was seen to give them.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c */
 #include <errno.h>
 
 #include "ct_fixture.h"

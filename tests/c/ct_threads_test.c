@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Connection tracking by many threads at once: connections come, are answered, closed, flushed and swept while settings change and somebody
  * dumps.  In the end nothing is left and every record can be had again.
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c
  * sanitize: address thread */
 #include <pthread.h>
 #include <sched.h>

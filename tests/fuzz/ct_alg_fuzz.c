@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c
  *
  * Any text on FTP control connections, translated or not, of both families: nothing is read or written outside the packet, lengths and checksums
  * are right afterwards, no more is expected than may be, and in the end nothing is left of helpers.  Input: 1 byte what is translated, the family

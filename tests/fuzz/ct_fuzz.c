@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: ct/ct*.c base/hash.c packet/csum.c packet/extract.c
+ * link: base/mem.c ct/ct*.c base/hash.c packet/csum.c packet/extract.c
  *
  * Any frames through connection tracking: no byte read or written that is not the packet's, no packet without a state, and in the end no connection
  * that is counted and not there.  Checksums are believed, so that what is behind them is reached.  Input: for each frame 1 byte flags of
