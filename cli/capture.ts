@@ -11,6 +11,7 @@ import { openDatapath } from "../providers/registry.ts";
 import { ask } from "./ask.ts";
 import { ToolError, UsageError } from "./failure.ts";
 import { sizeOf } from "./patience.ts";
+import { receivePiped } from "./pipe.ts";
 import { findPath } from "./target.ts";
 import { control } from "../control/socket.ts";
 import type { JsonAnswer } from "../control/verbs/verb.ts";
@@ -59,38 +60,18 @@ async function capturePiped(
       hint: `"${program} capture DP - | tcpdump -nr -", or "… | wireshark -k -i -"`,
     });
   }
-  const folder = await Deno.makeTempDir({ prefix: "dpctl-" });
-  try {
-    using listener = Deno.listen({ transport: "unix", path: `${folder}/pipe` });
-    const given = new Set(settings.map((word) => word.split("=")[0]));
-    const limits = unlimited.filter((word) => !given.has(word.split("=")[0]));
-    const asked = control(path, "upcall/capture", [
-      `${folder}/pipe`,
-      ...settings,
-      ...limits,
-    ]);
-    asked.catch(() => listener.close()); // Nobody is going to connect.
-    const conn = await listener.accept().catch(() => undefined);
-    signal?.addEventListener("abort", () => conn?.close(), { once: true });
-    try {
-      for await (const bytes of conn?.readable ?? []) write(bytes);
-    } catch (error) {
-      // It was told to end, or nobody reads any more: that is how captures end.
-      const isOver = signal?.aborted === true || error instanceof Deno.errors.BrokenPipe;
-      if (!isOver) throw error;
-      return 0;
-    }
-    const answer = await asked.catch((cause: Error) => {
-      throw new ToolError(cause.message.trim(), { cause });
-    });
-    const { result } = JSON.parse(answer) as JsonAnswer;
-    const [{ packets, lost }] = result as [{ packets: number; lost: number }];
-    const left = lost === 0 ? "" : `, ${lost} left out: the reader was slow`;
-    if (!line.flags.json) complain(`${program}: ${packets} packets${left}\n`);
-    return 0;
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const given = new Set(settings.map((word) => word.split("=")[0]));
+  const limits = unlimited.filter((word) => !given.has(word.split("=")[0]));
+  const answer = await receivePiped(
+    (socket) => control(path, "upcall/capture", [socket, ...settings, ...limits]),
+    { take: write, signal },
+  );
+  if (answer === undefined) return 0;
+  const { result } = JSON.parse(answer) as JsonAnswer;
+  const [{ packets, lost }] = result as [{ packets: number; lost: number }];
+  const left = lost === 0 ? "" : `, ${lost} left out: the reader was slow`;
+  if (!line.flags.json) complain(`${program}: ${packets} packets${left}\n`);
+  return 0;
 }
 
 /** A program that was killed is given so long until it is gone, milliseconds. */

@@ -33,9 +33,9 @@ export interface Terminal {
   readonly note?: ((text: string) => void) | undefined;
   /** Text of a file; `-` is standard input. */
   readonly readText: (path: string) => Promise<string>;
-  /** Ends what runs on and on: `serve`, `top`. */
+  /** Ends what runs on and on: `serve`, `top`, `monitor-conntrack`. */
   readonly signal?: AbortSignal;
 }
 
 /** Verbs that end in order when the program gets a signal; others end at once, by the signal. */
-export const endsInOrder: readonly string[] = ["serve", "top"];
+export const endsInOrder: readonly string[] = ["serve", "top", "monitor-conntrack"];

@@ -51,6 +51,11 @@ export const toolVerbs = [
     usage: "[DP] FILE|- [port=PORT] [flow=FLOW] [reason=drop|miss] [count=N] [seconds=N]",
     summary: "write packets to a pcapng file, or to a pipe",
   },
+  {
+    name: "monitor-conntrack",
+    usage: "[-m] [-s] [DP] [zone=N] [kind=new,update,destroy] [count=N]",
+    summary: "print what becomes of connections as it happens",
+  },
   { name: "metrics", usage: "[DP]", summary: "print counters as OpenMetrics text" },
   {
     name: "completions",

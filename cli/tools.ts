@@ -36,6 +36,8 @@ const tools: Readonly<Record<typeof toolVerbs[number]["name"], Tool>> = {
     await (await import("./policy.ts")).policyTool(line, terminal),
   capture: async (line, terminal) =>
     await (await import("./capture.ts")).capture(line, terminal),
+  "monitor-conntrack": async (line, terminal) =>
+    await (await import("./monitor_conntrack.ts")).monitorConntrack(line, terminal),
 };
 
 /** Runs one of them; the exit status. */

@@ -11,6 +11,7 @@ import { type PolicyRun, policyRunOf } from "../policy/mod.ts";
 import { CommandError } from "./command_error.ts";
 import { captureOptions, capturePackets } from "./capture/capture.ts";
 import { capturePiped, isPipe } from "./capture/pipe.ts";
+import { parseEventChoice, sendConntrackEvents } from "./conntrack_events.ts";
 import type { ControlCommand, ControlCommands } from "./socket.ts";
 import { type DatapathSource, openableDatapaths } from "./datapath_source.ts";
 import { dummyCommands } from "./dummy_commands.ts";
@@ -35,6 +36,8 @@ export interface Served {
 
 /** Captures at once: each marks every flow, and holds its client's connection. */
 const maxCaptures = 8;
+/** Programs that are told of connections at once: the datapath has more streams for its own. */
+const maxMonitors = 8;
 
 /** The policy that runs on a datapath. */
 function policyOf(dp: Datapath): PolicyRun {
@@ -92,6 +95,22 @@ export function controlCommands(served: Served): ControlCommands {
     if (!flags.json) return `${packets} packets in ${path}\n`;
     const result = [{ file: path, packets }];
     return `${toJson({ verb: "capture", ok: true, result, errors: [] })}\n`;
+  });
+  let monitors = 0;
+  const monitorUsage = "[zone=N] [kind=new,update,destroy] [count=N] socket";
+  add("upcall/monitor-conntrack", monitorUsage, [1, 8], async (args, client) => {
+    const { flags, rest } = options(args);
+    const choice = parseEventChoice(rest.slice(0, -1));
+    if (monitors >= maxMonitors) {
+      throw new CommandError(`${maxMonitors} programs are told of connections already`);
+    }
+    monitors++;
+    await sendConntrackEvents(dp, rest.at(-1) ?? "", {
+      choice,
+      flags,
+      until: client.hungUp(),
+    }).finally(() => monitors--);
+    return "";
   });
   add("upcall/status", "", [0, 0], () => `${toJson(statusOf(dp))}\n`);
   add("upcall/explain", "packet|flow", [1, 1], ([what = ""]) => {
