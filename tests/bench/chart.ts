@@ -41,6 +41,7 @@ export const titles: Readonly<Record<string, string>> = {
   "ct-tcp-10k": "10,000 tracked connections of TCP",
   "ct-tcp-1M": "1,000,000 tracked connections of TCP",
   "ct-nat-10k": "10,000 translated connections",
+  "ct-new": "new connections, one a packet",
 };
 
 const width = 760;
@@ -51,12 +52,13 @@ const rowHeight = 24;
 /** The largest ratio of the scale. */
 const most = 2000;
 
-/** The rows of a chart: scenarios that forward, where this project has a figure. */
+/** The rows of a chart: scenarios that forward or begin connections, where this project has a figure. */
 export function chartRows(reports: readonly Report[]): Row[] {
   const last = new Map<string, ScenarioResult>();
   for (const { results } of reports) {
     for (const result of results) {
-      if (result.measure === "forward" && result.source === "gen") {
+      const isDrawn = result.measure === "forward" || result.measure === "connections";
+      if (isDrawn && result.source === "gen") {
         last.set(result.scenario, result);
       }
     }
