@@ -217,7 +217,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/mem.c",
-    sha256: "a19c9766ccd6ac7b65952cbb437e5b22732662b16eb79f675d897e55a790d7da",
+    sha256: "b2d4d0471477be97f33ba7ec2c070f6115002d8e81a112ea687062c7af3a7889",
     load: () => import("../c/base/mem.c", { with: { type: "text" } }),
   },
   {
@@ -302,7 +302,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "8d956169158239ed5d8037ba1641ee79997b49109849be2b0420c09a1266d320",
+    sha256: "4d59cad0719bda079a28ce1f727b7e8db6340a6f86a7ca1225c96c042014c633",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
@@ -367,7 +367,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct.c",
-    sha256: "adf933bf14291e247d9aabfffba391d4ddb7833ebf363de535b795bedb881ca1",
+    sha256: "5721e1775a120596aadee1d500e1ace55f6509a96277b55355e17be019016cdd",
     load: () => import("../c/ct/ct.c", { with: { type: "text" } }),
   },
   {
@@ -422,12 +422,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_hot.c",
-    sha256: "9723b327b62c720476d05eca8e4c46111d751c135948572f6c31d504f3fb88ba",
+    sha256: "92966ffdc65f188b62c33dad3cecbc6a42a5c6a0449294876cdc5c4344ac8084",
     load: () => import("../c/ct/ct_hot.c", { with: { type: "text" } }),
   },
   {
     name: "ct/ct_int.h",
-    sha256: "15c31468bc6ba801e117346c293e1c4450e4e35337acafb8865ace04e4da8684",
+    sha256: "0bdfe1b7f9f3bac3836cea3be9279c3d211c6a4e010b80841300c5d13d2157a4",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
@@ -457,7 +457,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_sum.h",
-    sha256: "fc9bbf5512ff237b0e70126d5ef2ca31239374078a49657104f7bca6e536fc5b",
+    sha256: "82e036a62d145139d1d4ba0240e46200d93a0f8a086757d6a1158911556727af",
     load: () => import("../c/ct/ct_sum.h", { with: { type: "text" } }),
   },
   {
@@ -472,7 +472,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_table.h",
-    sha256: "666b96362a7a2f7cf9f2d927b54d9f2a5e510152801f2bef76407102acf2a695",
+    sha256: "f0f98f2522b6592947329e282c43514110a9c423d43887543b4745d6022cee9e",
     load: () => import("../c/ct/ct_table.h", { with: { type: "text" } }),
   },
   {
@@ -482,7 +482,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_tcp.h",
-    sha256: "704506980c7b3bbc98157fbbd0891ec545db95265667f8e5a9cb10edba5776a8",
+    sha256: "aab6b937377daf62db755e1d13bb53857a9ae8bf823b76f7befdb533bd980869",
     load: () => import("../c/ct/ct_tcp.h", { with: { type: "text" } }),
   },
   {
@@ -927,7 +927,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst.c",
-    sha256: "8cf03fbcfb98ca2fdf12ec8eca907c32c72a74db71db62bbbcc58369ef84837c",
+    sha256: "f2c0c24436d243003d7dbf40da38a33c204e4e101daa387f7eb149c270e0813e",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -947,7 +947,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "11f250d6351463658233e7aefd925b8c4aaafa4217a91bf9cabcd1946658aa2c",
+    sha256: "bb1508537c6b8c678131b1c91b37b1066a9ca2a84b241ce81d3735da3e85d372",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
