@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What Open vSwitch's userspace makes of packets: its own extraction and execution of actions, from
- * its library, called packet by packet.  Linked with libopenvswitch by ovs_judge.ts.
+ * its library, called packet by packet.  Linked with what it takes of libopenvswitch by ovs_judge.ts.
  *
  * Lines in, lines out:
  *   key TYPE FRAME                     the attributes of the key.  TYPE: 0000, or the EtherType of a
  *                                      packet without Ethernet header
  *   run TYPE FRAME (ID=ACTIONS)...     frames that leave, `PORT:HEX`, and `miss:ID:KEY`; for each
- *                                      flow `ID=PACKETS/BYTES`
+ *                                      flow `ID=PACKETS/BYTES`; `bond:BUCKET:BYTES` for what
+ *                                      lb_output sends by port 2 or 3
  * All bytes are hexadecimal; actions are attributes, ID 0 is where it begins. */
 #include <config.h>
 
@@ -24,7 +25,14 @@
 #include "openvswitch/ofpbuf.h"
 #include "packets.h"
 
+/* There is nobody to command it. */
+void unixctl_command_register(const char *name, const char *usage, int min_args, int max_args, void *callback, void *aux)
+{
+    (void)name, (void)usage, (void)min_args, (void)max_args, (void)callback, (void)aux;
+}
+
 #define FLOWS 64
+#define BOND UINT32_MAX              /* No number of a port. */
 #define DEPTH 6                      /* Recirculations, as in dpif-netdev.c of 3.1. */
 
 static struct {
@@ -71,15 +79,27 @@ static void run(struct dp_packet *packet);
 static void output(struct dp_packet_batch *batch, uint32_t port)
 {
     struct dp_packet *packet;
+    uint32_t to = port;
 
     dp_packet_batch_apply_cutlen(batch);
     DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
+        if (port == BOND) {
+            uint32_t bucket = dp_packet_get_rss_hash(packet) & 0xff;
+
+            printf(" bond:%u:%u", bucket, dp_packet_size(packet));
+            to = 2 + (bucket & 1);
+        }
         if (packet->packet_type != htonl(PT_ETH))
             continue;                /* As ports of type dummy do. */
-        printf(" %u:", port);
+        printf(" %u:", to);
         print_hex(dp_packet_data(packet), dp_packet_size(packet));
     }
     dp_packet_delete_batch(batch, true);
+}
+
+static bool sends(const struct nlattr *a)
+{
+    return nl_attr_type(a) == OVS_ACTION_ATTR_OUTPUT || nl_attr_type(a) == OVS_ACTION_ATTR_LB_OUTPUT;
 }
 
 static void act(void *dp, struct dp_packet_batch *packets, const struct nlattr *a, bool steal)
@@ -90,12 +110,12 @@ static void act(void *dp, struct dp_packet_batch *packets, const struct nlattr *
     (void)dp;
     if (!steal) {
         dp_packet_batch_clone(&copies, packets);
-        if (nl_attr_type(a) == OVS_ACTION_ATTR_OUTPUT)
+        if (sends(a))
             dp_packet_batch_reset_cutlen(packets);
         packets = &copies;
     }
-    if (nl_attr_type(a) == OVS_ACTION_ATTR_OUTPUT) {
-        output(packets, nl_attr_get_u32(a));
+    if (sends(a)) {
+        output(packets, nl_attr_type(a) == OVS_ACTION_ATTR_OUTPUT ? nl_attr_get_u32(a) : BOND);
     } else if (nl_attr_type(a) == OVS_ACTION_ATTR_RECIRC) {
         DP_PACKET_BATCH_FOR_EACH (i, packet, packets) {
             packet->md.recirc_id = nl_attr_get_u32(a);
@@ -119,6 +139,8 @@ static void run(struct dp_packet *packet)
     struct flow flow;
 
     flow_extract(packet, &flow);
+    if (!dp_packet_rss_valid(packet))
+        dp_packet_set_rss_hash(packet, flow_hash_5tuple(&flow, 0));
     for (unsigned int i = 0; i < flow_count; i++) {
         if (flows[i].id != packet->md.recirc_id)
             continue;
