@@ -55,8 +55,50 @@ async function check(): Promise<void> {
   }
 }
 
-/** Starts ovsdb-server and ovs-vswitchd in a folder of their own, with eight dummy ports. */
-export async function startDummy(): Promise<Dummy> {
+/** Ports 21 and 22 of `br0`, the members of a bond. */
+const members = [21, 22] as const;
+
+/**
+ * Words for ovs-vsctl by which `br0` has a bond that balances TCP by `lb_output`, and another bridge the other
+ * end of it, for LACP.
+ */
+function bondWords(folder: string): string[] {
+  const end = (bridge: string, bond: string, first: string, stream: string) => {
+    const names = members.map((n) => `${first}${n}`);
+    return [
+      "--",
+      "add-bond",
+      bridge,
+      bond,
+      ...names,
+      "bond_mode=balance-tcp",
+      "lacp=active",
+      "other-config:lb-output-action=true",
+      "other-config:bond-rebalance-interval=1000",
+      ...members.flatMap((n) => [
+        "--",
+        "set",
+        "Interface",
+        `${first}${n}`,
+        "type=dummy",
+        `options:tx_pcap=${folder}/${first}${n}.pcap`,
+        `options:${stream}:${folder}/${n}.sock`,
+      ]),
+    ];
+  };
+  const other = ["add-br", "br1", "--", "set", "Bridge", "br1", "datapath_type=dummy"];
+  return [
+    ...other,
+    ...end("br1", "bond1", "q", "pstream=punix"),
+    ...end("br0", "bond0", "p", "stream=unix"),
+  ];
+}
+
+/**
+ * Starts ovsdb-server and ovs-vswitchd in a folder of their own, with eight dummy ports. `bond`: ports 21 and 22
+ * are members of one, `bond0`, which is balanced every second.
+ */
+export async function startDummy(options: { bond?: boolean } = {}): Promise<Dummy> {
   await check();
   const folder = await Deno.makeTempDir({ prefix: "upcall-ovs-" });
   const env = {
@@ -152,6 +194,9 @@ export async function startDummy(): Promise<Dummy> {
       "fail-mode=secure",
       ...ports,
     );
+    if (options.bond === true) {
+      await run("ovs-vsctl", "--timeout=30", `--db=${db}`, ...bondWords(folder));
+    }
   } catch (error) {
     await stop();
     throw error;
@@ -160,9 +205,10 @@ export async function startDummy(): Promise<Dummy> {
     request(`${folder}/switch.ctl`, method, params);
   // Nobody else may add or remove flows.
   await call("revalidator/pause");
-  const captures = Array.from(
-    { length: 9 },
-    (_, n) => new Capture(`${folder}/p${n}.pcap`),
+  const captures = new Map(
+    [...Array(9).keys(), ...members].map((n) =>
+      [n, new Capture(`${folder}/p${n}.pcap`)] as const
+    ),
   );
   return {
     call,
@@ -184,7 +230,7 @@ export async function startDummy(): Promise<Dummy> {
       (await Deno.readTextFile(`${folder}/switch.log`)).split("\n")
         .map((line) => line.split("|").slice(4).join("|")),
     sent: (port) =>
-      captures[port]?.read() ?? Promise.reject(new RangeError(`no port p${port}`)),
+      captures.get(port)?.read() ?? Promise.reject(new RangeError(`no port p${port}`)),
     [Symbol.asyncDispose]: stop,
   };
 }
