@@ -82,13 +82,19 @@ export async function buildProgram(
 ): Promise<string> {
   const { instrument } = options;
   const folder = main.slice(0, main.lastIndexOf("/") + 1);
-  const { cc, common, headers, link: dpdkLink } = await compilation(instrument, folder);
-  const { link } = directives(await Deno.readTextFile(main));
+  const { cc, common, headers, link: dpdkLink } = await compilation(instrument);
+  const text = await Deno.readTextFile(main);
+  const { link } = directives(text);
   const units = objectsOf(await linked(link));
+  // Units include nothing of the tests: those of all folders share them.
   const objects = await compileAll(cc, [
-    ...units.map((unit) => ({ path: `${cDirectory}${unit.source}`, flags: unit.flags })),
-    { path: main, flags: [] },
-  ], { common, salt: headers });
+    ...units.map(({ source, flags }) => ({
+      path: cDirectory + source,
+      flags,
+      salt: headers,
+    })),
+    { path: main, flags: [], salt: headers + await includesOf(text, folder) },
+  ], common);
   const name = main.slice(main.lastIndexOf("/") + 1, -2);
   const key = (await sha256([cc, instrument, ...objects].join("\n"))).slice(0, 16);
   const program = `${await objectDirectory()}/${name}-${instrument}-${key}`;
@@ -112,23 +118,23 @@ export async function buildProgram(
 
 /** The object files of every unit of `c/`, as users have them, one for each of its builds. */
 export async function unitObjects(): Promise<{ source: string; object: string }[]> {
-  const { cc, common, headers } = await compilation(
-    "speed",
-    `${checkout}tests/c/`, // The same objects as those of the tests there.
-  );
+  const { cc, common, headers } = await compilation("speed");
   const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
   const objects = await compileAll(
     cc,
-    units.map(({ source, flags }) => ({ path: cDirectory + source, flags })),
-    { common, salt: headers },
+    units.map(({ source, flags }) => ({
+      path: cDirectory + source,
+      flags,
+      salt: headers,
+    })),
+    common,
   );
   return units.map(({ source }, at) => ({ source, object: objects[at] ?? "" }));
 }
 
-/** The compiler, flags and headers' hash that go into an object built with headers of `folder`. */
+/** The compiler, the flags, and the hash of the headers of `c/`, that go into an object. */
 async function compilation(
   instrument: Instrument,
-  folder: string,
 ): Promise<{ cc: string; common: string[]; headers: string; link: string[] }> {
   const { cc, flags } = instruments[instrument];
   const dpdk = await toolchainFlags();
@@ -142,27 +148,20 @@ async function compilation(
     "-fdata-sections",
     ...flags,
   ];
-  const headers = await sha256(
-    await digestOf(cDirectory, await filesOf(".h")) +
-      await digestOf(
-        folder,
-        [...Deno.readDirSync(folder)].map(({ name }) => name)
-          .filter((name) => name.endsWith(".h")).sort(),
-      ),
-  );
+  const headers = await digestOf(cDirectory, await filesOf(".h"));
   return { cc, common, headers, link: dpdk.link };
 }
 
 /** Compiles files side by side; the objects come in the files' order. */
 async function compileAll(
   cc: string,
-  jobs: readonly { path: string; flags: readonly string[] }[],
-  { common, salt }: { common: readonly string[]; salt: string },
+  jobs: readonly { path: string; flags: readonly string[]; salt: string }[],
+  common: readonly string[],
 ): Promise<string[]> {
   const objects: string[] = [];
   const queue = jobs.entries();
   const worker = async (): Promise<void> => {
-    for (const [at, { path, flags }] of queue) {
+    for (const [at, { path, flags, salt }] of queue) {
       objects[at] = await cachedObject(cc, path, { flags: [...common, ...flags], salt });
     }
   };
@@ -249,6 +248,20 @@ async function linked(link: readonly string[] | undefined): Promise<{ name: stri
     for (const name of found) chosen.add(name);
   }
   return [...chosen].map((name) => ({ name }));
+}
+
+/** A hash of what a test may include beside the headers of `c/`: headers beside it, and units. */
+async function includesOf(text: string, folder: string): Promise<string> {
+  const headers = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => name.endsWith(".h")).sort();
+  const texts = await Promise.all(
+    headers.map((name) => Deno.readTextFile(folder + name)),
+  );
+  const units = [text, ...texts].flatMap((source) =>
+    [...source.matchAll(/^#include "(.*\.c)"/gm)].map(([, name = ""]) => name)
+  );
+  return await sha256(JSON.stringify([headers, texts])) +
+    await digestOf(cDirectory, units);
 }
 
 async function digestOf(folder: string, names: readonly string[]): Promise<string> {
