@@ -7,7 +7,8 @@
  *     deno task bench:iperf [--switch NAME]… [--rounds N] [--seconds S]
  *                           [--json FILE]
  *
- * The names are upcall, ovs, ovs-tso, ovs-no-tso, ovs-no-tx, bridge, nft and scapy.
+ * The names are upcall, firewall, gateway, ovs, ovs-tso, ovs-no-tso, ovs-no-tx, bridge, nft and scapy. Of `firewall` and `gateway`,
+ * which track connections, the share of what `upcall` forwards is printed as well.
  *
  * @module
  */
@@ -24,7 +25,7 @@ import { describeMachine } from "./machine.ts";
 import { medianOf } from "./measure.ts";
 import { type Traffic, VethHosts } from "./veth_hosts.ts";
 
-const REACHABLE_SECONDS = 10;
+const REACHABLE_SECONDS = 30; // On a machine that is busy with other things.
 
 async function measure(
   name: SwitchName,
@@ -34,6 +35,7 @@ async function measure(
 ): Promise<Traffic> {
   await using _between = await startSwitch(name, hosts.between, folder);
   await hosts.setOffloads(hostOffloads(name));
+  await hosts.forgetNeighbours();
   await hosts.reachable(REACHABLE_SECONDS);
   return await hosts.measure(seconds);
 }
@@ -99,6 +101,14 @@ async function main(): Promise<number> {
   showProgress("");
   console.log(row(["switch", "Gbit/s", "retransmits", "ping p50 µs", "ping loss"]));
   for (const [name, traffic] of runs) console.log(formatLine(name, traffic));
+  const plain = runs.get("upcall");
+  for (const name of ["firewall", "gateway"] as const) {
+    const [mine, theirs] = [runs.get(name), plain].map((all) =>
+      all && medianOf(all.map(({ bitsPerSecond }) => bitsPerSecond))
+    );
+    if (mine === undefined || !theirs) continue;
+    console.log(`${name}: ${(100 * mine / theirs).toFixed(0)} % of plain forwarding`);
+  }
   for (const [name, why] of failures) console.error(`${name}: ${why}`);
   if (values.json !== undefined) {
     const machine = await describeMachine(false, 0);

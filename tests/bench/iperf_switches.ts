@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The switches that `iperf.ts` puts between two hosts: this project, Open vSwitch's userspace datapath
- * with and without its segmentation offload, the Linux bridge, two rules of nft, and Scapy. Each forwards between `p1` and `p2`.
+ * The switches that `iperf.ts` puts between two hosts: this project, also as a firewall and as a gateway that
+ * translates addresses, Open vSwitch's userspace datapath with and without its segmentation offload, the Linux bridge, two rules of
+ * nft, and Scapy. Each forwards between `p1` and `p2`.
  *
  * @module
  */
@@ -9,11 +10,13 @@ import { Child, run } from "./child.ts";
 import { VethHosts } from "./veth_hosts.ts";
 
 /**
- * Names of the switches. `ovs-no-tso` and `ovs-no-tx` are `ovs`, with hosts that leave no segments whole,
+ * Names of the switches. `firewall` and `gateway` are examples, which track connections. `ovs-no-tso` and `ovs-no-tx` are `ovs`, with hosts that leave no segments whole,
  * and no checksums open either.
  */
 export const SWITCHES = [
   "upcall",
+  "firewall",
+  "gateway",
   "ovs",
   "ovs-tso",
   "ovs-no-tso",
@@ -28,6 +31,8 @@ export type SwitchName = (typeof SWITCHES)[number];
 const SIDE = new URL("./iperf_side.ts", import.meta.url).pathname;
 const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
 const START_SECONDS = 60;
+/** What hosts of one side are seen as. */
+const GATEWAY_ADDRESS = "10.199.0.99";
 
 /** What hosts leave to the switch, as words for ethtool(8); the kernel's defaults for most. */
 export function hostOffloads(name: SwitchName): string[] {
@@ -46,6 +51,10 @@ export function startSwitch(
 ): Promise<AsyncDisposable> {
   if (name === "bridge") return startBridge(between);
   if (name === "upcall") return startUpcall(between, folder);
+  if (name === "firewall") return startUpcall(between, folder, [name]);
+  if (name === "gateway") {
+    return startUpcall(between, folder, ["nat_gateway", GATEWAY_ADDRESS]);
+  }
   if (name === "nft") return startNft(between);
   if (name === "scapy") return startScapy(between, folder);
   return startOpenVswitch(between, folder, name === "ovs-tso");
@@ -101,9 +110,20 @@ function inNamespace(
   return new Child(first, rest, { log, env });
 }
 
-async function startUpcall(between: string, folder: string): Promise<AsyncDisposable> {
+/** With an example's name and what it is told besides, that instead of two flows. */
+async function startUpcall(
+  between: string,
+  folder: string,
+  [example, ...more]: readonly string[] = [],
+): Promise<AsyncDisposable> {
   const command = [Deno.execPath(), "run", "-A", "--quiet", SIDE];
-  const child = inNamespace(between, command, `${folder}/upcall.log`);
+  const words = ["netdev@iperf", "p1", "p2", ...more];
+  const child = example === undefined
+    ? inNamespace(between, command, `${folder}/upcall.log`)
+    : inNamespace(between, [...command, ...words], `${folder}/upcall.log`, {
+      IPERF_EXAMPLE: example,
+      UPCALL_RUNDIR: folder,
+    });
   try {
     await child.until((log) => log.includes("forwarding\n") || undefined, START_SECONDS);
   } catch (error) {

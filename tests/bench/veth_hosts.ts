@@ -99,6 +99,13 @@ export class VethHosts implements AsyncDisposable {
     }
   }
 
+  /** Has the hosts ask anew where the other one is: a gateway learns from that. */
+  async forgetNeighbours(): Promise<void> {
+    for (const host of [this.#a, this.#b]) {
+      await run("ip", `-n ${host} neighbour flush dev eth0`.split(" "));
+    }
+  }
+
   /** Turns offloads of the hosts' devices on or off: `tx` checksums, `tso` segments. */
   async setOffloads(words: readonly string[]): Promise<void> {
     for (const host of [this.#a, this.#b]) {
