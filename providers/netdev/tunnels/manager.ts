@@ -94,14 +94,18 @@ export class TunnelManager {
     return this.#duty ?? this.#begin();
   }
 
-  /** Begins, or tries again later if another isolate is at it. */
-  #try(): void {
+  /**
+   * Begins, or tries again later: another isolate may be at it, or there be no descriptor left.
+   * What is no error of the datapath is the caller's to know, if there is one.
+   */
+  #try(isAgain = false): void {
     try {
       this.onDuty();
     } catch (error) {
-      if (!(error instanceof DatapathError)) throw error;
-      if (error.code !== "EBUSY") return; // ENODEV, EBADF: the datapath is gone.
-      this.#setTimer(() => this.#try(), retryMs);
+      if (!isAgain && !(error instanceof DatapathError)) throw error;
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      if (!isGone(error)) this.#setTimer(() => this.#try(true), retryMs);
     }
   }
 
@@ -197,9 +201,7 @@ export class TunnelManager {
       act();
       return true;
     } catch (error) {
-      const isGone = error instanceof DatapathError &&
-        ["ENODEV", "EBADF"].includes(error.code);
-      if (isGone) {
+      if (isGone(error)) {
         this.close().catch(() => {}); // A later call of `close` is told.
         return false;
       }
@@ -254,6 +256,11 @@ export class TunnelManager {
   }
 }
 
+/** Whether an error says that the datapath was destroyed, or closed here. */
+function isGone(error: unknown): boolean {
+  return error instanceof DatapathError && ["ENODEV", "EBADF"].includes(error.code);
+}
+
 /** Where Linux gets copies of outer packets, it is kept from answering them. */
 function silenceLinux({ silence, resolver, netdevPorts }: Duty): void {
   const hasCopies = resolver.locals().some(({ way }) => way === "received");
@@ -274,7 +281,8 @@ function onNeighbour(
   const own = resolver.ownAddresses(port.name);
   if (own.some((each) => each.address === address)) return; // It is our own voice.
   const neighbour = { address, mac, device: port.name };
-  if (told.setNeighbour(neighbour, false, performance.now())) {
+  const isNeeded = resolver.isNextHop(port.name, address);
+  if (told.learn(neighbour, isNeeded, performance.now())) {
     resolver.renewNeighbour(port.name, address);
   }
   const ours = about !== address && own.some((each) => each.address === about);

@@ -17,7 +17,8 @@ import { type Hop, type HopKey, hopKeyText, type HopTable, type Local } from "./
 import type { Host } from "./host.ts";
 import { ethernetHeader, multicastMac, question } from "./questions.ts";
 import { Told, type ToldRoute } from "./told.ts";
-import { type Exit, Underlays } from "./underlays.ts";
+import { type Exit, isTunnel, Underlays } from "./underlays.ts";
+import { behindKeys, Groups, type Plan, type Wanted } from "./wanted.ts";
 
 /** What the resolver needs of the datapath. */
 export interface ResolverInit {
@@ -33,30 +34,6 @@ export interface ResolverInit {
   readonly send: (exit: Exit, frame: Uint8Array) => void;
 }
 
-/** The way to a far end, but for the neighbour's address. */
-export interface Plan {
-  readonly exit: Exit;
-  /** Name of the device, in routes and among neighbours. */
-  readonly device: string;
-  /** Its index, if it is one of Linux. */
-  readonly ifindex: number | undefined;
-  readonly source: string;
-  readonly sourceMac: string;
-  readonly gateway: string | undefined;
-  /** Whose Ethernet address is needed. */
-  readonly nextHop: string;
-  readonly mtu: number;
-}
-
-interface Wanted {
-  readonly key: HopKey;
-  /** ms of `performance.now()`. */
-  readonly since: number;
-  plan: Plan | undefined;
-  /** What the table has: a hop as text, "none", or nothing. */
-  written: string;
-}
-
 const noMac = "00:00:00:00:00:00";
 /** Smallest path MTU that is believed, as Linux has it (`min_pmtu`), and RFC 8200. */
 const smallestMtu = { 4: 552, 6: 1280 } as const;
@@ -68,6 +45,11 @@ const freshMs = 30_000;
 /** More routes than these at once, and every far end is looked up anew. */
 const manyRoutes = 64;
 const maxWanted = 65_536;
+/**
+ * The same while more than half of that many are wanted: packets may choose far ends, as where
+ * flows answer to all who send, and those of a flood must go before there is room for no other.
+ */
+const crowdedLimitMs = 60_000;
 
 function versionOf(address: string): 4 | 6 {
   return address.includes(":") ? 6 : 4;
@@ -78,7 +60,10 @@ export class Resolver {
   readonly #init: ResolverInit;
   readonly #wanted = new Map<string, Wanted>();
   /** Wanted far ends by device and next hop. */
-  readonly #behind = new Map<string, Set<string>>();
+  readonly #behind = new Groups();
+  /** And by destination. */
+  readonly #toward = new Groups();
+  /** Of wanted destinations only: anybody can send what a router would say. */
   readonly #mtus = new Map<string, { readonly mtu: number; readonly until: number }>();
   #underlays: Underlays;
 
@@ -118,6 +103,7 @@ export class Resolver {
       if (this.#wanted.size >= maxWanted) return;
       wanted = { key, since: performance.now(), plan: undefined, written: "" };
       this.#wanted.set(text, wanted);
+      this.#toward.add(key.destination, text);
     } else {
       wanted.written = ""; // The table knows best what it has not.
     }
@@ -127,6 +113,14 @@ export class Resolver {
   /** Ports came or went, or what was told is different: all is looked at anew. */
   rescan(): void {
     this.#underlays = this.#look();
+    const tunnels = new Set(
+      [...this.#underlays.ports()].filter(({ type }) => isTunnel(type))
+        .map(({ no }): number => no),
+    );
+    for (const [text, wanted] of this.#wanted) {
+      // The library has dropped the hops of a port that went.
+      if (!tunnels.has(wanted.key.port)) this.#forget(text, wanted);
+    }
     this.#resolveAll();
   }
 
@@ -169,6 +163,7 @@ export class Resolver {
 
   /** A router says how large packets to a destination may be. */
   setMtu(destination: string, mtu: number): void {
+    if (!this.#toward.has(destination)) return;
     const least = smallestMtu[versionOf(destination)];
     const known = this.#mtus.get(destination)?.mtu ?? Infinity;
     this.#mtus.set(destination, {
@@ -179,15 +174,22 @@ export class Resolver {
   }
 
   #resolveFor(destination: string): void {
-    for (const [text, wanted] of this.#wanted) {
-      if (wanted.key.destination === destination) this.#resolve(text, wanted);
+    for (const text of this.#toward.of(destination)) {
+      const wanted = this.#wanted.get(text);
+      if (wanted) this.#resolve(text, wanted);
     }
+  }
+
+  /** Whether packets are handed to a neighbour by a device, or would be. */
+  isNextHop(device: string, address: string): boolean {
+    return this.#behind.has(`${device} ${address}`);
   }
 
   /** What is done from time to time: forget what is idle, make sure of what is not. */
   sweep(): void {
     const { table, host, told } = this.#init;
     const now = performance.now();
+    const limitMs = this.#wanted.size > maxWanted / 2 ? crowdedLimitMs : idleLimitMs;
     const listed = new Set<string>();
     for (const { key, idleMs } of table.list()) {
       const text = hopKeyText(key);
@@ -198,7 +200,7 @@ export class Resolver {
         continue;
       }
       const { plan, since } = wanted;
-      if ((idleMs ?? now - since) > idleLimitMs) {
+      if ((idleMs ?? now - since) > limitMs) {
         table.delete(key);
         this.#forget(text, wanted);
       } else if (plan !== undefined && idleMs !== undefined && idleMs < freshMs) {
@@ -213,7 +215,7 @@ export class Resolver {
       }
     }
     for (const [text, wanted] of this.#wanted) {
-      if (!listed.has(text) && now - wanted.since > idleLimitMs) {
+      if (!listed.has(text) && now - wanted.since > limitMs) {
         this.#forget(text, wanted);
       }
     }
@@ -357,26 +359,22 @@ export class Resolver {
   }
 
   #place(text: string, wanted: Wanted, plan: Plan | undefined): void {
-    for (const key of behindKeys(wanted.plan)) {
-      const set = this.#behind.get(key);
-      set?.delete(text);
-      if (set?.size === 0) this.#behind.delete(key);
-    }
+    for (const key of behindKeys(wanted.plan)) this.#behind.delete(key, text);
     wanted.plan = plan;
-    for (const key of behindKeys(plan)) {
-      const set = this.#behind.get(key) ?? new Set();
-      this.#behind.set(key, set.add(text));
-    }
+    for (const key of behindKeys(plan)) this.#behind.add(key, text);
   }
 
   #forget(text: string, wanted: Wanted): void {
     this.#place(text, wanted, undefined);
     this.#wanted.delete(text);
+    const { destination } = wanted.key;
+    this.#toward.delete(destination, text);
+    if (!this.#toward.has(destination)) this.#mtus.delete(destination);
   }
 
   #renewBehind(key: string): void {
     let mac: string | undefined;
-    for (const [i, text] of [...this.#behind.get(key) ?? []].entries()) {
+    for (const [i, text] of this.#behind.of(key).entries()) {
       const wanted = this.#wanted.get(text);
       const plan = wanted?.plan;
       if (wanted === undefined || plan === undefined) continue;
@@ -400,13 +398,4 @@ export class Resolver {
   #resolveAll(): void {
     for (const [text, wanted] of this.#wanted) this.#resolve(text, wanted);
   }
-}
-
-/** By what a plan is found when a neighbour is heard of. */
-function behindKeys(plan: Plan | undefined): string[] {
-  if (plan === undefined) return [];
-  const { ifindex, device, exit: { port }, nextHop } = plan;
-  const names = new Set([device, port.name]);
-  const keys = [...names].map((name) => `${name} ${nextHop}`);
-  return ifindex === undefined ? keys : [...keys, `#${ifindex} ${nextHop}`];
 }

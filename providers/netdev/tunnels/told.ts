@@ -40,6 +40,8 @@ export function canonicalPrefix({ address, length }: AddressPrefix): AddressPref
   return { address: addressText(bytes), length };
 }
 
+/** Neighbours that are learned though nothing is sent to them: anybody can say that he is many. */
+const maxStrangers = 4096;
 /** Seconds that a learned neighbour lives unless something is sent to it. */
 const usualAging = 900;
 
@@ -135,6 +137,16 @@ export class Told {
       until: now + 1000 * this.#aging,
     });
     return known?.neighbour.mac !== neighbour.mac;
+  }
+
+  /**
+   * Learns a neighbour from what somebody sent; true if its address is news. One that is not
+   * `isNeeded`, and not known, is learned only while there is room.
+   */
+  learn(neighbour: TunnelNeighbour, isNeeded: boolean, now: number): boolean {
+    const isKnown = this.mac(neighbour.device, neighbour.address) !== undefined;
+    if (!isNeeded && !isKnown && this.#neighbours.size >= maxStrangers) return false;
+    return this.setNeighbour(neighbour, false, now);
   }
 
   /** Something was sent to a neighbour: it lives on. */
