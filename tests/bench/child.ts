@@ -34,6 +34,8 @@ export class Child {
   constructor(command: string, args: readonly string[], options: ChildOptions) {
     this.#name = command;
     this.#log = options.log;
+    // What a program before has written there does not say that this one is ready.
+    Deno.writeTextFileSync(options.log, "");
     // The shell redirects and then becomes the program, so that the pid is the program's.
     this.#process = new Deno.Command("/bin/sh", {
       args: ["-c", 'exec "$@" > "$CHILD_LOG" 2>&1', "sh", command, ...args],
