@@ -102,7 +102,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "37d7ae3e1f30e0cd066d7dfc7b48594cdc447fbd5e2d867186e9e54a01efb6d7",
+    sha256: "280fdbd19d04876e063171f3bcc6e433f4cba51b2bd199cc2d77ca670b61bda5",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
@@ -117,7 +117,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "b57eac377665a0c67a53292049087203618d631667689c6e6e47ff33cf91377f",
+    sha256: "4238e4f486ea5ea8d117f8a9eb4e9f6eee04187061a59424d26840df10f51d0a",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -297,17 +297,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "80c74da9d84897b2caff83cb7eac3208494b6dace4d2e06f3384e425ac8868d0",
+    sha256: "5c1912da7811d9288a045bd448b6c6e9532fd83c33220e600f359273c5107d35",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "4d59cad0719bda079a28ce1f727b7e8db6340a6f86a7ca1225c96c042014c633",
+    sha256: "f3933f34e40170f88d8ccab72fa7961c8a1bee41c713aa7b86590d7588ff5a6a",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "89b6bb4ba0fc98eeee1a3cd64a57591628b5970c7b2e0211673d9373598a5913",
+    sha256: "9758b7356a2269a1e7e86a111f5d9884fad66057a5120bb3820a6d3be26b34bd",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
@@ -317,7 +317,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_scalar.h",
-    sha256: "5018671ae9f6520b32550c4589b1743f6dcce7e9f438682f36984006ae9c739f",
+    sha256: "0b747340bb06970b40a06887da02687c61e2d76a2e8d69971bc7a6351b253114",
     load: () => import("../c/cls/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {
@@ -432,7 +432,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_key.c",
-    sha256: "e83d4a2e365487d13e46b9206ae9bffe52331c9658adcb1e7f169655c24fe33e",
+    sha256: "a9b874598fa69e3d9a1be5e45c83a943d9452a4e518de0dc448cfbbe1d0b8458",
     load: () => import("../c/ct/ct_key.c", { with: { type: "text" } }),
   },
   {
@@ -672,7 +672,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf_read.c",
-    sha256: "ccb8585f15aa06e703052182769b98a4115fa3407f9eba905b2e03203520e553",
+    sha256: "0b12884cb38f7febd3249f2722aace501c8c529f5d2d834e9244ee9f9b1672c3",
     load: () => import("../c/ipf/ipf_read.c", { with: { type: "text" } }),
   },
   {
@@ -852,22 +852,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/extract.c",
-    sha256: "9b0ebef3053c1177255cf9cf67c8f9fba01e11f29b638e54d268552d5c6fd7a9",
+    sha256: "a61d6ffa1ec210acc7f303b1e656e2b68c498f8cd27a158cabd187ca778d5c2c",
     load: () => import("../c/packet/extract.c", { with: { type: "text" } }),
   },
   {
     name: "packet/extract.h",
-    sha256: "7ff1714c4ae937ff150d460c34d6ef4c090349a86e2d9e224fae2322cea5684c",
+    sha256: "f756be2c1e009966ad804c5273df888a101bad5fe4a4ede481c1095b5ab10c2b",
     load: () => import("../c/packet/extract.h", { with: { type: "text" } }),
   },
   {
     name: "packet/key.h",
-    sha256: "95b25da5f4a74c1ac6a4ef94d91198c2fa1f95ab0b1c4c335e40430c186cb261",
+    sha256: "b5fcfcbfb6d66d059fd52bafbb3ccb7c49c999a5d80adcf57c9e97da270cb6b4",
     load: () => import("../c/packet/key.h", { with: { type: "text" } }),
   },
   {
     name: "packet/partial.c",
-    sha256: "905db1800028852113aeb39bd2abab3f095ff99c6c4e05f1c1ac7b9dec0e3434",
+    sha256: "1f6064500a92b545f25aa8647d99942f28727fa57dc883dd969462676067531e",
     load: () => import("../c/packet/partial.c", { with: { type: "text" } }),
   },
   {
@@ -902,7 +902,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/tunnel.h",
-    sha256: "38d1524bdd1d2b677e29ba7f3e84679f0b3e636c31281940871eb7dfc17f3395",
+    sha256: "ffa1e9a8052069f8d68f9605e6addbc302ca8f9b20b547e89f87e802bd0d37ca",
     load: () => import("../c/packet/tunnel.h", { with: { type: "text" } }),
   },
   {
@@ -1152,7 +1152,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tnl.c",
-    sha256: "7dfcd2d1b4ce4f106b6acb36fb4d1eaf7e6a5629a15c4452bc8cd8eb2411fac7",
+    sha256: "a10d234ff4c3fb860aa02aca6e810dbb7937c41106c79dd4c39509d1f62f7934",
     load: () => import("../c/port/port_tnl.c", { with: { type: "text" } }),
   },
   {
@@ -1217,7 +1217,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_outer.c",
-    sha256: "c06ae27b297039a80f35edf04d28f2d57e051da781ed42e8eeccb8f0ef42f4ea",
+    sha256: "9d62ee387b6f5f649282489c38289dfd6c9952d6d1a7bd331f2d14d173a9301e",
     load: () => import("../c/tnl/tnl_outer.c", { with: { type: "text" } }),
   },
   {
@@ -1287,7 +1287,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_admit.c",
-    sha256: "2bbad58e770d11bed22ea2e4219818080da767f48de130bb044520a3bf93bf3b",
+    sha256: "95b82f0e60e0999fcb23e7b8373ede1b4f724a3bdd8c70f0a842c52854d0ec1d",
     load: () => import("../c/upcall/upcall_admit.c", { with: { type: "text" } }),
   },
   {

@@ -75,7 +75,8 @@ void act_read_key(const struct rte_mbuf *m, uint32_t tags, struct key *key, stru
         *found = (struct extract_layers){ .l3 = (uint16_t)(EXTRACT_RUNT + skip) };
         return;
     }
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, l3 ? &md : &none, NULL, key, found);
+    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *) + skip, m->data_len - skip, m->pkt_len - skip, l3 ? &md : &none, NULL,
+                   KEY_BLOCKS_PLAIN, key, found);
     found->l3 = (uint16_t)(found->l3 + skip);
     if (found->l4)
         found->l4 = (uint16_t)(found->l4 + skip);

@@ -175,7 +175,8 @@ uint32_t act_hash(const struct rte_mbuf *m, uint32_t tags, uint32_t algorithm, u
 /* Gives packets the metadata that a burst has in common. */
 void act_give_metadata(struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
-/* The key of a packet but its metadata, and where its layers are, `tags` pushed ones left out. */
+/* The key of a packet but metadata and tunnel options, and where its layers are, `tags` pushed ones
+ * left out. */
 void act_read_key(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found);
 
 /* Gives packets a hash, mbuf's `hash.rss`, that their devices have not given one.  It stays theirs:

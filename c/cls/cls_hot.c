@@ -89,7 +89,7 @@ HOT bool same_blocks(const struct cls_view *view, const struct key *a, const str
 {
     uint64_t difference = 0;
 
-    for (uint32_t block = 1; block < KEY_BLOCKS; block++) {
+    for (uint32_t block = 1; view->blocks >> block; block++) {
         if (!(view->blocks >> block & 1))
             continue;
         for (uint32_t w = 8 * block; w < 8 * block + 8; w++)

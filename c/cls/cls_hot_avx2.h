@@ -59,11 +59,13 @@ static __attribute__((noinline)) void hot_extract_any(const struct hot_context *
 {
     const struct cls_view *view = context->view;
 
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
-                pkt_of(m), key, NULL);
+    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
+                   pkt_of(m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
-    for (int w = 0; w < (view->blocks == 1 ? 8 : KEY_WORDS); w++)
-        key->words[w] &= view->mask.words[w];
+    for (uint32_t block = 0; view->blocks >> block; block++) {
+        for (uint32_t w = 8 * block; w < 8 * block + 8; w++)
+            key->words[w] &= view->mask.words[w];
+    }
 }
 
 /* Addresses, type and tags, then the last byte free for ct_state. */

@@ -128,8 +128,8 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
 {
     const struct cls_view *view = context->view;
 
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
-                pkt_of(m), key, NULL);
+    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
+                   pkt_of(m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
     for (uint32_t block = 0; block < KEY_BLOCKS; block++) {
         if (view->blocks >> block & 1)

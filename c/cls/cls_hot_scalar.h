@@ -29,13 +29,15 @@ static inline hot_block hot_extract(const struct hot_context *context, struct rt
 {
     const struct cls_view *view = context->view;
 
-    extract_key(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
-                pkt_of(m), key, NULL);
+    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
+                   pkt_of(m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
     for (int w = 0; w < 8; w++)
         key->words[w] &= view->mask.words[w];
-    for (int w = 8; view->blocks > 1 && w < KEY_WORDS; w++)
-        key->words[w] &= view->mask.words[w];
+    for (uint32_t block = 1; view->blocks >> block; block++) {
+        for (uint32_t w = 8 * block; w < 8 * block + 8; w++)
+            key->words[w] &= view->mask.words[w];
+    }
     return key;
 }
 

@@ -184,7 +184,7 @@ static bool read_inner(struct ct_packet *p, struct ct_key *inner)
         memcpy(frame + 14, ip, header);
         /* The error cut it: it is as long as its header says. */
         header = CT_BE16(ct_load16(ip + 4)) + 40u;
-        extract_key(frame, 14 + (room < 256 ? room : 256), 14 + (header > room ? header : room), &none, NULL, &key, &layers);
+        extract_blocks(frame, 14 + (room < 256 ? room : 256), 14 + (header > room ? header : room), &none, NULL, 1, &key, &layers);
         if (ip[0] >> 4 != 6 || !layers.l4 || key.base.nw_frag == KEY_FRAG_LATER)
             return false;
         memcpy(inner->src, ip + 8, 32);
@@ -260,7 +260,7 @@ static __attribute__((noinline)) bool find_layers(struct ct_packet *p)
 
     if (p->m->data_len < EXTRACT_RUNT)
         return false;
-    extract_key(p->data, p->m->data_len, p->m->pkt_len, &md, NULL, &key, &layers);
+    extract_blocks(p->data, p->m->data_len, p->m->pkt_len, &md, NULL, 3, &key, &layers);
     p->fragment = key.base.nw_frag != KEY_FRAG_NONE;
     if (!layers.l4 || p->fragment)
         return false;

@@ -112,7 +112,7 @@ bool ipf_read(struct ipf *ipf, uint16_t zone, struct rte_mbuf *m, struct ipf_fra
     uint32_t total, v6;
 
     memset(f, 0, sizeof *f);
-    extract_key(frame, m->data_len, m->pkt_len, &md, NULL, &key, &layers);
+    extract_blocks(frame, m->data_len, m->pkt_len, &md, NULL, 1, &key, &layers);
     if (key.base.nw_frag == KEY_FRAG_NONE || !layers.l4)
         return false;
     v6 = key.base.eth_type == IPF_BE16(0x86dd);

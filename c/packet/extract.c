@@ -4,9 +4,8 @@
  * The rules are those of Open vSwitch's userspace (checked against 3.1.0 by a differential test),
  * because its megaflows must mean the same here.  Some are not what one would guess: the IP version
  * nibble is not looked at; addresses of an IPv6 packet stay in the key when its extension headers
- * are broken; a truncated VLAN header leaves the TPID as eth_type.  Two differences nobody can
- * match on: IGMP has no fields, and ICMP counts under IPv4 only, ICMPv6 under IPv6 only, for the
- * attributes exist only there.
+ * are broken; a truncated VLAN header leaves the TPID as eth_type.  IGMP has no fields, and ICMP
+ * counts under IPv4 only, ICMPv6 under IPv6 only, which nobody can match on.
  *
  * Words 1 to 6 of block 0 are composed in registers: small stores followed by the vector load of a
  * lookup would stall on store forwarding, about 12 cycles each time. */
@@ -320,10 +319,14 @@ static inline void store_base(struct key *key, const uint8_t *frame, uint16_t ty
     key->words[7] = md->ct_mark | (uint64_t)md->dp_hash << 32;
 }
 
-static inline void clear_upper(struct key *key, const struct pkt_md *md)
+static inline void clear_upper(struct key *key, const struct pkt_md *md, uint32_t blocks)
 {
-    memset(&key->wide, 0, KEY_SIZE - sizeof key->base);
+    if (blocks == 1)
+        return;
+    memset(&key->wide, 0, sizeof key->wide + sizeof key->tunnel + sizeof key->ct);
     key->ct.skb_priority = md->skb_priority;
+    if (blocks >> KEY_OPTIONS_BLOCK)
+        memset(key->options, 0, sizeof key->options);
 }
 
 static void copy_metadata(struct key *key, const struct pkt_md *md, const struct pkt *pkt, bool ip)
@@ -343,9 +346,8 @@ static void copy_metadata(struct key *key, const struct pkt_md *md, const struct
 }
 
 /* Any packet. */
-static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t size, uint32_t packet_size,
-                                                  const struct pkt_md *md, const struct pkt *pkt, struct key *key,
-                                                  struct extract_layers *layers)
+static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md,
+                                                  const struct pkt *pkt, uint32_t blocks, struct key *key, struct extract_layers *layers)
 {
     static const uint8_t no_addresses[12];
     const bool l3 = md->more & PKT_MORE_L3;
@@ -355,7 +357,7 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
     uint64_t vlans = 0;
     uint16_t type;
 
-    clear_upper(key, md);
+    clear_upper(key, md, blocks | 2); /* What is read looks at what was read. */
     type = l3 ? md->packet_type : read_l2(&p, &vlans);
     found.l3 = (uint16_t)(p.at - frame);
     switch (type) {
@@ -376,8 +378,6 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
     case BE16(0x894f):
         read_nsh(&p, &key->wide);
         break;
-    default:
-        break;
     }
     if (ip && p.at) {
         found.l4 = (uint16_t)(p.at - frame);
@@ -393,8 +393,8 @@ static __attribute__((noinline)) void extract_any(const uint8_t *frame, uint32_t
         *layers = found;
 }
 
-void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
-                 struct key *key, struct extract_layers *layers)
+void extract_blocks(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
+                    uint32_t blocks, struct key *key, struct extract_layers *layers)
 {
     INVARIANT((size >= EXTRACT_RUNT || md->more & PKT_MORE_L3) && size <= packet_size);
     INVARIANT(pkt || !(md->more & (PKT_MORE_TUNNEL | PKT_MORE_CT)));
@@ -417,7 +417,7 @@ void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, cons
             } else if (UNLIKELY(proto != PROTO_UDP || total < 28)) {
                 goto any;
             }
-            clear_upper(key, md);
+            clear_upper(key, md, blocks);
             store_base(key, frame, BE16(0x0800), 0, &p, md);
             if (layers)
                 *layers = (struct extract_layers){ .l3 = 14, .l4 = 34, .l4_size = (uint16_t)(total - 20) };
@@ -425,5 +425,5 @@ void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, cons
         }
     }
 any:
-    extract_any(frame, size, packet_size, md, pkt, key, layers);
+    extract_any(frame, size, packet_size, md, pkt, blocks, key, layers);
 }

@@ -29,10 +29,18 @@ struct extract_layers {
 /* Fills all of `key` but the metadata, which is taken from `md` (and, as md->more says, from `pkt`,
  * which may be NULL if it is 0 or PKT_MORE_L3).  `frame` holds `size` >= EXTRACT_RUNT contiguous
  * bytes of a packet of `packet_size` in all (a chain's first segment may be shorter; 256 are enough
- * for every header); with PKT_MORE_L3 any number.  Blocks 1 to 7 are written always; `layers` may
- * be NULL. */
-void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
-                 struct key *key, struct extract_layers *layers);
+ * for every header); with PKT_MORE_L3 any number.  Of the blocks from 1 on, those whose bits are
+ * in `blocks` are complete; what is in the others says nothing: few lookups want them, and to
+ * clear them takes longer than to read a packet.  `layers` may be NULL. */
+void extract_blocks(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md, const struct pkt *pkt,
+                    uint32_t blocks, struct key *key, struct extract_layers *layers);
+
+/* All blocks. */
+static inline void extract_key(const uint8_t *frame, uint32_t size, uint32_t packet_size, const struct pkt_md *md,
+                               const struct pkt *pkt, struct key *key, struct extract_layers *layers)
+{
+    extract_blocks(frame, size, packet_size, md, pkt, KEY_BLOCKS_ALL, key, layers);
+}
 
 /* The key of a packet whose struct pkt is complete. */
 static inline void extract_packet(struct rte_mbuf *m, struct key *key)

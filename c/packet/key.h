@@ -23,9 +23,14 @@
 #ifndef UPCALL_KEY_H
 #define UPCALL_KEY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define KEY_BLOCKS 8
+#define KEY_BLOCKS_ALL ((1u << KEY_BLOCKS) - 1)
+/* From which on a key has tunnel options only; and those before it. */
+#define KEY_OPTIONS_BLOCK 4
+#define KEY_BLOCKS_PLAIN ((1u << KEY_OPTIONS_BLOCK) - 1)
 #define KEY_SIZE (64 * KEY_BLOCKS)
 #define KEY_WORDS (KEY_SIZE / 8)
 #define KEY_VLANS 2
@@ -156,5 +161,6 @@ _Static_assert(sizeof(struct key_wide) == 64, "block 1 is one line");
 _Static_assert(sizeof(struct key_tunnel) == 64, "block 2 is one line");
 _Static_assert(sizeof(struct key_ct) == 64, "block 3 is one line");
 _Static_assert(sizeof(struct key) == KEY_SIZE, "a key is eight lines");
+_Static_assert(offsetof(struct key, options) == 64 * KEY_OPTIONS_BLOCK, "options begin a block");
 
 #endif

@@ -26,7 +26,7 @@ bool partial_parse(const struct rte_mbuf *m, struct partial_layout *layout)
         md = (struct pkt_md){ .more = PKT_MORE_L3, .packet_type = pkt_of((struct rte_mbuf *)(uintptr_t)m)->md.packet_type };
     else if (size < EXTRACT_RUNT)
         return false;
-    extract_key(frame, size, m->pkt_len, &md, NULL, &key, &layers);
+    extract_blocks(frame, size, m->pkt_len, &md, NULL, 1, &key, &layers);
     if (!layers.l4 || key.base.nw_frag)
         return false;
     *layout = (struct partial_layout){ .l3 = layers.l3, .l4 = layers.l4, .proto = key.base.nw_proto,

@@ -19,10 +19,12 @@ _Static_assert((WORKER_RECENT & (WORKER_RECENT - 1)) == 0, "misses are remembere
 static uint32_t miss_hash(const struct hash_key *seed, struct rte_mbuf *m)
 {
     const struct pkt_md *md = &pkt_of(m)->md;
-    uint32_t blocks = md->more & PKT_MORE_TUNNEL ? KEY_BLOCKS : KEY_BLOCKS / 2;
+    const bool tunnel = md->more & PKT_MORE_TUNNEL;
+    uint32_t blocks = tunnel ? KEY_BLOCKS : KEY_OPTIONS_BLOCK;
     struct key key;
 
-    extract_packet(m, &key);
+    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, md, pkt_of(m),
+                   tunnel ? KEY_BLOCKS_ALL : KEY_BLOCKS_PLAIN, &key, NULL);
     if (key.base.eth_type == RTE_BE16(0x0800) && !md->more && !md->skb_priority)
         blocks = 1;
     return hash_chunks(seed, (const uint32_t *)key.words, blocks * 64 / (4 * HASH_CHUNK));
