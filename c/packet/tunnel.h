@@ -32,6 +32,7 @@ struct tunnel_config {
     uint8_t tos, ttl;            /* ttl 0: that of the next hop. */
     bool tos_inherit, ttl_inherit;
     bool df, csum;
+    bool csum6_zero;             /* csum=false was said: UDP over IPv6 has none either. */
     bool seq;                    /* GRE: number packets. */
     bool gbp;                    /* VXLAN: group policy. */
     bool l3;                     /* Carries packets without Ethernet header. */

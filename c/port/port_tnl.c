@@ -6,7 +6,8 @@
  *   remote_ip=ADDRESS  local_ip=ADDRESS     ends that are fixed; without them the flow says them
  *   key=N  in_key=N  out_key=N              likewise; "flow" as if it were not given
  *   tos=N|inherit  ttl=N|inherit  df=BOOL  csum=BOOL
- *                                           of the outer header, where the flow says nothing
+ *                                           of the outer header, where the flow says nothing; over
+ *                                           IPv6 UDP has a checksum but with csum=false
  *   dst_port=N                              UDP, of vxlan, geneve, gtpu, bareudp
  *   gbp=BOOL                                vxlan: group policy
  *   seq=BOOL  packet_type=legacy_l3         gre, ip6gre: numbers; no Ethernet header inside
@@ -103,6 +104,7 @@ static int option_inherit(const struct port *port, const char *key, uint32_t mos
 
 static int read_outer(const struct port *port, struct tunnel_config *config)
 {
+    char text[DP_NAME_SIZE];
     int error = option_inherit(port, "tos", 255, &config->tos, &config->tos_inherit);
 
     if (!error && config->tos & 3)
@@ -113,6 +115,7 @@ static int read_outer(const struct port *port, struct tunnel_config *config)
         error = option_bool(port, "df", &config->df);
     if (!error)
         error = option_bool(port, "csum", &config->csum);
+    config->csum6_zero = port_option(port, "csum", text, sizeof text) && !config->csum;
     return error;
 }
 

@@ -127,7 +127,8 @@ bool tnl_outer_write(struct tnl *tnl, const struct tnl_want *want, struct tnl_ou
     bool good;
 
     outer->udp = tunnel_is_udp(config->kind);
-    outer->csum = want->tunnel->flags & KEY_TUNNEL_CSUM;
+    /* Over IPv6 a receiver has to be told to take UDP without one (RFC 6935), and few are. */
+    outer->csum = want->tunnel->flags & KEY_TUNNEL_CSUM || (outer->udp && outer->ip6 && !config->csum6_zero);
     if (!outer->udp) {
         const bool erspan = config->kind == TUNNEL_ERSPAN || config->kind == TUNNEL_IP6ERSPAN;
 

@@ -13,22 +13,26 @@
 /* IPv4 with DF, its bytes and checksum observed in Open vSwitch 3.1; VNI 0x7b. */
 static void test_vxlan_push(void)
 {
-    const uint64_t dp = tunnel_dp("vxlan", "vxlan", "");
+    uint64_t dp = tunnel_dp("vxlan", "vxlan", "");
     struct nest nest = tunnel_nest(0x7b, NULL, REMOTE4);
 
     nest_put(&nest, 5, NULL, 0); /* Do not fragment. */
     send_by(dp, 10, &nest, INNER);
     expect_at(dp, 2, OUTER4_DF "...." "12b5" "003a" "0000" "0800000000007b00" INNER);
-    /* Without it, and over IPv6: no checksum, unless it is asked for. */
+    /* Without it; no checksum, unless it is asked for. */
     nest = tunnel_nest(0x7b, NULL, REMOTE4);
     send_by(dp, 10, &nest, INNER);
     expect_at(dp, 2, ETHERNET4 "4500004e" "...." "0000" "4011" "...." "010102580101025c" "...." "12b5003a0000" "0800000000007b00" INNER);
-    nest = tunnel_nest(0xfffffe, NULL, REMOTE6);
-    send_by(dp, 10, &nest, INNER);
-    expect_at(dp, 2, OUTER6 "...." "12b5003a0000" "08000000fffffe00" INNER);
+    /* Over IPv6 there is one, unless the port's options say that there is none. */
     nest = tunnel_nest(0x7b, NULL, REMOTE6);
-    nest_put(&nest, 6, NULL, 0); /* Checksum. */
     nest_put(&nest, 9, "\xcf\x0a", 2); /* The source port that the bytes were observed with. */
+    send_by(dp, 10, &nest, INNER);
+    expect_at(dp, 2, OUTER6 "cf0a12b5003a1a71" "0800000000007b00" INNER);
+    OK(dp_close(dp));
+    dp = tunnel_dp("vxlan", "vxlan", "csum=false");
+    send_by(dp, 10, &nest, INNER);
+    expect_at(dp, 2, OUTER6 "cf0a12b5003a0000" "0800000000007b00" INNER);
+    nest_put(&nest, 6, NULL, 0); /* Checksum. */
     send_by(dp, 10, &nest, INNER);
     expect_at(dp, 2, OUTER6 "cf0a12b5003a1a71" "0800000000007b00" INNER);
     OK(dp_close(dp));

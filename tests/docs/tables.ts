@@ -68,7 +68,8 @@ const options: Readonly<Record<string, string>> = {
     "TOS of outer packets, where the flow says nothing; `inherit`: that of the inner packet",
   ttl: "TTL of outer packets, likewise; `inherit`",
   df: "`true`: outer IPv4 packets are not to be fragmented, likewise",
-  csum: "`true`: outer packets have a checksum of UDP or GRE, likewise",
+  csum:
+    "`true`: outer packets have a checksum of UDP or GRE, likewise; `false`: UDP over IPv6 has none either",
   seq: "`true`: packets are numbered",
   erspan_ver: "version of ERSPAN, 1 or 2",
   erspan_idx: "index of version 1",
