@@ -15,14 +15,14 @@
 #include "bond/bond.h"
 #include "cls/cls.h"
 #include "ct/ct_event.h"
-#include "ipf/ipf.h"
-#include "dp_port.h"
 #include "flow/flow.h"
+#include "ipf/ipf.h"
 #include "meter/meter.h"
 #include "packet/eal.h"
 #include "pmd/pmd_ctl.h"
 #include "pmd/pmd_set.h"
 #include "port/port.h"
+#include "record/record.h"
 #include "tnl/tnl.h"
 #include "upcall/upcall_handler.h"
 
@@ -43,6 +43,7 @@ static void dp_free(struct dp *dp)
     meters_destroy(dp->meters);
     bonds_destroy(dp->bonds);
     tnl_destroy(dp->tnl);
+    records_destroy(dp->drops);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
@@ -158,6 +159,7 @@ static void opened_release(struct handle_object *object)
 {
     struct dp_opened *opened = (struct dp_opened *)object;
 
+    dp_drops_forget(opened);
     dp_unref(opened->dp);
     free(opened);
 }

@@ -24,7 +24,7 @@
 
 #define DP_NAME_SIZE 64      /* Name of a datapath, port or type, with its NUL. */
 #define DP_TEXT_SIZE 1024    /* Options and messages. */
-#define DP_DROP_MAX 48       /* Room for drop reasons in struct dp_stats. */
+#define DP_DROP_MAX 64       /* Room for drop reasons in struct dp_stats. */
 #define DP_PORT_NONE 0xffffffffu
 
 /* --- Process ---------------------------------------------------------------------------------- */
@@ -398,7 +398,7 @@ DP_API int dp_rxq_get(uint64_t dp, uint32_t index, struct dp_rxq_info *info);
 #include "dp_ct.h"
 #include "dp_ipf.h"
 #include "dp_meter.h"
-#include "dp_bond.h"
+#include "dp_ports.h"
 #include "dp_tnl.h"
 #include "dp_perf.h"
 

@@ -33,6 +33,7 @@ struct pmd_set;
 struct port_table;
 struct rcu;
 struct tnl;
+struct records;
 struct upcalls;
 
 struct dp {
@@ -57,6 +58,8 @@ struct dp {
     /* Runs once a flow tracks connections or queues are balanced, and while a native callback
      * decides misses. */
     struct dp_service *service;
+    struct records *drops;       /* Copies of what is dropped, for one handle; or NULL. */
+    const struct dp_opened *drops_for;
     void (*free)(struct dp *);   /* With the last reference. */
 };
 
@@ -90,6 +93,15 @@ int dp_leave(struct dp *, int error);
 
 void dp_ref(struct dp *);
 void dp_unref(struct dp *);
+
+/* With `life` held as well.  ENODEV, and error_set().  Lets go of the control mutex while the
+ * device closes. */
+int dp_port_remove(struct dp *, uint32_t no);
+/* Frees a job that nobody will ask about.  EBADF. */
+int dp_port_drop(uint64_t job);
+
+/* Of a handle that is closed: it looks at dropped packets no more. */
+void dp_drops_forget(struct dp_opened *);
 
 /* The datapath of a handle, referenced but not locked, destroyed or not; NULL: EBADF. */
 struct dp *dp_of(uint64_t handle);

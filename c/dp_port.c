@@ -5,7 +5,7 @@
  * Opening a device may take seconds (a peer that must connect, a NIC that resets), so the control
  * mutex is not held then: the port's number and names are reserved first, and it is published
  * afterwards if the datapath is still there. */
-#include "dp_port.h"
+#include "dp_int.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +15,6 @@
 #include "base/invariant.h"
 #include "base/error.h"
 #include "base/handle.h"
-#include "dp_int.h"
 #include "pmd/pmd_set.h"
 #include "port/port.h"
 #include "port/port_add.h"

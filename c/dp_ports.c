@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The entry points of dp.h about ports together: changes of their set, and bonds. */
+ * The entry points of dp.h about ports together: changes of their set, bonds, and packets that
+ * they or the datapath drop. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/handle.h"
+#include "base/rcu.h"
 #include "bond/bond.h"
 #include "dp_int.h"
+#include "pmd/pmd_set.h"
 #include "port/port.h"
+#include "record/record.h"
 
 /* What a program has to be told of changes: it waits for the descriptor, where it waits for
  * everything else. */
@@ -143,4 +148,105 @@ int dp_bond_next(uint64_t handle, uint32_t id, uint32_t *next)
     int error = next ? dp_enter(handle, &dp) : EINVAL;
 
     return error ? error : dp_leave(dp, bond_next(dp->bonds, id, next));
+}
+
+/* --- Dropped packets -------------------------------------------------------------------------- */
+
+static void free_records(void *records, void *arg)
+{
+    (void)arg;
+    records_destroy(records);
+}
+
+/* Under the control mutex. */
+static void stop_showing(struct dp *dp)
+{
+    pmd_set_show_drops(dp->pmds, NULL);
+    rcu_defer(dp->rcu, free_records, dp->drops, NULL);
+    dp->drops = NULL;
+    dp->drops_for = NULL;
+}
+
+void dp_drops_forget(struct dp_opened *opened)
+{
+    struct dp *dp = opened->dp;
+
+    pthread_mutex_lock(&dp->control);
+    if (dp->drops && dp->drops_for == opened)
+        stop_showing(dp);
+    pthread_mutex_unlock(&dp->control);
+}
+
+/* A handle and its datapath, with the control mutex held. */
+static int enter(uint64_t handle, struct dp_opened **opened)
+{
+    int error;
+
+    error_clear();
+    *opened = (struct dp_opened *)handle_get(handle, HANDLE_DP);
+    if (!*opened)
+        return error_set(EBADF, "the datapath is closed");
+    error = dp_lock((*opened)->dp);
+    if (error)
+        handle_put(&(*opened)->object);
+    return error;
+}
+
+static int leave(struct dp_opened *opened, int error)
+{
+    dp_unlock(opened->dp);
+    handle_put(&opened->object);
+    return error;
+}
+
+int dp_drops_watch(uint64_t handle)
+{
+    struct dp_opened *opened;
+    int error = enter(handle, &opened);
+    struct dp *dp;
+
+    if (error)
+        return error;
+    dp = opened->dp;
+    if (dp->drops)
+        return leave(opened, dp->drops_for == opened ? 0 : error_set(EBUSY, "somebody else is looking at them"));
+    dp->drops = records_create(DP_DROPPED_MAX, sizeof(struct dp_dropped));
+    if (!dp->drops)
+        return leave(opened, ENOMEM);
+    dp->drops_for = opened;
+    pmd_set_show_drops(dp->pmds, dp->drops);
+    return leave(opened, 0);
+}
+
+int dp_drops_read(uint64_t handle, struct dp_dropped *dropped, uint64_t *lost)
+{
+    const struct dp_dropped *oldest;
+    struct dp_opened *opened;
+    int error = dropped && lost ? enter(handle, &opened) : EINVAL;
+    struct dp *dp;
+
+    if (error)
+        return error;
+    dp = opened->dp;
+    if (!dp->drops || dp->drops_for != opened)
+        return leave(opened, error_set(EINVAL, "dropped packets are not looked at"));
+    *lost = records_lost(dp->drops);
+    oldest = record_oldest(dp->drops);
+    if (!oldest)
+        return leave(opened, ENOENT);
+    memcpy(dropped, oldest, offsetof(struct dp_dropped, bytes) + oldest->kept);
+    record_release(dp->drops);
+    return leave(opened, 0);
+}
+
+int dp_drops_unwatch(uint64_t handle)
+{
+    struct dp_opened *opened;
+    int error = enter(handle, &opened);
+
+    if (error)
+        return error;
+    if (opened->dp->drops && opened->dp->drops_for == opened)
+        stop_showing(opened->dp);
+    return leave(opened, 0);
 }

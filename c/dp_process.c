@@ -12,7 +12,7 @@
 #include "base/stat.h"
 #include "cls/cls.h"
 #include "dp.h"
-#include "dp_port.h"
+#include "dp_int.h"
 #include "odp/odp.h"
 #include "packet/eal.h"
 #include "packet/extract.h"

@@ -48,7 +48,8 @@ export const toolVerbs = [
   },
   {
     name: "capture",
-    usage: "[DP] FILE|- [port=PORT] [flow=FLOW] [reason=drop|miss] [count=N] [seconds=N]",
+    usage:
+      "[DP] FILE|- [port=PORT] [flow=FLOW] [reason=drop|drop_NAME|miss] [count=N] [seconds=N]",
     summary: "write packets to a pcapng file, or to a pipe",
   },
   {

@@ -79,7 +79,8 @@ export function controlCommands(served: Served): ControlCommands {
     return "";
   });
   let captures = 0;
-  const captureUsage = "file [port=P] [flow=F] [reason=drop|miss] [count=N] [seconds=N]";
+  const captureUsage =
+    "file [port=P] [flow=F] [reason=drop|drop_NAME|miss] [count=N] [seconds=N]";
   add("upcall/capture", captureUsage, [1, 7], async (args, client) => {
     const { flags, rest: [path = "", ...words] } = options(args);
     const wanted = { ...captureOptions(dp, words), until: client.hungUp() };

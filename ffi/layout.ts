@@ -13,7 +13,7 @@ export const abiVersion = 1;
 export const constants = {
   DP_NAME_SIZE: 64,
   DP_TEXT_SIZE: 1024,
-  DP_DROP_MAX: 48,
+  DP_DROP_MAX: 64,
   DP_PORT_NONE: 4294967295,
   DP_ABOUT_ALL: 4294967295,
   DP_CREATE: 1,
@@ -62,6 +62,8 @@ export const constants = {
   DP_METER_KBPS: 0,
   DP_METER_PKTPS: 1,
   DP_BOND_BUCKETS: 256,
+  DP_DROPPED_BYTES: 2016,
+  DP_DROPPED_MAX: 1024,
   DP_TNL_IPV4: 4,
   DP_TNL_IPV6: 6,
   DP_TNL_HOP_RECEIVED: 1,
@@ -95,7 +97,7 @@ export const constants = {
 /** Offsets in `struct dp_stats`, bytes. */
 export const dpStats = {
   /** Size of it all, bytes. */
-  structSize: 472,
+  structSize: 600,
   received: 0, // 8 bytes
   hit: 8, // 8 bytes
   missed: 16, // 8 bytes
@@ -109,7 +111,7 @@ export const dpStats = {
   masks: 76, // 4 bytes
   dropCount: 80, // 4 bytes
   pad: 84, // 4 bytes
-  drops: 88, // 384 bytes
+  drops: 88, // 512 bytes
 } as const;
 
 /** Offsets in `struct dp_port_request`, bytes. */
@@ -459,6 +461,20 @@ export const dpBond = {
   bytes: 1024, // 2048 bytes
 } as const;
 
+/** Offsets in `struct dp_dropped`, bytes. */
+export const dpDropped = {
+  /** Size of it all, bytes. */
+  structSize: 2048,
+  ns: 0, // 8 bytes
+  reason: 8, // 4 bytes
+  inPort: 12, // 4 bytes
+  outPort: 16, // 4 bytes
+  size: 20, // 4 bytes
+  kept: 24, // 4 bytes
+  pad: 28, // 4 bytes
+  bytes: 32, // 2016 bytes
+} as const;
+
 /** Offsets in `struct dp_tnl_hop_key`, bytes. */
 export const dpTnlHopKey = {
   /** Size of it all, bytes. */
@@ -614,7 +630,7 @@ export const dpPerfIncident = {
 } as const;
 
 /** What `dp_abi_layout()` of a library with this layout writes. */
-export const layoutText = `struct dp_stats 472
+export const layoutText = `struct dp_stats 600
 field dp_stats received 0 8
 field dp_stats hit 8 8
 field dp_stats missed 16 8
@@ -628,7 +644,7 @@ field dp_stats flows 72 4
 field dp_stats masks 76 4
 field dp_stats drop_count 80 4
 field dp_stats pad 84 4
-field dp_stats drops 88 384
+field dp_stats drops 88 512
 struct dp_port_request 1160
 field dp_port_request no 0 4
 field dp_port_request pad 4 4
@@ -846,6 +862,15 @@ field dp_meter_stats band_bytes 80 64
 struct dp_bond 3072
 field dp_bond ports 0 1024
 field dp_bond bytes 1024 2048
+struct dp_dropped 2048
+field dp_dropped ns 0 8
+field dp_dropped reason 8 4
+field dp_dropped in_port 12 4
+field dp_dropped out_port 16 4
+field dp_dropped size 20 4
+field dp_dropped kept 24 4
+field dp_dropped pad 28 4
+field dp_dropped bytes 32 2016
 struct dp_tnl_hop_key 48
 field dp_tnl_hop_key port 0 4
 field dp_tnl_hop_key mark 4 4

@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "c5a5882030f819339379242e58fd13cc39a4f9db4db1fc0eb9cbd66f0fab8725",
+    sha256: "dc296fe74c133af60a1018d016055c593b6d982228cc669c1f9247e37001289a",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "713031518eccbed67c24aaaa4e29ba8f275f2d2dc9b8b081116adc6aacd6378f",
+    sha256: "84acca90a2c0bff4d494605579cef65181850a55a852937643825c80b1b8631a",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -262,7 +262,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "360eb638afcb09f933a371e22c85964f8ee1b924b3f82637003fc3981160ec37",
+    sha256: "68e67ebb1297156a5d779858a757ed9cbdfe526378a160f4919e7387ad4bb2f2",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -492,23 +492,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "e9215bdfa3947ce546a6818936a6bf06005376c3905877cde944abe60a8b7d14",
+    sha256: "1286e4757d3e0cdff22cbde2989c9d6554c3a204fffd98cf63fa5a786556917a",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "ed522a7d27f2726e948f79dcbd4ac48401a65eb7175d7ec8c7e5d1d9b6749a2a",
+    sha256: "142c76f1859ae07cccd71868628b310cb081128ec45d456b03d53ea619f5d8e4",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
     name: "dp_api.h",
     sha256: "25cd01ba61b869a006e82b29da6b0c63fa01e945470701d71b1d6b7214f26d25",
     load: () => import("../c/dp_api.h", { with: { type: "text" } }),
-  },
-  {
-    name: "dp_bond.h",
-    sha256: "11582e54e13ac1052bfb3ce6cbdd6ef45eead39b4a0494b5f3b2e9e46c774c43",
-    load: () => import("../c/dp_bond.h", { with: { type: "text" } }),
   },
   {
     name: "dp_config.c",
@@ -537,7 +532,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "125001e02b9441b01d83044d4286af8a05f96e6574f7121b4a9218b1f4f906b0",
+    sha256: "49e96e47f7281d02a9c782637e0dcddcf81dca48c2ae0e0eab0a8175f00be535",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -572,22 +567,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "ac495876d9de4dbc5dbbf84a304c59c8afff5510b88c43ac4f7909d52adec8c1",
+    sha256: "d3bdd47c137cfc24c4452e52ef3406b8cf5b29004cfaa916dcef4421f521fc54",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
-    name: "dp_port.h",
-    sha256: "06a3d6fa80d89d2533cb3fc3e4f0ec449d05d375886aa5952f2f13c10ab4863d",
-    load: () => import("../c/dp_port.h", { with: { type: "text" } }),
-  },
-  {
     name: "dp_ports.c",
-    sha256: "6204355dbdf7147a0a746aa8104cdc41678389cf3dc3f2bd0ec55f830a249679",
+    sha256: "7c112af59866bf6ca220210205b241c19c1221520fb9385eab2c01149a71c4f1",
     load: () => import("../c/dp_ports.c", { with: { type: "text" } }),
   },
   {
+    name: "dp_ports.h",
+    sha256: "e551226971c607e56144b0c8f6a86b6f57482d6a695f82901f26173f17c76cfb",
+    load: () => import("../c/dp_ports.h", { with: { type: "text" } }),
+  },
+  {
     name: "dp_process.c",
-    sha256: "b0e7eec029f907f8b7f015ea1a43a28fa1b7913ea99a6b6383857f1fe2b75f3f",
+    sha256: "19de22f60d295574e7b6f379e14af347b29ec87f95b746bf647d45d529a85379",
     load: () => import("../c/dp_process.c", { with: { type: "text" } }),
   },
   {
@@ -627,7 +622,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_exec.c",
-    sha256: "51bc06e795bfc2bd8cee46e05f7a663b8f99194384e963f812d6d89c87b9f162",
+    sha256: "764608434ba90c019a4da1aae135819597327cb8d4d72c0064266a2a5b0c451d",
     load: () => import("../c/flow/flow_exec.c", { with: { type: "text" } }),
   },
   {
@@ -917,17 +912,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.c",
-    sha256: "0b01079547498a3dfaade3d674b1a49ffac35789d7e2d5c9f8db6544fff6e717",
+    sha256: "dfb3beb02fb9b9bc38fd4eb4df1dfb6474a5b1961ce2867655fb248c73d1af07",
     load: () => import("../c/packet/worker.c", { with: { type: "text" } }),
   },
   {
     name: "packet/worker.h",
-    sha256: "b58de2ec1d586750d55831a122f81dbb2108946ed4d6ecb587da8118a3b1149d",
+    sha256: "73b7d45944c1914c15eb3ab82b839c0b9b22ac3174f06d3add86e4dc45642326",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "f2c0c24436d243003d7dbf40da38a33c204e4e101daa387f7eb149c270e0813e",
+    sha256: "87c4d11c66f0a01d02bd6d1fc080e3edf5d4ffadac07a1d3c2884fd014232f70",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -947,13 +942,18 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "bb1508537c6b8c678131b1c91b37b1066a9ca2a84b241ce81d3735da3e85d372",
+    sha256: "5992d93cba5c18ddbed20b583d597699b50cb3d297f4e5a674f0e2b246a583eb",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
     name: "path/tx.h",
-    sha256: "a95a0fc3387e3bf0666e26875486ae84da01c380a3dd0c364ff1a6829aa37f5a",
+    sha256: "9d870a777066a3c4410c47ac0364248a15abf8e7972b64b1d44bffa848db8649",
     load: () => import("../c/path/tx.h", { with: { type: "text" } }),
+  },
+  {
+    name: "path/tx_offload.h",
+    sha256: "516369fa1952b6959197aaf0b3ec1a6937fc78e8d669b1f3c71ac73ac3363cb0",
+    load: () => import("../c/path/tx_offload.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/balance.c",
@@ -1007,17 +1007,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "2d1de1ce1d741678cb21e7139d78169d328c3ee35a762f7aefc89c425627a8d1",
+    sha256: "65889c45dd9755b7550054e530b7c39fbc94e1d7e1808e0df529fe180aed16e8",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "b626f2bbbaf4618935ea4f908c7aae74a46ccbf35a4c7ae8ef4ae4df4c43efc1",
+    sha256: "e767a6192f53a8eba00946e79c9c0c38ee8a7eaa2b674a97ca9693c27ff0e19e",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "4fcd2e4b8db0b21406dff840f700f942b811c486117017a2a94881a41ad65773",
+    sha256: "2759b27791ecdda04ea99f7b624529ef7181831ee183682ce635e9ada6d86817",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {
@@ -1121,11 +1121,6 @@ export const sources: readonly Source[] = [
     load: () => import("../c/port/port_memif.c", { with: { type: "text" } }),
   },
   {
-    name: "port/port_offload.h",
-    sha256: "8f519599d72c39b5c15be43e5ae4d9abd3a024f661c95e4845dddbad4f750867",
-    load: () => import("../c/port/port_offload.h", { with: { type: "text" } }),
-  },
-  {
     name: "port/port_options.c",
     sha256: "b2bef26573806037e995645ca17cf7a5b7612a55e18546d56ed8155e79b13c3d",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
@@ -1164,6 +1159,16 @@ export const sources: readonly Source[] = [
     name: "port/port_vnet.h",
     sha256: "7692d6a98126a164690e725cca1d1c606aea77fd27ad50162b8f2ff304162393",
     load: () => import("../c/port/port_vnet.h", { with: { type: "text" } }),
+  },
+  {
+    name: "record/record.c",
+    sha256: "b90375758ab495231ec833a01d08f08052c83c4f39401d6ef7da77d2d59640e2",
+    load: () => import("../c/record/record.c", { with: { type: "text" } }),
+  },
+  {
+    name: "record/record.h",
+    sha256: "1dc693b1a3b33dbe250667d8384dc180b136054283c3d2f8d9b8dbe857ce64b3",
+    load: () => import("../c/record/record.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl.c",
@@ -1277,7 +1282,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall.c",
-    sha256: "9f79bde2856c0a5506be74f22b5a5c1d10a33bfd581bd8d2e9ceeede9f66ec82",
+    sha256: "d15bad93067b6043e7f5aaa401e4f0b237fd0b1261300a25bf0799fdbc5e8e29",
     load: () => import("../c/upcall/upcall.c", { with: { type: "text" } }),
   },
   {

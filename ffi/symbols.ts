@@ -636,6 +636,26 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_drops_watch: {
+    parameters: [
+      "u64", // uint64_t dp
+    ],
+    result: "i32",
+  },
+  dp_drops_read: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // struct dp_dropped *dropped
+      "buffer", // uint64_t *lost
+    ],
+    result: "i32",
+  },
+  dp_drops_unwatch: {
+    parameters: [
+      "u64", // uint64_t dp
+    ],
+    result: "i32",
+  },
   dp_tnl_hop_set: {
     parameters: [
       "u64", // uint64_t dp

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The object that users hold: the datapath of a provider, with objects and text on top of its
- * bytes.
+ * The object that users hold: a provider's datapath, with objects and text on top of its bytes.
  *
  * @module
  */
@@ -11,6 +10,7 @@ import type {
   OffloadFacet,
   QueueFacet,
 } from "./contract/devices.ts";
+import type { DropFacet } from "./contract/drops.ts";
 import type { FragmentFacet } from "./contract/fragments.ts";
 import type { PollThreadFacet } from "./contract/poll_threads.ts";
 import type {
@@ -219,10 +219,7 @@ export class Datapath implements AsyncDisposable {
     return this.#open("count handlers").upcalls.required?.();
   }
 
-  /**
-   * Spreads upcalls over `count` handlers. Each has one stream, in this program or in a Worker of
-   * it.
-   */
+  /** Spreads upcalls over `count` handlers. Each has one stream, here or in a Worker. */
   setHandlers(count: number): void {
     integer("number of handlers", count, 0xffffffff, 1);
     this.#open("set handlers").upcalls.setHandlers(count);
@@ -353,6 +350,10 @@ export class Datapath implements AsyncDisposable {
   /** Bonds. */
   get bonds(): BondFacet | undefined {
     return checkedFacet(this.#open("use bonds"), "bonds");
+  }
+  /** Packets that are dropped. */
+  get drops(): DropFacet | undefined {
+    return this.#open("use drops").drops;
   }
   /** Lookup caches. */
   get caches(): CacheFacet | undefined {

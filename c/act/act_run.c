@@ -341,7 +341,7 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
             run_whole(run, op, operand, wholes);
             break;
         case ACT_OP_DROP:
-            worker_drop_bulk(run->worker, run->packets, run->n, DROP_explicit);
+            worker_drop_bulk(run->worker, run->packets, run->n, stat_explicit(op->a));
             run->n = 0;
             break;
         case ACT_OP_DEC_TTL:

@@ -49,7 +49,27 @@
     X(tunnel_checksum, "from a tunnel, with a wrong outer checksum") \
     X(tunnel_fragment, "from a tunnel, as a fragment of an outer packet") \
     X(tunnel_option, "from a tunnel, with a version, a flag or an option that is unknown") \
-    X(tunnel_ecn, "from a tunnel, marked as congested outside and not to be marked inside")
+    X(tunnel_ecn, "from a tunnel, marked as congested outside and not to be marked inside") \
+    STAT_EXPLICIT(X)
+
+/* What the numbers of the action `drop` mean, from 1, where Open vSwitch sets them; others are
+ * `explicit`. */
+#define STAT_EXPLICIT(X)                                                    \
+    X(bridge_not_found, "of a port without bridge")                         \
+    X(recursion_too_deep, "sent through too many nested tables")            \
+    X(too_many_resubmit, "sent through too many tables")                    \
+    X(stack_too_deep, "of a pipeline whose stack was full")                 \
+    X(no_recirculation_context, "recirculated by an id that nobody knew")   \
+    X(recirculation_conflict, "recirculated into another pipeline's id")    \
+    X(too_many_mpls_labels, "to get more MPLS labels than there is room for") \
+    X(invalid_tunnel_metadata, "of a tunnel whose options made no sense")   \
+    X(unsupported_packet_type, "of a type that the pipeline has no use for") \
+    X(congestion, "marked by a tunnel as having met congestion, which it cannot say itself") \
+    X(forwarding_disabled, "of a port that does not forward")               \
+    X(tunnel_routing_failed, "for a tunnel that no route leads to")         \
+    X(tunnel_output_no_ethernet, "for a tunnel that wants an Ethernet header") \
+    X(tunnel_neigh_cache_miss, "for a tunnel whose next hop was unknown")   \
+    X(tunnel_header_build_failed, "for a tunnel whose header could not be built")
 
 enum stat_drop {
 #define X(name, text) DROP_##name,
@@ -57,6 +77,18 @@ enum stat_drop {
 #undef X
     DROP_COUNT
 };
+
+enum {
+#define X(name, text) +1
+    STAT_EXPLICIT_COUNT = 0 STAT_EXPLICIT(X)
+#undef X
+};
+
+/* The reason that the action `drop` gives by number, which is not 0. */
+static inline enum stat_drop stat_explicit(uint32_t reason)
+{
+    return reason && reason <= STAT_EXPLICIT_COUNT ? (enum stat_drop)(DROP_bridge_not_found + reason - 1) : DROP_explicit;
+}
 
 /* Counted by: pmd.c received, rx_*, tx_*, iterations, sleeps and cycles; burst.c hit, recirculated
  * and cycles_upcall; upcall.c missed (handed up) and lost; cls_isa.c mask_hit and

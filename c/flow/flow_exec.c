@@ -91,6 +91,7 @@ int flow_execute(struct flow_table *table, struct worker *control, const struct 
         rte_pktmbuf_free(m);
         return error;
     }
+    control->in_port = pkt->md.in_port;
     if (pkt->md.skb_mark || pkt->md.skb_priority)
         m->ol_flags |= PKT_MARKED;
     if (pkt->md.more & PKT_MORE_L3)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <rte_cycles.h>
@@ -10,16 +11,46 @@
 #include <rte_mbuf.h>
 
 #include "base/invariant.h"
+#include "record/record.h"
+
+void worker_show_drops(struct worker *worker, struct records *drops, struct rte_mbuf *const *packets, unsigned int n,
+                       enum stat_drop reason, uint32_t out_port)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    for (unsigned int i = 0; i < n; i++) {
+        const struct rte_mbuf *m = packets[i];
+        struct dp_dropped *dropped;
+        const void *bytes;
+        uint64_t ticket;
+
+        dropped = record_claim(drops, &ticket);
+        if (!dropped)
+            continue;
+        dropped->ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+        dropped->reason = reason;
+        /* What a port would not take may have waited for it, and has come from elsewhere. */
+        dropped->in_port = out_port == DP_PORT_NONE ? worker->in_port : DP_PORT_NONE;
+        dropped->out_port = out_port;
+        dropped->size = m->pkt_len;
+        dropped->kept = RTE_MIN(m->pkt_len, DP_DROPPED_BYTES);
+        bytes = rte_pktmbuf_read(m, 0, dropped->kept, dropped->bytes);
+        if (bytes && bytes != dropped->bytes)
+            memcpy(dropped->bytes, bytes, dropped->kept);
+        record_publish(drops, ticket);
+    }
+}
 
 void worker_drop(struct worker *worker, struct rte_mbuf *m, enum stat_drop reason)
 {
-    stat_drop(worker->stat, reason, 1);
+    worker_dropped(worker, &m, 1, reason, DP_PORT_NONE);
     rte_pktmbuf_free(m);
 }
 
 void worker_drop_bulk(struct worker *worker, struct rte_mbuf **packets, unsigned int n, enum stat_drop reason)
 {
-    stat_drop(worker->stat, reason, n);
+    worker_dropped(worker, packets, n, reason, DP_PORT_NONE);
     rte_pktmbuf_free_bulk(packets, n);
 }
 

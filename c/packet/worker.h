@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/stat.h"
+#include "dp.h"
 #include "packet/pkt.h"
 
 struct rte_mbuf;
@@ -33,6 +34,7 @@ struct meters;
 struct ipf;
 struct port;
 struct tnl;
+struct records;
 struct upcalls;
 
 /* Packets that wait to be sent by one port. */
@@ -75,6 +77,8 @@ struct worker {
     uint32_t now_ms;                 /* ... and modulo 2^32, never 0. */
     /* worker_ms(): what it said, when (cycles), and for how long it holds. */
     uint64_t ms, ms_since, ms_cycles;
+    _Atomic(struct records *) drops; /* NULL: nobody looks at what is dropped. */
+    uint32_t in_port;                /* Of the packets in hand. */
     uint32_t depth;                  /* Of the packets in hand: how often they were recirculated. */
     uint64_t random;                 /* State of worker_random(). */
     uint32_t index;                  /* RCU and replica index; 0: the control side. */
@@ -96,6 +100,19 @@ void worker_tick(struct worker *);
 /* CLOCK_MONOTONIC in ms, where worker_clock() may be some behind.  Reads the clock once in a
  * millisecond, and the cycles in between. */
 uint64_t worker_ms(struct worker *);
+
+/* Counts packets that are dropped for a reason, and shows them to who looks on.  `out_port`: the
+ * port that would not take them, or DP_PORT_NONE.  They stay the caller's. */
+void worker_show_drops(struct worker *, struct records *, struct rte_mbuf *const *, unsigned int n, enum stat_drop, uint32_t out_port);
+static inline void worker_dropped(struct worker *worker, struct rte_mbuf *const *packets, unsigned int n, enum stat_drop reason,
+                                  uint32_t out_port)
+{
+    struct records *drops = atomic_load_explicit(&worker->drops, memory_order_acquire);
+
+    stat_drop(worker->stat, reason, n);
+    if (__builtin_expect(drops != NULL, 0))
+        worker_show_drops(worker, drops, packets, n, reason, out_port);
+}
 
 /* Drops a packet for a reason. */
 void worker_drop(struct worker *, struct rte_mbuf *, enum stat_drop);

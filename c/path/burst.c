@@ -356,6 +356,7 @@ static void recirculate_once(struct worker *worker)
         }
         left = kept;
         stat_add(&worker->stat->recirculated, n);
+        worker->in_port = md.in_port;
         n = drop_runts(worker, group, n);
         worker->depth = depth;
         if (n)
@@ -374,6 +375,7 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
 {
     INVARIANT(n <= CLS_BURST);
     INVARIANT(!worker->recirc.n && !worker->depth);
+    worker->in_port = md->in_port;
     n = drop_runts(worker, packets, n);
     if (__builtin_expect(n && atomic_load_explicit(&worker->roles[md->in_port & (WORKER_PORTS - 1)], memory_order_relaxed) & TNL_RECEIVES, 0))
         n = tnl_sift(worker, md->in_port, TNL_RECEIVES, packets, n);
@@ -389,6 +391,7 @@ void burst_receive_l3(struct worker *worker, struct rte_mbuf **packets, unsigned
 
     INVARIANT(n <= CLS_BURST);
     INVARIANT(!worker->recirc.n && !worker->depth);
+    worker->in_port = in_port;
     n = drop_runts(worker, packets, n);
     for (unsigned int i = 0; i < n; i++) {
         struct rte_mbuf *m = packets[i];

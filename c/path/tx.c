@@ -6,8 +6,8 @@
 #include <rte_mbuf.h>
 
 #include "base/invariant.h"
+#include "path/tx_offload.h"
 #include "port/port.h"
-#include "port/port_offload.h"
 #include "tnl/tnl.h"
 #include "tnl/tnl_sift.h"
 #include "tnl/tnl_push.h"
@@ -15,18 +15,19 @@
 #define SEND_RETRIES 4
 
 /* Counts what does not leave by a port. */
-static void count_unsent(struct worker *worker, struct worker_tx *tx, unsigned int n, enum stat_drop reason)
+static void count_unsent(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *const *packets, unsigned int n,
+                         enum stat_drop reason)
 {
     /* Not stat_add: threads may share the queue, and drops are rare. */
     atomic_fetch_add_explicit(&tx->port->txqs[tx->txq].dropped, n, memory_order_relaxed);
-    stat_drop(worker->stat, reason, n);
+    worker_dropped(worker, packets, n, reason, tx->no);
 }
 
 /* Drops what a port would not take. */
 static void drop_unsent(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n,
                         enum stat_drop reason)
 {
-    count_unsent(worker, tx, n, reason);
+    count_unsent(worker, tx, packets, n, reason);
     rte_pktmbuf_free_bulk(packets, n);
 }
 
@@ -78,7 +79,7 @@ static void send_segments(struct worker *worker, struct worker_tx *tx, struct rt
         struct rte_mbuf *segment = segment_cut(m, plan, index);
 
         if (!segment || (segment->nb_segs > 1 && !chains)) {
-            count_unsent(worker, tx, 1, segment ? DROP_tx_oversize : DROP_no_mbuf);
+            count_unsent(worker, tx, segment ? &segment : &m, 1, segment ? DROP_tx_oversize : DROP_no_mbuf);
             rte_pktmbuf_free(segment);
             break; /* The receiver drops what follows a gap, or asks for it again. */
         }
@@ -144,7 +145,7 @@ static bool is_too_much(const struct port *port, const struct rte_mbuf *m)
     uint32_t l2 = PARTIAL_ETHERNET;
 
     if (m->ol_flags & PARTIAL_SEG)
-        return !port_offload_cuts(port, m, mtu);
+        return !tx_offload_cuts(port, m, mtu);
     if (m->ol_flags & PKT_L3)
         return m->pkt_len > mtu;
     while (l2 + 4 <= m->data_len && l2 < PARTIAL_ETHERNET + 8 &&
@@ -185,7 +186,7 @@ static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbu
 static void send_fit(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n)
 {
     for (unsigned int i = 0; i < n; i++) {
-        if (port_offload_needed(tx->port, packets[i]))
+        if (tx_offload_needed(tx->port, packets[i]))
             send_one(worker, tx, packets[i]);
         else
             transmit(worker, tx, &packets[i], 1);
@@ -208,7 +209,7 @@ static inline unsigned int count_plain(const struct port *port, struct rte_mbuf 
         const struct rte_mbuf *m = packets[i];
 
         if (__builtin_expect((m->ol_flags & odd) || m->pkt_len > most || m->nb_segs > segments || odd == UINT64_MAX, 0)
-            && port_offload_needed(port, m))
+            && tx_offload_needed(port, m))
             break;
     }
     return i;

@@ -2,7 +2,7 @@
  * tx.h - transmit buffers: packets leave by a port, in bursts, made fit for it where need be.
  *
  * What a port cannot do is done here in software: partial checksums, segments larger than its MTU,
- * chains (port_offload.h).
+ * chains (tx_offload.h).
  *
  * Threads: the owner of the worker. */
 #ifndef UPCALL_TX_H

@@ -66,6 +66,7 @@ struct pmd_set {
     struct ipf *ipf;
     struct bonds *bonds;
     struct tnl *tnl;
+    struct records *drops;       /* NULL: nobody looks at what is dropped. */
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */

@@ -29,6 +29,7 @@ static void equip(struct pmd_set *set, struct worker *worker)
     worker->bonds = set->bonds;
     worker->tnl = set->tnl;
     worker->roles = tnl_roles(set->tnl);
+    atomic_store_explicit(&worker->drops, set->drops, memory_order_release);
     worker->qsbr = rcu_qsbr(set->rcu);
     worker->replica = cls_replica_add(set->cls, worker->index);
 }
@@ -107,6 +108,14 @@ struct worker *pmd_set_control(struct pmd_set *set)
 {
     worker_tick(&set->control);
     return &set->control;
+}
+
+void pmd_set_show_drops(struct pmd_set *set, struct records *records)
+{
+    set->drops = records;
+    atomic_store_explicit(&set->control.drops, records, memory_order_release);
+    for (uint32_t i = 0; i < set->n; i++)
+        atomic_store_explicit(&set->threads[i]->worker.drops, records, memory_order_release);
 }
 
 /* --- Transmit buffers ------------------------------------------------------------------------- */
@@ -249,6 +258,8 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
     }
     set->threads[at] = thread;
     set->n++;
+    /* Who looks at drops may have come or gone while it started. */
+    atomic_store_explicit(&thread->worker.drops, set->drops, memory_order_release);
     for (uint32_t i = 0; i < set->rxq_n; i++) /* Owners are places in the set. */
         if (set->rxqs[i]->owner != RXQ_NOBODY && set->rxqs[i]->owner >= at)
             set->rxqs[i]->owner++;

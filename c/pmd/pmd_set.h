@@ -21,6 +21,7 @@ struct port;
 struct port_table;
 struct rcu;
 struct tnl;
+struct records;
 struct upcalls;
 struct worker;
 
@@ -43,6 +44,10 @@ void pmd_set_destroy(struct pmd_set *);      /* Stopped; no port left. */
 
 /* The control side's own, with its clock set. */
 struct worker *pmd_set_control(struct pmd_set *);
+
+/* Threads show what they drop there from now on; NULL: nowhere.  Threads may still write to what it
+ * was for a grace period.  */
+void pmd_set_show_drops(struct pmd_set *, struct records *);
 
 /* A port that is open gets transmit buffers in every thread, and its queues get polled.  errno, and
  * error_set(). */

@@ -57,7 +57,7 @@ static void lose(struct worker *worker, struct handler *handler, struct rte_mbuf
     if (!n)
         return;
     stat_add(&worker->stat->lost, n);
-    stat_drop(worker->stat, reason, n);
+    worker_dropped(worker, packets, n, reason, DP_PORT_NONE);
     if (handler)
         atomic_fetch_add_explicit(&handler->lost, n, memory_order_relaxed);
     rte_pktmbuf_free_bulk(packets, n);

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { DropFacet, DroppedPacket } from "../../providers/contract/drops.ts";
 import type { RawUpcall } from "../../providers/contract/upcalls.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { DatapathError } from "../../providers/errors.ts";
@@ -43,10 +44,11 @@ export interface CaptureOptions {
   /** Only packets that hit this very flow. */
   readonly ufid?: Ufid;
   /**
-   * Only packets that were dropped: by a flow without actions (`drop`), or for want of a flow
-   * (`miss`).
+   * Only packets for want of a flow (`miss`), or that were dropped: for any reason (`drop`), or for
+   * one (`drop_…`, a counter of the datapath). A datapath that shows no drops, and a capture of a
+   * flow, has `drop` for flows without actions.
    */
-  readonly reason?: "drop" | "miss";
+  readonly reason?: "miss" | "drop" | `drop_${string}`;
   /** Packets at most. */
   readonly count: number;
   /** Seconds at most. */
@@ -60,6 +62,8 @@ const maxSeconds = 3600;
 const gone: ReadonlySet<string> = new Set(["ENODEV", "EBADF", "ESHUTDOWN", "ENXIO"]);
 /** New flows are looked for this often, milliseconds. */
 const rescanMs = 200;
+/** Drops are looked for this often, milliseconds. */
+const lookMs = 20;
 
 /** Reads `port=1 flow=… reason=drop count=10 seconds=5`. Throws `SyntaxError`. */
 export function captureOptions(dp: Datapath, words: readonly string[]): CaptureOptions {
@@ -86,10 +90,17 @@ export function captureOptions(dp: Datapath, words: readonly string[]): CaptureO
     throw new SyntaxError(`no port named ${portText}`);
   }
   const reason = given.get("reason");
-  if (reason !== undefined && reason !== "drop" && reason !== "miss") {
-    throw new SyntaxError(`reason must be drop or miss: it is ${reason}`);
+  if (!isReason(dp, reason)) {
+    throw new SyntaxError(
+      `reason must be drop, miss or the name of a counter of drops: it is ${reason}`,
+    );
   }
   const flow = given.get("flow");
+  if (flow !== undefined && reason?.startsWith("drop_")) {
+    throw new SyntaxError(
+      `flow and reason=${reason} do not go together: use reason=drop`,
+    );
+  }
   return {
     count: number("count", 1000),
     seconds: Math.min(number("seconds", 10), maxSeconds),
@@ -97,6 +108,15 @@ export function captureOptions(dp: Datapath, words: readonly string[]): CaptureO
     ...(flow !== undefined && { flow }),
     ...(reason !== undefined && { reason }),
   };
+}
+
+function isReason(
+  dp: Datapath,
+  reason: string | undefined,
+): reason is CaptureOptions["reason"] {
+  if (reason === undefined || reason === "drop" || reason === "miss") return true;
+  return dp.drops !== undefined && reason.startsWith("drop_") &&
+    reason in (dp.stats().counters ?? {});
 }
 
 /** Captures until enough packets came or the time is over; how many there were. */
@@ -171,6 +191,11 @@ class Capture {
   }
 
   async #run(): Promise<void> {
+    const { reason, flow, ufid } = this.#options;
+    const { drops } = this.#own;
+    if (drops !== undefined && reason?.startsWith("drop")) {
+      if (flow === undefined && ufid === undefined) return await this.#runDrops(drops);
+    }
     removeMarks(this.#own); // Of a capture that was killed.
     using _tap = this.#dp.tap((raw) => this.#see(raw));
     const consumer = this.#consume();
@@ -191,6 +216,44 @@ class Capture {
       }
       await consumer.close();
     }
+  }
+
+  /** Takes what the datapath shows of its drops. */
+  async #runDrops(drops: DropFacet): Promise<void> {
+    using watch = drops.watch();
+    const timer = setTimeout(() => this.#done.resolve(), this.#options.seconds * 1000);
+    const look = setInterval(() => {
+      try {
+        for (const dropped of watch.receive()) this.#takeDropped(dropped);
+      } catch (error) {
+        if (!(error instanceof DatapathError) || !gone.has(error.code)) this.#fail(error);
+        else this.#done.resolve();
+      }
+    }, lookMs);
+    void this.#options.until?.then(() => this.#done.resolve());
+    try {
+      await this.#done.promise;
+    } finally {
+      clearTimeout(timer);
+      clearInterval(look);
+    }
+  }
+
+  #takeDropped(dropped: DroppedPacket): void {
+    const { reason, port, count } = this.#options;
+    const { inPort, outPort, time, packet, originalLength } = dropped;
+    if (this.count >= count || reason !== "drop" && reason !== dropped.reason) return;
+    if (port !== undefined && inPort !== port && outPort !== port) return;
+    this.#write(enhancedPacket({
+      interfaceId: this.#interfaceOf(inPort ?? outPort ?? 0),
+      time,
+      bytes: packet,
+      originalLength,
+      comment: outPort === undefined
+        ? dropped.reason
+        : `${dropped.reason}: to port ${outPort}`,
+    }));
+    if (++this.count >= count) this.#done.resolve();
   }
 
   /** Takes upcalls, if nobody else in this program does; they are then nobody's, as before. */

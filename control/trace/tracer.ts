@@ -114,13 +114,32 @@ class Tracer {
       say({ kind: "lookup", recircId, text });
       return say({ kind: "upcall", action: "miss", text: "an upcall of kind miss" });
     }
-    const text = `flow table (${inSamePartition.length} flows with this recirc_id)`;
+    const text = this.#level(key, inSamePartition);
     say({ kind: "lookup", recircId, text, flow: hit.flow });
     const actions = hit.flow.actions ?? [];
     if (actions.length === 0) {
       say({ kind: "drop", action: "drop", text: "the packet ends here" });
     }
     this.#run(actions, packet, depth);
+  }
+
+  /** Where a datapath finds the flow, by what it keeps before and in its table. */
+  #level(key: FlowKey, sharing: readonly DecodedFlow<Flow>[]): string {
+    const recircId = key.recircId ?? 0;
+    const caches = this.#dp.caches;
+    if (this.#dp.type !== "netdev") {
+      const before = (caches?.names() ?? []).map((name, level) =>
+        `${name} of ${caches?.size(level)} entries, then the `
+      ).join("");
+      return `${before}flow table (${sharing.length} flows with this recirc_id)`;
+    }
+    // Its lookup has a table for each port and round, and no cache in front of it.
+    const flows = sharing.filter(({ key: { inPort } }) =>
+      inPort === undefined || inPort === key.inPort
+    );
+    const masks = new Set(flows.map(({ flow }) => `${flow.raw.mask}`)).size;
+    return `table of in_port(${key.inPort ?? "none"}),recirc_id(${recircId}): ` +
+      `a flow of ${flows.length}, by one of ${masks} masks`;
   }
 
   /** Runs a list of actions; the packet is changed by them. */

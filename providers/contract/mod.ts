@@ -23,3 +23,4 @@ export type * from "./poll_figures.ts";
 export type * from "./poll_threads.ts";
 export type * from "./devices.ts";
 export type * from "./tunnels.ts";
+export type * from "./drops.ts";

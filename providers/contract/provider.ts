@@ -19,6 +19,7 @@
  */
 import type { ConntrackFacet } from "./conntrack.ts";
 import type { BondFacet, CacheFacet, OffloadFacet, QueueFacet } from "./devices.ts";
+import type { DropFacet } from "./drops.ts";
 import type { OpResult, ProviderFlows, ProviderOp } from "./flows.ts";
 import type { FragmentFacet } from "./fragments.ts";
 import type { MeterFacet } from "./meters.ts";
@@ -140,6 +141,8 @@ export interface ProviderDatapath {
   readonly bonds?: BondFacet;
   /** Routing of tunnels. Absent: the kernel's, by itself. */
   readonly tunnels?: TunnelFacet;
+  /** Dropped packets. Open vSwitch has no such member. */
+  readonly drops?: DropFacet;
   /** Lookup caches. dpif: `cache_*`. */
   readonly caches?: CacheFacet;
   /** Hardware offload. dpif: `offload_stats_get`. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { constants, dpStats } from "../../ffi/layout.ts";
-import { cString, fromCString } from "../../ffi/memory.ts";
+import { cString } from "../../ffi/memory.ts";
 import type {
   DatapathStats,
   OpenOptions,
@@ -18,6 +18,7 @@ import type { UpcallCallbackFacet, UpcallControlFacet } from "../contract/upcall
 import { Errno } from "../errno.ts";
 import { DatapathError, type OperationContext } from "../errors.ts";
 import { NetdevBonds } from "./bonds.ts";
+import { dropName, NetdevDrops } from "./drops.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
 import { NetdevConntrack } from "./conntrack.ts";
 import type { Context } from "./context.ts";
@@ -79,6 +80,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly meters: NetdevMeters;
   readonly bonds: NetdevBonds;
   readonly tunnels: NetdevTunnels;
+  readonly drops: NetdevDrops;
   /** In userspace a queue's priority is its number. */
   readonly queues: QueueFacet = { toPriority: (queue) => queue };
   readonly #context: Context;
@@ -140,6 +142,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.fragments = new NetdevFragments(context);
     this.meters = new NetdevMeters(context);
     this.bonds = new NetdevBonds(context);
+    this.drops = new NetdevDrops(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,
@@ -342,16 +345,4 @@ function readConfig(
     eal: config.eal,
     library: config.library,
   };
-}
-
-const dropNames: string[] = [];
-
-function dropName(symbols: Symbols, reason: number): string {
-  const known = dropNames[reason];
-  if (known !== undefined) return known;
-  const text = new Uint8Array(constants.DP_NAME_SIZE);
-  const errno = symbols.dp_drop_name(reason, text, text.length);
-  const name = errno === 0 ? fromCString(text) : `${reason}`;
-  dropNames[reason] = name;
-  return name;
 }

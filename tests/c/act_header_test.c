@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_push.c tnl/tnl_inner.c tnl/tnl_outer.c tnl/tnl_pop.c tnl/tnl_read.c packet/worker.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_push.c tnl/tnl_inner.c tnl/tnl_outer.c tnl/tnl_pop.c tnl/tnl_read.c packet/worker.c record/record.c
  * eal: yes
  * sanitize: address
  *
@@ -141,13 +141,15 @@ static void test_named_drops(void)
     al_u32(&l, OVS_ACTION_ATTR_OUTPUT, 1);
     al_u32(&l, 24, 6);
     CHECK(!compile(&l, &prog));
+    CHECK(stat_explicit(1) == DROP_bridge_not_found && stat_explicit(15) == DROP_tunnel_header_build_failed);
+    CHECK(stat_explicit(16) == DROP_explicit && stat_explicit(UINT32_MAX) == DROP_explicit);
     {
         struct rte_mbuf *m = make_packet(good, sizeof good, 600, 0);
 
         event_count = drop_count = 0;
         test_act_run(worker, prog, &m, 1, &(const struct pkt_md){ .in_port = 1 });
         test_flush(worker);
-        CHECK(event_count == 1 && drop_count == 1 && last_drop == DROP_explicit);
+        CHECK(event_count == 1 && drop_count == 1 && last_drop == DROP_recirculation_conflict);
     }
     act_free(prog);
 }

@@ -38,6 +38,10 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "act/act_hash.c": {},
   "bond/bond_find.c": {},
   "base/histogram.c": { pthread_once: "histogram_prepare()" },
+  "record/record.c": {
+    aligned_alloc: "records_create()",
+    free: "records_destroy()",
+  },
   "base/bell.c": { syscall: "rung for rare events only: a futex" },
   "cls/cls_hot.c": { cls_prune_map: "of a build without vectors; reads bitmaps" },
   "cls/cls_isa.c": {

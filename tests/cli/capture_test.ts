@@ -189,6 +189,7 @@ Deno.test(
     assert.deepEqual(seen, ["miss", "miss", "miss"], "copies are not the program's");
     await captures(4, miss, "port=p1");
     await captures(3, drop, "reason=drop");
+    await captures(3, drop, "reason=drop_action");
     await captures(2, miss, "reason=miss");
     await captures(2, undefined);
     const one = "in_port(2),eth(src=02:00:00:00:00:01,dst=ff:ff:ff:ff:ff:ff)," +
@@ -197,7 +198,11 @@ Deno.test(
     const refused = (word: string, message: RegExp): void =>
       assert.throws(() => captureOptions(dp, [word]), message);
     refused("port=nothere", /no port named nothere/);
-    refused("reason=whim", /reason must be drop or miss/);
+    refused("reason=whim", /reason must be drop, miss or/);
+    assert.throws(
+      () => captureOptions(dp, [`flow=${one}`, "reason=drop_action"]),
+      /flow and reason=drop_action do not go together/,
+    );
     refused("count=0", /count must be a number above 0/);
     refused("nonsense", /cannot use nonsense/);
     await stream.close();

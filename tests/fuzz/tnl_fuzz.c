@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: tnl/tnl_read.c tnl/tnl_pop.c packet/extract.c packet/partial.c packet/csum.c packet/worker.c
+ * link: tnl/tnl_read.c tnl/tnl_pop.c packet/extract.c packet/partial.c packet/csum.c packet/worker.c record/record.c
  *
  * Outer packets of every kind, with any mark that a virtio-net header can leave: nothing is read or written beside the frame, what is
  * popped lies within it, and has a key.  Input: kind and options of the port; what is set right in the frame (IPv4's checksum, no UDP

@@ -34,6 +34,8 @@ Deno.test(
     const small = { mtu: "70" };
     await dp.ports.add({ name: "p4", type: "dummy", options: small });
     const reasons = new Map<string, bigint>();
+    using watch = dp.drops?.watch();
+    assert.ok(watch !== undefined);
     const account = () => {
       const { missed, counters = {} } = dp.stats();
       const drops = Object.entries(counters).filter(([name]) => name.startsWith("drop_"));
@@ -73,6 +75,12 @@ Deno.test(
         dropped += more;
         if (more > 0n) reasons.set(name, (reasons.get(name) ?? 0n) + more);
       }
+      const seen = watch.receive();
+      assert.equal(BigInt(seen.length), dropped, "each of them is shown");
+      for (const { reason } of seen) {
+        const more = (after.drops.get(reason) ?? 0n) - (before.drops.get(reason) ?? 0n);
+        assert.ok(more > 0n, `shown as ${reason}`);
+      }
       const what = one.flows.map(({ actions }) => actions).join(" | ");
       // TCP that is too large for a port leaves in several pieces.
       const left = after.out > before.out ? 1n : 0n;
@@ -90,6 +98,7 @@ Deno.test(
       for (const no of [2, 3, 4]) collectAll(dp, no as PortNo);
     }
     await upcalls.return?.();
+    assert.equal(watch.lost, 0n);
     figure(
       `balance: ${CASES} packets, dropped ${
         [...reasons].map((pair) => pair.join(" ")).join(", ")

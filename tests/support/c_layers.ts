@@ -9,7 +9,7 @@ import { type SourceFile, withoutComments } from "./tree.ts";
 
 /** Folders of `c/`, each a unit, by floor; the entry points, in no folder, are on top. */
 const floors: readonly (readonly string[])[] = [
-  ["base"],
+  ["base", "record"],
   ["packet", "link"],
   ["odp", "cls", "meter", "bond", "ct", "ipf", "tnl", "port"],
   ["upcall"],
