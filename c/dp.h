@@ -130,6 +130,9 @@ struct dp_port_request {
     char options[DP_TEXT_SIZE]; /* One `key=value` a line. */
 };
 
+#define DP_DUPLEX_HALF 1u
+#define DP_DUPLEX_FULL 2u
+
 struct dp_port_info {
     uint32_t no;
     uint32_t rxq_count;
@@ -139,6 +142,8 @@ struct dp_port_info {
     uint32_t link_up;
     /* 1: its device is not there; should one of the same name come, it is taken up. */
     uint32_t gone;
+    uint32_t link_speed;     /* Mbit/s; 0: unknown. */
+    uint32_t link_duplex;    /* DP_DUPLEX_*; 0: unknown. */
     uint8_t mac[6];
     uint8_t pad[2];
     char name[DP_NAME_SIZE];
@@ -154,6 +159,12 @@ struct dp_port_stats {
     uint64_t device_lost;    /* How often its device, or its peer, went away. */
 };
 
+/* A counter of a device, by its driver's name for it. */
+struct dp_port_counter {
+    char name[DP_NAME_SIZE];
+    uint64_t value;
+};
+
 /* Adding a port takes three calls, because only the middle one waits: stage it, add it, fetch what
  * came of it. */
 DP_API int dp_port_stage(uint64_t dp, const struct dp_port_request *request, uint64_t *job);
@@ -167,6 +178,10 @@ DP_API int dp_port_find(uint64_t dp, const char *name, struct dp_port_info *port
 /* The port with the smallest number >= `no`; ENODEV if there is none. */
 DP_API int dp_port_next(uint64_t dp, uint32_t no, struct dp_port_info *port);
 DP_API int dp_port_stats_get(uint64_t dp, uint32_t no, struct dp_port_stats *stats);
+/* What the driver counts, to memory of `room` counters, which stays where it is; a name that is
+ * empty is the end.  EOPNOTSUPP: the port has no such counters.  ERANGE: `room` is too small.
+ * Waits. */
+DP_API int dp_port_counters(uint64_t dp, uint32_t no, uint64_t memory, uint32_t room);
 
 /* Counts changes of the set of ports. */
 DP_API int dp_port_sequence(uint64_t dp, uint64_t *sequence);

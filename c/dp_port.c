@@ -37,7 +37,8 @@ struct job {
 
 static void describe(struct port *port, struct dp_port_info *info)
 {
-    bool gone = atomic_load_explicit(&port->gone, memory_order_relaxed);
+    const bool gone = atomic_load_explicit(&port->gone, memory_order_relaxed);
+    const struct link_speed speed = port_link_speed(port);
 
     port_follow_mtu(port);
     memset(info, 0, sizeof *info);
@@ -46,9 +47,11 @@ static void describe(struct port *port, struct dp_port_info *info)
     info->txq_count = port->txq_count;
     info->mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
     info->gone = gone;
-    if (port->class->device_name && !port->class->device_name(port, info->device))
+    info->link_speed = speed.mbits;
+    info->link_duplex = speed.duplex;
+    if (!port_device_name(port, info->device))
         info->device[0] = '\0';
-    info->link_up = !gone && (!port->class->link_up || port->class->link_up(port));
+    info->link_up = port_link_up(port);
     memcpy(info->mac, port->mac, sizeof info->mac);
     memcpy(info->name, port->name, sizeof info->name);
     memcpy(info->type, port->type, sizeof info->type);
@@ -84,6 +87,8 @@ static int open_and_publish(struct dp *dp, struct port *port, struct dp_port_inf
         error = port_make_txqs(port);
         if (error)
             port->class->close(port);
+        else
+            port_follow_link(port);
     }
     pthread_mutex_lock(&dp->life);
     pthread_mutex_lock(&dp->control);
@@ -324,6 +329,32 @@ int dp_port_stats_get(uint64_t handle, uint32_t no, struct dp_port_stats *stats)
     for (uint32_t i = 0; i < port->txq_count; i++)
         stats->tx_dropped += get(&port->txqs[i].dropped);
     return dp_leave(dp, 0);
+}
+
+/* `life` keeps the port where it is while its driver is asked, which others need not wait for. */
+int dp_port_counters(uint64_t handle, uint32_t no, uint64_t memory, uint32_t room)
+{
+    struct dp_port_counter *counters = (struct dp_port_counter *)(uintptr_t)memory;
+    struct port *port;
+    uint32_t n = 0;
+    struct dp *dp;
+    int error = counters && room ? dp_enter_life(handle, &dp) : EINVAL;
+
+    if (error)
+        return error_publish(handle, no, error);
+    port = port_get(dp->ports, no);
+    if (!port)
+        return dp_leave_life(dp, error_publish(handle, no, error_set(ENODEV, "there is no port %u", no)));
+    dp_unlock(dp);
+    error = port_counters(port, counters, room, &n);
+    if (!error && n > room)
+        error = ERANGE;
+    if (!error && n < room)
+        counters[n].name[0] = '\0';
+    if (error == EOPNOTSUPP)
+        error_set(error, "the driver of a port of type %s counts nothing more", port->type);
+    pthread_mutex_lock(&dp->control);
+    return dp_leave_life(dp, error_publish(handle, no, error));
 }
 
 int dp_port_sequence(uint64_t handle, uint64_t *sequence)

@@ -18,6 +18,8 @@ export const constants = {
   DP_ABOUT_ALL: 4294967295,
   DP_CREATE: 1,
   DP_EXCLUSIVE: 2,
+  DP_DUPLEX_HALF: 1,
+  DP_DUPLEX_FULL: 2,
   DP_OP_PUT: 1,
   DP_OP_DELETE: 2,
   DP_OP_GET: 3,
@@ -128,19 +130,21 @@ export const dpPortRequest = {
 /** Offsets in `struct dp_port_info`, bytes. */
 export const dpPortInfo = {
   /** Size of it all, bytes. */
-  structSize: 1248,
+  structSize: 1256,
   no: 0, // 4 bytes
   rxqCount: 4, // 4 bytes
   txqCount: 8, // 4 bytes
   mtu: 12, // 4 bytes
   linkUp: 16, // 4 bytes
   gone: 20, // 4 bytes
-  mac: 24, // 6 bytes
-  pad: 30, // 2 bytes
-  name: 32, // 64 bytes
-  type: 96, // 64 bytes
-  options: 160, // 1024 bytes
-  device: 1184, // 64 bytes
+  linkSpeed: 24, // 4 bytes
+  linkDuplex: 28, // 4 bytes
+  mac: 32, // 6 bytes
+  pad: 38, // 2 bytes
+  name: 40, // 64 bytes
+  type: 104, // 64 bytes
+  options: 168, // 1024 bytes
+  device: 1192, // 64 bytes
 } as const;
 
 /** Offsets in `struct dp_port_stats`, bytes. */
@@ -157,6 +161,14 @@ export const dpPortStats = {
   txDropped: 56, // 8 bytes
   rxNoMbuf: 64, // 8 bytes
   deviceLost: 72, // 8 bytes
+} as const;
+
+/** Offsets in `struct dp_port_counter`, bytes. */
+export const dpPortCounter = {
+  /** Size of it all, bytes. */
+  structSize: 72,
+  name: 0, // 64 bytes
+  value: 64, // 8 bytes
 } as const;
 
 /** Offsets in `struct dp_watch_info`, bytes. */
@@ -651,19 +663,21 @@ field dp_port_request pad 4 4
 field dp_port_request name 8 64
 field dp_port_request type 72 64
 field dp_port_request options 136 1024
-struct dp_port_info 1248
+struct dp_port_info 1256
 field dp_port_info no 0 4
 field dp_port_info rxq_count 4 4
 field dp_port_info txq_count 8 4
 field dp_port_info mtu 12 4
 field dp_port_info link_up 16 4
 field dp_port_info gone 20 4
-field dp_port_info mac 24 6
-field dp_port_info pad 30 2
-field dp_port_info name 32 64
-field dp_port_info type 96 64
-field dp_port_info options 160 1024
-field dp_port_info device 1184 64
+field dp_port_info link_speed 24 4
+field dp_port_info link_duplex 28 4
+field dp_port_info mac 32 6
+field dp_port_info pad 38 2
+field dp_port_info name 40 64
+field dp_port_info type 104 64
+field dp_port_info options 168 1024
+field dp_port_info device 1192 64
 struct dp_port_stats 80
 field dp_port_stats rx_packets 0 8
 field dp_port_stats tx_packets 8 8
@@ -675,6 +689,9 @@ field dp_port_stats rx_dropped 48 8
 field dp_port_stats tx_dropped 56 8
 field dp_port_stats rx_no_mbuf 64 8
 field dp_port_stats device_lost 72 8
+struct dp_port_counter 72
+field dp_port_counter name 0 64
+field dp_port_counter value 64 8
 struct dp_watch_info 16
 field dp_watch_info watch 0 8
 field dp_watch_info descriptor 8 4

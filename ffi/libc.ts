@@ -34,6 +34,15 @@ export const libcSymbols = {
     ],
     result: "i32", // 0, or -1
   },
+  /** Of three parameters, which the ABIs of x86-64 and ARM64 pass as if there were no `...`. */
+  ioctl: {
+    parameters: [
+      "i32", // int fd
+      "u64", // unsigned long request
+      "buffer", // struct ifreq *
+    ],
+    result: "i32", // 0, or -1
+  },
   geteuid: {
     parameters: [],
     result: "u32", // uid_t

@@ -12,7 +12,7 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "dc296fe74c133af60a1018d016055c593b6d982228cc669c1f9247e37001289a",
+    sha256: "d03a2772043e70e52a666bfa4c8ddd91300d8e6c45c3b2206bc105b27a890da9",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
@@ -152,12 +152,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "1f4170f31b4b4ed1c8af381de00530dd8a819ae25d0ef4696fb756a95500345b",
+    sha256: "e35b34c9f87facee8cff2d7b1bec56272933d3832f9e30376d544a3c7642e04c",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
     name: "base/cores.h",
-    sha256: "38d161805302e5c979fa6b83ebada6a549d017b06a3c48259a1a2d3c02a1f2f4",
+    sha256: "b1793e1b45f05e2dcf9487d1a7ad178a829184be12a2234ce286e8502c935c56",
     load: () => import("../c/base/cores.h", { with: { type: "text" } }),
   },
   {
@@ -497,7 +497,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "142c76f1859ae07cccd71868628b310cb081128ec45d456b03d53ea619f5d8e4",
+    sha256: "1dccb4417b11a0955950862bd2c527956ef5ac966238bef39b1f46a842cb3223",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -567,7 +567,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "d3bdd47c137cfc24c4452e52ef3406b8cf5b29004cfaa916dcef4421f521fc54",
+    sha256: "8ea73009ee80f8029e5198367b97399dec640deb280ed65da197a40c08f5d6be",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
@@ -672,18 +672,28 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link.h",
-    sha256: "d1af94f2cecec14b00e077f898f66f28677fe36573d3be8b5786fa0fb32e92ae",
+    sha256: "8375c533a5c293a8162e534a9dfb75ff6cc162ba073c73e8763a9dec71a66d5a",
     load: () => import("../c/link/link.h", { with: { type: "text" } }),
   },
   {
     name: "link/link_device.c",
-    sha256: "07ed34fefb5cadba39830b7f7ba23bf27f29e4975d807797bbe02487f89e4006",
+    sha256: "9ee711c4fc0d143ed630b78c9774e2e0f938aedfa2c1f9f09b1963e3490e0990",
     load: () => import("../c/link/link_device.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_device.h",
-    sha256: "eefa7f28af3b68392cf7360a256dc6cb32612189dff9f9dd7bb2e20418d2f052",
+    sha256: "5df6a313dbf2d5a8ee65f353985a603427a2f6688eb885a190ab9d9c3464626d",
     load: () => import("../c/link/link_device.h", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_ethtool.c",
+    sha256: "9cf702d78b2334f5667d158bceedc319228ffe30a73603bc8e470634ab3c266d",
+    load: () => import("../c/link/link_ethtool.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_ethtool.h",
+    sha256: "81e0b707fa79ce0700e3ea09d63ba2e67c466faa921abef5c171177a0514767c",
+    load: () => import("../c/link/link_ethtool.h", { with: { type: "text" } }),
   },
   {
     name: "link/link_socket.c",
@@ -807,12 +817,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "36371d6b63fdcd4d4bab8ad57bd11f2d9be5ce253c26e6c3ec854c7bee048a5d",
+    sha256: "5314e210b1728b85e0d61498af0dca892e8d38f90e9fc24a8f5f2168b08c1877",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal.h",
-    sha256: "9ff3d48a29fc4131944d738529202397f54cfd6058c19d2c7329993bc68a1370",
+    sha256: "c36cd813b55689d6a522b8f49780bf3a2dffe3f4139caebbd9bb2919bf974066",
     load: () => import("../c/packet/eal.h", { with: { type: "text" } }),
   },
   {
@@ -1042,12 +1052,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.c",
-    sha256: "d160c76df4c615e800bcc33c54f1675d8e0723ef01d7d9f84a9b6129116e3e87",
+    sha256: "b923c7a496b3ff3c36c0821c2796af0d8b99a16b8003ed2a17e8e2df3fbb8f01",
     load: () => import("../c/port/port.c", { with: { type: "text" } }),
   },
   {
     name: "port/port.h",
-    sha256: "8d1bc3c51b6fa49ea8efd25588391cabda546221584f6c0f05fd47e2e0b977a3",
+    sha256: "3685e4ac7ffdc076b8426fd5c96a5b39f0379533e12fe7bd24c1ecd2730adb59",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1062,7 +1072,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "4a2dc01f9fe22c07dbc806317bb21b8e3f5ddf90eed729942d878f2b418e0450",
+    sha256: "c2469d4d4d43388c77973d13bfdc8ce5f8df2016016a8a478d0f430ff0960fec",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -1087,28 +1097,33 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "87002b156135573ced6c0adf0d7ffd9227f74acfd44caafa568e683767fa3063",
+    sha256: "02eb21c4750b43498858f10ef231c80e309ba57a1d50b67e1bd906e37db78519",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "7ed039e05cea2a4a93ba7f5bc2a5c101c879aecf31838be2aee16338ecddc269",
+    sha256: "d0d675fab442ef627e1913983b21672199809e28b8ac80efb20d2499d8212ebd",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "c9d3e9a8a3b5511087520ab5dd102541598e7e9ba05efba59277b80a3247a6e7",
+    sha256: "50271f00d1e8b51111807c1bcae4a86ffd00988d273f7fef90d98ce4c15a9fb0",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
-    name: "port/port_eth_dev.h",
-    sha256: "15b54edb50e741530b326f5540579805a6cebf3801904db4e241396f15a13e94",
-    load: () => import("../c/port/port_eth_dev.h", { with: { type: "text" } }),
+    name: "port/port_eth_int.h",
+    sha256: "b50412df9490cdf8666af5f71e755fa7f639157052654d7df546ec21ef5e072a",
+    load: () => import("../c/port/port_eth_int.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "9f4d60469aef94649f1dfa2f95727f37f87b67beb2d8eff0206174058f62c6dc",
+    sha256: "485eefff18717d32f071561fb133ad31d5caccfef709875410172e616fe3478a",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
+  },
+  {
+    name: "port/port_eth_wish.c",
+    sha256: "7109ec3caecd51b26babe90a21cad622348b2450a672481392e822c3c04394d2",
+    load: () => import("../c/port/port_eth_wish.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_int.h",
@@ -1117,17 +1132,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_memif.c",
-    sha256: "add60d51b9a52827e11eda93a64c7dc0297afa0f9c72c8b78b52e115614244c5",
+    sha256: "93a53a7e7c6ea21bc3e6a7fc4663c131181d74342b8f2ce47b2f31b507f7e218",
     load: () => import("../c/port/port_memif.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_options.c",
-    sha256: "b2bef26573806037e995645ca17cf7a5b7612a55e18546d56ed8155e79b13c3d",
+    sha256: "09a95ade7bd8e822fb75a7d917ab5736b8643529f76767a382b59f8465d54ecd",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_packet.c",
-    sha256: "8751430262179a2ae46ef34c3a971568a2f96eea0ecc8d2b006dae8ff9f6dcc0",
+    sha256: "7f569e423d2d731a3bb7d07e02d3d22c7f9f305dcbc4f12e1f41db21062a0f4d",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -1137,12 +1152,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_pcap.c",
-    sha256: "c65ceb3f53b0299c137d9d648abd49cf3597de78e2347b8674f751d24629e7e1",
+    sha256: "4f4549e16c80d9c59b998029e84b1c69543534325ed3d0dae8efd97161ebccf3",
     load: () => import("../c/port/port_pcap.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_tap.c",
-    sha256: "68d378aa2bfc87792b4b05d5a60be3e5153970f306e823178abc5f373b663501",
+    sha256: "4eeb6239c60d7bcc93be56d6ef99f3dca37b4e4a0b43546fb1d166126024254f",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {

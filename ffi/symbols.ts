@@ -209,6 +209,16 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_port_counters: {
+    parameters: [
+      "u64", // uint64_t dp
+      "u32", // uint32_t no
+      "u64", // uint64_t memory
+      "u32", // uint32_t room
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
   dp_port_sequence: {
     parameters: [
       "u64", // uint64_t dp

@@ -102,6 +102,23 @@ export class Ports {
   }
 
   /**
+   * What the driver of a port's device counts, by its names: the statistics of `ethtool -S`, or
+   * extended statistics of DPDK. `EOPNOTSUPP`: it has none; `ENODEV`: there is no such port.
+   */
+  async driverCounters(no: PortNo): Promise<Readonly<Record<string, bigint>>> {
+    const operation = "read driver counters";
+    const { ports, type, name } = this.#open(operation);
+    portNo(no);
+    if (ports.driverCounters !== undefined) return await ports.driverCounters(no);
+    throw new DatapathError({
+      operation,
+      datapath: `${type}@${name}`,
+      object: `${no}`,
+      code: "EOPNOTSUPP",
+    });
+  }
+
+  /**
    * The `portId` for `userspace` actions in flows of a port; 0 if the provider needs none. Where
    * the kernel dispatches upcalls by port it holds until the stream of that handler is closed.
    */

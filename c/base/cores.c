@@ -38,6 +38,11 @@ uint32_t cores_last(void)
     return core;
 }
 
+uint32_t cores_count(void)
+{
+    return (uint32_t)CPU_COUNT(&process);
+}
+
 uint32_t cores_numa(uint32_t core)
 {
     char path[80];

@@ -18,6 +18,8 @@ void cores_init(void);
 
 bool cores_allowed(uint32_t core);
 uint32_t cores_last(void);
+/* How many are allowed. */
+uint32_t cores_count(void);
 /* The NUMA node of a core; 0 where the machine does not say. */
 uint32_t cores_numa(uint32_t core);
 /* Those that are allowed, as `0-3,6`; what does not fit is left out. */

@@ -17,6 +17,7 @@ struct link_user {
     const void *set;             /* Ports of one datapath have the same. */
     uint32_t no;
     bool shared;                 /* Others may have the device too. */
+    bool l3;                     /* Its packets have no link header, so its device has none. */
 };
 
 #endif

@@ -28,13 +28,18 @@ bool link_device_is_ethernet(unsigned int type)
     return type == ARPHRD_ETHER;
 }
 
+bool link_device_is_l3(unsigned int type)
+{
+    return type == ARPHRD_NONE || type == ARPHRD_RAWIP || type == ARPHRD_TUNNEL || type == ARPHRD_TUNNEL6 || type == ARPHRD_SIT;
+}
+
 static const char *type_name(unsigned int type)
 {
     static const struct {
         uint16_t type;
         const char *name;
     } names[] = {
-        { ARPHRD_NONE, "without link header, as TUN and WireGuard" }, { ARPHRD_LOOPBACK, "loopback" }, { ARPHRD_PPP, "PPP" },
+        { ARPHRD_ETHER, "Ethernet" }, { ARPHRD_NONE, "without link header, as TUN and WireGuard" }, { ARPHRD_LOOPBACK, "loopback" }, { ARPHRD_PPP, "PPP" },
         { ARPHRD_RAWIP, "raw IP" }, { ARPHRD_TUNNEL, "IP in IP" }, { ARPHRD_TUNNEL6, "IPv6 tunnel" }, { ARPHRD_SIT, "IPv6 in IPv4" },
         { ARPHRD_IPGRE, "GRE over IPv4" }, { ARPHRD_IP6GRE, "GRE over IPv6" }, { ARPHRD_INFINIBAND, "InfiniBand" },
         { ARPHRD_IEEE80211, "IEEE 802.11" }, { ARPHRD_IEEE80211_RADIOTAP, "IEEE 802.11 with radiotap" },
@@ -50,6 +55,11 @@ static const char *type_name(unsigned int type)
 int link_device_refuse(const char *name, unsigned int type)
 {
     return error_set(EINVAL, "%s is not an Ethernet device: its type is %u (%s)", name, type, type_name(type));
+}
+
+static int refuse_l3(const char *name, unsigned int type)
+{
+    return error_set(EINVAL, "%s is no device for packets without link header: its type is %u (%s)", name, type, type_name(type));
 }
 
 /* --- Questions -------------------------------------------------------------------------------- */
@@ -252,7 +262,9 @@ int link_device_take(const struct link_user *port, struct link_device *device, c
     error = ask(device->fd, SIOCGIFHWADDR, name, &ifr);
     if (error)
         return no_device(name, error, "cannot examine");
-    if (!link_device_is_ethernet(ifr.ifr_hwaddr.sa_family))
+    if (port->l3 && !link_device_is_l3(ifr.ifr_hwaddr.sa_family))
+        return refuse_l3(name, ifr.ifr_hwaddr.sa_family);
+    if (!port->l3 && !link_device_is_ethernet(ifr.ifr_hwaddr.sa_family))
         return link_device_refuse(name, ifr.ifr_hwaddr.sa_family);
     memcpy(device->mac, ifr.ifr_hwaddr.sa_data, sizeof device->mac);
     error = ask(device->fd, SIOCGIFMTU, name, &ifr);

@@ -52,6 +52,8 @@ uint32_t link_device_mtu(const struct link_device *);
 int link_device_type(const char *name, unsigned int *type);
 /* Whether frames of a hardware type (ARPHRD_*) begin with an Ethernet header. */
 bool link_device_is_ethernet(unsigned int type);
+/* Whether they begin with an IP header. */
+bool link_device_is_l3(unsigned int type);
 /* EINVAL, with a text, of a device that is not Ethernet. */
 int link_device_refuse(const char *name, unsigned int type);
 

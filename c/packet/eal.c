@@ -29,7 +29,6 @@
 #define POOL_HUGE 65536u
 #define POOL_SMALL 16384u
 #define POOL_LEAST 2048u
-#define POOL_CACHE 256u
 #define POOL_LARGE 512u
 #define CACHE_LARGE 4u            /* What caches of threads hold the others do not have. */
 #define POOL_LARGE_LEAST 64u
@@ -202,7 +201,7 @@ static int start_chosen(bool huge)
 }
 
 /* `count` mbufs with `room` bytes for data, or fewer, by halves, where memory is short. */
-static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room, const char *ops)
+static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room, const char *ops, int numa)
 {
     struct rte_mempool *pool = NULL;
     char name[RTE_MEMPOOL_NAMESIZE];
@@ -210,8 +209,8 @@ static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t 
     for (; !pool && count >= least; count /= 2) {
         snprintf(name, sizeof name, "upcall_%u", ++pool_serial);
         log_capture();
-        pool = rte_pktmbuf_pool_create_by_ops(name, count - 1, ops ? 0 : RTE_MIN(room > EAL_FRAME_ROOM ? CACHE_LARGE : POOL_CACHE, count / 8), sizeof(struct pkt),
-                                              (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY, ops);
+        pool = rte_pktmbuf_pool_create_by_ops(name, count - 1, ops ? 0 : RTE_MIN(room > EAL_FRAME_ROOM ? CACHE_LARGE : EAL_POOL_CACHE, count / 8), sizeof(struct pkt),
+                                              (uint16_t)(RTE_PKTMBUF_HEADROOM + room), numa, ops);
         log_captured();
     }
     if (pool)
@@ -252,7 +251,7 @@ static int start(void)
     if (error)
         return error;
     pthread_mutex_lock(&pools_lock);
-    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL);
+    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
     pthread_mutex_unlock(&pools_lock);
     /* A library of DPDK that no program names brings what pools are made of: it may be absent. */
     if (!pool && rte_errno == EINVAL)
@@ -322,19 +321,19 @@ struct rte_mempool *eal_pool_large(void)
     pthread_mutex_lock(&pools_lock);
     pool = atomic_load(&large);
     if (!pool && pool_count < POOLS_MAX)
-        atomic_store(&large, pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL));
+        atomic_store(&large, pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL, SOCKET_ID_ANY));
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }
 
-struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops)
+struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops, int numa)
 {
     struct rte_mempool *pool = NULL;
 
     pthread_mutex_lock(&pools_lock);
     pools_reap();
     if (pool_count < POOLS_MAX)
-        pool = pool_create(rte_align32pow2(count + 1), count + 1, room, ops);
+        pool = pool_create(rte_align32pow2(count + 1), count + 1, room, ops, numa);
     pthread_mutex_unlock(&pools_lock);
     return pool;
 }

@@ -9,6 +9,7 @@
 #ifndef UPCALL_EAL_H
 #define UPCALL_EAL_H
 
+#include <rte_memory.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,9 +35,12 @@ struct rte_mempool *eal_pool(void);
 struct rte_mempool *eal_pool_large(void);
 
 /* A further pool with at least `count` mbufs with `room` bytes for data, for ports that keep many
- * (no memory: NULL); `ops`: mempool operations of the port's own, or NULL.  Given back by
- * eal_pool_retire(); it goes when its last mbuf has come home. */
-struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops);
+ * (no memory: NULL); `ops`: mempool operations of the port's own, or NULL; `numa`: the node that
+ * its memory is on, or SOCKET_ID_ANY.  Given back by eal_pool_retire(); it goes when its last mbuf
+ * has come home. */
+struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops, int numa);
+/* Mbufs that each thread may keep by in its cache of a pool. */
+#define EAL_POOL_CACHE 256u
 void eal_pool_retire(struct rte_mempool *);
 
 #endif

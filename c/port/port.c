@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "base/invariant.h"
+#include "link/link_device.h"
+#include "packet/worker.h"
 #include "port/port_int.h"
 
 /* --- Table ------------------------------------------------------------------------------------ */
@@ -164,6 +166,85 @@ void port_follow_mtu(struct port *port)
     mtu = port->class->ask_mtu(port);
     if (mtu)
         atomic_store_explicit(&port->mtu, mtu, memory_order_relaxed);
+}
+
+/* --- Links ------------------------------------------------------------------------------------ */
+
+/* What is seen of a link is one word, which changes as one. */
+#define LINK_SEEN 1u
+#define LINK_UP 2u
+#define LINK_DUPLEX_SHIFT 2
+#define LINK_MTU_SHIFT 8         /* 24 bits. */
+#define LINK_SPEED_SHIFT 32
+#define SPEED_MS 2000u           /* Not asked for more often, while the link is up or down. */
+
+static struct link_speed speed_of(uint64_t link)
+{
+    return (struct link_speed){ .mbits = (uint32_t)(link >> LINK_SPEED_SHIFT), .duplex = (uint32_t)(link >> LINK_DUPLEX_SHIFT) & 3 };
+}
+
+bool port_device_name(struct port *port, char name[DP_NAME_SIZE])
+{
+    if (port->class->device_name)
+        return port->class->device_name(port, name);
+    return port->linux_device && link_device_name(port->linux_device, name);
+}
+
+bool port_link_up(struct port *port)
+{
+    if (atomic_load_explicit(&port->gone, memory_order_relaxed))
+        return false;
+    if (port->class->link_up && !port->class->link_up(port))
+        return false;
+    return !port->linux_device || link_device_link_up(port->linux_device);
+}
+
+static struct link_speed ask_speed(struct port *port)
+{
+    char name[DP_NAME_SIZE];
+
+    /* Drivers of DPDK make it up. */
+    if (port->linux_device && link_device_name(port->linux_device, name))
+        return link_ethtool_speed(port->linux_device->fd, name);
+    return port->class->link_speed ? port->class->link_speed(port) : (struct link_speed){ 0 };
+}
+
+int port_counters(struct port *port, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
+{
+    char name[DP_NAME_SIZE];
+
+    if (port->class->counters)
+        return port->class->counters(port, counters, room, n);
+    if (!port->linux_device)
+        return EOPNOTSUPP;
+    return link_device_name(port->linux_device, name) ? link_ethtool_counters(port->linux_device->fd, name, counters, room, n) : ENODEV;
+}
+
+void port_follow_link(struct port *port)
+{
+    const uint64_t before = atomic_load_explicit(&port->link, memory_order_acquire);
+    const bool up = port_link_up(port);
+    const uint32_t ms = (uint32_t)worker_clock();
+    struct link_speed speed = { 0 };
+    uint64_t now;
+
+    port_follow_mtu(port);
+    if (up) {
+        speed = speed_of(before);
+        if (!(before & LINK_UP) || ms - atomic_load_explicit(&port->speed_asked_ms, memory_order_relaxed) > SPEED_MS) {
+            atomic_store_explicit(&port->speed_asked_ms, ms, memory_order_relaxed);
+            speed = ask_speed(port);
+        }
+    }
+    now = LINK_SEEN | (up ? LINK_UP : 0) | (uint64_t)speed.duplex << LINK_DUPLEX_SHIFT | (uint64_t)speed.mbits << LINK_SPEED_SHIFT |
+          (uint64_t)(atomic_load_explicit(&port->mtu, memory_order_relaxed) & 0xffffffu) << LINK_MTU_SHIFT;
+    if (atomic_exchange_explicit(&port->link, now, memory_order_acq_rel) != now && before)
+        port_table_changed(port->table);
+}
+
+struct link_speed port_link_speed(const struct port *port)
+{
+    return speed_of(atomic_load_explicit(&port->link, memory_order_acquire));
 }
 
 uint64_t port_table_sequence(struct port_table *table)

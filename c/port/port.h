@@ -22,8 +22,10 @@
 
 #include "dp.h"
 #include "link/link.h"
+#include "link/link_ethtool.h"
 #include "packet/tunnel.h"
 
+struct link_device;
 struct rte_mbuf;
 struct port;
 struct port_table;               /* Owned by the datapath. */
@@ -58,9 +60,15 @@ struct port_class {
     /* The largest packet that its device takes now, which others may change; 0: unknown.  NULL: it
      * stays as it was when opened. */
     uint32_t (*ask_mtu)(struct port *);
-    bool (*link_up)(struct port *);                                       /* NULL: always. */
-    /* What its Linux device is called now; false: it has none, or it is not there.  NULL: it has
-     * none. */
+    /* NULL: that of its Linux device, or always. */
+    bool (*link_up)(struct port *);
+    /* Of a port without `linux_device`.  May wait for the kernel or a card.  NULL: unknown. */
+    struct link_speed (*link_speed)(struct port *);
+    /* What the driver counts: at most `room`, `*n` is how many there are.  May wait.  errno.  NULL:
+     * as its Linux device's. */
+    int (*counters)(struct port *, struct dp_port_counter *, uint32_t room, uint32_t *n);
+    /* What its Linux device is called now; false: it is not there.  NULL: as `linux_device`
+     * says. */
     bool (*device_name)(struct port *, char name[DP_NAME_SIZE]);
     /* NULL: nothing can be changed. */
     int (*set_config)(struct port *, const char *key, const char *value);
@@ -94,6 +102,8 @@ struct port {
     const struct port_class *class;
     struct port_table *table;
     void *state;                 /* Of its class. */
+    /* The Linux device that it stands on, in `state`; NULL: none, or the class's own affair. */
+    struct link_device *linux_device;
     struct port *next_reserved;  /* port_reserve(). */
     struct port_txq *txqs;
     uint32_t no;
@@ -103,6 +113,8 @@ struct port {
     uint16_t numa;               /* Node of its device; 0 where it has none. */
     _Atomic uint32_t mtu;
     _Atomic uint32_t mtu_asked_ms; /* When last, as in worker.now_ms. */
+    _Atomic uint64_t link;       /* As it was seen last: port_follow_link(). */
+    _Atomic uint32_t speed_asked_ms;
     _Atomic uint64_t lost;       /* How often the device, or the peer, went. */
     /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
     _Atomic uint32_t gone;
@@ -141,6 +153,19 @@ void port_changed(struct port *);
 /* Asks the device for its MTU, by a system call: for the control side, and for packets that are too
  * large or were refused for that. */
 void port_follow_mtu(struct port *);
+
+bool port_link_up(struct port *);
+/* What its Linux device is called now; false: it has none, or it is not there. */
+bool port_device_name(struct port *, char name[DP_NAME_SIZE]);
+/* What its driver counts: at most `room`, `*n` is how many there are.  May wait.  EOPNOTSUPP. */
+int port_counters(struct port *, struct dp_port_counter *, uint32_t room, uint32_t *n);
+
+/* Looks at the link, and what comes with it; if it is another, that is a change of the set of
+ * ports.  For who opens the port and the thread that watches its device, without the control
+ * mutex. */
+void port_follow_link(struct port *);
+/* As it was seen last. */
+struct link_speed port_link_speed(const struct port *);
 
 /* The set of ports changed: the sequence is another, and every watch is readable. */
 void port_table_changed(struct port_table *);

@@ -201,7 +201,7 @@ static void silence(const char *library, const char *function)
 
 static struct rte_mempool *make_pool(void)
 {
-    struct rte_mempool *pool = eal_pool_make(POOL_MBUFS, MBUF_BYTES - MBUF_HEADERS, OPS);
+    struct rte_mempool *pool = eal_pool_make(POOL_MBUFS, MBUF_BYTES - MBUF_HEADERS, OPS, SOCKET_ID_ANY);
 
     if (pool && exclude_outside(pool) < MBUFS_LEAST) { /* It is in pieces. */
         reclaim(pool);
@@ -423,5 +423,5 @@ static uint16_t afxdp_tx(struct port *port, uint16_t queue, struct rte_mbuf **pa
 
 const struct port_class port_class_afxdp = {
     .type = "afxdp", .open = afxdp_open, .close = afxdp_close, .rx_burst = afxdp_rx, .tx_burst = afxdp_tx, .stats = afxdp_stats,
-    .link_up = eth_link_up,
+    ETH_QUESTIONS,
 };

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <rte_ethdev.h>
 
@@ -10,7 +12,7 @@
 #include "link/link_watch.h"
 #include "packet/eal.h"
 #include "port/port_eth.h"
-#include "port/port_eth_dev.h"
+#include "port/port_eth_int.h"
 
 static _Atomic uint32_t serial;          /* Of names of devices. */
 
@@ -124,14 +126,72 @@ bool eth_link_up(struct port *port)
 {
     struct eth *eth = port->state;
     struct rte_eth_link link;
-    bool up = false;
 
-    if (atomic_load_explicit(&port->gone, memory_order_relaxed) || !rte_spinlock_trylock(&eth->ask))
-        return false;
-    if (port->eth_port != UINT16_MAX)
-        up = !rte_eth_link_get_nowait(port->eth_port, &link) && link.link_status == RTE_ETH_LINK_UP;
+    /* Another is asking: what was seen last. */
+    if (!rte_spinlock_trylock(&eth->ask))
+        return atomic_load_explicit(&eth->up, memory_order_relaxed);
+    atomic_store_explicit(&eth->up,
+                          port->eth_port != UINT16_MAX && !rte_eth_link_get_nowait(port->eth_port, &link) &&
+                              link.link_status == RTE_ETH_LINK_UP,
+                          memory_order_relaxed);
     rte_spinlock_unlock(&eth->ask);
-    return up;
+    return atomic_load_explicit(&eth->up, memory_order_relaxed);
+}
+
+struct link_speed eth_link_speed(struct port *port)
+{
+    struct eth *eth = port->state;
+    struct link_speed speed = { 0 };
+    struct rte_eth_link link;
+
+    if (!rte_spinlock_trylock(&eth->ask))
+        return port_link_speed(port);
+    if (port->eth_port != UINT16_MAX && !rte_eth_link_get_nowait(port->eth_port, &link)) {
+        speed.mbits = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
+        speed.duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX ? DP_DUPLEX_FULL : DP_DUPLEX_HALF;
+    }
+    rte_spinlock_unlock(&eth->ask);
+    return speed;
+}
+
+/* Under `ask`. */
+static int read_counters(const struct port *port, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
+{
+    const int count = rte_eth_xstats_get_names(port->eth_port, NULL, 0);
+    struct rte_eth_xstat_name *names;
+    struct rte_eth_xstat *values;
+    int error = 0;
+
+    if (count <= 0)
+        return count ? -count : EOPNOTSUPP;
+    names = calloc((size_t)count, sizeof *names);
+    values = calloc((size_t)count, sizeof *values);
+    if (!names || !values)
+        error = ENOMEM;
+    else if (rte_eth_xstats_get_names(port->eth_port, names, (unsigned int)count) != count ||
+             rte_eth_xstats_get(port->eth_port, values, (unsigned int)count) != count)
+        error = EAGAIN;
+    *n = (uint32_t)count;
+    for (uint32_t i = 0; !error && i < *n && i < room; i++) {
+        snprintf(counters[i].name, sizeof counters[i].name, "%s", values[i].id < *n ? names[values[i].id].name : "?");
+        counters[i].value = values[i].value;
+    }
+    free(names);
+    free(values);
+    return error;
+}
+
+int eth_counters(struct port *port, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
+{
+    struct eth *eth = port->state;
+    int error = ENODEV;
+
+    if (!rte_spinlock_trylock(&eth->ask))
+        return EBUSY; /* It is being opened. */
+    if (port->eth_port != UINT16_MAX)
+        error = read_counters(port, counters, room, n);
+    rte_spinlock_unlock(&eth->ask);
+    return error;
 }
 
 /* --- The Linux device comes and goes ---------------------------------------------------------- */
@@ -181,19 +241,28 @@ static void attend(void *arg)
     int error;
 
     if (!atomic_load_explicit(&port->gone, memory_order_relaxed)) {
-        link_device_heed(eth->claim);
-        if (if_indextoname(eth->if_index, name))
+        link_device_heed(eth->linux_device.claim);
+        if (link_device_name(&eth->linux_device, name)) {
+            port_follow_link(port);
             return;
+        }
         port_set_gone(port);
     }
     set_stopped(port, true); /* Also if DPDK's event told first that it is gone. */
-    if (!eth->makes_device && !if_nametoindex(eth->if_name))
+    if (!eth->makes_device && !if_nametoindex(eth->linux_device.name))
         return;
     error = eth->request.reopen ? eth->request.reopen(port) : eth_reopen(port, NULL);
     if (error)
         return; /* And tried again the next time. */
     set_stopped(port, false);
     port_set_here(port);
+    port_follow_link(port);
+}
+
+/* A device that stays: its link comes and goes. */
+static void attend_link(void *port)
+{
+    port_follow_link(port);
 }
 
 /* The device comes and goes from now on. */
@@ -202,6 +271,10 @@ static int follow(struct port *port)
     const uint32_t n = (uint32_t)port->rxq_count + port->txq_count;
     struct eth *eth = port->state;
 
+    eth->linux_device.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (eth->linux_device.fd < 0)
+        return error_set(errno, "cannot open a socket: %s", strerror(errno));
+    port->linux_device = &eth->linux_device;
     eth->queues = aligned_alloc(64, n * sizeof *eth->queues);
     if (!eth->queues)
         return ENOMEM;
@@ -234,13 +307,16 @@ int eth_open(struct port *port, const struct eth_request *request)
     }
     port->state = eth;
     eth->own_pool = request->pool;
+    eth->linux_device.fd = -1;
     rte_spinlock_init(&eth->ask);
     port->eth_port = UINT16_MAX;
     error = remember(eth, request);
     if (!error)
         error = eth_dev_begin(port, request);
-    if (!error && eth->if_index)
+    if (!error && eth->linux_device.index)
         error = follow(port);
+    else if (!error && !request->watched)
+        error = link_watch_add(port, attend_link);
     if (error)
         eth_close(port);
     return error;
@@ -273,6 +349,8 @@ void eth_close(struct port *port)
     link_watch_remove(port);
     eth_dev_end(port);
     eth_dev_give_back(eth);
+    if (eth->linux_device.fd >= 0)
+        close(eth->linux_device.fd);
     free((char *)eth->request.devargs);
     free(eth->queues);
     free(eth);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * port_eth.h - ports on DPDK's ethdev devices.
  *
- * port_eth_dev.c finds, starts and removes a device.  port_eth.c runs it, and opens it again when
+ * port_eth_dev.c finds, starts and removes a device, and port_eth_wish.c asks it for what only some
+ * cards can do.  port_eth.c runs it, and opens it again when
  * the Linux device that it stands on went and came back.  port_eth_kinds.c says for each kind of
  * port which device that is: the devargs that its options come to.
  *
@@ -25,6 +26,7 @@ struct eth_request {
     /* A peer has a receive queue for each transmit queue, or it refuses to connect: as many as are
      * received by. */
     bool paired;
+    bool watched;                /* The kind adds the port to link_watch.h itself. */
 };
 
 /* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool
@@ -48,6 +50,10 @@ uint32_t eth_rx_waiting(struct port *, uint16_t queue);
 uint16_t eth_tx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 void eth_stats(struct port *, struct dp_port_stats *);
 bool eth_link_up(struct port *);
+struct link_speed eth_link_speed(struct port *);
+int eth_counters(struct port *, struct dp_port_counter *, uint32_t room, uint32_t *n);
+/* What all kinds have alike in their `struct port_class`. */
+#define ETH_QUESTIONS .link_up = eth_link_up, .link_speed = eth_link_speed, .counters = eth_counters
 
 /* Stops and starts the device, with no thread in it.  False: it did not start, and must not be
  * used. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "port/port_eth_dev.h"
+#include "port/port_eth_int.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +14,13 @@
 #include <rte_ethdev.h>
 
 #include "packet/eal.h"
+#include "base/cores.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "packet/worker.h"
 
 #define DESCRIPTORS 1024u
 #define DESCRIPTORS_SMALL 512u   /* Where mbufs are few. */
-#define TXQS_MAX 16u
 
 /* DPDK's buses do not like to be changed by two at once. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -90,20 +92,21 @@ static int claim_linux_device(struct port *port, const struct rte_eth_dev_info *
     unsigned int type;
     int error;
 
-    if (!info->if_index || !if_indextoname(info->if_index, name) || eth->claim)
+    if (!info->if_index || !if_indextoname(info->if_index, name) || eth->linux_device.claim)
         return 0;
-    eth->if_index = info->if_index;
-    memcpy(eth->if_name, name, sizeof eth->if_name);
+    atomic_store(&eth->linux_device.index, (int)info->if_index);
+    memcpy(eth->linux_device.name, name, sizeof eth->linux_device.name);
     eth->makes_device = !strcmp(info->driver_name, "net_tap");
     error = link_device_type(name, &type);
     if (!error && !link_device_is_ethernet(type))
         return link_device_refuse(name, type);
-    return link_device_claim(&user, (int)info->if_index, name, &eth->claim);
+    return link_device_claim(&user, (int)info->if_index, name, &eth->linux_device.claim);
 }
 
 struct plan {
     uint32_t rxqs, txqs;
     uint16_t rx_descriptors, tx_descriptors;
+    struct eth_wishes wishes;
 };
 
 /* Whether a driver wants as many queues to send by as to receive by, and says so in no other way
@@ -116,11 +119,16 @@ static bool is_paired(const struct eth_request *request, const struct rte_eth_de
 static int make_plan(const struct port *port, const struct eth_request *request, const struct rte_eth_dev_info *info, struct plan *plan)
 {
     uint32_t some = rte_eal_has_hugepages() ? DESCRIPTORS : DESCRIPTORS_SMALL, rx = 0, tx = 0;
-    int error = port_option_number(port, "n_rxq", 1, info->max_rx_queues, 1, &plan->rxqs);
+    int error = eth_wishes_read(port, &plan->wishes);
 
+    if (!error && plan->wishes.lacp && info->max_rx_queues < 2)
+        error = error_set(EOPNOTSUPP, "rx-steering=rss+lacp: the device has one receive queue");
+    if (!error)
+        error = port_option_number(port, "n_rxq", 1, info->max_rx_queues - plan->wishes.lacp, 1, &plan->rxqs);
+    plan->rxqs += plan->wishes.lacp;
     if (!error)
         error = port_option_number(port, "n_txq", 1, info->max_tx_queues,
-                                   RTE_MIN((uint32_t)info->max_tx_queues, is_paired(request, info) ? plan->rxqs : TXQS_MAX), &plan->txqs);
+                                   is_paired(request, info) ? RTE_MIN(plan->rxqs, (uint32_t)info->max_tx_queues) : eth_txqs(info->max_tx_queues, cores_count()), &plan->txqs);
     if (!error)
         error = port_option_number(port, "n_rxq_desc", 1, 32768, some, &rx);
     if (!error)
@@ -153,6 +161,10 @@ static int configure(struct port *port, const struct eth_request *request, struc
     error = make_plan(port, request, &info, plan);
     if (!error)
         error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, 0, &mtu);
+    if (!error && !mtu)
+        error = port_option_number(port, "mtu_request", 68, PORT_MTU_ANY, 0, &mtu);
+    if (!error)
+        error = eth_wishes_configure(&plan->wishes, &info, &conf);
     if (error)
         return error;
     ((struct eth *)port->state)->device = info.device;
@@ -177,6 +189,35 @@ static int configure(struct port *port, const struct eth_request *request, struc
     return 0;
 }
 
+/* The common pool holds what goes round between ports, and a device with few descriptors beside.
+ * One that could take a quarter of it for its queues alone gets a pool of its own, on its node: for
+ * each descriptor an mbuf, and what threads have in hand and in their caches. */
+static int choose_pool(const struct port *port, const struct plan *plan, struct rte_mempool **pool)
+{
+    /* Queues that no thread has hold nothing. */
+    const uint32_t senders = RTE_MIN(plan->txqs, cores_count() + 1);
+    const uint32_t descriptors = plan->rxqs * plan->rx_descriptors + senders * plan->tx_descriptors;
+    const uint32_t threads = RTE_MIN(plan->rxqs, cores_count()) + 1;
+    const uint32_t need = descriptors + threads * (EAL_POOL_CACHE + EAL_POOL_CACHE / 2 + WORKER_BURST);
+    const int node = rte_eth_dev_socket_id(port->eth_port);
+    struct eth *eth = port->state;
+
+    if (*pool)
+        return 0;
+    *pool = eal_pool();
+    if (descriptors <= (*pool)->size / 4)
+        return 0;
+    eth->own_pool = eal_pool_make(need, EAL_FRAME_ROOM, NULL, node);
+    /* There is none left there: elsewhere it is slower, and works. */
+    if (!eth->own_pool && node != SOCKET_ID_ANY)
+        eth->own_pool = eal_pool_make(need, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
+    if (!eth->own_pool)
+        return error_set(ENOMEM, "not enough memory for %u packet buffers, which %u receive and %u transmit queues want "
+                                 "(n_rxq, n_txq, n_rxq_desc, n_txq_desc)", need, plan->rxqs, plan->txqs);
+    *pool = eth->own_pool;
+    return 0;
+}
+
 static int set_up_queues(struct port *port, const struct plan *plan, struct rte_mempool *pool)
 {
     int socket = rte_eth_dev_socket_id(port->eth_port), error = 0;
@@ -186,6 +227,20 @@ static int set_up_queues(struct port *port, const struct plan *plan, struct rte_
     for (uint32_t q = 0; q < plan->txqs && !error; q++)
         error = rte_eth_tx_queue_setup(port->eth_port, (uint16_t)q, plan->tx_descriptors, (unsigned int)socket, NULL);
     return error ? fail(error, "cannot set up the queues") : 0;
+}
+
+static int link_changed(uint16_t id, enum rte_eth_event_type type, void *arg, void *result)
+{
+    (void)id, (void)type, (void)result;
+    port_follow_link(arg);
+    return 0;
+}
+
+/* When it returns, the callback does not run and never will. */
+static void forget(const struct port *port, enum rte_eth_event_type type, rte_eth_dev_cb_fn callback)
+{
+    while (rte_eth_dev_callback_unregister(port->eth_port, type, callback, (void *)(uintptr_t)port) == -EAGAIN)
+        sched_yield();
 }
 
 /* The device was pulled out. */
@@ -200,12 +255,15 @@ static int start(struct port *port, const struct eth_request *request)
 {
     struct eth *eth = port->state;
     struct rte_ether_addr mac;
+    struct rte_mempool *pool = request->pool;
     struct plan plan;
     uint16_t mtu = RTE_ETHER_MTU;
     int error = configure(port, request, &plan);
 
     if (!error)
-        error = set_up_queues(port, &plan, request->pool ? request->pool : eal_pool());
+        error = choose_pool(port, &plan, &pool);
+    if (!error)
+        error = set_up_queues(port, &plan, pool);
     if (error)
         return error;
     error = rte_eth_dev_start(port->eth_port);
@@ -214,6 +272,10 @@ static int start(struct port *port, const struct eth_request *request)
     eth->started = true;
     rte_eth_promiscuous_enable(port->eth_port); /* Virtual devices that cannot need not. */
     eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
+    eth->interrupts = plan.wishes.lsc && !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_LSC, link_changed, port);
+    error = eth_wishes_apply(port, &plan.wishes, (uint16_t)plan.rxqs);
+    if (error)
+        return error;
     if (!rte_eth_macaddr_get(port->eth_port, &mac))
         memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
     if (!request->mtu)
@@ -248,7 +310,9 @@ void eth_dev_end(struct port *port)
     pthread_mutex_lock(&lock);
     log_capture(); /* What virtual devices say when they go is of no use. */
     if (eth->watched)
-        rte_eth_dev_callback_unregister(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
+        forget(port, RTE_ETH_EVENT_INTR_RMV, removed);
+    if (eth->interrupts)
+        forget(port, RTE_ETH_EVENT_INTR_LSC, link_changed);
     if (eth->started)
         rte_eth_dev_stop(port->eth_port);
     if (!eth->device && !rte_eth_dev_info_get(port->eth_port, &info))
@@ -257,7 +321,7 @@ void eth_dev_end(struct port *port)
     if (eth->device)
         rte_dev_remove(eth->device);
     eth->device = NULL;
-    eth->started = eth->watched = false;
+    eth->started = eth->watched = eth->interrupts = false;
     in_use[port->eth_port] = false;
     port->eth_port = UINT16_MAX;
     log_captured();
@@ -280,8 +344,7 @@ bool eth_dev_restart(struct port *port)
 
 void eth_dev_give_back(struct eth *eth)
 {
-    link_device_unclaim(eth->claim);
-    eth->claim = NULL;
+    link_device_leave(&eth->linux_device);
     if (eth->own_pool && eth->request.reclaim)
         eth->request.reclaim(eth->own_pool);
     if (eth->own_pool)

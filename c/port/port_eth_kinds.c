@@ -3,7 +3,7 @@
  * Kinds of ports on ethdev: which device each is.
  *
  *     dpdk        devargs=… : a PCI address, or the name and arguments of any virtual device of
- *                 DPDK
+ *                 DPDK; what else it may ask for is in port_eth_wish.c
  *     pcap        port_pcap.c
  *     memif       port_memif.c
  *     afxdp       port_afxdp.c
@@ -16,7 +16,7 @@
 
 #include "packet/eal.h"
 #include "base/error.h"
-#include "port/port_eth.h"
+#include "port/port_eth_int.h"
 #include "link/link_socket.h"
 
 #define VHOST_OPTIONS "queues iommu-support postcopy-support tso linear-buffer ext-buffer"
@@ -33,9 +33,9 @@ static int dpdk_open(struct port *port)
 {
     char arguments[DP_TEXT_SIZE];
     struct eth_request request = { .devargs = arguments };
-    int error = port_options_check(port, "devargs " ETH_OPTIONS);
+    int error = port_options_check(port, "devargs dpdk-devargs mtu_request " ETH_OPTIONS " " ETH_WISHES);
 
-    if (!error)
+    if (!error && !(port_option(port, "dpdk-devargs", arguments, sizeof arguments) && arguments[0]))
         error = need(port, "devargs", "DEVICE, a PCI address or a virtual device with its arguments", arguments, sizeof arguments);
     if (error)
         return error;
@@ -69,7 +69,7 @@ static int vhost_open(struct port *port)
 #define ETH_CLASS(symbol, name, opener, waiting)                                                                     \
     const struct port_class port_class_##symbol = {                                                                  \
         .type = name, .open = opener, .close = eth_close, .rx_burst = eth_rx, .tx_burst = eth_tx, .stats = eth_stats, \
-        .link_up = eth_link_up, .rx_waiting = waiting,                                                               \
+        ETH_QUESTIONS, .rx_waiting = waiting,                                                                        \
     }
 ETH_CLASS(dpdk, "dpdk", dpdk_open, NULL);
 ETH_CLASS(vhost_user, "vhost-user", vhost_open, eth_rx_waiting);

@@ -110,6 +110,7 @@ static void attend(void *arg)
     memif->was_up |= packets != memif->seen; /* A peer that came and went in between. */
     memif->seen = packets;
     port_set_peer(port, up, &memif->was_up);
+    port_follow_link(port);
     if (up || !is_client(port))
         return;
     lock_queues(memif);
@@ -162,7 +163,7 @@ static int add_queues(struct port *port)
 static int memif_open(struct port *port)
 {
     char arguments[2 * DP_TEXT_SIZE];
-    struct eth_request request = { .devargs = arguments, .paired = true };
+    struct eth_request request = { .devargs = arguments, .paired = true, .watched = true };
     int error = port_options_check(port, OPTIONS " " ETH_OPTIONS);
 
     if (!error)
@@ -243,5 +244,5 @@ static void memif_stats(struct port *port, struct dp_port_stats *stats)
 
 const struct port_class port_class_memif = {
     .type = "memif", .open = memif_open, .close = memif_close, .rx_burst = memif_rx, .tx_burst = memif_tx, .stats = memif_stats,
-    .link_up = eth_link_up,
+    ETH_QUESTIONS,
 };

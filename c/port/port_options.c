@@ -96,6 +96,7 @@ struct link_user port_user(const struct port *port)
     char shared[8];
 
     return (struct link_user){ .name = port->name, .set = port->table, .no = port->no,
+                               .l3 = port->caps & PORT_CAP_L3,
                                .shared = port_option(port, "shared", shared, sizeof shared) && !strcmp(shared, "yes") };
 }
 

@@ -6,8 +6,8 @@
  * tap leave undone passes through as it is and TCP works without ethtool.  Everything set on the
  * device belongs to the socket (promiscuous mode is a membership), so that nothing stays behind a
  * process that was killed.  The port follows its device by the index, whatever its name becomes.
- * When the device goes, the port waits for one of the same name, and the socket is bound to
- * that. */
+ * When the device goes, the port waits for one of the same name, and the socket is bound to that.
+ * With packet_type=legacy_l3 the device is one without link header, as those of VPNs (TUN). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -178,22 +178,29 @@ static void attend(void *arg)
         memcpy(packet->device.name, name, sizeof packet->device.name);
         port_changed(port);
     }
+    port_follow_link(port);
 }
 
 static int packet_open(struct port *port)
 {
-    const struct link_user user = port_user(port);
-    int error = port_options_check(port, PORT_DEVICE_OPTIONS);
+    int error = port_options_check(port, PORT_DEVICE_OPTIONS " packet_type");
     struct packet *packet;
+    struct link_user user;
+    bool l3 = false;
 
+    if (!error)
+        error = port_option_l3(port, &l3);
     if (error)
         return error;
+    port->caps = PORT_CAP_CHAIN | PORT_CAP_CSUM | PORT_CAP_TSO | (l3 ? PORT_CAP_L3 : 0);
+    user = port_user(port);
     if (!port_option(port, "device", port->device, sizeof port->device))
         memcpy(port->device, port->name, sizeof port->device);
     packet = calloc(1, sizeof *packet);
     if (!packet)
         return ENOMEM;
     port->state = packet;
+    port->linux_device = &packet->device;
     /* Receives nothing before it is bound. */
     packet->fd = packet->device.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     error = packet->fd < 0 ? fail(port, errno, "cannot open a packet socket for") : link_device_take(&user, &packet->device, port->device);
@@ -210,7 +217,6 @@ static int packet_open(struct port *port)
     port->device[0] = '\0'; /* A name may pass to another device: the claim names the owner. */
     port->rxq_count = 1;
     port->txq_count = 1;
-    port->caps = PORT_CAP_CHAIN | PORT_CAP_CSUM | PORT_CAP_TSO;
     return 0;
 }
 
@@ -400,16 +406,6 @@ static void packet_stats(struct port *port, struct dp_port_stats *stats)
     stats->rx_dropped += packet->kernel_drops;
 }
 
-static bool packet_link_up(struct port *port)
-{
-    return link_device_link_up(&((struct packet *)port->state)->device);
-}
-
-static bool packet_device_name(struct port *port, char name[DP_NAME_SIZE])
-{
-    return link_device_name(&((struct packet *)port->state)->device, name);
-}
-
 static uint32_t packet_mtu(struct port *port)
 {
     return link_device_mtu(&((struct packet *)port->state)->device);
@@ -424,6 +420,5 @@ static int packet_wait(struct port *port, uint16_t queue)
 const struct port_class port_class_system = {
     .type = "system", .open = packet_open, .close = packet_close, .rx_burst = packet_rx, .tx_burst = packet_tx,
     .rx_wait = packet_wait,
-    .stats = packet_stats, .ask_mtu = packet_mtu, .link_up = packet_link_up,
-    .device_name = packet_device_name,
+    .stats = packet_stats, .ask_mtu = packet_mtu,
 };

@@ -155,7 +155,7 @@ static int make_pool(const struct port *port, const struct capture *capture, str
     *pool = NULL;
     if (!port_option(port, "infinite_rx", text, sizeof text) || strcmp(text, "1"))
         return 0;
-    *pool = eal_pool_make(capture->packets + SPARE, EAL_FRAME_ROOM, NULL);
+    *pool = eal_pool_make(capture->packets + SPARE, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
     return *pool ? 0 : error_set(ENOMEM, "no memory for all %u packets of its capture at once", capture->packets);
 }
 
@@ -186,5 +186,6 @@ static int pcap_open(struct port *port)
 }
 
 const struct port_class port_class_pcap = {
-    .type = "pcap", .open = pcap_open, .close = eth_close, .rx_burst = eth_rx, .tx_burst = eth_tx, .stats = eth_stats, .link_up = eth_link_up,
+    .type = "pcap", .open = pcap_open, .close = eth_close, .rx_burst = eth_rx, .tx_burst = eth_tx, .stats = eth_stats,
+    ETH_QUESTIONS,
 };

@@ -190,6 +190,7 @@ static void attend(void *arg)
         port_set_gone(port);
         make_anew(port, tap);
     }
+    port_follow_link(port);
 }
 
 static void tap_close(struct port *port)
@@ -337,6 +338,13 @@ static bool tap_device_name(struct port *port, char name[DP_NAME_SIZE])
     return true;
 }
 
+static struct link_speed tap_link_speed(struct port *port)
+{
+    char name[DP_NAME_SIZE];
+
+    return tap_device_name(port, name) ? link_ethtool_speed(((struct tap *)port->state)->control, name) : (struct link_speed){ 0 };
+}
+
 static int tap_wait(struct port *port, uint16_t queue)
 {
     (void)queue;
@@ -346,8 +354,10 @@ static int tap_wait(struct port *port, uint16_t queue)
 const struct port_class port_class_tap = {
     .type = "tap", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
     .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up, .device_name = tap_device_name,
+    .link_speed = tap_link_speed,
 };
 const struct port_class port_class_internal = {
     .type = "internal", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
     .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up, .device_name = tap_device_name,
+    .link_speed = tap_link_speed,
 };

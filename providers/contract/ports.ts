@@ -34,6 +34,19 @@ export interface Port {
   readonly options?: Readonly<Record<string, string>>;
   /** What its Linux device is called now, where that is not the port's name. */
   readonly device?: string;
+  /** Bytes of the largest packet that it sends whole, without the Ethernet header. */
+  readonly mtu?: number;
+  /** MAC address of its device, `aa:bb:cc:dd:ee:ff`, if it has one. */
+  readonly mac?: string;
+  /** Its link; absent if the provider does not know it. */
+  readonly link?: {
+    /** Whether it carries packets: the device is set up, and so is its other end. */
+    readonly up: boolean;
+    /** Mbit/s, where the device says so and the link is up. */
+    readonly speed?: number;
+    /** Whether it sends and receives at the same time, where the device says so. */
+    readonly duplex?: "full" | "half";
+  };
   /** Its device is not there: deleted, or moved elsewhere. One of its name is taken up. */
   readonly gone?: true;
 }
@@ -60,7 +73,10 @@ export interface PortStats {
   readonly counters?: Readonly<Record<string, bigint>>;
 }
 
-/** A change of the set of ports. `rescan`: anything may have changed, so list the ports again. */
+/**
+ * A change of the set of ports, or of the link or MTU of one. `rescan`: anything may have changed,
+ * so list the ports again.
+ */
 export type PortChange =
   | { readonly kind: "rescan" }
   | { readonly kind: "changed"; readonly name: string };
@@ -90,6 +106,12 @@ export interface ProviderPorts {
   dump(): Iterable<Port>;
   /** Counters of a port; `ENODEV` if there is none. */
   stats(no: PortNo): PortStats;
+  /**
+   * What the driver of a port's device counts, by its names: the statistics of `ethtool -S`, and
+   * extended statistics of DPDK. `EOPNOTSUPP` a port without such counters, `ENODEV`. Absent: the
+   * provider cannot ask.
+   */
+  driverCounters?(no: PortNo): Promise<Readonly<Record<string, bigint>>>;
   /**
    * The value for `OVS_USERSPACE_ATTR_PID` in actions of flows of a port. Absent: 0.
    * dpif: `port_get_pid`.

@@ -6,12 +6,14 @@
  */
 import {
   constants,
+  dpPortCounter,
   dpPortInfo,
   dpPortRequest,
   dpPortStats,
   dpWatchInfo,
 } from "../../ffi/layout.ts";
-import { cString, fromCString } from "../../ffi/memory.ts";
+import { openLibc } from "../../ffi/libc.ts";
+import { allocate, type CMemory, cString, fromCString } from "../../ffi/memory.ts";
 import { Waiter } from "../../ffi/waiter.ts";
 import type {
   Port,
@@ -37,9 +39,11 @@ import {
 import { rebalance } from "./rebalance.ts";
 
 const DEFAULT_TYPE = "system";
-const { ENODEV, ENOENT } = Errno;
+const { ENODEV, ENOENT, ERANGE } = Errno;
 /** Largest frame that a dummy port can hold. */
 const MAX_FRAME = 65535;
+/** Most counters that a driver is believed to have. */
+const MAX_COUNTERS = 65536;
 
 /** Ports over `dp_port_*`. */
 export class NetdevPorts implements ProviderPorts {
@@ -134,6 +138,29 @@ export class NetdevPorts implements ProviderPorts {
         device_lost: u64(dpPortStats.deviceLost),
       },
     };
+  }
+
+  async driverCounters(no: PortNo): Promise<Readonly<Record<string, bigint>>> {
+    const libc = openLibc();
+    try {
+      for (let room = 1024;; room *= 2) {
+        // The driver may take its time, so the memory is C's.
+        using memory = allocate(libc, dpPortCounter.structSize * room);
+        const errno = await this.#askDriver(no, memory, room);
+        if (errno === 0) return readCounters(memory.bytes);
+        if (errno === ERANGE && room < MAX_COUNTERS) continue;
+        const { symbols, dp, subject } = this.#context;
+        const what = subject("read driver counters", `${no}`);
+        throw waitedFailure(symbols, errno, what, { dp, about: no });
+      }
+    } finally {
+      libc.close();
+    }
+  }
+
+  #askDriver(no: PortNo, memory: CMemory, room: number): Promise<number> {
+    const { symbols, dp } = this.#context;
+    return symbols.dp_port_counters(dp, no, memory.address, room);
   }
 
   watch(): PortWatch {
@@ -265,6 +292,31 @@ function portRequest(request: PortRequest): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+function readCounters(bytes: Uint8Array<ArrayBuffer>): Record<string, bigint> {
+  const { structSize, value } = dpPortCounter;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const counters: Record<string, bigint> = {};
+  for (let at = 0; at < bytes.length; at += structSize) {
+    const name = fromCString(bytes.subarray(at, at + constants.DP_NAME_SIZE));
+    if (name === "") break;
+    counters[name] = view.getBigUint64(at + value, true);
+  }
+  return counters;
+}
+
+function readLink(view: DataView): NonNullable<Port["link"]> {
+  const up = view.getUint32(dpPortInfo.linkUp, true) !== 0;
+  const speed = view.getUint32(dpPortInfo.linkSpeed, true);
+  const duplex = view.getUint32(dpPortInfo.linkDuplex, true);
+  return {
+    up,
+    ...(speed !== 0 && { speed }),
+    ...(duplex !== 0 && {
+      duplex: duplex === constants.DP_DUPLEX_FULL ? "full" : "half",
+    }),
+  };
+}
+
 function readPort(info: Uint8Array<ArrayBuffer>): Port {
   const text = (at: number, size: number): string =>
     fromCString(info.subarray(at, at + size));
@@ -272,11 +324,16 @@ function readPort(info: Uint8Array<ArrayBuffer>): Port {
   const view = new DataView(info.buffer);
   const name = text(dpPortInfo.name, constants.DP_NAME_SIZE);
   const device = text(dpPortInfo.device, constants.DP_NAME_SIZE);
+  const mac = info.subarray(dpPortInfo.mac, dpPortInfo.mac + 6);
   return {
     no: view.getUint32(dpPortInfo.no, true),
     name,
     type: text(dpPortInfo.type, constants.DP_NAME_SIZE),
     ...(Object.keys(options).length > 0 && { options }),
+    mtu: view.getUint32(dpPortInfo.mtu, true),
+    ...(mac.some((byte) => byte !== 0) &&
+      { mac: mac.toHex().match(/../g)?.join(":") ?? "" }),
+    link: readLink(view),
     ...(device !== "" && device !== name && { device }),
     ...(view.getUint32(dpPortInfo.gone, true) !== 0 && { gone: true as const }),
   };

@@ -30,6 +30,7 @@ import type { Kernel } from "./ovs.ts";
 import { SystemPorts } from "./ports.ts";
 import { TunnelLinks } from "./tunnel_links.ts";
 import { SystemUpcalls } from "./upcalls.ts";
+import { listVports } from "./vports.ts";
 
 /** An open datapath of the kernel. Belongs to one isolate; others may open it too. */
 export class SystemDatapath implements ProviderDatapath {
@@ -179,7 +180,7 @@ export class SystemDatapath implements ProviderDatapath {
     // First, so that streams of this object end and do not tell that somebody removed the datapath.
     await this.#quiet();
     this.#in("destroy datapath", () => {
-      const names = [...this.ports.dump()].map((port) => port.name);
+      const names = listVports(this.#kernel, this.#ifindex).map(({ name }) => name);
       deleteDatapath(this.#kernel, this.#ifindex);
       this.#destroyed = true;
       for (const name of names) this.#links.deleteOurs(name);

@@ -19,13 +19,14 @@ import type {
   ConntrackEvent,
   ConntrackEventOptions,
 } from "../contract/conntrack.ts";
+import { LinkEvents } from "../netlink/link_table.ts";
 import type { PortChange, PortWatch } from "../contract/ports.ts";
 import type { Watch } from "../contract/watch_stream.ts";
 import { readSystemFile } from "../../ffi/system_file.ts";
 import { parseEvent } from "./ctnetlink.ts";
 import { getDatapath } from "./datapaths.ts";
 import { Command, Kernel, messageIfindex } from "./ovs.ts";
-import { parseVport } from "./vports.ts";
+import { listVports, parseVport } from "./vports.ts";
 
 /**
  * One thing that happened. `gone`: the datapath was removed. `set`: it was changed, the dispatch
@@ -121,10 +122,13 @@ export function goneError(): NetlinkError {
   return new NetlinkError({ code: "ENODEV", detail: "the datapath was removed" });
 }
 
-/** A watch for changes of a datapath's ports. */
+/** A watch for changes of a datapath's ports, and of their links. */
 export class SystemPortWatch implements PortWatch {
   readonly #events: DatapathEvents;
-  readonly #waiter: Waiter;
+  readonly #links: LinkEvents;
+  readonly #waiters: readonly Waiter[];
+  readonly #kernel: Kernel;
+  readonly #ifindex: number;
   readonly #datapath: string;
   readonly #onClose: () => void;
   #isFirst = true;
@@ -135,13 +139,26 @@ export class SystemPortWatch implements PortWatch {
   constructor(kernel: Kernel, ifindex: number, datapath: string, onClose: () => void) {
     this.#datapath = datapath;
     this.#onClose = onClose;
+    this.#kernel = kernel;
+    this.#ifindex = ifindex;
     this.#events = new DatapathEvents(kernel, ifindex);
     try {
-      this.#waiter = this.#events.socket.waiter();
+      this.#links = new LinkEvents();
     } catch (error) {
       this.#events.close();
       throw error;
     }
+    const waiters: Waiter[] = [];
+    try {
+      waiters.push(this.#events.socket.waiter());
+      waiters.push(this.#links.waiter());
+    } catch (error) {
+      void waiters[0]?.close();
+      this.#links.close();
+      this.#events.close();
+      throw error;
+    }
+    this.#waiters = waiters;
   }
 
   receive(): PortChange[] | undefined {
@@ -151,12 +168,13 @@ export class SystemPortWatch implements PortWatch {
       return [{ kind: "rescan" }];
     }
     try {
-      return this.#events.take().flatMap((event): PortChange[] => {
+      const changes = this.#events.take().flatMap((event): PortChange[] => {
         if (event.kind === "gone") throw goneError();
         if (event.kind === "port") return [{ kind: "changed", name: event.name }];
         // What is behind lost news is no help, the list is.
         return event.kind === "lost" ? [{ kind: "rescan" }] : [];
       });
+      return [...changes, ...this.#linkChanges()];
     } catch (error) {
       throw asDatapathError(error, {
         operation: "watch ports",
@@ -165,18 +183,39 @@ export class SystemPortWatch implements PortWatch {
     }
   }
 
-  wait(): Promise<void> {
-    return this.#ended ? Promise.resolve() : this.#waiter.wait();
+  /** Ports whose links changed; the kernel says nothing of it in the families of datapaths. */
+  #linkChanges(): PortChange[] {
+    const links = this.#links.take();
+    if (links === undefined) return [{ kind: "rescan" }];
+    if (links.length === 0) return [];
+    const ports = new Set(
+      listVports(this.#kernel, this.#ifindex).map(({ name }) => name),
+    );
+    const changed = new Set(
+      links.map(({ name }) => name).filter((name) => ports.has(name)),
+    );
+    return [...changed].map((name) => ({ kind: "changed", name }));
+  }
+
+  async wait(): Promise<void> {
+    if (this.#ended) return;
+    const waiting = new Set(this.#waiters);
+    const over = this.#waiters.map((waiter) =>
+      waiter.wait().then(() => waiting.delete(waiter))
+    );
+    await Promise.race(over);
+    // A wait that went on would keep the program alive.
+    for (const waiter of waiting) waiter.wake();
   }
 
   wake(): void {
-    this.#waiter.wake();
+    for (const waiter of this.#waiters) waiter.wake();
   }
 
   /** Ends the watch quietly: the datapath is closed or removed by its own program. */
   end(): void {
     this.#ended = true;
-    this.#waiter.wake();
+    this.wake();
   }
 
   close(): Promise<void> {
@@ -184,7 +223,8 @@ export class SystemPortWatch implements PortWatch {
   }
 
   async #close(): Promise<void> {
-    await this.#waiter.close();
+    await Promise.all(this.#waiters.map((waiter) => waiter.close()));
+    this.#links.close();
     this.#events.close();
     this.#onClose();
   }

@@ -14,6 +14,8 @@ import type {
 import { nameSize } from "../check.ts";
 import { LOCAL_PORT, type PortNo } from "../ids.ts";
 import { inContext } from "../netlink/errors.ts";
+import { driverCounters } from "../netlink/driver_counters.ts";
+import { LinkTable } from "../netlink/link_table.ts";
 import { NetlinkError } from "../netlink/mod.ts";
 import { checkDeviceName, maxNameSize } from "./device_name.ts";
 import { SystemPortWatch } from "./events.ts";
@@ -41,10 +43,20 @@ const typeNames: ReadonlyMap<number, string> = new Map([
 /** Tunnels of Open vSwitch that Linux has no device with metadata for (3.7 and 6.1). */
 const userspaceTypes: ReadonlySet<string> = new Set(["gtpu", "srv6"]);
 
-function portOf(record: VportRecord): Port {
+function portOf(record: VportRecord, links: LinkTable): Port {
   const { no, name, type } = record;
   const typeName = type === VportType.netdev ? tunnelTypeOf(name) ?? "system" : undefined;
-  return { no, name, type: typeName ?? typeNames.get(type) ?? `vport${type}` };
+  const port = { no, name, type: typeName ?? typeNames.get(type) ?? `vport${type}` };
+  const link = links.get(name);
+  if (link === undefined) return port; // It is in another namespace.
+  const { mtu, mac, isUp, isRunning, speed, duplex } = link;
+  const up = isUp && isRunning;
+  return {
+    ...port,
+    mtu,
+    ...(mac !== undefined && { mac }),
+    link: { up, ...(up && speed && { speed }), ...(up && duplex && { duplex }) },
+  };
 }
 
 /** Ports of a datapath in the kernel. */
@@ -54,6 +66,7 @@ export class SystemPorts implements ProviderPorts {
   readonly #datapath: string;
   readonly #upcalls: SystemUpcalls;
   readonly #links: TunnelLinks;
+  readonly #table = new LinkTable();
   readonly #watches = new Set<SystemPortWatch>();
 
   /** `datapath` is the full name, for errors. */
@@ -70,6 +83,10 @@ export class SystemPorts implements ProviderPorts {
     this.#links = parts.links;
   }
 
+  #port(record: VportRecord): Port {
+    return portOf(record, this.#table);
+  }
+
   #in<T>(operation: string, object: string | undefined, action: () => T): T {
     return inContext({ operation, datapath: this.#datapath, object }, action);
   }
@@ -84,7 +101,7 @@ export class SystemPorts implements ProviderPorts {
       if (isTunnelType(type)) {
         const made = this.#links.ensure(name, type, options);
         try {
-          return { ...portOf(this.#create(VportType.netdev, name, no)), type };
+          return { ...this.#port(this.#create(VportType.netdev, name, no)), type };
         } catch (error) {
           if (made) this.#links.delete(name);
           throw error;
@@ -97,9 +114,11 @@ export class SystemPorts implements ProviderPorts {
           detail: `a port of type ${type} has no option ${unknown}`,
         });
       }
-      if (type === "internal") return portOf(this.#create(VportType.internal, name, no));
+      if (type === "internal") {
+        return this.#port(this.#create(VportType.internal, name, no));
+      }
       if (type === "netdev" || type === "system") {
-        return portOf(this.#create(VportType.netdev, name, no));
+        return this.#port(this.#create(VportType.netdev, name, no));
       }
       throw new NetlinkError({
         code: "EAFNOSUPPORT",
@@ -139,7 +158,7 @@ export class SystemPorts implements ProviderPorts {
         const record = typeof port === "string"
           ? findVport(this.#kernel, port)
           : getVport(this.#kernel, this.#ifindex, port);
-        return record.datapath === this.#ifindex ? portOf(record) : undefined;
+        return record.datapath === this.#ifindex ? this.#port(record) : undefined;
       } catch (error) {
         if (!(error instanceof NetlinkError)) throw error;
         if (error.code !== "ENODEV") throw error;
@@ -156,7 +175,7 @@ export class SystemPorts implements ProviderPorts {
     return this.#in(
       "dump ports",
       undefined,
-      () => listVports(this.#kernel, this.#ifindex).map(portOf),
+      () => listVports(this.#kernel, this.#ifindex).map((record) => this.#port(record)),
     );
   }
 
@@ -183,6 +202,15 @@ export class SystemPorts implements ProviderPorts {
     });
   }
 
+  // deno-lint-ignore require-await -- what it throws must reject
+  async driverCounters(no: PortNo): Promise<Readonly<Record<string, bigint>>> {
+    return this.#in(
+      "read driver counters",
+      String(no),
+      () => driverCounters(getVport(this.#kernel, this.#ifindex, no).name),
+    );
+  }
+
   upcallPortId(no: PortNo): number {
     return this.#upcalls.actionPortId(no);
   }
@@ -205,5 +233,6 @@ export class SystemPorts implements ProviderPorts {
     const watches = [...this.#watches];
     for (const watch of watches) watch.end();
     await Promise.all(watches.map((watch) => watch.close()));
+    this.#table.close();
   }
 }

@@ -12,6 +12,15 @@ export const portSuite: Suite = {
     assert.equal(dp.ports.get(dp.name)?.no, 0);
   },
 
+  "a port says what it can send, and whether its link is up": ({ dp, ports }) => {
+    for (const no of ports) {
+      const { mtu, mac, link } = dp.ports.get(no) ?? {};
+      assert.ok((mtu ?? 0) >= 1280, `${mtu}`);
+      assert.match(mac ?? "", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+      assert.equal(link?.up, true);
+    }
+  },
+
   "ports are found by number and by name": ({ dp, ports }) => {
     for (const no of ports) {
       const port = dp.ports.get(no);

@@ -5,7 +5,9 @@ import { formatKey } from "../../providers/odp/mod.ts";
 import type { PortNo } from "../../providers/ids.ts";
 import { tcpFrame, udpFrame } from "../support/frames.ts";
 import { collectAll, NetdevBench } from "../support/netdev.ts";
-import { skippable } from "../support/skip.ts";
+import { needRoot, skippable } from "../support/skip.ts";
+import { Tap } from "../support/tap.ts";
+import { until } from "../support/wait.ts";
 
 const frame = udpFrame();
 const packet = frame.subarray(14);
@@ -183,5 +185,36 @@ Deno.test(
       });
     }
     assert.equal(dp.stats().flows, 0);
+  }),
+);
+
+Deno.test(
+  "layer 3: a device without Ethernet header is a port for such packets, by packet_type=legacy_l3",
+  skippable(async () => {
+    needRoot("netdev");
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    await bench.ports("p1");
+    using tun = new Tap(`l3t${Deno.pid % 100000}`, "tun");
+    using tap = new Tap(`l3e${Deno.pid % 100000}`);
+    const options = { packet_type: "legacy_l3" };
+    const { no, mac } = await dp.ports.add({ name: tun.name, options });
+    assert.equal(no, 2);
+    assert.equal(mac, undefined);
+    dp.flows.put({ key: plain, actions: "pop_eth,2" });
+    dp.flows.put({
+      key: `in_port(2),packet_type(ns=1,id=0x800),${udp}`,
+      actions: "push_eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),1",
+    });
+    bench.inject(1 as PortNo, frame);
+    const out = await until("the packet to leave by the device", () => tun.read());
+    assert.equal(out.toHex(), packet.toHex());
+    tun.write(packet);
+    const back = await until("the packet to come back", () => dp.ports.collect?.(1));
+    assert.equal(back.toHex(), `0200000000020200000000010800${packet.toHex()}`);
+    await assert.rejects(
+      dp.ports.add({ name: tap.name, options }),
+      /no device for packets without link header: its type is 1 \(Ethernet\)/,
+    );
   }),
 );

@@ -191,7 +191,14 @@ class FakeDatapath implements ProviderDatapath {
       if (port !== undefined) return port;
       throw new DatapathError({ operation, object: `${no}`, code: "ENODEV" });
     };
-    const plain = ({ no, name, type }: Port): Port => ({ no, name, type });
+    const plain = ({ no, name, type }: Port): Port => ({
+      no,
+      name,
+      type,
+      mtu: 65521,
+      mac: `02:00:00:00:00:${no.toString(16).padStart(2, "0").slice(-2)}`,
+      link: { up: true },
+    });
     return {
       // deno-lint-ignore require-await -- rejects, rather than throws
       add: async (request: PortRequest): Promise<Port> =>

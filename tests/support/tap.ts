@@ -20,7 +20,9 @@ const symbols = {
 // <fcntl.h>, <linux/if_tun.h>, <linux/sockios.h>
 const O_RDWR_NONBLOCK = 0x802;
 const TUNSETIFF = 0x400454can;
-const IFF_TAP_NO_PI = 0x1002;
+const IFF_TUN = 1;
+const IFF_TAP = 2;
+const IFF_NO_PI = 0x1000;
 const SIOCSIFFLAGS = 0x8914n;
 const IFF_UP = 1;
 
@@ -31,12 +33,13 @@ export class Tap implements Disposable {
   readonly #fd: number;
   readonly #buffer = new Uint8Array(1 << 16);
 
-  /** Makes the device `name`. Needs root. */
-  constructor(name: string) {
+  /** Makes the device `name`; `mode` tun: its packets have no Ethernet header. Needs root. */
+  constructor(name: string, mode: "tap" | "tun" = "tap") {
     this.name = name;
     const { open, ioctl } = this.#libc.symbols;
     this.#fd = open(cString("/dev/net/tun"), O_RDWR_NONBLOCK);
-    if (this.#fd < 0 || ioctl(this.#fd, TUNSETIFF, this.#request(IFF_TAP_NO_PI)) < 0) {
+    const flags = IFF_NO_PI | (mode === "tun" ? IFF_TUN : IFF_TAP);
+    if (this.#fd < 0 || ioctl(this.#fd, TUNSETIFF, this.#request(flags)) < 0) {
       this.close();
       throw new Error(`Cannot make TAP device ${name}`);
     }

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * port_eth_int.h - an ethdev device: found, started, and removed.
+ *
+ * Threads: who opens or closes the port; for a device that comes back, the thread of
+ * link_watch.h. */
+#ifndef UPCALL_PORT_ETH_INT_H
+#define UPCALL_PORT_ETH_INT_H
+
+#include <net/if.h>
+#include <rte_ethdev.h>
+#include <rte_spinlock.h>
+#include <stdbool.h>
+
+#include "link/link_device.h"
+#include "port/port_eth.h"
+
+#define ETH_TXQS_LEAST 16u
+
+/* Its thread has the lock while it is in the driver, so that none is while a device is opened
+ * again. */
+struct eth_queue {
+    rte_spinlock_t lock;
+    bool stopped;
+} __attribute__((aligned(64)));
+
+struct eth {
+    struct rte_mempool *own_pool; /* Or NULL. */
+    struct eth_request request;   /* Without a pool; `devargs` is owned. */
+    struct rte_device *device;
+    void *extra;
+    /* The Linux device that it stands on, by which name it will be back; index 0: on none. */
+    struct link_device linux_device;
+    bool started, watched, interrupts;
+    bool makes_device;            /* The driver makes it, and nobody else. */
+    struct eth_queue *queues;     /* Receiving ones first; NULL: no device to follow. */
+    /* Held by the thread that asks the device, or opens it again. */
+    rte_spinlock_t ask;
+    _Atomic bool up;              /* When last asked. */
+    struct dp_port_stats before, last; /* Counted by devices that went; all, when last asked. */
+};
+
+/* What port_eth_wish.c says of options, by which a card is asked for more than queues. */
+struct eth_wishes {
+    struct rte_ether_addr vf_mac;
+    bool vf_mac_given, flow_given;
+    bool rx_pause, tx_pause, autoneg, lsc, lacp;
+};
+#define ETH_WISHES "rx-flow-ctrl tx-flow-ctrl flow-ctrl-autoneg dpdk-lsc-interrupt dpdk-vf-mac rx-steering"
+
+/* EINVAL for a value that is none; EOPNOTSUPP for what the device cannot do.  With error_set(). */
+int eth_wishes_read(const struct port *, struct eth_wishes *);
+int eth_wishes_configure(const struct eth_wishes *, const struct rte_eth_dev_info *, struct rte_eth_conf *);
+/* Of a device that runs, with so many receive queues. */
+int eth_wishes_apply(const struct port *, const struct eth_wishes *, uint16_t queues);
+
+/* Transmit queues of a device that nobody said a number for: one for each poll thread that there
+ * can be and one that is shared, as far as the device has them. */
+static inline uint32_t eth_txqs(uint32_t most, uint32_t cores)
+{
+    return RTE_MIN(most, RTE_MIN(RTE_MAX(ETH_TXQS_LEAST, cores + 1), (uint32_t)RTE_MAX_QUEUES_PER_PORT));
+}
+
+/* Probes, starts, and fills in the port. */
+int eth_dev_begin(struct port *, const struct eth_request *);
+/* Stops and removes the device, if there is one. */
+void eth_dev_end(struct port *);
+/* Claim and pool. */
+void eth_dev_give_back(struct eth *);
+/* Stops and starts it.  False: it did not start. */
+bool eth_dev_restart(struct port *);
+
+#endif

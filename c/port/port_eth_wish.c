@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What ports of type dpdk may ask of a card beyond its queues, by Open vSwitch's names:
+ *
+ *     rx-flow-ctrl, tx-flow-ctrl, flow-ctrl-autoneg   pause frames that are heeded, and sent
+ *     dpdk-lsc-interrupt    changes of the link by interrupt
+ *     dpdk-vf-mac           address of the virtual function that a representor stands for
+ *     rx-steering=rss+lacp  a further receive queue for LACP, so that bonds live through floods
+ *
+ * A wish that the device cannot grant is refused: a port that quietly goes without it would be
+ * found out on the day that it matters. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_ethdev.h>
+#include <rte_flow.h>
+
+#include "base/error.h"
+#include "port/port_eth_int.h"
+
+static int read_bool(const struct port *port, const char *key, bool *value, bool *given)
+{
+    char text[16];
+
+    if (!port_option(port, key, text, sizeof text))
+        return 0;
+    *given = true;
+    *value = !strcmp(text, "true");
+    return *value || !strcmp(text, "false") ? 0 : error_set(EINVAL, "option %s is \"%s\", expected true or false", key, text);
+}
+
+static int read_mac(const struct port *port, struct eth_wishes *wishes)
+{
+    char text[32];
+
+    if (!port_option(port, "dpdk-vf-mac", text, sizeof text))
+        return 0;
+    wishes->vf_mac_given = true;
+    if (rte_ether_unformat_addr(text, &wishes->vf_mac) || !rte_is_valid_assigned_ether_addr(&wishes->vf_mac))
+        return error_set(EINVAL, "option dpdk-vf-mac is \"%s\", expected the MAC address of one station", text);
+    return 0;
+}
+
+static int read_steering(const struct port *port, struct eth_wishes *wishes)
+{
+    char text[32];
+
+    if (!port_option(port, "rx-steering", text, sizeof text) || !strcmp(text, "rss"))
+        return 0;
+    wishes->lacp = !strcmp(text, "rss+lacp");
+    return wishes->lacp ? 0 : error_set(EINVAL, "option rx-steering is \"%s\", expected rss or rss+lacp", text);
+}
+
+int eth_wishes_read(const struct port *port, struct eth_wishes *wishes)
+{
+    bool ignored;
+    int error;
+
+    memset(wishes, 0, sizeof *wishes);
+    error = read_bool(port, "dpdk-lsc-interrupt", &wishes->lsc, &ignored);
+    if (!error)
+        error = read_bool(port, "rx-flow-ctrl", &wishes->rx_pause, &wishes->flow_given);
+    if (!error)
+        error = read_bool(port, "tx-flow-ctrl", &wishes->tx_pause, &wishes->flow_given);
+    if (!error)
+        error = read_bool(port, "flow-ctrl-autoneg", &wishes->autoneg, &wishes->flow_given);
+    if (!error)
+        error = read_mac(port, wishes);
+    return error ? error : read_steering(port, wishes);
+}
+
+int eth_wishes_configure(const struct eth_wishes *wishes, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+    if (wishes->lsc && !(*info->dev_flags & RTE_ETH_DEV_INTR_LSC))
+        return error_set(EOPNOTSUPP, "dpdk-lsc-interrupt: driver %s does not interrupt for changes of the link", info->driver_name);
+    if (wishes->vf_mac_given && !(*info->dev_flags & RTE_ETH_DEV_REPRESENTOR))
+        return error_set(EOPNOTSUPP, "dpdk-vf-mac: the device stands for no virtual function");
+    conf->intr_conf.lsc = wishes->lsc;
+    return 0;
+}
+
+static int set_flow_control(const struct port *port, const struct eth_wishes *wishes)
+{
+    static const enum rte_eth_fc_mode modes[2][2] = {
+        { RTE_ETH_FC_NONE, RTE_ETH_FC_TX_PAUSE },
+        { RTE_ETH_FC_RX_PAUSE, RTE_ETH_FC_FULL },
+    };
+    struct rte_eth_fc_conf conf = { 0 };
+    int error = rte_eth_dev_flow_ctrl_get(port->eth_port, &conf);
+
+    if (!error) {
+        conf.mode = modes[wishes->rx_pause][wishes->tx_pause];
+        conf.autoneg = wishes->autoneg;
+        error = rte_eth_dev_flow_ctrl_set(port->eth_port, &conf);
+    }
+    if (!error)
+        return 0;
+    return error == -ENOTSUP ? error_set(EOPNOTSUPP, "the device has no flow control, and rx-flow-ctrl, tx-flow-ctrl or flow-ctrl-autoneg asks for it")
+                             : error_set(-error, "cannot set flow control: %s", strerror(-error));
+}
+
+/* LACP goes to the last queue, and nothing else does: what is hashed goes to those before it. */
+static int steer_lacp(const struct port *port, const struct rte_eth_dev_info *info, uint16_t queues)
+{
+    const uint16_t last = queues - 1;
+    const struct rte_flow_attr attr = { .ingress = 1 };
+    const struct rte_flow_item_eth slow = { .type = RTE_BE16(RTE_ETHER_TYPE_SLOW) }, mask = { .type = RTE_BE16(0xffff) };
+    const struct rte_flow_item pattern[] = {
+        { .type = RTE_FLOW_ITEM_TYPE_ETH, .spec = &slow, .mask = &mask },
+        { .type = RTE_FLOW_ITEM_TYPE_END },
+    };
+    const struct rte_flow_action_queue queue = { .index = last };
+    const struct rte_flow_action actions[] = {
+        { .type = RTE_FLOW_ACTION_TYPE_QUEUE, .conf = &queue },
+        { .type = RTE_FLOW_ACTION_TYPE_END },
+    };
+    struct rte_eth_rss_reta_entry64 table[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE] = { 0 };
+    struct rte_flow_error why = { .message = NULL };
+
+    if (last > 1) {
+        if (!info->reta_size || info->reta_size > RTE_ETH_RSS_RETA_SIZE_512)
+            return error_set(EOPNOTSUPP, "rx-steering=rss+lacp: the device cannot leave a queue out of its hash");
+        for (uint16_t i = 0; i < info->reta_size; i++) {
+            table[i / RTE_ETH_RETA_GROUP_SIZE].mask |= 1ull << (i % RTE_ETH_RETA_GROUP_SIZE);
+            table[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = i % last;
+        }
+        if (rte_eth_dev_rss_reta_update(port->eth_port, table, info->reta_size))
+            return error_set(EOPNOTSUPP, "rx-steering=rss+lacp: the device refuses the table of its hash");
+    }
+    if (rte_flow_create(port->eth_port, &attr, pattern, actions, &why))
+        return 0;
+    return error_set(EOPNOTSUPP, "rx-steering=rss+lacp: the device cannot give LACP a queue of its own%s%s", why.message ? ": " : "",
+                     why.message ? why.message : "");
+}
+
+int eth_wishes_apply(const struct port *port, const struct eth_wishes *wishes, uint16_t queues)
+{
+    struct rte_ether_addr mac = wishes->vf_mac;
+    struct rte_eth_dev_info info;
+    int error = 0;
+
+    if (wishes->flow_given)
+        error = set_flow_control(port, wishes);
+    if (!error && wishes->vf_mac_given && (error = -rte_eth_dev_default_mac_addr_set(port->eth_port, &mac)))
+        error_set(error, "dpdk-vf-mac: %s", strerror(error));
+    if (!error && wishes->lacp)
+        error = -rte_eth_dev_info_get(port->eth_port, &info);
+    if (!error && wishes->lacp)
+        error = steer_lacp(port, &info, queues);
+    return error;
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What ports of type dpdk may ask of their devices: granted by some, refused by name by others, never ignored. */
+import assert from "node:assert/strict";
+import type { DatapathError } from "../../providers/errors.ts";
+import { run } from "../support/command.ts";
+import { NetdevBench } from "../support/netdev.ts";
+import { needRoot, skippable } from "../support/skip.ts";
+import { until } from "../support/wait.ts";
+
+type Options = Readonly<Record<string, string | number | boolean>>;
+
+/** Names of devices that no other test has. */
+let serial = 0;
+const device = (driver: string): string => `${driver}_dp${Deno.pid}x${++serial}`;
+
+const add = (bench: NetdevBench, options: Options) =>
+  bench.dp.ports.add({ name: "x", type: "dpdk", options });
+
+async function refusal(bench: NetdevBench, options: Options): Promise<DatapathError> {
+  try {
+    await add(bench, options);
+  } catch (error) {
+    return error as DatapathError;
+  }
+  return assert.fail(`${JSON.stringify(options)} was taken`);
+}
+
+Deno.test(
+  "dpdk: a device that cannot do what a port asks for is refused, by the option's name",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const cannot: readonly (readonly [Options, RegExp])[] = [
+      [{ "rx-flow-ctrl": true }, /no flow control, and rx-flow-ctrl/],
+      [{ "tx-flow-ctrl": "true" }, /tx-flow-ctrl/],
+      [{ "flow-ctrl-autoneg": "true" }, /flow-ctrl-autoneg/],
+      [{ "dpdk-lsc-interrupt": "true" }, /driver net_null does not interrupt/],
+      [{ "dpdk-vf-mac": "02:00:00:00:00:09" }, /stands for no virtual function/],
+      [{ "rx-steering": "rss+lacp" }, /rss\+lacp: the device cannot/],
+      [{ "rx-steering": "rss+lacp", n_rxq: 2 }, /rss\+lacp: the device cannot/],
+    ];
+    for (const [options, message] of cannot) {
+      const error = await refusal(bench, { devargs: device("net_null"), ...options });
+      assert.equal(error.code, "EOPNOTSUPP", error.message);
+      assert.match(error.message, message);
+    }
+    const wrong: readonly (readonly [Options, RegExp])[] = [
+      [{ "rx-flow-ctrl": "yes" }, /rx-flow-ctrl is "yes", expected true or false/],
+      [{ "dpdk-vf-mac": "01:00:00:00:00:09" }, /the MAC address of one station/],
+      [{ "dpdk-vf-mac": "here" }, /the MAC address/],
+      [{ "rx-steering": "lacp" }, /expected rss or rss\+lacp/],
+      [{ mtu_request: 10 }, /mtu_request is "10"/],
+    ];
+    for (const [options, message] of wrong) {
+      const error = await refusal(bench, { devargs: device("net_null"), ...options });
+      assert.equal(error.code, "EINVAL", error.message);
+      assert.match(error.message, message);
+    }
+    // What costs nothing to grant is granted, and the device of a refusal is free again.
+    const { no, mtu } = await add(bench, {
+      "dpdk-devargs": device("net_null"),
+      "rx-steering": "rss",
+      "dpdk-lsc-interrupt": false,
+      mtu_request: 1600,
+      n_rxq: 2,
+      n_txq: 3,
+      n_rxq_desc: 256,
+      n_txq_desc: 128,
+    });
+    assert.equal(mtu, 1600);
+    await bench.dp.ports.delete(no);
+  }),
+);
+
+Deno.test(
+  "dpdk: the link of a device that interrupts is told, and pause frames may be declined",
+  skippable(async () => {
+    needRoot("netdev");
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const name = `dpt${Deno.pid % 100000}`;
+    const devargs = `${device("net_tap")},iface=${name}`;
+    const error = await refusal(bench, { devargs, "tx-flow-ctrl": true });
+    assert.equal(error.code, "EOPNOTSUPP", error.message);
+    const { link } = await add(bench, {
+      devargs,
+      "dpdk-lsc-interrupt": true,
+      "rx-flow-ctrl": false,
+    });
+    assert.equal(link?.up, true);
+    await run("ip", "link", "set", name, "down");
+    await until("the link to be down", () => dp.ports.get("x")?.link?.up === false);
+    await run("ip", "link", "set", name, "up");
+    await until("the link to be up", () => dp.ports.get("x")?.link?.up === true);
+  }),
+);
+
+Deno.test(
+  "dpdk: buffers follow descriptors: many get a pool of their own, which goes with the port",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    for (let round = 0; round < 3; round++) {
+      const { no } = await add(bench, {
+        devargs: device("net_null"),
+        n_rxq: 8,
+        n_rxq_desc: 4096,
+      });
+      await until("packets", () => dp.ports.stats(no).rxPackets > 0n);
+      await dp.ports.delete(no);
+    }
+    const much = { devargs: device("net_null"), n_rxq: 64, n_rxq_desc: 32768 };
+    const error = await refusal(bench, much);
+    assert.equal(error.code, "ENOMEM", error.message);
+    assert.match(
+      error.message,
+      /packet buffers, which 64 receive and \d+ transmit queues/,
+    );
+  }),
+);
