@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "link/link_watch.h"
 #include "packet/eal.h"
+#include "packet/worker.h"
 #include "port/port_eth.h"
 #include "port/port_eth_int.h"
 
@@ -238,6 +239,7 @@ static void attend(void *arg)
     struct port *port = arg;
     struct eth *eth = port->state;
     char name[IF_NAMESIZE];
+    uint32_t index;
     int error;
 
     if (!atomic_load_explicit(&port->gone, memory_order_relaxed)) {
@@ -249,11 +251,13 @@ static void attend(void *arg)
         port_set_gone(port);
     }
     set_stopped(port, true); /* Also if DPDK's event told first that it is gone. */
-    if (!eth->makes_device && !if_nametoindex(eth->linux_device.name))
+    index = if_nametoindex(eth->linux_device.name);
+    if ((!eth->makes_device && !index) || !eth_retry_now(&eth->retry, index, worker_clock()))
         return;
     error = eth->request.reopen ? eth->request.reopen(port) : eth_reopen(port, NULL);
     if (error)
-        return; /* And tried again the next time. */
+        return; /* And tried again later. */
+    eth->retry = (struct eth_retry){ 0 };
     set_stopped(port, false);
     port_set_here(port);
     port_follow_link(port);

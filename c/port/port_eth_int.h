@@ -23,6 +23,29 @@ struct eth_queue {
     bool stopped;
 } __attribute__((aligned(64)));
 
+/* When to try again to open a device that was lost.  Each attempt takes DPDK's locks and may take
+ * long, while devices may change a hundred times a second: after one that failed the next waits,
+ * twice as long each time.  Another device of the name is tried at once. */
+#define ETH_RETRY_LEAST_MS 500u
+#define ETH_RETRY_MOST_MS 8000u
+struct eth_retry {
+    uint32_t index;               /* Of the Linux device that was tried. */
+    uint32_t wait_ms;             /* 0: none was. */
+    uint64_t due_ms;
+};
+
+/* Whether to try now; if so, that is remembered as an attempt.  All 0 after a success. */
+static inline bool eth_retry_now(struct eth_retry *retry, uint32_t index, uint64_t now_ms)
+{
+    if (retry->index != index)
+        *retry = (struct eth_retry){ .index = index };
+    if (now_ms < retry->due_ms)
+        return false;
+    retry->wait_ms = RTE_MIN(RTE_MAX(2 * retry->wait_ms, ETH_RETRY_LEAST_MS), ETH_RETRY_MOST_MS);
+    retry->due_ms = now_ms + retry->wait_ms;
+    return true;
+}
+
 struct eth {
     struct rte_mempool *own_pool; /* Or NULL. */
     struct eth_request request;   /* Without a pool; `devargs` is owned. */
@@ -31,6 +54,7 @@ struct eth {
     /* The Linux device that it stands on, by which name it will be back; index 0: on none. */
     struct link_device linux_device;
     bool started, watched, interrupts;
+    struct eth_retry retry;
     bool makes_device;            /* The driver makes it, and nobody else. */
     struct eth_queue *queues;     /* Receiving ones first; NULL: no device to follow. */
     /* Held by the thread that asks the device, or opens it again. */
