@@ -44,6 +44,9 @@ struct tap {
     int control;
     struct virtio_net_hdr tx_header;
     struct iovec tx_parts[VNET_SEGMENTS + 1];
+    /* What one frame became, as far as it has not been handed over. */
+    struct rte_mbuf *kept[VNET_PACKETS];
+    uint32_t kept_first, kept_end;
 };
 
 static int fail(const char *what)
@@ -203,6 +206,7 @@ static void tap_close(struct port *port)
         close(tap->fd);
     if (tap->control >= 0)
         close(tap->control);
+    rte_pktmbuf_free_bulk(tap->kept + tap->kept_first, tap->kept_end - tap->kept_first);
     free(tap);
 }
 
@@ -240,22 +244,33 @@ static int tap_open(struct port *port)
     return 0;
 }
 
+/* Hands over what is kept, at most `n`. */
+static uint16_t hand_over(struct tap *tap, struct rte_mbuf **packets, uint16_t n)
+{
+    const uint32_t some = RTE_MIN((uint32_t)n, tap->kept_end - tap->kept_first);
+
+    memcpy(packets, tap->kept + tap->kept_first, some * sizeof *packets);
+    tap->kept_first += some;
+    if (tap->kept_first == tap->kept_end)
+        tap->kept_first = tap->kept_end = 0;
+    return (uint16_t)some;
+}
+
 static uint16_t tap_rx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     struct tap *tap = port->state;
     struct vnet_buffer *rx = vnet_buffers();
-    struct rte_mbuf *one[VNET_PACKETS];
-    uint16_t good = 0;
+    uint16_t good = hand_over(tap, packets, n);
 
     (void)queue;
-    if (atomic_load_explicit(&port->gone, memory_order_relaxed))
-        return 0;
     /* Packets that are refused count too: a sender of nothing else must not keep the thread
      * here. */
-    for (uint16_t tries = 0; tries < n; tries++) {
+    for (uint16_t tries = 0; good < n && tries < n; tries++) {
         ssize_t size;
         int count;
 
+        if (atomic_load_explicit(&port->gone, memory_order_relaxed))
+            break;
         if (!vnet_fill(rx, 1)) {
             stat_add(&port->rx.no_mbuf, 1);
             break;
@@ -266,15 +281,17 @@ static uint16_t tap_rx(struct port *port, uint16_t queue, struct rte_mbuf **pack
                 port_set_gone(port);
             break;
         }
-        /* Linux lets no TAP device have segments above 64 KiB: they are one packet. */
-        count = vnet_receive(rx, (uint32_t)size, (struct vnet_tag){ 0 }, one);
-        if (count == 1) {
-            stat_add(&port->rx.bytes, one[0]->pkt_len);
-            packets[good++] = one[0];
-        } else {
+        /* Segments of UDP may be an IP packet of 64 KiB with an Ethernet header in front of it,
+         * which is more than one packet here. */
+        count = vnet_receive(rx, (uint32_t)size, (struct vnet_tag){ 0 }, tap->kept);
+        if (count <= 0) {
             stat_add(count < 0 ? &port->rx.no_mbuf : &port->rx.errors, 1);
-            rte_pktmbuf_free_bulk(one, (unsigned int)RTE_MAX(count, 0));
+            continue;
         }
+        for (int i = 0; i < count; i++)
+            stat_add(&port->rx.bytes, tap->kept[i]->pkt_len);
+        tap->kept_end = (uint32_t)count;
+        good = (uint16_t)(good + hand_over(tap, packets + good, (uint16_t)(n - good)));
     }
     stat_add(&port->rx.packets, good);
     return good;
