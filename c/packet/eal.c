@@ -33,7 +33,10 @@
 #define CACHE_LARGE 4u            /* What caches of threads hold the others do not have. */
 #define POOL_LARGE_LEAST 64u
 #define POOLS_MAX 64u
-#define HUGE_LEAST (96ull << 20)  /* Free hugepages that make them worth using, bytes. */
+/* Bytes of free hugepages: with fewer they are left alone, because each port of type afxdp and the
+ * large buffers need some 32 MiB beside the small pool's 40; ... */
+#define HUGE_LEAST (160ull << 20)
+#define HUGE_MANY (256ull << 20)  /* ... and so many have room for the pool of 160. */
 /* Without hugepages: address space, touched only as it is used. */
 #define HEAP_MB "1024"
 #define ARGUMENTS_MAX 64
@@ -223,6 +226,7 @@ static int start(void)
     uint64_t huge_bytes = free_hugepages();
     bool huge = huge_bytes >= HUGE_LEAST;
     struct rte_mempool *pool;
+    uint32_t count;
     cpu_set_t affinity;
     bool restore = !pthread_getaffinity_np(pthread_self(), sizeof affinity, &affinity);
     int error;
@@ -241,17 +245,22 @@ static int start(void)
             huge = false;
             error = start_chosen(false);
         }
+        if (!error && huge && huge_bytes < HUGE_MANY)
+            snprintf(notice, sizeof notice,
+                     "few free hugepages (%llu MiB): %u packet buffers, of which %llu MiB would have room for %u; "
+                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20), POOL_SMALL, HUGE_MANY >> 20, POOL_HUGE);
         if (!error && !huge)
             snprintf(notice, sizeof notice,
-                     "no free hugepages (%llu MiB): using ordinary memory, which is slower; "
-                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20));
+                     "too few free hugepages (%llu MiB, %llu MiB are needed): using ordinary memory, which is slower; "
+                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20), HUGE_LEAST >> 20);
     }
     if (restore)
         pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
     if (error)
         return error;
     pthread_mutex_lock(&pools_lock);
-    pool = pool_create(rte_eal_has_hugepages() ? POOL_HUGE : POOL_SMALL, POOL_LEAST, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
+    count = rte_eal_has_hugepages() && huge_bytes >= HUGE_MANY ? POOL_HUGE : POOL_SMALL;
+    pool = pool_create(count, POOL_LEAST, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
     pthread_mutex_unlock(&pools_lock);
     /* A library of DPDK that no program names brings what pools are made of: it may be absent. */
     if (!pool && rte_errno == EINVAL)

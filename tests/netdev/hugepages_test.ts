@@ -2,12 +2,16 @@
 /** The userspace datapath on hugepages, in a process of its own: EAL starts once in each. */
 import assert from "node:assert/strict";
 import { bytes, udpFrame } from "../support/frames.ts";
+import { makeHosts } from "../support/netns.ts";
 import { needRoot, skippable, Unsupported } from "../support/skip.ts";
 import { runScript } from "../support/script.ts";
+import { TextLineStream } from "../conformance/scenarios/lines.ts";
 
 const base = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 /** 2 MiB each: more than what makes EAL choose them. */
 const PAGES = 192;
+/** What is just enough to be chosen. */
+const FEW = 80;
 const FRAMES = 500;
 
 function read(name: string): number {
@@ -48,6 +52,34 @@ function reserve(pages: number): Disposable {
   throw new Unsupported(`${pages} free hugepages`, { requirement: "netdev" });
 }
 
+/** Takes free pages until `pages` are left. */
+async function leave(pages: number): Promise<AsyncDisposable> {
+  const size = (read("free_hugepages") - pages) * (2 << 20);
+  if (size <= 0) return { async [Symbol.asyncDispose]() {} };
+  const holder = `
+import mmap, sys
+held = mmap.mmap(-1, ${size}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000)
+for at in range(0, ${size}, 2 << 20): held[at] = 1
+print("held", flush=True)
+sys.stdin.read()`;
+  const child = new Deno.Command("/usr/bin/python3", {
+    args: ["-c", holder],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const lines = child.stdout.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new TextLineStream())[Symbol.asyncIterator]();
+  const { value } = await lines.next();
+  const free = async () => {
+    await child.stdin.close();
+    await child.status;
+    await lines.return?.();
+  };
+  if (value === "held") return { [Symbol.asyncDispose]: free };
+  await free();
+  throw new Unsupported(`${pages} free hugepages and no more`, { requirement: "netdev" });
+}
+
 /** A pcap file of UDP frames. */
 function pcap(frames: readonly Uint8Array[]): Uint8Array {
   const words = (...numbers: number[]) => new Uint8Array(new Uint32Array(numbers).buffer);
@@ -66,7 +98,7 @@ const script = (folder: string): string => `
   const notices: string[] = [];
   const report: Record<string, unknown> = {};
   {
-    await using bench = await NetdevBench.open({ onNotice: (text) => notices.push(text) });
+    await using bench = await NetdevBench.open();
     const { dp } = bench;
     const [inPort, outPort] = await bench.ports("in", "out");
     const file = ${JSON.stringify(folder)};
@@ -140,6 +172,37 @@ Deno.test(
       assert.equal(written.length, 24 + FRAMES * (16 + 42) + payloads);
     } finally {
       await Deno.remove(folder, { recursive: true });
+    }
+  }),
+);
+
+Deno.test(
+  "hugepages: a few are enough for every pool of packets, and too few are left alone",
+  skippable(async () => {
+    needRoot("netdev");
+    await using network = await makeHosts("hpf", 2, { net: 98 });
+    const devices = network.hosts.map(({ device }) => device);
+    const ports = `
+      import { NetdevBench } from ${module("tests/support/netdev.ts")};
+      {
+        await using bench = await NetdevBench.open();
+        const [a, b] = ${JSON.stringify(devices)};
+        // Large buffers are for this one; a pool of its own has the other.
+        await bench.dp.ports.add({ name: "a", type: "system", options: { device: a } });
+        await bench.dp.ports.add({ name: "b", type: "afxdp", options: { device: b } });
+      }
+    `;
+    for (
+      const [pages, said] of [
+        [FEW, /upcall: few free hugepages \(160 MiB\): 16384 packet buffers/],
+        [FEW - 4, /upcall: too few free hugepages \(152 MiB, 160 MiB are needed\)/],
+      ] as const
+    ) {
+      using _pages = reserve(pages);
+      await using _rest = await leave(pages);
+      const { code, stderr } = await runScript(ports, { flags: ["-A"] });
+      assert.equal(code, 0, stderr);
+      assert.match(stderr, said);
     }
   }),
 );
