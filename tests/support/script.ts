@@ -13,17 +13,23 @@ export interface ScriptResult {
   readonly stderr: string;
 }
 
-/** Runs TypeScript text. `flags` are of `deno run`: there are no permissions but these. */
+/**
+ * Runs TypeScript text. `flags` are of `deno run`: there are no permissions but these. `under`: a program, with its
+ * arguments, that Deno is run by.
+ */
 export async function runScript(
   text: string,
   options: {
     flags?: readonly string[];
     env?: Record<string, string>;
+    under?: readonly string[];
     signal?: AbortSignal;
   } = {},
 ): Promise<ScriptResult> {
-  const child = new Deno.Command(Deno.execPath(), {
+  const [program = "", ...words] = [...options.under ?? [], Deno.execPath()];
+  const child = new Deno.Command(program, {
     args: [
+      ...words,
       "run",
       "--no-prompt",
       "--no-config",
