@@ -577,7 +577,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ports.h",
-    sha256: "e551226971c607e56144b0c8f6a86b6f57482d6a695f82901f26173f17c76cfb",
+    sha256: "c9f912946effce59160c16999c63a4e4b997d4acb59232ee5654468504c1d2c7",
     load: () => import("../c/dp_ports.h", { with: { type: "text" } }),
   },
   {
@@ -817,7 +817,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "5314e210b1728b85e0d61498af0dca892e8d38f90e9fc24a8f5f2168b08c1877",
+    sha256: "7c9dd173dccdcce4d4a21d4b1456bc3e6682a25638dca8551f3f8b0d6ea55a2f",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
@@ -1097,7 +1097,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "02eb21c4750b43498858f10ef231c80e309ba57a1d50b67e1bd906e37db78519",
+    sha256: "bfac59b2ccec95e5507473592c92b08857ea67d2f0fccab46d753b1c630e8e88",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
@@ -1107,12 +1107,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "50271f00d1e8b51111807c1bcae4a86ffd00988d273f7fef90d98ce4c15a9fb0",
+    sha256: "ad5e19a213c80dac7bbef10dd298186225dd825b9c1aef7dea941bca66cd41ed",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_int.h",
-    sha256: "b50412df9490cdf8666af5f71e755fa7f639157052654d7df546ec21ef5e072a",
+    sha256: "4d1fca39315e20e10455189f71f20319a392f600a91344831ef5119b35f77ffc",
     load: () => import("../c/port/port_eth_int.h", { with: { type: "text" } }),
   },
   {
@@ -1157,7 +1157,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tap.c",
-    sha256: "4eeb6239c60d7bcc93be56d6ef99f3dca37b4e4a0b43546fb1d166126024254f",
+    sha256: "29d2f94f935a7b7e4302d7af941fea018e23af8fc97d5fab431702a06dd4f76a",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
