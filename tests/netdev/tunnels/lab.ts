@@ -5,6 +5,7 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { run, shell, tryRun } from "../../support/command.ts";
 import { Unsupported } from "../../support/skip.ts";
 import { until } from "../../support/wait.ts";
@@ -183,7 +184,8 @@ export async function objections(path: string): Promise<string[]> {
     "_ws.malformed or (_ws.expert.severity >= 0x600000 and not icmp.resp_not_found " +
     "and not icmpv6.resp_not_found)";
   const text = await run(
-    ..."tshark -n -o ip.check_checksum:TRUE -Y".split(" "),
+    // Port 6635 is MPLS's; bareudp carries IP there.
+    ..."tshark -n -o ip.check_checksum:TRUE -d udp.port==6635,ip -Y".split(" "),
     filter,
     ...["-T", "fields", "-e", "_ws.col.Info", "-e", "_ws.expert.message", "-r", path],
   );
@@ -204,7 +206,7 @@ export async function iperf(
   const said = lines(server.stdout);
   try {
     for await (const line of said) if (line.includes("listening")) break;
-    const words = ["iperf3", "-J", "-t", "2", "-c", address, ...options];
+    const words = ["iperf3", "-J", "-t", "1", "-c", address, ...options];
     const { stdout } = await tryRun(...at(from, "timeout", "60", ...words));
     const report = JSON.parse(stdout) as {
       error?: string;
@@ -238,4 +240,39 @@ export async function reach(
     `${address} to answer ${end.namespace}`,
     async () => (await tryRun(...words)).code === 0,
   );
+}
+
+/**
+ * Pings addresses in sizes that fit, nearly fit and go in fragments inside; every answer comes, and
+ * tshark objects to no frame on the wire.
+ */
+export async function pingThrough(
+  { ends: [from] }: Wire,
+  addresses: readonly string[],
+): Promise<void> {
+  await captured(from, async () => {
+    for (const address of addresses) {
+      await reach(from, address);
+      for (const size of [56, 1352, 4000]) {
+        const options = `-n -c 3 -i 0.1 -w 30 -s ${size} ${address}`.split(" ");
+        const { stdout, code } = await tryRun(...at(from, "ping", ...options));
+        assert.equal(code, 0, `ping ${options.join(" ")}: ${stdout}`);
+      }
+    }
+  }, async (path) => assert.deepEqual(await objections(path), []));
+}
+
+/** What iperf3 gets through: TCP there and back, and UDP. */
+export async function rates(
+  { ends }: Wire,
+  [ipv4, ipv6]: readonly [string, string],
+): Promise<string> {
+  const measured = [
+    await iperf(ends, ipv4),
+    await iperf(ends, ipv6, ["-R"]),
+    await iperf(ends, ipv4, ["-u", "-b", "20M", "-l", "1200"]),
+  ];
+  for (const rate of measured) assert.ok(rate > 0, `${measured}`);
+  const [tcp, back, udp] = measured.map((rate) => (rate / 1e6).toFixed(0));
+  return `TCP ${tcp} and ${back} Mbit/s, UDP ${udp} of 20`;
 }
