@@ -19,9 +19,8 @@ export const absent: Readonly<Record<string, string>> = {
   "multiple namespaces, internal ports": "not written yet",
   "multiple zones, local": "not written yet: it is about the local port",
   "multi-stage pipeline, local": "not written yet: it is about the local port",
-  "Fragmentation over vxlan": "`netdev` has no tunnels; not written yet for `system`",
-  "IPv6 Fragmentation over vxlan":
-    "`netdev` has no tunnels; not written yet for `system`",
+  "Fragmentation over vxlan": "not written yet",
+  "IPv6 Fragmentation over vxlan": "not written yet",
   "SCTP SNAT with port range":
     "SCTP has no ports in `netdev`, as in Open vSwitch 3.1; not written yet for `system`",
 };
