@@ -183,14 +183,12 @@ Deno.test(
     await using network = await makeHosts("hpf", 2, { net: 98 });
     const devices = network.hosts.map(({ device }) => device);
     const ports = `
-      import { NetdevBench } from ${module("tests/support/netdev.ts")};
-      {
-        await using bench = await NetdevBench.open();
-        const [a, b] = ${JSON.stringify(devices)};
-        // Large buffers are for this one; a pool of its own has the other.
-        await bench.dp.ports.add({ name: "a", type: "system", options: { device: a } });
-        await bench.dp.ports.add({ name: "b", type: "afxdp", options: { device: b } });
-      }
+      import { openDatapath } from ${module("mod.ts")};
+      await using dp = await openDatapath("netdev@few", { create: true });
+      const [a, b] = ${JSON.stringify(devices)};
+      // Large buffers are for this one; a pool of its own has the other.
+      await dp.ports.add({ name: "a", type: "system", options: { device: a } });
+      await dp.ports.add({ name: "b", type: "afxdp", options: { device: b } });
     `;
     for (
       const [pages, said] of [
