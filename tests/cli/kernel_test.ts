@@ -2,10 +2,12 @@
 /**
  * dpctl against ovs-dpctl on the kernel's datapath: the same calls, the same words, exit status and effect.
  */
+import assert from "node:assert/strict";
 import { dpctl } from "../../cli/dpctl.ts";
 import { adviceLines } from "../../control/verbs/advice.ts";
+import { udpFrame } from "../support/frames.ts";
 import { findProgram, Unsupported } from "../support/skip.ts";
-import { systemTest } from "../system/system.ts";
+import { makeDatapath, systemTest, until } from "../system/system.ts";
 import { type Call, calls } from "./calls.ts";
 
 interface Outcome {
@@ -117,4 +119,32 @@ systemTest("dpctl says and does what ovs-dpctl says and does", async () => {
   throw new Error(
     `${different.length} of ${calls.length} calls:\n${different.join("\n")}`,
   );
+});
+
+systemTest("dpctl monitor-conntrack tells what becomes of connections", async () => {
+  await using made = await makeDatapath();
+  const { dp } = made;
+  const stop = new AbortController();
+  let text = "";
+  const tool = dpctl(["monitor-conntrack", dp.fullName, "kind=new,destroy"], {
+    print: (more) => void (text += more),
+    complain: (more) => void (text += more),
+    readText: () => Promise.reject(new Error("nothing is read")),
+    signal: stop.signal,
+  });
+  let srcPort = 1000;
+  // What begins before the tool listens is not told.
+  await until(() => {
+    const packet = udpFrame({ srcPort: srcPort++, dstPort: 53 });
+    dp.execute({ packet, key: "in_port(0)", actions: "ct(commit)" });
+    dp.conntrack?.flush();
+    return text.includes("[DESTROY]");
+  });
+  stop.abort();
+  assert.equal(await tool, 0, text);
+  const told = (kind: string): string[] =>
+    [...text.matchAll(/^ *\[(\w+)\] udp,orig=\(src=10\.0\.0\.1,.*sport=(\d+),/gm)]
+      .filter(([, word]) => word === kind).map(([, , port = ""]) => port);
+  assert.ok(told("NEW").length > 0, text);
+  assert.ok(told("DESTROY").some((port) => told("NEW").includes(port)), text);
 });
