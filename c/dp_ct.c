@@ -120,6 +120,7 @@ static void read_tuple(const struct dp_ct_tuple *tuple, const struct dp_ct_tuple
 int dp_ct_flush_where(uint64_t handle, const struct dp_ct_filter *where)
 {
     struct ct_filter filter;
+    uint32_t at = 0;
     struct dp *dp;
     int error = where ? dp_enter(handle, &dp) : EINVAL;
 
@@ -134,8 +135,9 @@ int dp_ct_flush_where(uint64_t handle, const struct dp_ct_filter *where)
     memcpy(filter.label_mask, where->label_mask, sizeof filter.label_mask);
     read_tuple(&where->orig, &where->orig_mask, &filter.orig, &filter.orig_mask);
     read_tuple(&where->reply, &where->reply_mask, &filter.reply, &filter.reply_mask);
-    ct_flush(dp->ct, &filter, worker_clock());
-    return dp_leave(dp, 0);
+    while (!error && ct_flush_some(dp->ct, &at, &filter, worker_clock()))
+        error = dp_give_way(dp);
+    return dp_leave(dp, error);
 }
 
 int dp_ct_flush_tuple(uint64_t handle, const struct dp_ct_tuple *tuple)

@@ -71,7 +71,8 @@ struct dp_tnl_hop {
     uint64_t used_ms;        /* Answered: CLOCK_MONOTONIC when used last; 0: never. */
 };
 
-/* Makes or replaces a hop.  EINVAL; ENOSPC: there are DP_TNL_HOPS. */
+/* Makes or replaces a hop.  EINVAL; ENODEV: its port is no tunnel (any more); ENOSPC: there are
+ * DP_TNL_HOPS others. */
 #define DP_TNL_HOPS 65536u
 DP_API int dp_tnl_hop_set(uint64_t dp, const struct dp_tnl_hop *hop);
 /* ENOENT. */
@@ -141,7 +142,8 @@ struct dp_tnl_watch_info {
 };
 DP_API int dp_tnl_watch(uint64_t dp, struct dp_tnl_watch_info *info);
 /* Takes up to `max` events.  Those of one kind about one thing are told once a second at most, and
- * what finds no room is not told: it happens again.  ENODEV: the datapath was destroyed. */
+ * what finds no room is not told: it happens again.  Half of the room is for questions.  ENODEV:
+ * the datapath was destroyed. */
 #define DP_TNL_EVENTS 1024u
 DP_API int dp_tnl_events(uint64_t watch, uint32_t max, struct dp_tnl_event *events, uint32_t *count);
 DP_API int dp_tnl_watch_close(uint64_t watch);

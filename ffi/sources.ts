@@ -512,7 +512,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ct.c",
-    sha256: "550e5179fb5099da5f42714fcf47d5ee13bd8845af2ad71e62ed378eade4e2f0",
+    sha256: "9b7fefe18dc7f35029e331919de09296933c8acef619b6604841e5e39e9d8962",
     load: () => import("../c/dp_ct.c", { with: { type: "text" } }),
   },
   {
@@ -597,7 +597,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_tnl.h",
-    sha256: "57b22c6dde630b5664dc8647e08ff136281c8c9d7db83bee1e9cc8c9090d0b5a",
+    sha256: "c5db24dc947326e45c705fc1cf3e06f11bd7b0baeb27e6e7d3c59f35fac6f8d2",
     load: () => import("../c/dp_tnl.h", { with: { type: "text" } }),
   },
   {
@@ -927,7 +927,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "73b7d45944c1914c15eb3ab82b839c0b9b22ac3174f06d3add86e4dc45642326",
+    sha256: "539b9c1fa5eb2d2d2edc8b5299ca4f2a921a80f88ad26bbafcdc2129f1ae9474",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
@@ -952,7 +952,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "5992d93cba5c18ddbed20b583d597699b50cb3d297f4e5a674f0e2b246a583eb",
+    sha256: "5447b398d0bb3f404612835b3b8a88560c9878860942f7ec6c6f7ad7321c0f10",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -1197,17 +1197,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_event.c",
-    sha256: "00925642f5a1d6446b39844818e3c5b3aa47ef4c584b25013d3d0391df981dc7",
+    sha256: "e397bf3d5c5a951ab9c6d36add9183a89cdac8cb02585217fde944e45f78c16f",
     load: () => import("../c/tnl/tnl_event.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_event.h",
-    sha256: "2d934c03969aa2d1755fac2ca938c0583b12e72574fcfed2420b8e23326a43bf",
+    sha256: "98848cbc37b564aa65c6581fab4b8b6ffbae48e785b89d1ff18d7156f7ffdf84",
     load: () => import("../c/tnl/tnl_event.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_hop.c",
-    sha256: "75c364bc436401031c1f8ef4ad9b3cd8047dc8fd58a6ee9d0ec1c7c4ed211a02",
+    sha256: "9277a91e29315972f3876435c461e78abd5d27cd5572a0993943d9417adb6e59",
     load: () => import("../c/tnl/tnl_hop.c", { with: { type: "text" } }),
   },
   {
@@ -1222,7 +1222,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_int.h",
-    sha256: "c823145ef706c5ec754e61526677de17168c2805b18cf2e5ad590b266623cd4b",
+    sha256: "793f39186ece8e726322e2b94dd69f8ddd3f683c171be868cc2308b2696e8f3c",
     load: () => import("../c/tnl/tnl_int.h", { with: { type: "text" } }),
   },
   {
@@ -1237,12 +1237,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_outer.c",
-    sha256: "9d62ee387b6f5f649282489c38289dfd6c9952d6d1a7bd331f2d14d173a9301e",
+    sha256: "c117fcf5cc4754d516f8d74a41028e5dd039f0e4b9642051c31085463c34fc9e",
     load: () => import("../c/tnl/tnl_outer.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop.c",
-    sha256: "2013a44e1af522af269b56b903d4f923e2f9ac6fed2f30d8256ad40e78124e67",
+    sha256: "01c86ae23899d932bb73fd00ecc7a7029a456195f9d6a5910a5a3b9011e3cf77",
     load: () => import("../c/tnl/tnl_pop.c", { with: { type: "text" } }),
   },
   {

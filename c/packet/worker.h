@@ -84,6 +84,7 @@ struct worker {
     uint32_t index;                  /* RCU and replica index; 0: the control side. */
     uint32_t core;
     uint32_t dirty_n;
+    uint32_t flushed;                /* Of those, while they are. */
     uint16_t dirty[WORKER_DIRTY];       /* Ports with packets to send; full: all are flushed. */
     struct worker_recirc recirc;
     struct worker_recent recent[WORKER_RECENT];

@@ -273,8 +273,9 @@ void tx_flush_port(struct worker *worker, struct worker_tx *tx)
 void tx_flush(struct worker *worker)
 {
     INVARIANT(worker->dirty_n <= WORKER_DIRTY);
-    for (uint32_t i = 0; i < worker->dirty_n; i++) {
-        struct worker_tx *tx = atomic_load_explicit(&worker->tx[worker->dirty[i]], memory_order_acquire);
+    /* What a tunnel sends may find the list full, and flush it from here on. */
+    while (worker->flushed < worker->dirty_n) {
+        struct worker_tx *tx = atomic_load_explicit(&worker->tx[worker->dirty[worker->flushed++]], memory_order_acquire);
 
         /* Otherwise the port is being removed: what waited is dropped by pmd_set_remove_port(). */
         if (tx) {
@@ -282,5 +283,5 @@ void tx_flush(struct worker *worker)
             tx_flush_port(worker, tx);
         }
     }
-    worker->dirty_n = 0;
+    worker->flushed = worker->dirty_n = 0;
 }

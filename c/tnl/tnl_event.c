@@ -14,7 +14,30 @@
 
 enum { FREE, WRITTEN, WAITING, TOLD };
 
+/* Slots of a kind of event. */
+struct share {
+    uint32_t from, mask;
+};
 _Static_assert((DP_TNL_EVENTS & (DP_TNL_EVENTS - 1)) == 0, "a slot is found by low bits");
+
+/* Packets of strangers make events about neighbours and paths, as many as they like.  Questions
+ * have room that those cannot take. */
+static struct share share_of(uint32_t kind)
+{
+    switch (kind) {
+    case DP_TNL_NEIGHBOUR:
+        return (struct share){ DP_TNL_EVENTS / 2, DP_TNL_EVENTS / 4 - 1 };
+    case DP_TNL_MTU:
+        return (struct share){ DP_TNL_EVENTS / 4 * 3, DP_TNL_EVENTS / 4 - 1 };
+    default:
+        return (struct share){ 0, DP_TNL_EVENTS / 2 - 1 };
+    }
+}
+
+static struct tnl_event *slot_of(struct tnl_events *events, struct share share, uint64_t id)
+{
+    return &events->at[share.from + (id & share.mask)];
+}
 
 int tnl_events_init(struct tnl_events *events)
 {
@@ -39,9 +62,11 @@ void tnl_event_ring(struct tnl_events *events)
 
 void tnl_tell(struct tnl_events *events, uint64_t id, uint32_t now_ms, const struct dp_tnl_event *event)
 {
+    const struct share share = share_of(event->kind);
+
     INVARIANT(id);
     for (uint32_t i = 0; i < PROBES; i++) {
-        struct tnl_event *slot = &events->at[(id + i) & (DP_TNL_EVENTS - 1)];
+        struct tnl_event *slot = slot_of(events, share, id + i);
         uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
         const bool recent = state == TOLD && now_ms - atomic_load_explicit(&slot->ms, memory_order_relaxed) < TNL_EVENT_AGAIN_MS;
 
@@ -63,7 +88,7 @@ void tnl_tell(struct tnl_events *events, uint64_t id, uint32_t now_ms, const str
 void tnl_event_forget(struct tnl_events *events, uint64_t id)
 {
     for (uint32_t i = 0; i < PROBES; i++) {
-        struct tnl_event *slot = &events->at[(id + i) & (DP_TNL_EVENTS - 1)];
+        struct tnl_event *slot = slot_of(events, share_of(DP_TNL_ASK), id + i);
         uint32_t told = TOLD;
 
         if (atomic_load_explicit(&slot->id, memory_order_relaxed) == id)

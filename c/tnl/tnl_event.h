@@ -3,7 +3,8 @@
  *
  * An event has a number, a keyed hash of what it is about.  Its slot is one of few that the number
  * says; one that is taken by events that were told less than a second ago, or not yet, has no room.
- * So a flood of questions costs other questions their turn, and nothing else.
+ * Each kind has slots of its own, so a flood of one kind costs others of that kind their turn, and
+ * nothing else.
  *
  * Threads: tnl_tell() by poll threads; the rest under the control mutex. */
 #ifndef UPCALL_TNL_EVENT_H
@@ -33,7 +34,7 @@ int tnl_events_init(struct tnl_events *);        /* errno. */
 void tnl_events_fini(struct tnl_events *);
 /* `id` is not 0. */
 void tnl_tell(struct tnl_events *, uint64_t id, uint32_t now_ms, const struct dp_tnl_event *);
-/* It may be told again at once. */
+/* A question may be told again at once. */
 void tnl_event_forget(struct tnl_events *, uint64_t id);
 uint32_t tnl_event_take(struct tnl_events *, uint32_t now_ms, uint32_t max, struct dp_tnl_event *);
 void tnl_event_ring(struct tnl_events *);

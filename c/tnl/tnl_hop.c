@@ -41,7 +41,7 @@ static int check(const struct tnl *tnl, const struct dp_tnl_hop *told)
     static const uint8_t none[16];
 
     if (!tnl_port_of(tnl, told->key.port))
-        return error_set(EINVAL, "port %u is no tunnel", told->key.port);
+        return error_set(ENODEV, "port %u is no tunnel", told->key.port);
     if (told->key.family != DP_TNL_IPV4 && told->key.family != DP_TNL_IPV6)
         return error_set(EINVAL, "family %u is neither 4 nor 6", told->key.family);
     if (told->flags & ~(DP_TNL_HOP_RECEIVED | DP_TNL_HOP_NONE))
@@ -91,19 +91,23 @@ int tnl_hop_set(struct tnl *tnl, const struct dp_tnl_hop *told)
 {
     struct tnl_item *old = NULL;
     struct tnl_hop *hop;
+    union tnl_key key;
+    uint32_t hash;
     int error = check(tnl, told);
 
     if (error)
         return error;
-    if (tnl->hops.n >= DP_TNL_HOPS)
+    key = key_of(&told->key);
+    hash = tnl_key_hash(&tnl->seed, &key);
+    if (tnl->hops.n >= DP_TNL_HOPS && !tnl_map_find(&tnl->hops, &key, hash))
         return error_set(ENOSPC, "there are %u next hops", DP_TNL_HOPS);
     hop = calloc(1, sizeof *hop);
     if (!hop)
         return ENOMEM;
     hop->told = *told;
     hop->port = tnl_port_of(tnl, told->key.port);
-    hop->item.key = key_of(&told->key);
-    hop->item.hash = tnl_key_hash(&tnl->seed, &hop->item.key);
+    hop->item.key = key;
+    hop->item.hash = hash;
     if (!(told->flags & DP_TNL_HOP_NONE))
         make_header(hop);
     error = tnl_map_put(&tnl->hops, tnl->rcu, &hop->item, &old);

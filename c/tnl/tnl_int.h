@@ -11,6 +11,10 @@
 #include "tnl/tnl_event.h"
 #include "tnl/tnl_map.h"
 
+/* A device said it of other headers than those that are seen once there is one more, or one
+ * less. */
+#define TNL_RX_SUMS (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK)
+
 #define TNL_PORTS 65536u
 #define TNL_HEADER 96u           /* Bytes of a hop's header at most: Ethernet, tags, IPv6, GRE. */
 

@@ -180,7 +180,8 @@ static struct rte_mbuf *put_buffer(struct rte_mbuf *m, uint32_t size)
     memcpy(rte_pktmbuf_mtod_offset(first, uint8_t *, size), rte_pktmbuf_mtod(m, const uint8_t *), moved);
     first->data_len = (uint16_t)(size + moved);
     first->pkt_len = m->pkt_len + size;
-    first->ol_flags = m->ol_flags;
+    /* But where the bytes lie. */
+    first->ol_flags = m->ol_flags & ~(RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT);
     first->tx_offload = m->tx_offload;
     first->hash = m->hash;
     first->port = m->port;
@@ -288,7 +289,7 @@ struct rte_mbuf *tnl_outer_put(struct worker *worker, struct rte_mbuf *m, struct
         return NULL;
     }
     memcpy(rte_pktmbuf_mtod(with, uint8_t *), outer->bytes, outer->size);
-    with->ol_flags = (with->ol_flags & ~(PKT_TUNNELS | PKT_TUNNEL | PKT_L3 | PKT_MARKED)) | (uint64_t)(tunnels + 1) << PKT_TUNNELS_BIT;
+    with->ol_flags = (with->ol_flags & ~(PKT_TUNNELS | PKT_TUNNEL | PKT_L3 | PKT_MARKED | TNL_RX_SUMS)) | (uint64_t)(tunnels + 1) << PKT_TUNNELS_BIT;
     fill_in(with, outer);
     return with;
 }

@@ -86,7 +86,7 @@ enum stat_drop tnl_strip(struct rte_mbuf *m, const struct tnl_seen *seen, const 
         rte_pktmbuf_adj(m, (uint16_t)found->inner);
         pull(m);
     }
-    m->ol_flags &= ~(PKT_TUNNELS | PKT_TUNNEL | PKT_MARKED | PKT_L3 | RTE_MBUF_F_RX_RSS_HASH);
+    m->ol_flags &= ~(PKT_TUNNELS | PKT_TUNNEL | PKT_MARKED | PKT_L3 | RTE_MBUF_F_RX_RSS_HASH | TNL_RX_SUMS);
     m->ol_flags |= (uint64_t)(tunnels + 1) << PKT_TUNNELS_BIT;
     pkt->md = (struct pkt_md){ .in_port = port, .more = PKT_MORE_TUNNEL };
     pkt->tunnel = found->tunnel;

@@ -91,7 +91,7 @@ static void test_hops(void)
     OK(dp_port_delete(dp, 10));
     at = 0;
     EQUAL(dp_tnl_hop_next(dp, &at, &listed), ENOENT);
-    EQUAL(dp_tnl_hop_set(dp, &hop), EINVAL); /* No tunnel any more. */
+    EQUAL(dp_tnl_hop_set(dp, &hop), ENODEV); /* No tunnel any more. */
     OK(dp_close(dp));
     fixture_readable(info.descriptor); /* Told that it has gone. */
     EQUAL(dp_tnl_events(info.watch, 4, events, &count), ENODEV);
