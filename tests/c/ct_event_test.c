@@ -307,12 +307,14 @@ static _Atomic uint64_t clock_ms = 1000000;
 static void *work(void *arg)
 {
     const uint32_t self = (uint32_t)(uintptr_t)arg;
-    struct packet *packets = calloc(CT_BURST, sizeof *packets);
+    struct packet *packets = aligned_alloc(64, CT_BURST * sizeof *packets); /* As mbufs are. */
     struct ct_request request = { .flags = CT_COMMIT | CT_MARK, .mark = self, .mark_mask = 3 };
     struct rte_mbuf *burst[CT_BURST];
     uint32_t state = self * 77 + 1;
     char text[64];
 
+    CHECK(packets);
+    memset(packets, 0, CT_BURST * sizeof *packets);
     rte_rcu_qsbr_thread_online(w->qsbr, self);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         for (uint32_t i = 0; i < CT_BURST; i++) {

@@ -39,7 +39,7 @@ static void track(uint32_t self, struct rte_mbuf **burst)
 static void *work(void *arg)
 {
     const uint32_t self = (uint32_t)(uintptr_t)arg;
-    struct packet *packets = calloc(CT_BURST, sizeof *packets);
+    struct packet *packets = aligned_alloc(64, CT_BURST * sizeof *packets); /* As mbufs are. */
     struct ct_request request = { .flags = CT_COMMIT | CT_MARK | CT_LABEL, .mark = self, .mark_mask = 3, .label = { 1 }, .label_mask = { 1 } };
     struct ct_request nat = { .flags = CT_COMMIT | CT_NAT | CT_NAT_SRC, .zone = 1, .family = 4, .min_addr = { 9, 9, 9, 9 },
                               .max_addr = { 9, 9, 9, 12 } };
@@ -47,6 +47,8 @@ static void *work(void *arg)
     uint32_t state = self * 77 + 1;
     char text[64];
 
+    CHECK(packets);
+    memset(packets, 0, CT_BURST * sizeof *packets);
     rte_rcu_qsbr_thread_online(world.qsbr, self);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         for (uint32_t i = 0; i < CT_BURST; i++) {

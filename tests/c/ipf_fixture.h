@@ -35,7 +35,9 @@ static inline bool ipf_start(const char *name)
 
     if (rte_eal_init(8, arguments) < 0)
         return false;
-    pool = rte_pktmbuf_pool_create(name, POOL, 0, sizeof(struct pkt), RTE_PKTMBUF_HEADROOM + 2048, SOCKET_ID_ANY);
+    /* Without locks: there may be more threads than cores, and at a ring all wait for one that
+     * has lost its core. */
+    pool = rte_pktmbuf_pool_create_by_ops(name, POOL, 0, sizeof(struct pkt), RTE_PKTMBUF_HEADROOM + 2048, SOCKET_ID_ANY, "lf_stack");
     return pool != NULL;
 }
 
