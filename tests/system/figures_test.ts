@@ -19,9 +19,9 @@ import { makeDatapath, newName, systemTest } from "./system.ts";
 
 const setting = (name: string, otherwise: number) =>
   Number(Deno.env.get(`UPCALL_${name}`) ?? otherwise);
-const flowCount = setting("FLOWS", 20_000);
+const flowCount = setting("FLOWS", 5_000);
 const rounds = setting("ROUNDS", 3);
-const cycles = setting("CYCLES", 300);
+const cycles = setting("CYCLES", 100);
 
 /** How many times as long as ovs-dpctl, start-up and all, it may take: on a machine that others use too. */
 const farBound = 4;
