@@ -180,7 +180,7 @@ export const conntrackEventSuite: Suite = {
     if (conntrack === undefined) return;
     const stream = conntrack.events();
     const waiting = stream.next();
-    await bench.dp.close();
+    await bench.dp.destroy();
     assert.deepEqual(await waiting, { done: true, value: undefined });
     assert.deepEqual(await stream.next(), { done: true, value: undefined });
   },

@@ -86,7 +86,8 @@ Deno.test(
       const { sent, dropped, errors } = account(bench, no, reasons);
       assert.equal(sent, 18n);
       assert.equal(errors, dropped[0], "what is refused is an error of the port");
-      assert.ok(errors >= 1n, "the first frame found out");
+      // The first frame finds out, unless the kernel's news of the device has come before it.
+      assert.ok(errors <= 3n, "one burst finds out");
       assert.equal((dropped[0] ?? 0n) + (dropped[1] ?? 0n), 20n);
     } finally {
       await tryRun("ip", "link", "delete", device);

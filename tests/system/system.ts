@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { DatapathError } from "../../providers/errors.ts";
 import { Kernel } from "../../providers/system/ovs.ts";
 import { openDatapath } from "../../providers/registry.ts";
 import type { Datapath } from "../../providers/datapath.ts";
@@ -42,6 +43,11 @@ export function newName(): string {
   return `st${crypto.randomUUID().slice(0, 8)}`;
 }
 
+/** For a datapath that a test has destroyed itself. */
+function isGone(error: unknown): undefined {
+  if (!(error instanceof DatapathError) || error.code !== "ENODEV") throw error;
+}
+
 /** A datapath that is destroyed with `await using`. */
 export async function makeDatapath(
   options: { name?: string; config?: NonNullable<OpenOptions["config"]> } = {},
@@ -51,8 +57,10 @@ export async function makeDatapath(
   return {
     dp,
     async [Symbol.asyncDispose]() {
-      if (!dp.closed) await dp.destroy();
-      await dp.close();
+      // A test may have closed it: what it leaves, others would list.
+      const left = dp.closed ? await openDatapath(dp.fullName).catch(isGone) : dp;
+      await left?.destroy();
+      await left?.close();
     },
   };
 }
