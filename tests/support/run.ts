@@ -141,8 +141,17 @@ function complain(error: unknown): false {
 /** The guest's tests take one core, and ten minutes and more where system calls are slow. */
 const aside = "tests/system";
 
-/** What runs beside them: one thread that searches, and judges no time. */
-const patient = ["control", "tests/fuzz"];
+/** What runs beside them: mostly one thread, and judges no time. */
+const patient = [
+  "control",
+  "ffi",
+  "providers",
+  "tests/docs",
+  "tests/fuzz",
+  "tests/odp",
+  "tests/package",
+  "tests/policy",
+];
 
 /** The groups in the order in which they run: those that run beside others come first. */
 function inOrder(groups: Map<string, string[]>): [string, string[]][] {
