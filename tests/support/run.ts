@@ -21,7 +21,7 @@ import {
 import type { SkipRecord } from "./skip.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
-const limitMs = 58 * 60_000;
+const limitMs = 70 * 60_000;
 /** A test that hangs costs its folder only. */
 const groupLimitMs = 40 * 60_000;
 
