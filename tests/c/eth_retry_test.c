@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * When a lost device is opened again: at once, and then more and more seldom, however often Linux tells of changes; another device
+ * A lost device is opened again at once, then after waits that grow, however many changes Linux tells; another device
  * of its name at once.
  * link: base/hash.c */
 #include "check.h"

@@ -59,7 +59,7 @@ Deno.test(
       const text = await dummy.call("bond/show", "bond0");
       return text.match(/^member \S+: enabled$/gm)?.length === sides.length;
     }, { limitMs: 120_000 });
-    // Whoever is up first gets all buckets, until the traffic of a second is balanced.
+    // The first member that is up gets all buckets, until a second of traffic is balanced.
     const shown = await until("both members to have buckets", async () => {
       for (let i = 0; i < 100; i++) {
         const large = build([

@@ -32,7 +32,7 @@ async function untilTold(
 }
 
 Deno.test(
-  "links: a port on a veth has its device's address, MTU, speed and link, and tells of their changes",
+  "links: a port on a veth has its device's address, MTU, speed and link, and changes of them are told",
   skippable(async () => {
     needRoot("netdev");
     await using network = await makeHosts("lka", 1);

@@ -13,7 +13,7 @@ import {
   startSide,
 } from "./lab.ts";
 
-/** Who has the addresses of the underlay; the other two cases take as long, and find no more. */
+/** Addresses of the underlay are in one place per family: the other two cases find no more. */
 const cases = [[4, true], [6, false]] as const;
 
 for (const [version, isBridged] of cases) {

@@ -53,7 +53,7 @@ for (const tunnel of spec.tunnels) {
       key: `in_port(${inner.no}),eth(),eth_type(${type})`,
       actions: list(actions, no),
     });
-    if (isLayer3 && type === arp) continue; // Who has no Ethernet asks nobody.
+    if (isLayer3 && type === arp) continue; // A port without Ethernet header sends no ARP.
     dp.flows.put({
       key: isLayer3
         ? `in_port(${no}),packet_type(ns=1,id=${type}),eth_type(${type})`
