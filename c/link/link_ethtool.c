@@ -6,9 +6,11 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define COUNTERS_MAX 65536u      /* Of one driver; more is nonsense. */
 
@@ -57,37 +59,71 @@ static int count(int fd, const char *name, uint32_t *n)
     return error;
 }
 
+/* Memory for an answer, with nothing behind it.  Linux answers with what a device has then, which
+ * may be more than there was a moment ago, and many versions write all of it: past the end it
+ * finds EFAULT, and not what others keep there. */
+struct answer {
+    void *at;
+    size_t size, mapped;
+};
+
+static bool answer_map(struct answer *answer, size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    answer->size = (size + page - 1) & ~(page - 1);
+    answer->mapped = answer->size + page;
+    answer->at = mmap(NULL, answer->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (answer->at == MAP_FAILED)
+        return false;
+    if (!mprotect(answer->at, answer->size, PROT_READ | PROT_WRITE))
+        return true;
+    munmap(answer->at, answer->mapped);
+    answer->at = MAP_FAILED;
+    return false;
+}
+
+static void answer_unmap(const struct answer *answer)
+{
+    if (answer->at != MAP_FAILED)
+        munmap(answer->at, answer->mapped);
+}
+
+/* Names and values of `n` counters.  EAGAIN: there are not so many any more. */
+static int ask_counters(int fd, const char *name, uint32_t n, struct ethtool_gstrings *names, struct ethtool_stats *values)
+{
+    int error;
+
+    *names = (struct ethtool_gstrings){ .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_STATS, .len = n };
+    *values = (struct ethtool_stats){ .cmd = ETHTOOL_GSTATS, .n_stats = n };
+    error = ask(fd, name, names);
+    if (!error)
+        error = ask(fd, name, values);
+    if (error)
+        return error == EFAULT ? EAGAIN : error;
+    return names->len == n && values->n_stats == n ? 0 : EAGAIN;
+}
+
 int link_ethtool_counters(int fd, const char *name, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
 {
-    struct ethtool_gstrings *names = NULL;
-    struct ethtool_stats *values = NULL;
+    struct answer names = { .at = MAP_FAILED }, values = { .at = MAP_FAILED };
     int error = count(fd, name, n);
 
     if (error || !*n || *n > COUNTERS_MAX)
         return error ? error : *n ? EOVERFLOW : EOPNOTSUPP;
-    names = calloc(1, sizeof *names + (size_t)*n * ETH_GSTRING_LEN);
-    values = calloc(1, sizeof *values + (size_t)*n * sizeof(uint64_t));
-    if (!names || !values) {
+    if (answer_map(&names, sizeof(struct ethtool_gstrings) + (size_t)*n * ETH_GSTRING_LEN) &&
+        answer_map(&values, sizeof(struct ethtool_stats) + (size_t)*n * sizeof(uint64_t)))
+        error = ask_counters(fd, name, *n, names.at, values.at);
+    else
         error = ENOMEM;
-    } else {
-        *names = (struct ethtool_gstrings){ .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_STATS, .len = *n };
-        *values = (struct ethtool_stats){ .cmd = ETHTOOL_GSTATS, .n_stats = *n };
-        error = ask(fd, name, names);
-    }
-    if (!error)
-        error = ask(fd, name, values);
-    /* Should the device have become another in between, what both answers have counts. */
-    if (!error && names->len < *n)
-        *n = names->len;
-    if (!error && values->n_stats < *n)
-        *n = values->n_stats;
     for (uint32_t i = 0; !error && i < *n && i < room; i++) {
+        const uint8_t *text = ((const struct ethtool_gstrings *)names.at)->data + (size_t)i * ETH_GSTRING_LEN;
+
         memset(counters[i].name, 0, sizeof counters[i].name);
-        memcpy(counters[i].name, names->data + (size_t)i * ETH_GSTRING_LEN, ETH_GSTRING_LEN);
-        counters[i].name[ETH_GSTRING_LEN - 1] = '\0';
-        counters[i].value = values->data[i];
+        memcpy(counters[i].name, *text ? text : (const uint8_t *)"?", *text ? ETH_GSTRING_LEN - 1 : 1);
+        counters[i].value = ((const struct ethtool_stats *)values.at)->data[i];
     }
-    free(names);
-    free(values);
+    answer_unmap(&names);
+    answer_unmap(&values);
     return error;
 }

@@ -21,7 +21,7 @@ struct link_speed {
 struct link_speed link_ethtool_speed(int fd, const char *name);
 
 /* At most `room` counters, in the driver's order; `*n` is how many there are.  errno: EOPNOTSUPP
- * where the driver has none. */
+ * where the driver has none; EAGAIN: their number changed meanwhile. */
 int link_ethtool_counters(int fd, const char *name, struct dp_port_counter *, uint32_t room, uint32_t *n);
 
 #endif

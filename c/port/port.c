@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/invariant.h"
@@ -177,6 +178,7 @@ void port_follow_mtu(struct port *port)
 #define LINK_MTU_SHIFT 8         /* 24 bits. */
 #define LINK_SPEED_SHIFT 32
 #define SPEED_MS 2000u           /* Not asked for more often, while the link is up or down. */
+#define COUNTERS_TRIES 1000      /* One each millisecond. */
 
 static struct link_speed speed_of(uint64_t link)
 {
@@ -209,7 +211,7 @@ static struct link_speed ask_speed(struct port *port)
     return port->class->link_speed ? port->class->link_speed(port) : (struct link_speed){ 0 };
 }
 
-int port_counters(struct port *port, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
+static int ask_counters(struct port *port, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
 {
     char name[DP_NAME_SIZE];
 
@@ -218,6 +220,18 @@ int port_counters(struct port *port, struct dp_port_counter *counters, uint32_t 
     if (!port->linux_device)
         return EOPNOTSUPP;
     return link_device_name(port->linux_device, name) ? link_ethtool_counters(port->linux_device->fd, name, counters, room, n) : ENODEV;
+}
+
+int port_counters(struct port *port, struct dp_port_counter *counters, uint32_t room, uint32_t *n)
+{
+    int error = ask_counters(port, counters, room, n);
+
+    /* Another asks, or the device is being opened; or it has another number of counters now. */
+    for (int tries = 0; (error == EBUSY || error == EAGAIN) && tries < COUNTERS_TRIES; tries++) {
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+        error = ask_counters(port, counters, room, n);
+    }
+    return error;
 }
 
 void port_follow_link(struct port *port)
