@@ -63,7 +63,8 @@ async function capturePiped(
   const given = new Set(settings.map((word) => word.split("=")[0]));
   const limits = unlimited.filter((word) => !given.has(word.split("=")[0]));
   const answer = await receivePiped(
-    (socket) => control(path, "upcall/capture", [socket, ...settings, ...limits]),
+    (socket) =>
+      control(path, "upcall/capture", [socket, ...settings, ...limits], { signal }),
     { take: write, signal },
   );
   if (answer === undefined) return 0;

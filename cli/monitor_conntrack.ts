@@ -29,6 +29,7 @@ export async function monitorConntrack(
   if (path === undefined) {
     const { promise, resolve } = Promise.withResolvers<void>();
     signal?.addEventListener("abort", () => resolve(), { once: true });
+    if (signal?.aborted) return 0; // While it was looked for.
     await withTarget(
       name,
       (dp) => followConntrack(dp, choice, { flags, until: promise, put: print }),
@@ -38,7 +39,7 @@ export async function monitorConntrack(
   const decoder = new TextDecoder();
   const words = [...flagWords({ ...flags, names: flags.verbosity > 0 }), ...settings];
   await receivePiped(
-    (socket) => control(path, "upcall/monitor-conntrack", [...words, socket]),
+    (socket) => control(path, "upcall/monitor-conntrack", [...words, socket], { signal }),
     { take: (bytes) => print(decoder.decode(bytes, { stream: true })), signal },
   );
   return 0;

@@ -18,28 +18,58 @@ export async function receivePiped(
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<string | undefined> {
+  if (signal?.aborted) return undefined;
   const folder = await Deno.makeTempDir({ prefix: "dpctl-" });
   try {
-    using listener = Deno.listen({ transport: "unix", path: `${folder}/pipe` });
-    const asked = ask(`${folder}/pipe`);
-    asked.catch(() => listener.close()); // Nobody is going to connect.
-    const conn = await listener.accept().catch(() => undefined);
-    const end = (): void => conn?.close();
+    const path = `${folder}/pipe`;
+    const listener = Deno.listen({ transport: "unix", path });
+    let isListening = true;
+    const stopListening = (): void => {
+      if (isListening) listener.close();
+      isListening = false;
+    };
+    let conn: Deno.UnixConn | undefined;
+    const end = (): void => {
+      stopListening(); // The program may never connect.
+      conn?.close();
+    };
     signal?.addEventListener("abort", end, { once: true });
     try {
-      for await (const bytes of conn?.readable ?? []) take(bytes);
-    } catch (error) {
-      // It was told to end, or nobody reads any more: that is how such things end.
-      const isOver = signal?.aborted === true || error instanceof Deno.errors.BrokenPipe;
-      if (!isOver) throw error;
-      return undefined;
+      const asked = ask(path);
+      asked.catch(stopListening); // Nobody is going to connect.
+      const connected = await listener.accept().catch(() => undefined);
+      if (signal?.aborted) {
+        connected?.close();
+        return undefined;
+      }
+      conn = connected;
+      return await receive(conn, asked, { take, signal });
     } finally {
       signal?.removeEventListener("abort", end);
+      stopListening();
     }
-    return await asked.catch((cause: Error) => {
-      throw new ToolError(cause.message.trim(), { cause });
-    });
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function receive(
+  conn: Deno.UnixConn | undefined,
+  asked: Promise<string>,
+  { take, signal }: Parameters<typeof receivePiped>[1],
+): Promise<string | undefined> {
+  try {
+    for await (const bytes of conn?.readable ?? []) take(bytes);
+  } catch (error) {
+    // It was told to end, or nobody reads any more: that is how such things end.
+    const isOver = signal?.aborted === true || error instanceof Deno.errors.BrokenPipe;
+    if (!isOver) throw error;
+    return undefined;
+  }
+  try {
+    return await asked;
+  } catch (cause) {
+    if (signal?.aborted) return undefined;
+    throw new ToolError((cause as Error).message.trim(), { cause });
   }
 }

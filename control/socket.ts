@@ -299,16 +299,21 @@ export class ControlError extends Error {
 /**
  * Sends one command to a control socket, ours or Open vSwitch's, and returns its answer. Throws
  * `ControlError` for a refusal, `ControlPathError` for what cannot be a socket's path, and Deno's
- * errors if nobody serves the socket, or hangs up (`UnexpectedEof`).
+ * errors if nobody serves the socket, or hangs up (`UnexpectedEof`). It rejects when `signal` aborts.
  */
 export async function control(
   path: string,
   method: string,
   params: readonly string[],
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<string> {
   checkSocketPath(path);
+  signal?.throwIfAborted();
   const server = await Deno.connect({ transport: "unix", path });
+  const hangUp = (): void => closeQuietly(server);
+  signal?.addEventListener("abort", hangUp);
   try {
+    signal?.throwIfAborted(); // Meanwhile.
     await writeAll(server, JSON.stringify({ id: 0, method, params }));
     const stream = new JsonStream(Infinity);
     const buffer = new Uint8Array(65536);
@@ -324,7 +329,8 @@ export async function control(
       return String(result ?? "");
     }
   } finally {
-    closeQuietly(server);
+    signal?.removeEventListener("abort", hangUp);
+    hangUp();
   }
 }
 
