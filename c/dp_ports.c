@@ -209,7 +209,7 @@ int dp_drops_watch(uint64_t handle)
         return error;
     dp = opened->dp;
     if (dp->drops)
-        return leave(opened, dp->drops_for == opened ? 0 : error_set(EBUSY, "somebody else is looking at them"));
+        return leave(opened, error_set(EBUSY, "%s is looking at them", dp->drops_for == opened ? "this object" : "somebody else"));
     dp->drops = records_create(DP_DROPPED_MAX, sizeof(struct dp_dropped));
     if (!dp->drops)
         return leave(opened, ENOMEM);

@@ -41,7 +41,7 @@ struct dp_dropped {
     uint8_t bytes[2016];
 };
 /* The datapath keeps copies of what it drops, DP_DROPPED_MAX at most, until they are read or this
- * handle is closed.  EBUSY: another handle has them. */
+ * handle is closed.  EBUSY: somebody looks at them already, by this handle or another. */
 DP_API int dp_drops_watch(uint64_t dp);
 /* The oldest; ENOENT: none.  `lost` are those that found no room. */
 DP_API int dp_drops_read(uint64_t dp, struct dp_dropped *dropped, uint64_t *lost);

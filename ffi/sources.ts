@@ -572,12 +572,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_ports.c",
-    sha256: "7c112af59866bf6ca220210205b241c19c1221520fb9385eab2c01149a71c4f1",
+    sha256: "aecfcfb802e7d06aaf44409cca59126071bfcbf51500abcbd6ad16069f444542",
     load: () => import("../c/dp_ports.c", { with: { type: "text" } }),
   },
   {
     name: "dp_ports.h",
-    sha256: "c9f912946effce59160c16999c63a4e4b997d4acb59232ee5654468504c1d2c7",
+    sha256: "c511a16b37e94a8b21737a95e7c4dc3afb1cfbd4f2602db86444989dd0986c26",
     load: () => import("../c/dp_ports.h", { with: { type: "text" } }),
   },
   {
@@ -687,12 +687,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link_ethtool.c",
-    sha256: "9cf702d78b2334f5667d158bceedc319228ffe30a73603bc8e470634ab3c266d",
+    sha256: "74840faf32fce80aadf0f2eff2e96f26722aa2541d9d3ad855f6ceeefa11cebb",
     load: () => import("../c/link/link_ethtool.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_ethtool.h",
-    sha256: "81e0b707fa79ce0700e3ea09d63ba2e67c466faa921abef5c171177a0514767c",
+    sha256: "842bcbd93be7913b2e4ebd7aead5a7843065d30063da5d48c18422bbb702415a",
     load: () => import("../c/link/link_ethtool.h", { with: { type: "text" } }),
   },
   {
@@ -1052,7 +1052,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.c",
-    sha256: "b923c7a496b3ff3c36c0821c2796af0d8b99a16b8003ed2a17e8e2df3fbb8f01",
+    sha256: "fd3df62222768ec53da4dbb6c6a47fff83be32e3e44c239830c219581d970a8e",
     load: () => import("../c/port/port.c", { with: { type: "text" } }),
   },
   {
@@ -1122,7 +1122,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_wish.c",
-    sha256: "7109ec3caecd51b26babe90a21cad622348b2450a672481392e822c3c04394d2",
+    sha256: "6e99b0e813ff8c6bfcfe8b3295d2448dd9cd6eda510ae93b512ff6b8c9dcf90e",
     load: () => import("../c/port/port_eth_wish.c", { with: { type: "text" } }),
   },
   {

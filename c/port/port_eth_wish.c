@@ -118,7 +118,8 @@ static int steer_lacp(const struct port *port, const struct rte_eth_dev_info *in
     struct rte_eth_rss_reta_entry64 table[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE] = { 0 };
     struct rte_flow_error why = { .message = NULL };
 
-    if (last > 1) {
+    /* One queue before it, of a device that hashes, would share with it. */
+    if (last > 1 || info->flow_type_rss_offloads) {
         if (!info->reta_size || info->reta_size > RTE_ETH_RSS_RETA_SIZE_512)
             return error_set(EOPNOTSUPP, "rx-steering=rss+lacp: the device cannot leave a queue out of its hash");
         for (uint16_t i = 0; i < info->reta_size; i++) {

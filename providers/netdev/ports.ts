@@ -310,8 +310,9 @@ function readLink(view: DataView): NonNullable<Port["link"]> {
   const duplex = view.getUint32(dpPortInfo.linkDuplex, true);
   return {
     up,
-    ...(speed !== 0 && { speed }),
-    ...(duplex !== 0 && {
+    // They are asked for now and then only, and may be of a link that has just gone.
+    ...(up && speed !== 0 && { speed }),
+    ...(up && duplex !== 0 && {
       duplex: duplex === constants.DP_DUPLEX_FULL ? "full" : "half",
     }),
   };

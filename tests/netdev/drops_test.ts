@@ -85,7 +85,9 @@ Deno.test(
     const other = await openDatapath(dp.fullName);
     const watch = other.drops?.watch();
     assert.ok(watch !== undefined);
-    assert.throws(() => dp.drops?.watch(), /EBUSY/);
+    assert.throws(() => dp.drops?.watch(), /somebody else is looking at them \(EBUSY\)/);
+    // Two of one object would take them from each other, and the end of one would be that of both.
+    assert.throws(() => other.drops?.watch(), /this object is looking at them \(EBUSY\)/);
     const frames = Array.from({ length: 1500 }, () => arpFrame());
     await bench.injectAll(p1, frames);
     await bench.settle();
@@ -102,6 +104,7 @@ Deno.test(
     await bench.settle();
     assert.equal(next?.receive().length, 1);
     watch[Symbol.dispose]();
+    assert.throws(() => dp.drops?.watch(), /EBUSY/);
     bench.inject(p1, arpFrame());
     await bench.settle();
     assert.equal(next?.receive().length, 1);
