@@ -189,7 +189,8 @@ export class SystemPortWatch implements PortWatch {
     if (links === undefined) return [{ kind: "rescan" }];
     if (links.length === 0) return [];
     const ports = new Set(
-      listVports(this.#kernel, this.#ifindex).map(({ name }) => name),
+      listVports(this.#kernel, this.#ifindex).filter(({ isElsewhere }) => !isElsewhere)
+        .map(({ name }) => name),
     );
     const changed = new Set(
       links.map(({ name }) => name).filter((name) => ports.has(name)),

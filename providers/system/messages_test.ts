@@ -56,9 +56,13 @@ Deno.test("a recorded port", () => {
     no: 2,
     type: 1,
     name: "vb",
+    isElsewhere: false,
     upcallPids: [0xffffffff],
     stats: [2n, 2n, 160n, 160n, 0n, 0n, 0n, 0n],
   });
+  // In another namespace: the kernel adds that one's number.
+  const elsewhere = vport.replace("88", "90") + "0800090000000000";
+  equal(parseVport(message(elsewhere)).isElsewhere, true);
 });
 
 Deno.test("a recorded miss, whose packet is not padded", () => {

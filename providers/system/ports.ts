@@ -47,8 +47,8 @@ function portOf(record: VportRecord, links: LinkTable): Port {
   const { no, name, type } = record;
   const typeName = type === VportType.netdev ? tunnelTypeOf(name) ?? "system" : undefined;
   const port = { no, name, type: typeName ?? typeNames.get(type) ?? `vport${type}` };
-  const link = links.get(name);
-  if (link === undefined) return port; // It is in another namespace.
+  const link = record.isElsewhere ? undefined : links.get(name);
+  if (link === undefined) return port;
   const { mtu, mac, isUp, isRunning, speed, duplex } = link;
   const up = isUp && isRunning;
   return {
@@ -204,11 +204,12 @@ export class SystemPorts implements ProviderPorts {
 
   // deno-lint-ignore require-await -- what it throws must reject
   async driverCounters(no: PortNo): Promise<Readonly<Record<string, bigint>>> {
-    return this.#in(
-      "read driver counters",
-      String(no),
-      () => driverCounters(getVport(this.#kernel, this.#ifindex, no).name),
-    );
+    return this.#in("read driver counters", String(no), () => {
+      const { name, isElsewhere } = getVport(this.#kernel, this.#ifindex, no);
+      if (!isElsewhere) return driverCounters(name);
+      const detail = "its device is in another network namespace";
+      throw new NetlinkError({ code: "EOPNOTSUPP", detail });
+    });
   }
 
   upcallPortId(no: PortNo): number {

@@ -24,6 +24,7 @@ const {
   name: OVS_VPORT_ATTR_NAME,
   upcallPids: OVS_VPORT_ATTR_UPCALL_PID,
   stats: OVS_VPORT_ATTR_STATS,
+  netnsid: OVS_VPORT_ATTR_NETNSID,
   upcallStats: OVS_VPORT_ATTR_UPCALL_STATS,
 } = idsOf(vportMessage.table);
 const {
@@ -39,6 +40,8 @@ export interface VportRecord {
   /** One of `VportType`, or a later one. */
   readonly type: number;
   readonly name: string;
+  /** Whether its device is in another network namespace: here, its name may be another's. */
+  readonly isElsewhere: boolean;
   /** Port ids that its upcalls go to, when they are not dispatched by CPU. */
   readonly upcallPids: readonly number[];
   /** The eight counters of `struct ovs_vport_stats`, in order. */
@@ -61,6 +64,7 @@ export function parseVport(message: Message): VportRecord {
     no: attributes.need(OVS_VPORT_ATTR_PORT_NO, u32),
     type: attributes.need(OVS_VPORT_ATTR_TYPE, u32),
     name,
+    isElsewhere: attributes.bytes(OVS_VPORT_ATTR_NETNSID) !== undefined,
     upcallPids: u32Array(attributes.bytes(OVS_VPORT_ATTR_UPCALL_PID)),
     stats: u64Array(attributes.bytes(OVS_VPORT_ATTR_STATS), 8),
     ...(upcalls && {

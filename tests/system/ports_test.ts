@@ -185,6 +185,29 @@ systemTest(
   },
 );
 
+systemTest(
+  "a port whose device is in another namespace has nothing of one of its name here",
+  async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    await using net = await makeHosts("sw", 1);
+    const name = "swint";
+    const { no, mtu } = await dp.ports.add({ name, type: "internal" });
+    equal(mtu, 1500);
+    await run("ip", "link", "set", name, "netns", net.hosts[0]?.namespace ?? "");
+    await run("ip", "link", "add", name, "mtu", "1234", "type", "veth", "peer", "swpeer");
+    try {
+      deepEqual(dp.ports.get(no), { no, name, type: "internal" });
+      await rejects(dp.ports.driverCounters(no), {
+        code: "EOPNOTSUPP",
+        message: /its device is in another network namespace/,
+      });
+    } finally {
+      await run("ip", "link", "delete", name);
+    }
+  },
+);
+
 systemTest("changes of ports are told, whoever makes them", async () => {
   await using made = await makeDatapath();
   const { dp } = made;
