@@ -70,7 +70,7 @@ async function capturePiped(
   if (answer === undefined) return 0;
   const { result } = JSON.parse(answer) as JsonAnswer;
   const [{ packets, lost }] = result as [{ packets: number; lost: number }];
-  const left = lost === 0 ? "" : `, ${lost} left out: the reader was slow`;
+  const left = lost === 0 ? "" : `, ${lost} left out: they came too fast`;
   if (!line.flags.json) complain(`${program}: ${packets} packets${left}\n`);
   return 0;
 }

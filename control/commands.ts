@@ -92,9 +92,11 @@ export function controlCommands(served: Served): ControlCommands {
       const result = await capturePiped(dp, path, wanted).finally(() => captures--);
       return `${toJson({ verb: "capture", ok: true, result: [result], errors: [] })}\n`;
     }
-    const packets = await capturePackets(dp, path, wanted).finally(() => captures--);
-    if (!flags.json) return `${packets} packets in ${path}\n`;
-    const result = [{ file: path, packets }];
+    const { packets, lost } = await capturePackets(dp, path, wanted)
+      .finally(() => captures--);
+    const left = lost === 0 ? "" : `, ${lost} left out: they came too fast`;
+    if (!flags.json) return `${packets} packets in ${path}${left}\n`;
+    const result = [{ file: path, packets, ...(lost > 0 && { lost }) }];
     return `${toJson({ verb: "capture", ok: true, result, errors: [] })}\n`;
   });
   let monitors = 0;

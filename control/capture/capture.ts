@@ -57,6 +57,14 @@ export interface CaptureOptions {
   readonly until?: Promise<void>;
 }
 
+/** What became of a capture. */
+export interface CaptureResult {
+  /** Packets that were captured. */
+  readonly packets: number;
+  /** Packets that were left out: there were more than could be taken in time. */
+  readonly lost: number;
+}
+
 const maxSeconds = 3600;
 /** What operations on a datapath answer that was closed or destroyed. */
 const gone: ReadonlySet<string> = new Set(["ENODEV", "EBADF", "ESHUTDOWN", "ENXIO"]);
@@ -119,12 +127,12 @@ function isReason(
     reason in (dp.stats().counters ?? {});
 }
 
-/** Captures until enough packets came or the time is over; how many there were. */
+/** Captures until enough packets came or the time is over. */
 export async function capturePackets(
   dp: Datapath,
   path: string,
   options: CaptureOptions,
-): Promise<number> {
+): Promise<CaptureResult> {
   using file = await Deno.open(path, { write: true, create: true, truncate: true });
   return await captureInto(dp, (bytes) => {
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
@@ -136,12 +144,12 @@ export async function captureInto(
   dp: Datapath,
   write: (bytes: Uint8Array) => void,
   options: CaptureOptions,
-): Promise<number> {
+): Promise<CaptureResult> {
   // The flows are this object's to restore when the program closes its own.
   await using own = await openDatapath(dp.fullName);
   const capturing = new Capture(dp, own, write, options);
   await capturing.run();
-  return capturing.count;
+  return { packets: capturing.count, lost: capturing.lost };
 }
 
 class Capture {
@@ -156,6 +164,7 @@ class Capture {
   readonly #done = Promise.withResolvers<void>();
   #failure: unknown;
   count = 0;
+  lost = 0;
 
   constructor(
     dp: Datapath,
@@ -222,21 +231,25 @@ class Capture {
   async #runDrops(drops: DropFacet): Promise<void> {
     using watch = drops.watch();
     const timer = setTimeout(() => this.#done.resolve(), this.#options.seconds * 1000);
-    const look = setInterval(() => {
+    const look = (): void => {
       try {
         for (const dropped of watch.receive()) this.#takeDropped(dropped);
+        // Which of them were wanted, nobody knows; after the last one none was.
+        if (this.count < this.#options.count) this.lost = Number(watch.lost);
       } catch (error) {
         if (!(error instanceof DatapathError) || !gone.has(error.code)) this.#fail(error);
         else this.#done.resolve();
       }
-    }, lookMs);
+    };
+    const looks = setInterval(look, lookMs);
     void this.#options.until?.then(() => this.#done.resolve());
     try {
       await this.#done.promise;
     } finally {
       clearTimeout(timer);
-      clearInterval(look);
+      clearInterval(looks);
     }
+    look(); // At what came since the last time.
   }
 
   #takeDropped(dropped: DroppedPacket): void {

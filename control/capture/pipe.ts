@@ -6,20 +6,12 @@
  * @module
  */
 import type { Datapath } from "../../providers/datapath.ts";
-import { captureInto, type CaptureOptions } from "./capture.ts";
+import { captureInto, type CaptureOptions, type CaptureResult } from "./capture.ts";
 
 /** Bytes that wait for the reader at most. */
 const maxWaiting = 8 << 20;
 /** Type of a block with a packet (pcapng); the others must not be left out. */
 const ENHANCED_PACKET = 6;
-
-/** What became of such a capture. */
-export interface PipedCapture {
-  /** Packets that were given to the reader. */
-  readonly packets: number;
-  /** Packets that were left out, because the reader was slow. */
-  readonly lost: number;
-}
 
 /** Whether a capture to this path is one that another program reads as it is taken. */
 export async function isPipe(path: string): Promise<boolean> {
@@ -32,12 +24,12 @@ export async function capturePiped(
   dp: Datapath,
   path: string,
   options: CaptureOptions,
-): Promise<PipedCapture> {
+): Promise<CaptureResult> {
   using reader = await Deno.connect({ transport: "unix", path });
   const left = Promise.withResolvers<void>();
   const blocks: Uint8Array[] = [];
   let waiting = 0;
-  let lost = 0;
+  let slow = 0;
   let isLeft = false;
   let sending = Promise.resolve();
   // It says nothing, so what is read is its end.
@@ -60,7 +52,7 @@ export async function capturePiped(
   const write = (bytes: Uint8Array): void => {
     const [type] = new Uint32Array(bytes.slice(0, 4).buffer);
     if (type === ENHANCED_PACKET && waiting + bytes.length > maxWaiting) {
-      lost++;
+      slow++;
       return;
     }
     waiting += bytes.length;
@@ -68,8 +60,8 @@ export async function capturePiped(
     if (blocks.length === 1) sending = send();
   };
   const until = Promise.race([left.promise, ...(options.until ? [options.until] : [])]);
-  const count = await captureInto(dp, write, { ...options, until });
+  const { packets, lost } = await captureInto(dp, write, { ...options, until });
   // A reader that takes nothing would hold this up for ever.
   await Promise.race([sending, ...(options.until ? [options.until] : [])]);
-  return { packets: count - lost, lost };
+  return { packets: packets - slow, lost: lost + slow };
 }

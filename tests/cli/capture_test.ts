@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { serve } from "../../control/serve.ts";
-import { captureOptions } from "../../control/capture/capture.ts";
+import { captureOptions, capturePackets } from "../../control/capture/capture.ts";
 import {
   endMark as endOfCapture,
   newMark,
@@ -207,6 +207,50 @@ Deno.test(
     refused("nonsense", /cannot use nonsense/);
     await stream.close();
     await program;
+  }),
+);
+
+Deno.test(
+  "a capture of drops says how many came too fast, and has those of its last moment",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const [p1] = await bench.ports("p1");
+    dp.flows.put({ key: arp(p1), actions: "drop" });
+    const path = await Deno.makeTempFile();
+    try {
+      const end = Promise.withResolvers<void>();
+      const options = { reason: "drop", count: 5000, seconds: 600 } as const;
+      const capture = capturePackets(dp, path, { ...options, until: end.promise });
+      await until("the capture to begin", async () => {
+        bench.inject(p1, arpFrame());
+        await bench.settle();
+        await pause(50);
+        return (await Deno.stat(path)).size > 1000;
+      });
+      const before = dp.stats().counters?.drop_action ?? 0n;
+      // The event loop has no turn, so nobody looks.
+      for (let sent = 0; sent < 1500;) {
+        try {
+          bench.inject(p1, arpFrame());
+          sent++;
+        } catch (error) {
+          if (!/ENOBUFS/.test(`${error}`)) throw error;
+        }
+      }
+      while ((dp.stats().counters?.drop_action ?? 0n) < before + 1500n);
+      end.resolve();
+      const { packets, lost } = await capture;
+      assert.ok(lost >= 476 - 64, `${lost}`);
+      const all = Number(dp.stats().counters?.drop_action);
+      assert.ok(
+        packets + lost <= all && packets >= 1024,
+        `${packets} + ${lost} of ${all}`,
+      );
+      assert.equal(readComments(await Deno.readFile(path)).length, packets);
+    } finally {
+      await Deno.remove(path);
+    }
   }),
 );
 
