@@ -299,7 +299,7 @@ export class ControlError extends Error {
 /**
  * Sends one command to a control socket, ours or Open vSwitch's, and returns its answer. Throws
  * `ControlError` for a refusal, `ControlPathError` for what cannot be a socket's path, and Deno's
- * errors if nobody serves the socket, or hangs up (`UnexpectedEof`). It rejects when `signal` aborts.
+ * errors if nobody serves the socket, or hangs up (`UnexpectedEof`). Rejects when `signal` aborts.
  */
 export async function control(
   path: string,
