@@ -33,9 +33,9 @@
  *
  * **Ports** are added by {@linkcode Ports.add} with a `type` and `options`. `netdev` has the types
  * `system` (a Linux device, the default), `tap`, `afxdp`, `dpdk`, `vhost-user`,
- * `vhost-user-client`, `memif`, `pcap`, `patch`, `dummy` and `null`; `system` has Linux devices,
- * `internal` and tunnels. `docs/ports.md` has every option. Into a port of type `dummy` a program
- * puts frames by {@linkcode Ports.inject}, and takes out what was sent by
+ * `vhost-user-client`, `memif`, `pcap`, `patch`, `ring`, `dummy`, `null` and tunnels; `system` has
+ * Linux devices, `internal` and tunnels. `docs/ports.md` has every type and option. Into a port of
+ * type `dummy` a program puts frames by {@linkcode Ports.inject}, and takes out what was sent by
  * {@linkcode Ports.collect}: tests need no devices (entry `./testing`).
  *
  * **Errors** are {@linkcode DatapathError}s with the operation, the object, an errno by name
