@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { frozenCopy } from "./copy.ts";
 import type { RecircId } from "../providers/ids.ts";
 import { ct as ctAction, type CtOptions } from "../providers/odp/constructors.ts";
 import type { Action, RecircAction } from "../providers/types_action.ts";
@@ -66,7 +67,8 @@ export function track<C extends Carry>(
   const text = `${textOf(ct as unknown as Carry)} ${textOf(carry[0])}`;
   let list = known.get(text);
   if (list === undefined) {
-    list = Object.freeze([ctAction({ ...ct }), goTo(next, carry[0] as C)]);
+    const kept = frozenCopy(carry[0] as C);
+    list = Object.freeze([ctAction({ ...frozenCopy(ct) }), goTo(next, kept)]);
     if (known.size < MANY) known.set(text, list);
   }
   return list;
@@ -149,11 +151,18 @@ export class Continuations {
     let known = this.#byKey.get(key);
     if (known === undefined) {
       const id = this.#next++;
-      known = { id, key, stage, carry, users: 0, unusedMs: Date.now() };
+      known = {
+        id,
+        key,
+        stage,
+        carry: frozenCopy(carry),
+        users: 0,
+        unusedMs: Date.now(),
+      };
       this.#byKey.set(key, known);
       this.#byId.set(id, known);
       if (++named.ids === MANY) this.#onMany(stage.name, MANY);
-    }
+    } else if (known.users === 0) known.unusedMs = Date.now();
     return known;
   }
 
@@ -228,8 +237,10 @@ export class Continuations {
 /** Text that is equal for equal data. */
 export function textOf(carry: Carry): string {
   if (typeof carry === "bigint") return `${carry}n`;
-  if (carry === undefined) return "";
-  if (carry === null || typeof carry !== "object") return JSON.stringify(carry);
+  if (typeof carry === "string") return JSON.stringify(carry);
+  if (carry === null || typeof carry !== "object") {
+    return Object.is(carry, -0) ? "-0" : String(carry);
+  }
   if (Array.isArray(carry)) return `[${carry.map(textOf).join()}]`;
   const pairs = Object.entries(carry).sort(([a], [b]) => a < b ? -1 : 1);
   return `{${

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { frozenCopy } from "./copy.ts";
 import { toActionBytes } from "../providers/odp/input.ts";
 import { keyTable } from "../providers/odp/key.ts";
 import { StructCodec } from "../providers/codec/codec.ts";
@@ -70,7 +71,7 @@ export class ActionTable {
       actions = {
         id: this.#next++,
         bytes: bytes.slice(),
-        list: resolved,
+        list: frozenCopy(resolved),
         stages,
         setsNetwork: resolved.some(setsNetwork),
       };

@@ -16,7 +16,8 @@ import type { FlowKey } from "../../providers/types.ts";
 import { Arbitrary, type Hints } from "./arbitrary.ts";
 import { PortsView } from "../state/state.ts";
 import { type Random, seeded } from "./random.ts";
-import { decide } from "../decide.ts";
+import { firstDifference } from "./difference.ts";
+import { frozenCopy } from "../copy.ts";
 import type { Policy } from "../decision.ts";
 import {
   holdDependency,
@@ -33,9 +34,8 @@ import {
   overlay,
 } from "./model.ts";
 import { NOW, outcome, type Part, PolicyUnsound, say } from "./outcome.ts";
-import { valueIn } from "../packet/plain.ts";
 import { Runner } from "../runner.ts";
-import { type Carry, Continuations, textOf } from "../stage.ts";
+import { Continuations } from "../stage.ts";
 
 /** What to look at, and how hard. */
 export interface CheckOptions {
@@ -170,7 +170,16 @@ class Check {
     const bytes = encodeKey(key);
     const flow = this.#track(part, bytes);
     const bare = outcome(part, key);
-    if (flow === undefined) {
+    if (flow instanceof Error && !bare.threw) {
+      throw new PolicyUnsound("the tracked packet makes the policy throw", {
+        x: bytes,
+        y: bytes,
+        mask: this.#runner.mask.slice(),
+        said: `throws ${flow}`,
+        saidOther: bare.said,
+      });
+    }
+    if (flow === undefined || flow instanceof Error) {
       this.#report.withoutFlow++;
     } else {
       if (flow.said !== bare.said) {
@@ -209,12 +218,19 @@ class Check {
     }
   }
 
-  /** What the runtime makes of a packet; undefined if it throws or gets no flow. */
-  #track(part: Part, key: Uint8Array): KeptFlow | undefined {
+  /** What the runtime makes of a packet; undefined if that gets no flow, or what was thrown. */
+  #track(part: Part, key: Uint8Array): KeptFlow | undefined | Error {
     const { tracker } = this.#runner;
+    // Now and then as with many masks.
+    tracker.step = [1, 1, 1, 1, 1, 2, 1, 4][++this.#tracked & 7] as number;
     try {
-      const ran = this.#runner.run(part.decide, key, NOW);
-      if (ran.uncacheable !== undefined) return undefined;
+      // The verdict may have parts of the packet in it, which cannot be read behind the run.
+      const policy: Policy = (...of) => frozenCopy(part.decide(...of));
+      const ran = this.#runner.run(policy, key, NOW);
+      if (ran.uncacheable !== undefined) {
+        tracker.dropDependencies();
+        return undefined;
+      }
       const mask = this.#runner.mask.slice();
       const x = decodeKey(ran.key);
       return {
@@ -227,11 +243,14 @@ class Check {
         dependencies: tracker.dependencies,
         said: say(ran.decision, tracker.effects, tracker.deadline),
       };
-    } catch {
+    } catch (error) {
       tracker.dropDependencies();
-      return undefined;
+      return error instanceof Error ? error : new Error(String(error));
+    } finally {
+      tracker.step = 1;
     }
   }
+  #tracked = 0;
 
   /** Other packets of the same shape: one open bit flipped, some, all. */
   #flips(flow: KeptFlow): void {
@@ -401,22 +420,8 @@ class Check {
       mask: flow.mask,
       said: flow.said,
       saidOther: outcome(flow.part, keyView(other)).said,
-      read: firstDifference(flow, other),
+      read: firstDifference(flow.part, flow.key, other),
     });
-  }
-}
-
-/** The first thing that a run on the other packet reads and that differs. */
-function firstDifference(flow: KeptFlow, other: Uint8Array): string | undefined {
-  try {
-    const { reads } = decide(flow.part.decide, other, undefined, { nowMs: NOW });
-    const [x, y] = [decodeKey(flow.key), decodeKey(other)];
-    const text = (key: FlowKey, leaf: string): string =>
-      textOf(valueIn(key, leaf) as Carry);
-    const read = reads.find(({ leaf }) => text(x, leaf) !== text(y, leaf));
-    return read === undefined ? undefined : `${read.leaf} ${read.how} ${read.at ?? ""}`;
-  } catch {
-    return undefined;
   }
 }
 

@@ -69,6 +69,8 @@ export interface Part {
 /** What came of a bare run. */
 export interface Outcome {
   readonly said: string;
+  /** Whether the policy threw. */
+  readonly threw: boolean;
   readonly effects: readonly Effect[];
   readonly stages: readonly { readonly stage: Stage<never>; readonly carry: Carry }[];
 }
@@ -80,11 +82,12 @@ export function outcome(part: Part, key: FlowKey): Outcome {
     const decision = decisionOf(part.decide(packet, part.ports));
     return {
       said: say(decision, packet.effects, packet.deadline),
+      threw: false,
       effects: packet.effects,
       stages: decision.actions.filter(isStageAction),
     };
   } catch (error) {
-    return { said: `throws ${error}`, effects: [], stages: [] };
+    return { said: `throws ${error}`, threw: true, effects: [], stages: [] };
   }
 }
 
@@ -101,6 +104,13 @@ function textOfActions(actions: readonly Action[]): string {
   return text;
 }
 
+/** Text of what a policy teaches: of lists and plain objects what is in them. */
+function textOfAny(value: unknown): string {
+  return typeof value === "object" && value !== null
+    ? textOf(value as Carry)
+    : String(value);
+}
+
 /** A verdict, credits and effects as text: equal for equal ones. */
 export function say(
   decision: Decision,
@@ -111,7 +121,7 @@ export function say(
   const noted = effects.map((effect) =>
     effect.kind === "credit"
       ? `credit ${effect.counter.name}`
-      : `learn ${effect.table.name}[${String(effect.key)}]=${String(effect.value)}`
+      : `learn ${effect.table.name}[${textOfAny(effect.key)}]=${textOfAny(effect.value)}`
   );
   const parts = [textOfActions(actions), textOf(more as Carry), ...noted];
   if (edit !== undefined) parts.push("edit");

@@ -215,12 +215,33 @@ const tells: Readonly<Record<string, Place>> = Object.fromEntries([
 // A tunnel may lack any of its parts: its own attribute says that it is there.
 const tunnelItself = { ...placeOf("inPort"), name: "tunnel", slot: 16, zero: false };
 
+/** Objects that are other values in the next run. */
+const views = new WeakSet<object>();
+
+/** A value without parts of the packet in it: these are copied, and so is what has them. */
+function detached<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  if (views.has(value)) {
+    const parts = Object.entries(value).filter(([, part]) => part !== undefined);
+    return Object.fromEntries(parts) as T;
+  }
+  const isList = Array.isArray(value);
+  if (!isList && Object.getPrototypeOf(value) !== Object.prototype) return value;
+  const parts = Object.entries(value).map(([name, part]) => [name, detached(part)]);
+  const hasNone = parts.every(([name, part]) =>
+    Object.is(part, (value as Record<string, unknown>)[name as string])
+  );
+  if (hasNone) return value;
+  return (isList ? parts.map(([, part]) => part) : Object.fromEntries(parts)) as T;
+}
+
 /**
  * An object whose fields are read when they are looked at; they are its own, so that it can be
  * spread.
  */
 function view(tracker: Tracker, fields: Readonly<Record<string, Place>>): object {
   const made = {};
+  views.add(made);
   for (const [name, place] of Object.entries(fields)) {
     Object.defineProperty(made, name, {
       enumerable: true,
@@ -353,6 +374,8 @@ export class PacketView {
 
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void {
     const { effects } = this.#tracker;
+    if (typeof key === "object") key = detached(key);
+    if (typeof value === "object") value = detached(value);
     for (const one of effects) {
       if (one.kind !== "learn" || one.table !== table as never) continue;
       if (!Object.is(one.key, key)) continue;

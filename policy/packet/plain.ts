@@ -94,7 +94,8 @@ const metadata: ReadonlySet<string> = new Set([
 ]);
 const fragments: Readonly<Record<string, bigint>> = { no: 0n, first: 1n, later: 2n };
 
-function big(value: unknown, width: number): bigint {
+/** A value of a leaf, or what a policy compares it with, as a number of `width` bits. */
+export function numberOf(value: unknown, width: number): bigint {
   if (typeof value === "string" && Object.hasOwn(fragments, value)) {
     return fragments[value] as bigint;
   }
@@ -117,14 +118,15 @@ export function valueIn(key: FlowKey, leaf: string): unknown {
 const prefixes = new Map<string, readonly [value: bigint, shift: bigint]>();
 
 function prefixOf(text: string, width: number): readonly [bigint, bigint] {
-  const known = prefixes.get(text);
+  const name = `${width} ${text}`;
+  const known = prefixes.get(name);
   if (known !== undefined) return known;
   const [address = "", digits] = text.split("/");
   const shift = BigInt(width - (digits === undefined ? width : Number(digits)));
   const isNumber = /^\d+$/.test(address);
   const value = isNumber ? BigInt(address) : bitsOf(address, width);
   const made = [value >> shift, shift] as const;
-  if (prefixes.size < 10_000) prefixes.set(text, made);
+  if (prefixes.size < 10_000) prefixes.set(name, made);
   return made;
 }
 
@@ -169,8 +171,8 @@ export class PlainPacket {
     const width = widthOf(leaf);
     const mine = valueIn(this.#key, leaf);
     if (mine === undefined) return false;
-    const all = mask === undefined ? (1n << BigInt(width)) - 1n : big(mask, width);
-    return ((big(mine, width) ^ big(value, width)) & all) === 0n;
+    const all = mask === undefined ? (1n << BigInt(width)) - 1n : numberOf(mask, width);
+    return ((numberOf(mine, width) ^ numberOf(value, width)) & all) === 0n;
   }
 
   within(leaf: Leaf, prefix: string): boolean {
@@ -178,15 +180,15 @@ export class PlainPacket {
     const mine = valueIn(this.#key, leaf);
     if (mine === undefined) return false;
     const [value, shift] = prefixOf(prefix, width);
-    return big(mine, width) >> shift === value;
+    return numberOf(mine, width) >> shift === value;
   }
 
   between(leaf: Leaf, low: Value, high: Value): boolean {
     const width = widthOf(leaf);
     const mine = valueIn(this.#key, leaf);
     if (mine === undefined) return false;
-    const value = big(mine, width);
-    return value >= big(low, width) && value <= big(high, width);
+    const value = numberOf(mine, width);
+    return value >= numberOf(low, width) && value <= numberOf(high, width);
   }
 
   bits(leaf: Leaf, mask: number | bigint): number | bigint {
@@ -194,7 +196,7 @@ export class PlainPacket {
     const mine = valueIn(this.#key, leaf);
     const isBig = typeof mask === "bigint";
     if (mine === undefined) return isBig ? 0n : 0;
-    const value = big(mine, width) & BigInt(mask);
+    const value = numberOf(mine, width) & BigInt(mask);
     return isBig || width > 48 ? value : Number(value);
   }
 

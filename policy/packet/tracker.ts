@@ -107,6 +107,7 @@ export class Tracker {
     if (current !== undefined) {
       throw new TypeError("a policy runs: another run cannot begin within it");
     }
+    this.dependencies = [];
     this.key = key;
     const layout = key === this.#prepared ? this.layout : this.prepare(key);
     this.#prepared = undefined;
@@ -114,7 +115,6 @@ export class Tracker {
     this.maskSize = start.length;
     if (start.length > this.mask.length) throw new RangeError("mask is too long");
     this.mask.set(start);
-    this.dependencies = [];
     this.effects.length = 0;
     if (this.missing.size > 0) this.missing.clear();
     this.uncacheable = undefined;

@@ -6,7 +6,9 @@
  */
 import type { Flow } from "../../providers/flow.ts";
 import { splitLevels } from "../../providers/odp/levels.ts";
-import { keyTable } from "../../providers/odp/key.ts";
+import { find } from "../../providers/odp/attributes.ts";
+import { keyTable, VLAN } from "../../providers/odp/key.ts";
+import { tunnelKey } from "../../providers/odp/payload/tunnel.ts";
 import { type Core, count } from "./core.ts";
 import { completed, type Layout } from "../packet/layout.ts";
 import { effectsOf, type Revalidator } from "./revalidator.ts";
@@ -44,8 +46,11 @@ export function adopt(core: Core, revalidator: Revalidator, flow: Flow): boolean
   }
   if (fence === undefined || at === null) return remove();
   const ran = core.run(key, nowMs, at, fence);
-  if (ran === undefined) return remove();
   const { tracker } = core.runner;
+  if (ran === undefined) {
+    tracker.dropDependencies();
+    return remove();
+  }
   const isProven = ran.uncacheable === undefined && ran.key === key &&
     core.runner.mask.every((byte, i) => byte === fence[i]);
   if (!isProven) {
@@ -67,7 +72,7 @@ export function adopt(core: Core, revalidator: Revalidator, flow: Flow): boolean
   record.packets = flow.stats.packets;
   record.bytes = flow.stats.bytes;
   record.effects = effectsOf(tracker.effects);
-  record.deadline = tracker.deadline;
+  core.setDeadline(record, tracker.deadline);
   core.ledger.depend(record, tracker.dependencies);
   core.learn(record.effects, nowMs);
   count(core.counters.failures, "stranger_adopted");
@@ -88,6 +93,12 @@ function fenceOf(
 ): Uint8Array | undefined {
   const fence = layout.template.slice();
   const theirs = splitLevels(mask, "mask");
+  const tunnel = splitLevels(key, "key")[0]?.get(keyTable.tunnel.id);
+  if (tunnel !== undefined && !hasId(tunnel)) {
+    // That a tunnel key has no id is matched by those flows only whose mask has one.
+    const bits = theirs[0]?.get(keyTable.tunnel.id);
+    if (bits === undefined || !hasId(bits)) return undefined;
+  }
   for (const [depth, level] of splitLevels(fence, "mask").entries()) {
     for (const [id, payload] of level) {
       const bits = theirs[depth]?.get(id);
@@ -95,7 +106,7 @@ function fenceOf(
       for (let i = 0; i < payload.length; i++) {
         const always = payload[i] as number;
         const has = nested ? 0 : bits?.[i] ?? 0;
-        // What datapaths match whatever the mask says is not in every mask that they give.
+        // What every datapath matches whatever the mask says is not in every mask that they give.
         if ((always & ~has) !== 0 && !isAlways(id)) return undefined;
         payload[i] = always | has;
       }
@@ -104,14 +115,16 @@ function fenceOf(
   return key.length > 0 ? fence : undefined;
 }
 
+/** The kernel takes flows of any port, recirculation or EtherType: these are not among them. */
 const alwaysIds: ReadonlySet<number> = new Set([
-  keyTable.inPort.id,
-  keyTable.recircId.id,
   keyTable.packetType.id,
-  keyTable.etherType.id,
-  5, // VLAN: a tag is there or not.
+  VLAN, // A tag is there or not.
   keyTable.tunnel.id,
 ]);
+
+function hasId(tunnel: Uint8Array): boolean {
+  return find(tunnel, tunnelKey.table.id.id) !== undefined;
+}
 
 function isAlways(id: number): boolean {
   return alwaysIds.has(id);

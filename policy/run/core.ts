@@ -134,7 +134,7 @@ export class Core {
   onDirty: () => void = () => {};
   policy: Policy;
   readonly #listening: Disposable;
-  readonly #reported = new Map<string, number>();
+  readonly #reported = new Map<string, { atMs: number; answer: "drop" | "hold" }>();
 
   /** Begins to listen to state. */
   constructor(
@@ -188,10 +188,16 @@ export class Core {
     return taken;
   }
 
-  /** Has these wait, in place of those that do. */
-  setWaiting(flows: FlowRecord[]): void {
-    this.#dirty = flows;
+  /** Has flows that were taken wait again, before those that came meanwhile. */
+  putBack(flows: readonly FlowRecord[]): void {
+    this.#dirty = [...flows, ...this.takeWaiting(Infinity)];
     this.#dirtyAt = 0;
+  }
+
+  /** Says when a flow's verdict ends, and has it watched if it does. */
+  setDeadline(flow: FlowRecord, deadline: number): void {
+    flow.deadline = deadline;
+    if (deadline < Infinity) this.withDeadline.push(flow);
   }
 
   /** Has a flow run again. */
@@ -211,14 +217,15 @@ export class Core {
     const now = Date.now();
     const last = this.#reported.get(place);
     const { key, cause } = more;
-    if (last !== undefined && now - last < 1000) return this.#lastAnswer;
+    if (last !== undefined && now - last.atMs < 1000) return last.answer;
     if (this.#reported.size > 256) this.#reported.clear();
-    this.#reported.set(place, now);
     const packet = key === undefined ? undefined : textOfKey(key);
     const error = new PolicyError(code, message, { packet, cause });
-    return this.#lastAnswer = this.settings.onError(error) ?? "drop";
+    const said = { atMs: now, answer: "drop" as "drop" | "hold" };
+    this.#reported.set(place, said);
+    said.answer = this.settings.onError(error) ?? "drop";
+    return said.answer;
   }
-  #lastAnswer: "drop" | "hold" = "drop";
 
   /**
    * The stage that a key is for: undefined for the policy itself, null if no such stage is known.
@@ -228,7 +235,10 @@ export class Core {
     return id === 0 ? undefined : this.continuations.get(id) ?? null;
   }
 
-  /** Runs the policy on a key; undefined if it threw, which is counted and reported. */
+  /**
+   * Runs the policy on a key; undefined if it threw, which is counted and reported. What it rests
+   * on is in the tracker then too, for the caller to keep or drop.
+   */
   run(
     key: Uint8Array,
     nowMs: number,
@@ -243,7 +253,6 @@ export class Core {
         fence === undefined ? { at } : { at, fence },
       );
     } catch (cause) {
-      this.runner.tracker.dropDependencies();
       count(this.counters.failures, "policy_error");
       const message = cause instanceof Error ? cause.message : String(cause);
       this.lastThrow = this.report("threw", `the policy threw: ${message}`, {

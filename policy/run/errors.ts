@@ -13,6 +13,8 @@ export type PolicyErrorCode =
   | "untracked"
   /** The datapath refused a flow. */
   | "refused"
+  /** What a packet teaches changes its own verdict, and that what it teaches, without end. */
+  | "unstable"
   /** A stage has so many recirculation ids that it must carry something with many values. */
   | "many_ids";
 

@@ -326,6 +326,18 @@ export class Ledger {
     this.#drop(before);
   }
 
+  /** Says what a flow rests on beside what it rests on. */
+  dependMore(flow: FlowRecord, dependencies: readonly number[]): void {
+    const all: number[] = [];
+    for (let edge = flow.edges; edge !== 0;) {
+      all.push(this.#edges[EDGE * edge + 1] as number);
+      edge = this.#edges[EDGE * edge + 4] as number;
+    }
+    all.reverse();
+    for (const id of dependencies) if (!all.includes(id)) all.push(id);
+    this.depend(flow, all);
+  }
+
   /** Whether a flow rests on just these: most that run again read what they read before. */
   #restsOn(flow: FlowRecord, dependencies: readonly number[]): boolean {
     let edge = flow.edges;

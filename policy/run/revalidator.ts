@@ -78,8 +78,7 @@ export class Revalidator {
       if (fresh.has(flow)) this.#anew(flow);
       else others.push(flow);
     }
-    // What the runs themselves made dirty does not come again: effects are not done twice.
-    core.setWaiting(others);
+    core.putBack(others);
     const end = performance.now() + SLICE_MS;
     while (core.waiting > 0 && performance.now() < end) this.#some(BATCH);
     if (core.waiting > 0) this.#schedule();
@@ -92,19 +91,43 @@ export class Revalidator {
     const core = this.#core;
     const nowMs = Date.now();
     const ran = core.run(flow.key, nowMs, flow.at);
-    if (ran === undefined || ran.uncacheable !== undefined) {
-      core.runner.tracker.dropDependencies();
+    const { tracker } = core.runner;
+    if (ran === undefined || ran.uncacheable !== undefined || ran.key !== flow.key) {
+      tracker.dropDependencies();
       core.ledger.remove(flow, nowMs);
       return;
     }
-    const { tracker } = core.runner;
+    const before = flow.effects;
     core.ledger.depend(flow, tracker.dependencies);
     flow.effects = effectsOf(tracker.effects);
-    flow.deadline = tracker.deadline;
-    if (flow.deadline < Infinity) core.withDeadline.push(flow);
+    core.setDeadline(flow, tracker.deadline);
     flow.decision = ran.decision;
     core.ledger.setActions(flow, ran.actions, nowMs);
     core.ledger.remask(flow, core.runner.mask, flow.mask.step);
+    this.#teachAgain(flow, before, nowMs);
+  }
+
+  /**
+   * A packet whose second run teaches something else than its first teaches that too. Where this
+   * changes again what the run read, a third would not be the last.
+   */
+  #teachAgain(flow: FlowRecord, before: readonly Effect[], nowMs: number): void {
+    const core = this.#core;
+    const other = flow.effects.filter((effect) =>
+      effect.kind === "learn" && !before.some((one) => isSameEffect(one, effect))
+    );
+    if (other.length === 0) return;
+    core.learn(other, nowMs);
+    if (!flow.dirty) return;
+    core.report(
+      "unstable",
+      "a packet changes what its own verdict rests on, run by run",
+      {
+        key: flow.key,
+      },
+    );
+    count(core.counters.failures, "unstable");
+    core.ledger.remove(flow, nowMs);
   }
 
   /** Runs again the first that wait, and tells the datapath. */
@@ -135,12 +158,17 @@ export class Revalidator {
     const { mask } = flow;
     const fence = mask.bytes;
     const ran = core.run(flow.key, nowMs, flow.at, fence);
+    const { tracker } = runner;
     if (ran === undefined) {
-      if (core.lastThrow !== "hold") return "deleted";
+      if (core.lastThrow !== "hold") {
+        tracker.dropDependencies();
+        return "deleted";
+      }
+      // What it read before it threw may make an end of that.
+      ledger.dependMore(flow, tracker.dependencies);
       counters.kept++;
       return "kept";
     }
-    const { tracker } = runner;
     if (
       ran.uncacheable !== undefined || ran.key !== flow.key ||
       !runner.tracker.hasMask(mask.words, fence.length)
@@ -149,11 +177,13 @@ export class Revalidator {
       return "deleted";
     }
     const hadOther = !sameActions(flow.actions, ran.actions);
-    if (hadOther && flow.installed) this.#settleStats(flow, nowMs);
+    const isElsewhere = !areSameEffects(flow.effects, tracker.effects);
+    if ((hadOther || isElsewhere) && flow.installed) {
+      this.#settleStats(flow, nowMs, tracker.effects);
+    }
     ledger.depend(flow, tracker.dependencies);
-    flow.effects = effectsOf(tracker.effects);
-    flow.deadline = tracker.deadline;
-    if (flow.deadline < Infinity) core.withDeadline.push(flow);
+    if (isElsewhere) flow.effects = effectsOf(tracker.effects);
+    core.setDeadline(flow, tracker.deadline);
     flow.decision = ran.decision;
     if (!hadOther) {
       counters.kept++;
@@ -164,14 +194,29 @@ export class Revalidator {
     return "modified";
   }
 
-  /** What a flow counted until now belongs to its old verdict, if that credits somebody. */
-  #settleStats(flow: FlowRecord, nowMs: number): void {
+  /** What a flow counted until now is for its old verdict, if that or `next` credits somebody. */
+  #settleStats(flow: FlowRecord, nowMs: number, next: readonly Effect[]): void {
     const core = this.#core;
-    if (!flow.effects.some(({ kind }) => kind === "credit")) return;
+    const isCredit = ({ kind }: Effect): boolean => kind === "credit";
+    if (!flow.effects.some(isCredit) && !next.some(isCredit)) return;
     const [result] = core.dp.operate([{ op: "get", ufid: flow.ufid }]);
     if (result?.ok === true && result.flow !== undefined) {
       core.account(flow, result.flow.stats, nowMs);
     }
+  }
+
+  /**
+   * Puts a flow in the place of one that the datapath has for its packets under another name or
+   * mask, as one of another program that was adopted may be.
+   */
+  #replace(flow: FlowRecord): boolean {
+    const { ufid, key } = flow;
+    const [, , put] = this.#core.dp.operate([
+      { op: "delete", ufid },
+      { op: "delete", key },
+      putOf(flow),
+    ]);
+    return put?.ok === true;
   }
 
   /** Gives flows of the datapath the actions of their records. */
@@ -204,7 +249,7 @@ export class Revalidator {
     for (const [i, flow] of again.entries()) {
       flow.packets = 0n;
       flow.bytes = 0n;
-      if (put[i]?.ok === true) continue;
+      if (put[i]?.ok === true || this.#replace(flow)) continue;
       count(core.counters.failures, "put_failed");
       core.gone(flow, undefined, "refused", nowMs);
     }
@@ -212,6 +257,20 @@ export class Revalidator {
 }
 
 const NONE: readonly Effect[] = [];
+
+function isSameEffect(a: Effect, b: Effect): boolean {
+  if (a.kind === "credit") return b.kind === "credit" && a.counter === b.counter;
+  return b.kind === "learn" && a.table === b.table && Object.is(a.key, b.key) &&
+    Object.is(a.value, b.value);
+}
+
+function areSameEffects(a: readonly Effect[], b: readonly Effect[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    if (!isSameEffect(a[i] as Effect, b[i] as Effect)) return false;
+  }
+  return true;
+}
 
 /** Effects of a run, kept. */
 export function effectsOf(effects: readonly Effect[]): readonly Effect[] {

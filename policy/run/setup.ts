@@ -98,7 +98,10 @@ export class SetUp {
     tracker.step = stepFor(ledger.masks.size, settings.maxMasks);
     const ran = core.run(key, nowMs, at);
     tracker.step = stepFor(0, settings.maxMasks);
-    if (ran === undefined) return undefined;
+    if (ran === undefined) {
+      tracker.dropDependencies();
+      return undefined;
+    }
     const { decision } = ran;
     if (decision.actions.length === 0) {
       countNamed(core.counters.drops, decision.reason ?? "no reason");
@@ -138,9 +141,13 @@ export class SetUp {
       step: stepFor(ledger.masks.size, settings.maxMasks),
     });
     flow.effects = effects;
-    flow.deadline = tracker.deadline;
-    if (flow.deadline < Infinity) core.withDeadline.push(flow);
+    core.setDeadline(flow, tracker.deadline);
     ledger.depend(flow, dependencies);
+    // Only now: a flow that makes room may be the last that rests on what this one rests on.
+    if (ledger.size > this.limit && !this.#hasRoom(flow, nowMs)) {
+      core.learn(effects, nowMs);
+      return this.#execute(upcall, ran, undefined);
+    }
     core.learn(effects, nowMs);
     return { upcall, key: flow.key, actions: ran.actions.bytes, flow, isFirst: true };
   }
@@ -157,9 +164,18 @@ export class SetUp {
       const { key } = this.#core.runner.tracker;
       const { isAligned } = this.#core.runner.tracker.layout;
       if (!this.#admission.admits(key, mask, isAligned, nowMs)) return "admission";
-      if (ledger.size >= this.limit) this.#makeRoom();
     }
     return undefined;
+  }
+
+  /** Evicts for a new flow; gives that up where nothing can be evicted. */
+  #hasRoom(flow: FlowRecord, nowMs: number): boolean {
+    const { ledger, counters } = this.#core;
+    this.#makeRoom();
+    if (ledger.size <= this.limit) return true;
+    ledger.remove(flow, nowMs);
+    countNamed(counters.withoutFlow, "limit");
+    return false;
   }
 
   #execute(upcall: Upcall, ran: Ran, flow: FlowRecord | undefined): Pending | undefined {
@@ -197,8 +213,8 @@ export class SetUp {
     const at = core.stageOf(upcall.raw.key);
     if (at === null) return undefined;
     const ran = core.run(upcall.raw.key, nowMs, at);
-    if (ran === undefined) return undefined;
     core.runner.tracker.dropDependencies();
+    if (ran === undefined) return undefined;
     if (ran.decision.edit === undefined) return this.#execute(upcall, ran, undefined);
     return this.#edited(upcall, ran);
   }

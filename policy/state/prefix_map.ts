@@ -14,7 +14,7 @@ import {
   words,
 } from "../packet/leaf.ts";
 import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
-import { refuseInRun } from "./state.ts";
+import { dependOn, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import { leadingMasked } from "../packet/tracker.ts";
 import { Trie } from "./trie.ts";
@@ -40,6 +40,7 @@ const samples = {
 } as const;
 
 const scratch = words();
+const COUNT = "count";
 
 function placeFor(prefix: string): Place {
   const [address = ""] = prefix.split("/");
@@ -52,6 +53,8 @@ export class PrefixMap<V> implements Owner {
   /** Its name, for `explain`. */
   readonly name: string;
   #kind: string | undefined;
+  /** Dependency on how many there are. */
+  #count = 0;
   #trie: Trie<Entry<V>> = new Trie(128);
   /** Dependencies on blocks whose longest prefix is known. */
   #blocks: Trie<number> = new Trie(128);
@@ -61,8 +64,9 @@ export class PrefixMap<V> implements Owner {
     this.name = options.name ?? "prefixes";
   }
 
-  /** Number of prefixes. */
+  /** Number of prefixes; a run that asks depends on it. */
   get size(): number {
+    this.#count = dependOn(this, COUNT, this.#count);
     return this.#trie.size;
   }
 
@@ -87,6 +91,7 @@ export class PrefixMap<V> implements Owner {
       return this;
     }
     this.#trie.set(bits, length, { prefix, bits, length, value, dependency: 0 });
+    if (this.#count !== 0) notify(this.#count);
     // Blocks that the prefix is in, or that are in it: a longer prefix than theirs may have come.
     this.#blocks.above(bits, length, (id) => notify(id));
     this.#blocks.below(bits, length, (id) => notify(id));
@@ -104,6 +109,7 @@ export class PrefixMap<V> implements Owner {
     wrote({ name: this.name, op: "delete", key: prefix });
     this.#trie.delete(bits, length);
     if (known.dependency !== 0) notify(known.dependency);
+    if (this.#count !== 0) notify(this.#count);
     return true;
   }
 
@@ -157,6 +163,10 @@ export class PrefixMap<V> implements Owner {
 
   /** @ignore */
   forget(_id: number, key: unknown): void {
+    if (key === COUNT) {
+      this.#count = 0;
+      return;
+    }
     const made = key as Entry<V> | Block;
     if ("prefix" in made) made.dependency = 0;
     else this.#blocks.delete(made.bits, made.length);
@@ -164,6 +174,7 @@ export class PrefixMap<V> implements Owner {
 
   /** @ignore */
   describe(key: unknown): string {
+    if (key === COUNT) return `${this.name} has ${this.#trie.size} prefixes`;
     const made = key as Entry<V> | Block;
     return "prefix" in made
       ? `${this.name}[${made.prefix}] = ${String(made.value)}`

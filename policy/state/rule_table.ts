@@ -28,7 +28,7 @@ import {
   signatureOf,
   Subtable,
 } from "./subtable.ts";
-import { type Counter, refuseInRun } from "./state.ts";
+import { type Counter, dependOn, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import { leadingMasked, type Tracker } from "../packet/tracker.ts";
 import { Trie } from "./trie.ts";
@@ -56,6 +56,7 @@ export interface RuleChanges<R extends Rule> {
 /** More rules than this in one transaction, and all flows that looked in the table run again. */
 const MANY = 256;
 const MISS = "no rule";
+const COUNT = "count";
 
 /** Rules with priorities. */
 export class RuleTable<R extends Rule> implements Owner {
@@ -68,14 +69,18 @@ export class RuleTable<R extends Rule> implements Owner {
   readonly #layouts = new Layouts();
   #order = 0;
   #miss = 0;
+  /** Dependency on how many there are. */
+  #count = 0;
+  #isChanging = false;
 
   /** Makes an empty table. */
   constructor(options: { readonly name?: string } = {}) {
     this.name = options.name ?? "rules";
   }
 
-  /** Number of rules. */
+  /** Number of rules; a run that asks depends on it. */
   get size(): number {
+    this.#count = dependOn(this, COUNT, this.#count);
     return this.#kept.size;
   }
 
@@ -85,12 +90,27 @@ export class RuleTable<R extends Rule> implements Owner {
    */
   transact(change: (changes: RuleChanges<R>) => void): void {
     refuseInRun(this.name);
+    if (this.#isChanging) {
+      throw new TypeError(`${this.name} is being changed: one transaction at a time`);
+    }
+    this.#isChanging = true;
+    try {
+      this.#transact(change);
+    } finally {
+      this.#isChanging = false;
+    }
+  }
+
+  #transact(change: (changes: RuleChanges<R>) => void): void {
     const added = new Map<R, readonly Part[]>();
     const deleted = new Set<R>();
     change({
       add: (rule) => {
         if (this.#kept.has(rule) && !deleted.has(rule) || added.has(rule)) {
           throw new TypeError(`the rule is in ${this.name} already`);
+        }
+        if (!Number.isFinite(rule.priority)) {
+          throw new RangeError(`priority must be a number: it is ${rule.priority}`);
         }
         added.set(rule, parseMatch(rule.match));
       },
@@ -113,6 +133,7 @@ export class RuleTable<R extends Rule> implements Owner {
       b.maxPriority - a.maxPriority
     );
     for (const { dependency } of gone) if (dependency !== 0) notify(dependency);
+    if (this.#count !== 0 && gone.length !== come.length) notify(this.#count);
     if (come.length > MANY) this.#notifyAll();
     else for (const kept of come) this.#notifyOf(kept);
   }
@@ -282,12 +303,14 @@ export class RuleTable<R extends Rule> implements Owner {
   /** @ignore */
   forget(_id: number, key: unknown): void {
     if (key === MISS) this.#miss = 0;
+    else if (key === COUNT) this.#count = 0;
     else (key as Kept<R>).dependency = 0;
   }
 
   /** @ignore */
   describe(key: unknown): string {
     if (key === MISS) return `no rule of ${this.name} fits`;
+    if (key === COUNT) return `${this.name} has ${this.#kept.size} rules`;
     const { rule } = key as Kept<R>;
     return `${this.name}: priority ${rule.priority}, ${JSON.stringify(rule.match)}`;
   }

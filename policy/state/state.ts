@@ -24,6 +24,18 @@ export function refuseInRun(what: string): void {
   );
 }
 
+/**
+ * The dependency of `owner` on `key`, made if `id` is 0; a run that is under way rests on it from
+ * now on.
+ */
+export function dependOn(owner: Owner, key: unknown, id: number): number {
+  const tracker = currentTracker();
+  if (tracker === undefined) return id;
+  const known = id || makeDependency(owner, key);
+  tracker.depend(known);
+  return known;
+}
+
 let unnamed = 0;
 
 /** A name for state that was given none. */
@@ -57,11 +69,7 @@ export class Cell<T> implements Owner, Keepable {
 
   /** The value; read in a run it is a dependency. */
   get value(): T {
-    const tracker = currentTracker();
-    if (tracker !== undefined) {
-      this.#dependency ||= makeDependency(this, undefined);
-      tracker.depend(this.#dependency);
-    }
+    this.#dependency = dependOn(this, undefined, this.#dependency);
     return this.#value;
   }
 
@@ -86,27 +94,49 @@ export class Cell<T> implements Owner, Keepable {
   }
 }
 
-/** Packets and bytes that flows credit. */
+/**
+ * Packets and bytes that flows credit. What a policy decides by a counter holds for one packet: it
+ * gets no flow, which would have to end with the next packet that is counted.
+ */
 export class Counter implements Credited {
   /** Its name. */
   readonly name: string;
-  /** Packets so far. */
-  packets = 0n;
-  /** Their bytes. */
-  bytes = 0n;
-  /** When the last of them was seen, ms since 1970. */
-  usedMs: number | undefined = undefined;
+  #packets = 0n;
+  #bytes = 0n;
+  #usedMs: number | undefined = undefined;
 
   /** Makes a counter. */
   constructor(options: { readonly name?: string } = {}) {
     this.name = nameOf("counter", options.name);
   }
 
+  /** Packets so far. */
+  get packets(): bigint {
+    return this.#read(this.#packets);
+  }
+
+  /** Their bytes. */
+  get bytes(): bigint {
+    return this.#read(this.#bytes);
+  }
+
+  /** When the last of them was seen, ms since 1970. */
+  get usedMs(): number | undefined {
+    return this.#read(this.#usedMs);
+  }
+
+  #read<T>(value: T): T {
+    const tracker = currentTracker();
+    if (tracker !== undefined) tracker.uncacheable ??= "counter";
+    return value;
+  }
+
   /** @ignore */
   add(packets: bigint, bytes: bigint, usedMs: number): void {
-    this.packets += packets;
-    this.bytes += bytes;
-    if (packets > 0n) this.usedMs = Math.max(this.usedMs ?? 0, usedMs);
+    refuseInRun(this.name);
+    this.#packets += packets;
+    this.#bytes += bytes;
+    if (packets > 0n) this.#usedMs = Math.max(this.#usedMs ?? 0, usedMs);
   }
 }
 
@@ -140,10 +170,7 @@ export class PortsView implements Owner {
   }
 
   #depend(): void {
-    const tracker = currentTracker();
-    if (tracker === undefined) return;
-    this.#dependency ||= makeDependency(this, undefined);
-    tracker.depend(this.#dependency);
+    this.#dependency = dependOn(this, undefined, this.#dependency);
   }
 
   /** Says which ports there are now. */

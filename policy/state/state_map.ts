@@ -14,9 +14,10 @@ import {
   type Words,
 } from "../packet/leaf.ts";
 import { words } from "../packet/leaf.ts";
+import { numberOf, widthOf } from "../packet/plain.ts";
 import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
-import { nameOf, refuseInRun } from "./state.ts";
+import { dependOn, nameOf, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
 import { currentTracker, leadingMasked, type Tracker } from "../packet/tracker.ts";
@@ -46,9 +47,6 @@ export interface StateMapOptions<V> {
 
 const scratch = words();
 
-/** Maps of so many keys are looked through. */
-const FEW = 64;
-
 /** A key and its value. */
 interface Entry<K, V> {
   readonly key: K;
@@ -73,6 +71,38 @@ interface Index<K, V> {
   readonly trie: Trie<Entry<K, V>>;
   /** Dependencies on blocks without keys. */
   readonly blocks: Trie<number>;
+  /**
+   * Entries behind those of the trie that are the same value in another spelling: the one that came
+   * last is found.
+   */
+  readonly behind: Map<Entry<K, V>, Entry<K, V>>;
+}
+
+/** Puts an entry into an index. */
+function enter<K, V>(index: Index<K, V>, bits: Words, entry: Entry<K, V>): void {
+  const { trie, behind, place: { width } } = index;
+  const before = trie.get(bits, width);
+  trie.set(bits, width, entry);
+  if (before === undefined) return;
+  behind.set(entry, before);
+  if (before.dependency !== 0) notify(before.dependency);
+}
+
+/** Takes an entry out of an index. */
+function leave<K, V>(index: Index<K, V>, bits: Words, entry: Entry<K, V>): void {
+  const { trie, behind, place: { width } } = index;
+  const next = behind.get(entry);
+  behind.delete(entry);
+  let above = trie.get(bits, width);
+  if (above === entry) {
+    if (next === undefined) trie.delete(bits, width);
+    else trie.set(bits, width, next);
+    return;
+  }
+  while (above !== undefined && behind.get(above) !== entry) above = behind.get(above);
+  if (above === undefined) return;
+  if (next === undefined) behind.delete(above);
+  else behind.set(above, next);
 }
 
 /** A map that policies read and packets teach. */
@@ -88,6 +118,8 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   readonly #entries = new Map<K, Entry<K, V>>();
   readonly #absent = new Map<K, number>();
   readonly #indexes = new Map<string, Index<K, V>>();
+  /** Entries by their keys as numbers of so many bits, for packets that nobody tracks. */
+  readonly #numbers = new Map<number, Map<bigint, Entry<K, V>>>();
   #all = 0;
 
   /** Makes an empty map. */
@@ -142,7 +174,10 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   /** Keys and values; a run that asks depends on all of them. */
   *entries(): IterableIterator<[K, V]> {
     this.#dependOnAll();
-    for (const { key, value } of this.#entries.values()) yield [key, value];
+    for (const { key, value } of this.#entries.values()) {
+      yield [key, value];
+      this.#dependOnAll(); // What goes on in a run may have begun before it.
+    }
   }
 
   /** As `entries`. */
@@ -151,10 +186,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   }
 
   #dependOnAll(): void {
-    const tracker = currentTracker();
-    if (tracker === undefined) return;
-    this.#all ||= makeDependency(this, { of: "all" });
-    tracker.depend(this.#all);
+    this.#all = dependOn(this, { of: "all" }, this.#all);
   }
 
   /**
@@ -189,16 +221,20 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     return undefined;
   }
 
-  /**
-   * For packets that nobody tracks: by the value as text or number; in small maps in any spelling.
-   */
+  /** For packets that nobody tracks: by the value as a number, whatever the key's spelling. */
   #scan(packet: Packet & Tracked, leaf: Leaf): V | undefined {
-    const entry = this.#entries.get(packet[PLAIN]?.(leaf) as K);
-    if (entry !== undefined || this.#entries.size > FEW) return entry?.value;
-    for (const { key, value } of this.#entries.values()) {
-      if (packet.equals(leaf, key as Value)) return value;
+    const asked = packet[PLAIN]?.(leaf);
+    if (asked === undefined) return undefined;
+    const width = widthOf(leaf);
+    let numbers = this.#numbers.get(width);
+    if (numbers === undefined) {
+      numbers = new Map();
+      for (const entry of this.#entries.values()) {
+        numbers.set(numberOf(entry.key, width), entry);
+      }
+      this.#numbers.set(width, numbers);
     }
-    return undefined;
+    return numbers.get(numberOf(asked, width))?.value;
   }
 
   #indexFor(place: Place): Index<K, V> {
@@ -209,9 +245,10 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       place,
       trie: new Trie(place.width),
       blocks: new Trie(place.width),
+      behind: new Map(),
     };
     for (const entry of this.#entries.values()) {
-      made.trie.set(parse(place, entry.key as Value), place.width, entry);
+      enter(made, parse(place, entry.key as Value), entry);
     }
     this.#indexes.set(kind, made);
     return made;
@@ -277,11 +314,12 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       dependency: 0,
     };
     this.#entries.set(key, entry);
+    this.#numbers.clear();
     let i = 0;
     for (const index of this.#indexes.values()) {
       const { width } = index.place;
       const at = bits[i++] as Words;
-      index.trie.set(at, width, entry);
+      enter(index, at, entry);
       if (index.blocks.size > 0) index.blocks.above(at, width, (id) => notify(id));
     }
     const absent = this.#absent.get(key);
@@ -323,8 +361,9 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
 
   #remove(entry: Entry<K, V>): void {
     this.#entries.delete(entry.key);
-    for (const { place, trie } of this.#indexes.values()) {
-      trie.delete(parse(place, entry.key as Value), place.width);
+    this.#numbers.clear();
+    for (const index of this.#indexes.values()) {
+      leave(index, parse(index.place, entry.key as Value), entry);
     }
     if (entry.dependency !== 0) notify(entry.dependency);
     if (this.#all !== 0) notify(this.#all);

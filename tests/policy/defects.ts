@@ -178,8 +178,8 @@ export const defects: readonly Defect[] = [
     what: "a removed key leaves its bits in the trie",
     seed: 236,
     file: "state/state_map.ts",
-    find: "trie.delete(parse(place, entry.key as Value), place.width);",
-    replace: "",
+    find: "if (next === undefined) trie.delete(bits, width);",
+    replace: "if (next === undefined) return;",
   },
   {
     what: "a lookup that misses depends on nothing",
@@ -222,8 +222,8 @@ export const defects: readonly Defect[] = [
     seed: 65,
     file: "state/state.ts",
     find:
-      "      this.#dependency ||= makeDependency(this, undefined);\n      tracker.depend(this.#dependency);\n    }\n    return this.#value;",
-    replace: "    }\n    return this.#value;",
+      "    this.#dependency = dependOn(this, undefined, this.#dependency);\n    return this.#value;",
+    replace: "    return this.#value;",
   },
   {
     what: "a longer prefix tells nobody",
