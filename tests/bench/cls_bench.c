@@ -18,7 +18,6 @@
 
 #include <rte_mbuf.h>
 #include <rte_cycles.h>
-#include <rte_mbuf.h>
 
 #include "act/act.h"
 #include "path/burst.h"
@@ -29,155 +28,16 @@
 #include "port/port.h"
 #include "base/rcu.h"
 #include "base/stat.h"
+#include "cls_bench_shapes.h"
 
 #define SLICES 100
 #define TRIES 600
 #define POOL 64
-#define FRAME 64
-
-struct shape {
-    const char *name;
-    uint32_t packets, flows;
-    /* The key of packet i's flow under its mask. */
-    void (*mask)(uint32_t i, struct key *mask);
-    uint32_t masks;                  /* Flow i has mask i % masks. */
-    bool ipv6, each;                 /* A flow for each packet, not one for all. */
-};
+#define DATA_OFF 128
 
 static uint8_t (*frames)[FRAME];
 static struct rte_mbuf *pool[POOL];
-static uint64_t seed = 42;
-
-static uint32_t rnd(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 16);
-}
-
-static void base_mask(struct key *mask)
-{
-    memset(mask, 0, sizeof *mask);
-    mask->base.l2 = 0xff;
-    mask->base.eth_type = 0xffff;
-    mask->base.vlan[0].tci = 0x10;
-    mask->base.nw_frag = 0xff;
-}
-
-static void mask_port(uint32_t i, struct key *mask)
-{
-    (void)i;
-    base_mask(mask);
-}
-
-static void mask_dst8(uint32_t i, struct key *mask)
-{
-    base_mask(mask);
-    mask->base.ip4_dst = 0xff;
-    (void)i;
-}
-
-static void mask_prefix(uint32_t i, struct key *mask)
-{
-    base_mask(mask);
-    mask->base.ip4_dst = __builtin_bswap32(~0u << (31 - (i + 12) % 32));
-}
-
-static void mask_two_prefixes(uint32_t i, struct key *mask)
-{
-    base_mask(mask);
-    mask->base.ip4_dst = __builtin_bswap32(~0u << (15 - i % 8));
-    mask->base.ip4_src = __builtin_bswap32(~0u << (15 - i / 8 % 8));
-}
-
-static void mask_explosion(uint32_t i, struct key *mask)
-{
-    base_mask(mask);
-    mask->base.nw_proto = 0xff;
-    mask->base.ip4_src = __builtin_bswap32(~0u << (31 - i % 32));
-    mask->base.tp_dst = __builtin_bswap16((uint16_t)(~0u << (15 - i / 32 % 16)));
-}
-
-static void mask_tuple(uint32_t i, struct key *mask)
-{
-    (void)i;
-    base_mask(mask);
-    mask->base.nw_proto = 0xff;
-    mask->base.ip4_src = mask->base.ip4_dst = UINT32_MAX;
-    mask->base.tp_src = mask->base.tp_dst = UINT16_MAX;
-}
-
-static void mask_ip6(uint32_t i, struct key *mask)
-{
-    (void)i;
-    base_mask(mask);
-    memset(mask->wide.ip6_dst, 0xff, 4);
-}
-
-static const struct shape shapes[] = {
-    { "one-flow", 1, 1, mask_port, 1, false, false },
-    { "l3-1k", 1000, 1, mask_dst8, 1, false, false },
-    { "l3-10k", 10000, 1, mask_dst8, 1, false, false },
-    { "l3-100k", 100000, 1, mask_dst8, 1, false, false },
-    { "masks20-10k", 10000, 20, mask_prefix, 20, false, true },
-    { "masks64-10k", 10000, 64, mask_two_prefixes, 64, false, true },
-    { "masks64-420k", 420000, 18800, mask_two_prefixes, 64, false, true },
-    { "exact-100k", 100000, 100000, mask_tuple, 1, false, true },
-    { "explosion-512", 1000000, 512, mask_explosion, 512, false, true },
-    { "ipv6-10k", 10000, 1, mask_ip6, 1, true, false },
-};
-
-/* An address that parts ways with that of its group at the last bit of a prefix, so that no two flows overlap. */
-static uint32_t diverge(uint32_t group, uint32_t prefix)
-{
-    uint32_t address = (group * 0x9e3779b1u & 0xffff0000) | 0x5555;
-
-    return ((address ^ (prefix & -prefix)) & prefix) | (rnd() & ~prefix);
-}
-
-static void make_frame(uint8_t *f, const struct shape *shape, uint32_t i)
-{
-    const uint32_t flow = shape->each ? i % shape->flows : 0;
-
-    memset(f, 0, FRAME);
-    for (int k = 0; k < 12; k++)
-        f[k] = (uint8_t)(2 * k);
-    if (shape->ipv6) {
-        static const uint8_t head[] = { 0x86, 0xdd, 0x60, 0, 0, 0, 0, 10, 17, 64 };
-
-        memcpy(f + 12, head, sizeof head);
-        for (int k = 22; k < 58; k++)
-            f[k] = (uint8_t)rnd();
-        memcpy(f + 38, "\x20\x01\x0d\xb8", 4);
-        return;
-    }
-    {
-        static const uint8_t head[] = { 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0 };
-        uint32_t src = rnd(), dst = 10u << 24 | (rnd() & 0xffffff), sport = rnd(), dport = rnd();
-        struct key mask;
-
-        memcpy(f + 12, head, sizeof head);
-        shape->mask(flow % shape->masks, &mask);
-        if (shape->each && shape->mask == mask_explosion) {
-            /* Parts ways with 10.1.2.3 and port 80 at the last bit of the mask. */
-            src = (0x0a010203u ^ 0x80000000u >> (flow % 32)) ^ (rnd() & ~(~0u << (31 - flow % 32)));
-            dport = (80u ^ 0x8000u >> (flow / 32 % 16)) ^ (rnd() & ~(~0u << (15 - flow / 32 % 16)));
-        } else if (shape->each && shape->mask != mask_tuple) {
-            dst = diverge(flow / shape->masks, __builtin_bswap32(mask.base.ip4_dst));
-            src = diverge(flow / shape->masks, __builtin_bswap32(mask.base.ip4_src));
-        }
-        src = __builtin_bswap32(src);
-        dst = __builtin_bswap32(dst);
-        memcpy(f + 26, &src, 4);
-        memcpy(f + 30, &dst, 4);
-        f[34] = (uint8_t)(sport >> 8);
-        f[35] = (uint8_t)sport;
-        f[36] = (uint8_t)(dport >> 8);
-        f[37] = (uint8_t)dport;
-        f[39] = 26;
-    }
-}
+static uint32_t size;             /* Of a packet. */
 
 static uint16_t take_all(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
@@ -196,6 +56,8 @@ static void receive(uint32_t *at, uint32_t count, struct rte_mbuf **packets)
     for (uint32_t i = 0; i < WORKER_BURST; i++) {
         packets[i] = pool[from + i];
         __builtin_prefetch(frames[*at + 8]);
+        packets[i]->data_off = DATA_OFF;
+        packets[i]->data_len = (uint16_t)(packets[i]->pkt_len = size);
         memcpy(rte_pktmbuf_mtod(packets[i], void *), frames[*at], FRAME);
         if (++*at == count)
             *at = 0;
@@ -328,15 +190,9 @@ static void check_hits(struct worker *worker, const struct shape *shape)
 static void run(const struct shape *shape, struct worker *worker, struct stat_counters *stat, const char *only, uint32_t bursts)
 {
     static const char *const builds[] = { "scalar", "avx2", "avx512" };
-    const struct key key = { 0 };
-    const struct {
-        uint16_t size, type;
-        uint32_t port;
-    } attr = { 8, 1, 2 };
     struct rcu *rcu = rcu_create();
     struct cls *cls = cls_create(rcu);
-    struct act_prog *prog;
-    const char *why;
+    struct act_prog *prog = actions_of(shape);
     uint64_t start;
     uint32_t put;
 
@@ -344,15 +200,12 @@ static void run(const struct shape *shape, struct worker *worker, struct stat_co
     for (uint32_t i = 0; i < shape->packets; i++)
         make_frame(frames[i], shape, i);
     memset(frames[shape->packets], 0, 16 * FRAME);
-    if (act_compile((const uint8_t *)&attr, sizeof attr, &key, &prog, &why))
-        exit(1);
     start = rte_rdtsc();
     put = put_flows(cls, shape, prog);
     printf("%-14s %u flows, %u masks, %.0f cycles an insert\n", shape->name, put, cls_mask_count(cls),
            (double)(rte_rdtsc() - start) / put);
     worker->replica = cls_replica_add(cls, 1);
-    for (int i = 0; i < POOL; i++)
-        pool[i]->data_len = (uint16_t)(pool[i]->pkt_len = shape->ipv6 ? 64 : 60);
+    size = shape->ipv6 || shape->mixed ? 64 : 60;
     check_hits(worker, shape);
     if (!only)
         measure("copy", "", NULL, shape->packets);
@@ -392,9 +245,6 @@ int main(int argc, char **argv)
         m->priv_size = sizeof(struct pkt);
         m->buf_addr = (uint8_t *)(m + 1) + sizeof(struct pkt);
         m->buf_len = 1024;
-        m->data_off = 128;
-        m->data_len = 60;
-        m->pkt_len = 60;
         m->nb_segs = 1;
         rte_mbuf_refcnt_set(m, 1);
         pool[i] = m;
