@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "84acca90a2c0bff4d494605579cef65181850a55a852937643825c80b1b8631a",
+    sha256: "da0504ef6a8fa75fa160a946a4256461004b78442cc6dbf38ec482996ed419b6",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -287,27 +287,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "b9f2e0d0dd8bd1d80729675043163b4608620d7da9551f928fb498ff118ab8c4",
+    sha256: "697e192686155a1264e94daaa0663218a683a7ca4e9072c0f7b05945bde3a7f8",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.h",
-    sha256: "3121e1b8ea773f91d8696ad2ba8d502bc716e3c38a38780d3a3a8d1e1bd3e4c3",
+    sha256: "ceeda03af70ef0c4be83c9d5b47e78b04d507a9dcac1333c7b81f007a686bcb7",
     load: () => import("../c/cls/cls.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "5c1912da7811d9288a045bd448b6c6e9532fd83c33220e600f359273c5107d35",
+    sha256: "3431295bd745f020ae793bff6c1e6ad94acdcef91fd9028d935c9f825de01102",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "f3933f34e40170f88d8ccab72fa7961c8a1bee41c713aa7b86590d7588ff5a6a",
+    sha256: "6b7f19ab1148579b60826e033c0f0b3d6531eced6e3cb83dab15a201d5518bc6",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "9758b7356a2269a1e7e86a111f5d9884fad66057a5120bb3820a6d3be26b34bd",
+    sha256: "deb713da93b9e1c24fd652f7f87b86ca9be348c7d1bb4bca580883f60cc9dcfe",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
@@ -316,18 +316,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_hot_like.h",
+    sha256: "6d5dd18b51b08edbc567f20b2b3a8652aedaf7a9330e39e18f83ad5eb85ece2f",
+    load: () => import("../c/cls/cls_hot_like.h", { with: { type: "text" } }),
+  },
+  {
     name: "cls/cls_hot_scalar.h",
     sha256: "0b747340bb06970b40a06887da02687c61e2d76a2e8d69971bc7a6351b253114",
     load: () => import("../c/cls/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_int.h",
-    sha256: "27275e1a9da25d8ab47ea94d0ffbc282c7fa028df63adc6d260b22af85c85a9a",
+    sha256: "b4744a0ba839f24c29f21b66e4e48a1dc806cef49e5dcc8af9963665d2b68bc0",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_isa.c",
-    sha256: "a9fe5a049c0fe5cb0a00e43ba927c1fffb254184bd1d3cac385db225480e0a56",
+    sha256: "3073c4680a10ca6100e6eb8d9d883a052982b1792ee88e01325e38b81ee60ccc",
     load: () => import("../c/cls/cls_isa.c", { with: { type: "text" } }),
   },
   {
@@ -927,12 +932,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "539b9c1fa5eb2d2d2edc8b5299ca4f2a921a80f88ad26bbafcdc2129f1ae9474",
+    sha256: "8bb54f4f35d0b477feb733661885e853e0b9a1cf1823c5cb9d012a2a8b67da7a",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "87c4d11c66f0a01d02bd6d1fc080e3edf5d4ffadac07a1d3c2884fd014232f70",
+    sha256: "d5027da7a84d4571a291420f38c87a24732653d8846b58d7549143e4a6263c39",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -951,13 +956,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/path/burst_direct.h", { with: { type: "text" } }),
   },
   {
+    name: "path/burst_sum.h",
+    sha256: "8a260cd6ff2d3ddc9163a43aaec9928e0d7ab372ed2b629289f1001ca28fec90",
+    load: () => import("../c/path/burst_sum.h", { with: { type: "text" } }),
+  },
+  {
     name: "path/tx.c",
-    sha256: "5447b398d0bb3f404612835b3b8a88560c9878860942f7ec6c6f7ad7321c0f10",
+    sha256: "0724468c865593d63259f469056d4156efde7df0b9fb2e6e5e41d1eb0076e1de",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
     name: "path/tx.h",
-    sha256: "9d870a777066a3c4410c47ac0364248a15abf8e7972b64b1d44bffa848db8649",
+    sha256: "afb6bfa9c219c18fb97d10095ff56243f9c8b974e453dc77fbe26a2cc9596901",
     load: () => import("../c/path/tx.h", { with: { type: "text" } }),
   },
   {

@@ -75,8 +75,7 @@ static void run_effect(struct run *run, const struct act_op *op)
     struct userdata *userdata = NULL;
 
     if (op->code == ACT_OP_OUTPUT && op->last && !op->b) {
-        for (unsigned int i = 0; i < run->n; i++)
-            tx_output(run->worker, run->packets[i], op->a);
+        tx_output_bulk(run->worker, run->packets, run->n, op->a, NULL);
         run->n = 0;
         return;
     }
@@ -410,8 +409,8 @@ void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf
     if (prog->kind != ACT_PROGRAM) {
         if (prog->kind == ACT_DROP)
             worker_drop_bulk(worker, packets, n, DROP_action);
-        for (unsigned int i = 0; i < n && prog->kind == ACT_OUTPUT; i++)
-            tx_output(worker, packets[i], prog->port);
+        else
+            tx_output_bulk(worker, packets, n, prog->port, NULL);
         return;
     }
     run.worker = worker;

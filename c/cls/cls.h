@@ -86,8 +86,9 @@ struct cls_entry *cls_entries(struct cls_replica *);   /* Array by flow index. *
  * their common metadata, or NULL: each has its own in its struct pkt (recirculated packets; in_port
  * and recirc_id are still common).  Writes flow indexes (0: miss) and the TCP flags of each packet
  * (host order; 0 if it has none).  Packets whose first segment is shorter than EXTRACT_RUNT must
- * have been dropped before.  Keys are not kept. */
-void cls_lookup(struct cls_replica *, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
+ * have been dropped before.  Keys are not kept.  True: all have the same flow, or none has one;
+ * false says nothing. */
+bool cls_lookup(struct cls_replica *, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
                 const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *);
 
 /* The flow that a packet with this key would hit, 0 if none: the same answer as cls_lookup, by the

@@ -98,6 +98,29 @@ HOT bool same_blocks(const struct cls_view *view, const struct key *a, const str
     return !difference;
 }
 
+#if UPCALL_ISA
+/* Whether a packet's key is made by vectors: of the frames that cls_hot_frame.h knows. */
+HOT bool is_plain(const struct hot_context *context, struct rte_mbuf *m, struct hot_frame *f)
+{
+    const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
+
+    return LIKELY((context->plain || !hot_needs_pkt(context->view, md))
+                  && hot_frame_read(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, f));
+}
+
+/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
+ * TCP flags. */
+HOT hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+{
+    struct hot_frame f;
+
+    if (!is_plain(context, m, &f))
+        return hot_extract_any(context, m, key, tcp_flags);
+    *tcp_flags = f.tcp_flags;
+    return hot_make(context, m, &f, key);
+}
+#endif
+
 /* The first loop.  Returns how many packets are like the one before. */
 HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                        const bool single)
@@ -133,6 +156,94 @@ HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const
     }
     hot->n = n;
     return same;
+}
+
+#if UPCALL_ISA
+/* The first loop where headers are expected: packets that have them are compared with the one
+ * before in the frame. */
+HOT uint32_t make_keys_like(struct hot *hot, struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
+                            const bool single)
+{
+    const bool shortcut = !replica->same_pause;
+    struct cls_like *like = &replica->like;
+    const struct cls *cls = replica->cls;
+    uint32_t n = 0, unlike = 0, unlike_at = UINT32_MAX - 1, before_at = 0;
+    struct hot_context context;
+    struct hot_guess guess;
+    hot_block before = { 0 };
+    hot_head head, head_before = { 0 };
+    bool run = false;               /* `head_before` is of the packet before. */
+
+    hot_begin(&context, view, burst->md);
+    hot_guess_begin(&guess, &context, like);
+    for (uint32_t i = 0; i < AHEAD && i < burst->n; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i], const void *));
+    for (uint32_t i = 0; i < burst->n; i++) {
+        struct rte_mbuf *m = burst->packets[i];
+        const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+        hot_block block;
+
+        if (i + AHEAD < burst->n)
+            rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i + AHEAD], const void *));
+        if (hot_guess_fits(&guess, m, frame, &head)) {
+            burst->tcp_flags[i] = like_tcp_flags(like, frame);
+            if (run && hot_guess_same(&guess, head, head_before)) {
+                burst->flows[i] = SAME;
+                continue;
+            }
+            block = hot_guess_make(&context, &guess, m, frame, head, &hot->keys[i]);
+            head_before = head;
+            run = shortcut;
+        } else {
+            struct hot_frame f;
+
+            run = false;
+            if (is_plain(&context, m, &f)) {
+                burst->tcp_flags[i] = f.tcp_flags;
+                block = hot_make(&context, m, &f, &hot->keys[i]);
+                if (!like->size || unlike_at + 1 == i) {
+                    unlike -= !like->size;
+                    like_learn(like, frame, &f);
+                    hot_guess_begin(&guess, &context, like);
+                }
+            } else {
+                block = hot_extract_any(&context, m, &hot->keys[i], &burst->tcp_flags[i]);
+            }
+            unlike++;
+            unlike_at = i;
+        }
+        if (shortcut && i && hot_same(block, before)
+            && (view->blocks == 1 || same_blocks(view, &hot->keys[i], &hot->keys[before_at]))) {
+            burst->flows[i] = SAME;
+            continue;
+        }
+        before = block;
+        before_at = i;
+        burst->flows[i] = 0;
+        hot->pending[n++] = (uint8_t)i;
+        if (single)
+            aim_at(hot, cls, view->subs[0], block, i);
+    }
+    if (UNLIKELY(unlike > LIKE_LEARN + burst->n / LIKE_UNLIKE)) {
+        like->pause = LIKE_PAUSE;
+        like_forget(like);
+    }
+    hot->n = n;
+    return burst->n - n;
+}
+#endif
+
+HOT uint32_t first_loop(struct hot *hot, struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
+                        const bool single)
+{
+#if UPCALL_ISA
+    if ((HOT_GUESS_ALONE || !replica->same_pause) && burst->md && !hot_needs_pkt(view, burst->md)) {
+        if (LIKELY(!replica->like.pause))
+            return make_keys_like(hot, replica, view, burst, single);
+        replica->like.pause--;
+    }
+#endif
+    return make_keys(hot, replica, view, burst, single);
 }
 
 HOT void make_maps(struct hot *hot, const struct cls_view *view)
@@ -257,7 +368,7 @@ HOT void look_up(struct cls_replica *replica, const struct cls_view *view, struc
 {
     const struct cls_entry *entries = replica->entries;
     struct hot hot;
-    uint32_t same = make_keys(&hot, replica, view, burst, single);
+    uint32_t same = first_loop(&hot, replica, view, burst, single);
 
     burst->probes = 0;
     if (single) {
@@ -272,7 +383,11 @@ HOT void look_up(struct cls_replica *replica, const struct cls_view *view, struc
             verify(&hot, entries, burst);
         }
     }
-    if (same) {
+    burst->whole = same + 1 == burst->n;
+    if (burst->whole) {
+        for (uint32_t i = 1; i < burst->n; i++)
+            burst->flows[i] = burst->flows[0];
+    } else if (same) {
         for (uint32_t i = 1; i < burst->n; i++) {
             if (burst->flows[i] == SAME)
                 burst->flows[i] = burst->flows[i - 1];

@@ -12,7 +12,7 @@
 #include <immintrin.h>
 
 #include "cls/cls_int.h"
-#include "cls/cls_hot_frame.h"
+#include "cls/cls_hot_like.h"
 #include "packet/extract.h"
 
 /* Block 0 of a masked key. */
@@ -54,7 +54,7 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
 }
 
 /* By the scalar extractor. */
-static __attribute__((noinline)) void hot_extract_any(const struct hot_context *context, struct rte_mbuf *m, struct key *key,
+static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_context *context, struct rte_mbuf *m, struct key *key,
                                                       uint16_t *tcp_flags)
 {
     const struct cls_view *view = context->view;
@@ -66,6 +66,7 @@ static __attribute__((noinline)) void hot_extract_any(const struct hot_context *
         for (uint32_t w = 8 * block; w < 8 * block + 8; w++)
             key->words[w] &= view->mask.words[w];
     }
+    return hot_load(key);
 }
 
 /* Addresses, type and tags, then the last byte free for ct_state. */
@@ -135,30 +136,99 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
     }
 }
 
-/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
- * TCP flags. */
-static inline __attribute__((always_inline)) hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+/* Writes the key of a packet of which hot_frame_read() said `f`, under the view's mask, only the
+ * blocks that the view asks for. */
+static inline __attribute__((always_inline)) hot_block hot_make(const struct hot_context *context, struct rte_mbuf *m,
+                                                                const struct hot_frame *f, struct key *key)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *), *ip = frame + 14 + 4 * f->tags;
     const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
-    hot_block block, metadata;
-    struct hot_frame f;
-    const uint8_t *ip;
+    const hot_block metadata = context->md ? context->metadata : hot_metadata(md);
+    hot_block block;
 
-    if (__builtin_expect((!context->plain && hot_needs_pkt(context->view, md)) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0)) {
-        hot_extract_any(context, m, key, tcp_flags);
-        return hot_load(key);
-    }
-    *tcp_flags = f.tcp_flags;
-    ip = frame + 14 + 4 * f.tags;
-    metadata = context->md ? context->metadata : hot_metadata(md);
-    block.low = _mm256_and_si256(_mm256_or_si256(hot_ethernet(frame, f.tags), metadata.low), context->mask.low);
-    block.high = _mm256_and_si256(_mm256_or_si256(hot_network(ip, &f), metadata.high), context->mask.high);
+    block.low = _mm256_and_si256(_mm256_or_si256(hot_ethernet(frame, f->tags), metadata.low), context->mask.low);
+    block.high = _mm256_and_si256(_mm256_or_si256(hot_network(ip, f), metadata.high), context->mask.high);
     _mm256_store_si256((__m256i *)key->words, block.low);
     _mm256_store_si256((__m256i *)key->words + 1, block.high);
     if (__builtin_expect(context->view->blocks != 1, 0))
-        hot_store_upper(context->view, md, key, f.ipv6 ? ip : NULL);
+        hot_store_upper(context->view, md, key, f->ipv6 ? ip : NULL);
     return block;
+}
+
+/* --- Headers that are expected ---------------------------------------------------------------- */
+
+/* Only keys that need not be made are a gain: two loads and compares take as long as the reading
+ * of a header by scalars. */
+#define HOT_GUESS_ALONE false
+
+/* The first 32 bytes of the headers, and the last 32 of them. */
+typedef hot_block hot_head;
+
+struct hot_guess {
+    const struct cls_like *like;
+    hot_head want, care, looked_at;
+    uint32_t base, least, length_at, high_at;
+};
+
+static inline hot_head hot_head_load(const uint8_t *at, uint32_t high_at)
+{
+    return (hot_head){ _mm256_loadu_si256((const __m256i *)at), _mm256_loadu_si256((const __m256i *)(at + high_at)) };
+}
+
+static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_context *context, const struct cls_like *like)
+{
+    uint8_t bits[CLS_LIKE];
+
+    *guess = (struct hot_guess){ .like = like, .base = like->size ? like->base : UINT32_MAX, .least = like->least, .length_at = like->length_at };
+    if (!like->size)
+        return;
+    guess->high_at = like->size - 32;
+    like_looked_at(like, context->view, bits);
+    guess->looked_at = hot_head_load(bits, guess->high_at);
+    guess->want = hot_head_load(like->want, guess->high_at);
+    guess->care = hot_head_load(like->care, guess->high_at);
+}
+
+static inline bool hot_head_differs(hot_head a, hot_head b, hot_head bits)
+{
+    const __m256i low = _mm256_and_si256(_mm256_xor_si256(a.low, b.low), bits.low);
+    const __m256i high = _mm256_and_si256(_mm256_xor_si256(a.high, b.high), bits.high), both = _mm256_or_si256(low, high);
+
+    return !_mm256_testz_si256(both, both);
+}
+
+static inline __attribute__((always_inline)) bool hot_guess_fits(const struct hot_guess *guess, const struct rte_mbuf *m,
+                                                                 const uint8_t *frame, hot_head *head)
+{
+    const uint32_t size = m->pkt_len;
+    uint32_t length;
+
+    if (__builtin_expect(m->data_len < guess->base, 0))
+        return false;
+    *head = hot_head_load(frame, guess->high_at);
+    length = hot_load_be16(frame + guess->length_at) - guess->least;
+    return __builtin_expect(!(hot_head_differs(*head, guess->want, guess->care) | (length > size - guess->base) | (size > UINT16_MAX)), 1);
+}
+
+/* Whether two frames that fit have the same key under the view's mask. */
+static inline bool hot_guess_same(const struct hot_guess *guess, hot_head a, hot_head b)
+{
+    return !hot_head_differs(a, b, guess->looked_at);
+}
+
+/* hot_make() of a frame that fits. */
+static inline __attribute__((always_inline)) hot_block hot_guess_make(const struct hot_context *context, const struct hot_guess *guess,
+                                                                      struct rte_mbuf *m, const uint8_t *frame, hot_head head,
+                                                                      struct key *key)
+{
+    const struct cls_like *like = guess->like;
+    const struct hot_frame f = {
+        .tags = like->tags, .ipv6 = like->ipv6, .l4 = like->l4, .tcp_flags = like_tcp_flags(like, frame),
+        .tos = like->ipv6 ? like_tos(frame + 14 + 4 * like->tags) : 0,
+    };
+
+    (void)head;
+    return hot_make(context, m, &f, key);
 }
 
 static inline bool hot_same(hot_block a, hot_block b)

@@ -13,7 +13,7 @@
 #include <immintrin.h>
 
 #include "cls/cls_int.h"
-#include "cls/cls_hot_frame.h"
+#include "cls/cls_hot_like.h"
 #include "packet/extract.h"
 
 /* Block 0 of a masked key. */
@@ -139,39 +139,122 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
     return _mm512_load_si512(key->words);
 }
 
-/* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
- * TCP flags. */
-static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+/* Writes the key of a packet of which hot_frame_read() said `f`, under the view's mask, only the
+ * blocks that the view asks for. */
+static inline __attribute__((always_inline)) hot_block hot_make(const struct hot_context *context, struct rte_mbuf *m,
+                                                                const struct hot_frame *f, struct key *key)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
-    struct hot_frame f;
-    __m512i block, wide, metadata;
+    __m512i block = hot_bytes(frame, m->data_len), metadata = context->md ? context->metadata : hot_metadata(md), wide;
 
-    if (__builtin_expect((!context->plain && hot_needs_pkt(context->view, md)) || !hot_frame_read(frame, m->data_len, m->pkt_len, &f), 0))
-        return hot_extract_any(context, m, key, tcp_flags);
-    *tcp_flags = f.tcp_flags;
-    block = hot_bytes(frame, m->data_len);
-    metadata = context->md ? context->metadata : hot_metadata(md);
-    if (__builtin_expect(f.tags, 0))
-        metadata = _mm512_or_si512(metadata, _mm512_load_si512(hot_present[f.tags]));
-    if (__builtin_expect(!f.ipv6, 1)) {
-        block = _mm512_permutexvar_epi8(_mm512_load_si512(hot_at4[f.tags][f.l4 == HOT_ICMP]), block);
+    if (__builtin_expect(f->tags, 0))
+        metadata = _mm512_or_si512(metadata, _mm512_load_si512(hot_present[f->tags]));
+    if (__builtin_expect(!f->ipv6, 1)) {
+        block = _mm512_permutexvar_epi8(_mm512_load_si512(hot_at4[f->tags][f->l4 == HOT_ICMP]), block);
         wide = _mm512_setzero_si512();
     } else {
-        const uint32_t l3 = 14 + 4 * f.tags;
+        const uint32_t l3 = 14 + 4 * f->tags;
         __m512i ip = hot_bytes(frame + l3, m->data_len - l3);
 
-        block = _mm512_permutex2var_epi8(block, _mm512_load_si512(hot_at6[f.tags][f.l4 == HOT_ICMP]), ip);
+        block = _mm512_permutex2var_epi8(block, _mm512_load_si512(hot_at6[f->tags][f->l4 == HOT_ICMP]), ip);
         wide = _mm512_and_si512(_mm512_permutexvar_epi8(_mm512_load_si512(hot_at_wide), ip), _mm512_load_si512(hot_valid_wide));
-        metadata = _mm512_mask_set1_epi8(metadata, 1ull << 41, (char)f.tos);
+        metadata = _mm512_mask_set1_epi8(metadata, 1ull << 41, (char)f->tos);
     }
     /* (a & b) | c */
-    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[f.ipv6][f.tags][f.l4]), metadata, 0xea);
+    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[f->ipv6][f->tags][f->l4]), metadata, 0xea);
     block = _mm512_and_si512(block, context->mask);
     _mm512_store_si512(key->words, block);
     if (__builtin_expect(context->view->blocks != 1, 0))
         hot_store_upper(context->view, md, key, wide);
+    return block;
+}
+
+/* --- Headers that are expected ---------------------------------------------------------------- */
+
+/* To know the headers is a gain even where no two keys are equal. */
+#define HOT_GUESS_ALONE true
+
+/* The first CLS_LIKE bytes of a frame. */
+typedef __m512i hot_head;
+
+struct hot_guess {
+    const struct cls_like *like;
+    hot_head want, care, looked_at;
+    __m512i at, valid, metadata;    /* Of block 0, under the view's mask. */
+    __mmask64 bytes;
+    uint32_t base, least, length_at;
+};
+
+static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_context *context, const struct cls_like *like)
+{
+    const uint32_t l3 = 14 + 4 * like->tags;
+    uint8_t bits[CLS_LIKE] __attribute__((aligned(64)));
+
+    *guess = (struct hot_guess){ .like = like, .base = like->size ? like->base : UINT32_MAX, .least = like->least, .length_at = like->length_at };
+    if (!like->size)
+        return;
+    like_looked_at(like, context->view, bits);
+    guess->looked_at = _mm512_load_si512(bits);
+    guess->want = _mm512_load_si512(like->want);
+    guess->care = _mm512_load_si512(like->care);
+    guess->bytes = _bzhi_u64(~0ull, like->size);
+    guess->metadata = _mm512_and_si512(_mm512_or_si512(context->metadata, _mm512_load_si512(hot_present[like->tags])), context->mask);
+    guess->valid = _mm512_and_si512(_mm512_load_si512(hot_valid[like->ipv6][like->tags][like->l4]), context->mask);
+    if (like->ipv6) {
+        __m512i at = _mm512_load_si512(hot_at6[like->tags][like->l4 == HOT_ICMP]);
+
+        guess->at = _mm512_mask_add_epi8(at, _mm512_cmpge_epu8_mask(at, _mm512_set1_epi8(64)), at, _mm512_set1_epi8((char)(l3 - 64)));
+    } else {
+        guess->at = _mm512_load_si512(hot_at4[like->tags][like->l4 == HOT_ICMP]);
+    }
+}
+
+static inline __attribute__((always_inline)) bool hot_guess_fits(const struct hot_guess *guess, const struct rte_mbuf *m,
+                                                                 const uint8_t *frame, hot_head *head)
+{
+    const uint32_t size = m->pkt_len;
+    uint32_t length;
+    __m512i odd;
+
+    if (__builtin_expect(m->data_len < guess->base, 0))
+        return false;
+    *head = _mm512_maskz_loadu_epi8(guess->bytes, frame);
+    length = hot_load_be16(frame + guess->length_at) - guess->least;
+    odd = _mm512_ternarylogic_epi64(*head, guess->want, guess->care, 0x28); /* (a ^ b) & c */
+    return __builtin_expect(!(_mm512_test_epi64_mask(odd, odd)
+                              | (length > size - guess->base) | (size > UINT16_MAX)), 1);
+}
+
+/* Whether two frames that fit have the same key under the view's mask. */
+static inline bool hot_guess_same(const struct hot_guess *guess, hot_head a, hot_head b)
+{
+    const __m512i difference = _mm512_ternarylogic_epi64(a, b, guess->looked_at, 0x28);
+
+    return !_mm512_test_epi64_mask(difference, difference);
+}
+
+/* hot_make() of a frame that fits. */
+static inline __attribute__((always_inline)) hot_block hot_guess_make(const struct hot_context *context, const struct hot_guess *guess,
+                                                                      struct rte_mbuf *m, const uint8_t *frame, hot_head head,
+                                                                      struct key *key)
+{
+    __m512i block = _mm512_ternarylogic_epi64(_mm512_permutexvar_epi8(guess->at, head), guess->valid, guess->metadata, 0xea);
+
+    (void)m;
+    if (guess->like->ipv6)
+        block = _mm512_mask_set1_epi8(block, 1ull << 41, (char)(like_tos(frame + 14 + 4 * guess->like->tags) & context->view->mask.base.nw_tos));
+    _mm512_store_si512(key->words, block);
+    if (__builtin_expect(context->view->blocks != 1, 0)) {
+        __m512i wide = _mm512_setzero_si512();
+
+        if (guess->like->ipv6) {
+            const __m512i at = _mm512_add_epi8(_mm512_load_si512(hot_at_wide), _mm512_set1_epi8((char)(14 + 4 * guess->like->tags)));
+
+            wide = _mm512_and_si512(_mm512_permutexvar_epi8(at, head), _mm512_load_si512(hot_valid_wide));
+        }
+        hot_store_upper(context->view, context->md, key, wide);
+    }
     return block;
 }
 

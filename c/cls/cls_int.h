@@ -111,6 +111,20 @@ struct cls_parts {
 };
 extern struct cls_part cls_part_gone;
 
+#define CLS_LIKE 64u                /* Bytes of a frame. */
+
+/* The headers that a thread expects of packets (cls_hot_like.h). */
+struct cls_like {
+    uint8_t want[CLS_LIKE] __attribute__((aligned(64)));
+    uint8_t care[CLS_LIKE];         /* Bits of the frame that are to be as in `want`. */
+    uint32_t size;                  /* Of the headers; 0: nothing is expected. */
+    uint32_t tags, ipv6, l4;        /* As in struct hot_frame. */
+    uint32_t l4_at;
+    /* A length field, and what it says at least; of packets of `base` bytes it says no more. */
+    uint32_t length_at, least, base;
+    uint32_t pause;                 /* Bursts for which nothing is expected. */
+};
+
 #define CLS_NEXTS 128u              /* Flows whose next ones are remembered; a power of two. */
 
 struct cls_replica {
@@ -120,6 +134,7 @@ struct cls_replica {
     /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for
      * which it stays off. */
     uint32_t same_tried, same_hit, same_pause;
+    struct cls_like like;
     struct cls_next nexts[CLS_NEXTS];
 } __attribute__((aligned(64)));
 
@@ -247,6 +262,7 @@ struct cls_burst {
     uint16_t *tcp_flags;
     uint32_t n;
     uint32_t probes;                /* Out: masks probed. */
+    bool whole;                     /* Out: see cls_lookup(). */
 };
 typedef void cls_hot_fn(struct cls_replica *, const struct cls_view *, struct cls_burst *);
 cls_hot_fn cls_hot_scalar, cls_hot_avx2, cls_hot_avx512;

@@ -108,13 +108,14 @@ static __attribute__((noinline)) void check_builds(struct cls_replica *replica, 
         repeat.tcp_flags = tcp_again;
         build_of(own)(replica, view, &repeat);
         for (uint32_t i = 0; i < burst->n; i++)
-            bad += (flows[i] != burst->flows[i] && again[i] == burst->flows[i]) || tcp_flags[i] != burst->tcp_flags[i];
+            bad += (flows[i] != burst->flows[i] && again[i] == burst->flows[i]) || tcp_flags[i] != burst->tcp_flags[i] ||
+                   (other.whole && flows[i] != flows[0]);
         if (bad)
             stat_add(&stat->validator_mismatches, bad);
     }
 }
 
-void cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
+bool cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
                 const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *stat)
 {
     const struct cls_part *part = cls_part_find(replica->cls, in_port, recirc_id);
@@ -126,11 +127,12 @@ void cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_i
     if (__builtin_expect(!part, 0)) {
         memset(flows, 0, n * sizeof flows[0]);
         memset(tcp_flags, 0, n * sizeof tcp_flags[0]);
-        return;
+        return true;
     }
     view = atomic_load_explicit(&((struct cls_part *)(uintptr_t)part)->view, memory_order_acquire);
     build_of(cls_isa_get())(replica, view, &burst);
     stat_add(&stat->mask_hit, burst.probes);
     if (__builtin_expect(atomic_load_explicit(&validating, memory_order_relaxed), 0))
         check_builds(replica, view, &burst, stat);
+    return burst.whole;
 }

@@ -42,6 +42,9 @@ struct worker_tx {
     struct rte_mbuf *packets[WORKER_BURST];
     uint32_t n;
     uint32_t dirty;              /* On the list of buffers to flush. */
+    /* None of the packets is longer; UINT32_MAX: unknown, or one may be of those that not every
+     * port can send as they are (tx_offload.h). */
+    uint32_t longest;
     struct port *port;
     uint16_t txq;
     uint16_t no;

@@ -14,36 +14,13 @@
 #include "ct/ct.h"
 #include "packet/extract.h"
 #include "path/burst_direct.h"
+#include "path/burst_sum.h"
 #include "path/tx.h"
 #include "tnl/tnl.h"
 #include "tnl/tnl_sift.h"
 #include "upcall/upcall.h"
 
 _Static_assert(WORKER_BURST <= CLS_BURST, "a received burst is looked up at once");
-
-/* Leaves packets for a port's transmit buffer, as tx_output() does for one. */
-static void output(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t port)
-{
-    struct worker_tx *tx;
-    unsigned int k;
-
-    tx_output(worker, packets[0], port); /* Also marks the buffer. */
-    if (--n == 0)
-        return;
-    packets++;
-    tx = port < WORKER_PORTS ? atomic_load_explicit(&worker->tx[port], memory_order_acquire) : NULL;
-    if (__builtin_expect(!tx, 0)) {
-        worker_drop_bulk(worker, packets, n, DROP_no_port);
-        return;
-    }
-    for (; n; packets += k, n -= k) {
-        k = n < WORKER_BURST - tx->n ? n : WORKER_BURST - tx->n;
-        memcpy(&tx->packets[tx->n], packets, k * sizeof packets[0]);
-        tx->n += k;
-        if (tx->n == WORKER_BURST)
-            tx_flush_port(worker, tx);
-    }
-}
 
 static inline void count(struct worker *worker, struct cls_entry *entry, unsigned int packets, uint64_t bytes, uint32_t tcp_flags)
 {
@@ -119,6 +96,7 @@ struct batch {
     const uint16_t *tcp_flags;
     const struct pkt_md *md;         /* Or NULL. */
     const struct tracked *tracked;   /* Or NULL. */
+    const struct burst_sum *sum;     /* Of all, as they are; or NULL. */
 };
 
 /* Does with a run of packets what their flows say. */
@@ -128,7 +106,7 @@ static inline void perform(struct worker *worker, const struct batch *b, unsigne
     const struct act_prog *prog = (const struct act_prog *)(uintptr_t)verdict;
 
     if (__builtin_expect(verdict & CLS_VERDICT_OUTPUT, 1)) {
-        output(worker, packets, n, (uint32_t)(verdict >> 2));
+        tx_output_bulk(worker, packets, n, (uint32_t)(verdict >> 2), b->sum);
     } else if (verdict == CLS_VERDICT_DROP) {
         worker_drop_bulk(worker, packets, n, DROP_action);
     } else if (b->tracked) {
@@ -139,78 +117,50 @@ static inline void perform(struct worker *worker, const struct batch *b, unsigne
     }
 }
 
-/* Where a run of equal flows that begins at `i` ends. */
-static inline unsigned int run_end(const uint32_t *flows, unsigned int i, unsigned int n)
+static inline uint32_t flags_of(const uint16_t *tcp_flags, unsigned int n)
 {
-    const uint32_t flow = flows[i++];
-    const uint64_t two = flow | (uint64_t)flow << 32;
-    uint64_t next;
+    uint32_t flags = 0;
 
-    for (; i + 2 <= n; i += 2) {
-        memcpy(&next, flows + i, sizeof next);
-        if (next != two)
-            break;
-    }
-    while (i < n && flows[i] == flow)
-        i++;
-    return i;
+    for (unsigned int i = 0; i < n; i++)
+        flags |= tcp_flags[i];
+    return flags;
 }
 
-/* Bytes and TCP flags of packets. */
-static inline void sum_up(struct rte_mbuf **packets, const uint16_t *tcp_flags, unsigned int n, uint64_t *bytes, uint32_t *flags)
-{
-    uint64_t size = 0, ored = 0;
-
-    for (; n >= 4; n -= 4, packets += 4, tcp_flags += 4) {
-        uint64_t four;
-
-        memcpy(&four, tcp_flags, sizeof four);
-        ored |= four;
-        size += (uint64_t)packets[0]->pkt_len + packets[1]->pkt_len + packets[2]->pkt_len + packets[3]->pkt_len;
-    }
-    ored |= ored >> 32;
-    ored |= ored >> 16;
-    for (; n; n--, packets++, tcp_flags++) {
-        size += packets[0]->pkt_len;
-        ored |= *tcp_flags;
-    }
-    *bytes = size;
-    *flags = (uint16_t)ored;
-}
-
-/* Counts packets and does what their flows say.  Counters are written once for each run of packets
- * of one flow, actions run once for each run of flows with the same verdict. */
-static inline __attribute__((always_inline)) void dispatch(struct worker *worker, const struct batch *b, unsigned int n)
+/* Counts packets and does what their flows say: actions run once for each run of flows with the
+ * same verdict.  `whole`: all are of the same flow. */
+static inline __attribute__((always_inline)) void dispatch(struct worker *worker, const struct batch *b, unsigned int n, bool whole)
 {
     struct cls_entry *entries = cls_entries(worker->replica);
     struct rte_mbuf *misses[CLS_BURST];
     unsigned int miss_n = 0, from = 0;
     uint64_t verdict = 0;
 
-    for (unsigned int i = 0; i < n;) {
-        const uint32_t flow = b->flows[i];
-        const unsigned int start = i;
-        uint64_t bytes, wanted;
-        uint32_t flags;
+    if (whole && b->sum && b->flows[0]) {
+        struct cls_entry *entry = &entries[b->flows[0]];
 
-        i = run_end(b->flows, i, n);
+        count(worker, entry, n, b->sum->bytes, flags_of(b->tcp_flags, n));
+        stat_add(&worker->stat->hit, n);
+        perform(worker, b, 0, n, atomic_load_explicit(&entry->verdict, memory_order_acquire));
+        return;
+    }
+    for (unsigned int i = 0; i < n; i++) {
+        const uint32_t flow = b->flows[i];
+        uint64_t wanted = 0;
+
         if (__builtin_expect(flow, 1)) {
-            sum_up(b->packets + start, b->tcp_flags + start, i - start, &bytes, &flags);
-            count(worker, &entries[flow], i - start, bytes, flags);
+            count(worker, &entries[flow], 1, b->packets[i]->pkt_len, b->tcp_flags[i]);
             wanted = atomic_load_explicit(&entries[flow].verdict, memory_order_acquire);
         } else {
             if (b->tracked)
-                write_tracked(worker, b->tracked, b->packets + start, i - start, start);
-            memcpy(&misses[miss_n], &b->packets[start], (i - start) * sizeof misses[0]);
-            miss_n += i - start;
-            wanted = 0;
+                write_tracked(worker, b->tracked, b->packets + i, 1, i);
+            misses[miss_n++] = b->packets[i];
         }
-        if (wanted == verdict && wanted)
+        if (wanted == verdict)
             continue;
         if (verdict)
-            perform(worker, b, from, start - from, verdict);
+            perform(worker, b, from, i - from, verdict);
         verdict = wanted;
-        from = start;
+        from = i;
     }
     if (verdict)
         perform(worker, b, from, n - from, verdict);
@@ -219,17 +169,16 @@ static inline __attribute__((always_inline)) void dispatch(struct worker *worker
         miss(worker, misses, miss_n, b->md);
 }
 
-/* Packets that share in_port and recirc_id. */
+/* Packets that share in_port and recirc_id.  `sum`: theirs, or NULL. */
 static void classify(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t in_port, uint32_t recirc_id,
-                     const struct pkt_md *md)
+                     const struct pkt_md *md, const struct burst_sum *sum)
 {
     uint32_t flows[CLS_BURST];
     uint16_t tcp_flags[CLS_BURST];
-    const struct batch b = { .packets = packets, .flows = flows, .tcp_flags = tcp_flags, .md = md };
+    const struct batch b = { .packets = packets, .flows = flows, .tcp_flags = tcp_flags, .md = md, .sum = sum };
 
     INVARIANT(n && n <= CLS_BURST);
-    cls_lookup(worker->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, worker->stat);
-    dispatch(worker, &b, n);
+    dispatch(worker, &b, n, cls_lookup(worker->replica, in_port, recirc_id, packets, n, md, flows, tcp_flags, worker->stat));
 }
 
 static struct cls_next *answers_of(struct cls_replica *replica, const struct tracked *tracked, uint32_t flow)
@@ -306,7 +255,7 @@ static void follow(struct worker *worker, const struct act_prog *prog, struct rt
     }
     stat_add(&worker->stat->recirculated, n);
     worker->depth++;
-    dispatch(worker, &b, n);
+    dispatch(worker, &b, n, false);
     worker->depth--;
 }
 
@@ -360,7 +309,7 @@ static void recirculate_once(struct worker *worker)
         n = drop_runts(worker, group, n);
         worker->depth = depth;
         if (n)
-            classify(worker, group, n, md.in_port, md.recirc_id, NULL);
+            classify(worker, group, n, md.in_port, md.recirc_id, NULL, NULL);
     }
 }
 
@@ -373,14 +322,21 @@ void burst_recirculate(struct worker *worker)
 
 void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
+    const bool tunnels = atomic_load_explicit(&worker->roles[md->in_port & (WORKER_PORTS - 1)], memory_order_relaxed) & TNL_RECEIVES;
+    struct burst_sum sum;
+
     INVARIANT(n <= CLS_BURST);
     INVARIANT(!worker->recirc.n && !worker->depth);
     worker->in_port = md->in_port;
-    n = drop_runts(worker, packets, n);
-    if (__builtin_expect(n && atomic_load_explicit(&worker->roles[md->in_port & (WORKER_PORTS - 1)], memory_order_relaxed) & TNL_RECEIVES, 0))
-        n = tnl_sift(worker, md->in_port, TNL_RECEIVES, packets, n);
+    burst_sum_up(packets, n, &sum);
+    if (__builtin_expect(sum.shortest < EXTRACT_RUNT || tunnels, 0)) {
+        n = drop_runts(worker, packets, n);
+        if (n && tunnels)
+            n = tnl_sift(worker, md->in_port, TNL_RECEIVES, packets, n);
+        burst_sum_up(packets, n, &sum);
+    }
     if (n)
-        classify(worker, packets, n, md->in_port, md->recirc_id, md);
+        classify(worker, packets, n, md->in_port, md->recirc_id, md, &sum);
     if (__builtin_expect(worker->recirc.n, 0))
         burst_recirculate(worker);
 }
@@ -406,7 +362,7 @@ void burst_receive_l3(struct worker *worker, struct rte_mbuf **packets, unsigned
         packets[kept++] = m;
     }
     if (kept)
-        classify(worker, packets, kept, in_port, 0, NULL);
+        classify(worker, packets, kept, in_port, 0, NULL, NULL);
     if (worker->recirc.n)
         burst_recirculate(worker);
 }

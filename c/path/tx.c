@@ -193,6 +193,12 @@ static void send_fit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     }
 }
 
+/* Whether a port can send all packets of a buffer as they are, by what was noted of them. */
+static inline bool is_plain(const struct port *port, uint32_t longest)
+{
+    return longest <= atomic_load_explicit(&port->mtu, memory_order_relaxed) + PARTIAL_ETHERNET && !(port->caps & PORT_CAP_L3);
+}
+
 /* How many of the first packets a port can send as they are. */
 static inline unsigned int count_plain(const struct port *port, struct rte_mbuf **packets, unsigned int n)
 {
@@ -248,12 +254,13 @@ static unsigned int through_tunnels(struct worker *worker, struct worker_tx *tx,
 
 void tx_flush_port(struct worker *worker, struct worker_tx *tx)
 {
+    const uint32_t longest = tx->longest;
     unsigned int n = tx->n, plain;
 
     INVARIANT(n <= WORKER_BURST);
     if (!n)
         return;
-    tx->n = 0;
+    tx->n = tx->longest = 0;
     if (unlikely(atomic_load_explicit(&worker->roles[tx->no], memory_order_relaxed) & (TNL_IS_TUNNEL | TNL_SENDS))) {
         n = through_tunnels(worker, tx, n);
         if (!n)
@@ -263,7 +270,7 @@ void tx_flush_port(struct worker *worker, struct worker_tx *tx)
         drop_unsent(worker, tx, tx->packets, n, DROP_link_down);
         return;
     }
-    plain = count_plain(tx->port, tx->packets, n);
+    plain = is_plain(tx->port, longest) ? n : count_plain(tx->port, tx->packets, n);
     if (plain)
         transmit(worker, tx, tx->packets, plain);
     if (plain < n)
