@@ -250,18 +250,34 @@ async function linked(link: readonly string[] | undefined): Promise<{ name: stri
   return [...chosen].map((name) => ({ name }));
 }
 
-/** A hash of what a test may include beside the headers of `c/`: headers beside it, and units. */
-async function includesOf(text: string, folder: string): Promise<string> {
-  const headers = [...Deno.readDirSync(folder)].map(({ name }) => name)
-    .filter((name) => name.endsWith(".h")).sort();
+/**
+ * A hash of what a test in `folder` may include beside the headers of `c/`: headers beside it, units,
+ * and headers of other folders of tests (`../c/…`), which fuzzers and benches share.
+ */
+export async function includesOf(text: string, folder: string): Promise<string> {
+  const headers = headersOf(folder);
   const texts = await Promise.all(
     headers.map((name) => Deno.readTextFile(folder + name)),
   );
-  const units = [text, ...texts].flatMap((source) =>
-    [...source.matchAll(/^#include "(.*\.c)"/gm)].map(([, name = ""]) => name)
+  const included = [text, ...texts].flatMap((source) =>
+    [...source.matchAll(/^#include "(.*)"/gm)].map(([, name = ""]) => name)
+  );
+  const units = included.filter((name) => /^[^.].*\.c$/.test(name));
+  const others = included.flatMap((name) =>
+    /^(\.\.\/.*\/)[^/]+$/.exec(name)?.slice(1) ?? []
+  );
+  const hashes = await Promise.all(
+    [...new Set(others)].map((other) =>
+      digestOf(folder + other, headersOf(folder + other))
+    ),
   );
   return await sha256(JSON.stringify([headers, texts])) +
-    await digestOf(cDirectory, units);
+    await digestOf(cDirectory, units) + hashes.join("");
+}
+
+function headersOf(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => name.endsWith(".h")).sort();
 }
 
 async function digestOf(folder: string, names: readonly string[]): Promise<string> {
