@@ -61,6 +61,8 @@ export async function makeDatapath(
       const left = dp.closed ? await openDatapath(dp.fullName).catch(isGone) : dp;
       await left?.destroy();
       await left?.close();
+      // One that was destroyed has its sockets until it is closed.
+      await dp.close();
     },
   };
 }
