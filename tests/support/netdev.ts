@@ -121,7 +121,7 @@ export class NetdevBench implements AsyncDisposable {
 }
 
 /** Test files run in one process: a name that no other of them has, nor a test that failed before. */
-function freshName(): string {
+export function freshName(): string {
   return `t${crypto.randomUUID().slice(0, 12)}`;
 }
 

@@ -24,8 +24,14 @@ import { canonical, canonicalPrefix, Told } from "./told.ts";
 import { isTunnel, recognizedBy } from "./underlays.ts";
 import type { Resolver } from "./resolver.ts";
 
-/** The manager of each datapath that this isolate has open, and how many handles share it. */
-const shared = new Map<string, { readonly manager: TunnelManager; users: number }>();
+/** What the handles on one datapath share, in this isolate. */
+interface Shared {
+  readonly manager: TunnelManager;
+  readonly users: Set<NetdevTunnels>;
+}
+
+/** By name. */
+const shared = new Map<string, Shared>();
 
 /** Tables whose routes Open vSwitch follows. */
 const followed: ReadonlySet<number> = new Set(Object.values(RouteTable));
@@ -59,13 +65,21 @@ export class NetdevTunnels implements TunnelFacet {
     this.#context = context;
     const { fullName } = context;
     const known = shared.get(fullName);
-    if (known !== undefined && !known.manager.isClosed) {
-      known.users++;
+    const isAnother = [...known?.users ?? []].some((user) => user.#isGone());
+    if (known !== undefined && !known.manager.isClosed && !isAnother) {
+      known.users.add(this);
       this.#manager = known.manager;
       return;
     }
+    if (isAnother) known?.manager.close().catch(() => {}); // Its users are told as they close.
     this.#manager = new TunnelManager(open);
-    shared.set(fullName, { manager: this.#manager, users: 1 });
+    shared.set(fullName, { manager: this.#manager, users: new Set([this]) });
+  }
+
+  /** Whether the datapath was destroyed: one that was made since may have its name. */
+  #isGone(): boolean {
+    const { symbols, dp } = this.#context;
+    return symbols.dp_port_sequence(dp, new Uint8Array(8)) !== 0;
   }
 
   /** There may be tunnel ports, which want to be managed. */
@@ -81,8 +95,9 @@ export class NetdevTunnels implements TunnelFacet {
     this.#isOpen = false;
     const { fullName } = this.#context;
     const entry = shared.get(fullName);
+    entry?.users.delete(this);
     const isShared = entry?.manager === this.#manager;
-    if (isShared && --entry.users > 0 && !isDestroyed) return;
+    if (isShared && entry.users.size > 0 && !isDestroyed) return;
     if (isShared) shared.delete(fullName);
     await this.#manager.close();
   }
