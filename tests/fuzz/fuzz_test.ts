@@ -10,6 +10,7 @@
  */
 import { buildProgram } from "../support/c_build.ts";
 import { skippable } from "../support/skip.ts";
+import { endOf, failureOf } from "./report.ts";
 
 const here = new URL("./", import.meta.url).pathname;
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") || 10);
@@ -32,7 +33,7 @@ for (const file of names) {
       await Deno.mkdir(found);
       const corpus = `${here}corpus/${name}`;
       await Deno.mkdir(corpus, { recursive: true });
-      const { success, stderr } = await new Deno.Command(program, {
+      const { success, code, signal, stderr } = await new Deno.Command(program, {
         args: [
           `-max_total_time=${limit}`,
           ...seed === undefined ? [] : [`-seed=${seed}`],
@@ -51,7 +52,9 @@ for (const file of names) {
       const said = new TextDecoder().decode(stderr);
       if (!success) {
         throw new Error(
-          `the fuzzer failed; its input is in ${work}\n${said.slice(-6000)}`,
+          `the fuzzer failed, ${endOf({ code, signal })}; its input is in ${work}\n${
+            failureOf(said)
+          }`,
         );
       }
       const runs = Number(/stat::number_of_executed_units:\s+(\d+)/.exec(said)?.[1] ?? 0);
