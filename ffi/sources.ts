@@ -432,7 +432,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "0bdfe1b7f9f3bac3836cea3be9279c3d211c6a4e010b80841300c5d13d2157a4",
+    sha256: "bdcc8be0eb81be8133a0a20b23f35c80d2341d263b79bacf643a741a8933840a",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
@@ -457,7 +457,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_run.c",
-    sha256: "4b8a4258d97f404ed389faf84050a0886f78dc86f87392f7c28a934561073ccb",
+    sha256: "7a8c407ebdcc2f624e57ca0ad94b78439282dd0d92eaaf28e289eb336358bf3a",
     load: () => import("../c/ct/ct_run.c", { with: { type: "text" } }),
   },
   {

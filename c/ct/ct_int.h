@@ -191,6 +191,7 @@ struct ct_packet {
     uint16_t inner_l3, inner_l4, inner_size; /* Of an ICMP error. */
     uint8_t good;                    /* The key could be read and the checksums are right. */
     uint8_t fragment;                /* And so not good. */
+    uint8_t again;                   /* It knows its connection, and has not been read. */
     uint8_t related;                 /* An ICMP error. */
     uint8_t reply;                   /* The connection's direction that it goes in. */
     uint8_t expected;                /* By a helper, of no connection: its metadata is written. */

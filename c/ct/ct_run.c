@@ -5,7 +5,7 @@
  * each packet, and ask for its bucket; find its entry there, and ask for the connection; then,
  * packet by packet in order, the state.  What an earlier packet of the burst has created or
  * ended is seen by later ones, because the last pass looks again where the candidate of the
- * second does not hold. */
+ * second does not hold, and takes a connection that the packet knows only if it still lives. */
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
@@ -291,7 +291,7 @@ static bool track_again(struct ct_burst *b, struct ct_packet *p)
     struct pkt *pkt = pkt_of(p->m);
     struct ct_conn *conn;
 
-    if (CT_LIKELY(!(pkt->md.more & PKT_MORE_CONN)) || b->request->flags & CT_FORCE)
+    if (b->request->flags & CT_FORCE)
         return false;
     conn = &b->ct->conns[pkt->conn];
     if (conn->key.zone != b->request->zone || atomic_load_explicit(&conn->life, memory_order_acquire) != CT_LIVE)
@@ -314,35 +314,51 @@ static bool track_again(struct ct_burst *b, struct ct_packet *p)
     return true;
 }
 
+/* Reads a packet and asks for its bucket; NULL: there is none, or the packet is not good. */
+static inline const struct ct_bucket *look(struct ct_burst *b, struct ct_packet *p)
+{
+    const struct ct_bucket *bucket;
+
+    p->again = 0;
+    ct_extract(b, p);
+    if (CT_UNLIKELY(!p->good))
+        return NULL;
+    p->hash = ct_hash(b->ct, &p->key);
+    bucket = ct_bucket_of(b->ct, p->hash);
+    rte_prefetch0(bucket);
+    return bucket;
+}
+
+/* Whether track_again() will do, as far as the packet says; asks for its connection. */
+static inline bool may_be_known(const struct ct_burst *b, struct ct_packet *p)
+{
+    const struct pkt *pkt = pkt_of(p->m);
+
+    if (CT_LIKELY(!(pkt->md.more & PKT_MORE_CONN)) || pkt->md.ct_zone != b->request->zone)
+        return false;
+    rte_prefetch0(&b->ct->conns[pkt->conn]);
+    rte_prefetch0(&b->ct->conns[pkt->conn].key);
+    p->again = 1;
+    p->fragment = 0;
+    return true;
+}
+
 uint32_t ct_run_all(struct ct_burst *b, struct rte_mbuf **packets, unsigned int n)
 {
     struct ct_packet work[CT_BURST];
     const struct ct_bucket *buckets[CT_BURST];
     uint32_t fragments = 0;
-    unsigned int k = 0;
 
     for (unsigned int i = 0; i < n; i++) {
-        struct ct_packet *p = &work[k];
+        struct ct_packet *p = &work[i];
 
         p->m = packets[i];
         p->data = rte_pktmbuf_mtod(p->m, uint8_t *);
         p->conn = CT_NONE;
         rte_prefetch0(&pkt_of(p->m)->ct);
-        if (CT_UNLIKELY(pkt_of(p->m)->md.more & PKT_MORE_CONN) && track_again(b, p))
-            continue;
-        buckets[k] = NULL;
-        ct_extract(b, p);
-        if (CT_LIKELY(p->good)) {
-            p->hash = ct_hash(b->ct, &p->key);
-            buckets[k] = ct_bucket_of(b->ct, p->hash);
-            rte_prefetch0(buckets[k]);
-        } else if (p->fragment) {
-            fragments |= 1u << i;
-            continue;
-        }
-        k++;
+        buckets[i] = may_be_known(b, p) ? NULL : look(b, p);
     }
-    for (unsigned int i = 0; i < k; i++) {
+    for (unsigned int i = 0; i < n; i++) {
         if (CT_UNLIKELY(!buckets[i]))
             continue;
         work[i].conn = ct_candidate(buckets[i], work[i].hash);
@@ -351,8 +367,20 @@ uint32_t ct_run_all(struct ct_burst *b, struct rte_mbuf **packets, unsigned int 
             rte_prefetch0(&b->ct->conns[work[i].conn].key);
         }
     }
-    for (unsigned int i = 0; i < k; i++)
-        track(b, &work[i]);
+    for (unsigned int i = 0; i < n; i++) {
+        struct ct_packet *p = &work[i];
+
+        /* Only now, because an earlier packet may have ended the connection. */
+        if (CT_UNLIKELY(p->again)) {
+            if (CT_LIKELY(track_again(b, p)))
+                continue;
+            look(b, p);
+        }
+        if (CT_UNLIKELY(p->fragment))
+            fragments |= 1u << i;
+        else
+            track(b, p);
+    }
     return fragments;
 }
 
