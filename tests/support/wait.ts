@@ -38,10 +38,9 @@ export async function until<T>(
     if (found !== undefined && found !== null && found !== false) {
       return found as Exclude<T, undefined | null | false>;
     }
-    assert.ok(
-      performance.now() < end,
-      `waited ${limitMs / 1000} s for ${what}: ${state()}`,
-    );
+    if (performance.now() >= end) {
+      assert.fail(`waited ${limitMs / 1000} s for ${what}: ${await state()}`);
+    }
     await pause(2);
   }
 }
