@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "pmd/pmd_int.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -37,6 +36,7 @@ struct pace {
     struct perf *perf;               /* What was recorded to in the last round. */
     uint64_t sampled;                /* When the last sample of load ended. */
     uint32_t nap_us;
+    bool woke, rung;                 /* From a sleep; by pmd_wake(). */
 };
 
 /* What came of polling every queue once. */
@@ -215,7 +215,7 @@ static bool park(struct pmd_thread *self, struct pace *pace, struct perf *perf)
 {
     const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
     struct pollfd fds[PARK_PORTS + 1] = { { .fd = self->wake, .events = POLLIN } };
-    uint64_t before = rte_rdtsc(), rings;
+    const uint64_t before = rte_rdtsc();
     const nfds_t n = list->n;
     struct round round;
 
@@ -244,13 +244,23 @@ static bool park(struct pmd_thread *self, struct pace *pace, struct perf *perf)
     rcu_offline(self->worker.qsbr, self->worker.index);
     poll(fds, n + 1, PARK_MAX_MS);
     rcu_online(self->worker.qsbr, self->worker.index);
-    resume(atomic_load_explicit(&self->rxqs, memory_order_acquire));
-    if (read(self->wake, &rings, sizeof rings) < 0 && errno != EAGAIN)
-        return false;
+    pace->woke = true;
+    pace->rung = fds[0].revents;
     pace->tsc = rte_rdtsc();
     stat_add(&self->stat.sleeps, 1);
     stat_add(&self->stat.cycles_sleep, pace->tsc - before);
     return true;
+}
+
+/* What is left to do after a sleep, when the packets that ended it have been handled. */
+static void get_up(struct pmd_thread *self, struct pace *pace)
+{
+    uint64_t rings;
+
+    resume(atomic_load_explicit(&self->rxqs, memory_order_acquire));
+    if (pace->rung && read(self->wake, &rings, sizeof rings) < 0)
+        pace->rung = false; /* Somebody else has read it. */
+    pace->woke = false;
 }
 
 /* Ends a sample of the thread's load, and of its queues'. */
@@ -283,6 +293,8 @@ static void settle(struct pmd_thread *self, struct pace *pace, const struct roun
 {
     uint32_t max_us;
 
+    if (unlikely(pace->woke))
+        get_up(self, pace);
     if (round->busy) {
         pace->idle_since = pace->tsc;
         if (round->largest >= BUSY_BURST)

@@ -20,11 +20,16 @@ int port_bell_arm(struct port_bell *bell)
 
 void port_bell_clear(struct port_bell *bell)
 {
+    uint32_t heard;
     uint64_t rings;
 
     atomic_store_explicit(&bell->armed, 0, memory_order_relaxed);
-    if (bell->fd && read(bell->fd - 1, &rings, sizeof rings) < 0)
-        return; /* It did not ring. */
+    heard = atomic_load_explicit(&bell->rings, memory_order_acquire);
+    if (heard == bell->heard)
+        return; /* Most ports of a thread that woke: a system call for each would delay its packets. */
+    bell->heard = heard;
+    if (read(bell->fd - 1, &rings, sizeof rings) < 0)
+        return; /* A ring that was not counted yet has been taken out with the last. */
 }
 
 void port_bell_ring(struct port_bell *bell)
@@ -32,9 +37,12 @@ void port_bell_ring(struct port_bell *bell)
     const uint64_t one = 1;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&bell->armed, memory_order_acquire) && atomic_exchange_explicit(&bell->armed, 0, memory_order_acq_rel) &&
-        write(bell->fd - 1, &one, sizeof one) < 0)
+    if (!atomic_load_explicit(&bell->armed, memory_order_acquire) || !atomic_exchange_explicit(&bell->armed, 0, memory_order_acq_rel))
+        return;
+    if (write(bell->fd - 1, &one, sizeof one) < 0)
         return; /* It rings already. */
+    /* After the write: what is in the eventfd and not counted ends a sleep again, until it is. */
+    atomic_fetch_add_explicit(&bell->rings, 1, memory_order_release);
 }
 
 void port_bell_close(struct port_bell *bell)

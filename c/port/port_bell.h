@@ -13,6 +13,8 @@
 
 struct port_bell {
     _Atomic uint32_t armed;
+    _Atomic uint32_t rings;      /* So many are or were in the eventfd. */
+    uint32_t heard;              /* So many have been taken out of it.  The poll thread's. */
     int fd;                      /* eventfd + 1, made when first needed; 0: not yet. */
 };
 
