@@ -76,4 +76,8 @@ const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
  * upcalls through upcall_action(), recirculation through worker_recirculate(). */
 void act_run(struct worker *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
 
+/* Gives packets a hash, mbuf's `hash.rss`, that their devices have not given one.  It stays theirs:
+ * as in Open vSwitch, changes and another lookup do not change it. */
+void act_hash_packets(struct rte_mbuf **packets, unsigned int n);
+
 #endif

@@ -179,10 +179,6 @@ void act_give_metadata(struct rte_mbuf **packets, unsigned int n, const struct p
  * left out. */
 void act_read_key(const struct rte_mbuf *m, uint32_t tags, struct key *key, struct extract_layers *found);
 
-/* Gives packets a hash, mbuf's `hash.rss`, that their devices have not given one.  It stays theirs:
- * as in Open vSwitch, changes and another lookup do not change it. */
-void act_hash_packets(struct rte_mbuf **packets, unsigned int n);
-
 /* Output to the member of a bond that the packet's hash says; takes it over. */
 void act_balance(struct worker *, struct rte_mbuf *m, uint32_t bond);
 

@@ -5,7 +5,9 @@
 
 #include <rte_mbuf.h>
 
+#include "act/act.h"
 #include "base/invariant.h"
+#include "path/tx_device.h"
 #include "path/tx_offload.h"
 #include "port/port.h"
 #include "tnl/tnl.h"
@@ -15,7 +17,7 @@
 #define SEND_RETRIES 4
 
 /* Counts what does not leave by a port. */
-static void count_unsent(struct worker *worker, struct worker_tx *tx, struct rte_mbuf *const *packets, unsigned int n,
+static void count_unsent(struct worker *worker, const struct worker_tx *tx, struct rte_mbuf *const *packets, unsigned int n,
                          enum stat_drop reason)
 {
     /* Not stat_add: threads may share the queue, and drops are rare. */
@@ -24,29 +26,29 @@ static void count_unsent(struct worker *worker, struct worker_tx *tx, struct rte
 }
 
 /* Drops what a port would not take. */
-static void drop_unsent(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n,
+static void drop_unsent(struct worker *worker, const struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n,
                         enum stat_drop reason)
 {
     count_unsent(worker, tx, packets, n, reason);
     rte_pktmbuf_free_bulk(packets, n);
 }
 
-/* Sends packets that the port is able to send as they are; takes them over. */
-static void transmit(struct worker *worker, struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n)
+/* Sends packets by one queue of a port. */
+static void transmit_by(struct worker *worker, const struct worker_tx *tx, uint16_t queue, struct rte_mbuf **packets, unsigned int n)
 {
     struct port *port = tx->port;
-    struct port_txq *txq = &port->txqs[tx->txq];
+    struct port_txq *txq = &port->txqs[queue];
     unsigned int sent = 0, retries = 0;
     uint64_t refused;
     bool gone;
 
     INVARIANT(n && n <= WORKER_BURST);
-    INVARIANT(tx->txq < port->txq_count);
+    INVARIANT(queue < port->txq_count);
     if (txq->shared)
         rte_spinlock_lock(&txq->lock);
     refused = atomic_load_explicit(&port->tx.errors, memory_order_relaxed);
     while (sent < n) {
-        uint16_t took = port->class->tx_burst(port, tx->txq, packets + sent, (uint16_t)(n - sent));
+        uint16_t took = port->class->tx_burst(port, queue, packets + sent, (uint16_t)(n - sent));
 
         sent += took;
         if (!took && ++retries > SEND_RETRIES)
@@ -64,6 +66,24 @@ static void transmit(struct worker *worker, struct worker_tx *tx, struct rte_mbu
     stat_drop(worker->stat, gone ? DROP_link_down : DROP_tx_error, refused);
     if (sent < n)
         drop_unsent(worker, tx, packets + sent, n - sent, gone ? DROP_link_down : DROP_tx_full);
+}
+
+/* Sends packets that the port is able to send as they are; takes them over. */
+static void transmit(struct worker *worker, const struct worker_tx *tx, struct rte_mbuf **packets, unsigned int n)
+{
+    if (likely(!(tx->port->caps & PORT_CAP_SPREAD))) {
+        transmit_by(worker, tx, tx->txq, packets, n);
+        return;
+    }
+    act_hash_packets(packets, n);
+    while (n) {
+        uint16_t queue;
+        const unsigned int same = tx_device_queue(tx->port, packets, n, &queue);
+
+        transmit_by(worker, tx, queue, packets, same);
+        packets += same;
+        n -= same;
+    }
 }
 
 /* --- What the port cannot send as it is ------------------------------------------------------- */
@@ -179,6 +199,10 @@ static void send_one(struct worker *worker, struct worker_tx *tx, struct rte_mbu
         drop_unsent(worker, tx, &m, 1, DROP_tx_error);
         return;
     }
+    if ((m->ol_flags & PARTIAL_FLAGS) && (port->caps & PORT_CAP_FIELDS) && !tx_device_describe(m)) {
+        drop_unsent(worker, tx, &m, 1, DROP_tx_error);
+        return;
+    }
     transmit(worker, tx, &m, 1);
 }
 
@@ -207,7 +231,7 @@ static inline unsigned int count_plain(const struct port *port, struct rte_mbuf 
     uint64_t odd = PARTIAL_SEG | PKT_L3;
     unsigned int i;
 
-    if (!(port->caps & PORT_CAP_CSUM))
+    if (!(port->caps & PORT_CAP_CSUM) || (port->caps & PORT_CAP_FIELDS))
         odd |= PARTIAL_FLAGS;
     if (port->caps & PORT_CAP_L3)
         odd = UINT64_MAX;

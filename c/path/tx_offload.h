@@ -15,6 +15,8 @@
  * MTU. */
 static inline bool tx_offload_cuts(const struct port *port, const struct rte_mbuf *m, uint32_t mtu)
 {
+    if ((port->caps & PORT_CAP_FIELDS) && (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))
+        return false; /* Few drivers do. */
     return (m->ol_flags & PARTIAL_SEG) && (port->caps & PORT_CAP_TSO) && (uint32_t)m->tso_segsz + m->l3_len + m->l4_len <= mtu &&
            segment_is_plain(m);
 }
@@ -24,6 +26,8 @@ static inline bool tx_offload_needed(const struct port *port, const struct rte_m
 {
     const uint32_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
 
+    if ((m->ol_flags & PARTIAL_FLAGS) && (port->caps & PORT_CAP_FIELDS))
+        return true;
     if ((m->ol_flags & (PARTIAL_SEG | PKT_L3)) || (port->caps & PORT_CAP_L3))
         return !(m->ol_flags & PARTIAL_SEG) || (m->ol_flags & PKT_L3) || !tx_offload_cuts(port, m, mtu);
     if (m->pkt_len > mtu + PARTIAL_ETHERNET)

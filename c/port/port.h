@@ -80,6 +80,8 @@ struct port_class {
 /* Is for packets without Ethernet header (pkt.h), and for no other. */
 #define PORT_CAP_L3 8u
 #define PORT_CAP_TUNNEL 16u      /* Is a tunnel, without a device. */
+#define PORT_CAP_FIELDS 32u      /* Does so as DPDK's fields of an mbuf say: tx_device.h. */
+#define PORT_CAP_SPREAD 64u      /* Packets go to transmit queues by their hash. */
 
 /* A transmit queue.  The last of a port is shared by all threads that have none of their own: they
  * take its lock. */

@@ -89,7 +89,8 @@ int port_make_txqs(struct port *port)
     memset(port->txqs, 0, port->txq_count * sizeof *port->txqs);
     for (uint32_t i = 0; i < port->txq_count; i++)
         rte_spinlock_init(&port->txqs[i].lock);
-    port->txqs[port->txq_count - 1].shared = 1;
+    for (uint32_t i = port->caps & PORT_CAP_SPREAD ? 0 : port->txq_count - 1u; i < port->txq_count; i++)
+        port->txqs[i].shared = 1;
     return 0;
 }
 

@@ -78,6 +78,8 @@ uint16_t eth_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, ui
 {
     if (!eth_enter(port, (uint32_t)port->rxq_count + queue))
         return 0;
+    if (unlikely(port->caps & PORT_CAP_FIELDS))
+        n = rte_eth_tx_prepare(port->eth_port, queue, packets, n);
     n = rte_eth_tx_burst(port->eth_port, queue, packets, n);
     eth_leave(port, (uint32_t)port->rxq_count + queue);
     return n;

@@ -168,7 +168,7 @@ static int configure(struct port *port, const struct eth_request *request, struc
     if (error)
         return error;
     ((struct eth *)port->state)->device = info.device;
-    conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    conf.txmode.offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     if (mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 8 > EAL_FRAME_ROOM)
         conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
     if (plan->rxqs > 1 && info.flow_type_rss_offloads) {
@@ -185,7 +185,7 @@ static int configure(struct port *port, const struct eth_request *request, struc
         return fail(error, "cannot size the queues");
     /* af_xdp, memif, pcap and others send chains without saying so; what does say nothing gets one
      * mbuf a packet. */
-    port->caps = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? PORT_CAP_CHAIN : 0;
+    port->caps = plan->wishes.caps | (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? PORT_CAP_CHAIN : 0);
     return 0;
 }
 

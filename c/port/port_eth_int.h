@@ -68,8 +68,9 @@ struct eth_wishes {
     struct rte_ether_addr vf_mac;
     bool vf_mac_given, flow_given;
     bool rx_pause, tx_pause, autoneg, lsc, lacp;
+    uint32_t caps;               /* Of the port, by what it sends with: PORT_CAP_*. */
 };
-#define ETH_WISHES "rx-flow-ctrl tx-flow-ctrl flow-ctrl-autoneg dpdk-lsc-interrupt dpdk-vf-mac rx-steering"
+#define ETH_WISHES "rx-flow-ctrl tx-flow-ctrl flow-ctrl-autoneg dpdk-lsc-interrupt dpdk-vf-mac rx-steering tx-steering tx-offload"
 
 /* EINVAL for a value that is none; EOPNOTSUPP for what the device cannot do.  With error_set(). */
 int eth_wishes_read(const struct port *, struct eth_wishes *);

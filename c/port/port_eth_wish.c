@@ -6,6 +6,11 @@
  *     dpdk-lsc-interrupt    changes of the link by interrupt
  *     dpdk-vf-mac           address of the virtual function that a representor stands for
  *     rx-steering=rss+lacp  a further receive queue for LACP, so that bonds live through floods
+ *     tx-steering=hash      a packet's hash chooses its transmit queue, not the thread that sends it
+ *
+ * Open vSwitch has one setting for all ports in place of this:
+ *
+ *     tx-offload=checksum, tso    the card completes checksums, and cuts TCP
  *
  * A wish that the device cannot grant is refused: a port that quietly goes without it would be
  * found out on the day that it matters. */
@@ -52,6 +57,23 @@ static int read_steering(const struct port *port, struct eth_wishes *wishes)
     return wishes->lacp ? 0 : error_set(EINVAL, "option rx-steering is \"%s\", expected rss or rss+lacp", text);
 }
 
+static int read_sending(const struct port *port, struct eth_wishes *wishes)
+{
+    char text[32];
+
+    if (port_option(port, "tx-steering", text, sizeof text) && strcmp(text, "thread")) {
+        wishes->caps |= PORT_CAP_SPREAD;
+        if (strcmp(text, "hash"))
+            return error_set(EINVAL, "option tx-steering is \"%s\", expected thread or hash", text);
+    }
+    if (!port_option(port, "tx-offload", text, sizeof text) || !strcmp(text, "none"))
+        return 0;
+    wishes->caps |= PORT_CAP_FIELDS | PORT_CAP_CSUM | (strcmp(text, "checksum") ? PORT_CAP_TSO : 0);
+    if (strcmp(text, "checksum") && strcmp(text, "tso"))
+        return error_set(EINVAL, "option tx-offload is \"%s\", expected none, checksum or tso", text);
+    return 0;
+}
+
 int eth_wishes_read(const struct port *port, struct eth_wishes *wishes)
 {
     bool ignored;
@@ -67,6 +89,8 @@ int eth_wishes_read(const struct port *port, struct eth_wishes *wishes)
         error = read_bool(port, "flow-ctrl-autoneg", &wishes->autoneg, &wishes->flow_given);
     if (!error)
         error = read_mac(port, wishes);
+    if (!error)
+        error = read_sending(port, wishes);
     return error ? error : read_steering(port, wishes);
 }
 
@@ -77,6 +101,13 @@ int eth_wishes_configure(const struct eth_wishes *wishes, const struct rte_eth_d
     if (wishes->vf_mac_given && !(*info->dev_flags & RTE_ETH_DEV_REPRESENTOR))
         return error_set(EOPNOTSUPP, "dpdk-vf-mac: the device stands for no virtual function");
     conf->intr_conf.lsc = wishes->lsc;
+    if (wishes->caps & PORT_CAP_CSUM)
+        conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    if (wishes->caps & PORT_CAP_TSO)
+        conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+    if (conf->txmode.offloads & ~info->tx_offload_capa)
+        return error_set(EOPNOTSUPP, "tx-offload: driver %s cannot %s", info->driver_name,
+                         wishes->caps & PORT_CAP_TSO ? "cut TCP and complete the checksums" : "complete checksums of TCP and UDP");
     return 0;
 }
 

@@ -141,6 +141,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     malloc: "the flow that a callback asks for, once a flow",
     odp_key_write: "of the key, for the callback; touches nothing else",
   },
+  "path/tx_device.c": {},
   "path/tx.c": {
     port_follow_mtu:
       "asks the device once in a millisecond, if a packet is larger than its MTU was",

@@ -54,6 +54,10 @@ const options: Readonly<Record<string, string>> = {
   "dpdk-lsc-interrupt": "`true`: changes of the link by interrupt, not by looking",
   "dpdk-vf-mac": "MAC address of the virtual function that a representor stands for",
   "rx-steering": "`rss`, the default, or `rss+lacp`: a further queue for LACP alone",
+  "tx-steering":
+    "`thread`, the default, or `hash`: a packet's hash chooses its transmit queue, not the thread that sends it",
+  "tx-offload":
+    "`none`, the default, `checksum`: the card completes checksums of TCP and UDP, or `tso`: it cuts TCP as well",
   path: "path of the vhost socket; needed",
   queues: "pairs of queues that the guest may use",
   "iommu-support": "`1`: virtio IOMMU; DPDK's",

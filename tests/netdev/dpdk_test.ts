@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import type { DatapathError } from "../../providers/errors.ts";
 import { run } from "../support/command.ts";
+import { udpFrame } from "../support/frames.ts";
+import { makeHosts, on } from "../support/netns.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needRoot, skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
@@ -37,6 +39,8 @@ Deno.test(
       [{ "dpdk-vf-mac": "02:00:00:00:00:09" }, /stands for no virtual function/],
       [{ "rx-steering": "rss+lacp" }, /rss\+lacp: the device cannot/],
       [{ "rx-steering": "rss+lacp", n_rxq: 2 }, /rss\+lacp: the device cannot/],
+      [{ "tx-offload": "checksum" }, /driver net_null cannot complete checksums/],
+      [{ "tx-offload": "tso" }, /driver net_null cannot cut TCP/],
     ];
     for (const [options, message] of cannot) {
       const error = await refusal(bench, { devargs: device("net_null"), ...options });
@@ -49,6 +53,8 @@ Deno.test(
       [{ "dpdk-vf-mac": "here" }, /the MAC address/],
       [{ "rx-steering": "lacp" }, /expected rss or rss\+lacp/],
       [{ mtu_request: 10 }, /mtu_request is "10"/],
+      [{ "tx-steering": "rss" }, /tx-steering is "rss", expected thread or hash/],
+      [{ "tx-offload": "true" }, /tx-offload is "true", expected none, checksum or tso/],
     ];
     for (const [options, message] of wrong) {
       const error = await refusal(bench, { devargs: device("net_null"), ...options });
@@ -59,6 +65,8 @@ Deno.test(
     const { no, mtu } = await add(bench, {
       "dpdk-devargs": device("net_null"),
       "rx-steering": "rss",
+      "tx-steering": "thread",
+      "tx-offload": "none",
       "dpdk-lsc-interrupt": false,
       mtu_request: 1600,
       n_rxq: 2,
@@ -117,3 +125,76 @@ Deno.test(
     );
   }),
 );
+
+Deno.test(
+  "dpdk: transmit queues are chosen by hash if asked for, and otherwise by the thread that sends",
+  skippable(async () => {
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const [host] = await bench.ports("host");
+    const frames = Array.from({ length: 64 }, (_, i) => udpFrame({ srcPort: 1000 + i }));
+    for (const [steering, most] of [["hash", 4], ["thread", 1]] as const) {
+      const options = { devargs: device("net_null"), n_txq: 4, "tx-steering": steering };
+      const { no } = await add(bench, options);
+      dp.flows.put({ key: `in_port(${host}),eth(),eth_type(0x0800)`, actions: `${no}` });
+      await bench.injectAll(host, frames);
+      await until("the frames", () => dp.ports.stats(no).txPackets === 64n);
+      const counters = await dp.ports.driverCounters(no);
+      const queues = Object.keys(counters).filter((name) =>
+        /^tx_q\d+_packets$/.test(name) && counters[name] !== 0n
+      );
+      assert.equal(queues.length, most, queues.join());
+      dp.flows.flush();
+      await dp.ports.delete(no);
+    }
+  }),
+);
+
+for (const offload of ["none", "checksum", "tso"] as const) {
+  Deno.test(
+    `dpdk: TCP of a veth leaves by a device with tx-offload=${offload}`,
+    skippable(async () => {
+      needRoot("netdev");
+      await using hosts = await makeHosts("dpo", 1, { net: 79 });
+      const [client] = hosts.hosts;
+      assert.ok(client !== undefined);
+      await using bench = await NetdevBench.open();
+      const { dp } = bench;
+      const name = `dpo${Deno.pid % 100000}`;
+      const { no } = await add(bench, {
+        devargs: `${device("net_tap")},iface=${name}`,
+        "tx-offload": offload,
+      });
+      const veth = await dp.ports.add({ name: client.device, type: "system" });
+      await run("ip", "address", "add", "10.79.0.9/24", "dev", name);
+      await run("ip", "link", "set", name, "up");
+      // net_tap of DPDK 22.11 has a segment's Ethernet header fit into its MTU as well, or sends nothing.
+      await run(
+        ...on(client, "ip", "link", "set", client.inner, "mtu", "1400") as [string],
+      );
+      for (const [from, to] of [[no, veth.no], [veth.no, no]]) {
+        for (const type of ["0x0800", "0x0806"]) {
+          dp.flows.put({
+            key: `in_port(${from}),eth(),eth_type(${type})`,
+            actions: `${to}`,
+          });
+        }
+      }
+      using server = Deno.listen({ hostname: "10.79.0.9", port: 0 });
+      const { port } = server.addr as Deno.NetAddr;
+      const bytes = 4_000_000;
+      const send = `head -c ${bytes} /dev/zero > /dev/tcp/10.79.0.9/${port}`;
+      const sent = run(...on(client, "timeout", "60", "bash", "-c", send) as [string]);
+      const connection = await server.accept();
+      let came = 0;
+      for await (const chunk of connection.readable) came += chunk.length;
+      await sent;
+      assert.equal(came, bytes);
+      const flow = [...dp.flows.dump()].find(({ key }) =>
+        key?.inPort === veth.no && key.etherType === 0x0800
+      );
+      const each = Number(flow?.stats?.bytes ?? 0n) / Number(flow?.stats?.packets ?? 1n);
+      assert.ok(each > 2000, `${each} bytes a packet: nothing was left to cut`);
+    }),
+  );
+}
