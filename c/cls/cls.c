@@ -336,7 +336,7 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
     cls->sub_of[flow] = sub;
     note_change(cls);
     write_entries(cls, sub, flow, place->packed, verdict);
-    cls_table_add(atomic_load_explicit(&sub->table, memory_order_relaxed), place->sig, flow);
+    cls_sub_put_flow(sub, place->sig, flow);
     note_change(cls);
     if (flow >= cls->flow_end)
         cls->flow_end = flow + 1;
@@ -365,8 +365,7 @@ void cls_remove(struct cls *cls, uint32_t flow)
     note_change(cls);
     cls_unpack(cls, sub, flow, &masked);
     pack(sub, &masked, packed);
-    cls_table_remove(atomic_load_explicit(&sub->table, memory_order_relaxed),
-                     cls_sig(hash_chunks(&cls->key, packed, sub->chunks)), flow);
+    cls_sub_take_flow(sub, cls_sig(hash_chunks(&cls->key, packed, sub->chunks)), flow);
     cls_prune_remove(part, sub, &masked);
     cls->sub_of[flow] = NULL;
     cls->flow_count--;

@@ -62,6 +62,10 @@ struct cls_sub {
     uint32_t flows;
     struct cls_part *part;
     uint32_t (*counts)[256];        /* Flows by pruning byte and its masked value. */
+    /* The larger table that will take the place of `table`, of which so many buckets have been
+     * copied to it; 0: none. */
+    cls_table next;
+    uint32_t copied;
     uint32_t wide_at[(CLS_CHUNKS - 1) * HASH_CHUNK] __attribute__((aligned(64)));
     uint32_t wide_mask[(CLS_CHUNKS - 1) * HASH_CHUNK];
     struct key key_mask;
@@ -217,9 +221,19 @@ static inline uint32_t *cls_spill(const struct cls_sub *sub, uint32_t flow)
 cls_table cls_table_create(uint32_t flows);           /* Room for so many; 0: no memory. */
 void cls_table_free(cls_table);
 bool cls_table_full(cls_table, uint32_t flows);       /* One more would make it slow. */
-void cls_table_add(cls_table, uint32_t sig, uint32_t flow);
-bool cls_table_remove(cls_table, uint32_t sig, uint32_t flow);
-cls_table cls_table_grow(cls_table);                  /* A larger copy; 0: no memory. */
+bool cls_table_filling(cls_table, uint32_t flows);    /* It will soon be full. */
+/* Both answer which bucket it is, or was, in. */
+uint32_t cls_table_add(cls_table, uint32_t sig, uint32_t flow);
+bool cls_table_take(cls_table, uint32_t sig, uint32_t flow, uint32_t *bucket); /* False: there is none. */
+static inline bool cls_table_remove(cls_table table, uint32_t sig, uint32_t flow)
+{
+    uint32_t bucket;
+
+    return cls_table_take(table, sig, flow, &bucket);
+}
+cls_table cls_table_larger(cls_table);                /* An empty one; 0: no memory. */
+/* Copies at most so many buckets from the one numbered `*copied` on.  True: those were the last. */
+bool cls_table_copy(cls_table from, cls_table to, uint32_t *copied, uint32_t most);
 
 /* cls_part.c: partitions and subtables. */
 struct cls_parts *cls_parts_create(uint32_t room);
@@ -228,6 +242,9 @@ struct cls_part *cls_part_get(struct cls *, uint32_t in_port, uint32_t recirc_id
 void cls_part_remove(struct cls *, struct cls_part *);  /* It has no subtable. */
 struct cls_sub *cls_sub_find(const struct cls *, struct cls_part *, const struct key *mask);
 int cls_sub_make_room(struct cls *, struct cls_sub *);   /* For one more flow.  ENOMEM. */
+/* A flow's place in the table, and in the one that is to follow it. */
+void cls_sub_put_flow(struct cls_sub *, uint32_t sig, uint32_t flow);
+void cls_sub_take_flow(struct cls_sub *, uint32_t sig, uint32_t flow);
 /* Publishes a subtable for a mask, by a new view.  ENOMEM, ENOSPC. */
 int cls_sub_add(struct cls *, struct cls_part *, const struct key *mask, struct cls_sub **);
 void cls_sub_remove(struct cls *, struct cls_sub *);    /* It has no flow. */

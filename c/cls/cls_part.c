@@ -9,6 +9,7 @@
 
 #define SUB_ROOM_FIRST 4u
 #define NEAR_CHUNKS 2u
+#define GROW_STEP 4u             /* Buckets a flow: half of the flows that are yet to come will do. */
 
 struct cls_part cls_part_gone;
 
@@ -104,6 +105,8 @@ static void free_sub(void *object, void *arg)
     (void)arg;
     if (sub->table)
         cls_table_free(sub->table);
+    if (sub->next)
+        cls_table_free(sub->next);
     free(sub->counts);
     free(sub);
 }
@@ -317,16 +320,42 @@ static void free_table(void *object, void *arg)
     cls_table_free((uintptr_t)object);
 }
 
+/* A table that is filling is copied to a larger one bit by bit, by those who add flows: if the one
+ * who finds it full copied all of it, 10 million flows would hold up every other call for a tenth
+ * of a second. */
 int cls_sub_make_room(struct cls *cls, struct cls_sub *sub)
 {
-    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed), larger;
+    const cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed);
+    const bool full = cls_table_full(table, sub->flows);
 
-    if (!cls_table_full(table, sub->flows))
+    if (!sub->next) {
+        if (!full && !cls_table_filling(table, sub->flows))
+            return 0;
+        sub->next = cls_table_larger(table);
+        sub->copied = 0;
+        if (!sub->next)
+            return full ? ENOMEM : 0;
+    }
+    if (!cls_table_copy(table, sub->next, &sub->copied, full ? UINT32_MAX : GROW_STEP))
         return 0;
-    larger = cls_table_grow(table);
-    if (!larger)
-        return ENOMEM;
-    atomic_store_explicit(&sub->table, larger, memory_order_release);
+    atomic_store_explicit(&sub->table, sub->next, memory_order_release);
+    sub->next = 0;
     rcu_defer(cls->rcu, free_table, (void *)table, NULL);
     return 0;
+}
+
+void cls_sub_put_flow(struct cls_sub *sub, uint32_t sig, uint32_t flow)
+{
+    const uint32_t bucket = cls_table_add(atomic_load_explicit(&sub->table, memory_order_relaxed), sig, flow);
+
+    if (sub->next && bucket < sub->copied)
+        cls_table_add(sub->next, sig, flow);
+}
+
+void cls_sub_take_flow(struct cls_sub *sub, uint32_t sig, uint32_t flow)
+{
+    uint32_t bucket;
+
+    if (cls_table_take(atomic_load_explicit(&sub->table, memory_order_relaxed), sig, flow, &bucket) && sub->next && bucket < sub->copied)
+        cls_table_remove(sub->next, sig, flow);
 }

@@ -36,17 +36,24 @@ bool cls_table_full(cls_table table, uint32_t flows)
     return 2 * ((uint64_t)flows + 1) > (uint64_t)CLS_SLOTS << (table & 63);
 }
 
-void cls_table_add(cls_table table, uint32_t sig, uint32_t flow)
+bool cls_table_filling(cls_table table, uint32_t flows)
 {
+    return 8 * ((uint64_t)flows + 1) > 3 * ((uint64_t)CLS_SLOTS << (table & 63));
+}
+
+uint32_t cls_table_add(cls_table table, uint32_t sig, uint32_t flow)
+{
+    const uint32_t mask = cls_bucket_mask(table);
+
     for (uint32_t i = sig;; i++) {
-        struct cls_bucket *b = &cls_buckets(table)[i & cls_bucket_mask(table)];
+        struct cls_bucket *b = &cls_buckets(table)[i & mask];
 
         for (int j = 0; j < CLS_SLOTS; j++) {
             if (!atomic_load_explicit(&b->sig[j], memory_order_relaxed)) {
                 /* A reader that sees the signature sees the index, and through it the entry. */
                 atomic_store_explicit(&b->flow[j], flow, memory_order_release);
                 atomic_store_explicit(&b->sig[j], sig, memory_order_release);
-                return;
+                return i & mask;
             }
         }
         atomic_store_explicit(&b->passed, atomic_load_explicit(&b->passed, memory_order_relaxed) + 1,
@@ -66,7 +73,7 @@ static bool remove_from(struct cls_bucket *b, uint32_t sig, uint32_t flow)
     return false;
 }
 
-bool cls_table_remove(cls_table table, uint32_t sig, uint32_t flow)
+bool cls_table_take(cls_table table, uint32_t sig, uint32_t flow, uint32_t *bucket)
 {
     uint32_t mask = cls_bucket_mask(table), i = sig;
     struct cls_bucket *b = &cls_buckets(table)[i & mask];
@@ -76,6 +83,7 @@ bool cls_table_remove(cls_table table, uint32_t sig, uint32_t flow)
             return false;
         b = &cls_buckets(table)[++i & mask];
     }
+    *bucket = i & mask;
     for (uint32_t k = sig; k != i; k++) {
         b = &cls_buckets(table)[k & mask];
         atomic_store_explicit(&b->passed, atomic_load_explicit(&b->passed, memory_order_relaxed) - 1,
@@ -84,21 +92,24 @@ bool cls_table_remove(cls_table table, uint32_t sig, uint32_t flow)
     return true;
 }
 
-cls_table cls_table_grow(cls_table old)
+cls_table cls_table_larger(cls_table table)
 {
-    cls_table table = create((uint32_t)(old & 63) + 1);
+    return create((uint32_t)(table & 63) + 1);
+}
 
-    if (!table)
-        return 0;
-    for (uint32_t i = 0; i <= cls_bucket_mask(old); i++) {
-        struct cls_bucket *b = &cls_buckets(old)[i];
+bool cls_table_copy(cls_table from, cls_table to, uint32_t *copied, uint32_t most)
+{
+    const uint32_t last = cls_bucket_mask(from);
+
+    for (; most && *copied <= last; most--, (*copied)++) {
+        struct cls_bucket *b = &cls_buckets(from)[*copied];
 
         for (int j = 0; j < CLS_SLOTS; j++) {
             uint32_t sig = atomic_load_explicit(&b->sig[j], memory_order_relaxed);
 
             if (sig)
-                cls_table_add(table, sig, atomic_load_explicit(&b->flow[j], memory_order_relaxed));
+                cls_table_add(to, sig, atomic_load_explicit(&b->flow[j], memory_order_relaxed));
         }
     }
-    return table;
+    return *copied > last;
 }

@@ -265,10 +265,66 @@ static void hazard_13_cold(void)
         cls_remove(cls, 1 + i);
 }
 
+static uint32_t count(cls_table table, uint32_t buckets)
+{
+    uint32_t n = 0;
+
+    for (uint32_t b = 0; b < buckets; b++)
+        for (int j = 0; j < CLS_SLOTS; j++)
+            n += atomic_load(&cls_buckets(table)[b].sig[j]) != 0;
+    return n;
+}
+
+/* A table that grows bit by bit, while flows come and go: whatever has been copied is in the next
+ * one too, and once. */
+static void hazard_11_growing(void)
+{
+    enum { FLOWS = 3000, STEP = 7 };
+    bool there[FLOWS + 1] = { false };
+    uint32_t copying = 0, size;
+    uint8_t frame[FRAME_MAX];
+    struct key mask;
+
+    size = frame_named("IPv4 UDP", frame);
+    always(&mask);
+    mask.base.ip4_src = UINT32_MAX;
+    for (uint32_t round = 0; round < 20000; round++) {
+        const uint32_t flow = round ? 1 + rnd(FLOWS) : 1;
+        const struct cls_sub *sub;
+        cls_table table;
+
+        if (flow == 1 && round)
+            continue; /* The table is never empty. */
+        memcpy(frame + 26, &flow, 4);
+        if (there[flow])
+            cls_remove(cls, flow);
+        else
+            add(flow, frame, size, 1, &mask);
+        there[flow] = !there[flow];
+        CHECK(find(frame, size, 1) == (there[flow] ? flow : 0));
+        if (round % STEP)
+            continue;
+        sub = view_of(1)->subs[0];
+        table = atomic_load(&sub->table);
+        CHECK(count(table, cls_bucket_mask(table) + 1) == sub->flows);
+        if (sub->next) {
+            CHECK(count(sub->next, cls_bucket_mask(sub->next) + 1) == count(table, sub->copied));
+            copying++;
+        }
+    }
+    CHECK(copying > 10);
+    for (uint32_t flow = 1; flow <= FLOWS; flow++) {
+        memcpy(frame + 26, &flow, 4);
+        CHECK(find(frame, size, 1) == (there[flow] ? flow : 0));
+        if (there[flow])
+            cls_remove(cls, flow);
+    }
+}
+
 int main(void)
 {
     static void (*const hazards[])(void) = {
-        hazard_11_collisions, hazard_11_equal_signatures, hazard_12_bits_fall, hazard_12_explosion, hazard_13_cold,
+        hazard_11_collisions, hazard_11_equal_signatures, hazard_11_growing, hazard_12_bits_fall, hazard_12_explosion, hazard_13_cold,
     };
 
     for_each_build(hazards, sizeof hazards / sizeof hazards[0]);
