@@ -34,12 +34,29 @@ struct dp *dp_of(uint64_t handle)
     return dp;
 }
 
+/* A mutex that is let go of and taken again at once mostly stays where it was, because whoever it
+ * woke is not running yet: a thread that asks again and again keeps others waiting for ever.  So
+ * another's turn is waited for, for a millisecond or a few. */
+static void let_another(const struct dp *dp)
+{
+    const uint32_t turns = atomic_load_explicit(&dp->turns, memory_order_relaxed);
+
+    for (int i = 0; i < 50 && atomic_load_explicit(&dp->waiting, memory_order_relaxed) &&
+                    atomic_load_explicit(&dp->turns, memory_order_relaxed) == turns; i++)
+        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
+}
+
 static void take(struct dp *dp)
 {
+    const uintptr_t self = (uintptr_t)pthread_self();
+
+    if (atomic_load_explicit(&dp->waiting, memory_order_relaxed) && atomic_load_explicit(&dp->last, memory_order_relaxed) == self)
+        let_another(dp);
     atomic_fetch_add_explicit(&dp->waiting, 1, memory_order_relaxed);
     pthread_mutex_lock(&dp->control);
     atomic_fetch_sub_explicit(&dp->waiting, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&dp->turns, 1, memory_order_relaxed);
+    atomic_store_explicit(&dp->last, self, memory_order_relaxed);
 }
 
 int dp_lock(struct dp *dp)
@@ -105,17 +122,11 @@ int dp_leave_life(struct dp *dp, int error)
     return error;
 }
 
-/* A mutex that is let go of and taken again at once mostly stays where it was, so another's turn is
- * waited for, for a millisecond at most. */
 int dp_give_way(struct dp *dp)
 {
-    const uint32_t turns = atomic_load_explicit(&dp->turns, memory_order_relaxed);
-
     if (!atomic_load_explicit(&dp->waiting, memory_order_relaxed))
         return 0;
     pthread_mutex_unlock(&dp->control);
-    for (int i = 0; i < 50 && atomic_load_explicit(&dp->turns, memory_order_relaxed) == turns; i++)
-        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
-    take(dp);
+    take(dp); /* Who waits comes first. */
     return dp->destroyed ? error_set(ENODEV, "the datapath was destroyed") : 0;
 }

@@ -42,8 +42,9 @@ struct dp {
     uint32_t opens;              /* Handles; under the lock of the list of datapaths (dp.c). */
     struct dp *next;             /* In that list. */
     pthread_mutex_t life, control;
-    /* Threads that want `control`, and how often it was taken: dp_give_way(). */
+    /* Threads that want `control`, how often it was taken, and by whom last: dp_enter.c. */
     _Atomic uint32_t waiting, turns;
+    _Atomic uintptr_t last;
     bool destroyed;
     struct rcu *rcu;
     struct flow_table *flows;

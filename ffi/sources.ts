@@ -17,7 +17,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act.h",
-    sha256: "730b86fd66a58b2b5188e9a6bc7498ea5c31c2d56605845bea609fec068eb0ec",
+    sha256: "6b1fb8f942232103779150046e79236751834fa871234a39ea70261f0a02353b",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
@@ -117,7 +117,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "4238e4f486ea5ea8d117f8a9eb4e9f6eee04187061a59424d26840df10f51d0a",
+    sha256: "a0c4634e4837bcf4249d38148b0a0a8e55b606192d1ee8332c5c90d584ec84ed",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -287,7 +287,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "697e192686155a1264e94daaa0663218a683a7ca4e9072c0f7b05945bde3a7f8",
+    sha256: "3366714061dac691cb0a65820c235a9cf7ea0db424216446fbad85cc0c3e103f",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
@@ -327,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "b4744a0ba839f24c29f21b66e4e48a1dc806cef49e5dcc8af9963665d2b68bc0",
+    sha256: "d0ced490189241dfe5768d25eaee8f106b0d5b0167709683908ce56beb228c1d",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -352,7 +352,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_part.c",
-    sha256: "82c51af91835f90326d99e65b48d2ab15da2706f21b6412e8af10bebd775a98f",
+    sha256: "c09cfd16350cc48bddc229f2b95cf8cc0b25f4298409c2bfc1c1f6e1a0338fda",
     load: () => import("../c/cls/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -362,7 +362,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_table.c",
-    sha256: "a1e296529918b6e1d1c84a6f207b6ec6d82840c9d90ac6ed18614824e7c564c7",
+    sha256: "54f028bed65ceff9eb4b8cfa32d95d9628ad82ab507888e1d073e3a4153c7a85",
     load: () => import("../c/cls/cls_table.c", { with: { type: "text" } }),
   },
   {
@@ -527,7 +527,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_enter.c",
-    sha256: "26d923aa1138008dd4df23bdd456f421350235eb3ee91a305aff8075bd5107fb",
+    sha256: "1cce1d13dbeebd79d67e51a55b5f25c16c92b01833cd0d1ccdd8419822b0a0ac",
     load: () => import("../c/dp_enter.c", { with: { type: "text" } }),
   },
   {
@@ -537,7 +537,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_int.h",
-    sha256: "49e96e47f7281d02a9c782637e0dcddcf81dca48c2ae0e0eab0a8175f00be535",
+    sha256: "11fe4e840f8769b67723fab7e0e24ec6a07f3edc35522c04d6c6b7e65711d86f",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -962,7 +962,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "0724468c865593d63259f469056d4156efde7df0b9fb2e6e5e41d1eb0076e1de",
+    sha256: "829d7778d096797cedea1d83b03937bec935a0630d5537472c7d928a8b7964aa",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -971,8 +971,18 @@ export const sources: readonly Source[] = [
     load: () => import("../c/path/tx.h", { with: { type: "text" } }),
   },
   {
+    name: "path/tx_device.c",
+    sha256: "9f208754655399da76419973b6873fc47c98db1045bd66721816d83e52342a7e",
+    load: () => import("../c/path/tx_device.c", { with: { type: "text" } }),
+  },
+  {
+    name: "path/tx_device.h",
+    sha256: "57d7cab7b62eadce47d08eff511bf1f61b103ddf2297380f9556d1d6b482da8a",
+    load: () => import("../c/path/tx_device.h", { with: { type: "text" } }),
+  },
+  {
     name: "path/tx_offload.h",
-    sha256: "516369fa1952b6959197aaf0b3ec1a6937fc78e8d669b1f3c71ac73ac3363cb0",
+    sha256: "a86c86f96afc061e03d27710816a58f90d3029ebbf86dae434abf59bef045a65",
     load: () => import("../c/path/tx_offload.h", { with: { type: "text" } }),
   },
   {
@@ -1002,7 +1012,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "969f8eea03df77dfc2af043eb2cbdad1829e05afe76883384d4a83b7357e783a",
+    sha256: "2cab92ff25dfaab3d8586c44b8ec7d98c1fea13960ad2a0979f640c20aff58b0",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -1067,12 +1077,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "3685e4ac7ffdc076b8426fd5c96a5b39f0379533e12fe7bd24c1ecd2730adb59",
+    sha256: "30756ae0d078e424f21263aae6aa155b6573051c9c471655ab5a8ef33d84bf65",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_add.c",
-    sha256: "bfb0e1b1d29e8c7ab502e46e4d84d492a088ec6c400b202f32f43a1f554c9e23",
+    sha256: "51a57bfd666b384be45138ed41d6831d7766822a7b1b02c8bb57121dd199d1af",
     load: () => import("../c/port/port_add.c", { with: { type: "text" } }),
   },
   {
@@ -1087,12 +1097,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_bell.c",
-    sha256: "5d0bb5e756cbec6187bdab726344c5a089152eea47de3c81adbb8820865a9392",
+    sha256: "4e5200f4fed4a4139b2073b3e3dc6644eb9fc8d044419b3a08555d12b75e6858",
     load: () => import("../c/port/port_bell.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_bell.h",
-    sha256: "f59cd165d829886e167467c8deb543c9863d8444507ca23b6449b0732254cdc7",
+    sha256: "8d7b2c61d24ccf58fcdb9d1d6fe072bb5aba5ae36c8d079d8a466c8002f36794",
     load: () => import("../c/port/port_bell.h", { with: { type: "text" } }),
   },
   {
@@ -1107,7 +1117,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "bfac59b2ccec95e5507473592c92b08857ea67d2f0fccab46d753b1c630e8e88",
+    sha256: "8d1509ec86a05b92f48487953edfc240d4539de403b988ef6217c8f8bca43f59",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
@@ -1117,12 +1127,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "ad5e19a213c80dac7bbef10dd298186225dd825b9c1aef7dea941bca66cd41ed",
+    sha256: "d080e3b88dbeab2b0599f0c46c551fcaeddc513d7b712d0df01cf0d7dc5777de",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_int.h",
-    sha256: "4d1fca39315e20e10455189f71f20319a392f600a91344831ef5119b35f77ffc",
+    sha256: "a619538ce3fe64d11cd7155d74d085bb4807a8a63cae37d65491e34cee842aa7",
     load: () => import("../c/port/port_eth_int.h", { with: { type: "text" } }),
   },
   {
@@ -1132,7 +1142,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_wish.c",
-    sha256: "6e99b0e813ff8c6bfcfe8b3295d2448dd9cd6eda510ae93b512ff6b8c9dcf90e",
+    sha256: "fb375c7f7cb6d4760cf9047e3059f452616ac3e1a47a3555d0e05ca9206ea5dc",
     load: () => import("../c/port/port_eth_wish.c", { with: { type: "text" } }),
   },
   {
