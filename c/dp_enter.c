@@ -34,8 +34,8 @@ struct dp *dp_of(uint64_t handle)
     return dp;
 }
 
-/* A mutex that is let go of and taken again at once mostly stays where it was, because whoever it
- * woke is not running yet: a thread that asks again and again keeps others waiting for ever.  So
+/* A mutex that is let go of and taken again at once mostly stays where it was, because the thread
+ * that it woke is not running yet: one that asks again and again keeps others waiting for ever.  So
  * another's turn is waited for, for a millisecond or a few. */
 static void let_another(const struct dp *dp)
 {

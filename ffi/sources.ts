@@ -327,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "d0ced490189241dfe5768d25eaee8f106b0d5b0167709683908ce56beb228c1d",
+    sha256: "2b2216f3ad419f039c21483fcf9ed692aa4eac51dba21bbd59da3c07eba17230",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -352,7 +352,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_part.c",
-    sha256: "c09cfd16350cc48bddc229f2b95cf8cc0b25f4298409c2bfc1c1f6e1a0338fda",
+    sha256: "f2c5b40ebbf7d4ae17ffe2b988b9264ce774e4782c96a6e140cfdf845aad4791",
     load: () => import("../c/cls/cls_part.c", { with: { type: "text" } }),
   },
   {
@@ -527,7 +527,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_enter.c",
-    sha256: "1cce1d13dbeebd79d67e51a55b5f25c16c92b01833cd0d1ccdd8419822b0a0ac",
+    sha256: "21923396f87dd269a27e605593620ba2c3cf8c25d844af3096894fee5f383e7e",
     load: () => import("../c/dp_enter.c", { with: { type: "text" } }),
   },
   {
@@ -1097,7 +1097,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_bell.c",
-    sha256: "4e5200f4fed4a4139b2073b3e3dc6644eb9fc8d044419b3a08555d12b75e6858",
+    sha256: "8bebe931b267818dd7748e3076fbf9b2f54b8f63347c17b297594482512ac7c0",
     load: () => import("../c/port/port_bell.c", { with: { type: "text" } }),
   },
   {
@@ -1142,7 +1142,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_wish.c",
-    sha256: "fb375c7f7cb6d4760cf9047e3059f452616ac3e1a47a3555d0e05ca9206ea5dc",
+    sha256: "6c8963803fdfdd63c1e2a70d9173d6977c9b4d492bc5f317141af227a545e822",
     load: () => import("../c/port/port_eth_wish.c", { with: { type: "text" } }),
   },
   {

@@ -222,9 +222,9 @@ cls_table cls_table_create(uint32_t flows);           /* Room for so many; 0: no
 void cls_table_free(cls_table);
 bool cls_table_full(cls_table, uint32_t flows);       /* One more would make it slow. */
 bool cls_table_filling(cls_table, uint32_t flows);    /* It will soon be full. */
-/* Both answer which bucket it is, or was, in. */
+/* Both answer which bucket it is, or was, in.  False: there is none. */
 uint32_t cls_table_add(cls_table, uint32_t sig, uint32_t flow);
-bool cls_table_take(cls_table, uint32_t sig, uint32_t flow, uint32_t *bucket); /* False: there is none. */
+bool cls_table_take(cls_table, uint32_t sig, uint32_t flow, uint32_t *bucket);
 static inline bool cls_table_remove(cls_table table, uint32_t sig, uint32_t flow)
 {
     uint32_t bucket;

@@ -9,7 +9,8 @@
 
 #define SUB_ROOM_FIRST 4u
 #define NEAR_CHUNKS 2u
-#define GROW_STEP 4u             /* Buckets a flow: half of the flows that are yet to come will do. */
+/* Buckets with each flow: half of the flows that are yet to come will do. */
+#define GROW_STEP 4u
 
 struct cls_part cls_part_gone;
 

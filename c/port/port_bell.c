@@ -25,8 +25,9 @@ void port_bell_clear(struct port_bell *bell)
 
     atomic_store_explicit(&bell->armed, 0, memory_order_relaxed);
     heard = atomic_load_explicit(&bell->rings, memory_order_acquire);
+    /* Most ports of a thread that woke: a system call for each would delay its packets. */
     if (heard == bell->heard)
-        return; /* Most ports of a thread that woke: a system call for each would delay its packets. */
+        return;
     bell->heard = heard;
     if (read(bell->fd - 1, &rings, sizeof rings) < 0)
         return; /* A ring that was not counted yet has been taken out with the last. */

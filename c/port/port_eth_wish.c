@@ -6,7 +6,7 @@
  *     dpdk-lsc-interrupt    changes of the link by interrupt
  *     dpdk-vf-mac           address of the virtual function that a representor stands for
  *     rx-steering=rss+lacp  a further receive queue for LACP, so that bonds live through floods
- *     tx-steering=hash      a packet's hash chooses its transmit queue, not the thread that sends it
+ *     tx-steering=hash      a packet's hash chooses its transmit queue, not its thread
  *
  * Open vSwitch has one setting for all ports in place of this:
  *

@@ -66,9 +66,15 @@ async function after(
 }
 
 /** A thread that sleeps on a core, and answers when it is woken. */
-const sleeper = `self.onmessage = ({ data: { cells, core } }) => {
-  const libc = Deno.dlopen("libc.so.6", {
-    sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+const sleeper = `import { openSystemLibrary } from "${
+  import.meta.resolve("../../ffi/library.ts")
+}";
+self.onmessage = ({ data: { cells, core } }) => {
+  const libc = openSystemLibrary("libc.so.6", {
+    symbols: {
+      sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+    },
+    debianPackage: "libc6",
   });
   const mask = new Uint8Array(128);
   mask[core >> 3] = 1 << core % 8;
