@@ -9,7 +9,9 @@ import { control, ControlError } from "../control/socket.ts";
 import { ControlPathError } from "../control/socket_path.ts";
 import { toJson } from "../control/verbs/verb.ts";
 import { findVerb } from "../control/verbs/verbs.ts";
+import { asText, ToolError } from "./failure.ts";
 import { type HowFar, Patience } from "./patience.ts";
+import { toolVerbs } from "./tool_verbs.ts";
 import { program, type Terminal } from "./terminal.ts";
 
 /** Verbs whose last argument is a file, which the other program would look for where it runs. */
@@ -53,12 +55,33 @@ export async function ask(
       };
       terminal.print(message.startsWith("{") ? message : `${toJson(answer)}\n`);
     } else {
+      // What the verbs of ovs-dpctl complain of begins with a program's name, and has its advice.
+      const isRefused = error instanceof ControlError;
+      const hint = isRefused ? hintFor({ method, path }, message) : undefined;
       terminal.complain(
-        error instanceof ControlError ? message : `${program}: ${message}\n`,
+        isRefused && method.startsWith("dpctl/")
+          ? message
+          : asText(new ToolError(message.trimEnd(), { hint })),
       );
     }
     return 1;
   }
+}
+
+/** What to do about a command that was refused: how it is called, if an argument was wrong. */
+function hintFor(
+  { method, path }: { readonly method: string; readonly path: string },
+  message: string,
+): string | undefined {
+  const tool = toolVerbs.find(({ name }) => method === `upcall/${name}`);
+  if (/^no policy runs/.test(message)) {
+    return `"${program} serve DP --policy FILE" runs one, and so does runPolicy()`;
+  }
+  if (/is not a valid command/.test(message)) {
+    return `"ovs-appctl -t ${path} list-commands" lists those that there are`;
+  }
+  if (tool === undefined || /running already|told of/.test(message)) return undefined;
+  return `usage: ${program} ${tool.name} ${tool.usage}`;
 }
 
 /** Why a program could not be asked, in words; undefined for what is a fault of this one. */

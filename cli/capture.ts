@@ -23,7 +23,9 @@ export async function capture(line: CommandLine, terminal: Terminal): Promise<nu
   const names = line.words.slice(1).filter((word) => !word.includes("="));
   const file = names.pop();
   const [name, ...more] = names;
-  if (file === undefined || more.length > 0) {
+  // A datapath alone is no file; one of that name is written ./netdev@br0.
+  const isDatapath = file !== undefined && /^(netdev|system)@/.test(file);
+  if (file === undefined || isDatapath || more.length > 0) {
     throw new UsageError("capture", "'capture' needs the name of a file to be written");
   }
   const path = await findPath(line, name, terminal);

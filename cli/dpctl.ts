@@ -8,14 +8,19 @@
 import { adviceText } from "../control/verbs/advice.ts";
 import { openableDatapaths } from "../control/datapath_source.ts";
 import { helpText } from "../control/verbs/help.ts";
-import { type CommandLine, OptionError, parseCommandLine } from "../control/options.ts";
+import {
+  type CommandLine,
+  isSocketCommand,
+  OptionError,
+  parseCommandLine,
+} from "../control/options.ts";
 import { ask } from "./ask.ts";
 import { Elsewhere, reachableDatapaths, servedDatapaths } from "./served.ts";
 import { Patience } from "./patience.ts";
 import { program, type Terminal } from "./terminal.ts";
 import { toolVerbs } from "./tool_verbs.ts";
 import { type JsonAnswer, toJson, type VerbOptions } from "../control/verbs/verb.ts";
-import { findVerb, runVerb, verbs } from "../control/verbs/verbs.ts";
+import { elsewhere, findVerb, runVerb, verbs } from "../control/verbs/verbs.ts";
 import { version } from "../control/version.ts";
 
 /** Runs the tool; the exit status. */
@@ -67,6 +72,10 @@ async function run(line: CommandLine, terminal: Terminal): Promise<number> {
     return await ask(line.socket, line, terminal);
   }
   const served = await servedDatapaths(terminal.complain);
+  if (name !== undefined && isSocketCommand(name) && !Object.hasOwn(elsewhere, name)) {
+    const { path, words } = socketCommand(line.words, served);
+    if (path !== undefined) return await ask(path, { ...line, words }, terminal);
+  }
   if (overAll.includes(name ?? "")) return await runOverAll(line, terminal, served);
   try {
     using patience = new Patience(name ?? "", terminal);
@@ -78,6 +87,24 @@ async function run(line: CommandLine, terminal: Terminal): Promise<number> {
     if (!(error instanceof Elsewhere)) throw error;
     return await ask(error.path, line, terminal);
   }
+}
+
+/**
+ * The program that a command of control sockets is for: that of the datapath which is named, or the
+ * only one. A command is told the name only if it has a use for it.
+ */
+function socketCommand(
+  [name = "", ...args]: readonly string[],
+  served: ReadonlyMap<string, string>,
+): { readonly path: string | undefined; readonly words: readonly string[] } {
+  const [only, ...others] = served.values();
+  const named = args.find((arg) => served.has(arg));
+  if (named === undefined) {
+    return { path: others.length === 0 ? only : undefined, words: [name, ...args] };
+  }
+  const wantsName = name.startsWith("dpif-netdev/");
+  const rest = wantsName ? args : args.filter((arg) => arg !== named);
+  return { path: served.get(named), words: [name, ...rest] };
 }
 
 function here(

@@ -56,11 +56,18 @@ async function load(file: string): Promise<Policy & { readonly module: PolicyMod
 
 /** Why a file could not be imported: what it says, and where, for the rest is of the importer. */
 function notLoaded(file: string, cause: unknown): ToolError {
-  const { message, stack = "" } = cause instanceof Error ? cause : new Error(`${cause}`);
-  const place = /\bat .*?(file:\S+?:\d+:\d+)/.exec(stack)?.[1];
-  const isIts = place?.startsWith(toFileUrl(file).href) === true;
-  const text = `Cannot load ${file}: ${message}${isIts ? ` (${place})` : ""}`;
-  return new ToolError(text, { cause });
+  const message = cause instanceof Error ? cause.message : `${cause}`;
+  // What follows is the line itself, drawn for a terminal: a log has one line.
+  const [first = ""] = message.split("\n");
+  return new ToolError(`Cannot load ${file}: ${first}${placeIn(cause, file)}`, { cause });
+}
+
+/** ` (switch.ts:10:1)`, where a file is to blame; nothing where another is. */
+function placeIn(error: unknown, file: string): string {
+  const stack = error instanceof Error ? error.stack ?? "" : "";
+  const place = /\b(file:[^\s?]+)(?:\?\S*?)?(:\d+:\d+)/.exec(stack);
+  const isIts = place?.[1] === toFileUrl(file).href;
+  return isIts ? ` (${file}${place?.[2]})` : "";
 }
 
 /** How a policy is served. */
@@ -84,7 +91,7 @@ export async function servePolicy(
   await using run = await runPolicy(dp, await load(file), {
     record: new Recorder({ events: 10_000, snap: 64 }),
     onError: (error) => {
-      log.say("serve", "warn", error.message);
+      log.say("serve", "warn", `${error.message}${placeIn(error.cause, file)}`);
       return "hold";
     },
   });
@@ -101,7 +108,8 @@ export async function servePolicy(
       for (const line of linesOfDiff(diff)) log.say("serve", "info", line);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      log.say("serve", "warn", `${file} was not taken: ${message}`);
+      const why = message.replace(/: it was not taken$/, "");
+      log.say("serve", "warn", `${file} was not taken: ${why}`);
     }
   });
   await ended.promise;

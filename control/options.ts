@@ -103,6 +103,10 @@ class Reader {
         this.#words.push(...this.#args.slice(i + 1));
         return;
       }
+      if (this.#words.length === 0 && isSocketCommand(arg)) {
+        this.#words.push(...this.#args.slice(i)); // It has options of its own.
+        return;
+      }
       if (arg.startsWith("--")) {
         if (this.#long(arg.slice(2), next)) i++;
       } else if (arg.startsWith("-") && arg !== "-") {
@@ -186,6 +190,11 @@ class Reader {
     }
     this.#values.set(name, value);
   }
+}
+
+/** Whether a word is a command of control sockets, `dpif-netdev/pmd-rxq-show`. */
+export function isSocketCommand(word: string): boolean {
+  return /^[a-z][a-z-]*(\/[a-z-]+)+$/.test(word);
 }
 
 function isExtraFlag(name: string): boolean {

@@ -26,10 +26,10 @@ export class Progress {
 
   #report(): void {
     this.#told = true;
-    this.#tell(
-      `upcall: compiling the datapath for this machine, once ` +
-        `(${this.#steps} of ${this.#expected} files done)`,
-    );
+    const so = this.#expected === 0
+      ? "" // The compiler is still being asked what it can do.
+      : ` (${this.#steps} of ${this.#expected} files done)`;
+    this.#tell(`upcall: compiling the datapath for this machine, once${so}`);
     this.#timer = setTimeout(() => this.#report(), progressEveryMs);
   }
 

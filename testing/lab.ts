@@ -40,7 +40,11 @@ export async function until<T>(
       return found as Exclude<T, undefined | null | false>;
     }
     if (performance.now() >= end) {
-      throw new Error(`waited ${limitMs} ms for ${what}${state ? `: ${state()}` : ""}`);
+      const so = state?.();
+      const text = typeof so === "string" ? so : Deno.inspect(so);
+      throw new Error(
+        `waited ${limitMs} ms for ${what}${state === undefined ? "" : `: ${text}`}`,
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }

@@ -16,6 +16,7 @@ import {
 import { flowJson, flowStatsJson, flowStatsText, flowText } from "../text/flow.ts";
 import { dumpFlows } from "./flow_dump.ts";
 import { adviceOf } from "./advice.ts";
+import { actionAdvice, keyAdvice, refusalHint } from "./flow_advice.ts";
 import { codeOf, failureOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 
 /** A flow in text, as bytes; the identifier in front of it, if there is one, is taken off first. */
@@ -34,7 +35,7 @@ function parseFlow(
     if (!(error instanceof SyntaxError) || typeof offset !== "number") throw error;
     const at = fieldStart(key, offset);
     const message = complaint(`syntax error at ${key.slice(at)}`);
-    throw new VerbFailure(message, "EINVAL", adviceOf(error));
+    throw new VerbFailure(message, "EINVAL", keyAdvice(error, key, dp));
   }
 }
 
@@ -98,7 +99,7 @@ function putFlow(
   try {
     actions = encodeActions(parseActions(actionsText));
   } catch (error) {
-    throw new VerbFailure("parsing actions", "EINVAL", adviceOf(error));
+    throw new VerbFailure("parsing actions", "EINVAL", actionAdvice(error, dp));
   }
   const put = {
     key,
@@ -112,10 +113,10 @@ function putFlow(
   try {
     stats = dp.flows.put(put);
   } catch (error) {
-    const hint = { EEXIST: '"mod-flow" changes it', ENOENT: '"add-flow" adds it' };
-    throw failureOf("updating flow table", error, {
-      ...(codeOf(error) in hint && { hint: hint[codeOf(error) as keyof typeof hint] }),
-    });
+    const hints = { EEXIST: '"mod-flow" changes it', ENOENT: '"add-flow" adds it' };
+    const code = codeOf(error);
+    const hint = hints[code as keyof typeof hints] ?? refusalHint(error);
+    throw failureOf("updating flow table", error, hint === undefined ? {} : { hint });
   }
   // A flow that was made has no counters yet, and Open vSwitch prints what it has: none.
   const none: FlowStats = { packets: 0n, bytes: 0n, tcpFlags: 0 };

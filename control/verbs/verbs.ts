@@ -98,9 +98,25 @@ export function findVerb(name: string): Verb | undefined {
   return byName.get(name);
 }
 
+/** Verbs of Open vSwitch's other tools, and what does their work here. */
+export const elsewhere: Readonly<Record<string, string>> = {
+  "add-br":
+    '"dpctl serve netdev@NAME" runs a datapath, "dpctl add-dp NAME" makes the kernel\'s',
+  "del-br": '"dpctl del-dp" does it',
+  "list-br": '"dpctl dump-dps" does it',
+  "add-port": '"dpctl add-if" does it',
+  "del-port": '"dpctl del-if" does it',
+  "list-ports": '"dpctl show" does it',
+  "dump-ports": '"dpctl -s show" does it',
+  "ofproto/trace": '"dpctl trace" follows flows, "dpctl explain" a policy',
+};
+
 function unknownVerb(name: string, own: readonly NamedVerb[]): VerbFailure {
   const names = [...verbs, ...own].map((verb) => verb.name);
-  const hint = didYouMean(name, names) ?? '"dpctl help" lists the verbs';
+  const hint = elsewhere[name] ?? didYouMean(name, names) ??
+    (name.includes("/")
+      ? `where several datapaths are served, name one: "dpctl ${name} netdev@br0"`
+      : '"dpctl help" lists the verbs');
   const message = `unknown command '${name}'; use --help for help`;
   return new VerbFailure(message, undefined, { hint });
 }
@@ -116,10 +132,20 @@ export async function runVerb(
     await verb.perform(run, args);
   } catch (error) {
     if (!(error instanceof VerbFailure)) throw error;
-    run.fail(error);
+    run.fail(withUsage(error, name));
   }
   run.finish(name ?? "");
   return !run.failed;
+}
+
+/** An argument that was refused without a reason: how the verb is called says most. */
+function withUsage(failure: VerbFailure, name = ""): VerbFailure {
+  const { message, code, advice } = failure;
+  const verb = byName.get(name);
+  if (code !== "EINVAL" || Object.keys(advice).length > 0 || verb === undefined) {
+    return failure;
+  }
+  return new VerbFailure(message, code, { hint: `usage: dpctl ${name} ${verb.usage}` });
 }
 
 function checkedVerb(

@@ -12,5 +12,7 @@ export function callSite(): string | undefined {
   const line = lines.find((one) =>
     !one.includes(here) || /_test\.ts/.test(one) || one.includes("/examples/")
   );
-  return line?.trim().replace(/^at\s+(async\s+)?/, "");
+  return line?.trim().replace(/^at\s+(async\s+)?/, "")
+    .replace(/^Object\.then /, "stage ") // The member of a stage that is the function.
+    .replace(/\?load=\d+/, ""); // A file that `dpctl serve --policy` took anew.
 }

@@ -57,6 +57,10 @@ const wrong: readonly (readonly [line: string, first: RegExp, second: RegExp])[]
   ["", /missing command name; use --help for help/, /hint: "dpctl show" tells/],
   ["shwo", /unknown command 'shwo'; use --help for help/, /did you mean "show"\?/],
   ["serv x", /unknown command 'serv'/, /did you mean "serve"\?/],
+  ["add-port x y", /unknown command 'add-port'/, /hint: "dpctl add-if" does it/],
+  ["ofproto/trace br0 x", /unknown command/, /"dpctl trace" follows flows/],
+  ["dpif-netdev/pmd-rxq-show -pmd 1", /unknown command/, /where several datapaths/],
+  ["capture netdev@br0", /'capture' needs the name of a file/, /usage: dpctl capture/],
   ["frobnicate", /unknown command/, /hint: "dpctl help" lists the verbs/],
   ["help dumpflows", /unknown command 'dumpflows'/, /did you mean "dump-flows"\?/],
   ["dumpflows --help", /unknown command 'dumpflows'/, /did you mean "dump-flows"\?/],
@@ -210,6 +214,30 @@ Deno.test(
           [`set-if ${full} zzz,a=b`, /zzz: failed to query port/, /the ports are adv/],
           [`add-flow ${full} in_port(1 2`, /parsing flow key/, /reason: .+/],
           [`add-flow ${full} in_port(1),eth() nothng`, /parsing actions/, /reason: .+/],
+          [
+            `add-flow ${full} in_port=1,tcp,tp_dst=80 output:2`,
+            /parsing flow key/,
+            /no field of this name .*; keys are written as dump-flows prints them/,
+          ],
+          [`add-flow ${full} in_port(uplnk),eth() 2`, /parsing/, /no port named uplnk/],
+          [`add-flow ${full} in_port(1) output:2`, /parsing act/, /is an output: 2$/],
+          [`add-flow ${full} in_port(1) uplink`, /parsing act/, /"uplink" is port 1/],
+          [`add-flow ${full} in_port(1),eth() 2`, /updating/, /name the EtherType/],
+          [
+            `add-flow ${full} in_port(1),eth(),eth_type(0x0800),tcp(dst=80) 2`,
+            /updating flow table/,
+            /0x0800\) wants ipv4\(\)/,
+          ],
+          [`add-meter ${full} meter=1,kbps`, /specify bands/, /usage: dpctl add-meter/],
+          [`del-meters ${full} 1`, /field 1 missing/, /usage: dpctl del-meters/],
+          [`capture ${full} /x prot=1`, /^dpctl: cannot use prot=1/, /usage: dpctl cap/],
+          [`trace ${full} in_port(1),eth(src=z)`, /^dpctl: expected/, /usage: dpctl tr/],
+          [`explain ${full} in_port(1)`, /^dpctl: no policy runs/, /--policy FILE/],
+          [
+            `ovs/rout/show ${full}`,
+            /^dpctl: "ovs\/rout\/show" is not a val/,
+            /list-comm/,
+          ],
           [`del-flow ${full} inport(1)`, /syntax error at inport\(1\)/, /reason: .+/],
           [
             `show netdev@adb${Deno.pid}`,
@@ -225,6 +253,14 @@ Deno.test(
         assert.match(why, second, line);
         assert.equal(code, 1, line);
       }
+      // A command of control sockets finds the only program, or that of the datapath it names.
+      for (const words of ["pmd-rxq-show", `pmd-perf-show -nh ${full}`]) {
+        const { code, out, err } = await call(folder, `dpif-netdev/${words}`);
+        assert.deepEqual([code, err], [0, ""], words);
+        assert.match(out, /^pmd thread numa_id/m, words);
+      }
+      const routes = await call(folder, `ovs/route/show ${full}`);
+      assert.match(routes.out, /^Route Table:/);
       const json = JSON.parse(
         (await call(folder, `--json add-if ${full} a,type=tpa`)).out,
       );

@@ -136,6 +136,10 @@ async function perform(
   return { code, said: stdout + stderr };
 }
 
+async function isInstalled(program: string): Promise<boolean> {
+  return (await tryRun("sh", "-c", `command -v ${program}`)).code === 0;
+}
+
 async function main(): Promise<number> {
   const { values: { root: archive, suite, mirror, help } } = parseArgs({
     args: Deno.args,
@@ -152,6 +156,11 @@ async function main(): Promise<number> {
   }
   if (Deno.uid() !== 0) {
     console.error(`A root file system is made by root.\n${usage}`);
+    return 1;
+  }
+  if (archive === undefined && !await isInstalled("mmdebstrap")) {
+    const how = "apt-get install mmdebstrap, or name a file system by --root";
+    console.error(`A bare Debian is made by mmdebstrap: ${how}.\n${usage}`);
     return 1;
   }
   const folder = await Deno.makeTempDir({ prefix: "upcall-bare-" });

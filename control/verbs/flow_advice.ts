@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What to do about a flow that was not understood, or not taken: what people write who know
+ * OpenFlow's notation, or what a flow of ovs-vswitchd has by itself.
+ *
+ * @module
+ */
+import type { Datapath } from "../../providers/datapath.ts";
+import { type Advice, adviceOf } from "./advice.ts";
+
+/** OpenFlow's words: `in_port=1`, `tcp`, `actions=…`. */
+const openFlow = /^(?:\w+=|(?:ip|ipv6|arp|rarp|icmp6?|[tu]dp|tcp6?|udp6?|sctp6?)(?:,|$))/;
+
+/** What is wrong with the text of a key, and what to do. */
+export function keyAdvice(error: SyntaxError, text: string, dp: Datapath): Advice {
+  const { offset } = error as { offset?: unknown };
+  const rest = typeof offset === "number" ? text.slice(offset) : "";
+  if (openFlow.test(text)) {
+    return {
+      ...adviceOf(error),
+      hint: "keys are written as dump-flows prints them, not as OpenFlow has them: " +
+        "in_port(1),eth(),eth_type(0x0800),ipv4(proto=6),tcp(dst=80)",
+    };
+  }
+  const [, port] = /^([^)\d][^)]*)/.exec(rest) ?? [];
+  if (port !== undefined && text.slice(0, Number(offset)).endsWith("in_port(")) {
+    const names = [...dp.ports.dump()].slice(0, 12).map((one) => one.name);
+    return { reason: `no port named ${port}`, hint: `the ports are ${names.join(", ")}` };
+  }
+  return adviceOf(error);
+}
+
+/** What is wrong with the text of actions, and what to do. */
+export function actionAdvice(error: unknown, dp: Datapath): Advice {
+  const advice = adviceOf(error);
+  const [, rest = ""] = /^no action of this name at offset \d+: "(.*)"$/s.exec(
+    advice.reason ?? "",
+  ) ?? [];
+  const [, number] = /^out\w*[:=(]+(\d+)/.exec(rest) ?? [];
+  if (number !== undefined) {
+    return { ...advice, hint: `the number of a port alone is an output: ${number}` };
+  }
+  const [word = ""] = rest.split(/[,(]/);
+  const port = word === "" ? undefined : dp.ports.get(word);
+  return port === undefined
+    ? advice
+    : { ...advice, hint: `"${word}" is port ${port.no}: actions have its number` };
+}
+
+/** What to do about a flow that the datapath refused, where its reason alone does not say it. */
+export function refusalHint(error: unknown): string | undefined {
+  const { reason = "" } = adviceOf(error);
+  if (reason.startsWith("eth_type is always matched")) {
+    return "name the EtherType, as in eth_type(0x0806); a flow is of one EtherType";
+  }
+  if (reason === "eth_type without its attribute") {
+    return "eth_type(0x0800) wants ipv4(), 0x86dd ipv6(), 0x0806 arp(); and tcp() wants " +
+      "ipv4(proto=6)";
+  }
+  return undefined;
+}
