@@ -51,7 +51,7 @@ const options: Readonly<Record<string, string>> = {
   "rx-flow-ctrl": "`true`: pause frames are heeded",
   "tx-flow-ctrl": "`true`: pause frames are sent when receive queues fill up",
   "flow-ctrl-autoneg": "`true`: both ends agree on pause frames",
-  "dpdk-lsc-interrupt": "`true`: changes of the link by interrupt, not by looking",
+  "dpdk-lsc-interrupt": "`true`: changes of the link are told at once, by interrupt",
   "dpdk-vf-mac": "MAC address of the virtual function that a representor stands for",
   "rx-steering": "`rss`, the default, or `rss+lacp`: a further queue for LACP alone",
   "tx-steering":
