@@ -26,15 +26,15 @@ const invariants = "-DUPCALL_INVARIANTS";
 const instruments: Readonly<
   Record<Instrument, { cc: string; flags: readonly string[] }>
 > = {
-  none: { cc: "cc", flags: ["-O1", "-g"] },
-  speed: { cc: "cc", flags: ["-O3", "-g"] }, // As users' builds: for benches.
+  none: { cc: "cc", flags: ["-O1", "-g1"] },
+  speed: { cc: "cc", flags: ["-O3", "-g1"] }, // As users' builds: for benches.
   // For valgrind, which knows no AVX-512, and the same on every machine.
-  count: { cc: "cc", flags: ["-O3", "-g", "-march=haswell", "-maes"] },
+  count: { cc: "cc", flags: ["-O3", "-g1", "-march=haswell", "-maes"] },
   address: {
     cc: "cc",
     flags: [
       "-O1",
-      "-g",
+      "-g1",
       "-fno-omit-frame-pointer",
       "-fsanitize=address,undefined",
       "-fno-sanitize-recover=all",
@@ -46,7 +46,7 @@ const instruments: Readonly<
     // DPDK's rings with atomics of C11: what they do otherwise cannot be seen to be ordered.
     flags: [
       "-O1",
-      "-g",
+      "-g1",
       "-fno-omit-frame-pointer",
       "-fsanitize=thread",
       "-DRTE_USE_C11_MEM_MODEL",
@@ -57,7 +57,7 @@ const instruments: Readonly<
     cc: "clang",
     flags: [
       "-O1",
-      "-g",
+      "-g1",
       "-fno-omit-frame-pointer",
       "-fsanitize=fuzzer-no-link,address,undefined",
       "-fno-sanitize-recover=all",
