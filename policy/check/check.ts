@@ -218,19 +218,17 @@ class Check {
     }
   }
 
-  /** What the runtime makes of a packet; undefined if that gets no flow, or what was thrown. */
+  /** What the runtime makes of a packet: undefined without a flow, or what was thrown. */
   #track(part: Part, key: Uint8Array): KeptFlow | undefined | Error {
     const { tracker } = this.#runner;
     // Now and then as with many masks.
-    tracker.step = [1, 1, 1, 1, 1, 2, 1, 4][++this.#tracked & 7] as number;
+    const number = ++this.#tracked;
+    tracker.step = number % 16 > 0 ? 1 : number % 32 > 0 ? 2 : 4;
     try {
       // The verdict may have parts of the packet in it, which cannot be read behind the run.
       const policy: Policy = (...of) => frozenCopy(part.decide(...of));
       const ran = this.#runner.run(policy, key, NOW);
-      if (ran.uncacheable !== undefined) {
-        tracker.dropDependencies();
-        return undefined;
-      }
+      if (ran.uncacheable !== undefined) return void tracker.dropDependencies();
       const mask = this.#runner.mask.slice();
       const x = decodeKey(ran.key);
       return {

@@ -389,7 +389,7 @@ onEach("limits: the coldest make room, and a scan evicts nobody", async (bench) 
   await using run = await runPolicy(dp, (packet) => {
     void packet.ethernet?.src;
     return forward(2);
-  }, { flows: { max: 50 } });
+  }, { idleMs: 600_000, flows: { max: 50 } });
   for (let i = 0; i < 44; i++) await bench.send(1, frame(i, 99));
   strictEqual(run.stats.flows, 44);
   // From 90 % on, a flow is for those who come twice.
