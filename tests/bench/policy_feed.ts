@@ -47,16 +47,24 @@ const metadata = {
 /** An upcall of a TCP packet. */
 export function upcall(
   n: number,
-  fields: { src?: string; dst?: string; ip?: string } = {},
+  fields: {
+    src?: string;
+    dst?: string;
+    ip?: string;
+    ipSrc?: string;
+    srcPort?: number;
+    dstPort?: number;
+  } = {},
 ): Upcall {
   const { src = mac(n), dst = mac(1), ip: ipDst = ip(0x0a000000 + n) } = fields;
+  const { ipSrc = ip(0x0a000001), srcPort = 1000 + n % 60_000, dstPort = 80 } = fields;
   const key = encodeKey({
     ...metadata,
     inPort: 1,
     ethernet: { src, dst },
     etherType: 0x0800,
-    ipv4: { src: ip(0x0a000001), dst: ipDst, proto: 6, tos: 0, ttl: 64, frag: "no" },
-    tcp: { src: 1000 + n % 60_000, dst: 80 },
+    ipv4: { src: ipSrc, dst: ipDst, proto: 6, tos: 0, ttl: 64, frag: "no" },
+    tcp: { src: srcPort, dst: dstPort },
     tcpFlags: 2,
   });
   return new Upcall({ kind: "miss", key, packet: frame, inPort: 1 });
@@ -68,6 +76,10 @@ export function batches(upcalls: readonly Upcall[]): Upcall[][] {
   for (let i = 0; i < upcalls.length; i += BATCH) all.push(upcalls.slice(i, i + BATCH));
   return all;
 }
+
+/** Batches of packets that differ in their source, among other things. */
+export const many = (from: number, count: number): Upcall[][] =>
+  batches(Array.from({ length: count }, (_, i) => upcall(from + i)));
 
 /** A datapath that is fed by hand: its upcalls are those that are pushed, its flows real. */
 export class Fed {

@@ -2,7 +2,7 @@
 /**
  * What policies promise at scale, one figure a line. A promise that does not hold ends it with status 1.
  *
- *     deno task bench:policy-figures [NAME…]
+ *     deno task bench:policy-figures [counters|explosion|faults|limit|memory|moves|reload|replay|scan …]
  *
  * @module
  */
@@ -19,7 +19,17 @@ import type { Datapath } from "../../providers/datapath.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
 import { tcpFrame } from "../support/frames.ts";
 import { BenchError, helpIfAsked, orComplain } from "./usage.ts";
-import { batches, Fed, mac, ROUNDS, say, upcall, withDatapath } from "./policy_feed.ts";
+import { explosion, faults, limit, reload } from "./policy_bounds.ts";
+import {
+  batches,
+  Fed,
+  mac,
+  many,
+  ROUNDS,
+  say,
+  upcall,
+  withDatapath,
+} from "./policy_feed.ts";
 
 let isBroken = false;
 
@@ -29,10 +39,12 @@ function promise(text: string, holds: boolean): void {
   isBroken ||= !holds;
 }
 
-const many = (from: number, count: number) =>
-  batches(Array.from({ length: count }, (_, i) => upcall(from + i)));
-
 const figures: Readonly<Record<string, () => Promise<void> | void>> = {
+  explosion: () => explosion(promise),
+  faults: () => faults(promise),
+  limit: () => limit(promise),
+  reload: () => reload(promise),
+
   /** Memory of a flow beside the datapath, 200,000 of them. */
   memory: () =>
     withDatapath(async (dp) => {

@@ -11,6 +11,8 @@ import { until } from "../support/wait.ts";
 
 /** A running ovs-vswitchd of its own, apart from any other on the machine. */
 export interface Dummy extends AsyncDisposable {
+  /** Process of ovs-vswitchd. */
+  readonly pid: number;
   /** Calls a command of ovs-appctl and returns what it prints; rejects with its complaint. */
   call(method: string, ...params: string[]): Promise<string>;
   /** Runs ovs-ofctl on its bridge `br0`: `ofctl("add-meter", "br0", "meter=1 …")`. */
@@ -211,6 +213,7 @@ export async function startDummy(options: { bond?: boolean } = {}): Promise<Dumm
     ),
   );
   return {
+    pid: started.at(-1)?.pid ?? 0,
     call,
     ofctl: async (...args) => {
       const { success, stdout, stderr } = await new Deno.Command("ovs-ofctl", {
