@@ -120,9 +120,11 @@ struct ct_thread {
     _Atomic uint64_t counters[CT_COUNT_END];
 } __attribute__((aligned(64)));
 
+/* What a limit has admitted, and the set that made it, in one word, so that nobody counts for
+ * another set. */
 struct ct_limit {
-    _Atomic uint32_t limit, count;
-    _Atomic uint32_t serial;         /* Of the set that made it; 0: there is none. */
+    _Atomic uint64_t admitted;       /* Connections | serial << 32; serial 0: there is no limit. */
+    _Atomic uint32_t limit;
     uint32_t pad;
 };
 

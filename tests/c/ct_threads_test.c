@@ -136,6 +136,12 @@ int main(void)
     settle();
     ct_flush(world.ct, &all, atomic_load(&clock_ms));
     CHECK(ct_count(world.ct) == 0);
+    for (uint32_t zone = 0; zone < 2; zone++) {
+        uint32_t limit, admitted;
+
+        ct_limit_get(world.ct, zone, &limit, &admitted);
+        CHECK(admitted == 0); /* Whatever was set while connections ended. */
+    }
     settle();
     at = 0;
     CHECK(ct_dump(world.ct, &at, &all, atomic_load(&clock_ms), info, 64) == 0);
