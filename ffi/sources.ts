@@ -432,7 +432,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_int.h",
-    sha256: "bdcc8be0eb81be8133a0a20b23f35c80d2341d263b79bacf643a741a8933840a",
+    sha256: "65d4db35ee460955ec7e42f5cd2a2b0122a8b3563d511ba2b62d583fc39d15b1",
     load: () => import("../c/ct/ct_int.h", { with: { type: "text" } }),
   },
   {
@@ -442,7 +442,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ct/ct_limit.c",
-    sha256: "eed5f0dfeb30fc8716012d4c8bf06be95acfca5b489dadbe817002004585f804",
+    sha256: "9b13c96659e2f7c622c51be61fa177719b81e97961f2be82a5d48ded69a7a2fd",
     load: () => import("../c/ct/ct_limit.c", { with: { type: "text" } }),
   },
   {

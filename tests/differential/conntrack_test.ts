@@ -279,6 +279,9 @@ Deno.test(
             );
           }
         }
+        if (LONG > 0) {
+          figure(`${compared} sequences so far, ${wrong.length} of them differ`);
+        }
       }
     }
     figure(`${compared - gone} sequences compared; Open vSwitch ended ${gone} times`);
