@@ -692,12 +692,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link_ethtool.c",
-    sha256: "74840faf32fce80aadf0f2eff2e96f26722aa2541d9d3ad855f6ceeefa11cebb",
+    sha256: "c0fa4a5a6dabc82dcef22e4702b9925104d59181acdbc4284784068b107c16ad",
     load: () => import("../c/link/link_ethtool.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_ethtool.h",
-    sha256: "842bcbd93be7913b2e4ebd7aead5a7843065d30063da5d48c18422bbb702415a",
+    sha256: "bf7e721f3a8932f583072ae28c97b4db9f06b58bcfe278c6bb4e65783948dc30",
     load: () => import("../c/link/link_ethtool.h", { with: { type: "text" } }),
   },
   {
@@ -891,26 +891,6 @@ export const sources: readonly Source[] = [
     load: () => import("../c/packet/pkt.h", { with: { type: "text" } }),
   },
   {
-    name: "packet/segment.c",
-    sha256: "6f822c483edae1723ff4078ce2ed89481461c3113b0dfa520c749a991187801a",
-    load: () => import("../c/packet/segment.c", { with: { type: "text" } }),
-  },
-  {
-    name: "packet/segment.h",
-    sha256: "e72926643b18d5574d08ddd24d0f62e3b7980e1b7e0dca1f8720e6218638c207",
-    load: () => import("../c/packet/segment.h", { with: { type: "text" } }),
-  },
-  {
-    name: "packet/segment_walk.c",
-    sha256: "d58a87c9208b7d8a231f50c836753173c90a78c3ec5036fd289029855524867b",
-    load: () => import("../c/packet/segment_walk.c", { with: { type: "text" } }),
-  },
-  {
-    name: "packet/segment_walk.h",
-    sha256: "06a1f883f5fd510bca49f8620a06954321daa1fbb9ea5a0c3a38f4be95713d08",
-    load: () => import("../c/packet/segment_walk.h", { with: { type: "text" } }),
-  },
-  {
     name: "packet/tunnel.h",
     sha256: "ffa1e9a8052069f8d68f9605e6addbc302ca8f9b20b547e89f87e802bd0d37ca",
     load: () => import("../c/packet/tunnel.h", { with: { type: "text" } }),
@@ -962,7 +942,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx.c",
-    sha256: "829d7778d096797cedea1d83b03937bec935a0630d5537472c7d928a8b7964aa",
+    sha256: "3d891568fc3b8c8341ce57c47879a34009f30096044dc0b19b78a676abd28adf",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
@@ -982,7 +962,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx_offload.h",
-    sha256: "a86c86f96afc061e03d27710816a58f90d3029ebbf86dae434abf59bef045a65",
+    sha256: "1fca5e4469b9d10801f07a98059cb6d75fa5f75d6fe9fb588df667c90877e55a",
     load: () => import("../c/path/tx_offload.h", { with: { type: "text" } }),
   },
   {
@@ -1077,7 +1057,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "30756ae0d078e424f21263aae6aa155b6573051c9c471655ab5a8ef33d84bf65",
+    sha256: "0f28b62498ee84ea74e2e19e56cd3699ad866be3774e7073703c5fd3f8d37b8f",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1162,7 +1142,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "7f569e423d2d731a3bb7d07e02d3d22c7f9f305dcbc4f12e1f41db21062a0f4d",
+    sha256: "02fdb94d1750e6750bd00ddca6a09254a5bc4e4871a1e393d87329c3aea92cf0",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -1187,7 +1167,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_vnet.c",
-    sha256: "f3a4e7618bfc58e0d855c249514e46abb29b050fec5c7da52874e0659e573e74",
+    sha256: "35dcf0e9550e35953ec873689330b43093f18b09fdfd20e8a1f46bfab845761f",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
   },
   {
@@ -1206,6 +1186,56 @@ export const sources: readonly Source[] = [
     load: () => import("../c/record/record.h", { with: { type: "text" } }),
   },
   {
+    name: "segment/segment.c",
+    sha256: "03bc2ac7ead126a0215319f9b0c2a1a3fd5d8470e5c86c071f1d772aba2e737b",
+    load: () => import("../c/segment/segment.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment.h",
+    sha256: "e72926643b18d5574d08ddd24d0f62e3b7980e1b7e0dca1f8720e6218638c207",
+    load: () => import("../c/segment/segment.h", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_bundle.c",
+    sha256: "7db2376f35e6c34afd0863c37fc152b33118faee4f70efb692eeadaaf0d771a7",
+    load: () => import("../c/segment/segment_bundle.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_bundle.h",
+    sha256: "3c1f0237feb7fca82a05566a2737deedb83392c7730bbfb882e5776d53f11ad4",
+    load: () => import("../c/segment/segment_bundle.h", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_fix.c",
+    sha256: "bbe6bd1bc852d47a0c58ed75e36090b9db7ed9e2b862285dbf91e6b9dc0b604b",
+    load: () => import("../c/segment/segment_fix.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_fix.h",
+    sha256: "4bb01cb790a0d843793b87db97bfce3059d477407d45b7d386ea26438f856600",
+    load: () => import("../c/segment/segment_fix.h", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_merge.c",
+    sha256: "8b9db709208ef767247c7573dab6b985fc6d8b342a7ecdbecf1dbfb4f3b6a4ca",
+    load: () => import("../c/segment/segment_merge.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_merge.h",
+    sha256: "4e0f45d46c0763066c692cedc1c0dde0e2e7e042b775d5ebaebb4674f4fc9ae4",
+    load: () => import("../c/segment/segment_merge.h", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_walk.c",
+    sha256: "4fdef03b2acbf970a59a1af7b347d6302598b3f5d39005c1d7b7a9ebe0b6392c",
+    load: () => import("../c/segment/segment_walk.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_walk.h",
+    sha256: "06a1f883f5fd510bca49f8620a06954321daa1fbb9ea5a0c3a38f4be95713d08",
+    load: () => import("../c/segment/segment_walk.h", { with: { type: "text" } }),
+  },
+  {
     name: "tnl/tnl.c",
     sha256: "29f36c4a5b19a3165a5708457b2d7a0ac6a12f32a8558c511a09ef4d99cef642",
     load: () => import("../c/tnl/tnl.c", { with: { type: "text" } }),
@@ -1214,6 +1244,11 @@ export const sources: readonly Source[] = [
     name: "tnl/tnl.h",
     sha256: "9500e2077779baf1480114dca5aee27cab8ff61bdb8964b673c72656ac31cbd4",
     load: () => import("../c/tnl/tnl.h", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_bundle.c",
+    sha256: "a96021f7b9474748d3eb0f8445605df6d1b0fabda6a609a7579b43b3bff81a06",
+    load: () => import("../c/tnl/tnl_bundle.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_event.c",
@@ -1262,22 +1297,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_pop.c",
-    sha256: "01c86ae23899d932bb73fd00ecc7a7029a456195f9d6a5910a5a3b9011e3cf77",
+    sha256: "997044a0ab839dc216e9f85c20d2b89b0ff7357eff484aee1f12c35e95e294f0",
     load: () => import("../c/tnl/tnl_pop.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop.h",
-    sha256: "44d73993cd57690a82290e68dae9b5982815c557b02d76b7417704b4109705f0",
+    sha256: "5ea95e23d184ce9abdbd461b8811b536a178b0c74ed8015a456225f3ad2968ec",
     load: () => import("../c/tnl/tnl_pop.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop_int.h",
-    sha256: "3fe9e876d2a672d80558bc9dcd6610ccc5a64cfdfc207899e95002ec3e22ecbe",
+    sha256: "e99ee0cf4d4d6fe0a89fbe9be20ca0c3c3c52693bb20c3e7af8c4c77b8bee8f8",
     load: () => import("../c/tnl/tnl_pop_int.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_push.c",
-    sha256: "33755dc36fb5aa6e3f57fb2bbac4976d477a8b411e4c6961797e9e9ba39e044f",
+    sha256: "598fe11b2e5eacebb67724dc2621c2023a812be3a97a8dcd191e5afa38fc05e1",
     load: () => import("../c/tnl/tnl_push.c", { with: { type: "text" } }),
   },
   {
@@ -1297,7 +1332,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_sift.c",
-    sha256: "175078057f6805d2806512801f4242e1d796de1501556e33740bd75812df5d67",
+    sha256: "5cfaedf8c8465bc8d29e4a32d31b79153a06b4f881a585590d7fa87b569f79bb",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
   },
   {
@@ -1317,7 +1352,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall.c",
-    sha256: "d15bad93067b6043e7f5aaa401e4f0b237fd0b1261300a25bf0799fdbc5e8e29",
+    sha256: "8a3162a87fd04ca2ce4d537771a57f67d39e220c4124a0eedae8089a48ce33fb",
     load: () => import("../c/upcall/upcall.c", { with: { type: "text" } }),
   },
   {

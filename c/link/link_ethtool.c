@@ -7,9 +7,11 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define COUNTERS_MAX 65536u      /* Of one driver; more is nonsense. */
@@ -44,6 +46,16 @@ struct link_speed link_ethtool_speed(int fd, const char *name)
         speed.mbits = s->speed;
     speed.duplex = s->duplex == DUPLEX_FULL ? DP_DUPLEX_FULL : s->duplex == DUPLEX_HALF ? DP_DUPLEX_HALF : 0;
     return speed;
+}
+
+bool link_ethtool_passes_uso(int fd, const char *name)
+{
+    struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+    unsigned int major = 0, minor = 0;
+    struct utsname host;
+
+    return !uname(&host) && sscanf(host.release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 2)) &&
+           !ask(fd, name, &info) && !strncmp(info.driver, "veth", sizeof info.driver);
 }
 
 /* How many counters a driver has; 0: none. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link_ethtool.h - what ethtool(8) says of a Linux network device: its speed, and the counters of
- * its driver.
+ * link_ethtool.h - what ethtool(8) says of a Linux network device: its speed, its driver, and the
+ * counters of that.
  *
- * Threads: any, but no poll thread, and not under the control mutex: the kernel answers once nobody
- * changes a network device any more, which may take long. */
+ * Threads: any, but no poll thread, and not under the control mutex, unless a device is opened
+ * there anyway: the kernel answers once nobody changes a network device any more, which may take
+ * long. */
 #ifndef UPCALL_LINK_ETHTOOL_H
 #define UPCALL_LINK_ETHTOOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dp.h"
@@ -19,6 +21,11 @@ struct link_speed {
 
 /* Of a device by name, in the network namespace that the socket `fd` is in. */
 struct link_speed link_ethtool_speed(int fd, const char *name);
+
+/* Whether many UDP packets in one get through a device uncut.  Linux knows them in virtio-net
+ * headers from 6.2 on, and the other end of a veth pair gets them as they are; a card would cut
+ * them. */
+bool link_ethtool_passes_uso(int fd, const char *name);
 
 /* At most `room` counters, in the driver's order; `*n` is how many there are.  errno: EOPNOTSUPP
  * where the driver has none; EAGAIN: their number changed meanwhile. */

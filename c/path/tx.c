@@ -10,6 +10,7 @@
 #include "path/tx_device.h"
 #include "path/tx_offload.h"
 #include "port/port.h"
+#include "segment/segment_bundle.h"
 #include "tnl/tnl.h"
 #include "tnl/tnl_sift.h"
 #include "tnl/tnl_push.h"
@@ -93,11 +94,17 @@ static void send_segments(struct worker *worker, struct worker_tx *tx, struct rt
 {
     const bool chains = tx->port->caps & PORT_CAP_CHAIN;
     struct rte_mbuf *ready[WORKER_BURST];
+    struct segment_bundle bundle;
+    const bool bundled = tx->port->caps & PORT_CAP_BUNDLE && segment_bundle_plan(m, plan, &bundle);
     unsigned int n = 0;
 
-    for (uint32_t index = 0; index < plan->count; index++) {
-        struct rte_mbuf *segment = segment_cut(m, plan, index);
+    for (uint32_t index = 0, took = 1; index < plan->count; index += took) {
+        struct rte_mbuf *segment = bundled ? segment_bundle(m, plan, &bundle, index, &took) : NULL;
 
+        if (!segment) {
+            segment = segment_cut(m, plan, index);
+            took = 1;
+        }
         if (!segment || (segment->nb_segs > 1 && !chains)) {
             count_unsent(worker, tx, segment ? &segment : &m, 1, segment ? DROP_tx_oversize : DROP_no_mbuf);
             rte_pktmbuf_free(segment);

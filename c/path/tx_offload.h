@@ -8,7 +8,7 @@
 
 #include "packet/partial.h"
 #include "packet/pkt.h"
-#include "packet/segment.h"
+#include "segment/segment.h"
 #include "port/port.h"
 
 /* Whether a port cuts a packet that is to be cut itself, into pieces that are no larger than its

@@ -82,6 +82,7 @@ struct port_class {
 #define PORT_CAP_TUNNEL 16u      /* Is a tunnel, without a device. */
 #define PORT_CAP_FIELDS 32u      /* Does so as DPDK's fields of an mbuf say: tx_device.h. */
 #define PORT_CAP_SPREAD 64u      /* Packets go to transmit queues by their hash. */
+#define PORT_CAP_BUNDLE 128u     /* Passes bundles on (segment_bundle.h), as a rule uncut. */
 
 /* A transmit queue.  The last of a port is shared by all threads that have none of their own: they
  * take its lock. */

@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "port/port.h"
 #include "link/link_device.h"
+#include "link/link_ethtool.h"
 #include "port/port_vnet.h"
 #include "link/link_watch.h"
 #include "base/stat.h"
@@ -214,6 +215,8 @@ static int packet_open(struct port *port)
     }
     memcpy(port->mac, packet->device.mac, sizeof port->mac);
     port->mtu = packet->device.mtu;
+    if (link_ethtool_passes_uso(packet->fd, packet->device.name))
+        port->caps |= PORT_CAP_BUNDLE;
     port->device[0] = '\0'; /* A name may pass to another device: the claim names the owner. */
     port->rxq_count = 1;
     port->txq_count = 1;

@@ -12,7 +12,7 @@
 #include "packet/csum.h"
 #include "packet/eal.h"
 #include "packet/partial.h"
-#include "packet/segment.h"
+#include "segment/segment.h"
 
 /* Missing in older headers. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4

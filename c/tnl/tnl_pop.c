@@ -9,30 +9,10 @@
 #include "base/invariant.h"
 #include "packet/csum.h"
 #include "packet/partial.h"
+#include "segment/segment_merge.h"
 #include "tnl/tnl_pop_int.h"
 
 #define HEADERS 256u         /* Bytes that hold every header of a packet (extract.h). */
-
-/* Cuts what is behind `size` bytes. */
-static void cut(struct rte_mbuf *m, uint32_t size)
-{
-    struct rte_mbuf *s = m;
-    uint32_t left = size;
-
-    if (size >= m->pkt_len)
-        return;
-    m->pkt_len = size;
-    for (uint16_t n = 1; s->next && left > s->data_len; n++) {
-        left -= s->data_len;
-        s = s->next;
-        m->nb_segs = (uint16_t)(n + 1);
-    }
-    s->data_len = (uint16_t)left;
-    if (s == m)
-        m->nb_segs = 1;
-    rte_pktmbuf_free(s->next);
-    s->next = NULL;
-}
 
 /* Brings the headers of the packet inside into its first mbuf, as far as there is room. */
 static void pull(struct rte_mbuf *m)
@@ -82,7 +62,7 @@ enum stat_drop tnl_strip(struct rte_mbuf *m, const struct tnl_seen *seen, const 
         if (size < (found->type ? 1u : 14u))
             return DROP_tunnel;
         take_partial(m, seen, found);
-        cut(m, found->end);
+        segment_trim(m, found->end);
         rte_pktmbuf_adj(m, (uint16_t)found->inner);
         pull(m);
     }
@@ -105,7 +85,7 @@ bool tnl_pop(struct worker *worker, uint32_t no, struct rte_mbuf *m)
 
     if (!port)
         reason = DROP_no_port;
-    else if (tnl_see(m, &seen))
+    else if (tnl_see(m, &seen) && (!tnl_is_bundle(m, &seen) || tnl_merge(&port->config, m, &seen)))
         reason = tnl_read(&port->config, m, &seen, &found);
     if (reason == TNL_NO_DROP)
         reason = tnl_strip(m, &seen, &found, no);

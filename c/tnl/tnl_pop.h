@@ -3,7 +3,9 @@
  *
  * What Linux checks is checked: lengths, versions, flags, checksums; what fails is dropped under
  * one of the names tunnel*.  As in Open vSwitch no IPv4 options are taken, and fragments are not
- * put together.  Options of Geneve are the flows' to know, critical ones too.
+ * put together.  Many outer packets in one (segment_bundle.h) become one TCP packet again; where
+ * they cannot, tnl_sift() takes each by itself, and here they are dropped.  Options of Geneve are
+ * the flows' to know, critical ones too.
  *
  * Threads: poll threads, and the control side with its own worker. */
 #ifndef UPCALL_TNL_POP_H

@@ -5,6 +5,7 @@
 #ifndef UPCALL_TNL_POP_INT_H
 #define UPCALL_TNL_POP_INT_H
 
+#include "packet/partial.h"
 #include "packet/worker.h"
 #include "tnl/tnl_int.h"
 
@@ -48,6 +49,19 @@ struct tnl_found {
 
 /* Checks and reads the header of a kind behind the IP header; DROP_*, or TNL_NO_DROP. */
 enum stat_drop tnl_read(const struct tunnel_config *, struct rte_mbuf *, const struct tnl_seen *, struct tnl_found *);
+
+/* Whether it is several UDP packets in one, which Linux would cut. */
+static inline bool tnl_is_bundle(const struct rte_mbuf *m, const struct tnl_seen *seen)
+{
+    return (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG) && seen->proto == 17 && !seen->fragment && partial_is_at(m, seen->l4);
+}
+
+/* Makes one packet of such a one, as Linux's devices hand over TCP that is to be cut, and reads it
+ * again.  False: it cannot be, and stays as it was. */
+bool tnl_merge(const struct tunnel_config *, struct rte_mbuf *, struct tnl_seen *);
+
+/* Takes the checksum of outer UDP away that it has for having been in such a one. */
+void tnl_unsum(const struct tunnel_config *, struct rte_mbuf *, const struct tnl_seen *);
 
 /* Takes the outer header off, by what was read.  TNL_NO_DROP, or why it cannot be. */
 enum stat_drop tnl_strip(struct rte_mbuf *, const struct tnl_seen *, const struct tnl_found *, uint32_t port);

@@ -9,7 +9,7 @@
 
 #include "base/invariant.h"
 #include "packet/partial.h"
-#include "packet/segment.h"
+#include "segment/segment.h"
 #include "tnl/tnl_push_int.h"
 
 #define TTL 64u

@@ -4,6 +4,7 @@
 
 #include <rte_mbuf.h>
 
+#include "segment/segment.h"
 #include "tnl/tnl_sift.h"
 #include "tnl/tnl_pop_int.h"
 
@@ -135,6 +136,37 @@ static void receive(struct worker *worker, const struct tnl_port *port, struct r
         worker_drop(worker, m, reason);
 }
 
+/* Several packets in one: together where that can be, otherwise each by itself.  Takes it over. */
+static void receive_bundle(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, struct tnl_seen *seen)
+{
+    struct segment_plan plan;
+    enum segment_answer answer;
+
+    if (tnl_merge(&port->config, m, seen)) {
+        receive(worker, port, m, seen);
+        return;
+    }
+    answer = segment_plan(m, UINT16_MAX, &plan);
+    if (answer != SEGMENT_CAN) {
+        worker_drop(worker, m, answer == SEGMENT_TOO_MANY ? DROP_tx_segments : DROP_tunnel);
+        return;
+    }
+    for (uint32_t i = 0; i < plan.count; i++) {
+        struct rte_mbuf *piece = segment_cut(m, &plan, i);
+
+        if (!piece) {
+            stat_drop(worker->stat, DROP_no_mbuf, plan.count - i);
+            break;
+        }
+        tnl_unsum(&port->config, piece, seen);
+        if (tnl_see(piece, seen))
+            receive(worker, port, piece, seen);
+        else
+            worker_drop(worker, piece, DROP_tunnel);
+    }
+    rte_pktmbuf_free(m);
+}
+
 unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, struct rte_mbuf **packets, unsigned int n)
 {
     const struct tnl *tnl = worker->tnl;
@@ -156,7 +188,9 @@ unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, struc
             else if (seen.proto == 1 || seen.proto == 58)
                 tnl_snoop(worker, port, m, &seen);
         }
-        if (taker)
+        if (taker && tnl_is_bundle(m, &seen))
+            receive_bundle(worker, taker, m, &seen);
+        else if (taker)
             receive(worker, taker, m, &seen);
         else
             packets[kept++] = m;

@@ -8,7 +8,7 @@
 
 #include "base/hash.h"
 #include "packet/extract.h"
-#include "packet/segment.h"
+#include "segment/segment.h"
 #include "packet/userdata.h"
 #include "upcall/upcall_int.h"
 

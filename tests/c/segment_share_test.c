@@ -13,7 +13,7 @@
 #include "dp_int.h"
 #include "packet/eal_packet.h"
 #include "packet/partial.h"
-#include "packet/segment.h"
+#include "segment/segment.h"
 #include "port/port.h"
 
 #define GOOD 1u

@@ -111,6 +111,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     clock_gettime: "no system call (vDSO), once in a millisecond",
     free: "worker_fini()",
   },
+  "tnl/tnl_bundle.c": {},
   "tnl/tnl_event.c": {
     __errno_location: "see fcntl",
     close: "tnl_events_fini(), tnl_event_unwatch()",
@@ -147,8 +148,14 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
       "asks the device once in a millisecond, if a packet is larger than its MTU was",
   },
   "packet/partial.c": {},
-  "packet/segment.c": {},
-  "packet/segment_walk.c": {},
+  "segment/segment.c": {},
+  "segment/segment_bundle.c": {
+    eal_pool: "returns a pointer",
+    eal_pool_large: "returns a pointer, but for the first packet of all",
+  },
+  "segment/segment_fix.c": {},
+  "segment/segment_merge.c": {},
+  "segment/segment_walk.c": {},
   "port/port_vnet.c": {
     eal_pool: "returns a pointer",
     eal_pool_large: "returns a pointer, but for the first packet of all",

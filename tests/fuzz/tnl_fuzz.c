@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: tnl/tnl_read.c tnl/tnl_pop.c packet/extract.c packet/partial.c packet/csum.c packet/worker.c record/record.c
+ * link: tnl/tnl_read.c tnl/tnl_pop.c tnl/tnl_bundle.c packet/extract.c packet/partial.c packet/csum.c packet/worker.c record/record.c segment/segment.c segment/segment_fix.c segment/segment_merge.c segment/segment_walk.c
  *
  * Outer packets of every kind, with any mark that a virtio-net header can leave: nothing is read or written beside the frame, what is
  * popped lies within it, and has a key.  Input: kind and options of the port; what is set right in the frame (IPv4's checksum, no UDP
@@ -47,6 +47,9 @@ static void pop(const struct tunnel_config *config, struct rte_mbuf *m)
     struct key key;
 
     if (!tnl_see(m, &seen))
+        return;
+    check(seen.l3 <= seen.l4 && seen.end <= m->pkt_len);
+    if (tnl_is_bundle(m, &seen) && !tnl_merge(config, m, &seen))
         return;
     check(seen.l3 <= seen.l4 && seen.end <= m->pkt_len);
     if (tnl_read(config, m, &seen, &found) != TNL_NO_DROP)

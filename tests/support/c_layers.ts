@@ -11,6 +11,7 @@ import { type SourceFile, withoutComments } from "./tree.ts";
 const floors: readonly (readonly string[])[] = [
   ["base", "record"],
   ["packet", "link"],
+  ["segment"],
   ["odp", "cls", "meter", "bond", "ct", "ipf", "tnl", "port"],
   ["upcall"],
   ["path", "act"], // A burst runs actions, actions send and recirculate.

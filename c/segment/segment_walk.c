@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "packet/csum.h"
-#include "packet/segment.h"
+#include "segment/segment.h"
 #include "packet/pkt.h"
-#include "packet/segment_walk.h"
+#include "segment/segment_walk.h"
 
 #define STEPS 32u                /* Headers that are looked at. */
 /* Bytes in front of the transport header in which the network header begins. */
