@@ -141,7 +141,7 @@ function complain(error: unknown): false {
 /** The guest's tests take one core, and ten minutes and more where system calls are slow. */
 const aside = "tests/system";
 
-/** What runs beside them: mostly one thread, and judges no time. */
+/** What runs beside them, in this order: none of it judges a time, and most of it is one thread. */
 const patient = [
   "control",
   "ffi",
@@ -151,12 +151,16 @@ const patient = [
   "tests/odp",
   "tests/package",
   "tests/policy",
+  "tests/c",
 ];
 
 /** The groups in the order in which they run: those that run beside others come first. */
 function inOrder(groups: Map<string, string[]>): [string, string[]][] {
-  const rank = ([group]: [string, unknown]): number =>
-    group === aside ? 0 : patient.includes(group) ? 1 : 2;
+  const rank = ([group]: [string, unknown]): number => {
+    if (group === aside) return -1;
+    const at = patient.indexOf(group);
+    return at < 0 ? patient.length : at;
+  };
   return [...groups].sort((a, b) => rank(a) - rank(b));
 }
 
