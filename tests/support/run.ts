@@ -23,7 +23,7 @@ import type { SkipRecord } from "./skip.ts";
 const root = new URL("../../", import.meta.url).pathname;
 const limitMs = 70 * 60_000;
 /** A test that hangs costs its folder only. */
-const groupLimitMs = 40 * 60_000;
+const groupLimitMs = 50 * 60_000;
 
 /** Test files by the process they run in: `tests/X`, or the top folder of unit tests. */
 export async function testGroups(): Promise<Map<string, string[]>> {

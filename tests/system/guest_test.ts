@@ -10,7 +10,7 @@ import { builtKernel } from "../support/uml_kernel.ts";
 import { hasDatapath } from "./system.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
-const limitMs = 30 * 60_000; // Twice what it takes where system calls are slow.
+const limitMs = 45 * 60_000; // Twice what it takes where system calls are slow.
 
 interface GuestTest {
   readonly name: string;
