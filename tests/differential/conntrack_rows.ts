@@ -19,6 +19,8 @@ export interface World {
 /** What differs and is known to, with its reason. */
 export interface Difference {
   readonly reason: string;
+  /** So seldom that hundreds of sequences need not show it. */
+  readonly rare?: true;
   /** Whether this is it. */
   readonly applies: (found: Found) => boolean;
 }
@@ -87,12 +89,39 @@ export const differences: readonly Difference[] = [
       "vSwitch 3.1.0 one of them is invalid",
     applies: ({ arrivals }) => isHalfOpen(arrivals),
   },
+  {
+    reason:
+      "a connection announces four others at a time, the oldest of which gives way to a fifth one: Open " +
+      "vSwitch 3.1.0 keeps as many as are announced",
+    rare: true,
+    applies: ({ world, arrivals, theirs, ours, atEnd }) =>
+      !atEnd && world.helper?.startsWith("ftp") === true && announced(arrivals) > 4 &&
+      theirs.length === 1 && ours.length === 1 &&
+      isRelatedThere(theirs[0] ?? "", ours[0] ?? ""),
+  },
 ];
 
-/** Whether one side begins anew what the other has acknowledged, or is answered by no SYN. */
+/** How many connections have been announced, the same ones more than once too. */
+function announced(arrivals: readonly Arrival[]): number {
+  return arrivals.filter(({ what }) => /"(?:port|eprt|227|229) /i.test(what)).length;
+}
+
+/** Whether a frame is related there, and not here; and the same but for what was found out about it. */
+function isRelatedThere(theirs: string, ours: string): boolean {
+  const tag = 2 * 14;
+  const [there = 0, here = 0] = [theirs, ours].map((hex) =>
+    parseInt(hex.slice(tag, tag + 4), 16)
+  );
+  return (there & 4) !== 0 && (here & 4) === 0 &&
+    theirs.slice(0, tag) + theirs.slice(tag + 4) ===
+      ours.slice(0, tag) + ours.slice(tag + 4);
+}
+
+/** Whether one side begins anew what the other has acknowledged or it has ended itself, or is answered by no SYN. */
 function isHalfOpen(arrivals: readonly Arrival[]): boolean {
   const open = new Set<string>();
   const acknowledged = new Set<string>();
+  const ended = new Set<string>();
   return arrivals.some(({ port, tcp }) => {
     if (tcp === undefined) return false;
     const mine = `${tcp.client} ${port}`;
@@ -100,9 +129,10 @@ function isHalfOpen(arrivals: readonly Arrival[]): boolean {
     const answer = `${mine} ${tcp.ends}`;
     const [syn, ack] = [(tcp.flags & 2) !== 0, (tcp.flags & 16) !== 0];
     if (ack) acknowledged.add(other);
+    if ((tcp.flags & 1) !== 0) ended.add(mine);
     if (syn) open.add(mine).add(answer);
     return syn
-      ? !ack && acknowledged.has(mine)
+      ? !ack && (acknowledged.has(mine) || ended.has(mine))
       : ack && open.has(other) && !open.has(answer);
   });
 }
