@@ -76,6 +76,8 @@ static void track(const struct ct_request *request, const uint8_t *frame, uint32
     m->nb_segs = 1;
     m->ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
     for (int i = 0; i < 2; i++) {
+        const uint64_t refused = ct_counter(ct, CT_COUNT_helper_refused);
+
         if (ct_run(ct, 0, request, &m, 1, now)) {
             check(!memcmp(&p.pkt.md, &(struct pkt_md){ 0 }, sizeof p.pkt.md)); /* A fragment: as it was. */
             ct_refuse(request, m);
@@ -83,8 +85,9 @@ static void track(const struct ct_request *request, const uint8_t *frame, uint32
             break;
         }
         check(p.pkt.md.ct_state & CT_STATE_TRACKED && p.pkt.md.ct_zone == request->zone);
-        /* The second time, bits of the same zone stay and others join them, as in Open vSwitch. */
-        if (!i && p.pkt.md.ct_state & CT_STATE_INVALID)
+        /* The second time, bits of the same zone stay and others join them, as in Open vSwitch; and a command that a helper
+         * refuses makes its packet invalid beside what else it is. */
+        if (!i && p.pkt.md.ct_state & CT_STATE_INVALID && ct_counter(ct, CT_COUNT_helper_refused) == refused)
             check(!(p.pkt.md.ct_state & (CT_STATE_NEW | CT_STATE_EST | CT_STATE_REL)));
         p.pkt.md.more &= (uint8_t)~PKT_MORE_CONN;
     }
