@@ -6,7 +6,7 @@ import { receivePiped } from "./pipe.ts";
 
 const take = (): void => {};
 
-Deno.test("pipe: a program that neither connects nor answers does not hold up who is told to end", async () => {
+Deno.test("pipe: the client ends when told to, though the program neither connects nor answers", async () => {
   const folder = await Deno.makeTempDir();
   try {
     using silent = Deno.listen({ transport: "unix", path: `${folder}/silent` });

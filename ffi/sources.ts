@@ -287,7 +287,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "3366714061dac691cb0a65820c235a9cf7ea0db424216446fbad85cc0c3e103f",
+    sha256: "946c74acabf6b385342d15fd36d647b0c781af9eb4264f101fad13bc2bc41576",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
@@ -297,7 +297,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "3431295bd745f020ae793bff6c1e6ad94acdcef91fd9028d935c9f825de01102",
+    sha256: "d0b0494e0c9e66ca89f75a7c12f85b514bedde7bee51484cbf8908943b254fcb",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
@@ -317,7 +317,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_like.h",
-    sha256: "6d5dd18b51b08edbc567f20b2b3a8652aedaf7a9330e39e18f83ad5eb85ece2f",
+    sha256: "c139940cbb19b70416eaaa2c73eb2ce1d94067f159376358839dfc4a960d2285",
     load: () => import("../c/cls/cls_hot_like.h", { with: { type: "text" } }),
   },
   {

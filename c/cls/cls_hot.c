@@ -121,41 +121,61 @@ HOT hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m,
 }
 #endif
 
+/* Where a burst's first loop is. */
+struct hot_chain {
+    hot_block before;               /* Of the packet that was given a key last, ... */
+    uint32_t before_at;             /* ... which this one is. */
+    uint32_t n;                     /* Of pending. */
+    bool shortcut;
+};
+
+/* A packet's key is made: it has the flow of the one before, or is to be looked up. */
+HOT void take_key(struct hot *hot, const struct cls *cls, const struct cls_view *view, struct cls_burst *burst, struct hot_chain *chain,
+                  hot_block block, uint32_t i, const bool single)
+{
+    if (chain->shortcut && i && hot_same(block, chain->before)
+        && (view->blocks == 1 || same_blocks(view, &hot->keys[i], &hot->keys[chain->before_at]))) {
+        burst->flows[i] = SAME;
+        return;
+    }
+    chain->before = block;
+    chain->before_at = i;
+    burst->flows[i] = 0;
+    hot->pending[chain->n++] = (uint8_t)i;
+    if (single)
+        aim_at(hot, cls, view->subs[0], block, i);
+}
+
+HOT void prefetch_first(const struct cls_burst *burst)
+{
+    for (uint32_t i = 0; i < AHEAD && i < burst->n; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i], const void *));
+}
+
+HOT void prefetch_next(const struct cls_burst *burst, uint32_t i)
+{
+    if (i + AHEAD < burst->n)
+        rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i + AHEAD], const void *));
+}
+
 /* The first loop.  Returns how many packets are like the one before. */
 HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                        const bool single)
 {
-    const bool shortcut = !replica->same_pause;
-    const struct cls *cls = replica->cls;
+    struct hot_chain chain = { .shortcut = !replica->same_pause };
     struct hot_context context;
-    uint32_t n = 0, same = 0;
-    hot_block before = { 0 };
-    uint32_t before_at = 0;
 
     hot_begin(&context, view, burst->md);
-    for (uint32_t i = 0; i < AHEAD && i < burst->n; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i], const void *));
+    prefetch_first(burst);
     for (uint32_t i = 0; i < burst->n; i++) {
         hot_block block;
 
-        if (i + AHEAD < burst->n)
-            rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i + AHEAD], const void *));
+        prefetch_next(burst, i);
         block = hot_extract(&context, burst->packets[i], &hot->keys[i], &burst->tcp_flags[i]);
-        if (shortcut && i && hot_same(block, before)
-            && (view->blocks == 1 || same_blocks(view, &hot->keys[i], &hot->keys[before_at]))) {
-            burst->flows[i] = SAME;
-            same++;
-            continue;
-        }
-        before = block;
-        before_at = i;
-        burst->flows[i] = 0;
-        hot->pending[n++] = (uint8_t)i;
-        if (single)
-            aim_at(hot, cls, view->subs[0], block, i);
+        take_key(hot, replica->cls, view, burst, &chain, block, i, single);
     }
-    hot->n = n;
-    return same;
+    hot->n = chain.n;
+    return burst->n - chain.n;
 }
 
 #if UPCALL_ISA
@@ -164,27 +184,24 @@ HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const
 HOT uint32_t make_keys_like(struct hot *hot, struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                             const bool single)
 {
-    const bool shortcut = !replica->same_pause;
+    struct hot_chain chain = { .shortcut = !replica->same_pause };
     struct cls_like *like = &replica->like;
-    const struct cls *cls = replica->cls;
-    uint32_t n = 0, unlike = 0, unlike_at = UINT32_MAX - 1, before_at = 0;
+    uint32_t unlike = 0, unlike_at = UINT32_MAX - 1;
     struct hot_context context;
     struct hot_guess guess;
-    hot_block before = { 0 };
     hot_head head, head_before = { 0 };
     bool run = false;               /* `head_before` is of the packet before. */
 
     hot_begin(&context, view, burst->md);
     hot_guess_begin(&guess, &context, like);
-    for (uint32_t i = 0; i < AHEAD && i < burst->n; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i], const void *));
+    prefetch_first(burst);
     for (uint32_t i = 0; i < burst->n; i++) {
         struct rte_mbuf *m = burst->packets[i];
         const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
         hot_block block;
+        struct hot_frame f;
 
-        if (i + AHEAD < burst->n)
-            rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i + AHEAD], const void *));
+        prefetch_next(burst, i);
         if (hot_guess_fits(&guess, m, frame, &head)) {
             burst->tcp_flags[i] = like_tcp_flags(like, frame);
             if (run && hot_guess_same(&guess, head, head_before)) {
@@ -193,43 +210,31 @@ HOT uint32_t make_keys_like(struct hot *hot, struct cls_replica *replica, const 
             }
             block = hot_guess_make(&context, &guess, m, frame, head, &hot->keys[i]);
             head_before = head;
-            run = shortcut;
-        } else {
-            struct hot_frame f;
-
-            run = false;
-            if (is_plain(&context, m, &f)) {
-                burst->tcp_flags[i] = f.tcp_flags;
-                block = hot_make(&context, m, &f, &hot->keys[i]);
-                if (!like->size || unlike_at + 1 == i) {
-                    unlike -= !like->size;
-                    like_learn(like, frame, &f);
-                    hot_guess_begin(&guess, &context, like);
-                }
-            } else {
-                block = hot_extract_any(&context, m, &hot->keys[i], &burst->tcp_flags[i]);
-            }
-            unlike++;
-            unlike_at = i;
-        }
-        if (shortcut && i && hot_same(block, before)
-            && (view->blocks == 1 || same_blocks(view, &hot->keys[i], &hot->keys[before_at]))) {
-            burst->flows[i] = SAME;
+            run = chain.shortcut;
+            take_key(hot, replica->cls, view, burst, &chain, block, i, single);
             continue;
         }
-        before = block;
-        before_at = i;
-        burst->flows[i] = 0;
-        hot->pending[n++] = (uint8_t)i;
-        if (single)
-            aim_at(hot, cls, view->subs[0], block, i);
+        run = false;
+        if (!is_plain(&context, m, &f)) {
+            block = hot_extract_any(&context, m, &hot->keys[i], &burst->tcp_flags[i]);
+        } else {
+            burst->tcp_flags[i] = f.tcp_flags;
+            block = hot_make(&context, m, &f, &hot->keys[i]);
+            if (!like->size || unlike_at + 1 == i) {
+                unlike -= like_learn(like, frame, &f);
+                hot_guess_begin(&guess, &context, like);
+            }
+        }
+        unlike++;
+        unlike_at = i;
+        take_key(hot, replica->cls, view, burst, &chain, block, i, single);
     }
     if (UNLIKELY(unlike > LIKE_LEARN + burst->n / LIKE_UNLIKE)) {
         like->pause = LIKE_PAUSE;
         like_forget(like);
     }
-    hot->n = n;
-    return burst->n - n;
+    hot->n = chain.n;
+    return burst->n - chain.n;
 }
 #endif
 

@@ -26,14 +26,16 @@ static inline void like_forget(struct cls_like *like)
 }
 
 /* Expects the headers of a frame of which hot_frame_read() said `f`.  Those that are longer than
- * CLS_LIKE are never expected. */
-static inline void like_learn(struct cls_like *like, const uint8_t *frame, const struct hot_frame *f)
+ * CLS_LIKE are never expected.  True: nothing was expected before, so no expectation was wrong. */
+static inline bool like_learn(struct cls_like *like, const uint8_t *frame, const struct hot_frame *f)
 {
-    const uint32_t l3 = 14 + 4 * f->tags, l4 = l3 + (f->ipv6 ? 40 : 20), size = l4 + (f->l4 == HOT_TCP ? 20 : 8);
+    const uint32_t l3 = 14 + 4 * f->tags, l4 = l3 + (f->ipv6 ? 40 : 20);
+    const uint32_t size = l4 + (f->l4 == HOT_TCP ? 20 : 8);
+    const bool first = !like->size;
 
     like_forget(like);
     if (size > CLS_LIKE)
-        return;
+        return false;               /* Counts as unlike, or each of its kind would try again. */
     memset(like->care, 0, sizeof like->care);
     for (uint32_t tag = 0; tag <= f->tags; tag++)
         like->care[12 + 4 * tag] = like->care[13 + 4 * tag] = 0xff;
@@ -59,6 +61,7 @@ static inline void like_learn(struct cls_like *like, const uint8_t *frame, const
     /* The length counts what the IP header says it counts. */
     like->least = (f->ipv6 ? 0 : 20) + (f->l4 == HOT_TCP ? (frame[l4 + 12] >> 4) * 4u : 8);
     like->base = l3 + (f->ipv6 ? 40 : 0) + like->least;
+    return first;
 }
 
 /* The bits of a frame like this that a view looks at. */

@@ -16,9 +16,9 @@
 #define FRAME 60u
 #define ENTRIES 64u
 
-/* As in dp_threads_test.c: what DPDK's library, which is not instrumented, hands from thread to thread.  And of DPDK's headers
- * rte_rcu_qsbr_check() reads the token that all have acknowledged plainly, which whoever else waits for a grace period writes: one word, which
- * only grows. */
+/* As in dp_threads_test.c: DPDK's library is not instrumented, and hands packets from thread to thread.
+ * rte_rcu_qsbr_check() of its headers also reads the acknowledged token without an atomic load, while another
+ * thread that waits for a grace period writes it.  The token is one word and only grows. */
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
