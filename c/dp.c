@@ -43,7 +43,8 @@ static void dp_free(struct dp *dp)
     meters_destroy(dp->meters);
     bonds_destroy(dp->bonds);
     tnl_destroy(dp->tnl);
-    records_destroy(dp->drops);
+    records_destroy(dp->drops.records);
+    records_destroy(dp->samples.records);
     port_table_destroy(dp->ports);
     flow_table_destroy(dp->flows);
     rcu_destroy(dp->rcu);
@@ -131,7 +132,11 @@ static bool end(struct dp *dp, bool exiting)
         ipf_purge(dp->ipf);
         while ((port = port_first(dp->ports, 0)) != NULL)
             dp_port_remove(dp, port->no);
-        flow_flush(dp->flows, &at, UINT32_MAX);
+        while (flow_flush(dp->flows, &at, DP_GIVE_WAY)) {
+            rcu_reclaim(dp->rcu);
+            (void)dp_give_way(dp); /* Who waits is to hear that it was destroyed. */
+        }
+        error_clear();
         rcu_synchronize(dp->rcu);
         port_table_changed(dp->ports);
         tnl_wake(dp->tnl);
@@ -159,7 +164,7 @@ static void opened_release(struct handle_object *object)
 {
     struct dp_opened *opened = (struct dp_opened *)object;
 
-    dp_drops_forget(opened);
+    dp_looks_forget(opened);
     dp_unref(opened->dp);
     free(opened);
 }

@@ -227,6 +227,13 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 /* Key and packet are those of an upcall in the arena, at byte `upcall`; sizes of both are 0.
  * dp_upcall_exchange() only. */
 #define DP_OPF_UPCALL 1024u
+/* DELETE: `stats` are the last ones.  Poll threads that still count for the flow are waited for
+ * behind the batch, for 100 ms at most; without it `stats` are those at the time of deletion. */
+#define DP_OPF_FINAL_STATS 2048u
+/* PUT: one put for each of `upcall` upcalls, one at least, as with DP_OPF_UPCALL; where they lie
+ * follows the actions, each as uint32_t.  The result says nothing, and behind it is the error of
+ * each, as uint32_t, without a text.  Both lists are padded to 8 bytes. */
+#define DP_OPF_UPCALLS 4096u
 
 /* One operation of a batch: this header, then key, mask, actions and packet, each padded to 8
  * bytes.  `size` is all of it. */
@@ -238,7 +245,7 @@ struct dp_op {
     uint32_t mask_size;
     uint32_t actions_size;
     uint32_t packet_size;
-    uint32_t upcall;         /* With DP_OPF_UPCALL. */
+    uint32_t upcall;         /* With DP_OPF_UPCALL and DP_OPF_UPCALLS. */
     uint64_t hash;
     uint8_t ufid[16];
 };
@@ -265,7 +272,8 @@ struct dp_result {
 };
 
 /* Runs `count` operations in order.  A result that does not fit its buffer is answered with ENOBUFS
- * in its `error`; the buffer must hold `count` headers at least, aligned to 8 bytes (EINVAL). */
+ * in its `error`; the buffer must hold `count` headers and the errors of lists at least, aligned to
+ * 8 bytes (EINVAL). */
 DP_API int dp_operate(uint64_t dp, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results,
                       uint32_t results_size, uint32_t *results_used);
 
@@ -326,7 +334,8 @@ struct dp_upcall {
     uint32_t flags;          /* DP_UPCALLF_*. */
     uint64_t hash;           /* As the device gave it; 0: it gave none. */
     uint32_t in_port;        /* As in the key; DP_PORT_NONE: none. */
-    uint32_t pad;
+    /* Keys of which this is the same have the same attributes at the same places; 0: who knows. */
+    uint32_t layout;
 };
 
 struct dp_exchange {
@@ -338,7 +347,7 @@ struct dp_exchange {
 };
 
 /* Runs the operations (as dp_operate; they may be about upcalls of the exchange before that took
- * any), then takes up to `max` (256 at most) upcalls into the arena. */
+ * any), then takes up to `max` (256 at most) upcalls.  ESHUTDOWN: closed; nothing ran if 0. */
 DP_API int dp_upcall_exchange(uint64_t handler, const uint8_t *ops, uint32_t ops_size, uint32_t ops_count, uint8_t *results,
                               uint32_t results_size, uint32_t max, struct dp_exchange *exchange);
 
@@ -375,10 +384,10 @@ DP_API int dp_upcall_direct(uint64_t dp, uint64_t function, uint64_t aux);
  * for nothing: bit i % 8 of byte i / 8 is core i.  EINVAL: not below DP_CORES. */
 DP_API int dp_poll_threads_choose(uint64_t dp, const uint8_t *cores, uint32_t size);
 
-/* Runs poll threads on exactly these cores (bits of two words); 0, 0: one, on the last core.
+/* Runs poll threads on exactly these cores (bits of two words); 0, 0: one, on the last free core.
  * Receive queues are spread over them.  `max_sleep_us`: longest nap of an idle one, 0 never sleeps,
- * DP_POLL_SLEEP_MAX_US at most (ERANGE); one that has long been idle sleeps until its ports wake
- * it, if all of them can.  Waits. */
+ * DP_POLL_SLEEP_MAX_US at most (ERANGE); one that has long been idle sleeps until a port wakes it,
+ * or for a nap if it has ports that cannot.  Waits. */
 DP_API int dp_poll_threads_set(uint64_t dp, uint64_t cores_low, uint64_t cores_high, uint32_t max_sleep_us);
 
 /* Deals the receive queues out anew, by load, pins and settings.  Waits. */
@@ -392,6 +401,7 @@ struct dp_poll_thread_info {
     uint64_t cycles_busy, cycles_idle, cycles_sleep;
     uint64_t packets, hit, missed, lost, recirculated, mask_hit;
     uint64_t rx_batches, tx_packets, tx_batches, iterations, iterations_busy, sleeps;
+    uint64_t woken;          /* Sleeps that packets ended. */
     uint64_t cycles_upcall;  /* Handing up, while that is recorded (dp_perf.h). */
     uint32_t max_sleep_us;
     uint32_t pad;

@@ -222,7 +222,7 @@ static int set_port(void *object, const char *key, const char *value)
     if (!strcmp(key, "pmd-rxq-affinity"))
         return pmd_set_affinity(of->dp->pmds, port, value);
     if (!port->class->set_config)
-        return error_set(EINVAL, "ports of type %s have no setting \"%s\"", port->type, key);
+        return port_setting_unknown(port, key);
     return port->class->set_config(port, key, value);
 }
 

@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <time.h>
 
+#include <rte_cycles.h>
+
 #include "base/invariant.h"
 #include "base/error.h"
 #include "base/rcu.h"
 #include "dp_int.h"
+#include "flow/flow.h"
+
+#define TEND_US 50u
 
 void dp_ref(struct dp *dp)
 {
@@ -59,6 +64,15 @@ static void take(struct dp *dp)
     atomic_store_explicit(&dp->last, self, memory_order_relaxed);
 }
 
+/* A share of what is made bit by bit with the flows that come: none may come any more. */
+static void tend(struct dp *dp)
+{
+    const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * TEND_US;
+
+    while (flow_table_tend(dp->flows) && rte_rdtsc() < end)
+        ;
+}
+
 int dp_lock(struct dp *dp)
 {
     take(dp);
@@ -67,6 +81,7 @@ int dp_lock(struct dp *dp)
         return error_set(ENODEV, "the datapath was destroyed");
     }
     rcu_reclaim(dp->rcu);
+    tend(dp);
     return 0;
 }
 
@@ -122,11 +137,44 @@ int dp_leave_life(struct dp *dp, int error)
     return error;
 }
 
+int dp_meanwhile(struct dp *dp, void (*work)(void *), void *of)
+{
+    pthread_mutex_unlock(&dp->control);
+    work(of);
+    take(dp);
+    return dp->destroyed ? error_set(ENODEV, "the datapath was destroyed") : 0;
+}
+
+bool dp_is_wanted(const struct dp *dp)
+{
+    return atomic_load_explicit(&dp->waiting, memory_order_relaxed);
+}
+
 int dp_give_way(struct dp *dp)
 {
-    if (!atomic_load_explicit(&dp->waiting, memory_order_relaxed))
+    if (!dp_is_wanted(dp))
         return 0;
     pthread_mutex_unlock(&dp->control);
     take(dp); /* Who waits comes first. */
     return dp->destroyed ? error_set(ENODEV, "the datapath was destroyed") : 0;
+}
+
+static bool is_wanted(void *dp)
+{
+    return dp_is_wanted(dp);
+}
+
+static int give_way(void *dp)
+{
+    return dp_give_way(dp);
+}
+
+static int meanwhile(void *dp, void (*work)(void *), void *of)
+{
+    return dp_meanwhile(dp, work, of);
+}
+
+void dp_pause(struct dp *dp, struct flow_pause *pause)
+{
+    *pause = (struct flow_pause){ .wanted = is_wanted, .let_others = give_way, .meanwhile = meanwhile, .arg = dp };
 }

@@ -8,10 +8,9 @@
 #include "base/error.h"
 #include "flow/flow.h"
 #include "base/handle.h"
+#include "base/rcu.h"
 #include "path/tx.h"
 #include "pmd/pmd_set.h"
-
-#define GIVE_WAY 1024u               /* Flows after which others may have the control mutex. */
 
 struct dump {
     struct handle_object object;
@@ -19,14 +18,10 @@ struct dump {
     struct flow_dump *dump;
 };
 
-static int give_way(void *dp)
-{
-    return dp_give_way(dp);
-}
-
 int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size,
                uint32_t *results_used)
 {
+    struct flow_pause pause;
     struct worker *control;
     struct dp *dp;
     int error = results_used && (!count || (ops && results)) ? dp_enter(handle, &dp) : EINVAL;
@@ -34,7 +29,8 @@ int dp_operate(uint64_t handle, const uint8_t *ops, uint32_t ops_size, uint32_t 
     if (error)
         return error;
     control = pmd_set_control(dp->pmds);
-    error = flow_operate(dp->flows, control, NULL, &(struct flow_pause){ give_way, dp }, ops, ops_size, count, results, results_size, results_used);
+    dp_pause(dp, &pause);
+    error = flow_operate(dp->flows, control, NULL, &pause, ops, ops_size, count, results, results_size, results_used);
     tx_flush(control);
     dp_service_track(dp);
     return dp_leave(dp, error);
@@ -48,8 +44,10 @@ int dp_flow_flush(uint64_t handle)
 
     if (error)
         return error;
-    while (!error && flow_flush(dp->flows, &at, GIVE_WAY))
+    while (!error && flow_flush(dp->flows, &at, DP_GIVE_WAY)) {
+        rcu_reclaim(dp->rcu);
         error = dp_give_way(dp);
+    }
     return dp_leave(dp, error);
 }
 

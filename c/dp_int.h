@@ -26,6 +26,7 @@ struct bonds;
 struct burst_puts;
 struct ct;
 struct dp_service;
+struct flow_pause;
 struct flow_table;
 struct meters;
 struct ipf;
@@ -35,6 +36,12 @@ struct rcu;
 struct tnl;
 struct records;
 struct upcalls;
+
+/* Copies of packets for one handle; NULL: nobody looks. */
+struct dp_look {
+    struct records *records;
+    const struct dp_opened *by;
+};
 
 struct dp {
     char name[DP_NAME_SIZE];
@@ -56,11 +63,10 @@ struct dp {
     struct ipf *ipf;
     struct bonds *bonds;
     struct tnl *tnl;
-    /* Runs once a flow tracks connections or queues are balanced, and while a native callback
-     * decides misses. */
+    /* Runs once a flow tracks connections, there is a tunnel or queues are balanced, and while a
+     * native callback decides misses. */
     struct dp_service *service;
-    struct records *drops;       /* Copies of what is dropped, for one handle; or NULL. */
-    const struct dp_opened *drops_for;
+    struct dp_look drops, samples; /* What is dropped; what psample actions see. */
     void (*free)(struct dp *);   /* With the last reference. */
 };
 
@@ -85,9 +91,15 @@ void dp_unlock(struct dp *);
 int dp_enter_life(uint64_t handle, struct dp **dp);
 int dp_leave_life(struct dp *, int error);
 
-/* In the midst of long work under `control`: lets those who wait for it have it once, and takes it
- * again.  ENODEV: the datapath was destroyed meanwhile. */
+/* In the midst of long work under `control`: whether others wait for it; and lets those have it
+ * once, and takes it again.  ENODEV: the datapath was destroyed meanwhile. */
+#define DP_GIVE_WAY 256u         /* Flows after which they may have it. */
+bool dp_is_wanted(const struct dp *);
 int dp_give_way(struct dp *);
+/* Lets go of the control mutex while `work(of)` runs.  ENODEV: the datapath is destroyed. */
+int dp_meanwhile(struct dp *, void (*work)(void *), void *of);
+/* The same for flow_operate(). */
+void dp_pause(struct dp *, struct flow_pause *);
 
 /* Lets go of what dp_enter() took and returns `error`. */
 int dp_leave(struct dp *, int error);
@@ -101,8 +113,8 @@ int dp_port_remove(struct dp *, uint32_t no);
 /* Frees a job that nobody will ask about.  EBADF. */
 int dp_port_drop(uint64_t job);
 
-/* Of a handle that is closed: it looks at dropped packets no more. */
-void dp_drops_forget(struct dp_opened *);
+/* Of a handle that is closed: it looks at packets no more. */
+void dp_looks_forget(struct dp_opened *);
 
 /* The datapath of a handle, referenced but not locked, destroyed or not; NULL: EBADF. */
 struct dp *dp_of(uint64_t handle);

@@ -66,11 +66,13 @@ static int publish(struct dp *dp, struct port *port)
     if (error)
         return error;
     error = pmd_set_add_port(dp->pmds, port);
-    if (error)
+    if (error) {
         tnl_port_remove(dp->tnl, port->no);
-    else
-        port_put(dp->ports, port);
-    return error;
+        return error;
+    }
+    port_put(dp->ports, port);
+    dp_service_track(dp); /* Fragments that wait for a tunnel must not wait for ever. */
+    return 0;
 }
 
 /* Opens the device of a port that is reserved, and publishes it; the control mutex is held on entry

@@ -150,7 +150,7 @@ int dp_bond_next(uint64_t handle, uint32_t id, uint32_t *next)
     return error ? error : dp_leave(dp, bond_next(dp->bonds, id, next));
 }
 
-/* --- Dropped packets -------------------------------------------------------------------------- */
+/* --- Dropped and sampled packets -------------------------------------------------------------- */
 
 static void free_records(void *records, void *arg)
 {
@@ -158,22 +158,31 @@ static void free_records(void *records, void *arg)
     records_destroy(records);
 }
 
-/* Under the control mutex. */
-static void stop_showing(struct dp *dp)
+/* Under the control mutex, after a change. */
+static void show(struct dp *dp)
 {
-    pmd_set_show_drops(dp->pmds, NULL);
-    rcu_defer(dp->rcu, free_records, dp->drops, NULL);
-    dp->drops = NULL;
-    dp->drops_for = NULL;
+    pmd_set_show(dp->pmds, dp->drops.records, dp->samples.records);
 }
 
-void dp_drops_forget(struct dp_opened *opened)
+/* Ends a look, if it is this handle's; under the control mutex. */
+static void forget(struct dp *dp, struct dp_look *look, const struct dp_opened *opened)
+{
+    struct records *records = look->records;
+
+    if (!records || look->by != opened)
+        return;
+    *look = (struct dp_look){ NULL, NULL };
+    show(dp);
+    rcu_defer(dp->rcu, free_records, records, NULL);
+}
+
+void dp_looks_forget(struct dp_opened *opened)
 {
     struct dp *dp = opened->dp;
 
     pthread_mutex_lock(&dp->control);
-    if (dp->drops && dp->drops_for == opened)
-        stop_showing(dp);
+    forget(dp, &dp->drops, opened);
+    forget(dp, &dp->samples, opened);
     pthread_mutex_unlock(&dp->control);
 }
 
@@ -199,54 +208,103 @@ static int leave(struct dp_opened *opened, int error)
     return error;
 }
 
-int dp_drops_watch(uint64_t handle)
+static struct dp_look *look_of(struct dp *dp, bool samples)
+{
+    return samples ? &dp->samples : &dp->drops;
+}
+
+static int watch(uint64_t handle, bool samples, uint32_t count, uint32_t size)
 {
     struct dp_opened *opened;
     int error = enter(handle, &opened);
-    struct dp *dp;
+    struct dp_look *look;
 
     if (error)
         return error;
-    dp = opened->dp;
-    if (dp->drops)
-        return leave(opened, error_set(EBUSY, "%s is looking at them", dp->drops_for == opened ? "this object" : "somebody else"));
-    dp->drops = records_create(DP_DROPPED_MAX, sizeof(struct dp_dropped));
-    if (!dp->drops)
+    look = look_of(opened->dp, samples);
+    if (look->records)
+        return leave(opened, error_set(EBUSY, "%s is looking at them", look->by == opened ? "this object" : "somebody else"));
+    look->records = records_create(count, size);
+    if (!look->records)
         return leave(opened, ENOMEM);
-    dp->drops_for = opened;
-    pmd_set_show_drops(dp->pmds, dp->drops);
+    look->by = opened;
+    show(opened->dp);
     return leave(opened, 0);
+}
+
+static int unwatch(uint64_t handle, bool samples)
+{
+    struct dp_opened *opened;
+    int error = enter(handle, &opened);
+
+    if (error)
+        return error;
+    forget(opened->dp, look_of(opened->dp, samples), opened);
+    return leave(opened, 0);
+}
+
+/* Begins to read the oldest record of a handle's, which stays locked.  ENOENT: there is none. */
+static int begin_read(uint64_t handle, bool samples, struct dp_opened **opened, const void **oldest, uint64_t *lost)
+{
+    int error = enter(handle, opened);
+    struct records *records;
+
+    if (error)
+        return error;
+    records = look_of((*opened)->dp, samples)->records;
+    if (!records || look_of((*opened)->dp, samples)->by != *opened)
+        return leave(*opened, error_set(EINVAL, "%s packets are not looked at", samples ? "sampled" : "dropped"));
+    *lost = records_lost(records);
+    *oldest = record_oldest(records);
+    return *oldest ? 0 : leave(*opened, ENOENT);
+}
+
+static int end_read(struct dp_opened *opened, bool samples)
+{
+    record_release(look_of(opened->dp, samples)->records);
+    return leave(opened, 0);
+}
+
+int dp_drops_watch(uint64_t handle)
+{
+    return watch(handle, false, DP_DROPPED_MAX, sizeof(struct dp_dropped));
 }
 
 int dp_drops_read(uint64_t handle, struct dp_dropped *dropped, uint64_t *lost)
 {
-    const struct dp_dropped *oldest;
     struct dp_opened *opened;
-    int error = dropped && lost ? enter(handle, &opened) : EINVAL;
-    struct dp *dp;
+    const void *oldest;
+    int error = dropped && lost ? begin_read(handle, false, &opened, &oldest, lost) : EINVAL;
 
     if (error)
         return error;
-    dp = opened->dp;
-    if (!dp->drops || dp->drops_for != opened)
-        return leave(opened, error_set(EINVAL, "dropped packets are not looked at"));
-    *lost = records_lost(dp->drops);
-    oldest = record_oldest(dp->drops);
-    if (!oldest)
-        return leave(opened, ENOENT);
-    memcpy(dropped, oldest, offsetof(struct dp_dropped, bytes) + oldest->kept);
-    record_release(dp->drops);
-    return leave(opened, 0);
+    memcpy(dropped, oldest, offsetof(struct dp_dropped, bytes) + ((const struct dp_dropped *)oldest)->kept);
+    return end_read(opened, false);
 }
 
 int dp_drops_unwatch(uint64_t handle)
 {
+    return unwatch(handle, false);
+}
+
+int dp_samples_watch(uint64_t handle)
+{
+    return watch(handle, true, DP_SAMPLES_MAX, sizeof(struct dp_sample));
+}
+
+int dp_samples_read(uint64_t handle, struct dp_sample *sample, uint64_t *lost)
+{
     struct dp_opened *opened;
-    int error = enter(handle, &opened);
+    const void *oldest;
+    int error = sample && lost ? begin_read(handle, true, &opened, &oldest, lost) : EINVAL;
 
     if (error)
         return error;
-    if (opened->dp->drops && opened->dp->drops_for == opened)
-        stop_showing(opened->dp);
-    return leave(opened, 0);
+    memcpy(sample, oldest, offsetof(struct dp_sample, bytes) + ((const struct dp_sample *)oldest)->kept);
+    return end_read(opened, true);
+}
+
+int dp_samples_unwatch(uint64_t handle)
+{
+    return unwatch(handle, true);
 }

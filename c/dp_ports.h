@@ -47,4 +47,27 @@ DP_API int dp_drops_watch(uint64_t dp);
 DP_API int dp_drops_read(uint64_t dp, struct dp_dropped *dropped, uint64_t *lost);
 DP_API int dp_drops_unwatch(uint64_t dp);
 
+/* --- Sampled packets -------------------------------------------------------------------------- */
+
+/* A packet that came to a psample action, and its first bytes. */
+#define DP_SAMPLE_BYTES 2000u
+#define DP_SAMPLE_COOKIE 16u
+#define DP_SAMPLES_MAX 1024u      /* Kept until they are read. */
+struct dp_sample {
+    uint64_t ns;             /* Since 1970. */
+    uint32_t group;
+    /* Of the sample action that psample stands in, out of 2^32 - 1; all of them if in none. */
+    uint32_t probability;
+    uint32_t in_port;
+    uint32_t size;
+    uint32_t kept;           /* Bytes in `bytes`: a trunc before it leaves fewer. */
+    uint32_t cookie_size;    /* 0: none. */
+    uint8_t cookie[16];
+    uint8_t bytes[2000];
+};
+/* As dp_drops_watch() and the others. */
+DP_API int dp_samples_watch(uint64_t dp);
+DP_API int dp_samples_read(uint64_t dp, struct dp_sample *sample, uint64_t *lost);
+DP_API int dp_samples_unwatch(uint64_t dp);
+
 #endif

@@ -12,6 +12,7 @@
 #include "packet/worker.h"
 #include "path/burst_direct.h"
 #include "pmd/pmd_figures.h"
+#include "tnl/tnl.h"
 
 struct dp_service {
     struct dp *dp;
@@ -26,11 +27,14 @@ static void put_all(struct dp_service *service)
 
     while ((put = burst_puts_take(service->puts)) != NULL) {
         const uint8_t *key = put->bytes, *mask = key + put->op.key_size, *actions = mask + put->op.mask_size;
+        struct flow_pause pause;
         const char *why;
 
+        dp_pause(service->dp, &pause);
         if (!dp_lock(service->dp)) {
             /* EEXIST: another packet of it was first. */
-            flow_put(service->dp->flows, &put->op, key, mask, actions, &why);
+            if (!flow_fetch(service->dp->flows, &pause))
+                flow_put(service->dp->flows, &put->op, key, mask, actions, &why);
             dp_unlock(service->dp);
         }
         free(put);
@@ -110,7 +114,7 @@ struct dp_service *dp_service_start(struct dp *dp)
 
 void dp_service_track(struct dp *dp)
 {
-    if (!dp->destroyed && !dp->service && flow_table_tracks(dp->flows))
+    if (!dp->destroyed && !dp->service && (flow_table_tracks(dp->flows) || tnl_has_ports(dp->tnl)))
         dp->service = dp_service_start(dp);
 }
 

@@ -102,24 +102,23 @@ static int leave(struct opened_handler *opened, int error)
     return error;
 }
 
-static int operate(struct opened_handler *opened, const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results,
-                   uint32_t results_size, uint32_t *results_used)
+static int operate(struct opened_handler *opened, const struct upcall_taken *upcalls, const uint8_t *ops, uint32_t ops_size,
+                   uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used)
 {
     struct dp *dp = opened->dp;
-    struct flow_upcalls upcalls;
+    struct flow_pause pause;
     struct worker *control;
     int error = dp_lock(dp);
 
     if (error)
         return error;
-    if (handler_is_closed(opened->handler)) { /* Its mutex is for those who drop what it had. */
+    if (handler_is_closed(opened->handler)) {
         dp_unlock(dp);
         return ESHUTDOWN;
     }
     control = pmd_set_control(dp->pmds);
-    upcalls.arena = handler_hold(opened->handler, &upcalls.used);
-    error = flow_operate(dp->flows, control, &upcalls, NULL, ops, ops_size, count, results, results_size, results_used);
-    handler_let_go(opened->handler);
+    dp_pause(dp, &pause);
+    error = flow_operate(dp->flows, control, upcalls, &pause, ops, ops_size, count, results, results_size, results_used);
     tx_flush(control);
     dp_service_track(dp);
     dp_unlock(dp);
@@ -130,6 +129,7 @@ int dp_upcall_exchange(uint64_t handle, const uint8_t *ops, uint32_t ops_size, u
                        uint32_t results_size, uint32_t max, struct dp_exchange *exchange)
 {
     struct opened_handler *opened = enter(handle);
+    const struct upcall_taken *taken;
     int error = 0;
 
     if (!opened)
@@ -137,13 +137,15 @@ int dp_upcall_exchange(uint64_t handle, const uint8_t *ops, uint32_t ops_size, u
     if (!exchange || (ops_count && (!ops || !results)))
         return leave(opened, EINVAL);
     memset(exchange, 0, sizeof *exchange);
+    taken = handler_hold(opened->handler);
     if (ops_count)
-        error = operate(opened, ops, ops_size, ops_count, results, results_size, &exchange->results_used);
-    /* A closed handler is ESHUTDOWN, whatever became of the operations. */
-    if (!error)
+        error = operate(opened, taken, ops, ops_size, ops_count, results, results_size, &exchange->results_used);
+    /* What was carried out has its results, also where the handler closed meanwhile. */
+    if (!error && (max || !ops_count))
         error = handler_take(opened->handler, max, exchange);
     else if (handler_is_closed(opened->handler))
         error = ESHUTDOWN;
+    handler_let_go(opened->handler);
     exchange->lost = handler_lost(opened->handler);
     return leave(opened, error);
 }

@@ -3,12 +3,10 @@
  * Finds the datapath library, and compiles it when this machine has none yet.
  *
  * Looked for, in order: the path in the options; the path in `UPCALL_LIBRARY`; the cache; and
- * then it is built into the cache. The cache is `upcall/` in `$XDG_CACHE_HOME` or `~/.cache`.
- * A cached library is named by a hash of everything it depends on: the sources, the flags,
- * the version of DPDK, the compiler, and the processor as `-march=native` describes it, so
- * that a home directory may be shared by machines that differ.
- *
- * The cache must be this user's alone: a library that others could have put there is not loaded.
+ * then it is built into the cache (`build_cache.ts`). A cached library is named by a hash of
+ * everything it depends on: the sources, the flags, the version of DPDK, the compiler, and the
+ * processor as `-march=native` describes it, so that a home directory may be shared by machines
+ * that differ.
  *
  * Permissions: `--allow-run=cc,pkg-config`, `--allow-env=HOME,XDG_CACHE_HOME,UPCALL_LIBRARY`,
  * `--allow-ffi`, and reading and writing the cache folder.
@@ -18,6 +16,16 @@
  *
  * @module
  */
+import {
+  cacheDirectory,
+  checkPrivate,
+  environment,
+  isThere,
+  makeCacheDirectory,
+  prune,
+  removeAbandoned,
+  usableCache,
+} from "./build_cache.ts";
 import {
   compileFlags,
   isSourceName,
@@ -30,9 +38,7 @@ import {
 import { LibraryError } from "./library.ts";
 import { Progress, toStderr } from "./progress.ts";
 import type { Source } from "./source.ts";
-import { whyNotPrivate } from "./private_folder.ts";
 import { sources as pinnedSources } from "./sources.ts";
-import { effectiveUid, ownerOf } from "./system_file.ts";
 import {
   compile,
   dpdkFlags,
@@ -55,8 +61,6 @@ export interface BuildOptions {
   onProgress?: (message: string) => void;
 }
 
-const keptBuilds = 8;
-
 /** Absolute path of the library. Throws `LibraryError` saying what to do. */
 export async function findLibrary(options: BuildOptions = {}): Promise<string> {
   const given = options.path ?? environment("UPCALL_LIBRARY");
@@ -67,7 +71,21 @@ export async function findLibrary(options: BuildOptions = {}): Promise<string> {
     findToolchain(options.toolPath),
   ]);
   const directory = options.cacheDirectory ?? cacheDirectory();
-  const path = `${directory}/libupcall-${await cacheKey(sources, toolchain)}.so`;
+  return await cached(directory, sources, toolchain, {
+    ...options,
+    machine: machineFlags,
+  });
+}
+
+/** Path of a library in the cache, compiled if it is not there. */
+async function cached(
+  directory: string,
+  sources: readonly Source[],
+  toolchain: Toolchain,
+  options: BuildOptions & { machine: readonly string[] },
+): Promise<string> {
+  const key = await cacheKey(sources, toolchain, options.machine);
+  const path = `${directory}/libupcall-${key}.so`;
   if (!await isThere(path, directory)) await build(path, sources, options);
   return path;
 }
@@ -122,7 +140,7 @@ export async function sourceNames(folder: URL): Promise<string[]> {
 async function build(
   path: string,
   sources: readonly Source[],
-  options: BuildOptions,
+  options: BuildOptions & { machine: readonly string[] },
 ): Promise<void> {
   const directory = path.slice(0, path.lastIndexOf("/"));
   await makeCacheDirectory(directory);
@@ -131,23 +149,39 @@ async function build(
   await lock.lock(true); // Let go by closing, and by the kernel when this process dies.
   if (await isThere(path, directory)) return;
   await removeAbandoned(directory);
-  await compileTo(path, sources, { ...options, machine: machineFlags, mode: 0o700 });
+  await compileTo(path, sources, { ...options, mode: 0o700 });
   await prune(directory);
 }
 
 /**
- * Compiles the library into a file, for this machine or another of the same architecture:
- * `portable` ones run on every processor that has what `portableFlags` says. Throws
- * `LibraryError`, and what the file system does.
+ * Makes the library in a file, for this machine or another of the same architecture: `portable`
+ * ones run on every processor that has what `portableFlags` says. What is in the cache is copied;
+ * without a folder for a cache it is compiled in the file's own. Throws `LibraryError`, and what
+ * the file system does.
  */
 export async function buildLibrary(
   output: string,
   { portable = false, ...options }: BuildOptions & { portable?: boolean } = {},
 ): Promise<void> {
-  await findToolchain(options.toolPath); // Says what is missing.
+  const toolchain = await findToolchain(options.toolPath); // Says what is missing.
   const sources = options.sources ?? await ownSources(options.onProgress ?? toStderr);
   const machine = portable ? portableFlags[Deno.build.arch] ?? [] : machineFlags;
-  await compileTo(absolute(output), sources, { ...options, machine, mode: 0o755 });
+  const directory = await usableCache(options.cacheDirectory);
+  if (directory === undefined) {
+    await compileTo(absolute(output), sources, { ...options, machine, mode: 0o755 });
+    return;
+  }
+  const library = await cached(directory, sources, toolchain, { ...options, machine });
+  // Under another name first: a program that has the old file mapped keeps it.
+  const copy = `${absolute(output)}.${Deno.pid}`;
+  try {
+    await Deno.copyFile(library, copy);
+    await Deno.chmod(copy, 0o755);
+    await Deno.rename(copy, absolute(output));
+  } catch (error) {
+    await Deno.remove(copy).catch(() => {});
+    throw error;
+  }
 }
 
 async function compileTo(
@@ -269,10 +303,11 @@ async function largestFirst(jobs: readonly Job[], work: string): Promise<Job[]> 
 async function cacheKey(
   sources: readonly Source[],
   toolchain: Toolchain,
+  machine: readonly string[],
 ): Promise<string> {
   const parts = [
     sources.map(({ name, sha256 }) => [name, sha256]),
-    [compileFlags, machineFlags, linkFlags, variants],
+    [compileFlags, machine, linkFlags, variants],
     [toolchain.dpdkVersion, toolchain.compiler, Deno.build.target],
   ];
   return (await sha256(JSON.stringify(parts))).slice(0, 32);
@@ -281,117 +316,6 @@ async function cacheKey(
 async function sha256(text: string): Promise<string> {
   const bytes = new TextEncoder().encode(text);
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-}
-
-/**
- * Folder for builds. Under sudo, `HOME` may still be the caller's: root must neither load
- * what that user could have put there nor leave files that the user cannot remove, so root
- * then uses `/var/cache/upcall`.
- */
-export function cacheDirectory(): string {
-  const xdg = environment("XDG_CACHE_HOME");
-  const home = environment("HOME");
-  const base = xdg?.startsWith("/")
-    ? xdg
-    : home?.startsWith("/")
-    ? `${home}/.cache`
-    : undefined;
-  const root = effectiveUid() === 0;
-  if (base !== undefined && !(root && isForeign(base))) return `${base}/upcall`;
-  if (root) return "/var/cache/upcall";
-  throw new LibraryError(
-    "Cannot find a folder for the compiled datapath: set HOME or XDG_CACHE_HOME, " +
-      "or name a compiled library in UPCALL_LIBRARY",
-    { code: "missing", library: "libupcall" },
-  );
-}
-
-/** Whether somebody else owns the nearest folder of `path` that exists. */
-function isForeign(path: string): boolean {
-  for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
-    const owner = ownerOf(at);
-    if (owner !== undefined) return owner.uid !== effectiveUid();
-  }
-  return false;
-}
-
-/** Refuses a folder that others could have put a library into. */
-function checkPrivate(directory: string): void {
-  const reason = whyNotPrivate(directory);
-  if (reason === undefined) return;
-  throw new LibraryError(
-    `Cannot use the folder ${directory} for the compiled datapath: ${reason}, so that others ` +
-      `could have put a library there. Remove it, or set XDG_CACHE_HOME to a folder of your own`,
-    { code: "permission", library: "libupcall" },
-  );
-}
-
-/** Whether a library is there that this user made, in a folder that is this user's alone. */
-async function isThere(path: string, directory: string): Promise<boolean> {
-  if (!await exists(path)) return false;
-  checkPrivate(directory);
-  const { uid, mode } = await Deno.lstat(path);
-  return uid === effectiveUid() && ((mode ?? 0) & 0o022) === 0;
-}
-
-async function makeCacheDirectory(directory: string): Promise<void> {
-  try {
-    await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new LibraryError(
-      `Cannot make the folder ${directory} for the compiled datapath: set XDG_CACHE_HOME to ` +
-        `a folder that can be written to (under Deno's permissions: --allow-read and ` +
-        `--allow-write for it), or name a compiled library in UPCALL_LIBRARY`,
-      { code: "permission", library: "libupcall", cause: error },
-    );
-  }
-}
-
-/** Removes what builds left that were killed. Called under the lock: nobody else builds. */
-async function removeAbandoned(directory: string): Promise<void> {
-  for await (const { name, isDirectory } of Deno.readDir(directory)) {
-    if (!isDirectory || !name.startsWith("build-")) continue;
-    await Deno.remove(`${directory}/${name}`, { recursive: true });
-  }
-}
-
-/** Forgets all but the newest builds. A library in use stays mapped, so this is safe. */
-async function prune(directory: string): Promise<void> {
-  const builds: { path: string; time: number }[] = [];
-  for await (const { name } of Deno.readDir(directory)) {
-    if (!/^libupcall-[0-9a-f]+\.so$/.test(name)) continue;
-    const path = `${directory}/${name}`;
-    const info = await Deno.stat(path).catch(() => undefined);
-    if (info !== undefined) builds.push({ path, time: info.mtime?.getTime() ?? 0 });
-  }
-  builds.sort((a, b) => b.time - a.time);
-  for (const { path } of builds.slice(keptBuilds)) {
-    await Deno.remove(path).catch(() => {});
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw new LibraryError(
-      `Cannot look for ${path}: run with --allow-read=${
-        path.slice(0, path.lastIndexOf("/"))
-      }`,
-      { code: "permission", library: "libupcall", cause: error },
-    );
-  }
-}
-
-/** A variable that is set and not empty. Not being allowed to read it means not set. */
-function environment(name: string): string | undefined {
-  try {
-    return Deno.env.get(name) || undefined;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) return undefined;
-    throw error;
-  }
 }
 
 function absolute(path: string): string {

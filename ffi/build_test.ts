@@ -6,7 +6,8 @@ import {
   rejects,
   strictEqual,
 } from "node:assert/strict";
-import { type BuildOptions, cacheDirectory, findLibrary } from "./build.ts";
+import { buildLibrary, type BuildOptions, findLibrary } from "./build.ts";
+import { cacheDirectory } from "./build_cache.ts";
 import type { Source } from "./source.ts";
 import { LibraryError, openLibrary } from "./library.ts";
 import { findToolchain } from "./toolchain.ts";
@@ -183,6 +184,33 @@ buildTest(
   },
 );
 
+buildTest("buildLibrary() copies what was built before", async (cacheDirectory) => {
+  const outputs = await Deno.makeTempDir({ prefix: "upcall-output-" });
+  try {
+    const options = { cacheDirectory, sources: await toy() };
+    const output = `${outputs}/libtoy.so`;
+    await buildLibrary(output, { ...options, portable: true });
+    const [name = ""] = entries(cacheDirectory);
+    const { mtime } = await Deno.stat(`${cacheDirectory}/${name}`);
+    await buildLibrary(output, { ...options, portable: true });
+    deepStrictEqual(entries(cacheDirectory), [name, "lock"], "nothing new was compiled");
+    deepStrictEqual((await Deno.stat(`${cacheDirectory}/${name}`)).mtime, mtime);
+    // Another machine's is not this one's.
+    await findLibrary(options);
+    strictEqual(entries(cacheDirectory).length, 3);
+    deepStrictEqual(entries(outputs), ["libtoy.so"]);
+    strictEqual(((await Deno.stat(output)).mode ?? 0) & 0o777, 0o755);
+    using library = openLibrary(output, { symbols: toySymbols });
+    strictEqual(library.symbols.toy(), 42);
+    // Where the folder may not be used, the output's own does.
+    await Deno.chmod(cacheDirectory, 0o777);
+    await buildLibrary(`${outputs}/second.so`, { ...options, portable: true });
+    deepStrictEqual(entries(outputs), ["libtoy.so", "second.so"]);
+  } finally {
+    await Deno.remove(outputs, { recursive: true });
+  }
+});
+
 buildTest("findLibrary() removes what a killed build left", async (cacheDirectory) => {
   await Deno.mkdir(`${cacheDirectory}/build-abandoned`);
   await findLibrary({ cacheDirectory, sources: await toy() });
@@ -338,7 +366,7 @@ Deno.test(
     try {
       await Deno.chown(home, 65534, 65534);
       const script = `import { cacheDirectory } from ${
-        JSON.stringify(import.meta.resolve("./build.ts"))
+        JSON.stringify(import.meta.resolve("./build_cache.ts"))
       }; console.log(cacheDirectory());`;
       const main = `${home}/main.ts`;
       await Deno.writeTextFile(main, script);

@@ -35,6 +35,8 @@ export const constants = {
   DP_OPF_SAME_MASK: 256,
   DP_OPF_PACKET: 512,
   DP_OPF_UPCALL: 1024,
+  DP_OPF_FINAL_STATS: 2048,
+  DP_OPF_UPCALLS: 4096,
   DP_DUMP_TERSE: 1,
   DP_UPCALL_MISS: 0,
   DP_UPCALL_ACTION: 1,
@@ -66,6 +68,9 @@ export const constants = {
   DP_BOND_BUCKETS: 256,
   DP_DROPPED_BYTES: 2016,
   DP_DROPPED_MAX: 1024,
+  DP_SAMPLE_BYTES: 2000,
+  DP_SAMPLE_COOKIE: 16,
+  DP_SAMPLES_MAX: 1024,
   DP_TNL_IPV4: 4,
   DP_TNL_IPV6: 6,
   DP_TNL_HOP_RECEIVED: 1,
@@ -260,7 +265,7 @@ export const dpUpcall = {
   flags: 28, // 4 bytes
   hash: 32, // 8 bytes
   inPort: 40, // 4 bytes
-  pad: 44, // 4 bytes
+  layout: 44, // 4 bytes
 } as const;
 
 /** Offsets in `struct dp_exchange`, bytes. */
@@ -291,7 +296,7 @@ export const dpDirectUpcall = {
 /** Offsets in `struct dp_poll_thread_info`, bytes. */
 export const dpPollThreadInfo = {
   /** Size of it all, bytes. */
-  structSize: 152,
+  structSize: 160,
   core: 0, // 4 bytes
   rxqCount: 4, // 4 bytes
   isolated: 8, // 4 bytes
@@ -311,9 +316,10 @@ export const dpPollThreadInfo = {
   iterations: 112, // 8 bytes
   iterationsBusy: 120, // 8 bytes
   sleeps: 128, // 8 bytes
-  cyclesUpcall: 136, // 8 bytes
-  maxSleepUs: 144, // 4 bytes
-  pad: 148, // 4 bytes
+  woken: 136, // 8 bytes
+  cyclesUpcall: 144, // 8 bytes
+  maxSleepUs: 152, // 4 bytes
+  pad: 156, // 4 bytes
 } as const;
 
 /** Offsets in `struct dp_rxq_info`, bytes. */
@@ -485,6 +491,21 @@ export const dpDropped = {
   kept: 24, // 4 bytes
   pad: 28, // 4 bytes
   bytes: 32, // 2016 bytes
+} as const;
+
+/** Offsets in `struct dp_sample`, bytes. */
+export const dpSample = {
+  /** Size of it all, bytes. */
+  structSize: 2048,
+  ns: 0, // 8 bytes
+  group: 8, // 4 bytes
+  probability: 12, // 4 bytes
+  inPort: 16, // 4 bytes
+  size: 20, // 4 bytes
+  kept: 24, // 4 bytes
+  cookieSize: 28, // 4 bytes
+  cookie: 32, // 16 bytes
+  bytes: 48, // 2000 bytes
 } as const;
 
 /** Offsets in `struct dp_tnl_hop_key`, bytes. */
@@ -748,7 +769,7 @@ field dp_upcall original_size 24 4
 field dp_upcall flags 28 4
 field dp_upcall hash 32 8
 field dp_upcall in_port 40 4
-field dp_upcall pad 44 4
+field dp_upcall layout 44 4
 struct dp_exchange 24
 field dp_exchange count 0 4
 field dp_exchange used 4 4
@@ -764,7 +785,7 @@ field dp_direct_upcall mask 24 8
 field dp_direct_upcall actions 32 8
 field dp_direct_upcall mask_size 40 4
 field dp_direct_upcall actions_size 44 4
-struct dp_poll_thread_info 152
+struct dp_poll_thread_info 160
 field dp_poll_thread_info core 0 4
 field dp_poll_thread_info rxq_count 4 4
 field dp_poll_thread_info isolated 8 4
@@ -784,9 +805,10 @@ field dp_poll_thread_info tx_batches 104 8
 field dp_poll_thread_info iterations 112 8
 field dp_poll_thread_info iterations_busy 120 8
 field dp_poll_thread_info sleeps 128 8
-field dp_poll_thread_info cycles_upcall 136 8
-field dp_poll_thread_info max_sleep_us 144 4
-field dp_poll_thread_info pad 148 4
+field dp_poll_thread_info woken 136 8
+field dp_poll_thread_info cycles_upcall 144 8
+field dp_poll_thread_info max_sleep_us 152 4
+field dp_poll_thread_info pad 156 4
 struct dp_rxq_info 32
 field dp_rxq_info port 0 4
 field dp_rxq_info queue 4 4
@@ -888,6 +910,16 @@ field dp_dropped size 20 4
 field dp_dropped kept 24 4
 field dp_dropped pad 28 4
 field dp_dropped bytes 32 2016
+struct dp_sample 2048
+field dp_sample ns 0 8
+field dp_sample group 8 4
+field dp_sample probability 12 4
+field dp_sample in_port 16 4
+field dp_sample size 20 4
+field dp_sample kept 24 4
+field dp_sample cookie_size 28 4
+field dp_sample cookie 32 16
+field dp_sample bytes 48 2000
 struct dp_tnl_hop_key 48
 field dp_tnl_hop_key port 0 4
 field dp_tnl_hop_key mark 4 4

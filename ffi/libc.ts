@@ -120,6 +120,15 @@ export const libcSymbols = {
     ],
     result: "i32", // 0, or -1
   },
+  /** Locks that a process has, and no descriptor: fcntl(2) tells who it is. */
+  lockf: {
+    parameters: [
+      "i32", // int fd
+      "i32", // int op
+      "i64", // off_t len
+    ],
+    result: "i32", // 0, or -1
+  },
   open: {
     parameters: [
       "buffer", // const char *pathname

@@ -12,12 +12,12 @@ import type { Source } from "./source.ts";
 export const sources: readonly Source[] = [
   {
     name: "abi_fields.h",
-    sha256: "d03a2772043e70e52a666bfa4c8ddd91300d8e6c45c3b2206bc105b27a890da9",
+    sha256: "161c4a52c54fc694150c08a9a46ebc77821413bc71bc59f2f814632ef5ad13cf",
     load: () => import("../c/abi_fields.h", { with: { type: "text" } }),
   },
   {
     name: "act/act.h",
-    sha256: "6b1fb8f942232103779150046e79236751834fa871234a39ea70261f0a02353b",
+    sha256: "fabf96f54191f5a6b773f3e8666e5203dab2e459bf5b8f7be725e72f82a8f628",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
@@ -32,7 +32,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build.h",
-    sha256: "05bfb2e09e2377155efa8b8d62a44c71c38b10b06107269d73010822f82060f1",
+    sha256: "9934a966f17e1c912efc608d0184b6dcda96f8bcf9c51fd39f80323479171f86",
     load: () => import("../c/act/act_build.h", { with: { type: "text" } }),
   },
   {
@@ -67,7 +67,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_tunnel.c",
-    sha256: "1164c10356333885218e4268f0902cb949cd1e1df475542ce5889dad03f98c09",
+    sha256: "6ba3b7dc5fe6a5b31a973e520547d94b5ab917422c96454839ddd2b4ab456fcb",
     load: () => import("../c/act/act_build_tunnel.c", { with: { type: "text" } }),
   },
   {
@@ -77,17 +77,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_userspace.c",
-    sha256: "de6d596c43c49441cef752456d94923e2bd588faf664b3c38296b59234ca9ffa",
+    sha256: "459d815bb4104ffbfd6df47831c460a526b002ef479cdb7eb218040f89526918",
     load: () => import("../c/act/act_build_userspace.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_build_userspace.h",
-    sha256: "ee5c0f2cd553a01df3afd28e72b42c278e43d863e0660191223bd9dcac9c2cac",
+    sha256: "bb878b663ebb12f8716c8234341c5d227444d8d547e50cfd23101045c9226535",
     load: () => import("../c/act/act_build_userspace.h", { with: { type: "text" } }),
   },
   {
     name: "act/act_compile.c",
-    sha256: "22a6227e26500d6d8819a3076c367fa79e8f6e39c735b18972979fbacc71e9a6",
+    sha256: "5ae82d13f6e9294a2e65791120d9f362aae2ece98b9ac2d9b16c42e920b5e020",
     load: () => import("../c/act/act_compile.c", { with: { type: "text" } }),
   },
   {
@@ -102,7 +102,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "280fdbd19d04876e063171f3bcc6e433f4cba51b2bd199cc2d77ca670b61bda5",
+    sha256: "81bfcb5adae37908d8baa09378f40c1834bb4069677a2bdd4783b14605ff6764",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
@@ -117,7 +117,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "a0c4634e4837bcf4249d38148b0a0a8e55b606192d1ee8332c5c90d584ec84ed",
+    sha256: "144584f6cf9d0f7bea495388ab954639271f8b0a89b9783f1837b72055649253",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "da0504ef6a8fa75fa160a946a4256461004b78442cc6dbf38ec482996ed419b6",
+    sha256: "96d86a982245d8c656c8fb14b9c60ea71023f3b32c53c55607c7c311b243c59c",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -152,12 +152,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "e35b34c9f87facee8cff2d7b1bec56272933d3832f9e30376d544a3c7642e04c",
+    sha256: "a31ceb9ec027a712c4df52b7592620ec9494a45f58fa693a06dad8c51abb225b",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
     name: "base/cores.h",
-    sha256: "b1793e1b45f05e2dcf9487d1a7ad178a829184be12a2234ce286e8502c935c56",
+    sha256: "e7a323f6729103f74792dbfbf815ac28a2bfdc0db6f53f2b6b7eb4e756223ddf",
     load: () => import("../c/base/cores.h", { with: { type: "text" } }),
   },
   {
@@ -217,12 +217,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/mem.c",
-    sha256: "b2d4d0471477be97f33ba7ec2c070f6115002d8e81a112ea687062c7af3a7889",
+    sha256: "6b63afcb56552afede6a14defae68aad1fd1b0e11d5f2f53617c42dc43bfa265",
     load: () => import("../c/base/mem.c", { with: { type: "text" } }),
   },
   {
     name: "base/mem.h",
-    sha256: "afc3c65431e373fd6d14bf9c664bf206295222730cce49fdcc4e58dcc4562ee2",
+    sha256: "fea0e929dcd7037523196cf3fc1fab84bbef8301e1c75e1801792322a6417289",
     load: () => import("../c/base/mem.h", { with: { type: "text" } }),
   },
   {
@@ -237,22 +237,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/rcu.c",
-    sha256: "bc3998f3ba0deef429e48179fe9374f36eaa6dbb1dca46b3fffeb07b9eff1f4b",
+    sha256: "3951e2a5760940f26e1b1e85d8ca86c0127178a06ae1e4fcabc8367161b79550",
     load: () => import("../c/base/rcu.c", { with: { type: "text" } }),
   },
   {
     name: "base/rcu.h",
-    sha256: "68bdc3de06d804518eae517b1f153336cad48802778d361d4431d0b9a220f433",
+    sha256: "1cf123277095712201b4984a38940cb8f90e8eaee18c2251a24a7c1ad72612aa",
     load: () => import("../c/base/rcu.h", { with: { type: "text" } }),
   },
   {
     name: "base/slab.c",
-    sha256: "44d2b0e185cfc9317b325a8b2483104f453b48a6ff983f9f4e200ccc6df74ec8",
+    sha256: "93e63b0e5a6f6c81c89304f102a58a6dd6d0cf36e0ac179b180e53940d1360d2",
     load: () => import("../c/base/slab.c", { with: { type: "text" } }),
   },
   {
     name: "base/slab.h",
-    sha256: "e033fb7facba2edcc0833359c132b8fc1d9c5d83cf92ae61c5c5c5064870e1c5",
+    sha256: "da03ba12aaec52e1c8c16b4f6b21e2fe2dd54565c2c77dcb7dd8c7ebe5518e1d",
     load: () => import("../c/base/slab.h", { with: { type: "text" } }),
   },
   {
@@ -262,7 +262,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "68e67ebb1297156a5d779858a757ed9cbdfe526378a160f4919e7387ad4bb2f2",
+    sha256: "608fcb13ea7baea5155b99ac3567f8045620ad85d6d4c9e1228d9ce33a7fc666",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -287,47 +287,57 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "946c74acabf6b385342d15fd36d647b0c781af9eb4264f101fad13bc2bc41576",
+    sha256: "69e5dbc335f1332f87539b603fa6df02d91831c1692f5210915d5ebfd9c0e511",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls.h",
-    sha256: "ceeda03af70ef0c4be83c9d5b47e78b04d507a9dcac1333c7b81f007a686bcb7",
+    sha256: "fd25b6165df254c5d77359ecaaee1afeb099de7cc57a170e103548fe59bd1b05",
     load: () => import("../c/cls/cls.h", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_choose.c",
+    sha256: "049e9c124e61078f2280d6ddc639b544afd4f5372d93ea8b9acfde3e697521ac",
+    load: () => import("../c/cls/cls_choose.c", { with: { type: "text" } }),
+  },
+  {
     name: "cls/cls_hot.c",
-    sha256: "d0b0494e0c9e66ca89f75a7c12f85b514bedde7bee51484cbf8908943b254fcb",
+    sha256: "c2a1f0fa089f5b261609bb73e226efea87809f57fc3180a05c07b3d92e28bfbc",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "6b7f19ab1148579b60826e033c0f0b3d6531eced6e3cb83dab15a201d5518bc6",
+    sha256: "095793076abf136fc799e5538a14c9581853127afc46c97fb8e01e9c085fcb8d",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "deb713da93b9e1c24fd652f7f87b86ca9be348c7d1bb4bca580883f60cc9dcfe",
+    sha256: "e09444a7918262a7194e7d9188bbefdab233160a07c9b733c6e69a443313f8a8",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_frame.h",
-    sha256: "f6360fc5220fa02f3d71ff46584b40f6f07d51959700211afa67bafc9fc1f840",
+    sha256: "173bd5d7334dbba09fa7ffa703d2f01ddf5201367b0f4aaeb496fa501a9e88dc",
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_hot_kind.h",
+    sha256: "b318c7662ce5a80f827b2a63d1dbb64f6596434159dfec96fcbc18c25f71d401",
+    load: () => import("../c/cls/cls_hot_kind.h", { with: { type: "text" } }),
+  },
+  {
     name: "cls/cls_hot_like.h",
-    sha256: "c139940cbb19b70416eaaa2c73eb2ce1d94067f159376358839dfc4a960d2285",
+    sha256: "b654cca82374ec3fdcf8584e8e0a8390fdfefd296807c7e3246067c945656f49",
     load: () => import("../c/cls/cls_hot_like.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_scalar.h",
-    sha256: "0b747340bb06970b40a06887da02687c61e2d76a2e8d69971bc7a6351b253114",
+    sha256: "9ca1945bd514cbbeeb443052dcd7b94cf038a926f07eed97268771c2cc9cd0f0",
     load: () => import("../c/cls/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_int.h",
-    sha256: "2b2216f3ad419f039c21483fcf9ed692aa4eac51dba21bbd59da3c07eba17230",
+    sha256: "316a2a92e79ee4b1466912e75cbd488a09ce15bdadb837e6018a8f47395a9a63",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -352,17 +362,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_part.c",
-    sha256: "f2c5b40ebbf7d4ae17ffe2b988b9264ce774e4782c96a6e140cfdf845aad4791",
+    sha256: "03052c6aa08ad0518d7088f2d1d025b12202d92ce3d75422c139928fbb2b24ca",
     load: () => import("../c/cls/cls_part.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_prune.c",
-    sha256: "cd1d56de16e0e7a5e35fde397fdc48d77659e0a7fc1a403e1088491a6dfdcd89",
+    sha256: "2b0e10a007b0a32966ff20f3d1a8ab4f358e0f3c3020ee5b577273db77e200bd",
     load: () => import("../c/cls/cls_prune.c", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_replica.c",
+    sha256: "8e49bfcb15bce0c8e95c8445e3a1534e87e110aaa70b9f8229caaeb4c4f469ba",
+    load: () => import("../c/cls/cls_replica.c", { with: { type: "text" } }),
+  },
+  {
     name: "cls/cls_table.c",
-    sha256: "54f028bed65ceff9eb4b8cfa32d95d9628ad82ab507888e1d073e3a4153c7a85",
+    sha256: "339b675461533e09bdee0f2c2fb3e20d5b229abeaa00be5f16f910dea8828c00",
     load: () => import("../c/cls/cls_table.c", { with: { type: "text" } }),
   },
   {
@@ -497,12 +512,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.c",
-    sha256: "1286e4757d3e0cdff22cbde2989c9d6554c3a204fffd98cf63fa5a786556917a",
+    sha256: "18658ef66787c387a43e47465310b09d16d5fbfa93d079e40529952ea7f4eb00",
     load: () => import("../c/dp.c", { with: { type: "text" } }),
   },
   {
     name: "dp.h",
-    sha256: "1dccb4417b11a0955950862bd2c527956ef5ac966238bef39b1f46a842cb3223",
+    sha256: "a98c475ab595efdd84f8aa029cdad4088424c5815e1ad774a55a0311284a4ea3",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -512,7 +527,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_config.c",
-    sha256: "60a4d7b41ce37810e05f771089c10fb38d047a503139a10e5c6b85f1ad5ae5c1",
+    sha256: "c0fe0561321d3069c23590e85910cc4bac4c44da9067d74401d0b69856a8fdb4",
     load: () => import("../c/dp_config.c", { with: { type: "text" } }),
   },
   {
@@ -527,17 +542,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_enter.c",
-    sha256: "21923396f87dd269a27e605593620ba2c3cf8c25d844af3096894fee5f383e7e",
+    sha256: "010708cdffda41899005a70b3d0d9d5378e4645c37bdbadea9077e03db4ecf3a",
     load: () => import("../c/dp_enter.c", { with: { type: "text" } }),
   },
   {
     name: "dp_flow.c",
-    sha256: "6756525b9f950c5253747e18ea237b065c6304eeb29950af7dcb464af9e9299e",
+    sha256: "64408c3a0c428c700650372e36a978eac94bf3156d36543c48c46d17bb0ac63f",
     load: () => import("../c/dp_flow.c", { with: { type: "text" } }),
   },
   {
     name: "dp_int.h",
-    sha256: "11fe4e840f8769b67723fab7e0e24ec6a07f3edc35522c04d6c6b7e65711d86f",
+    sha256: "4454ac52035b7f574d856fec01cfad756acaf7dd3c71b897c81d3810a18e7e4a",
     load: () => import("../c/dp_int.h", { with: { type: "text" } }),
   },
   {
@@ -572,17 +587,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "8ea73009ee80f8029e5198367b97399dec640deb280ed65da197a40c08f5d6be",
+    sha256: "9a01977fa01602f64e767149e980db71ff41fc564451fc84ab293aebf07ea35b",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
     name: "dp_ports.c",
-    sha256: "aecfcfb802e7d06aaf44409cca59126071bfcbf51500abcbd6ad16069f444542",
+    sha256: "1c8502da129755d1e0e4046e1863db92cbc4f18c1386544b1dc76a0a56af5cee",
     load: () => import("../c/dp_ports.c", { with: { type: "text" } }),
   },
   {
     name: "dp_ports.h",
-    sha256: "c511a16b37e94a8b21737a95e7c4dc3afb1cfbd4f2602db86444989dd0986c26",
+    sha256: "6ceec3f9a6bf7c88a1f7f94f937237bfe8a35ae163fb9b670c70b8d4c7726593",
     load: () => import("../c/dp_ports.h", { with: { type: "text" } }),
   },
   {
@@ -592,7 +607,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_service.c",
-    sha256: "827ff230c0ae5e1a6a90e84a829fa823354ec2f18eb91c4737a0afdb5522ad28",
+    sha256: "cf92151d09b7d3e0425b22ede3ecb965407ed74a783a68fe4110038eb1aa3e2f",
     load: () => import("../c/dp_service.c", { with: { type: "text" } }),
   },
   {
@@ -607,22 +622,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_upcall.c",
-    sha256: "21a0b98b9e460cfaf216e3e7ec9526fa453cad2f34e3c5762dd2447429a1d640",
+    sha256: "c69a7a68da76c319ad2892223c6b8343d665215ae48f7f65075ee4a2f4508b51",
     load: () => import("../c/dp_upcall.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow.c",
-    sha256: "d4ec2ec1b2d0639f642a7fc20cf79092ca062cd0143e2e3ad79cd1b8d3c89ca8",
+    sha256: "c8b7e6eacbc3d60441d763fc08c4808af39feba9e2d9ee0968349c19c432c516",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow.h",
-    sha256: "5c209688a26b42aae5c7dbc51a589ac6fc9822cf83f12d069e042f49b81b7743",
+    sha256: "9170b3e51eac94c1bd24436b0533a04ac51acb2c205991bf59f86f9475c1791d",
     load: () => import("../c/flow/flow.h", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_dump.c",
-    sha256: "1d3edaadfe971e1424bd10f221ae919fce8ae3c1e3c7977ab24040b067572604",
+    sha256: "44cb89f23a802bbee2e7191c3fdd9c9cfca6978fa949682c6b4cbb5816cc04d9",
     load: () => import("../c/flow/flow_dump.c", { with: { type: "text" } }),
   },
   {
@@ -632,32 +647,47 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_int.h",
-    sha256: "be99c38939af716f70dd668a83b14560f6af47666ee3a94dec9e4fdd920847ba",
+    sha256: "df5950a9107befc7dc2e9f78df2b5397424d817eeced5c0e30eecc97f95fbd77",
     load: () => import("../c/flow/flow_int.h", { with: { type: "text" } }),
   },
   {
+    name: "flow/flow_names.c",
+    sha256: "58bb82e5963af6a6e234c4ebfcadb04afb96c02a2339b588bf3d841743a1c13d",
+    load: () => import("../c/flow/flow_names.c", { with: { type: "text" } }),
+  },
+  {
     name: "flow/flow_op.c",
-    sha256: "2a69a550dd8ecc892abfff67728dcecad8aa4c64615e51bcf384298f47a4bc98",
+    sha256: "f7ca3cf985a3936ee4569bb0f3443b810e826b96bc9bc6db2ae379f033d41283",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_program.c",
-    sha256: "5bb9ce836f6e3ff32637b6d360291c494cb9c6745c6f3634eda2400a1c7ba0cf",
+    sha256: "af2a05082d0e345a86aeb787111969cc95fb32584311bbe5980e101c39e6eb54",
     load: () => import("../c/flow/flow_program.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_put.c",
-    sha256: "337a8ebb4c8449c4340b094ba1d1b355fd8af4879b82e1013740dc22703a1cdf",
+    sha256: "6b5ead9b1a5cda77d4340768f41e1ce14a82155f1a9b674e5360b5c2cf24f963",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
   },
   {
+    name: "flow/flow_read.c",
+    sha256: "d82467aae22da1248a7280cc51c5b8a25c96df1bca41d6e9ebf408d2fd0aa992",
+    load: () => import("../c/flow/flow_read.c", { with: { type: "text" } }),
+  },
+  {
+    name: "flow/flow_read.h",
+    sha256: "1e1e0b23d11373b334b0bd03503232207ea8a0084c512f1930b66d76b845d0fc",
+    load: () => import("../c/flow/flow_read.h", { with: { type: "text" } }),
+  },
+  {
     name: "ipf/ipf.c",
-    sha256: "1a91df5868b122bf838f63fec9263c74b6437e1ae66644be011b6e5a85a37154",
+    sha256: "ed48123e00a8c9ab14d92716e1a9b769cb558f1a731d15db6b034ad3a1a1ead6",
     load: () => import("../c/ipf/ipf.c", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf.h",
-    sha256: "c872c3260d029b4d30b00e0c6ef888e0db22c62d8f5722b3ce2419920fc01c42",
+    sha256: "bb3f7b2c5160e83755b82cbd4d9492d55a6bf601e7bb4c1a1ccad39595671429",
     load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
   },
   {
@@ -667,12 +697,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf_int.h",
-    sha256: "228464aee57a1445244265aec8ecb43225c231d04e138d0120b1b491963fcc19",
+    sha256: "81c4c1dad525b4b9ab61737062f8bd4f530735a690a77bfa21ffddae022a68fc",
     load: () => import("../c/ipf/ipf_int.h", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf_read.c",
-    sha256: "0b12884cb38f7febd3249f2722aace501c8c529f5d2d834e9244ee9f9b1672c3",
+    sha256: "6f7f11c9a71fec9fef64cdf2205200aaa0c8175775d19bd2a4799d2b066913a8",
     load: () => import("../c/ipf/ipf_read.c", { with: { type: "text" } }),
   },
   {
@@ -702,23 +732,33 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link_socket.c",
-    sha256: "c48b9d079fb38c2809542ee62584d9664d8147e29673b45042600befe2f27e0d",
+    sha256: "d8306d610b040d3ea1d6d5fa5d0c4479f0b528a1957afa80d1d3188fb308c036",
     load: () => import("../c/link/link_socket.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_socket.h",
-    sha256: "257ea8841fbd2646939bf807f3b4a475670240f9d512719bad2b4942142fcfc1",
+    sha256: "0a2c97298a5f63b510bb1ace313af1bfef41d799e43a5d52c69ff41785f9685f",
     load: () => import("../c/link/link_socket.h", { with: { type: "text" } }),
   },
   {
     name: "link/link_watch.c",
-    sha256: "533a6025a19e7703c223035d42984b67b849d1d9e2709b4c84abc3951570a920",
+    sha256: "d01e19941c9a4d76e14600790bd5e5aa3da157cc3e92d0ccb3dc6fef6cb1738a",
     load: () => import("../c/link/link_watch.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_watch.h",
     sha256: "a2f559d887e20651dee9c3af85109f7223b63aabf7796de9224cd41affa7b85f",
     load: () => import("../c/link/link_watch.h", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_wrap.c",
+    sha256: "d5e3e4c5a22038abcdd5a37c6abbb1c97425d0faad73e8542aeedd0e77d251e8",
+    load: () => import("../c/link/link_wrap.c", { with: { type: "text" } }),
+  },
+  {
+    name: "link/link_wrap.h",
+    sha256: "521c8397fbf8ff8c7507669fc09355bbda185d3db7ca16b61a5e2787211a511a",
+    load: () => import("../c/link/link_wrap.h", { with: { type: "text" } }),
   },
   {
     name: "link/link_xdp.c",
@@ -752,7 +792,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp.h",
-    sha256: "1e48ff3bb1543941723cbb1aad4169f5a6914a23e8429184f6ada0cac4af0279",
+    sha256: "720abbad8f2f206a241130f3ac6b9a9814e96c22ba5183426dd9a380e708a3a8",
     load: () => import("../c/odp/odp.h", { with: { type: "text" } }),
   },
   {
@@ -767,7 +807,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_int.h",
-    sha256: "58d587f978cd9f7219a809bcc938a4ee85659f9a73aaa30838523d5cc10462af",
+    sha256: "31bff901d70e7a1044260d3e8dddf90d1f02fca7943f23dedbc216979b1ff9c8",
     load: () => import("../c/odp/odp_int.h", { with: { type: "text" } }),
   },
   {
@@ -822,22 +862,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "7c9dd173dccdcce4d4a21d4b1456bc3e6682a25638dca8551f3f8b0d6ea55a2f",
+    sha256: "7a7fbb67298ea39a27b9bb7e018cd07a458bacc265909586b734416d80a52834",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal.h",
-    sha256: "c36cd813b55689d6a522b8f49780bf3a2dffe3f4139caebbd9bb2919bf974066",
+    sha256: "4b518d7b817db2837ac762542066c81a5d0be72c7d00064a13d43441f4f25241",
     load: () => import("../c/packet/eal.h", { with: { type: "text" } }),
   },
   {
     name: "packet/eal_divert.c",
-    sha256: "f65ac766f34cf4088fba7cf4b817a263500f4ae09eee571ef44d6963520acf7c",
+    sha256: "535e1e1790bd63ec3531aef41bce39fae679427f3c159fa4052e361fa5bad696",
     load: () => import("../c/packet/eal_divert.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal_divert.h",
-    sha256: "d141dd2bd3ca88c1e222d3d2433272edeb91de7535ef48a975ae04e20bb43e8e",
+    sha256: "2a7f5a4555cb191167a6c2aa19517e337c782ce2a59151b2fed9c0016953a369",
     load: () => import("../c/packet/eal_divert.h", { with: { type: "text" } }),
   },
   {
@@ -849,6 +889,16 @@ export const sources: readonly Source[] = [
     name: "packet/eal_hold.h",
     sha256: "c5d80c89dd76e8af2c7af03f4c56d2d0f68900d707d95eeb1a685c4fa0e99b1d",
     load: () => import("../c/packet/eal_hold.h", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_memory.c",
+    sha256: "3d506fb3a9de24fbb84d0908a89d89d8728342fc72e4fb1758af535bd8edc43a",
+    load: () => import("../c/packet/eal_memory.c", { with: { type: "text" } }),
+  },
+  {
+    name: "packet/eal_memory.h",
+    sha256: "b96833c3d785c2056969c3a7f8fbbadd8386b636ca2ab75df064df26947195e5",
+    load: () => import("../c/packet/eal_memory.h", { with: { type: "text" } }),
   },
   {
     name: "packet/eal_packet.c",
@@ -907,17 +957,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.c",
-    sha256: "dfb3beb02fb9b9bc38fd4eb4df1dfb6474a5b1961ce2867655fb248c73d1af07",
+    sha256: "bb26cf65bb7324b82476663004a2eff6b2037775023622e2a45e36c2fb772b6e",
     load: () => import("../c/packet/worker.c", { with: { type: "text" } }),
   },
   {
     name: "packet/worker.h",
-    sha256: "8bb54f4f35d0b477feb733661885e853e0b9a1cf1823c5cb9d012a2a8b67da7a",
+    sha256: "a5a3a635bb830b7a6bb7f0aa44c76e036b8b7a731bf835a931d2e1bcd8457348",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "d5027da7a84d4571a291420f38c87a24732653d8846b58d7549143e4a6263c39",
+    sha256: "ab5add8d0f0524cbc4d09c8aa25a9c00af9066330978c97cfd2ffdbf49477817",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -941,13 +991,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/path/burst_sum.h", { with: { type: "text" } }),
   },
   {
+    name: "path/gather.c",
+    sha256: "9825eef26ebbc7c2aa9ec8ff058026846e7236d2111b63036665ce02e8086b03",
+    load: () => import("../c/path/gather.c", { with: { type: "text" } }),
+  },
+  {
+    name: "path/gather.h",
+    sha256: "7d40207fd3b6cde8de723ded7545e74e1fca8779b6ea6c1518be29891a6b60a6",
+    load: () => import("../c/path/gather.h", { with: { type: "text" } }),
+  },
+  {
     name: "path/tx.c",
-    sha256: "3d891568fc3b8c8341ce57c47879a34009f30096044dc0b19b78a676abd28adf",
+    sha256: "e4426ca762ae0eae0300595d901ebab5f45b73f6fe5ebcd8f4d4dadc4aaa1de4",
     load: () => import("../c/path/tx.c", { with: { type: "text" } }),
   },
   {
     name: "path/tx.h",
-    sha256: "afb6bfa9c219c18fb97d10095ff56243f9c8b974e453dc77fbe26a2cc9596901",
+    sha256: "733c0cf46537de3f17f7dfc4794b8de0726eb0e34fbdce7f39a9789d586e7623",
     load: () => import("../c/path/tx.h", { with: { type: "text" } }),
   },
   {
@@ -962,7 +1022,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/tx_offload.h",
-    sha256: "1fca5e4469b9d10801f07a98059cb6d75fa5f75d6fe9fb588df667c90877e55a",
+    sha256: "3af6f884f174f6674cebb95ceef2087b0e1093f0ea28e92ef7ee504ea1d82333",
     load: () => import("../c/path/tx_offload.h", { with: { type: "text" } }),
   },
   {
@@ -992,17 +1052,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "2cab92ff25dfaab3d8586c44b8ec7d98c1fea13960ad2a0979f640c20aff58b0",
+    sha256: "c8a768a3629d2c1f47707d66bae53c325803210a725f2c0262f06bbb2ed4430b",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_ctl.c",
-    sha256: "bff2f6215d490a5c575d2039dc81e7b2833697d83a133eec8174ea4dfaaa71ae",
+    sha256: "53a27d5d6afb4d24a520d3b6fe6bfe1a834b1f7e3d1ca2b15fcb79847d4b27db",
     load: () => import("../c/pmd/pmd_ctl.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_ctl.h",
-    sha256: "159d4ce1e0219e5d4f981594277fa13bf66a21bf3d5f0d8c1e5c971662cc7231",
+    sha256: "4b8150841233644759b9b8e62ccfe9fc35272269c29752cdea8d6c5277a639b3",
     load: () => import("../c/pmd/pmd_ctl.h", { with: { type: "text" } }),
   },
   {
@@ -1016,18 +1076,33 @@ export const sources: readonly Source[] = [
     load: () => import("../c/pmd/pmd_figures.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd/pmd_flows.c",
+    sha256: "ef134b4554016e59a845c32683602a5a4e39d58dee7d7f75f3f4eeda542a8623",
+    load: () => import("../c/pmd/pmd_flows.c", { with: { type: "text" } }),
+  },
+  {
     name: "pmd/pmd_int.h",
-    sha256: "65889c45dd9755b7550054e530b7c39fbc94e1d7e1808e0df529fe180aed16e8",
+    sha256: "6fa20f68591b408670799487799ff4757f1ba594153f0cb8fb147debb2e2a882",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
+    name: "pmd/pmd_rest.c",
+    sha256: "3faa0285138eeeb4cfce47c712ff1d70efc8ad1519793dd9e647530f464912d5",
+    load: () => import("../c/pmd/pmd_rest.c", { with: { type: "text" } }),
+  },
+  {
+    name: "pmd/pmd_rest.h",
+    sha256: "091f85989a71c51343fccbb366106268a1ee2a6c1a54eac6d354f52908823e5e",
+    load: () => import("../c/pmd/pmd_rest.h", { with: { type: "text" } }),
+  },
+  {
     name: "pmd/pmd_set.c",
-    sha256: "e767a6192f53a8eba00946e79c9c0c38ee8a7eaa2b674a97ca9693c27ff0e19e",
+    sha256: "9aa481f9fafd66401f2d6ec9428f779dbdff2c11a3ef88040e3c371dc82f7b49",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
     name: "pmd/pmd_set.h",
-    sha256: "2759b27791ecdda04ea99f7b624529ef7181831ee183682ce635e9ada6d86817",
+    sha256: "89689ec315b75d06a8e15c5974a31375b2f25dfd88e36aa9d9920ee376d62e15",
     load: () => import("../c/pmd/pmd_set.h", { with: { type: "text" } }),
   },
   {
@@ -1057,7 +1132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "0f28b62498ee84ea74e2e19e56cd3699ad866be3774e7073703c5fd3f8d37b8f",
+    sha256: "bf606ef63d5e44b8416b016e379c668a7438315d9d3b25fb93228b12680a2eed",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1072,7 +1147,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "c2469d4d4d43388c77973d13bfdc8ce5f8df2016016a8a478d0f430ff0960fec",
+    sha256: "052435588d991362d7f61fbfde8f54d69b84658d3316bc80df4df20dccffb7ce",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -1082,12 +1157,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_bell.h",
-    sha256: "8d7b2c61d24ccf58fcdb9d1d6fe072bb5aba5ae36c8d079d8a466c8002f36794",
+    sha256: "b83cbe231a2c562f914abefcc8f8f3953b32a02582048fa90c3099b868ddb093",
     load: () => import("../c/port/port_bell.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_dummy.c",
-    sha256: "d3adb7043a0d4a5e5459731eabf9e2346b86fa9d208431f354b4b788773659c0",
+    sha256: "1e7dd4bc8adc7bd04eee7ad9ccb58e6557ec78c7f5638b1638e8e0a6822cae80",
     load: () => import("../c/port/port_dummy.c", { with: { type: "text" } }),
   },
   {
@@ -1097,32 +1172,32 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "8d1509ec86a05b92f48487953edfc240d4539de403b988ef6217c8f8bca43f59",
+    sha256: "0860c21d46642c5dd5b32092d21cce7f66f9d391c46954a08f11a8038fe5e6a6",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "d0d675fab442ef627e1913983b21672199809e28b8ac80efb20d2499d8212ebd",
+    sha256: "ed0e3e12b3d8542de686a69b358f8f68e7d48a749642faf759361fa120f2488e",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "d080e3b88dbeab2b0599f0c46c551fcaeddc513d7b712d0df01cf0d7dc5777de",
+    sha256: "a8b161381f88520d3e52ba012e2b89acc7f23fc6bfcf1f045946739b320b689b",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_int.h",
-    sha256: "a619538ce3fe64d11cd7155d74d085bb4807a8a63cae37d65491e34cee842aa7",
+    sha256: "1ce2f58447f6c1cf67aaf6119067e97755d2516acba8824c2dc1bf7e26fb430e",
     load: () => import("../c/port/port_eth_int.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "485eefff18717d32f071561fb133ad31d5caccfef709875410172e616fe3478a",
+    sha256: "33c86ef1eb6a69816affd164c3e3b5db2dad82de53add248d66e91467882615a",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_wish.c",
-    sha256: "6c8963803fdfdd63c1e2a70d9173d6977c9b4d492bc5f317141af227a545e822",
+    sha256: "e1820b6f4b6366b3bb8242b8af165ee27f52becad5f5bbfce5547b8c3373133d",
     load: () => import("../c/port/port_eth_wish.c", { with: { type: "text" } }),
   },
   {
@@ -1137,12 +1212,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_options.c",
-    sha256: "09a95ade7bd8e822fb75a7d917ab5736b8643529f76767a382b59f8465d54ecd",
+    sha256: "6d7b172f053d76af5e9d8d0dcbc29c02462abc7a003c284a38aa1508014d766a",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_packet.c",
-    sha256: "02fdb94d1750e6750bd00ddca6a09254a5bc4e4871a1e393d87329c3aea92cf0",
+    sha256: "69f49132b5975cb7c1d2e99f7d774339a18c2800d59197a7cfb4bf7286f449f3",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -1152,27 +1227,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_pcap.c",
-    sha256: "4f4549e16c80d9c59b998029e84b1c69543534325ed3d0dae8efd97161ebccf3",
+    sha256: "2b782f2fe95ab6109ffbcff4e2c34fabd8ae1ba796c3ffa4625a48ec8de4d69d",
     load: () => import("../c/port/port_pcap.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_tap.c",
-    sha256: "29d2f94f935a7b7e4302d7af941fea018e23af8fc97d5fab431702a06dd4f76a",
+    sha256: "c26d4e55e4e368d9b874146ce5a759523f70e2218a52fe5d0db2b7bbda050a76",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_tnl.c",
-    sha256: "a10d234ff4c3fb860aa02aca6e810dbb7937c41106c79dd4c39509d1f62f7934",
+    sha256: "3509e7874e8ee44358ccf0c202b4c21ab1af10881cdffd7a4c23eb41902b3647",
     load: () => import("../c/port/port_tnl.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_vnet.c",
-    sha256: "35dcf0e9550e35953ec873689330b43093f18b09fdfd20e8a1f46bfab845761f",
+    sha256: "b6d87608994310a9f6bae9198e2d72dfedfb0d1a90122a51c1293907169b3cf0",
     load: () => import("../c/port/port_vnet.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_vnet.h",
-    sha256: "7692d6a98126a164690e725cca1d1c606aea77fd27ad50162b8f2ff304162393",
+    sha256: "6c07b4ec4d5b07ff57ead223f68acde75c70ee717778d1b90941adad8b11adc5",
     load: () => import("../c/port/port_vnet.h", { with: { type: "text" } }),
   },
   {
@@ -1216,6 +1291,16 @@ export const sources: readonly Source[] = [
     load: () => import("../c/segment/segment_fix.h", { with: { type: "text" } }),
   },
   {
+    name: "segment/segment_fragment.c",
+    sha256: "27a07a73e4879b9f2729166a565824d0a001972b8e53dd44eb6fd9f8b7dda4eb",
+    load: () => import("../c/segment/segment_fragment.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_fragment.h",
+    sha256: "92ed7482fc76553c536752914ef03fda2dccfde9093c715da3081c395db35a29",
+    load: () => import("../c/segment/segment_fragment.h", { with: { type: "text" } }),
+  },
+  {
     name: "segment/segment_merge.c",
     sha256: "8b9db709208ef767247c7573dab6b985fc6d8b342a7ecdbecf1dbfb4f3b6a4ca",
     load: () => import("../c/segment/segment_merge.c", { with: { type: "text" } }),
@@ -1236,13 +1321,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/segment/segment_walk.h", { with: { type: "text" } }),
   },
   {
+    name: "segment/segment_wrapped.c",
+    sha256: "794dd4e332dfd3843a3406ec50ff43324cd5c6ebd172136fc4649d4639004e13",
+    load: () => import("../c/segment/segment_wrapped.c", { with: { type: "text" } }),
+  },
+  {
+    name: "segment/segment_wrapped.h",
+    sha256: "25bc6f53565dd83cb727f3d74ed5703be5c5936e3c9a9488532fe6986735e460",
+    load: () => import("../c/segment/segment_wrapped.h", { with: { type: "text" } }),
+  },
+  {
     name: "tnl/tnl.c",
-    sha256: "29f36c4a5b19a3165a5708457b2d7a0ac6a12f32a8558c511a09ef4d99cef642",
+    sha256: "551e3667f496dbede75ffc04199a14e7ca3422c4c6e182e285ba54154df2896f",
     load: () => import("../c/tnl/tnl.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl.h",
-    sha256: "9500e2077779baf1480114dca5aee27cab8ff61bdb8964b673c72656ac31cbd4",
+    sha256: "77d6df8a2b76cceea0cafc850f45045cf1858f07391363d679bb25e924b210c7",
     load: () => import("../c/tnl/tnl.h", { with: { type: "text" } }),
   },
   {
@@ -1297,32 +1392,32 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_pop.c",
-    sha256: "997044a0ab839dc216e9f85c20d2b89b0ff7357eff484aee1f12c35e95e294f0",
+    sha256: "5da6c699bf8d2e9d30f281fa37e9e6d21ac79cd99e28fd775d399c9618d5e3df",
     load: () => import("../c/tnl/tnl_pop.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop.h",
-    sha256: "5ea95e23d184ce9abdbd461b8811b536a178b0c74ed8015a456225f3ad2968ec",
+    sha256: "f680e904f47cd2d640a8159444c1b6c62040f8ed8ab733fc5051f2a0c126b360",
     load: () => import("../c/tnl/tnl_pop.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop_int.h",
-    sha256: "e99ee0cf4d4d6fe0a89fbe9be20ca0c3c3c52693bb20c3e7af8c4c77b8bee8f8",
+    sha256: "076e15b5431136c0237e0e131e9f6e63120fbe776660fe1fb086ff74617b3057",
     load: () => import("../c/tnl/tnl_pop_int.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_push.c",
-    sha256: "598fe11b2e5eacebb67724dc2621c2023a812be3a97a8dcd191e5afa38fc05e1",
+    sha256: "4d036a5bb1f3fb784b78720a41962b445e9ae5e89127009fa5a49dda343561c0",
     load: () => import("../c/tnl/tnl_push.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_push.h",
-    sha256: "8e7e28f4220f1600f6387b3a055fea8276fe5a3926e10fdcb500347de0405761",
+    sha256: "396b5ed7c35f734c846573566992c09e5134271bf74880f5623a25d755d42178",
     load: () => import("../c/tnl/tnl_push.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_push_int.h",
-    sha256: "74873f82c2393707c0ec07ca04b135c7f4574ed034563e0df60d9431606be83b",
+    sha256: "8917c27312744adca5e9176e9828627880671bffda26cf56f49db2cd0c0a0c55",
     load: () => import("../c/tnl/tnl_push_int.h", { with: { type: "text" } }),
   },
   {
@@ -1331,13 +1426,23 @@ export const sources: readonly Source[] = [
     load: () => import("../c/tnl/tnl_read.c", { with: { type: "text" } }),
   },
   {
+    name: "tnl/tnl_ready.c",
+    sha256: "329653b9495820657abd4d23f4a70be5d32eb5805a766576fa97b49d17d58937",
+    load: () => import("../c/tnl/tnl_ready.c", { with: { type: "text" } }),
+  },
+  {
+    name: "tnl/tnl_ready.h",
+    sha256: "250e4f18ab148ade1be20295ab5bf7f4a03054b64f7e901b67c98c5c6ad1f0e2",
+    load: () => import("../c/tnl/tnl_ready.h", { with: { type: "text" } }),
+  },
+  {
     name: "tnl/tnl_sift.c",
-    sha256: "5cfaedf8c8465bc8d29e4a32d31b79153a06b4f881a585590d7fa87b569f79bb",
+    sha256: "af36d8cc4c516bbec4057afd6ca71d877989715e4172b28f06994eeb69226063",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_sift.h",
-    sha256: "5793122c293517fffbd471b9f50809943f5197b999f73add718f2813d88a67fb",
+    sha256: "2e8959d84dd54126f4fe3aee304d1cb0fcece10355603b7aacf6623607182871",
     load: () => import("../c/tnl/tnl_sift.h", { with: { type: "text" } }),
   },
   {
@@ -1367,17 +1472,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_exchange.c",
-    sha256: "a5e7346db2a5d4b6cdb28222d41da058297df458eab53affb642da1a24e6f89e",
+    sha256: "affd6e05f0d73b47c12acb82e8a6c05fa6feb54e9d4071de5dd238bace9b7bd5",
     load: () => import("../c/upcall/upcall_exchange.c", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_exchange.h",
-    sha256: "f0b2e8e96d6cd2aa0907bc2af9f283ae03a40ce16b8ff219c518c05a8433c9ea",
+    sha256: "11bd57dbb843dbce429b0d1a8ddf47fc22d28ea03fb7c03a475571d53b4e880e",
     load: () => import("../c/upcall/upcall_exchange.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_handler.c",
-    sha256: "79fb86161270f872cd24c9d541e2169b40b409e37c63434b674827aff4d3afce",
+    sha256: "0902509d34673e66d7c3883925473fcfcf747a072ae5e277ea36bcbc8ec4e0be",
     load: () => import("../c/upcall/upcall_handler.c", { with: { type: "text" } }),
   },
   {
@@ -1387,7 +1492,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_int.h",
-    sha256: "247062880dc4b189e4ccedbc938326fe533e37780adca433c76abdfd0d3055e6",
+    sha256: "cec8d8f2571492b4e0b9e592ea06bb87b1143be275fc03e82a37ac909f224ef0",
     load: () => import("../c/upcall/upcall_int.h", { with: { type: "text" } }),
   },
 ];

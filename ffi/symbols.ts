@@ -666,6 +666,26 @@ export const datapathSymbols = {
     ],
     result: "i32",
   },
+  dp_samples_watch: {
+    parameters: [
+      "u64", // uint64_t dp
+    ],
+    result: "i32",
+  },
+  dp_samples_read: {
+    parameters: [
+      "u64", // uint64_t dp
+      "buffer", // struct dp_sample *sample
+      "buffer", // uint64_t *lost
+    ],
+    result: "i32",
+  },
+  dp_samples_unwatch: {
+    parameters: [
+      "u64", // uint64_t dp
+    ],
+    result: "i32",
+  },
   dp_tnl_hop_set: {
     parameters: [
       "u64", // uint64_t dp

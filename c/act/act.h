@@ -10,9 +10,8 @@
  * Supported: output, userspace, set and set_masked (of Ethernet, ARP, IPv4, IPv6, TCP, UDP, SCTP,
  * ICMP, ICMPv6, ND, MPLS, NSH and metadata), push and pop of VLAN tags, MPLS labels, Ethernet and
  * service headers, add_mpls, trunc, recirc, hash, ct and ct_clear (ct.h), meter (meter.h),
- * lb_output (bond.h), set of a tunnel, tnl_push and tnl_pop (tnl_push.h, tnl_pop.h), sample, clone,
- * check_pkt_len, dec_ttl, drop.  Not psample, for which only the
- * kernel has a channel.
+ * lb_output (bond.h), set of a tunnel, tnl_push and tnl_pop (tnl_ready.h, tnl_pop.h), sample,
+ * clone, check_pkt_len, dec_ttl, psample (worker.h), drop.
  *
  * Layers are those of the key, which knows two tags: behind the third of a packet that comes with
  * it there are none.  Tags that actions push do not hide them.  A set of a layer that the packet

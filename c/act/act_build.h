@@ -42,6 +42,7 @@ struct act_list {
     bool acted;              /* The packet has been sent somewhere before. */
     bool parsed;             /* act_layers are those of the packet. */
     bool ended;              /* By drop: nothing may follow. */
+    uint32_t probability;    /* Of the sample that it is in, out of UINT32_MAX. */
     struct act_known known;
 };
 

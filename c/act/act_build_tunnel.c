@@ -5,7 +5,7 @@
 
 #include "odp/odp.h"
 #include "port/port.h"
-#include "tnl/tnl_push.h"
+#include "tnl/tnl_ready.h"
 
 void act_build_set_tunnel(struct act_builder *b, struct act_list *l, const struct odp_attr *nest)
 {

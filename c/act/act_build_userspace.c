@@ -5,6 +5,11 @@
 #include <stdatomic.h>
 
 #include "packet/userdata.h"
+#include "packet/worker.h"
+
+/* Not in every kernel's header; the numbers are Linux's (6.11). */
+#define PSAMPLE_GROUP 1
+#define PSAMPLE_COOKIE 2
 
 void act_build_userspace(struct act_builder *b, struct act_list *l, const struct odp_attr *nest)
 {
@@ -51,4 +56,34 @@ void act_build_userspace(struct act_builder *b, struct act_list *l, const struct
     }
     b->ops[b->op_count - 1].operand = operand;
     memcpy(b->pool + operand, &userdata, sizeof userdata);
+}
+
+void act_build_psample(struct act_builder *b, struct act_list *l, const struct odp_attr *nest)
+{
+    struct odp_walk walk = { nest->at, nest->size };
+    struct worker_sample sample = { .probability = l->probability };
+    struct odp_attr attr;
+    bool has_group = false;
+    uint32_t operand;
+
+    while (odp_next(&walk, &attr)) {
+        if (attr.type == PSAMPLE_GROUP && attr.size == 4) {
+            sample.group = act_u32(attr.at);
+            has_group = true;
+        } else if (attr.type == PSAMPLE_COOKIE && attr.size <= DP_SAMPLE_COOKIE) {
+            sample.cookie_size = attr.size;
+            memcpy(sample.cookie, attr.at, attr.size);
+        } else {
+            act_build_fail(b, EINVAL, "psample attribute unknown or of the wrong size");
+        }
+    }
+    if (walk.left || !has_group)
+        act_build_fail(b, EINVAL, "psample without a group");
+    operand = act_build_operand(b, sizeof sample);
+    act_build_effect(b, l, ACT_OP_PSAMPLE, 0);
+    if (b->error)
+        return;
+    b->ops[b->op_count - 1].operand = operand;
+    b->ops[b->op_count - 1].acted = true; /* Where it is last, the packet has come to its end. */
+    memcpy(b->pool + operand, &sample, sizeof sample);
 }

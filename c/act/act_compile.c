@@ -102,6 +102,7 @@ static void compile_sample(struct act_builder *b, struct act_list *l, const stru
 {
     struct odp_walk walk = { nest->at, nest->size };
     struct odp_attr attr, actions = { .at = NULL };
+    const uint32_t outer = l->probability;
     uint32_t at = b->op_count, probability = 0, nested;
     bool has_probability = false;
 
@@ -120,7 +121,9 @@ static void compile_sample(struct act_builder *b, struct act_list *l, const stru
     if (!act_build_op(b, ACT_OP_SAMPLE))
         return;
     b->ops[at].a = probability;
+    l->probability = probability;
     nested = compile_nested(b, l, "sample.actions", &actions);
+    l->probability = outer;
     close_branch(b, l, at, nested, 0);
 }
 
@@ -234,12 +237,6 @@ static void compile_meter(struct act_builder *b, struct act_list *l, const struc
     op->acted = l->acted;
 }
 
-static void compile_psample(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
-{
-    (void)l, (void)attr;
-    act_build_fail(b, EINVAL, "psample is the kernel's: sample with userspace brings packets to a program here");
-}
-
 static void compile_ct_clear(struct act_builder *b, struct act_list *l, const struct odp_attr *attr)
 {
     (void)l, (void)attr;
@@ -295,7 +292,7 @@ static const struct action {
     [ACTION_ADD_MPLS] = { 8, "add_mpls", act_build_add_mpls },
     [ACTION_DEC_TTL] = { NESTED, "dec_ttl", compile_dec_ttl },
     [ACTION_DROP] = { 4, "drop", compile_drop },
-    [ACTION_PSAMPLE] = { NESTED, "psample", compile_psample },
+    [ACTION_PSAMPLE] = { NESTED, "psample", act_build_psample },
     [ACTION_TNL_PUSH] = { ACT_TNL_PUSH_SIZE, "tnl_push", act_build_tnl_push },
     [ACTION_TNL_POP] = { 4, "tnl_pop", act_build_tnl_pop },
     [ACTION_LB_OUTPUT] = { 4, "lb_output", compile_lb_output },
@@ -339,7 +336,7 @@ int act_compile(const uint8_t *attrs, uint32_t size, const struct key *key, stru
 {
     static const struct key none;
     struct act_builder b = { .attrs = attrs, .attrs_size = size, .key = key ? key : &none };
-    const struct act_list outermost = { .known = act_known_of(key) };
+    const struct act_list outermost = { .known = act_known_of(key), .probability = UINT32_MAX };
 
     *prog = NULL;
     if (size > ACT_ATTRS_MAX)

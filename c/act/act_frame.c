@@ -11,6 +11,7 @@
 #include "packet/worker.h"
 #include "odp/odp_attr.h"
 
+#define HEADERS 256u         /* Bytes that hold every header (extract.h). */
 #define AHEAD 6u             /* Packets whose struct pkt is on its way. */
 
 /* Whether `proto` has its whole header in the `room` bytes at l4.  ICMP belongs to IPv4, ICMPv6 to
@@ -280,6 +281,25 @@ struct rte_mbuf *act_copy(struct worker *worker, const struct rte_mbuf *m, bool 
         pkt_copy_marks(copy, m);
     }
     return copy;
+}
+
+unsigned int act_gather(struct worker *worker, struct rte_mbuf **packets, unsigned int n, bool has_md)
+{
+    for (unsigned int i = 0; i < n;) {
+        struct rte_mbuf *m = packets[i];
+
+        if (likely(m->nb_segs == 1 || m->data_len >= HEADERS)) {
+            i++;
+            continue;
+        }
+        packets[i] = act_copy(worker, m, has_md);
+        rte_pktmbuf_free(m);
+        if (packets[i])
+            i++;
+        else
+            packets[i] = packets[--n];
+    }
+    return n;
 }
 
 void act_set_tunnel(struct rte_mbuf *m, const struct act_tunnel *want)

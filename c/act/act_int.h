@@ -36,6 +36,7 @@ enum act_class {
     X(SAMPLE, EFFECT)           /* a: probability.  nested. */ \
     X(CT, EFFECT)               /* operand: struct ct_request. */ \
     X(METER, EFFECT)            /* a: its number. */ \
+    X(PSAMPLE, EFFECT)          /* operand: struct worker_sample.  b as above. */ \
     X(CHECK_LEN, EFFECT)        /* a: size.  b as above.  nested: if greater, nested_else. */ \
     X(DROP, EFFECT)             /* a: reason. */ \
     X(DEC_TTL, EFFECT_NESTED)   /* nested: list of packets whose TTL is used up. */ \
@@ -146,6 +147,10 @@ void act_set_tunnel(struct rte_mbuf *m, const struct act_tunnel *);
 /* A copy of a packet that shares nothing with it; NULL, counted: no buffer.  `has_md`: with its
  * struct pkt. */
 struct rte_mbuf *act_copy(struct worker *, const struct rte_mbuf *m, bool has_md);
+
+/* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so
+ * that it does.  Returns how many packets are left. */
+unsigned int act_gather(struct worker *, struct rte_mbuf **packets, unsigned int n, bool has_md);
 
 /* Cuts a packet to `size` bytes, if it has more. */
 void act_truncate(struct rte_mbuf *m, uint32_t size);

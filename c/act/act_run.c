@@ -18,11 +18,10 @@
 #include "packet/partial.h"
 #include "path/tx.h"
 #include "tnl/tnl_pop.h"
-#include "tnl/tnl_push.h"
+#include "tnl/tnl_ready.h"
 #include "upcall/upcall.h"
 
 #define TRUNC_LEAST 14u
-#define HEADERS 256u         /* Bytes that hold every header (extract.h). */
 
 struct run {
     struct worker *worker;
@@ -72,7 +71,9 @@ static struct rte_mbuf *take(struct run *run, const struct act_op *op, unsigned 
 
 static void run_effect(struct run *run, const struct act_op *op)
 {
+    struct rte_mbuf *wrapped[WORKER_BURST]; /* In headers that are to be taken off. */
     struct userdata *userdata = NULL;
+    unsigned int wrapped_n = 0;
 
     if (op->code == ACT_OP_OUTPUT && op->last && !op->b) {
         tx_output_bulk(run->worker, run->packets, run->n, op->a, NULL);
@@ -98,8 +99,7 @@ static void run_effect(struct run *run, const struct act_op *op)
             upcall_action(run->worker, m, userdata, size);
             break;
         case ACT_OP_TNL_POP:
-            if (tnl_pop(run->worker, op->a, m))
-                worker_recirculate(run->worker, m);
+            wrapped[wrapped_n++] = m;
             break;
         default:
             pkt_of(m)->md.recirc_id = op->a;
@@ -107,6 +107,8 @@ static void run_effect(struct run *run, const struct act_op *op)
             break;
         }
     }
+    if (wrapped_n)
+        tnl_pop(run->worker, op->a, wrapped, wrapped_n);
     if (op->last)
         run->n = 0;
 }
@@ -279,12 +281,19 @@ static void end_if_last(struct run *run, const struct act_op *op)
 /* Puts a ready header before packets, cut as a trunc before it said. */
 static void push_header(struct run *run, const struct act_op *op, const struct tnl_ready *ready)
 {
+    struct tnl_laid laid;
+
+    if (!tnl_ready_lay(run->worker, ready, &laid)) {
+        worker_drop_bulk(run->worker, run->packets, run->n, DROP_tunnel);
+        run->n = 0;
+        return;
+    }
     for (unsigned int i = 0; i < run->n;) {
         if (op->b) {
             act_truncate(run->packets[i], size_left(run, i));
             run->cut[i] = 0;
         }
-        run->packets[i] = tnl_push_ready(run->worker, ready, run->packets[i]);
+        run->packets[i] = tnl_push_ready(run->worker, ready, &laid, run->packets[i]);
         if (run->packets[i])
             i++;
         else
@@ -303,6 +312,10 @@ static void run_whole(struct run *run, const struct act_op *op, const uint8_t *o
         break;
     case ACT_OP_TNL_PUSH:
         push_header(run, op, (const void *)operand);
+        break;
+    case ACT_OP_PSAMPLE:
+        for (unsigned int i = 0; i < run->n; i++)
+            worker_show_sample(worker, (const void *)operand, run->packets[i], op->b ? size_left(run, i) : run->packets[i]->pkt_len);
         break;
     case ACT_OP_METER:
         drop_some(run, meter_run(worker->meters, op->a, run->packets, run->n, worker_ms(worker)), DROP_meter);
@@ -335,6 +348,7 @@ static void run_ops(struct run *run, const struct act_op *op, const struct act_o
             break;
         case ACT_OP_CT:
         case ACT_OP_METER:
+        case ACT_OP_PSAMPLE:
         case ACT_OP_TNL_PUSH:
         case ACT_OP_REWRITE:
             run_whole(run, op, operand, wholes);
@@ -381,26 +395,6 @@ static void run_list(struct run *run, const struct act_op *op, const struct act_
     }
 }
 
-/* Makes headers contiguous: the first segment of a chain holds them, or the packet is copied so
- * that it does. */
-static void gather(struct run *run)
-{
-    for (unsigned int i = 0; i < run->n;) {
-        struct rte_mbuf *m = run->packets[i];
-
-        if (likely(m->nb_segs == 1 || m->data_len >= HEADERS)) {
-            i++;
-            continue;
-        }
-        run->packets[i] = act_copy(run->worker, m, run->prog->needs_md);
-        rte_pktmbuf_free(m);
-        if (run->packets[i])
-            i++;
-        else
-            run->packets[i] = run->packets[--run->n];
-    }
-}
-
 void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
 {
     struct run run;
@@ -422,7 +416,7 @@ void act_run(struct worker *worker, const struct act_prog *prog, struct rte_mbuf
     if (md && prog->needs_md)
         act_give_metadata(packets, n, md);
     if (prog->writes)
-        gather(&run);
+        run.n = act_gather(worker, run.packets, n, prog->needs_md);
     if (prog->balances)
         act_hash_packets(run.packets, run.n);
     run_list(&run, prog->ops, prog->ops + prog->op_count);

@@ -3,11 +3,15 @@
 #include "base/cores.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define NODES 64u               /* NUMA nodes that are looked for. */
@@ -15,6 +19,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cpu_set_t process;        /* Allowed to the process. */
 static uint32_t claims[CPU_SETSIZE];
+static int held[CPU_SETSIZE];    /* hold() of those that are claimed. */
 
 void cores_init(void)
 {
@@ -29,13 +34,62 @@ bool cores_allowed(uint32_t core)
     return core < CPU_SETSIZE && CPU_ISSET(core, &process);
 }
 
-uint32_t cores_last(void)
+/* The name of a core, to which one process of a network namespace can bind a socket.  It goes with
+ * the process, however that ends.  -1: another has it, or there are no sockets. */
+static int hold(uint32_t core)
 {
-    uint32_t core = CPU_SETSIZE - 1;
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    const int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "upcall-core-%u", core);
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int error;
 
-    while (core && !CPU_ISSET(core, &process))
-        core--;
-    return core;
+    if (fd < 0)
+        return -1;
+    if (!bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size)))
+        return fd;
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+bool cores_elsewhere(uint32_t core)
+{
+    bool taken = false;
+
+    pthread_mutex_lock(&lock);
+    if (!claims[core]) {
+        const int fd = hold(core);
+
+        taken = fd < 0 && errno == EADDRINUSE;
+        if (fd >= 0)
+            close(fd);
+    }
+    pthread_mutex_unlock(&lock);
+    return taken;
+}
+
+uint32_t cores_pick(const uint8_t *allowed, uint32_t n, bool (*is_taken)(uint32_t core))
+{
+    uint32_t last = 0, count = 0, free = 0, free_count = 0;
+
+    for (uint32_t core = 0; core < n; core++) {
+        if (!(allowed[core / 8] >> core % 8 & 1))
+            continue;
+        last = core;
+        count++;
+        if (!is_taken(core)) {
+            free = core;
+            free_count++;
+        }
+    }
+    /* One more is for the programs. */
+    return free_count > 1 ? free : last;
+}
+
+uint32_t cores_default(void)
+{
+    return cores_pick((const uint8_t *)&process, CPU_SETSIZE, cores_elsewhere);
 }
 
 uint32_t cores_count(void)
@@ -121,15 +175,20 @@ static void spread(void)
 void cores_claim(uint32_t core)
 {
     pthread_mutex_lock(&lock);
-    if (!claims[core]++)
+    if (!claims[core]++) {
+        held[core] = hold(core);
         spread();
+    }
     pthread_mutex_unlock(&lock);
 }
 
 void cores_release(uint32_t core)
 {
     pthread_mutex_lock(&lock);
-    if (!--claims[core])
+    if (!--claims[core]) {
+        if (held[core] >= 0)
+            close(held[core]);
         spread();
+    }
     pthread_mutex_unlock(&lock);
 }

@@ -17,7 +17,14 @@
 void cores_init(void);
 
 bool cores_allowed(uint32_t core);
-uint32_t cores_last(void);
+/* Where a poll thread runs if nobody says: the last core that no poll thread of another process of
+ * the machine, and of this network namespace, is on; the last one of all where that would leave no
+ * core without one. */
+uint32_t cores_default(void);
+/* Whether a poll thread of another process is on a core, as far as this one can tell. */
+bool cores_elsewhere(uint32_t core);
+/* That choice among those whose bits are set of `n`, a multiple of 8. */
+uint32_t cores_pick(const uint8_t *allowed, uint32_t n, bool (*is_taken)(uint32_t core));
 /* How many are allowed. */
 uint32_t cores_count(void);
 /* The NUMA node of a core; 0 where the machine does not say. */

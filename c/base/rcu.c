@@ -2,11 +2,24 @@
 #include "base/rcu.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include <rte_cycles.h>
+#include <rte_pause.h>
+
 #include "base/invariant.h"
+
+/* Callbacks that rcu_reclaim() runs at once, and of those that are waiting a share, so that they
+ * cannot become ever more; but no more than take STEP_US. */
+#define STEP 512u
+#define SHARE 4u
+#define MOST 1536u
+#define STEP_US 300u
+/* Another thread needs so long to get the mutex that is let go of for it. */
+#define TURN_NS 20000
+/* For so long readers are waited for with the mutex held: most come round in a microsecond. */
+#define SPIN_US 20u
 
 struct deferred {
     struct deferred *next;
@@ -19,6 +32,7 @@ struct rcu {
     struct rte_rcu_qsbr *qsbr;
     pthread_mutex_t *guard;
     struct deferred *first, **last; /* Oldest first. */
+    uint32_t n;
 };
 
 struct rcu *rcu_create(void)
@@ -74,27 +88,34 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Waits until every thread that is online now has been quiescent once; false: not in time.  Not
- * rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core to get there. */
-static bool wait_for_readers(struct rcu *rcu, pthread_mutex_t *guard, uint32_t timeout_ms)
+/* Lets others have the mutex. */
+static void let_others(pthread_mutex_t *guard)
 {
-    const struct timespec nap = { 0, 20000 };
-    uint64_t token = rte_rcu_qsbr_start(rcu->qsbr), end = now_ms() + timeout_ms;
-    bool over;
-    int tries = 0;
+    if (guard)
+        pthread_mutex_unlock(guard);
+    nanosleep(&(struct timespec){ 0, TURN_NS }, NULL);
+    if (guard)
+        pthread_mutex_lock(guard);
+}
 
-    /* Mostly one turn of a loop is enough, and then the mutex is worth keeping. */
-    while (!(over = rte_rcu_qsbr_check(rcu->qsbr, token, false) == 1) && tries++ < 64)
-        sched_yield();
+/* Waits until every thread that was online when the token was taken has been quiescent once; false:
+ * not in time.  Not rte_rcu_qsbr_synchronize(), which spins: a poll thread may need this very core
+ * to get there. */
+static bool wait_for_readers(struct rcu *rcu, pthread_mutex_t *guard, uint64_t token, uint32_t timeout_ms)
+{
+    const uint64_t end = now_ms() + timeout_ms;
+    const uint64_t spin = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * SPIN_US;
+    bool over;
+
+    /* Mostly one turn of a loop is enough, and then the mutex is worth keeping.  Not to be kept
+     * while this thread gives its core away: it may be gone for milliseconds. */
+    while (!(over = rte_rcu_qsbr_check(rcu->qsbr, token, false) == 1) && rte_rdtsc() < spin)
+        rte_pause();
     if (over)
         return true;
     do {
-        if (guard)
-            pthread_mutex_unlock(guard);
-        nanosleep(&nap, NULL);
-        if (guard)
-            /* rte_rcu_qsbr_check() remembers what it saw, without a lock of its own. */
-            pthread_mutex_lock(guard);
+        /* With the mutex again: rte_rcu_qsbr_check() remembers what it saw, without a lock. */
+        let_others(guard);
         over = rte_rcu_qsbr_check(rcu->qsbr, token, false) == 1;
     } while (!over && (timeout_ms == UINT32_MAX || now_ms() < end));
     return over;
@@ -108,6 +129,7 @@ static void run_first(struct rcu *rcu)
     rcu->first = d->next;
     if (!rcu->first)
         rcu->last = &rcu->first;
+    rcu->n--;
     d->free_fn(d->object, d->arg);
     free(d);
 }
@@ -141,7 +163,7 @@ void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *
     /* Slow, but neither a leak nor a use after free; with the mutex: the caller is in the midst of
      * a change. */
     if (!d) {
-        wait_for_readers(rcu, NULL, UINT32_MAX);
+        wait_for_readers(rcu, NULL, rte_rcu_qsbr_start(rcu->qsbr), UINT32_MAX);
         free_fn(object, arg);
         return;
     }
@@ -150,28 +172,54 @@ void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *
     };
     *rcu->last = d;
     rcu->last = &d->next;
+    rcu->n++;
+}
+
+/* At most so many, and no longer than STEP_US. */
+static void run_due(struct rcu *rcu, uint32_t most)
+{
+    const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * STEP_US;
+
+    for (uint32_t n = 0; n < most && rcu->first && rte_rcu_qsbr_check(rcu->qsbr, rcu->first->token, false) == 1; n++) {
+        if (n && rte_rdtsc() > end)
+            return;
+        run_first(rcu);
+    }
+}
+
+/* Runs all that was deferred before a token that is over, with the mutex let go of in between. */
+static void run_before(struct rcu *rcu, uint64_t token)
+{
+    run_due(rcu, UINT32_MAX);
+    while (rcu->first && rcu->first->token < token) {
+        let_others(rcu->guard);
+        run_due(rcu, UINT32_MAX);
+    }
 }
 
 void rcu_reclaim(struct rcu *rcu)
 {
     check_guard(rcu);
-    while (rcu->first && rte_rcu_qsbr_check(rcu->qsbr, rcu->first->token, false) == 1)
-        run_first(rcu);
+    run_due(rcu, RTE_MIN(STEP + rcu->n / SHARE, MOST));
 }
 
 void rcu_synchronize(struct rcu *rcu)
 {
+    const uint64_t token = rte_rcu_qsbr_start(rcu->qsbr);
+
     check_guard(rcu);
-    wait_for_readers(rcu, rcu->guard, UINT32_MAX);
-    rcu_reclaim(rcu);
+    wait_for_readers(rcu, rcu->guard, token, UINT32_MAX);
+    run_before(rcu, token);
 }
 
 int rcu_synchronize_for(struct rcu *rcu, uint32_t timeout_ms)
 {
+    const uint64_t token = rte_rcu_qsbr_start(rcu->qsbr);
+
     check_guard(rcu);
-    if (!wait_for_readers(rcu, rcu->guard, timeout_ms))
+    if (!wait_for_readers(rcu, rcu->guard, token, timeout_ms))
         return ETIMEDOUT;
-    rcu_reclaim(rcu);
+    run_before(rcu, token);
     return 0;
 }
 

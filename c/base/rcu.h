@@ -37,8 +37,10 @@ void rcu_inside(struct rcu *);
 /* Calls `free_fn(object, arg)` after a grace period: from a later rcu_* call of the control side,
  * never from a poll thread. */
 void rcu_defer(struct rcu *, void (*free_fn)(void *object, void *arg), void *object, void *arg);
-void rcu_reclaim(struct rcu *);                 /* Runs what is due; does not wait. */
-/* Waits for a grace period, without the mutex, then runs what was deferred before. */
+/* Runs what is due, but so little at once that nobody waits long for the mutex; does not wait. */
+void rcu_reclaim(struct rcu *);
+/* Waits for a grace period, then runs what was deferred before; both without the mutex, or with it
+ * for a fraction of a millisecond at once. */
 void rcu_synchronize(struct rcu *);
 /* The same for `timeout_ms` at most; ETIMEDOUT: some thread has not come round, and what was
  * deferred waits on. */

@@ -5,10 +5,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/mem.h"
 #include "base/invariant.h"
 
 #define PAGE_SIZE ((size_t)64 << 10)
 #define CHUNK_LAST ((size_t)2 << 20)
+#define PAGES_LOW 8u                 /* Unused ones that are left when a spare chunk is made. */
 
 struct slab_free {
     struct slab_free *next;
@@ -63,12 +65,15 @@ static struct slab_chunk *add_chunk(struct slab *slab)
         size *= 2;
     if (!chunk)
         return NULL;
-    *chunk = (struct slab_chunk){ .next = slab->chunks, .link = &slab->chunks, .memory = aligned_alloc(size, size), .size = size };
+    *chunk = (struct slab_chunk){ .next = slab->chunks, .link = &slab->chunks, .size = size };
+    chunk->memory = size == CHUNK_LAST && slab->spare ? slab->spare : aligned_alloc(size, size);
     if (!chunk->memory) {
         free(chunk);
         return NULL;
     }
-    if (size == CHUNK_LAST)
+    if (chunk->memory == slab->spare)
+        slab->spare = NULL;
+    else if (size == CHUNK_LAST)
         madvise(chunk->memory, size, MADV_HUGEPAGE); /* Only a wish. */
     if (chunk->next)
         chunk->next->link = &chunk->next;
@@ -79,6 +84,7 @@ static struct slab_chunk *add_chunk(struct slab *slab)
 
         page->chunk = chunk;
         link_page(&slab->unused, page);
+        slab->unused_n++;
     }
     return chunk;
 }
@@ -89,8 +95,20 @@ static void remove_chunk(struct slab *slab, struct slab_chunk *chunk)
     if (chunk->next)
         chunk->next->link = chunk->link;
     slab->size -= chunk->size;
+    if (slab->ahead)
+        ahead_forget(slab->ahead, chunk->memory, chunk->size);
     free(chunk->memory);
     free(chunk);
+}
+
+/* The next chunk, before it is needed: its memory is fetched meanwhile. */
+static void make_spare(struct slab *slab)
+{
+    slab->spare = aligned_alloc(CHUNK_LAST, CHUNK_LAST);
+    if (!slab->spare)
+        return;
+    madvise(slab->spare, CHUNK_LAST, MADV_HUGEPAGE); /* Only a wish. */
+    ahead_want(slab->ahead, slab->spare, CHUNK_LAST);
 }
 
 static struct slab_page *take_page(struct slab *slab, struct slab_page **list)
@@ -101,11 +119,14 @@ static struct slab_page *take_page(struct slab *slab, struct slab_page **list)
         return NULL;
     page = slab->unused;
     unlink_page(page);
+    slab->unused_n--;
     page->chunk->used++;
     page->free = NULL;
     page->at = (uint8_t *)(page + 1);
     page->used = 0;
     link_page(list, page);
+    if (slab->ahead && !slab->spare && slab->size >= CHUNK_LAST && slab->unused_n <= PAGES_LOW)
+        make_spare(slab);
     return page;
 }
 
@@ -118,6 +139,7 @@ static void give_page(struct slab *slab, struct slab_page *page)
 
     unlink_page(page);
     link_page(&slab->unused, page);
+    slab->unused_n++;
     if (--chunk->used || !other)
         return;
     while (other && other->chunk == chunk)
@@ -126,6 +148,7 @@ static void give_page(struct slab *slab, struct slab_page *page)
         return;
     for (size_t at = 0; at < chunk->size; at += PAGE_SIZE)
         unlink_page((struct slab_page *)(chunk->memory + at));
+    slab->unused_n -= (uint32_t)(chunk->size / PAGE_SIZE);
     remove_chunk(slab, chunk);
 }
 
@@ -177,5 +200,8 @@ void slab_clear(struct slab *slab)
 {
     while (slab->chunks)
         remove_chunk(slab, slab->chunks);
+    if (slab->spare)
+        ahead_forget(slab->ahead, slab->spare, CHUNK_LAST);
+    free(slab->spare);
     memset(slab, 0, sizeof *slab);
 }

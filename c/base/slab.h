@@ -16,11 +16,17 @@
 #define SLAB_MAX 1024u               /* Bytes of an object. */
 #define SLAB_STEP 16u               /* Sizes are rounded up to multiples of this. */
 
+struct ahead;
+
 struct slab {
     struct slab_page *room[SLAB_MAX / SLAB_STEP]; /* Pages with room for an object, by size. */
     struct slab_page *unused;       /* Pages that no size has. */
     struct slab_chunk *chunks;
     size_t size;                    /* Bytes of all chunks. */
+    uint32_t unused_n;
+    /* Where it tells what it will want, and the chunk that it told of; NULL: nowhere, none. */
+    struct ahead *ahead;
+    void *spare;
 };
 
 /* Room for `size` bytes, 1 to SLAB_MAX, aligned to SLAB_STEP, not initialised; NULL: no memory.  A

@@ -90,13 +90,14 @@ static inline enum stat_drop stat_explicit(uint32_t reason)
     return reason && reason <= STAT_EXPLICIT_COUNT ? (enum stat_drop)(DROP_bridge_not_found + reason - 1) : DROP_explicit;
 }
 
-/* Counted by: pmd.c received, rx_*, tx_*, iterations, sleeps and cycles; burst.c hit, recirculated
+/* Counted by: pmd.c received, rx_*, tx_*, iterations and cycles; pmd_rest.c sleeps and those of
+ * them that packets ended (woken); burst.c hit, recirculated
  * and cycles_upcall; upcall.c missed (handed up) and lost; cls_isa.c mask_hit and
  * validator_mismatches; drops where they happen, but `fragment`, which ipf.h counts and dp.c adds.
  */
 struct stat_counters {
     _Atomic uint64_t received, hit, missed, lost, recirculated, mask_hit;
-    _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations, iterations_busy, sleeps;
+    _Atomic uint64_t rx_batches, tx_packets, tx_batches, iterations, iterations_busy, sleeps, woken;
     _Atomic uint64_t cycles_busy, cycles_idle, cycles_sleep;
     _Atomic uint64_t cycles_upcall;      /* Only while a thread records (perf.h). */
     _Atomic uint64_t validator_mismatches;

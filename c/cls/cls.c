@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls.c - classifier, control side: flows in, out and changed; replicas; counters.
+ * cls.c - classifier, control side: flows in, out and changed; counters.
  *
  * Why it looks as it does.  Cycles a packet by the time stamp counter, for copying a 60-byte frame
  * in, lookup, counting and the transmit buffer; one core of a Zen 5, at 2.6 GHz unless 2.1 is said,
@@ -38,13 +38,8 @@ struct cls *cls_create(struct rcu *rcu)
         cls_destroy(cls);
         return NULL;
     }
+    ahead_want(&cls->ahead, cls->sub_of, CLS_FLOWS_STEP * sizeof cls->sub_of[0]);
     return cls;
-}
-
-static void free_replica(struct cls_replica *replica)
-{
-    mem_unmap(replica->entries, CLS_FLOWS_MAX * sizeof replica->entries[0]);
-    free(replica);
 }
 
 void cls_destroy(struct cls *cls)
@@ -56,100 +51,36 @@ void cls_destroy(struct cls *cls)
         struct cls_part *part = atomic_load_explicit(&parts->slots[i].part, memory_order_relaxed);
 
         if (part && part != &cls_part_gone)
-            cls_part_free(part);
+            cls_part_free(cls, part);
     }
     free(parts);
     if (cls->replicas[0])
-        free_replica(cls->replicas[0]);
+        cls_replica_free(cls, cls->replicas[0]);
     mem_unmap(cls->sub_of, CLS_FLOWS_MAX * sizeof cls->sub_of[0]);
     mem_unmap(cls->spill_near, (size_t)CLS_FLOWS_MAX * 2 * HASH_CHUNK * 4);
     mem_unmap(cls->spill_far, (size_t)CLS_FLOWS_MAX * (CLS_CHUNKS - 1) * HASH_CHUNK * 4);
     free(cls);
 }
 
+struct ahead *cls_ahead(struct cls *cls)
+{
+    return &cls->ahead;
+}
+
+void cls_want(struct cls *cls, uint32_t first, uint32_t n)
+{
+    for (unsigned int i = 0; i <= cls->thread_last; i++) {
+        if (cls->replicas[i])
+            ahead_want(&cls->ahead, &cls->replicas[i]->entries[first], n * sizeof(struct cls_entry));
+    }
+    ahead_want(&cls->ahead, &cls->sub_of[first], n * sizeof cls->sub_of[0]);
+    if (cls->spill_near)
+        ahead_want(&cls->ahead, cls->spill_near + (size_t)first * 2 * HASH_CHUNK * 4, (size_t)n * 2 * HASH_CHUNK * 4);
+}
+
 const struct hash_key *cls_hash_key(const struct cls *cls)
 {
     return &cls->key;
-}
-
-struct cls_entry *cls_entries(struct cls_replica *replica)
-{
-    return replica->entries;
-}
-
-/* The flows of one subtable, as replica 0 has them, but with counters of their own. */
-static void copy_entries(struct cls_replica *to, const struct cls_replica *from, const struct cls_sub *sub)
-{
-    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed);
-
-    for (uint32_t i = 0; i <= cls_bucket_mask(table); i++) {
-        const struct cls_bucket *b = &cls_buckets(table)[i];
-
-        for (int j = 0; j < CLS_SLOTS; j++) {
-            uint32_t flow = atomic_load_explicit(&b->flow[j], memory_order_relaxed);
-
-            if (!atomic_load_explicit(&b->sig[j], memory_order_relaxed))
-                continue;
-            memcpy(to->entries[flow].packed, from->entries[flow].packed, sizeof to->entries[flow].packed);
-            to->entries[flow].verdict = atomic_load_explicit(&from->entries[flow].verdict, memory_order_relaxed);
-        }
-    }
-}
-
-struct cls_replica *cls_replica_add(struct cls *cls, unsigned int thread)
-{
-    const struct cls_parts *parts = atomic_load_explicit(&cls->parts, memory_order_relaxed);
-    struct cls_replica *replica;
-
-    if (cls->replicas[thread])
-        return cls->replicas[thread];
-    replica = aligned_alloc(64, sizeof *replica);
-    if (!replica)
-        return NULL;
-    memset(replica, 0, sizeof *replica);
-    replica->cls = cls;
-    replica->thread = thread;
-    replica->entries = mem_map(CLS_FLOWS_MAX * sizeof replica->entries[0]);
-    if (!replica->entries) {
-        free(replica);
-        return NULL;
-    }
-    for (uint32_t i = 0; i <= parts->mask; i++) {
-        const struct cls_part *part = atomic_load_explicit(&parts->slots[i].part, memory_order_relaxed);
-
-        for (uint32_t s = 0; part && s < part->sub_room; s++) {
-            if (part->subs[s])
-                copy_entries(replica, cls->replicas[0], part->subs[s]);
-        }
-    }
-    cls->replicas[thread] = replica;
-    if (thread > cls->thread_last)
-        cls->thread_last = thread;
-    return replica;
-}
-
-static void fold(struct cls_entry *to, const struct cls_entry *from)
-{
-    const uint64_t used = cls_used(from);
-
-    to->packets += atomic_load_explicit(&from->packets, memory_order_relaxed);
-    to->bytes += atomic_load_explicit(&from->bytes, memory_order_relaxed);
-    to->tcp_flags |= atomic_load_explicit(&from->tcp_flags, memory_order_relaxed);
-    if (used > cls_used(to))
-        cls_use(to, used);
-}
-
-void cls_replica_remove(struct cls *cls, struct cls_replica *replica)
-{
-    if (!replica->thread)
-        return;
-    cls->replicas[replica->thread] = NULL;
-    /* Whatever index has a subtable has a flow; memory beyond the last one was never touched. */
-    for (uint32_t flow = 1; flow < cls->flow_end; flow++) {
-        if (cls->sub_of[flow])
-            fold(&cls->replicas[0]->entries[flow], &replica->entries[flow]);
-    }
-    free_replica(replica);
 }
 
 static void pack(const struct cls_sub *sub, const struct key *key, uint32_t *packed)
@@ -246,15 +177,47 @@ uint32_t cls_find_exact(struct cls *cls, const struct key *key, const struct key
     return place.sub ? find_in(cls, place.sub, place.packed, place.sig) : 0;
 }
 
+static void prefetch_bucket(const struct cls_place *place)
+{
+    const cls_table table = atomic_load_explicit(&place->sub->table, memory_order_relaxed);
+
+    __builtin_prefetch(&cls_buckets(table)[place->sig & cls_bucket_mask(table)], 1);
+}
+
 void cls_look(struct cls *cls, const struct key *key, const struct key *mask, struct cls_place *place)
 {
+    look(cls, key, mask, place);
+    if (place->sub)
+        prefetch_bucket(place);
+}
+
+bool cls_look_near(struct cls *cls, const struct key *key, const struct cls_place *near, struct cls_place *place)
+{
+    if (!is_current(cls, near))
+        return false;
+    place_in(cls, near->sub, key, place);
+    prefetch_bucket(place);
+    return true;
+}
+
+uint32_t cls_look_closer(struct cls *cls, const struct cls_place *place)
+{
+    const struct cls_bucket *b;
     cls_table table;
 
-    look(cls, key, mask, place);
-    if (!place->sub)
-        return;
+    if (!is_current(cls, place))
+        return 0;
     table = atomic_load_explicit(&place->sub->table, memory_order_relaxed);
-    __builtin_prefetch(&cls_buckets(table)[place->sig & cls_bucket_mask(table)], 1);
+    b = &cls_buckets(table)[place->sig & cls_bucket_mask(table)];
+    for (int j = 0; j < CLS_SLOTS; j++) {
+        if (atomic_load_explicit(&b->sig[j], memory_order_relaxed) == place->sig) {
+            const uint32_t flow = atomic_load_explicit(&b->flow[j], memory_order_relaxed);
+
+            cls_prefetch_entry(cls, flow);
+            return flow;
+        }
+    }
+    return 0;
 }
 
 void cls_prefetch_entry(struct cls *cls, uint32_t flow)
@@ -330,9 +293,9 @@ int cls_insert_at(struct cls *cls, uint32_t flow, const struct key *key, const s
             cls_part_remove(cls, part);
         return error;
     }
-    for (int w = 0; part->prune_n && w < KEY_WORDS; w++)
+    for (int w = 0; (part->prune_n || part->next) && w < KEY_WORDS; w++)
         masked.words[w] = key->words[w] & mask->words[w];
-    cls_prune_add(part, sub, &masked);
+    cls_prune_add(part, sub, flow, &masked);
     cls->sub_of[flow] = sub;
     note_change(cls);
     write_entries(cls, sub, flow, place->packed, verdict);
@@ -366,7 +329,7 @@ void cls_remove(struct cls *cls, uint32_t flow)
     cls_unpack(cls, sub, flow, &masked);
     pack(sub, &masked, packed);
     cls_sub_take_flow(sub, cls_sig(hash_chunks(&cls->key, packed, sub->chunks)), flow);
-    cls_prune_remove(part, sub, &masked);
+    cls_prune_remove(part, sub, flow, &masked);
     cls->sub_of[flow] = NULL;
     cls->flow_count--;
     sub->flows--;

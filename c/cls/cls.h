@@ -25,9 +25,12 @@
 struct rte_mbuf;
 
 #define CLS_BURST 32
-#define CLS_FLOWS_MAX (1u << 22)   /* Indexes; memory is touched as it is needed. */
+#define CLS_FLOWS_MAX (1u << 24)   /* Indexes; memory is touched as it is needed. */
+#define CLS_FLOWS_STEP (1u << 15)  /* Their entries in a replica fill a huge page. */
 #define CLS_MASKS_MAX 512          /* Masks of one partition. */
 
+struct ahead;
+struct ahead_range;
 struct rcu;
 struct stat_counters;
 struct cls;                  /* The flows of a datapath. */
@@ -80,6 +83,17 @@ const struct hash_key *cls_hash_key(const struct cls *);
  * 0.  To add one that there is is to get it.  Replica 0 is the classifier's own and stays. */
 struct cls_replica *cls_replica_add(struct cls *, unsigned int thread);
 void cls_replica_remove(struct cls *, struct cls_replica *);
+/* The same bit by bit, for tables so large that nobody should wait until it is done; flows may come
+ * and go in between.  A replica that was begun is filled before its thread starts, some indexes at
+ * a time; it is folded when its thread has ended, and then removed.  False: that was the last of
+ * it. */
+struct cls_replica *cls_replica_begin(struct cls *, unsigned int thread);
+/* On its thread's NUMA node, if there is room; before anything else. */
+void cls_replica_near(struct cls_replica *, uint32_t node);
+/* What the next fill of so many will touch, to be fetched before. */
+struct ahead_range cls_replica_next(const struct cls *, const struct cls_replica *, uint32_t most);
+bool cls_replica_fill(struct cls *, struct cls_replica *, uint32_t most);
+bool cls_replica_fold(struct cls *, struct cls_replica *, uint32_t most);
 struct cls_entry *cls_entries(struct cls_replica *);   /* Array by flow index. */
 
 /* Finds the flow of each of `n` <= CLS_BURST packets that share in_port and recirc_id.  `md` is
@@ -107,7 +121,13 @@ struct cls_place {
 };
 /* Fills a place, and fetches what is there; and the entries that a flow of this index gets. */
 void cls_look(struct cls *, const struct key *, const struct key *mask, struct cls_place *);
+/* The same for a key of the partition, and a mask, that `near` was filled for.  False: that says
+ * nothing any more. */
+bool cls_look_near(struct cls *, const struct key *, const struct cls_place *near, struct cls_place *);
 void cls_prefetch_entry(struct cls *, uint32_t flow);
+/* The flow that probably is there, once the memory of the place has come: its entries are fetched.
+ * 0: none seems to be. */
+uint32_t cls_look_closer(struct cls *, const struct cls_place *);
 /* cls_find() for a key that was looked at. */
 uint32_t cls_find_near(struct cls *, const struct key *, const struct cls_place *);
 
@@ -125,6 +145,15 @@ void cls_set_verdict(struct cls *, uint32_t flow, uint64_t verdict);
  * they were). */
 void cls_counters(struct cls *, uint32_t flow, struct cls_counters *);
 void cls_forget(struct cls *, uint32_t flow);
+
+/* Goes on with what is made bit by bit and would else wait for the next flow; some ten
+ * microseconds.  True: there may be more. */
+bool cls_tend(struct cls *);
+
+/* Memory that flows to come will touch: a call that may let go of the control mutex fetches it. */
+struct ahead *cls_ahead(struct cls *);
+/* Wants what `n` flows from an index on will touch, of whatever their thread and mask. */
+void cls_want(struct cls *, uint32_t first, uint32_t n);
 
 /* Numbers for dp_stats. */
 uint32_t cls_flow_count(const struct cls *);

@@ -13,7 +13,9 @@
  * Equal keys in a row: a packet whose masked key equals its predecessor's gets the same flow
  * without a lookup.  The chain never leaves the burst, so it cannot outlive a flow or a view; every
  * packet here has a key (runts never come), so its predecessor is always the one compared with.
- * Where fewer than one in eight packets gains from it, it pauses for 1024 bursts. */
+ * Where fewer than half of the packets of a port gain from it, it pauses for 1024 bursts of that
+ * port: what is saved by a
+ * hit is lost again by a branch that was mispredicted. */
 #include <rte_prefetch.h>
 
 #include "cls/cls_int.h"
@@ -51,7 +53,7 @@ static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
 #define AHEAD 4                     /* Packets whose data is on its way. */
 #define SAME UINT32_MAX             /* The flow of the packet before. */
 #define SAME_TRIES 2048
-#define SAME_WORTH 8                /* One in so many must gain. */
+#define SAME_WORTH 2                /* One in so many must gain. */
 #define SAME_PAUSE 1024
 
 struct hot {
@@ -63,21 +65,23 @@ struct hot {
     uint32_t sigs[CLS_BURST];
     uint32_t flows[CLS_BURST];      /* Candidates. */
     uint8_t pending[CLS_BURST];
+    uint8_t kinds[CLS_BURST];       /* By hot_find(), if HOT_FINDS. */
     uint32_t n;                     /* Of pending. */
 };
 
-/* Packs a key for a subtable, and starts to fetch its bucket. */
-HOT void aim_at(struct hot *hot, const struct cls *cls, const struct cls_sub *sub, hot_block block, uint32_t i)
+/* Packs a key for a subtable, and starts to fetch its bucket.  `wide`: the view has masks of more
+ * than block 0. */
+HOT void aim_at(struct hot *hot, const struct cls *cls, const struct cls_sub *sub, hot_block block, uint32_t i, bool wide)
 {
     cls_table table = atomic_load_explicit(&((struct cls_sub *)(uintptr_t)sub)->table, memory_order_acquire);
-    uint32_t sig = hot_pack(&cls->key, sub, block, &hot->keys[i], hot->packed[i]);
+    uint32_t sig = hot_pack(&cls->key, sub, block, &hot->keys[i], hot->packed[i], wide);
 
     if (UNLIKELY(sub->chunks > 1)) {
-        uint32_t wide[CLS_CHUNKS * HASH_CHUNK];
+        uint32_t packed[CLS_CHUNKS * HASH_CHUNK];
 
         for (unsigned int k = 0; k < sub->chunks; k++)
-            cls_pack_chunk(sub, &hot->keys[i], k, wide + k * HASH_CHUNK);
-        sig = hash_chunks(&cls->key, wide, sub->chunks);
+            cls_pack_chunk(sub, &hot->keys[i], k, packed + k * HASH_CHUNK);
+        sig = hash_chunks(&cls->key, packed, sub->chunks);
     }
     hot->sigs[i] = cls_sig(sig);
     hot->subs[i] = sub;
@@ -100,21 +104,21 @@ HOT bool same_blocks(const struct cls_view *view, const struct key *a, const str
 
 #if UPCALL_ISA
 /* Whether a packet's key is made by vectors: of the frames that cls_hot_frame.h knows. */
-HOT bool is_plain(const struct hot_context *context, struct rte_mbuf *m, struct hot_frame *f)
+HOT bool is_plain(const struct hot_context *context, struct rte_mbuf *m, uint32_t kind, struct hot_frame *f)
 {
     const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
 
-    return LIKELY((context->plain || !hot_needs_pkt(context->view, md))
-                  && hot_frame_read(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, f));
+    return LIKELY((context->plain || !hot_is_rare(context->view, md))
+                  && hot_read(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, kind, f));
 }
 
 /* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
  * TCP flags. */
-HOT hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+HOT hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, uint32_t kind, struct key *key, uint16_t *tcp_flags)
 {
     struct hot_frame f;
 
-    if (!is_plain(context, m, &f))
+    if (!is_plain(context, m, kind, &f))
         return hot_extract_any(context, m, key, tcp_flags);
     *tcp_flags = f.tcp_flags;
     return hot_make(context, m, &f, key);
@@ -143,7 +147,7 @@ HOT void take_key(struct hot *hot, const struct cls *cls, const struct cls_view 
     burst->flows[i] = 0;
     hot->pending[chain->n++] = (uint8_t)i;
     if (single)
-        aim_at(hot, cls, view->subs[0], block, i);
+        aim_at(hot, cls, view->subs[0], block, i, view->blocks != 1);
 }
 
 HOT void prefetch_first(const struct cls_burst *burst)
@@ -158,20 +162,34 @@ HOT void prefetch_next(const struct cls_burst *burst, uint32_t i)
         rte_prefetch0(rte_pktmbuf_mtod(burst->packets[i + AHEAD], const void *));
 }
 
+/* Finds the kinds of all packets first: reading on waits for them (cls_hot_kind.h). */
+HOT void find_kinds(struct hot *hot, const struct cls_burst *burst)
+{
+    for (uint32_t i = 0; i < burst->n; i++) {
+        const struct rte_mbuf *m = burst->packets[i];
+
+        prefetch_next(burst, i);
+        hot->kinds[i] = (uint8_t)hot_find(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+    }
+}
+
 /* The first loop.  Returns how many packets are like the one before. */
 HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                        const bool single)
 {
-    struct hot_chain chain = { .shortcut = !replica->same_pause };
+    struct hot_chain chain = { .shortcut = !burst->habit->same_pause };
     struct hot_context context;
 
     hot_begin(&context, view, burst->md);
     prefetch_first(burst);
+    if (HOT_FINDS)
+        find_kinds(hot, burst);
     for (uint32_t i = 0; i < burst->n; i++) {
         hot_block block;
 
-        prefetch_next(burst, i);
-        block = hot_extract(&context, burst->packets[i], &hot->keys[i], &burst->tcp_flags[i]);
+        if (!HOT_FINDS)
+            prefetch_next(burst, i);
+        block = hot_extract(&context, burst->packets[i], hot->kinds[i], &hot->keys[i], &burst->tcp_flags[i]);
         take_key(hot, replica->cls, view, burst, &chain, block, i, single);
     }
     hot->n = chain.n;
@@ -181,11 +199,11 @@ HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const
 #if UPCALL_ISA
 /* The first loop where headers are expected: packets that have them are compared with the one
  * before in the frame. */
-HOT uint32_t make_keys_like(struct hot *hot, struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
+HOT uint32_t make_keys_like(struct hot *hot, const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                             const bool single)
 {
-    struct hot_chain chain = { .shortcut = !replica->same_pause };
-    struct cls_like *like = &replica->like;
+    struct hot_chain chain = { .shortcut = !burst->habit->same_pause };
+    struct cls_like *like = &burst->habit->like;
     uint32_t unlike = 0, unlike_at = UINT32_MAX - 1;
     struct hot_context context;
     struct hot_guess guess;
@@ -215,7 +233,7 @@ HOT uint32_t make_keys_like(struct hot *hot, struct cls_replica *replica, const 
             continue;
         }
         run = false;
-        if (!is_plain(&context, m, &f)) {
+        if (!is_plain(&context, m, hot_find(frame, m->data_len), &f)) {
             block = hot_extract_any(&context, m, &hot->keys[i], &burst->tcp_flags[i]);
         } else {
             burst->tcp_flags[i] = f.tcp_flags;
@@ -238,14 +256,16 @@ HOT uint32_t make_keys_like(struct hot *hot, struct cls_replica *replica, const 
 }
 #endif
 
-HOT uint32_t first_loop(struct hot *hot, struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
+HOT uint32_t first_loop(struct hot *hot, const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst,
                         const bool single)
 {
 #if UPCALL_ISA
-    if ((HOT_GUESS_ALONE || !replica->same_pause) && burst->md && !hot_needs_pkt(view, burst->md)) {
-        if (LIKELY(!replica->like.pause))
+    struct cls_habit *habit = burst->habit;
+
+    if ((HOT_GUESS_ALONE || !habit->same_pause) && burst->md && !hot_needs_pkt(view, burst->md)) {
+        if (LIKELY(!habit->like.pause))
             return make_keys_like(hot, replica, view, burst, single);
-        replica->like.pause--;
+        habit->like.pause--;
     }
 #endif
     return make_keys(hot, replica, view, burst, single);
@@ -284,6 +304,7 @@ HOT bool next_slot(uint64_t *map, uint32_t words, uint32_t *slot)
 HOT void aim(struct hot *hot, const struct cls *cls, const struct cls_view *view)
 {
     const uint32_t words = view->map_words;
+    const bool wide = view->blocks != 1;
     uint32_t n = 0;
 
     for (uint32_t j = 0; j < hot->n; j++) {
@@ -291,7 +312,7 @@ HOT void aim(struct hot *hot, const struct cls *cls, const struct cls_view *view
 
         if (UNLIKELY(!next_slot(hot->maps[i], words, &slot)))
             continue;
-        aim_at(hot, cls, view->subs[slot], hot_load(&hot->keys[i]), i);
+        aim_at(hot, cls, view->subs[slot], hot_load(&hot->keys[i]), i, wide);
         hot->pending[n++] = (uint8_t)i;
     }
     hot->n = n;
@@ -309,23 +330,10 @@ HOT void match(struct hot *hot, const struct cls_entry *entries)
     }
 }
 
-static bool wide_equal(const struct cls_sub *sub, const struct key *key, uint32_t flow)
-{
-    const uint32_t *spill = cls_spill(sub, flow);
-    uint32_t packed[HASH_CHUNK];
-
-    for (unsigned int k = 1; k < sub->chunks; k++, spill += HASH_CHUNK) {
-        cls_pack_chunk(sub, key, k, packed);
-        if (memcmp(packed, spill, sizeof packed))
-            return false;
-    }
-    return true;
-}
-
 HOT bool is_flow(const struct hot *hot, const struct cls_entry *entries, uint32_t i, uint32_t flow)
 {
     return LIKELY(hot_equal(hot->packed[i], &entries[flow]))
-        && (LIKELY(hot->subs[i]->chunks == 1) || wide_equal(hot->subs[i], &hot->keys[i], flow));
+        && (LIKELY(hot->subs[i]->chunks == 1) || cls_wide_equal(hot->subs[i], &hot->keys[i], flow));
 }
 
 /* Not the first flow of the bucket with this signature: goes through all of them, and through the
@@ -369,9 +377,10 @@ HOT void verify(struct hot *hot, const struct cls_entry *entries, struct cls_bur
     hot->n = n;
 }
 
-HOT void look_up(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst, const bool single)
+HOT void look_up(const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst, const bool single)
 {
     const struct cls_entry *entries = replica->entries;
+    struct cls_habit *habit = burst->habit;
     struct hot hot;
     uint32_t same = first_loop(&hot, replica, view, burst, single);
 
@@ -398,20 +407,20 @@ HOT void look_up(struct cls_replica *replica, const struct cls_view *view, struc
                 burst->flows[i] = burst->flows[i - 1];
         }
     }
-    if (replica->same_pause) {
-        replica->same_pause--;
+    if (habit->same_pause) {
+        habit->same_pause--;
         return;
     }
-    replica->same_tried += burst->n;
-    replica->same_hit += same;
-    if (UNLIKELY(replica->same_tried >= SAME_TRIES)) {
-        if (replica->same_hit < replica->same_tried / SAME_WORTH)
-            replica->same_pause = SAME_PAUSE;
-        replica->same_tried = replica->same_hit = 0;
+    habit->same_tried += burst->n;
+    habit->same_hit += same;
+    if (UNLIKELY(habit->same_tried >= SAME_TRIES)) {
+        if (habit->same_hit < habit->same_tried / SAME_WORTH)
+            habit->same_pause = SAME_PAUSE;
+        habit->same_tried = habit->same_hit = 0;
     }
 }
 
-void HOT_NAME(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst)
+void HOT_NAME(const struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst)
 {
     if (view->single)
         look_up(replica, view, burst, true);

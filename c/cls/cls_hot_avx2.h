@@ -107,13 +107,15 @@ static inline __m256i hot_network(const uint8_t *ip, const struct hot_frame *f)
         x = _mm_insert_epi8(x, ip[1], 9);
         return _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_cvtsi32_si128(flags), 1);
     }
-    nw = f->ipv6 ? ip[6] | (uint32_t)f->tos << 8 | (uint32_t)ip[7] << 16 : ip[9] | (uint32_t)ip[1] << 8 | (uint32_t)ip[8] << 16;
+    nw = f->ipv6 ? ip[6] | (uint32_t)hot_tos(ip) << 8 | (uint32_t)ip[7] << 16 : ip[9] | (uint32_t)ip[1] << 8 | (uint32_t)ip[8] << 16;
     ip += f->ipv6 ? 40 : 20;
     ports = f->l4 == HOT_ICMP ? (uint32_t)ip[0] << 8 | (uint32_t)ip[1] << 24 : (uint32_t)hot_load64(ip);
     return _mm256_set_epi64x(0, flags, (int64_t)(nw | ports << 32), f->ipv6 ? 0 : (int64_t)hot_load64(ip - 8));
 }
 
-static inline void hot_store_upper(const struct cls_view *view, const struct pkt_md *md, struct key *key, const uint8_t *ip6)
+/* `tunnel`: the packet's, if it came by one; else NULL. */
+static inline void hot_store_upper(const struct cls_view *view, const struct pkt_md *md, const struct pkt *tunnel, struct key *key,
+                                   const uint8_t *ip6)
 {
     const __m256i zero = _mm256_setzero_si256(), *mask = (const __m256i *)view->mask.words;
     __m256i *to = (__m256i *)key->words;
@@ -128,12 +130,30 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
         key->wide.ip6_label = label & 0xffff0f00 & view->mask.wide.ip6_label;
     }
     if (view->blocks >> 2) {
-        for (int i = 4; i < 8; i++)
-            _mm256_store_si256(to + i, zero);
-        for (uint32_t i = 8; i < 2 * KEY_BLOCKS && view->blocks >> 4; i++)
+        const __m256i *by = tunnel ? (const __m256i *)&tunnel->tunnel : NULL;
+
+        for (int i = 4; i < 6; i++)
+            _mm256_store_si256(to + i, by ? _mm256_and_si256(_mm256_loadu_si256(by + i - 4), _mm256_load_si256(mask + i)) : zero);
+        for (int i = 6; i < 8; i++)
             _mm256_store_si256(to + i, zero);
         key->ct.skb_priority = md->skb_priority & view->mask.ct.skb_priority;
+        if (view->blocks >> KEY_OPTIONS_BLOCK)
+            hot_store_options(view, tunnel, key);
     }
+}
+
+/* As cls_hot_kind.h asks: there is nothing to be found before. */
+#define HOT_FINDS false
+static inline uint32_t hot_find(const uint8_t *frame, uint32_t size)
+{
+    (void)frame;
+    (void)size;
+    return 0;
+}
+static inline bool hot_read(const uint8_t *frame, uint32_t size, uint32_t packet_size, uint32_t kind, struct hot_frame *f)
+{
+    (void)kind;
+    return hot_frame_read(frame, size, packet_size, f);
 }
 
 /* Writes the key of a packet of which hot_frame_read() said `f`, under the view's mask, only the
@@ -151,7 +171,7 @@ static inline __attribute__((always_inline)) hot_block hot_make(const struct hot
     _mm256_store_si256((__m256i *)key->words, block.low);
     _mm256_store_si256((__m256i *)key->words + 1, block.high);
     if (__builtin_expect(context->view->blocks != 1, 0))
-        hot_store_upper(context->view, md, key, f->ipv6 ? ip : NULL);
+        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? pkt_of(m) : NULL, key, f->ipv6 ? ip : NULL);
     return block;
 }
 
@@ -224,7 +244,6 @@ static inline __attribute__((always_inline)) hot_block hot_guess_make(const stru
     const struct cls_like *like = guess->like;
     const struct hot_frame f = {
         .tags = like->tags, .ipv6 = like->ipv6, .l4 = like->l4, .tcp_flags = like_tcp_flags(like, frame),
-        .tos = like->ipv6 ? like_tos(frame + 14 + 4 * like->tags) : 0,
     };
 
     (void)head;
@@ -239,11 +258,12 @@ static inline bool hot_same(hot_block a, hot_block b)
 }
 
 static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cls_sub *sub, hot_block block, const struct key *key,
-                                uint32_t *packed)
+                                uint32_t *packed, bool wide)
 {
     const __m256i at = _mm256_load_si256((const __m256i *)sub->at);
     __m256i x;
 
+    (void)wide;
     if (__builtin_expect(sub->span == CLS_SPAN_0, 1)) {
         __m256i low = _mm256_permutevar8x32_epi32(block.low, at), high = _mm256_permutevar8x32_epi32(block.high, at);
 

@@ -13,6 +13,7 @@
 #include <immintrin.h>
 
 #include "cls/cls_int.h"
+#include "cls/cls_hot_kind.h"
 #include "cls/cls_hot_like.h"
 #include "packet/extract.h"
 
@@ -41,16 +42,14 @@ struct hot_context {
     [44] = (l4), [45] = (l4) + 1, [46] = (l4) + 2, [47] = (l4) + 3, [48] = (l4) + 12, [49] = (l4) + 13
 #define HOT_ICMP(l4) [45] = (l4), [47] = (l4) + 1
 
-/* By number of tags, then ports or ICMP. */
-static const uint8_t hot_at4[3][2][64] __attribute__((aligned(64))) = {
-    { { HOT_L2(0), HOT_IPV4(0), HOT_PORTS(34) }, { HOT_L2(0), HOT_IPV4(0), HOT_ICMP(34) } },
-    { { HOT_L2(4), HOT_IPV4(4), HOT_PORTS(38) }, { HOT_L2(4), HOT_IPV4(4), HOT_ICMP(38) } },
-    { { HOT_L2(8), HOT_IPV4(8), HOT_PORTS(42) }, { HOT_L2(8), HOT_IPV4(8), HOT_ICMP(42) } },
-};
-static const uint8_t hot_at6[3][2][64] __attribute__((aligned(64))) = {
-    { { HOT_L2(0), HOT_IPV6, HOT_PORTS(64 + 40) }, { HOT_L2(0), HOT_IPV6, HOT_ICMP(64 + 40) } },
-    { { HOT_L2(4), HOT_IPV6, HOT_PORTS(64 + 40) }, { HOT_L2(4), HOT_IPV6, HOT_ICMP(64 + 40) } },
-    { { HOT_L2(8), HOT_IPV6, HOT_PORTS(64 + 40) }, { HOT_L2(8), HOT_IPV6, HOT_ICMP(64 + 40) } },
+/* By hot_kind_of(). */
+#define HOT_AT4(d) { HOT_L2(d), HOT_IPV4(d), HOT_PORTS(34 + (d)) }
+#define HOT_AT4_ICMP(d) { HOT_L2(d), HOT_IPV4(d), HOT_ICMP(34 + (d)) }
+#define HOT_AT6(d) { HOT_L2(d), HOT_IPV6, HOT_PORTS(64 + 40) }
+#define HOT_AT6_ICMP(d) { HOT_L2(d), HOT_IPV6, HOT_ICMP(64 + 40) }
+static const uint8_t hot_at[18][64] __attribute__((aligned(64))) = {
+    HOT_AT4(0), HOT_AT4_ICMP(0), HOT_AT4(0), HOT_AT4(4), HOT_AT4_ICMP(4), HOT_AT4(4), HOT_AT4(8), HOT_AT4_ICMP(8), HOT_AT4(8),
+    HOT_AT6(0), HOT_AT6_ICMP(0), HOT_AT6(0), HOT_AT6(4), HOT_AT6_ICMP(4), HOT_AT6(4), HOT_AT6(8), HOT_AT6_ICMP(8), HOT_AT6(8),
 };
 
 #define HOT_FF4 0xff, 0xff, 0xff, 0xff
@@ -63,12 +62,12 @@ static const uint8_t hot_at6[3][2][64] __attribute__((aligned(64))) = {
 #define HOT_IS6 HOT_004, HOT_004, 0xff, 0, 0xff, 0
 #define HOT_ROW(...) { HOT_004, HOT_004, HOT_FF8, HOT_FF4, 0xff, 0xff, __VA_ARGS__ }
 #define HOT_ROWS(...) \
-    { HOT_ROW(__VA_ARGS__, HOT_FF4), HOT_ROW(__VA_ARGS__, 0, 0xff, 0, 0xff), HOT_ROW(__VA_ARGS__, HOT_FF4, 0x0f, 0xff) }
+    HOT_ROW(__VA_ARGS__, HOT_FF4), HOT_ROW(__VA_ARGS__, 0, 0xff, 0, 0xff), HOT_ROW(__VA_ARGS__, HOT_FF4, 0x0f, 0xff)
 
-/* By IPv6 or not, number of tags, enum hot_l4. */
-static const uint8_t hot_valid[2][3][3][64] __attribute__((aligned(64))) = {
-    { HOT_ROWS(HOT_TAGS0, HOT_IS4), HOT_ROWS(HOT_TAGS1, HOT_IS4), HOT_ROWS(HOT_TAGS2, HOT_IS4) },
-    { HOT_ROWS(HOT_TAGS0, HOT_IS6), HOT_ROWS(HOT_TAGS1, HOT_IS6), HOT_ROWS(HOT_TAGS2, HOT_IS6) },
+/* By hot_kind_of(). */
+static const uint8_t hot_valid[18][64] __attribute__((aligned(64))) = {
+    HOT_ROWS(HOT_TAGS0, HOT_IS4), HOT_ROWS(HOT_TAGS1, HOT_IS4), HOT_ROWS(HOT_TAGS2, HOT_IS4),
+    HOT_ROWS(HOT_TAGS0, HOT_IS6), HOT_ROWS(HOT_TAGS1, HOT_IS6), HOT_ROWS(HOT_TAGS2, HOT_IS6),
 };
 
 static const uint8_t hot_present[3][64] __attribute__((aligned(64))) = { { 0 }, { [22] = 0x10 }, { [22] = 0x10, [26] = 0x10 } };
@@ -86,6 +85,7 @@ _Static_assert(offsetof(struct pkt_md, ct_state) == 26 && offsetof(struct pkt_md
 static const uint8_t hot_at_wide[64] __attribute__((aligned(64))) = {
     8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 0, 1, 2, 3,
 };
+#define HOT_WIDE 0xfffffffffull     /* Bytes of it. */
 static const uint8_t hot_valid_wide[64] __attribute__((aligned(64))) = { HOT_FF8, HOT_FF8, HOT_FF8, HOT_FF8, 0, 0x0f, 0xff, 0xff };
 
 static inline __m512i hot_metadata(const struct pkt_md *md)
@@ -105,20 +105,22 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
 
 static inline __m512i hot_bytes(const uint8_t *at, uint32_t size)
 {
-    if (__builtin_expect(size >= 64, 1))
-        return _mm512_loadu_si512(at);
-    return _mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, size), at);
+    return _mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, size < 64 ? size : 64), at);
 }
 
-static inline void hot_store_upper(const struct cls_view *view, const struct pkt_md *md, struct key *key, __m512i wide)
+/* `tunnel`: the packet's, if it came by one; else NULL. */
+static inline void hot_store_upper(const struct cls_view *view, const struct pkt_md *md, const struct pkt *tunnel, struct key *key,
+                                   __m512i wide)
 {
     _mm512_store_si512(key->words + 8, _mm512_and_si512(wide, _mm512_load_si512(view->mask.words + 8)));
     if (view->blocks >> 2) {
-        _mm512_store_si512(key->words + 16, _mm512_setzero_si512());
+        const __m512i by = tunnel ? _mm512_loadu_si512(&tunnel->tunnel) : _mm512_setzero_si512();
+
+        _mm512_store_si512(key->words + 16, _mm512_and_si512(by, _mm512_load_si512(view->mask.words + 16)));
         _mm512_store_si512(key->words + 24, _mm512_setzero_si512());
         key->ct.skb_priority = md->skb_priority & view->mask.ct.skb_priority;
-        for (uint32_t block = 4; view->blocks >> block; block++)
-            _mm512_store_si512(key->words + 8 * block, _mm512_setzero_si512());
+        if (view->blocks >> KEY_OPTIONS_BLOCK)
+            hot_store_options(view, tunnel, key);
     }
 }
 
@@ -139,34 +141,33 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
     return _mm512_load_si512(key->words);
 }
 
-/* Writes the key of a packet of which hot_frame_read() said `f`, under the view's mask, only the
- * blocks that the view asks for. */
+#define HOT_FINDS true
+#define hot_find hot_kind_find
+#define hot_read hot_kind_read
+
+/* Writes the key of a packet of which hot_kind_read() said `f`, under the view's mask, only the
+ * blocks that the view asks for.  As there, no branch depends on the kind of the packet. */
 static inline __attribute__((always_inline)) hot_block hot_make(const struct hot_context *context, struct rte_mbuf *m,
                                                                 const struct hot_frame *f, struct key *key)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
     const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
-    __m512i block = hot_bytes(frame, m->data_len), metadata = context->md ? context->metadata : hot_metadata(md), wide;
+    const uint32_t l3 = 14 + 4 * f->tags, kind = f->kind;
+    const __m512i ip = hot_bytes(frame + l3, m->data_len - l3), metadata = context->md ? context->metadata : hot_metadata(md);
+    __m512i block = _mm512_permutex2var_epi8(hot_bytes(frame, m->data_len), _mm512_load_si512(hot_at[kind]), ip);
 
-    if (__builtin_expect(f->tags, 0))
-        metadata = _mm512_or_si512(metadata, _mm512_load_si512(hot_present[f->tags]));
-    if (__builtin_expect(!f->ipv6, 1)) {
-        block = _mm512_permutexvar_epi8(_mm512_load_si512(hot_at4[f->tags][f->l4 == HOT_ICMP]), block);
-        wide = _mm512_setzero_si512();
-    } else {
-        const uint32_t l3 = 14 + 4 * f->tags;
-        __m512i ip = hot_bytes(frame + l3, m->data_len - l3);
-
-        block = _mm512_permutex2var_epi8(block, _mm512_load_si512(hot_at6[f->tags][f->l4 == HOT_ICMP]), ip);
-        wide = _mm512_and_si512(_mm512_permutexvar_epi8(_mm512_load_si512(hot_at_wide), ip), _mm512_load_si512(hot_valid_wide));
-        metadata = _mm512_mask_set1_epi8(metadata, 1ull << 41, (char)f->tos);
-    }
-    /* (a & b) | c */
-    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[f->ipv6][f->tags][f->l4]), metadata, 0xea);
-    block = _mm512_and_si512(block, context->mask);
+    /* (a & b) | c, then (a | b) & c */
+    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[kind]), metadata, 0xea);
+    if (__builtin_expect(context->view->mask.base.nw_tos, 0))
+        block = _mm512_mask_set1_epi8(block, (uint64_t)f->ipv6 << 41, (char)hot_tos(frame + l3));
+    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_present[f->tags]), context->mask, 0xa8);
     _mm512_store_si512(key->words, block);
-    if (__builtin_expect(context->view->blocks != 1, 0))
-        hot_store_upper(context->view, md, key, wide);
+    if (__builtin_expect(context->view->blocks != 1, 0)) {
+        const __m512i wide = _mm512_maskz_permutexvar_epi8(f->ipv6 ? HOT_WIDE : 0, _mm512_load_si512(hot_at_wide), ip);
+
+        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? pkt_of(m) : NULL, key,
+                        _mm512_and_si512(wide, _mm512_load_si512(hot_valid_wide)));
+    }
     return block;
 }
 
@@ -200,14 +201,11 @@ static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_con
     guess->care = _mm512_load_si512(like->care);
     guess->bytes = _bzhi_u64(~0ull, like->size);
     guess->metadata = _mm512_and_si512(_mm512_or_si512(context->metadata, _mm512_load_si512(hot_present[like->tags])), context->mask);
-    guess->valid = _mm512_and_si512(_mm512_load_si512(hot_valid[like->ipv6][like->tags][like->l4]), context->mask);
-    if (like->ipv6) {
-        __m512i at = _mm512_load_si512(hot_at6[like->tags][like->l4 == HOT_ICMP]);
-
-        guess->at = _mm512_mask_add_epi8(at, _mm512_cmpge_epu8_mask(at, _mm512_set1_epi8(64)), at, _mm512_set1_epi8((char)(l3 - 64)));
-    } else {
-        guess->at = _mm512_load_si512(hot_at4[like->tags][like->l4 == HOT_ICMP]);
-    }
+    guess->valid = _mm512_and_si512(_mm512_load_si512(hot_valid[hot_kind_of(like->ipv6, like->tags, like->l4)]), context->mask);
+    /* IPv6 begins here, not in a second operand. */
+    guess->at = _mm512_load_si512(hot_at[hot_kind_of(like->ipv6, like->tags, like->l4)]);
+    guess->at = _mm512_mask_add_epi8(guess->at, _mm512_cmpge_epu8_mask(guess->at, _mm512_set1_epi8(64)), guess->at,
+                                     _mm512_set1_epi8((char)(l3 - 64)));
 }
 
 static inline __attribute__((always_inline)) bool hot_guess_fits(const struct hot_guess *guess, const struct rte_mbuf *m,
@@ -243,7 +241,7 @@ static inline __attribute__((always_inline)) hot_block hot_guess_make(const stru
 
     (void)m;
     if (guess->like->ipv6)
-        block = _mm512_mask_set1_epi8(block, 1ull << 41, (char)(like_tos(frame + 14 + 4 * guess->like->tags) & context->view->mask.base.nw_tos));
+        block = _mm512_mask_set1_epi8(block, 1ull << 41, (char)(hot_tos(frame + 14 + 4 * guess->like->tags) & context->view->mask.base.nw_tos));
     _mm512_store_si512(key->words, block);
     if (__builtin_expect(context->view->blocks != 1, 0)) {
         __m512i wide = _mm512_setzero_si512();
@@ -253,7 +251,7 @@ static inline __attribute__((always_inline)) hot_block hot_guess_make(const stru
 
             wide = _mm512_and_si512(_mm512_permutexvar_epi8(at, head), _mm512_load_si512(hot_valid_wide));
         }
-        hot_store_upper(context->view, context->md, key, wide);
+        hot_store_upper(context->view, context->md, NULL, key, wide); /* As hot_needs_pkt() says. */
     }
     return block;
 }
@@ -269,14 +267,15 @@ static inline hot_block hot_load(const struct key *key)
 }
 
 static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cls_sub *sub, hot_block block, const struct key *key,
-                                uint32_t *packed)
+                                uint32_t *packed, bool wide)
 {
     const __m256i at = _mm256_load_si256((const __m256i *)sub->at);
     __m256i x;
 
-    if (__builtin_expect(sub->span == CLS_SPAN_0, 1))
+    /* Masks of IPv4 and of IPv6 that alternate would be mispredicted. */
+    if (!wide)
         x = _mm512_castsi512_si256(_mm512_permutexvar_epi32(_mm512_castsi256_si512(at), block));
-    else if (sub->span == CLS_SPAN_01)
+    else if (__builtin_expect(sub->span != CLS_SPAN_ALL, 1))
         x = _mm512_castsi512_si256(_mm512_permutex2var_epi32(block, _mm512_castsi256_si512(at), _mm512_load_si512(key->words + 8)));
     else
         x = _mm256_i32gather_epi32((const int *)key->words, at, 4);

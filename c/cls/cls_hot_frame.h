@@ -24,7 +24,7 @@ struct hot_frame {
     uint32_t tags;
     uint32_t ipv6;
     uint32_t l4;                    /* enum hot_l4. */
-    uint8_t tos;                    /* Of IPv6, where it crosses bytes. */
+    uint32_t kind;                  /* Of cls_hot_kind.h, where that has read it. */
     uint16_t tcp_flags;             /* Host order. */
 };
 
@@ -35,6 +35,23 @@ static inline bool hot_needs_pkt(const struct cls_view *view, const struct pkt_m
     return md->more & (view->blocks >> 2 | (view->blocks >> 4 ? PKT_MORE_TUNNEL : 0) | PKT_MORE_L3);
 }
 _Static_assert(PKT_MORE_TUNNEL == 1u << (2 - 2) && PKT_MORE_CT == 1u << (3 - 2), "bits of blocks");
+
+/* Whether what it asks for is for the scalar extractor: of a packet that came by a tunnel it is
+ * not. */
+static inline bool hot_is_rare(const struct cls_view *view, const struct pkt_md *md)
+{
+    return md->more & ((view->blocks >> 2 & PKT_MORE_CT) | PKT_MORE_L3);
+}
+
+/* The blocks of tunnel options that the view asks for, under its mask; `pkt` may be NULL. */
+static inline void hot_store_options(const struct cls_view *view, const struct pkt *pkt, struct key *key)
+{
+    memset(key->options, 0, sizeof key->options);
+    if (pkt)
+        memcpy(key->options, pkt->options, pkt->tunnel.options_size);
+    for (uint32_t w = 8 * KEY_OPTIONS_BLOCK; view->blocks >> w / 8; w++)
+        key->words[w] &= view->mask.words[w];
+}
 
 static inline uint64_t hot_load64(const uint8_t *at)
 {
@@ -50,6 +67,12 @@ static inline uint16_t hot_load_be16(const uint8_t *at)
 
     memcpy(&x, at, sizeof x);
     return __builtin_bswap16(x);
+}
+
+/* The traffic class of IPv6, which crosses bytes. */
+static inline uint8_t hot_tos(const uint8_t *ip6)
+{
+    return (uint8_t)(ip6[0] << 4 | ip6[1] >> 4);
 }
 
 static inline bool hot_is_tag(uint64_t type)
@@ -117,7 +140,6 @@ static inline bool hot_frame_read(const uint8_t *frame, uint32_t size, uint32_t 
     if ((uint16_t)head != 0xdd86 || size < 48)
         return false;
     f->ipv6 = 1;
-    f->tos = (uint8_t)(frame[0] << 4 | frame[1] >> 4);
     {
         uint32_t payload = hot_load_be16(frame + 4);
 

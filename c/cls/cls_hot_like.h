@@ -105,9 +105,4 @@ static inline uint16_t like_tcp_flags(const struct cls_like *like, const uint8_t
     return like->l4 == HOT_TCP ? hot_load_be16(frame + like->l4_at + 12) & 0xfff : 0;
 }
 
-static inline uint8_t like_tos(const uint8_t *ip6)
-{
-    return (uint8_t)(ip6[0] << 4 | ip6[1] >> 4);
-}
-
 #endif

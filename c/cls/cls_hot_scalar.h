@@ -23,12 +23,23 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->md = md;
 }
 
+/* There is nothing to be found before (cls_hot_kind.h). */
+#define HOT_FINDS false
+static inline uint32_t hot_find(const uint8_t *frame, uint32_t size)
+{
+    (void)frame;
+    (void)size;
+    return 0;
+}
+
 /* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
  * TCP flags. */
-static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, struct key *key, uint16_t *tcp_flags)
+static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, uint32_t kind, struct key *key,
+                                    uint16_t *tcp_flags)
 {
     const struct cls_view *view = context->view;
 
+    (void)kind;
     extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
                    pkt_of(m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
@@ -51,9 +62,10 @@ static inline bool hot_same(hot_block a, hot_block b)
 }
 
 static inline uint32_t hot_pack(const struct hash_key *hash_key, const struct cls_sub *sub, hot_block block, const struct key *key,
-                                uint32_t *packed)
+                                uint32_t *packed, bool wide)
 {
     (void)block;
+    (void)wide;
     cls_pack_chunk(sub, key, 0, packed);
     return hash_chunks(hash_key, packed, 1);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cls_int.h - classifier: the structures that its units share (cls.c, cls_table.c, cls_part.c,
- * cls_prune.c, cls_hot.c).
+ * cls_int.h - classifier: the structures that its units share (cls*.c).
  *
  *   struct cls ── partition table ── struct cls_part ── struct cls_view
  *                                                         ├─ union of the masks
@@ -20,8 +19,11 @@
 #ifndef UPCALL_CLS_INT_H
 #define UPCALL_CLS_INT_H
 
+#include <string.h>
+
 #include "cls/cls.h"
 #include "cls/cls_next.h"
+#include "base/mem.h"
 #include "base/hash.h"
 #include "base/rcu.h"
 
@@ -62,6 +64,7 @@ struct cls_sub {
     uint32_t flows;
     struct cls_part *part;
     uint32_t (*counts)[256];        /* Flows by pruning byte and its masked value. */
+    uint32_t (*next_counts)[256];   /* The same for struct cls_prune_next. */
     /* The larger table that will take the place of `table`, of which so many buckets have been
      * copied to it; 0: none. */
     cls_table next;
@@ -88,6 +91,17 @@ struct cls_view {
     struct cls_sub *subs[];
 };
 
+/* Pruning by other bytes, in the making. */
+struct cls_prune_next {
+    uint32_t n;
+    uint16_t at[CLS_PRUNE];
+    _Atomic uint64_t *maps[CLS_PRUNE];
+    /* Flows with lower indexes are counted in; UINT32_MAX: all are. */
+    uint32_t flow;
+};
+
+struct cls_choice;
+
 struct cls_part {
     _Atomic(struct cls_view *) view;
     uint32_t in_port, recirc_id;
@@ -101,6 +115,8 @@ struct cls_part {
     uint32_t chosen_flows, chosen_subs; /* When the pruning bytes were chosen. */
     uint16_t prune_at[CLS_PRUNE];
     _Atomic uint64_t *prune[CLS_PRUNE];
+    struct cls_prune_next *next;    /* NULL: nothing is in the making. */
+    struct cls_choice *choice;      /* Of its bytes, before that; NULL: none is being made. */
 };
 
 struct cls_part_slot {
@@ -129,16 +145,26 @@ struct cls_like {
     uint32_t pause;                 /* Bursts for which nothing is expected. */
 };
 
+/* What a thread expects of the packets of a port, or of those that recirculate by an id: what others
+ * send does not change it, or an attacker's packets would make everybody's dear. */
+struct cls_habit {
+    struct cls_like like;
+    /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for
+     * which it stays off. */
+    uint32_t same_tried, same_hit, same_pause;
+} __attribute__((aligned(64)));
+
+#define CLS_HABITS 64u              /* Ports further apart share one; a power of two. */
 #define CLS_NEXTS 128u              /* Flows whose next ones are remembered; a power of two. */
 
 struct cls_replica {
     struct cls *cls;
     struct cls_entry *entries;
     uint32_t thread;
-    /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for
-     * which it stays off. */
-    uint32_t same_tried, same_hit, same_pause;
-    struct cls_like like;
+    /* Flows below these indexes were copied to it; their counters were folded into replica 0.
+     * Control side. */
+    uint32_t filled, folded;
+    struct cls_habit habits[CLS_HABITS];
     struct cls_next nexts[CLS_NEXTS];
 } __attribute__((aligned(64)));
 
@@ -154,8 +180,10 @@ struct cls {
     uint32_t shape;
     /* Changes whenever a flow comes or goes, after it can or cannot be found. */
     _Atomic uint64_t changes;
+    struct cls_part *making;        /* What prunes one is in the making; NULL: none is known. */
     uint32_t flow_end;              /* Indexes from here on were never used. */
     uint32_t thread_last;           /* Replicas end here. */
+    struct ahead ahead;             /* Memory that flows to come will touch. */
 };
 
 static inline uint64_t cls_part_id(uint32_t in_port, uint32_t recirc_id)
@@ -217,11 +245,30 @@ static inline uint32_t *cls_spill(const struct cls_sub *sub, uint32_t flow)
     return (uint32_t *)(sub->spill + (size_t)flow * sub->stride);
 }
 
+/* Whether the chunks of a key behind the first are those of a flow. */
+static inline bool cls_wide_equal(const struct cls_sub *sub, const struct key *key, uint32_t flow)
+{
+    const uint32_t *spill = cls_spill(sub, flow);
+    uint32_t packed[HASH_CHUNK];
+
+    for (unsigned int k = 1; k < sub->chunks; k++, spill += HASH_CHUNK) {
+        cls_pack_chunk(sub, key, k, packed);
+        if (memcmp(packed, spill, sizeof packed))
+            return false;
+    }
+    return true;
+}
+
+/* cls_replica.c; nobody reads it any more. */
+void cls_replica_free(struct cls *, struct cls_replica *);
+
 /* cls_table.c: the buckets of one subtable. */
 cls_table cls_table_create(uint32_t flows);           /* Room for so many; 0: no memory. */
 void cls_table_free(cls_table);
+size_t cls_table_size(cls_table);                     /* Bytes of its buckets. */
 bool cls_table_full(cls_table, uint32_t flows);       /* One more would make it slow. */
 bool cls_table_filling(cls_table, uint32_t flows);    /* It will soon be full. */
+bool cls_table_late(cls_table, uint32_t flows);       /* So soon that it has to be copied now. */
 /* Both answer which bucket it is, or was, in.  False: there is none. */
 uint32_t cls_table_add(cls_table, uint32_t sig, uint32_t flow);
 bool cls_table_take(cls_table, uint32_t sig, uint32_t flow, uint32_t *bucket);
@@ -249,7 +296,7 @@ void cls_sub_take_flow(struct cls_sub *, uint32_t sig, uint32_t flow);
 int cls_sub_add(struct cls *, struct cls_part *, const struct key *mask, struct cls_sub **);
 void cls_sub_remove(struct cls *, struct cls_sub *);    /* It has no flow. */
 /* With all it has; nobody reads it any more. */
-void cls_part_free(struct cls_part *);
+void cls_part_free(struct cls *, struct cls_part *);
 
 /* cls_view.c: what lookups see of a partition. */
 struct cls_view *cls_view_create(const struct cls_part *); /* NULL: no memory. */
@@ -258,15 +305,40 @@ struct cls_view *cls_view_create(const struct cls_part *); /* NULL: no memory. *
 void cls_view_publish(struct cls *, struct cls_part *, struct cls_view *);
 
 /* cls_prune.c: bitmaps of the masks that may have a flow for a byte's value. */
-void cls_prune_add(struct cls_part *, struct cls_sub *, const struct key *masked);
-void cls_prune_remove(struct cls_part *, struct cls_sub *, const struct key *masked);
-/* Chooses the bytes anew if the partition has changed enough since.  Failure to allocate leaves
- * things as they are. */
+void cls_prune_add(struct cls_part *, struct cls_sub *, uint32_t flow, const struct key *masked);
+void cls_prune_remove(struct cls_part *, struct cls_sub *, uint32_t flow, const struct key *masked);
+/* After each change, of a partition with flows.  Chooses the bytes anew if it has changed enough
+ * since, and goes on with what is in the making.  Failure to allocate leaves things as they are. */
 void cls_prune_review(struct cls *, struct cls_part *);
+void cls_prune_abandon(struct cls_part *);              /* What is in the making. */
 /* For a further subtable.  ENOMEM. */
 int cls_prune_prepare(struct cls_part *, struct cls_sub *, uint32_t slot);
+/* Sets or clears the bit of `slot` for every value of a byte that is `value` under `mask`. */
+static inline void cls_prune_mark(_Atomic uint64_t *map, uint32_t words, uint32_t slot, uint8_t mask, uint8_t value, bool set)
+{
+    uint32_t free_bits = ~mask & 0xffu, rest = free_bits;
+    uint64_t bit = 1ull << (slot % 64);
+
+    for (;;) {
+        _Atomic uint64_t *word = &map[(size_t)(value | rest) * words + slot / 64];
+        uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+
+        atomic_store_explicit(word, set ? old | bit : old & ~bit, memory_order_release);
+        if (!rest)
+            return;
+        rest = (rest - 1) & free_bits;
+    }
+}
 /* Masks of a view that may match a key; `map` has room for CLS_MAP_WORDS. */
 void cls_prune_map(const struct cls_view *, const struct key *, uint64_t *map);
+
+/* cls_choose.c: the bytes that tell masks apart, chosen bit by bit. */
+struct cls_choice *cls_choice_begin(const struct cls_part *); /* NULL: no memory. */
+/* False: it is made. */
+bool cls_choice_step(const struct cls *, const struct cls_part *, struct cls_choice *);
+uint32_t cls_choice_steps(const struct cls_choice *);   /* At most, about. */
+uint32_t cls_choice_bytes(const struct cls_choice *, uint16_t bytes[CLS_PRUNE]); /* How many. */
+void cls_choice_free(struct cls_choice *);              /* NULL is allowed. */
 
 /* cls_pack.c: the key of a flow under its mask. */
 void cls_unpack(const struct cls *, const struct cls_sub *, uint32_t flow, struct key *masked);
@@ -275,13 +347,19 @@ void cls_unpack(const struct cls *, const struct cls_sub *, uint32_t flow, struc
 struct cls_burst {
     struct rte_mbuf **packets;
     const struct pkt_md *md;        /* Or NULL. */
+    struct cls_habit *habit;
     uint32_t *flows;
     uint16_t *tcp_flags;
     uint32_t n;
     uint32_t probes;                /* Out: masks probed. */
     bool whole;                     /* Out: see cls_lookup(). */
 };
-typedef void cls_hot_fn(struct cls_replica *, const struct cls_view *, struct cls_burst *);
+static inline struct cls_habit *cls_habit_of(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id)
+{
+    return &replica->habits[(in_port + recirc_id) & (CLS_HABITS - 1)];
+}
+
+typedef void cls_hot_fn(const struct cls_replica *, const struct cls_view *, struct cls_burst *);
 cls_hot_fn cls_hot_scalar, cls_hot_avx2, cls_hot_avx512;
 
 #endif

@@ -119,7 +119,9 @@ bool cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_i
                 const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *stat)
 {
     const struct cls_part *part = cls_part_find(replica->cls, in_port, recirc_id);
-    struct cls_burst burst = { .packets = packets, .md = md, .flows = flows, .tcp_flags = tcp_flags, .n = n };
+    struct cls_burst burst = {
+        .packets = packets, .md = md, .habit = cls_habit_of(replica, in_port, recirc_id), .flows = flows, .tcp_flags = tcp_flags, .n = n,
+    };
     const struct cls_view *view;
 
     INVARIANT(n && n <= CLS_BURST);

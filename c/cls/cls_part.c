@@ -99,24 +99,78 @@ struct cls_part *cls_part_get(struct cls *cls, uint32_t in_port, uint32_t recirc
     return part;
 }
 
-static void free_sub(void *object, void *arg)
+static void give_back(struct cls *cls, cls_table table)
 {
-    struct cls_sub *sub = object;
+    ahead_forget(&cls->ahead, cls_buckets(table), cls_table_size(table));
+    cls_table_free(table);
+}
 
-    (void)arg;
+/* Of a table that nobody reads any more so much is given back at once: without huge pages Linux
+ * takes 80 us for it, and 4 ms for the table of a million flows, while others want the mutex. */
+#define PIECE ((size_t)2 << 20)
+
+struct leaving {
+    cls_table table;
+    size_t given;
+};
+
+static void give_back_piece(void *object, void *arg)
+{
+    struct leaving *leaving = object;
+    const size_t size = cls_table_size(leaving->table), from = leaving->given;
+
+    if (from == size) {
+        cls_table_free(leaving->table);
+        free(leaving);
+        return;
+    }
+    leaving->given += PIECE < size - from ? PIECE : size - from;
+    mem_array_done(cls_buckets(leaving->table), size, from, leaving->given);
+    rcu_defer(arg, give_back_piece, leaving, arg);
+}
+
+/* For callbacks of RCU: the rest comes by later ones. */
+static void begin_giving_back(struct cls *cls, cls_table table)
+{
+    struct leaving *leaving = cls_table_size(table) > PIECE ? malloc(sizeof *leaving) : NULL;
+
+    if (!leaving) {
+        give_back(cls, table);
+        return;
+    }
+    *leaving = (struct leaving){ .table = table };
+    ahead_forget(&cls->ahead, cls_buckets(table), cls_table_size(table));
+    give_back_piece(leaving, cls->rcu);
+}
+
+static void free_sub(struct cls *cls, struct cls_sub *sub)
+{
     if (sub->table)
-        cls_table_free(sub->table);
+        give_back(cls, sub->table);
     if (sub->next)
-        cls_table_free(sub->next);
+        give_back(cls, sub->next);
     free(sub->counts);
+    free(sub->next_counts);
     free(sub);
 }
 
-void cls_part_free(struct cls_part *part)
+static void free_removed_sub(void *object, void *arg)
 {
+    struct cls_sub *sub = object;
+
+    begin_giving_back(arg, sub->table);
+    if (sub->next)
+        begin_giving_back(arg, sub->next);
+    sub->table = sub->next = 0;
+    free_sub(arg, sub);
+}
+
+void cls_part_free(struct cls *cls, struct cls_part *part)
+{
+    cls_prune_abandon(part);
     for (uint32_t i = 0; i < part->sub_room; i++) {
         if (part->subs[i])
-            free_sub(part->subs[i], NULL);
+            free_sub(cls, part->subs[i]);
     }
     for (uint32_t i = 0; i < part->prune_n; i++)
         free((void *)part->prune[i]);
@@ -128,8 +182,14 @@ void cls_part_free(struct cls_part *part)
 
 static void free_part(void *object, void *arg)
 {
-    (void)arg;
-    cls_part_free(object);
+    struct cls_part *part = object;
+
+    for (uint32_t i = 0; i < part->sub_room; i++) {
+        if (part->subs[i])
+            free_removed_sub(part->subs[i], arg);
+        part->subs[i] = NULL;
+    }
+    cls_part_free(arg, part);
 }
 
 /* Subtables come or go: every struct cls_place that was found before says nothing any more. */
@@ -153,9 +213,11 @@ void cls_part_remove(struct cls *cls, struct cls_part *part)
             break;
         }
     }
+    if (cls->making == part)
+        cls->making = NULL;
     cls->part_count--;
     count_subs(cls, -(int)part->sub_count);
-    rcu_defer(cls->rcu, free_part, part, NULL);
+    rcu_defer(cls->rcu, free_part, part, cls);
 }
 
 static uint64_t hash_mask(const struct cls *cls, const struct key *mask)
@@ -239,7 +301,7 @@ static struct cls_sub *sub_create(struct cls *cls, const struct key *mask)
     key_mask_of(mask, &sub->key_mask);
     sub->table = cls_table_create(1);
     if (!sub->table || lay_out(cls, sub)) {
-        free_sub(sub, NULL);
+        free_sub(cls, sub);
         return NULL;
     }
     return sub;
@@ -285,7 +347,7 @@ int cls_sub_add(struct cls *cls, struct cls_part *part, const struct key *mask, 
     sub = view ? sub_create(cls, mask) : NULL;
     if (!sub || cls_prune_prepare(part, sub, slot)) {
         if (sub)
-            free_sub(sub, NULL);
+            free_sub(cls, sub);
         free(view);
         return ENOMEM;
     }
@@ -312,13 +374,12 @@ void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
     part->sub_count--;
     count_subs(cls, -1);
     cls_view_publish(cls, part, view);
-    rcu_defer(cls->rcu, free_sub, sub, NULL);
+    rcu_defer(cls->rcu, free_removed_sub, sub, cls);
 }
 
 static void free_table(void *object, void *arg)
 {
-    (void)arg;
-    cls_table_free((uintptr_t)object);
+    begin_giving_back(arg, (uintptr_t)object);
 }
 
 /* A table that is filling is copied to a larger one bit by bit, by those who add flows: if the one
@@ -336,12 +397,15 @@ int cls_sub_make_room(struct cls *cls, struct cls_sub *sub)
         sub->copied = 0;
         if (!sub->next)
             return full ? ENOMEM : 0;
+        ahead_want(&cls->ahead, cls_buckets(sub->next), cls_table_size(sub->next));
     }
+    if (!cls_table_late(table, sub->flows) && ahead_wants(&cls->ahead, cls_buckets(sub->next), cls_table_size(sub->next)))
+        return 0; /* Its memory comes first. */
     if (!cls_table_copy(table, sub->next, &sub->copied, full ? UINT32_MAX : GROW_STEP))
         return 0;
     atomic_store_explicit(&sub->table, sub->next, memory_order_release);
     sub->next = 0;
-    rcu_defer(cls->rcu, free_table, (void *)table, NULL);
+    rcu_defer(cls->rcu, free_table, (void *)table, cls);
     return 0;
 }
 

@@ -17,10 +17,11 @@
 
 #include "cls/cls_int.h"
 
-#define SAMPLES 8192u
-#define TRIALS 1024u
-#define NARROW_BYTES 3u              /* With 64-bit bitmaps. */
-#define GAIN 0.15                    /* Candidates that a byte must save: its cost. */
+#define CHOOSE_AT_ONCE 256u          /* Flows for which the bytes are chosen at once. */
+/* Flows that are counted at once when the bytes change; of more, some with each that comes or goes:
+ * for ten million it takes a second, and others wait for the mutex. */
+#define AT_ONCE 4096u
+#define INDEXES 32u
 
 void cls_prune_map(const struct cls_view *view, const struct key *key, uint64_t *map)
 {
@@ -34,41 +35,36 @@ void cls_prune_map(const struct cls_view *view, const struct key *key, uint64_t 
     }
 }
 
-/* Sets or clears the bit of `slot` for every value that is `value` under `mask`. */
-static void mark(_Atomic uint64_t *map, uint32_t words, uint32_t slot, uint8_t mask, uint8_t value, bool set)
+/* Counts a flow in for some bytes, or out. */
+static void count(uint32_t n, const uint16_t *at, _Atomic uint64_t *const *maps, uint32_t words, const struct cls_sub *sub,
+                  uint32_t (*counts)[256], const struct key *masked, bool in)
 {
-    uint32_t free_bits = ~mask & 0xffu, rest = free_bits;
-    uint64_t bit = 1ull << (slot % 64);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t value = masked->bytes[at[i]];
 
-    for (;;) {
-        _Atomic uint64_t *word = &map[(size_t)(value | rest) * words + slot / 64];
-        uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
-
-        atomic_store_explicit(word, set ? old | bit : old & ~bit, memory_order_release);
-        if (!rest)
-            return;
-        rest = (rest - 1) & free_bits;
+        if (in ? !counts[i][value]++ : !--counts[i][value])
+            cls_prune_mark(maps[i], words, sub->slot, sub->key_mask.bytes[at[i]], value, in);
     }
 }
 
-void cls_prune_add(struct cls_part *part, struct cls_sub *sub, const struct key *masked)
+/* A flow comes or goes. */
+static void change(struct cls_part *part, struct cls_sub *sub, uint32_t flow, const struct key *masked, bool in)
 {
-    for (uint32_t i = 0; i < part->prune_n; i++) {
-        uint16_t at = part->prune_at[i];
+    const struct cls_prune_next *next = part->next;
 
-        if (!sub->counts[i][masked->bytes[at]]++)
-            mark(part->prune[i], part->map_words, sub->slot, sub->key_mask.bytes[at], masked->bytes[at], true);
-    }
+    count(part->prune_n, part->prune_at, part->prune, part->map_words, sub, sub->counts, masked, in);
+    if (next && flow < next->flow)
+        count(next->n, next->at, next->maps, part->map_words, sub, sub->next_counts, masked, in);
 }
 
-void cls_prune_remove(struct cls_part *part, struct cls_sub *sub, const struct key *masked)
+void cls_prune_add(struct cls_part *part, struct cls_sub *sub, uint32_t flow, const struct key *masked)
 {
-    for (uint32_t i = 0; i < part->prune_n; i++) {
-        uint16_t at = part->prune_at[i];
+    change(part, sub, flow, masked, true);
+}
 
-        if (!--sub->counts[i][masked->bytes[at]])
-            mark(part->prune[i], part->map_words, sub->slot, sub->key_mask.bytes[at], masked->bytes[at], false);
-    }
+void cls_prune_remove(struct cls_part *part, struct cls_sub *sub, uint32_t flow, const struct key *masked)
+{
+    change(part, sub, flow, masked, false);
 }
 
 static _Atomic uint64_t *create_map(uint32_t words)
@@ -102,208 +98,199 @@ static int widen(struct cls_part *part)
     return 0;
 }
 
+void cls_prune_abandon(struct cls_part *part)
+{
+    struct cls_prune_next *next = part->next;
+
+    if (part->choice) {
+        cls_choice_free(part->choice);
+        part->choice = NULL;
+        part->chosen_flows = 0;
+    }
+    if (!next)
+        return;
+    part->next = NULL;
+    part->chosen_flows = 0; /* It is to be thought of anew. */
+    for (uint32_t i = 0; i < part->sub_room; i++) {
+        if (!part->subs[i])
+            continue;
+        free(part->subs[i]->next_counts);
+        part->subs[i]->next_counts = NULL;
+    }
+    for (uint32_t i = 0; i < next->n; i++)
+        free((void *)next->maps[i]);
+    free(next);
+}
+
 int cls_prune_prepare(struct cls_part *part, struct cls_sub *sub, uint32_t slot)
 {
+    const bool wider = slot >= 64 && part->map_words == 1;
+
+    if (wider)
+        cls_prune_abandon(part);
     if (part->prune_n) {
         sub->counts = calloc(part->prune_n, sizeof sub->counts[0]);
         if (!sub->counts)
             return ENOMEM;
     }
-    if (slot < 64 || part->map_words > 1)
-        return 0;
-    return widen(part);
-}
-
-/* A flow of the sample, as a packet that hits it might look: random where the mask is open. */
-struct sample {
-    struct key key;
-    const struct cls_sub *sub;
-    uint64_t map[CLS_MAP_WORDS];     /* Masks left after the bytes chosen so far. */
-};
-
-struct choice {
-    const struct cls *cls;
-    const struct cls_part *part;
-    struct sample *samples;
-    uint32_t n, step;                /* Every step-th sample is tried. */
-    uint64_t random;
-    uint64_t table[256][CLS_MAP_WORDS];
-};
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
-static void draw_sub(struct choice *c, const struct cls_sub *sub, uint32_t quota)
-{
-    cls_table table = atomic_load_explicit(&sub->table, memory_order_relaxed);
-    uint32_t step = sub->flows > quota ? sub->flows / quota : 1, skip = 0;
-
-    for (uint32_t i = 0; i <= cls_bucket_mask(table); i++) {
-        const struct cls_bucket *b = &cls_buckets(table)[i];
-
-        for (int j = 0; j < CLS_SLOTS; j++) {
-            struct sample *s = &c->samples[c->n];
-
-            if (!atomic_load_explicit(&b->sig[j], memory_order_relaxed) || skip++ % step || c->n == SAMPLES)
-                continue;
-            c->n++;
-            cls_unpack(c->cls, sub, atomic_load_explicit(&b->flow[j], memory_order_relaxed), &s->key);
-            for (int w = 0; w < KEY_WORDS; w++)
-                s->key.words[w] |= next_random(&c->random) & ~sub->key_mask.words[w];
-            memset(s->map, 0xff, sizeof s->map);
-            s->sub = sub;
-        }
+    if (part->next && part->next->n) {
+        sub->next_counts = calloc(part->next->n, sizeof sub->next_counts[0]);
+        if (!sub->next_counts)
+            return ENOMEM;
     }
+    return wider ? widen(part) : 0;
 }
 
-/* What the bitmaps of a byte would be. */
-static void tabulate(struct choice *c, uint32_t at)
+/* Begins with bitmaps and counts for other bytes. */
+static void begin(struct cls_part *part, uint32_t n, const uint16_t *bytes)
 {
-    memset(c->table, 0, sizeof c->table);
-    for (uint32_t i = 0; i < c->n; i++) {
-        const struct sample *s = &c->samples[i];
-        uint8_t mask = s->sub->key_mask.bytes[at];
+    const uint32_t chosen = part->chosen_flows;
+    struct cls_prune_next *next = part->next = calloc(1, sizeof *next);
+    bool good = next;
 
-        if (!(c->table[s->key.bytes[at]][s->sub->slot / 64] >> (s->sub->slot % 64) & 1))
-            mark((_Atomic uint64_t *)c->table, CLS_MAP_WORDS, s->sub->slot, mask, s->key.bytes[at] & mask, true);
+    for (; good && next->n < n; next->n++) {
+        next->at[next->n] = bytes[next->n];
+        good = (next->maps[next->n] = create_map(part->map_words)) != NULL;
     }
+    for (uint32_t i = 0; good && n && i < part->sub_room; i++) {
+        if (part->subs[i])
+            good = (part->subs[i]->next_counts = calloc(n, sizeof part->subs[i]->next_counts[0])) != NULL;
+    }
+    if (!good)
+        cls_prune_abandon(part);
+    part->chosen_flows = chosen; /* If there was no memory now, there is none with the next flow. */
 }
 
-static double candidates(const struct choice *c, uint32_t at)
+static void count_next(const struct cls *cls, struct cls_part *part, struct cls_sub *sub, uint32_t flow)
 {
-    uint64_t sum = 0, n = 0;
+    const struct cls_prune_next *next = part->next;
+    struct key masked;
 
-    for (uint32_t i = 0; i < c->n; i += c->step, n++) {
-        const struct sample *s = &c->samples[i];
-        const uint64_t *row = c->table[s->key.bytes[at]];
-
-        for (uint32_t w = 0; w < c->part->map_words; w++)
-            sum += (uint64_t)__builtin_popcountll(row[w] & s->map[w]);
-    }
-    return n ? (double)sum / (double)n : 0;
+    cls_unpack(cls, sub, flow, &masked);
+    count(next->n, next->at, next->maps, part->map_words, sub, sub->next_counts, &masked, true);
 }
 
-/* Greedy: the byte that saves most, then the one that saves most of what is left ... */
-static uint32_t choose(struct choice *c, const struct key *mask, uint16_t *bytes)
+/* Counts all flows in at once; there are few. */
+static void count_all(const struct cls *cls, struct cls_part *part)
 {
-    uint32_t most = c->part->map_words == 1 ? NARROW_BYTES : CLS_PRUNE, n = 0;
-    double now = c->part->sub_count;
-
-    c->step = c->n > TRIALS ? c->n / TRIALS : 1;
-    while (n < most && now > 1) {
-        double best = now;
-
-        for (uint32_t at = CLS_WORD_FIRST * 4; at < KEY_SIZE; at++) {
-            double left;
-
-            if (!mask->bytes[at])
-                continue;
-            tabulate(c, at);
-            left = candidates(c, at);
-            if (left < best) {
-                best = left;
-                bytes[n] = (uint16_t)at;
-            }
-        }
-        if (best > now - GAIN)
-            break;
-        tabulate(c, bytes[n]);
-        for (uint32_t i = 0; i < c->n; i++) {
-            struct sample *s = &c->samples[i];
-
-            for (uint32_t w = 0; w < CLS_MAP_WORDS; w++)
-                s->map[w] &= c->table[s->key.bytes[bytes[n]]][w];
-        }
-        now = best;
-        n++;
-    }
-    return n;
-}
-
-/* Bitmaps and counts for other bytes, from all flows. */
-static void apply(struct cls *cls, struct cls_part *part, uint32_t n, const uint16_t *bytes)
-{
-    struct cls_view *view = cls_view_create(part);
-    uint32_t (**counts)[256] = calloc(part->sub_room, sizeof *counts);
-    _Atomic uint64_t *maps[CLS_PRUNE] = { NULL };
-    bool good = view && counts;
-
-    for (uint32_t i = 0; good && i < n; i++)
-        good = (maps[i] = create_map(part->map_words)) != NULL;
-    for (uint32_t i = 0; good && n && i < part->sub_room; i++)
-        good = !part->subs[i] || (counts[i] = calloc(n, sizeof counts[i][0])) != NULL;
-    if (!good) {
-        for (uint32_t i = 0; counts && i < part->sub_room; i++)
-            free(counts[i]);
-        for (uint32_t i = 0; i < n; i++)
-            free((void *)maps[i]);
-        free(counts);
-        free(view);
-        return;
-    }
-    part->prune_n = n;
-    memcpy(part->prune_at, bytes, n * sizeof bytes[0]);
-    memcpy(part->prune, maps, n * sizeof maps[0]);
     for (uint32_t i = 0; i < part->sub_room; i++) {
         struct cls_sub *sub = part->subs[i];
-        cls_table table;
+        const cls_table table = sub ? atomic_load_explicit(&sub->table, memory_order_relaxed) : 0;
+
+        for (uint32_t k = 0; sub && k <= cls_bucket_mask(table); k++) {
+            const struct cls_bucket *b = &cls_buckets(table)[k];
+
+            for (int j = 0; j < CLS_SLOTS; j++) {
+                if (atomic_load_explicit(&b->sig[j], memory_order_relaxed))
+                    count_next(cls, part, sub, atomic_load_explicit(&b->flow[j], memory_order_relaxed));
+            }
+        }
+    }
+    part->next->flow = UINT32_MAX;
+}
+
+/* Counts some flows in: so many that it is done before there are half as many more. */
+static void count_some(const struct cls *cls, struct cls_part *part)
+{
+    struct cls_prune_next *next = part->next;
+    const uint64_t end = RTE_MIN((uint64_t)cls->flow_end, next->flow + INDEXES + 4ull * cls->flow_end / part->flows);
+
+    for (; next->flow < end; next->flow++) {
+        struct cls_sub *sub = cls->sub_of[next->flow];
+
+        if (sub && sub->part == part)
+            count_next(cls, part, sub, next->flow);
+    }
+    if (next->flow >= cls->flow_end)
+        next->flow = UINT32_MAX;
+}
+
+/* All flows are counted in: packets look at the new bitmaps from now on. */
+static void finish(struct cls *cls, struct cls_part *part)
+{
+    struct cls_view *view = cls_view_create(part);
+    struct cls_prune_next *next = part->next;
+
+    if (!view) /* With the next flow, perhaps. */
+        return;
+    part->next = NULL;
+    part->prune_n = next->n;
+    memcpy(part->prune_at, next->at, sizeof part->prune_at);
+    memcpy(part->prune, next->maps, sizeof part->prune);
+    for (uint32_t i = 0; i < part->sub_room; i++) {
+        struct cls_sub *sub = part->subs[i];
 
         if (!sub)
             continue;
         free(sub->counts);
-        sub->counts = counts[i];
-        table = atomic_load_explicit(&sub->table, memory_order_relaxed);
-        for (uint32_t k = 0; k <= cls_bucket_mask(table); k++) {
-            const struct cls_bucket *b = &cls_buckets(table)[k];
-
-            for (int j = 0; j < CLS_SLOTS; j++) {
-                struct key masked;
-
-                if (!atomic_load_explicit(&b->sig[j], memory_order_relaxed))
-                    continue;
-                cls_unpack(cls, sub, atomic_load_explicit(&b->flow[j], memory_order_relaxed), &masked);
-                cls_prune_add(part, sub, &masked);
-            }
-        }
+        sub->counts = sub->next_counts;
+        sub->next_counts = NULL;
     }
-    free(counts);
+    free(next);
     cls_view_publish(cls, part, view);
+}
+
+/* Whether so much has changed since bytes were chosen that others may be better. */
+static bool is_due(const struct cls_part *part)
+{
+    if (part->sub_count < 2 && !part->prune_n)
+        return false;
+    return part->sub_count >= part->chosen_subs + (part->chosen_subs + 1) / 2
+           || part->flows >= part->chosen_flows + part->chosen_flows / 2 + 8 || part->flows <= part->chosen_flows / 4;
+}
+
+/* Goes on with the choice: so far that it is made before there are a quarter more flows. */
+static void choose_some(struct cls *cls, struct cls_part *part)
+{
+    const uint32_t steps = part->flows <= CHOOSE_AT_ONCE ? UINT32_MAX : 1 + 4 * cls_choice_steps(part->choice) / part->flows;
+    uint16_t bytes[CLS_PRUNE];
+    uint32_t n;
+
+    for (uint32_t i = 0; i < steps; i++) {
+        if (cls_choice_step(cls, part, part->choice))
+            continue;
+        n = cls_choice_bytes(part->choice, bytes);
+        cls_choice_free(part->choice);
+        part->choice = NULL;
+        if (n != part->prune_n || memcmp(bytes, part->prune_at, n * sizeof bytes[0]))
+            begin(part, n, bytes);
+        return;
+    }
+}
+
+static void review(struct cls *cls, struct cls_part *part)
+{
+    if (!part->choice && !part->next) {
+        if (!is_due(part))
+            return;
+        part->chosen_subs = part->sub_count;
+        part->chosen_flows = part->flows;
+        part->choice = cls_choice_begin(part);
+    }
+    if (part->choice) {
+        choose_some(cls, part);
+        if (!part->next || part->flows > AT_ONCE)
+            return;
+        count_all(cls, part);
+    } else if (part->next && part->next->flow != UINT32_MAX) {
+        count_some(cls, part);
+    }
+    if (part->next && part->next->flow == UINT32_MAX)
+        finish(cls, part);
 }
 
 void cls_prune_review(struct cls *cls, struct cls_part *part)
 {
-    const struct cls_view *view = atomic_load_explicit(&part->view, memory_order_relaxed);
-    uint16_t bytes[CLS_PRUNE];
-    struct choice *c;
-    uint32_t n = 0;
+    review(cls, part);
+    if (part->choice || part->next)
+        cls->making = part;
+    else if (cls->making == part)
+        cls->making = NULL;
+}
 
-    if (part->sub_count < 2 && !part->prune_n)
-        return;
-    if (part->sub_count < part->chosen_subs + (part->chosen_subs + 1) / 2
-        && part->flows < part->chosen_flows + part->chosen_flows / 2 + 8 && part->flows > part->chosen_flows / 4)
-        return;
-    part->chosen_subs = part->sub_count;
-    part->chosen_flows = part->flows;
-    c = calloc(1, sizeof *c);
-    if (c)
-        c->samples = malloc(SAMPLES * sizeof c->samples[0]);
-    if (c && c->samples) {
-        c->cls = cls;
-        c->part = part;
-        c->random = 0x9e3779b97f4a7c15ull;
-        for (uint32_t i = 0; i < part->sub_room; i++) {
-            if (part->subs[i])
-                draw_sub(c, part->subs[i], SAMPLES / part->sub_count);
-        }
-        n = choose(c, &view->mask, bytes);
-        if (n != part->prune_n || memcmp(bytes, part->prune_at, n * sizeof bytes[0]))
-            apply(cls, part, n, bytes);
-        free(c->samples);
-    }
-    free(c);
+bool cls_tend(struct cls *cls)
+{
+    if (cls->making)
+        cls_prune_review(cls, cls->making);
+    return cls->making;
 }

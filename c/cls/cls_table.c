@@ -26,9 +26,14 @@ cls_table cls_table_create(uint32_t flows)
     return create(log);
 }
 
+size_t cls_table_size(cls_table table)
+{
+    return sizeof(struct cls_bucket) << (table & 63);
+}
+
 void cls_table_free(cls_table table)
 {
-    mem_array_free(cls_buckets(table), sizeof(struct cls_bucket) << (table & 63));
+    mem_array_free(cls_buckets(table), cls_table_size(table));
 }
 
 bool cls_table_full(cls_table table, uint32_t flows)
@@ -39,6 +44,11 @@ bool cls_table_full(cls_table table, uint32_t flows)
 bool cls_table_filling(cls_table table, uint32_t flows)
 {
     return 8 * ((uint64_t)flows + 1) > 3 * ((uint64_t)CLS_SLOTS << (table & 63));
+}
+
+bool cls_table_late(cls_table table, uint32_t flows)
+{
+    return 16 * ((uint64_t)flows + 1) > 7 * ((uint64_t)CLS_SLOTS << (table & 63));
 }
 
 uint32_t cls_table_add(cls_table table, uint32_t sig, uint32_t flow)

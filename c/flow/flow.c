@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * flow.c - the flow table: indexes, names, masks, counters. */
+ * flow.c - the flow table: indexes, masks, counters. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +8,25 @@
 #include "base/mem.h"
 #include "flow/flow_int.h"
 
-#define UFIDS_FIRST 64u
 #define FLOWS_SIZE (CLS_FLOWS_MAX * sizeof(struct flow *))
 #define UNUSED_SIZE (CLS_FLOWS_MAX * sizeof(uint32_t))
+/* Last counters are waited for so long: a poll thread that is stuck in a device must not hold up a
+ * program for good. */
+#define FINAL_MS 100u
+
+/* Wants what a step of flows from this index on will touch. */
+static void want(struct flow_table *table, uint32_t first)
+{
+    struct ahead *ahead = cls_ahead(table->cls);
+
+    if (first >= CLS_FLOWS_MAX)
+        return;
+    ahead_want(ahead, &table->flows[first], CLS_FLOWS_STEP * sizeof table->flows[0]);
+    if (!first)
+        return; /* Entries were wanted with each replica, and unused indexes are with the first. */
+    ahead_want(ahead, &table->unused[first], CLS_FLOWS_STEP * sizeof table->unused[0]);
+    cls_want(table->cls, first, CLS_FLOWS_STEP);
+}
 
 struct flow_table *flow_table_create(struct rcu *rcu)
 {
@@ -25,12 +41,12 @@ struct flow_table *flow_table_create(struct rcu *rcu)
     table->cls = cls_create(rcu);
     table->flows = mem_map(FLOWS_SIZE);
     table->unused = mem_map(UNUSED_SIZE);
-    table->ufids = mem_array(UFIDS_FIRST * sizeof table->ufids[0]);
-    table->ufid_mask = UFIDS_FIRST - 1;
-    if (!table->cls || !table->flows || !table->unused || !table->ufids) {
+    if (!table->cls || !table->flows || !table->unused || flow_names_create(&table->names)) {
         flow_table_destroy(table);
         return NULL;
     }
+    table->slab.ahead = cls_ahead(table->cls);
+    want(table, 0);
     return table;
 }
 
@@ -44,12 +60,12 @@ void flow_table_destroy(struct flow_table *table)
         flow_flush(table, &at, UINT32_MAX);
     flow_cache_clear(table);
     rcu_drain(table->rcu);
+    slab_clear(&table->slab);
     if (table->cls)
         cls_destroy(table->cls);
-    slab_clear(&table->slab);
     mem_unmap(table->flows, FLOWS_SIZE);
     mem_unmap(table->unused, UNUSED_SIZE);
-    mem_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof table->ufids[0]);
+    flow_names_destroy(&table->names);
     free(table);
 }
 
@@ -58,89 +74,12 @@ struct cls *flow_table_cls(struct flow_table *table)
     return table->cls;
 }
 
-/* --- Names ------------------------------------------------------------------------------------ */
-
-static uint32_t ufid_tag(const struct flow_table *table, const uint64_t ufid[2])
+bool flow_table_tend(struct flow_table *table)
 {
-    uint32_t words[HASH_CHUNK] = { 0 };
-
-    memcpy(words, ufid, 16);
-    return hash_chunks(cls_hash_key(table->cls), words, 1);
+    return cls_tend(table->cls);
 }
 
-void flow_make_ufid(const struct flow_table *table, const struct key *key, uint64_t ufid[2])
-{
-    uint8_t *bytes = (uint8_t *)ufid;
-    uint64_t rest = 0;
-
-    for (uint32_t w = KEY_WORDS / KEY_BLOCKS; w < KEY_WORDS; w++)
-        rest |= key->words[w];
-    hash_128(cls_hash_key(table->cls), (const uint32_t *)key->words, (rest ? KEY_SIZE : KEY_SIZE / KEY_BLOCKS) / 32, ufid);
-    /* A random UUID, version 4, as Open vSwitch's are. */
-    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
-    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
-}
-
-static void ufid_put(struct flow_ufid_slot *slots, uint32_t mask, uint32_t tag, uint32_t flow)
-{
-    uint32_t i = tag & mask;
-
-    while (slots[i].flow)
-        i = (i + 1) & mask;
-    slots[i] = (struct flow_ufid_slot){ tag, flow };
-}
-
-static int ufid_make_room(struct flow_table *table)
-{
-    uint32_t mask = table->ufid_mask * 2 + 1;
-    struct flow_ufid_slot *slots;
-
-    if (2 * (table->ufid_n + 1) <= table->ufid_mask)
-        return 0;
-    slots = mem_array(((size_t)mask + 1) * sizeof *slots);
-    if (!slots)
-        return ENOMEM;
-    for (uint32_t i = 0; i <= table->ufid_mask; i++) {
-        if (table->ufids[i].flow)
-            ufid_put(slots, mask, table->ufids[i].tag, table->ufids[i].flow);
-    }
-    mem_array_free(table->ufids, ((size_t)table->ufid_mask + 1) * sizeof *slots);
-    table->ufids = slots;
-    table->ufid_mask = mask;
-    return 0;
-}
-
-/* Closes the gap, so that no search ends too early. */
-static void ufid_remove(struct flow_table *table, const struct flow *flow)
-{
-    uint32_t mask = table->ufid_mask, i = ufid_tag(table, flow->ufid) & mask, next;
-
-    while (table->ufids[i].flow != flow->index)
-        i = (i + 1) & mask;
-    for (next = (i + 1) & mask; table->ufids[next].flow; next = (next + 1) & mask) {
-        uint32_t home = table->ufids[next].tag & mask;
-
-        if (((next - home) & mask) >= ((next - i) & mask)) {
-            table->ufids[i] = table->ufids[next];
-            i = next;
-        }
-    }
-    table->ufids[i].flow = 0;
-    table->ufid_n--;
-}
-
-struct flow *flow_by_ufid(struct flow_table *table, const uint64_t ufid[2])
-{
-    uint32_t tag = ufid_tag(table, ufid);
-
-    for (uint32_t i = tag & table->ufid_mask; table->ufids[i].flow; i = (i + 1) & table->ufid_mask) {
-        struct flow *flow = table->flows[table->ufids[i].flow];
-
-        if (table->ufids[i].tag == tag && flow->ufid[0] == ufid[0] && flow->ufid[1] == ufid[1])
-            return flow;
-    }
-    return NULL;
-}
+/* --- Flows ------------------------------------------------------------------------------------ */
 
 struct flow *flow_by_key(struct flow_table *table, const struct key *key, const struct cls_place *near)
 {
@@ -149,14 +88,14 @@ struct flow *flow_by_key(struct flow_table *table, const struct key *key, const 
     return index ? table->flows[index] : NULL;
 }
 
-/* --- Flows ------------------------------------------------------------------------------------ */
-
-static struct flow_mask *mask_get(struct flow_table *table, const struct key *mask)
+/* `id`: of struct flow_read, or 0. */
+static struct flow_mask *mask_get(struct flow_table *table, const struct key *mask, uint64_t id)
 {
     uint64_t hash[2];
     struct flow_mask **bucket, *m = table->mask_last;
 
-    if (m && !memcmp(&m->mask, mask, sizeof *mask)) {
+    if (m && ((id && id == table->mask_last_id) || !memcmp(&m->mask, mask, sizeof *mask))) {
+        table->mask_last_id = id;
         m->flows++;
         return m;
     }
@@ -175,6 +114,7 @@ static struct flow_mask *mask_get(struct flow_table *table, const struct key *ma
     }
     m->flows++;
     table->mask_last = m;
+    table->mask_last_id = id;
     return m;
 }
 
@@ -198,13 +138,14 @@ static size_t flow_size(uint64_t key_map)
 }
 _Static_assert(sizeof(struct flow) + KEY_SIZE <= SLAB_MAX, "a flow with a full key fits the slab");
 
-static struct flow *flow_create(struct flow_table *table, const struct key *key)
+static struct flow *flow_create(struct flow_table *table, const struct key *key, bool plain)
 {
+    const uint32_t words = plain ? KEY_WORDS / KEY_BLOCKS : KEY_WORDS;
     uint64_t map = 0;
     uint32_t n = 0;
     struct flow *flow;
 
-    for (uint32_t w = 0; w < KEY_WORDS; w++)
+    for (uint32_t w = 0; w < words; w++)
         map |= (uint64_t)(key->words[w] != 0) << w;
     flow = slab_get(&table->slab, flow_size(map));
     if (!flow)
@@ -227,12 +168,39 @@ void flow_key(const struct flow *flow, struct key *key)
 
 void flow_look(struct flow_table *table, struct flow_put *put, uint32_t ahead)
 {
-    __builtin_prefetch(&table->ufids[ufid_tag(table, put->ufid) & table->ufid_mask], 1);
-    cls_look(table->cls, &put->key, &put->mask, &put->place);
+    const uint64_t part = put->key.words[0]; /* in_port and recirc_id. */
+
+    put->name = flow_names_tag(table, put->ufid);
+    flow_names_prefetch(table, put->name);
+    if (!put->mask_id || put->mask_id != table->looked_id || part != table->looked_part
+        || !cls_look_near(table->cls, &put->key, &table->looked, &put->place)) {
+        cls_look(table->cls, &put->key, &put->mask, &put->place);
+        table->looked.sub = put->place.sub;
+        table->looked.shape = put->place.sub ? put->place.shape : 0;
+        table->looked_part = part;
+        table->looked_id = put->mask_id;
+    }
     if (table->unused_n > ahead)
         cls_prefetch_entry(table->cls, table->unused[table->unused_n - 1 - ahead]);
     else if (CLS_FLOWS_MAX - table->end > ahead)
         cls_prefetch_entry(table->cls, table->end + ahead);
+}
+
+void flow_look_closer(struct flow_table *table, struct flow_put *put)
+{
+    put->found = cls_look_closer(table->cls, &put->place);
+    if (put->found)
+        __builtin_prefetch(&table->flows[put->found]);
+}
+
+void flow_look_at(const struct flow_table *table, const struct flow_put *put)
+{
+    const struct flow *flow = put->found ? table->flows[put->found] : NULL;
+
+    if (!flow)
+        return;
+    __builtin_prefetch(flow, 1);
+    __builtin_prefetch((const uint8_t *)flow + 64);
 }
 
 /* An index that no poll thread remembers; 0: the table is full. */
@@ -242,7 +210,11 @@ static uint32_t take_index(struct flow_table *table)
         rcu_reclaim(table->rcu);
     if (table->unused_n)
         return table->unused[--table->unused_n];
-    return table->end < CLS_FLOWS_MAX ? table->end++ : 0;
+    if (table->end == CLS_FLOWS_MAX)
+        return 0;
+    if (table->end % CLS_FLOWS_STEP == CLS_FLOWS_STEP / 2) /* While there is time. */
+        want(table, table->end + CLS_FLOWS_STEP / 2);
+    return table->end++;
 }
 
 int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *prog)
@@ -252,13 +224,13 @@ int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *pr
     int error;
 
     INVARIANT(prog);
-    if (ufid_make_room(table))
+    if (flow_names_make_room(&table->names, cls_ahead(table->cls)))
         return ENOMEM;
-    flow = flow_create(table, &put->key);
+    flow = flow_create(table, &put->key, put->plain);
     if (!flow)
         return ENOMEM;
     index = take_index(table);
-    flow->mask = index ? mask_get(table, &put->mask) : NULL;
+    flow->mask = index ? mask_get(table, &put->mask, put->mask_id) : NULL;
     error = !index       ? ENOSPC
             : !flow->mask ? ENOMEM
                           : cls_insert_at(table->cls, index, &put->key, &put->mask, act_verdict(prog), &put->place);
@@ -274,8 +246,7 @@ int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *pr
     flow->prog = prog;
     flow->index = index;
     table->flows[index] = flow;
-    ufid_put(table->ufids, table->ufid_mask, ufid_tag(table, flow->ufid), index);
-    table->ufid_n++;
+    flow_names_put(table, flow, put->name);
     return 0;
 }
 
@@ -290,14 +261,60 @@ static void release(void *object, void *arg)
     slab_put(&table->slab, flow, flow_size(flow->key_map));
 }
 
-void flow_remove(struct flow_table *table, struct flow *flow)
+static void unlink_flow(struct flow_table *table, struct flow *flow)
 {
     INVARIANT(table->flows[flow->index] == flow);
+    if (!table->unused[0]) /* Nothing was ever put back. */
+        ahead_want(cls_ahead(table->cls), table->unused, CLS_FLOWS_STEP * sizeof table->unused[0]);
     cls_remove(table->cls, flow->index);
-    ufid_remove(table, flow);
+    flow_names_take(table, flow);
     mask_put(table, flow->mask);
     table->flows[flow->index] = NULL;
+}
+
+void flow_remove(struct flow_table *table, struct flow *flow)
+{
+    unlink_flow(table, flow);
     rcu_defer(table->rcu, release, flow, table);
+}
+
+static void release_final(void *object, void *arg)
+{
+    struct flow_final *final = object;
+
+    if (final->stats) {
+        flow_stats(arg, final->flow, final->stats);
+        LIST_REMOVE(final, others);
+    }
+    release(final->flow, arg);
+    free(final);
+}
+
+void flow_remove_finally(struct flow_table *table, struct flow *flow, struct dp_flow_stats *stats, struct flow_finals *finals)
+{
+    struct flow_final *final = malloc(sizeof *final);
+
+    flow_stats(table, flow, stats);
+    if (!final) {
+        flow_remove(table, flow);
+        return;
+    }
+    unlink_flow(table, flow);
+    *final = (struct flow_final){ .flow = flow, .stats = stats };
+    LIST_INSERT_HEAD(finals, final, others);
+    rcu_defer(table->rcu, release_final, final, table);
+}
+
+void flow_await_finals(struct flow_table *table, struct flow_finals *finals)
+{
+    struct flow_final *final;
+
+    rcu_synchronize_for(table->rcu, FINAL_MS);
+    while ((final = LIST_FIRST(finals)) != NULL) {
+        flow_stats(table, final->flow, final->stats);
+        final->stats = NULL;
+        LIST_REMOVE(final, others);
+    }
 }
 
 bool flow_flush(struct flow_table *table, uint32_t *at, uint32_t max)
@@ -321,6 +338,10 @@ void flow_set_program(struct flow_table *table, struct flow *flow, struct act_pr
 {
     struct act_prog *old = flow->prog;
 
+    if (prog == old) { /* Shared: one owner less. */
+        act_free(prog);
+        return;
+    }
     flow->prog = prog;
     cls_set_verdict(table->cls, flow->index, act_verdict(prog));
     rcu_defer(table->rcu, free_program, old, NULL);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <rte_cycles.h>
+
 #include "base/error.h"
 #include "ct/ct.h"
 #include "flow/flow_int.h"
@@ -14,95 +16,34 @@
 #include "packet/worker.h"
 #include "path/burst.h"
 
-#define AHEAD 8u                     /* Operations, where puts are read. */
-#define PUTS 16u                     /* Kept: those ahead, and the one before. */
+#define AHEAD 8u                     /* Operations, where puts are read, ... */
+#define CLOSER 5u                    /* ... and looked at, if they change flows, ... */
+#define CLOSEST 2u                   /* ... twice. */
+#define SLOTS 16u                    /* Kept: those ahead, and the one before. */
 
-/* Where the parts of an operation lie.  Key and mask may be those of an operation before. */
-struct parts {
-    const uint8_t *key, *mask, *actions, *packet;
-    uint32_t key_size, mask_size;
+/* A step that was looked at. */
+struct slot {
+    struct flow_step step;
+    uint32_t key_size;               /* Of a put with a key that is good; 0: of others. */
+    struct flow_put put;
 };
 
 /* A batch under way. */
 struct batch {
-    const uint8_t *ops;
-    uint32_t size, count;
-    const struct flow_upcalls *upcalls;
-    /* Operations that were looked at, and where the next one begins. */
-    uint32_t read, read_at;
-    struct parts read_parts;         /* Of the last of them. */
-    uint32_t waiting;                /* Puts among them whose turn is to come. */
-    struct flow_put puts[PUTS];      /* Of operation i: i % PUTS, ... */
-    const uint8_t *keys[PUTS];       /* ... where its key was ... */
-    uint32_t key_sizes[PUTS];        /* ... and its size; 0: it was no put. */
+    struct flow_reader reader;       /* Of what was looked at. */
+    uint32_t steps, read;            /* Of all, and those that were looked at. */
+    uint64_t since;                  /* Nobody was let in: time stamp. */
+    uint32_t waiting;                /* Puts that were looked at and whose turn is to come. */
+    struct slot slots[SLOTS];        /* Of step i: i % SLOTS. */
     struct flow_packets packets;
+    struct flow_finals finals;       /* Flows whose last counters are still to come. */
 };
 
-/* Takes a part of an operation, or the one before if `same`; false: there is none, or there are
- * two. */
-static bool take_part(const uint8_t *at, uint32_t left, uint64_t *need, bool same, uint32_t *size, const uint8_t **last, uint32_t *last_size)
-{
-    if (same) {
-        if (*size || !*last)
-            return false;
-        *size = *last_size;
-        return true;
-    }
-    *last = at + (*need <= left ? *need : 0);
-    *last_size = *size;
-    *need += ((uint64_t)*size + 7) & ~7ull;
-    return true;
-}
-
-/* Takes key and packet of an upcall; false: there is no such upcall. */
-static bool take_upcall(const struct flow_upcalls *upcalls, struct dp_op *op, struct parts *parts)
-{
-    const uint64_t key = (uint64_t)op->upcall + sizeof(struct dp_upcall);
-    struct dp_upcall up;
-    uint64_t packet;
-
-    if (!upcalls || op->key_size || op->packet_size || op->upcall % 8 || key > upcalls->used)
-        return false;
-    memcpy(&up, upcalls->arena + op->upcall, sizeof up);
-    packet = key + (((uint64_t)up.key_size + 7) & ~7ull) + (((uint64_t)up.userdata_size + 7) & ~7ull)
-             + (((uint64_t)up.actions_size + 7) & ~7ull);
-    if (packet + up.packet_size > upcalls->used)
-        return false;
-    parts->key = upcalls->arena + key;
-    parts->key_size = op->key_size = up.key_size;
-    parts->packet = upcalls->arena + packet;
-    op->packet_size = up.packet_size;
-    return true;
-}
-
-/* Checks an operation's sizes against what is left of the buffer.  `parts` are those of the
- * operation before; zeros for the first. */
-static bool op_read(const struct flow_upcalls *upcalls, const uint8_t *at, uint32_t left, struct dp_op *op, struct parts *parts)
-{
-    uint64_t need = sizeof *op;
-    bool upcall;
-
-    if (left < sizeof *op)
-        return false;
-    memcpy(op, at, sizeof *op);
-    upcall = op->flags & DP_OPF_UPCALL;
-    if (upcall ? !take_upcall(upcalls, op, parts) : !take_part(at, left, &need, op->flags & DP_OPF_SAME_KEY, &op->key_size, &parts->key, &parts->key_size))
-        return false;
-    if ((op->type == DP_OP_PUT || op->mask_size)
-        && !take_part(at, left, &need, op->flags & DP_OPF_SAME_MASK, &op->mask_size, &parts->mask, &parts->mask_size))
-        return false;
-    parts->actions = at + (need <= left ? need : 0);
-    need += ((uint64_t)op->actions_size + 7) & ~7ull;
-    if (!upcall) {
-        parts->packet = at + (need <= left ? need : 0);
-        need += ((uint64_t)op->packet_size + 7) & ~7ull;
-    }
-    return need <= op->size && op->size <= left && op->size % 8 == 0;
-}
-
 /* The flow that delete or get is about. */
-static int find(struct flow_table *table, const struct dp_op *op, const struct parts *parts, struct flow **flow, const char **why)
+static int find(struct flow_table *table, const struct flow_step *step, struct flow **flow, const char **why)
 {
+    const struct dp_op *op = &step->op;
+
     if (op->flags & DP_OPF_UFID) {
         uint64_t ufid[2];
 
@@ -110,7 +51,7 @@ static int find(struct flow_table *table, const struct dp_op *op, const struct p
         *flow = flow_by_ufid(table, ufid);
     } else {
         struct key key;
-        int error = odp_key_read(parts->key, op->key_size, &key, why);
+        int error = odp_key_read(step->key, op->key_size, &key, why);
 
         if (error)
             return error;
@@ -122,16 +63,17 @@ static int find(struct flow_table *table, const struct dp_op *op, const struct p
     return ENOENT;
 }
 
-static int get(struct flow_table *table, const struct dp_op *op, const struct parts *parts, struct dp_result *result, uint8_t *rest,
-               uint32_t room, const char **why)
+static int get(struct flow_table *table, const struct flow_step *step, struct dp_result *result, uint8_t *rest, uint32_t room,
+               const char **why)
 {
     struct flow *flow;
+    struct flow_shown shown = { .mask = NULL };
     uint32_t sizes[3], used;
-    int error = find(table, op, parts, &flow, why);
+    int error = find(table, step, &flow, why);
 
     if (error)
         return error;
-    used = flow_write(flow, rest, room, sizes);
+    used = flow_write(flow, rest, room, sizes, &shown);
     if (!used) {
         *why = "the flow does not fit the buffer for results";
         return ENOBUFS;
@@ -144,182 +86,277 @@ static int get(struct flow_table *table, const struct dp_op *op, const struct pa
     return 0;
 }
 
-static int delete(struct flow_table *table, const struct dp_op *op, const struct parts *parts, struct dp_result *result,
+static int delete(struct flow_table *table, struct batch *batch, const struct flow_step *step, struct dp_result *result,
                   const char **why)
 {
     struct flow *flow;
-    int error = find(table, op, parts, &flow, why);
+    int error = find(table, step, &flow, why);
 
     if (error)
         return error;
     flow_write_stats(table, flow, result);
-    flow_remove(table, flow);
+    if (step->op.flags & DP_OPF_FINAL_STATS)
+        flow_remove_finally(table, flow, &result->stats, &batch->finals);
+    else
+        flow_remove(table, flow);
     return 0;
 }
 
-/* Reads the puts up to AHEAD operations ahead of `i`. */
-static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i)
+/* Looks at the steps up to AHEAD of step `i`; where the batch has `ended`, only for what their
+ * results are to be. */
+static void read_ahead(struct flow_table *table, struct batch *batch, uint32_t i, bool ended)
 {
-    while (batch->read < batch->count && batch->read <= i + AHEAD) {
-        uint32_t slot = batch->read++ % PUTS;
-        struct parts *parts = &batch->read_parts;
-        struct dp_op op;
+    while (batch->read < batch->steps && batch->read <= i + AHEAD) {
+        struct slot *slot = &batch->slots[batch->read++ % SLOTS];
 
-        op_read(batch->upcalls, batch->ops + batch->read_at, batch->size - batch->read_at, &op, parts);
-        batch->read_at += op.size;
-        batch->keys[slot] = parts->key;
-        batch->key_sizes[slot] = 0;
-        if (op.type != DP_OP_PUT)
+        /* A caller who writes to what was looked over meanwhile has the batch end there. */
+        if (!flow_read_next(&batch->reader)) {
+            batch->steps = --batch->read;
+            return;
+        }
+        slot->step = batch->reader.step;
+        slot->key_size = 0;
+        if (ended || slot->step.op.type != DP_OP_PUT)
             continue;
-        flow_put_read(table, &op, parts->key, parts->mask, batch->waiting++, &batch->puts[slot]);
-        if (!batch->puts[slot].key_error)
-            batch->key_sizes[slot] = op.key_size;
+        flow_put_read(table, &slot->step, batch->waiting++, &slot->put);
+        if (!slot->put.key_error)
+            slot->key_size = slot->step.op.key_size;
     }
 }
 
-/* What the key of operation `i` says, if the operation before it or behind it is a put with the
- * same: programs send a packet on its way and put its flow.  NULL: nobody has read it. */
-static const struct key *known_key(const struct batch *batch, uint32_t i, const struct dp_op *op, const uint8_t *key)
+/* Step `i`, if it is a put that changes a flow and has been read; or NULL. */
+static struct flow_put *change_at(struct batch *batch, uint32_t i)
 {
-    const uint32_t slots[2] = { (i - 1) % PUTS, (i + 1) % PUTS };
+    struct slot *slot = &batch->slots[i % SLOTS];
 
-    for (int k = i ? 0 : 1; op->key_size && k < 2; k++) {
-        uint32_t slot = slots[k];
+    return i < batch->read && slot->step.op.type == DP_OP_PUT && slot->step.op.flags & DP_OPF_MODIFY && !slot->put.error ? &slot->put : NULL;
+}
 
-        if ((k == 0 || i + 1 < batch->read) && batch->key_sizes[slot] == op->key_size
-            && (batch->keys[slot] == key || !memcmp(batch->keys[slot], key, op->key_size)))
-            return &batch->puts[slot].key;
+/* Looks closer at what follows step `i`.  A flow that goes meanwhile does no harm: its memory stays
+ * until a grace period has passed, and what is fetched is not read. */
+static void look_closer(struct flow_table *table, struct batch *batch, uint32_t i)
+{
+    struct flow_put *closer = change_at(batch, i + CLOSER), *closest = change_at(batch, i + CLOSEST);
+
+    if (closer)
+        flow_look_closer(table, closer);
+    if (closest)
+        flow_look_at(table, closest);
+}
+
+/* What the key of step `i` says, if the step before it or behind it is a put with the same:
+ * programs send a packet on its way and put its flow.  NULL: nobody has read it. */
+static const struct key *known_key(const struct batch *batch, uint32_t i, const struct flow_step *step)
+{
+    const struct slot *slots[2] = { &batch->slots[(i - 1) % SLOTS], &batch->slots[(i + 1) % SLOTS] };
+    const uint32_t size = step->op.key_size;
+
+    for (int k = i ? 0 : 1; size && k < 2; k++) {
+        if ((k == 0 || i + 1 < batch->read) && slots[k]->key_size == size
+            && (slots[k]->step.key == step->key || !memcmp(slots[k]->step.key, step->key, size)))
+            return &slots[k]->put.key;
     }
     return NULL;
 }
 
 /* A put, and its packet if it brings one. */
-static int put(struct flow_table *table, struct worker *control, struct batch *batch, struct flow_put *flow, const struct dp_op *op,
-               const struct parts *parts, struct dp_result *result, const char **why)
+static int put(struct flow_table *table, struct worker *control, struct batch *batch, struct slot *slot, struct dp_result *result,
+               const char **why)
 {
-    int error = flow_put_perform(table, op, flow, parts->actions, result, why), sent = 0;
+    const struct flow_step *step = &slot->step;
+    int error = flow_put_perform(table, &step->op, &slot->put, step->actions, result, why), sent = 0;
     const char *packet_why = NULL;
 
     batch->waiting--;
-    if (!(op->flags & DP_OPF_PACKET))
+    if (!(step->op.flags & DP_OPF_PACKET))
         return error;
-    if (!flow->key_error)
-        sent = flow_execute(table, control, op, parts->key, &flow->key, parts->actions, parts->packet, &batch->packets, &packet_why);
+    if (!slot->put.key_error)
+        sent = flow_execute(table, control, &step->op, step->key, &slot->put.key, step->actions, step->packet, &batch->packets, &packet_why);
     batch->packets.wanted--;
     if (!error)
         *why = packet_why;
     return error ? error : sent;
 }
 
-/* Operation `i`; `rest` is where what follows its result may go. */
-static void perform(struct flow_table *table, struct worker *control, struct batch *batch, uint32_t i, const struct dp_op *op,
-                    const struct parts *parts, struct dp_result *result, uint8_t *rest, uint32_t room)
+/* Step `i`; `rest` is where what follows its result may go. */
+static int perform(struct flow_table *table, struct worker *control, struct batch *batch, uint32_t i, struct dp_result *result,
+                   uint8_t *rest, uint32_t room, const char **why)
 {
-    const char *why = NULL;
+    struct slot *slot = &batch->slots[i % SLOTS];
+    const struct flow_step *step = &slot->step;
     int error;
 
-    switch (op->type) {
+    switch (step->op.type) {
     case DP_OP_PUT:
-        error = put(table, control, batch, &batch->puts[i % PUTS], op, parts, result, &why);
-        break;
+        return put(table, control, batch, slot, result, why);
     case DP_OP_DELETE:
-        error = delete(table, op, parts, result, &why);
-        break;
+        return delete(table, batch, step, result, why);
     case DP_OP_GET:
-        error = get(table, op, parts, result, rest, room, &why);
-        break;
+        return get(table, step, result, rest, room, why);
     case DP_OP_EXECUTE:
-        error = flow_execute(table, control, op, parts->key, known_key(batch, i, op, parts->key), parts->actions, parts->packet,
-                             &batch->packets, &why);
+        error = flow_execute(table, control, &step->op, step->key, known_key(batch, i, step), step->actions, step->packet,
+                             &batch->packets, why);
         batch->packets.wanted--;
-        break;
+        return error;
     default:
-        error = EINVAL;
-        why = "no such operation";
-        break;
+        *why = "no such operation";
+        return EINVAL;
     }
-    result->error = (uint32_t)error;
-    if (error && !(op->flags & DP_OPF_PROBE))
-        error_set(error, "%s", why ? why : strerror(error));
 }
 
-#define PAUSE 1024u                  /* Operations after which others are let in. */
+#define LOOK 16u                     /* Operations after which it is seen whether others wait. */
+#define PAUSE_US 400u                /* They wait for so long: to change hands takes time. */
+#define RECLAIM 1024u                /* Operations after which what they replaced is freed. */
 
-/* Lets others in; an error of that is the result of operation `i`, too. */
-static int pause_batch(struct flow_table *table, struct worker *control, const struct flow_pause *pause, uint32_t i)
+static void fetch(void *of)
 {
+    ahead_fetch(*(const struct ahead_range *)of);
+}
+
+int flow_fetch(struct flow_table *table, const struct flow_pause *pause)
+{
+    struct ahead_range range;
+    int error = 0;
+
+    do {
+        if (!ahead_take(cls_ahead(table->cls), &range))
+            break;
+        error = pause->meanwhile(pause->arg, fetch, &range);
+    } while (!error && table->end == 1); /* The first flow wants all at once. */
+    return error;
+}
+
+/* Lets others in where it is time, or where memory is to be fetched; an error of that is the result
+ * of operation `i`, too. */
+static int pause_batch(struct flow_table *table, struct worker *control, const struct flow_pause *pause, struct batch *batch, uint32_t i)
+{
+    const bool wants = pause && cls_ahead(table->cls)->n;
     int error;
 
-    if (!pause || !i || i % PAUSE)
+    if (i % LOOK)
+        return 0;
+    if (i && i % RECLAIM == 0)
+        rcu_reclaim(table->rcu);
+    if (!wants && (!i || !pause || !pause->wanted(pause->arg) || rte_rdtsc() - batch->since < rte_get_tsc_hz() / 1000000 * PAUSE_US))
         return 0;
     burst_settle(control);
     rcu_reclaim(table->rcu);
     if (control->ct)
         ct_leave(control->ct); /* The others take it, with the mutex that is let go of here. */
-    error = pause->let_others(pause->arg);
+    error = wants ? flow_fetch(table, pause) : pause->let_others(pause->arg);
     if (control->ct)
         ct_enter(control->ct);
     /* Other batches lie elsewhere, perhaps where this one's next mask is not. */
     table->read.from = NULL;
+    batch->since = rte_rdtsc();
     return error;
 }
 
-int flow_operate(struct flow_table *table, struct worker *control, const struct flow_upcalls *upcalls, const struct flow_pause *pause,
+/* Reads a batch to its end: all or nothing, one that is malformed further on has no effect.
+ * `*room` is what its results take at least. */
+static int look_over(struct batch *batch, uint32_t count, uint64_t *room)
+{
+    struct flow_reader reader = batch->reader;
+
+    *room = 0;
+    for (uint32_t i = 0; i < count; batch->steps++) {
+        const struct flow_step *step = &reader.step;
+
+        if (!flow_read_next(&reader))
+            return error_set(EINVAL, "operation %u does not fit its buffer", i);
+        if (!step->number)
+            *room += sizeof(struct dp_result) + flow_list_size(step->listed);
+        batch->packets.wanted += step->op.type == DP_OP_EXECUTE || (step->op.type == DP_OP_PUT && step->op.flags & DP_OPF_PACKET);
+        i += !reader.left;
+    }
+    return 0;
+}
+
+/* Results that are written. */
+struct written {
+    uint8_t *at;
+    uint32_t size, used;
+    uint32_t kept;                   /* For what must follow. */
+    uint32_t *errors;                /* Of the list under way. */
+};
+
+/* Step `i`, and its result.  Written in place: a copy would wait for every store of the operation,
+ * misses of the table included. */
+static void take_step(struct flow_table *table, struct worker *control, struct batch *batch, uint32_t i, int ended, struct written *to)
+{
+    const struct flow_step *step = &batch->slots[i % SLOTS].step;
+    struct dp_result *result = (struct dp_result *)(to->at + to->used), of_listed;
+    const char *why = NULL;
+    int error = ended;
+
+    if (!step->number) {
+        memset(result, 0, sizeof *result + flow_list_size(step->listed));
+        result->size = (uint32_t)sizeof *result + flow_list_size(step->listed);
+        to->kept -= result->size;
+        to->errors = (uint32_t *)(result + 1);
+    }
+    if (step->listed) {
+        if (!ended)
+            error = perform(table, control, batch, i, &of_listed, NULL, 0, &why);
+        if (!step->number)
+            to->used += result->size;
+        to->errors[step->number] = (uint32_t)error;
+        return;
+    }
+    if (!ended)
+        error = perform(table, control, batch, i, result, (uint8_t *)(result + 1),
+                        to->size - to->used - to->kept - (uint32_t)sizeof *result, &why);
+    result->error = (uint32_t)error;
+    to->used += result->size;
+    if (!ended && error && !(step->op.flags & DP_OPF_PROBE))
+        error_set(error, "%s", why ? why : strerror(error));
+}
+
+int flow_operate(struct flow_table *table, struct worker *control, const struct upcall_taken *upcalls, const struct flow_pause *pause,
                  const uint8_t *ops, uint32_t ops_size, uint32_t count, uint8_t *results, uint32_t results_size, uint32_t *results_used)
 {
-    int ended = 0;
-    struct batch batch; /* Its puts are not initialized: they would cost more than a short batch. */
-    uint32_t at = 0, used = 0;
-    struct parts parts = { 0 };
-    struct dp_op op;
+    struct written written = { results, results_size, 0, 0, NULL };
+    struct batch batch; /* Slots are not initialized: that costs more than a short batch. */
+    uint64_t room;
+    int ended = 0, error;
 
     *results_used = 0;
+    batch.reader = flow_reader(ops, ops_size, upcalls);
+    batch.steps = batch.read = batch.waiting = 0;
     batch.packets.n = batch.packets.wanted = 0;
+    LIST_INIT(&batch.finals);
+    for (uint32_t i = 0; i < SLOTS; i++)
+        flow_put_init(&batch.slots[i].put);
     if ((uintptr_t)results % _Alignof(struct dp_result))
         return error_set(EINVAL, "the buffer for results is not aligned to 8 bytes");
     if (count > results_size / sizeof(struct dp_result))
         return error_set(EINVAL, "the buffer for results is too small for %u of them", count);
-    /* All or nothing: a batch that is malformed further on has no effect. */
-    for (uint32_t i = 0; i < count; i++, at += op.size) {
-        if (!op_read(upcalls, ops + at, ops_size - at, &op, &parts))
-            return error_set(EINVAL, "operation %u does not fit its buffer", i);
-        batch.packets.wanted += op.type == DP_OP_EXECUTE || (op.type == DP_OP_PUT && op.flags & DP_OPF_PACKET);
-    }
+    error = look_over(&batch, count, &room);
+    if (error)
+        return error;
+    if (room > results_size)
+        return error_set(EINVAL, "the buffer for results is too small for the errors of their lists");
+    written.kept = (uint32_t)room;
     if (control->ct)
         ct_enter(control->ct); /* `control` reads connections without being known to RCU. */
     table->read.from = NULL;
-    batch.ops = ops;
-    batch.upcalls = upcalls;
-    batch.size = ops_size;
-    batch.count = count;
-    batch.read = batch.read_at = batch.waiting = 0;
-    batch.read_parts = parts = (struct parts){ 0 };
-    at = 0;
-    for (uint32_t i = 0; i < count; i++, at += op.size) {
-        /* Written in place: a copy would wait for every store of the operation, misses of the table
-         * included. */
-        struct dp_result *result = (struct dp_result *)(results + used);
-        /* For the headers of this and all later results. */
-        uint32_t kept = (count - i) * (uint32_t)sizeof *result;
-
-        op_read(upcalls, ops + at, ops_size - at, &op, &parts);
+    batch.since = rte_rdtsc();
+    for (uint32_t i = 0; i < batch.steps; i++) {
         if (!ended)
-            ended = pause_batch(table, control, pause, i);
-        memset(result, 0, sizeof *result);
-        result->size = sizeof *result;
-        result->error = (uint32_t)ended;
-        if (!ended) {
-            read_ahead(table, &batch, i);
-            perform(table, control, &batch, i, &op, &parts, result, (uint8_t *)(result + 1), results_size - used - kept);
-        }
-        used += result->size;
+            ended = pause_batch(table, control, pause, &batch, i);
+        read_ahead(table, &batch, i, ended);
+        if (!ended)
+            look_closer(table, &batch, i);
+        take_step(table, control, &batch, i, ended, &written);
     }
     burst_settle(control);
     if (control->ct)
         ct_leave(control->ct);
     eal_packets_free(batch.packets.at, batch.packets.n);
+    if (!LIST_EMPTY(&batch.finals))
+        flow_await_finals(table, &batch.finals);
     if (!ended)
         rcu_reclaim(table->rcu);
-    *results_used = used;
+    *results_used = written.used;
     return 0;
 }

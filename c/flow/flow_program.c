@@ -56,6 +56,13 @@ int flow_cached(struct flow_table *table, const uint8_t *actions, uint32_t size,
     return 0;
 }
 
+struct act_prog *flow_recent_program(struct flow_table *table, const uint8_t *actions, uint32_t size)
+{
+    const struct flow_cached *c = table->cache_last;
+
+    return c && size && c->size == size && !memcmp(c->attrs, actions, size) ? act_share(c->prog) : NULL;
+}
+
 int flow_program(struct flow_table *table, const uint8_t *actions, uint32_t size, const struct key *key, struct act_prog **prog,
                  const char **why)
 {

@@ -42,41 +42,58 @@ static bool same_flow(const struct flow *flow, const struct key *key, const stru
 
 /* The mask of a key.  That of the last one serves again while neither its bytes nor what they mean
  * change. */
-static int read_mask(struct flow_table *table, const struct dp_op *op, const uint8_t *attrs, struct flow_put *put)
+static int read_mask(struct flow_table *table, const struct flow_step *step, struct flow_put *put)
 {
+    const bool given = step->op.flags & DP_OPF_MASK;
+    const uint32_t size = step->op.mask_size;
     struct flow_read *read = &table->read;
     int error;
 
-    if (!(op->flags & DP_OPF_MASK) || !op->mask_size || op->mask_size > FLOW_READ_ATTRS)
-        return odp_mask_read(op->flags & DP_OPF_MASK ? attrs : NULL, op->mask_size, &put->key, &put->mask, &put->why);
-    if (read->size == op->mask_size && odp_mask_alike(&read->key, &put->key)
-        && (read->from == attrs || !memcmp(read->attrs, attrs, op->mask_size))) {
-        put->mask = read->mask;
+    if (given && size && size <= FLOW_READ_ATTRS && read->size == size && odp_mask_alike(&read->key, &put->key)
+        && (read->from == step->mask || !memcmp(read->attrs, step->mask, size))) {
+        if (put->mask_id != read->id)
+            put->mask = read->mask;
+        put->mask_id = read->id;
         return 0;
     }
-    error = odp_mask_read(attrs, op->mask_size, &put->key, &put->mask, &put->why);
-    if (!error) {
-        read->from = attrs;
-        read->size = op->mask_size;
+    put->mask_id = 0;
+    error = odp_mask_read(given ? step->mask : NULL, size, &put->key, &put->mask, &put->why);
+    if (!error && given && size && size <= FLOW_READ_ATTRS) {
+        read->from = step->mask;
+        read->size = size;
         read->key = put->key;
         read->mask = put->mask;
-        memcpy(read->attrs, attrs, op->mask_size);
+        memcpy(read->attrs, step->mask, size);
+        put->mask_id = ++read->id;
     }
     return error;
 }
 
-void flow_put_read(struct flow_table *table, const struct dp_op *op, const uint8_t *key, const uint8_t *mask, uint32_t ahead,
-                   struct flow_put *put)
+static int read_key(const struct flow_step *step, struct flow_put *put)
 {
-    put->key_error = put->error = odp_key_read(key, op->key_size, &put->key, &put->why);
+    if (!step->plain) {
+        put->plain = false;
+        return odp_key_read(step->key, step->op.key_size, &put->key, &put->why);
+    }
+    if (!put->plain)
+        memset(&put->key, 0, sizeof put->key);
+    put->plain = true;
+    put->key.base = *step->plain;
+    return 0;
+}
+
+void flow_put_read(struct flow_table *table, const struct flow_step *step, uint32_t ahead, struct flow_put *put)
+{
+    put->found = 0;
+    put->key_error = put->error = read_key(step, put);
     if (!put->error)
-        put->error = read_mask(table, op, mask, put);
+        put->error = read_mask(table, step, put);
     if (put->error)
         return;
-    if (op->flags & DP_OPF_UFID)
-        memcpy(put->ufid, op->ufid, sizeof put->ufid);
+    if (step->op.flags & DP_OPF_UFID)
+        memcpy(put->ufid, step->op.ufid, sizeof put->ufid);
     else
-        flow_make_ufid(table, &put->key, put->ufid);
+        flow_make_ufid(table, &put->key, put->plain, put->ufid);
     flow_look(table, put, ahead);
 }
 
@@ -96,13 +113,46 @@ static struct key matched(const struct key *all, const struct key *mask)
     return key;
 }
 
+/* The program of a put.  Actions meet the packets of the flow that gets them, which is wider than
+ * the put, perhaps, if it was found. */
+static int make_program(struct flow_table *table, const struct flow_put *put, const struct flow *found, const uint8_t *actions,
+                        uint32_t size, struct act_prog **prog, const char **why)
+{
+    struct key key;
+
+    *prog = flow_recent_program(table, actions, size);
+    if (*prog)
+        return 0;
+    if (found)
+        flow_key(found, &key);
+    key = found ? matched(&key, &found->mask->mask) : matched(&put->key, &put->mask);
+    return flow_program(table, actions, size, &key, prog, why);
+}
+
+/* Adds a flow that is not there.  Without a UFID of the program's it gets one that no other has. */
+static int add(struct flow_table *table, struct flow_put *put, bool named, struct act_prog *prog, const char **why)
+{
+    int error;
+
+    /* Given by hand to some other flow.  The version and the variant stay. */
+    while (!named && flow_names_find(table, put->ufid, put->name)) {
+        put->ufid[1] += 1ull << 8;
+        put->name = flow_names_tag(table, put->ufid);
+    }
+    error = flow_add(table, put, prog);
+    if (error) {
+        *why = error == ENOSPC ? "the flow table, or the set of masks of this port, is full" : "out of memory";
+        act_free(prog);
+    }
+    return error;
+}
+
 int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct flow_put *put, const uint8_t *actions,
                      struct dp_result *result, const char **why)
 {
     const bool create = op->flags & DP_OPF_CREATE, modify = op->flags & DP_OPF_MODIFY;
     struct flow *known = NULL, *found;
     struct act_prog *prog;
-    struct key key;
     int error;
 
     if (put->error) {
@@ -110,7 +160,7 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         return put->error;
     }
     if (op->flags & DP_OPF_UFID)
-        known = flow_by_ufid(table, put->ufid);
+        known = flow_names_find(table, put->ufid, put->name);
     found = known ? known : flow_by_key(table, &put->key, &put->place);
     if (found && create && !modify) {
         *why = "an equal or overlapping flow exists";
@@ -124,42 +174,34 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         *why = "no such flow";
         return ENOENT;
     }
-    /* The actions meet the packets of the flow that gets them, which may be wider. */
-    if (found)
-        flow_key(found, &key);
-    key = found ? matched(&key, &found->mask->mask) : matched(&put->key, &put->mask);
-    error = flow_program(table, actions, op->actions_size, &key, &prog, why);
+    error = make_program(table, put, found, actions, op->actions_size, &prog, why);
     if (error)
         return error;
     if (found) {
-        flow_write_stats(table, found, result);
+        memcpy(result->ufid, found->ufid, sizeof found->ufid);
+        /* They lie in a line of each thread's. */
+        if (op->flags & (DP_OPF_WANT_STATS | DP_OPF_ZERO_STATS))
+            flow_stats(table, found, &result->stats);
         flow_set_program(table, found, prog);
         if (op->flags & DP_OPF_ZERO_STATS)
             flow_zero_stats(table, found);
         return 0;
     }
-    if (!(op->flags & DP_OPF_UFID)) {
-        /* Given by hand to some other flow.  The version and the variant stay. */
-        while (flow_by_ufid(table, put->ufid))
-            put->ufid[1] += 1ull << 8;
-    }
-    error = flow_add(table, put, prog);
-    if (error) {
-        *why = error == ENOSPC ? "the flow table, or the set of masks of this port, is full" : "out of memory";
-        act_free(prog);
-        return error;
-    }
-    memcpy(result->ufid, put->ufid, sizeof put->ufid);
-    return 0;
+    error = add(table, put, op->flags & DP_OPF_UFID, prog, why);
+    if (!error)
+        memcpy(result->ufid, put->ufid, sizeof put->ufid);
+    return error;
 }
 
 int flow_put(struct flow_table *table, const struct dp_op *op, const uint8_t *key, const uint8_t *mask, const uint8_t *actions,
              const char **why)
 {
+    const struct flow_step step = { .op = *op, .key = key, .mask = mask, .actions = actions };
     struct dp_result result = { .size = sizeof result };
     struct flow_put put;
 
+    flow_put_init(&put);
     table->read.from = NULL;
-    flow_put_read(table, op, key, mask, 0, &put);
+    flow_put_read(table, &step, 0, &put);
     return flow_put_perform(table, op, &put, actions, &result, why);
 }

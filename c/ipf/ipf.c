@@ -206,7 +206,7 @@ static void put(struct ipf *ipf, struct ipf_list *list, const struct ipf_fragmen
  * place of one looks at the others, under the lock. */
 static bool may_grow(const struct ipf *ipf, const struct ipf_list *list)
 {
-    const uint32_t least = atomic_load_explicit(&ipf->min_size[list->key.family == 6], memory_order_relaxed);
+    const uint32_t least = ipf_least(ipf, &list->key);
 
     return list->pieces < (DATA_MOST + least - HEADER_MOST - 1) / (least - HEADER_MOST);
 }
@@ -340,6 +340,16 @@ unsigned int ipf_cut(struct ipf *ipf, struct ipf_whole *whole, struct rte_mbuf *
     if (!*left)
         give_back(ipf, list, ipf->completed);
     return k;
+}
+
+struct rte_mbuf *ipf_keep(struct ipf *ipf, struct ipf_whole *whole)
+{
+    struct ipf_list *list = (struct ipf_list *)whole;
+    struct rte_mbuf *m = whole->m;
+
+    list->done = list->first;
+    give_back(ipf, list, ipf->completed);
+    return m;
 }
 
 uint32_t ipf_service(struct ipf *ipf, uint64_t now)

@@ -13,11 +13,12 @@
  * theirs.
  *
  * Refused, and so not held, are fragments with a wrong IPv4 header checksum, smaller ones than the
- * minimum (but the last of a packet), ones that would make a packet of more than 65,535 bytes or of
- * more pieces than the smallest ones make, whose checksum is left to be computed, that
- * overlap, repeat or contradict one that is held, and what comes while the maximum is held, or a
- * quarter of the mbufs of a pool is, less where ports hold many (eal_hold.h).  `ct` calls them
- * invalid.  A packet that is not whole 15 seconds after its first fragment came is dropped.
+ * minimum (but the last of a packet, and those that are for no ct), ones that would make a packet
+ * of more than 65,535 bytes or of more pieces than the smallest ones make, whose checksum is left
+ * to be computed, that overlap, repeat or contradict one that is held, and what comes while the
+ * maximum is held, or a quarter of the mbufs of a pool is, less where ports hold many (eal_hold.h).
+ * `ct` calls them invalid.  A packet that is not whole 15 seconds after its first fragment came is
+ * dropped.
  *
  * As Open vSwitch 3.1.0's userspace datapath, but for three faults of it: what expired is dropped
  * instead of being sent by the next packet's actions; a fragment that covers an older one whole is
@@ -30,8 +31,8 @@
  * Lock.  One, spun on and held for some ten loads and stores; fragments of one packet that come in
  * order, or in the reverse of it, are put in their place without looking at others.
  *
- * Threads: ipf_take and ipf_cut by poll threads and by the control side; ipf_create, ipf_destroy,
- * ipf_purge as noted; everything else by any thread. */
+ * Threads: ipf_take, ipf_cut and ipf_keep by poll threads and by the control side; ipf_create,
+ * ipf_destroy, ipf_purge as noted; everything else by any thread. */
 #ifndef UPCALL_IPF_H
 #define UPCALL_IPF_H
 
@@ -46,6 +47,10 @@ struct rte_mbuf;
 #define IPF_MIN_V4_DEFAULT 1200u     /* Bytes from the IP header on. */
 #define IPF_MIN_V6_DEFAULT 1280u
 #define IPF_MIN_LEAST 400u
+/* recirc_id of fragments that are for no `ct`; no packet that is recirculated has it.  They may be
+ * as small as the minimum may be: those of others' packets would go on without the last one, which
+ * has no minimum and is held. */
+#define IPF_NO_CT UINT32_MAX
 #define IPF_TIMEOUT_MS 15000u
 
 struct ipf *ipf_create(void);        /* NULL: no memory. */
@@ -69,12 +74,16 @@ struct ipf_whole {
 };
 
 /* Takes a fragment, whose struct pkt is complete, for a `ct` in `zone`.  `now` is milliseconds of
- * CLOCK_MONOTONIC.  With IPF_WHOLE `*whole` is to be given to ipf_cut() until nothing is left. */
+ * CLOCK_MONOTONIC.  With IPF_WHOLE `*whole` is to be given to ipf_cut() until nothing is left, or
+ * to ipf_keep(). */
 enum ipf_verdict ipf_take(struct ipf *, uint16_t zone, struct rte_mbuf *m, uint64_t now, struct ipf_whole **whole);
 
 /* The next `n` fragments of a packet at most, in their order, with what `ct` wrote into the
  * packet's struct pkt; `*left` says whether there are more.  Without them the packet is gone. */
 unsigned int ipf_cut(struct ipf *, struct ipf_whole *, struct rte_mbuf **pieces, unsigned int n, bool *left);
+
+/* The packet itself, in place of its fragments: the caller's from now on. */
+struct rte_mbuf *ipf_keep(struct ipf *, struct ipf_whole *);
 
 /* Drops what waits too long, a slice of it.  Answers in how many milliseconds it wants to be called
  * again. */

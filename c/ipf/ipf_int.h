@@ -100,6 +100,12 @@ struct ipf {
     struct ipf_piece pieces[IPF_MAX_MOST];
 };
 
+/* Bytes that all fragments of a packet but the last one have, from the IP header on. */
+static inline uint32_t ipf_least(const struct ipf *ipf, const struct ipf_key *key)
+{
+    return key->recirc_id == IPF_NO_CT ? IPF_MIN_LEAST : atomic_load_explicit(&ipf->min_size[key->family == 6], memory_order_relaxed);
+}
+
 static inline void ipf_lock(struct ipf *ipf)
 {
     while (atomic_exchange_explicit(&ipf->lock, 1, memory_order_acquire))

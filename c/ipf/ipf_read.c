@@ -128,7 +128,7 @@ bool ipf_read(struct ipf *ipf, uint16_t zone, struct rte_mbuf *m, struct ipf_fra
         ipf_count(&ipf->bad, 1);
         return false;
     }
-    if (f->more && total < atomic_load_explicit(&ipf->min_size[v6], memory_order_relaxed)) {
+    if (f->more && total < ipf_least(ipf, &f->key)) {
         ipf_count(&ipf->too_small[v6], 1);
         return false;
     }

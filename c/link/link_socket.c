@@ -63,3 +63,11 @@ int link_socket_clear(const char *path)
         return error_set(EADDRINUSE, "process %d listens at %s", pid, path);
     return error_set(EADDRINUSE, "%s is in use", path);
 }
+
+void link_socket_set(int fd, int option, uint32_t wish, uint32_t *has)
+{
+    if (wish != *has && !setsockopt(fd, SOL_SOCKET, option, &wish, sizeof wish))
+        *has = wish;
+    else if (wish != *has && *has && !setsockopt(fd, SOL_SOCKET, option, &(uint32_t){ 0 }, sizeof wish))
+        *has = 0;
+}

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +26,14 @@ struct watch {
     struct watch *next;
     void *object;
     void (*attend)(void *);
+    bool busy;                   /* `attend` runs: it stays in the list. */
 };
 
-/* Order: `life`, then `lock`, which is held while ports are attended to. */
+/* Order: `life`, under which the thread starts and ends, then `lock`.  Nothing is held while an
+ * object is attended to: what Linux is asked then may take as long as somebody else changes a
+ * device, and only who takes that very object away has to wait for it. */
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t attended = PTHREAD_COND_INITIALIZER;
 static struct watch *watches;
 static pthread_t thread;
 static int stop_fd = -1;         /* eventfd; -1: the thread does not run. */
@@ -55,6 +60,20 @@ static void forget_news(int fd)
         ;
 }
 
+static void attend_to_all(void)
+{
+    pthread_mutex_lock(&lock);
+    for (struct watch *w = watches; w; w = w->next) {
+        w->busy = true;
+        pthread_mutex_unlock(&lock);
+        w->attend(w->object);
+        pthread_mutex_lock(&lock);
+        w->busy = false;
+        pthread_cond_broadcast(&attended);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 static void *run(void *arg)
 {
     struct pollfd fds[2] = { { .fd = stop_fd, .events = POLLIN }, { .fd = open_news(), .events = POLLIN } };
@@ -68,10 +87,7 @@ static void *run(void *arg)
             break;
         if (fds[1].revents)
             forget_news(fds[1].fd);
-        pthread_mutex_lock(&lock);
-        for (struct watch *w = watches; w; w = w->next)
-            w->attend(w->object);
-        pthread_mutex_unlock(&lock);
+        attend_to_all();
         nanosleep(&rest, NULL);
     }
     if (fds[1].fd >= 0)
@@ -119,7 +135,7 @@ int link_watch_add(void *object, void (*attend)(void *))
         error = start();
     if (!error) {
         pthread_mutex_lock(&lock);
-        *w = (struct watch){ watches, object, attend };
+        *w = (struct watch){ .next = watches, .object = object, .attend = attend };
         watches = w;
         pthread_mutex_unlock(&lock);
     } else {
@@ -130,20 +146,36 @@ int link_watch_add(void *object, void (*attend)(void *))
     return error;
 }
 
-void link_watch_remove(void *object)
+/* Where the list points to the watch of an object, or ends. */
+static struct watch **find(const void *object)
 {
-    struct watch **at = &watches, *found;
+    struct watch **at = &watches;
 
-    pthread_mutex_lock(&life);
-    pthread_mutex_lock(&lock);
     while (*at && (*at)->object != object)
         at = &(*at)->next;
+    return at;
+}
+
+void link_watch_remove(void *object)
+{
+    struct watch **at, *found;
+    bool last;
+
+    pthread_mutex_lock(&lock);
+    while (*(at = find(object)) && (*at)->busy)
+        pthread_cond_wait(&attended, &lock);
     found = *at;
     if (found)
         *at = found->next;
     pthread_mutex_unlock(&lock);
-    if (found && !watches)
-        stop();
     free(found);
+    if (!found)
+        return;
+    pthread_mutex_lock(&life);
+    pthread_mutex_lock(&lock);
+    last = !watches && stop_fd >= 0; /* Another may have come, or have ended the thread. */
+    pthread_mutex_unlock(&lock);
+    if (last)
+        stop();
     pthread_mutex_unlock(&life);
 }

@@ -41,6 +41,10 @@ int odp_tunnel_read(const uint8_t *nest, uint32_t size, struct key_tunnel *, uin
 /* The attributes of a key, in the order of Open vSwitch's userspace; returns bytes written, 0 if
  * they do not fit. */
 uint32_t odp_key_write(const struct key *key, uint8_t *attrs, uint32_t room);
+/* The same, but 0 for all but the most frequent keys (odp_plain.c).  Those of one size have the
+ * same attributes at the same places; and what is read of them is the key's first block and its
+ * `skb_priority`, and else zeros. */
+uint32_t odp_plain_write(const struct key *key, uint8_t *attrs, uint32_t room);
 /* The attributes of a mask, for a flow with `key` (which says which attributes there are). */
 uint32_t odp_mask_write(const struct key *mask, const struct key *key, uint8_t *attrs, uint32_t room);
 

@@ -52,10 +52,8 @@ int odp_read_l3(struct odp_set *set, bool type_exact, const struct key *of, stru
 int odp_check_tuples(uint64_t present, uint16_t eth_type, const char **why);
 int odp_read_unused(const struct odp_set *set, const char **why);
 
-/* Both only know some keys, the most frequent ones (odp_plain.c): false, or 0, for all others.
- * Reading is into a key of zeros. */
+/* Reads what odp_plain_write() writes into a key of zeros; false: it is something else. */
 bool odp_plain_read(const uint8_t *attrs, uint32_t size, struct key *key);
-uint32_t odp_plain_write(const struct key *key, uint8_t *attrs, uint32_t room);
 
 void odp_write_tunnel(struct odp_out *out, const struct key *data, const struct key *key);
 

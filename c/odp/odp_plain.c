@@ -4,6 +4,7 @@
  * They are what most upcalls bring and most puts bring back. With neither tunnel nor conntrack
  * state their attributes always lie at the same places, so that reading and writing them is copying
  * fields, where walking fourteen attributes takes five times as long. */
+#include "odp/odp.h"
 #include "odp/odp_int.h"
 
 struct plain {

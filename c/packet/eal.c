@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "packet/eal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -23,6 +22,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "packet/eal_divert.h"
+#include "packet/eal_memory.h"
 #include "packet/eal_packet.h"
 #include "packet/pkt.h"
 
@@ -65,35 +65,6 @@ bool eal_started(void)
 struct rte_mempool *eal_pool(void)
 {
     return atomic_load_explicit(&main_pool, memory_order_acquire);
-}
-
-/* Bytes of free hugepages of all sizes. */
-static uint64_t free_hugepages(void)
-{
-    const char *base = "/sys/kernel/mm/hugepages";
-    uint64_t sum = 0;
-    DIR *directory = opendir(base);
-    struct dirent *entry;
-
-    if (!directory)
-        return 0;
-    while ((entry = readdir(directory)) != NULL) {
-        unsigned long long kilobytes, pages;
-        char path[320];
-        FILE *file;
-
-        if (sscanf(entry->d_name, "hugepages-%llukB", &kilobytes) != 1)
-            continue;
-        snprintf(path, sizeof path, "%s/%s/free_hugepages", base, entry->d_name);
-        file = fopen(path, "re");
-        if (!file)
-            continue;
-        if (fscanf(file, "%llu", &pages) == 1)
-            sum += pages * kilobytes * 1024;
-        fclose(file);
-    }
-    closedir(directory);
-    return sum;
 }
 
 /* Where EAL finds out which cores there are. */
@@ -203,6 +174,47 @@ static int start_chosen(bool huge)
     return start_with(arguments, huge ? 7 : 9);
 }
 
+/* Without hugepages.  `*transparent`: the kernel is asked to make some of what is used. */
+static int start_small(bool *transparent)
+{
+    int error;
+
+    *transparent = eal_memory_choose();
+    error = start_chosen(false);
+    /* A small machine grants a large file, of which only what is used counts. */
+    if (error && error != EALREADY && eal_is_private()) {
+        eal_keep_private(false);
+        *transparent = false;
+        error = start_chosen(false);
+    }
+    if (!error && *transparent)
+        eal_memory_wish();
+    return error;
+}
+
+/* With hugepages if enough of them are free. */
+static int start_fitting(uint64_t huge_bytes)
+{
+    static const char how[] = "to change that: sysctl vm.nr_hugepages=512";
+    const unsigned long long mebibytes = huge_bytes >> 20;
+    bool huge = huge_bytes >= HUGE_LEAST, transparent = false;
+    int error = huge ? start_chosen(true) : start_small(&transparent);
+
+    if (error && huge && error != EALREADY) {
+        huge = false;
+        error = start_small(&transparent);
+    }
+    if (error)
+        return error;
+    if (!huge)
+        snprintf(notice, sizeof notice, "too few free hugepages (%llu MiB, %llu MiB are needed): using %s; %s", mebibytes, HUGE_LEAST >> 20,
+                 transparent ? "transparent ones, as far as the kernel finds some" : "ordinary memory, which is slower", how);
+    else if (huge_bytes < HUGE_MANY)
+        snprintf(notice, sizeof notice, "few free hugepages (%llu MiB): %u packet buffers, of which %llu MiB would have room for %u; %s",
+                 mebibytes, POOL_SMALL, HUGE_MANY >> 20, POOL_HUGE, how);
+    return 0;
+}
+
 /* `count` mbufs with `room` bytes for data, or fewer, by halves, where memory is short. */
 static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t room, const char *ops, int numa)
 {
@@ -223,8 +235,7 @@ static struct rte_mempool *pool_create(uint32_t count, uint32_t least, uint32_t 
 
 static int start(void)
 {
-    uint64_t huge_bytes = free_hugepages();
-    bool huge = huge_bytes >= HUGE_LEAST;
+    uint64_t huge_bytes = eal_memory_hugepages();
     struct rte_mempool *pool;
     uint32_t count;
     cpu_set_t affinity;
@@ -237,23 +248,7 @@ static int start(void)
         return error_set(ENOENT, "there is no /sys, which it needs: mount -t sysfs sysfs /sys");
     cores_init();
     log_init();
-    if (configured[0]) {
-        error = start_configured();
-    } else {
-        error = start_chosen(huge);
-        if (error && huge && error != EALREADY) {
-            huge = false;
-            error = start_chosen(false);
-        }
-        if (!error && huge && huge_bytes < HUGE_MANY)
-            snprintf(notice, sizeof notice,
-                     "few free hugepages (%llu MiB): %u packet buffers, of which %llu MiB would have room for %u; "
-                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20), POOL_SMALL, HUGE_MANY >> 20, POOL_HUGE);
-        if (!error && !huge)
-            snprintf(notice, sizeof notice,
-                     "too few free hugepages (%llu MiB, %llu MiB are needed): using ordinary memory, which is slower; "
-                     "to change that: sysctl vm.nr_hugepages=512", (unsigned long long)(huge_bytes >> 20), HUGE_LEAST >> 20);
-    }
+    error = configured[0] ? start_configured() : start_fitting(huge_bytes);
     if (restore)
         pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
     if (error)
@@ -345,6 +340,19 @@ struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops
         pool = pool_create(rte_align32pow2(count + 1), count + 1, room, ops, numa);
     pthread_mutex_unlock(&pools_lock);
     return pool;
+}
+
+int eal_pools_full(void)
+{
+    uint32_t count;
+
+    pthread_mutex_lock(&pools_lock);
+    count = pool_count;
+    pthread_mutex_unlock(&pools_lock);
+    if (count < POOLS_MAX)
+        return 0;
+    return error_set(ENOSPC, "there are %u pools of packet buffers already, as many as there may be: one of all, and one each of ports that "
+                             "keep many packets", POOLS_MAX);
 }
 
 void eal_pool_retire(struct rte_mempool *pool)

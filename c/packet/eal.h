@@ -39,6 +39,9 @@ struct rte_mempool *eal_pool_large(void);
  * its memory is on, or SOCKET_ID_ANY.  Given back by eal_pool_retire(); it goes when its last mbuf
  * has come home. */
 struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops, int numa);
+/* Why it was NULL, if not for memory: ENOSPC, and error_set(), where there are as many pools as
+ * there may be; 0. */
+int eal_pools_full(void);
 /* Mbufs that each thread may keep by in its cache of a pool. */
 #define EAL_POOL_CACHE 256u
 void eal_pool_retire(struct rte_mempool *);

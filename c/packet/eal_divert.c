@@ -47,8 +47,25 @@ static int divert_eventfd(unsigned int count, int flags)
     return eventfd(count, flags | EFD_CLOEXEC);
 }
 
+static _Atomic bool private_memory;
+
+void eal_keep_private(bool keep)
+{
+    atomic_store_explicit(&private_memory, keep, memory_order_relaxed);
+}
+
+bool eal_is_private(void)
+{
+    return atomic_load_explicit(&private_memory, memory_order_relaxed);
+}
+
+/* EAL maps private memory where this fails. */
 static int divert_memfd_create(const char *name, unsigned int flags)
 {
+    if (!strcmp(name, "nohuge") && eal_is_private()) {
+        errno = ENOSYS;
+        return -1;
+    }
     return memfd_create(name, flags | MFD_CLOEXEC);
 }
 

@@ -16,6 +16,12 @@
 /* For the objects that are loaded: before EAL starts, and again when it has loaded its drivers. */
 void eal_divert(void);
 
+/* Whether memory without hugepages shall be nobody else's.  As EAL asks for it, it is a file that
+ * other processes can be given (virtio_user), and such have transparent huge pages only where
+ * shmem_enabled says so; what is private has them nearly everywhere. */
+void eal_keep_private(bool);
+bool eal_is_private(void);
+
 /* Whether the memif driver listens at a path, as it does once for all devices that name it. */
 bool eal_memif_listens(const char *path);
 

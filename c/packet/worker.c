@@ -13,31 +13,71 @@
 #include "base/invariant.h"
 #include "record/record.h"
 
-void worker_show_drops(struct worker *worker, struct records *drops, struct rte_mbuf *const *packets, unsigned int n,
-                       enum stat_drop reason, uint32_t out_port)
+void worker_show(struct worker *worker, struct records *drops, struct records *samples)
+{
+    atomic_store_explicit(&worker->drops, drops, memory_order_release);
+    atomic_store_explicit(&worker->samples, samples, memory_order_release);
+}
+
+/* Nanoseconds since 1970. */
+static uint64_t now_ns(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void copy_head(const struct rte_mbuf *m, uint8_t *to, uint32_t size)
+{
+    const void *bytes = rte_pktmbuf_read(m, 0, size, to);
+
+    if (bytes && bytes != to)
+        memcpy(to, bytes, size);
+}
+
+void worker_show_sample(struct worker *worker, const struct worker_sample *what, const struct rte_mbuf *m, uint32_t size)
+{
+    struct records *samples = atomic_load_explicit(&worker->samples, memory_order_acquire);
+    struct dp_sample *sample;
+    uint64_t ticket;
+
+    sample = samples ? record_claim(samples, &ticket) : NULL;
+    if (!sample)
+        return;
+    sample->ns = now_ns();
+    sample->group = what->group;
+    sample->probability = what->probability;
+    sample->in_port = worker->in_port;
+    sample->size = m->pkt_len;
+    sample->kept = RTE_MIN(size, DP_SAMPLE_BYTES);
+    sample->cookie_size = what->cookie_size;
+    memcpy(sample->cookie, what->cookie, sizeof sample->cookie);
+    copy_head(m, sample->bytes, sample->kept);
+    record_publish(samples, ticket);
+}
+
+void worker_show_drops(struct worker *worker, struct records *drops, struct rte_mbuf *const *packets, unsigned int n,
+                       enum stat_drop reason, uint32_t out_port)
+{
+    const uint64_t now = now_ns();
+
     for (unsigned int i = 0; i < n; i++) {
         const struct rte_mbuf *m = packets[i];
         struct dp_dropped *dropped;
-        const void *bytes;
         uint64_t ticket;
 
         dropped = record_claim(drops, &ticket);
         if (!dropped)
             continue;
-        dropped->ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+        dropped->ns = now;
         dropped->reason = reason;
         /* What a port would not take may have waited for it, and has come from elsewhere. */
         dropped->in_port = out_port == DP_PORT_NONE ? worker->in_port : DP_PORT_NONE;
         dropped->out_port = out_port;
         dropped->size = m->pkt_len;
         dropped->kept = RTE_MIN(m->pkt_len, DP_DROPPED_BYTES);
-        bytes = rte_pktmbuf_read(m, 0, dropped->kept, dropped->bytes);
-        if (bytes && bytes != dropped->bytes)
-            memcpy(dropped->bytes, bytes, dropped->kept);
+        copy_head(m, dropped->bytes, dropped->kept);
         record_publish(drops, ticket);
     }
 }

@@ -89,6 +89,7 @@ struct worker {
     uint32_t dirty_n;
     uint32_t flushed;                /* Of those, while they are. */
     uint16_t dirty[WORKER_DIRTY];       /* Ports with packets to send; full: all are flushed. */
+    _Atomic(struct records *) samples; /* NULL: nobody looks at what psample actions see. */
     struct worker_recirc recirc;
     struct worker_recent recent[WORKER_RECENT];
 };
@@ -104,6 +105,17 @@ void worker_tick(struct worker *);
 /* CLOCK_MONOTONIC in ms, where worker_clock() may be some behind.  Reads the clock once in a
  * millisecond, and the cycles in between. */
 uint64_t worker_ms(struct worker *);
+
+/* Who looks at packets, from now on; NULL: nobody. */
+void worker_show(struct worker *, struct records *drops, struct records *samples);
+
+/* What a psample action says. */
+struct worker_sample {
+    uint32_t group, probability, cookie_size;
+    uint8_t cookie[DP_SAMPLE_COOKIE];
+};
+/* Shows a packet, of which `size` bytes count, to who looks on; it stays the caller's. */
+void worker_show_sample(struct worker *, const struct worker_sample *, const struct rte_mbuf *, uint32_t size);
 
 /* Counts packets that are dropped for a reason, and shows them to who looks on.  `out_port`: the
  * port that would not take them, or DP_PORT_NONE.  They stay the caller's. */

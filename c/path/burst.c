@@ -15,12 +15,15 @@
 #include "packet/extract.h"
 #include "path/burst_direct.h"
 #include "path/burst_sum.h"
+#include "path/gather.h"
 #include "path/tx.h"
 #include "tnl/tnl.h"
 #include "tnl/tnl_sift.h"
 #include "upcall/upcall.h"
 
 _Static_assert(WORKER_BURST <= CLS_BURST, "a received burst is looked up at once");
+
+#define SCATTER 4                   /* Runs that are shorter are not worth it. */
 
 static inline void count(struct worker *worker, struct cls_entry *entry, unsigned int packets, uint64_t bytes, uint32_t tcp_flags)
 {
@@ -126,14 +129,39 @@ static inline uint32_t flags_of(const uint16_t *tcp_flags, unsigned int n)
     return flags;
 }
 
-/* Counts packets and does what their flows say: actions run once for each run of flows with the
- * same verdict.  `whole`: all are of the same flow. */
+/* Sends each packet where its flow says: short runs cost more than a look at each packet. */
+static void scatter(struct worker *worker, const struct batch *b, unsigned int n, const uint64_t *verdicts)
+{
+    const uint32_t longest = b->sum ? tx_longest(b->sum) : UINT32_MAX;
+
+    for (unsigned int i = 0; i < n; i++)
+        tx_output_known(worker, b->packets[i], (uint32_t)(verdicts[i] >> 2), longest);
+}
+
+/* Does what the flows of packets say: actions run once for each run of flows with the same
+ * verdict, of which 0 is none. */
+static void perform_runs(struct worker *worker, const struct batch *b, unsigned int n, const uint64_t *verdicts)
+{
+    unsigned int from = 0;
+
+    for (unsigned int i = 1; i < n; i++) {
+        if (verdicts[i] == verdicts[from])
+            continue;
+        if (verdicts[from])
+            perform(worker, b, from, i - from, verdicts[from]);
+        from = i;
+    }
+    if (verdicts[from])
+        perform(worker, b, from, n - from, verdicts[from]);
+}
+
+/* Counts packets and does what their flows say.  `whole`: all are of the same flow. */
 static inline __attribute__((always_inline)) void dispatch(struct worker *worker, const struct batch *b, unsigned int n, bool whole)
 {
     struct cls_entry *entries = cls_entries(worker->replica);
     struct rte_mbuf *misses[CLS_BURST];
-    unsigned int miss_n = 0, from = 0;
-    uint64_t verdict = 0;
+    unsigned int miss_n = 0, runs = 0;
+    uint64_t verdicts[CLS_BURST], before = 0, all = CLS_VERDICT_OUTPUT;
 
     if (whole && b->sum && b->flows[0]) {
         struct cls_entry *entry = &entries[b->flows[0]];
@@ -155,15 +183,17 @@ static inline __attribute__((always_inline)) void dispatch(struct worker *worker
                 write_tracked(worker, b->tracked, b->packets + i, 1, i);
             misses[miss_n++] = b->packets[i];
         }
-        if (wanted == verdict)
-            continue;
-        if (verdict)
-            perform(worker, b, from, i - from, verdict);
-        verdict = wanted;
-        from = i;
+        verdicts[i] = wanted;
+        runs += wanted != before;
+        before = wanted;
+        all &= wanted;
     }
-    if (verdict)
-        perform(worker, b, from, n - from, verdict);
+    if (likely(runs == 1 && before == verdicts[0]))
+        perform(worker, b, 0, n, before);
+    else if (all && runs > n / SCATTER)
+        scatter(worker, b, n, verdicts);
+    else
+        perform_runs(worker, b, n, verdicts);
     stat_add(&worker->stat->hit, n - miss_n);
     if (miss_n)
         miss(worker, misses, miss_n, b->md);
@@ -294,6 +324,7 @@ static void recirculate_once(struct worker *worker)
         const uint8_t depth = depths[0];
         const struct pkt_md md = pkt_of(first)->md;
         unsigned int n = 0, kept = 0;
+        struct burst_sum sum;
 
         for (unsigned int i = 0; i < left; i++) {
             if (n < CLS_BURST && together(first, depth, waiting[i], depths[i])) {
@@ -308,8 +339,9 @@ static void recirculate_once(struct worker *worker)
         worker->in_port = md.in_port;
         n = drop_runts(worker, group, n);
         worker->depth = depth;
+        burst_sum_up(group, n, &sum);
         if (n)
-            classify(worker, group, n, md.in_port, md.recirc_id, NULL, NULL);
+            classify(worker, group, n, md.in_port, md.recirc_id, NULL, &sum);
     }
 }
 
@@ -332,7 +364,7 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
     if (__builtin_expect(sum.shortest < EXTRACT_RUNT || tunnels, 0)) {
         n = drop_runts(worker, packets, n);
         if (n && tunnels)
-            n = tnl_sift(worker, md->in_port, TNL_RECEIVES, packets, n);
+            n = tnl_sift(worker, md->in_port, TNL_RECEIVES, &gather_received, packets, n);
         burst_sum_up(packets, n, &sum);
     }
     if (n)

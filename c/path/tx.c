@@ -7,6 +7,7 @@
 
 #include "act/act.h"
 #include "base/invariant.h"
+#include "path/gather.h"
 #include "path/tx_device.h"
 #include "path/tx_offload.h"
 #include "port/port.h"
@@ -254,14 +255,31 @@ static inline unsigned int count_plain(const struct port *port, struct rte_mbuf 
 
 /* --- Buffers ---------------------------------------------------------------------------------- */
 
-/* An outer packet. */
-static void emit(struct worker *worker, struct rte_mbuf *m, uint32_t underlay, bool received)
+/* Outer packets. */
+static void emit(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t underlay, bool received)
 {
-    if (received)
-        worker_recirculate(worker, m);
-    else
-        tx_output(worker, m, underlay);
+    for (unsigned int i = 0; i < n && received; i++)
+        worker_recirculate(worker, packets[i]);
+    if (!received)
+        tx_output_bulk(worker, packets, n, underlay, NULL);
 }
+
+/* Fragments that are for no tunnel. */
+static void send_pieces(struct worker *worker, uint32_t port, struct tnl_whole *whole)
+{
+    struct worker_tx *tx = atomic_load_explicit(&worker->tx[port], memory_order_acquire);
+    struct rte_mbuf *pieces[WORKER_BURST];
+    unsigned int n;
+
+    while ((n = gather_cut(worker, whole, pieces, WORKER_BURST)) != 0) {
+        if (likely(tx))
+            send_fit(worker, tx, pieces, n);
+        else
+            worker_drop_bulk(worker, pieces, n, DROP_no_port); /* It has just been taken away. */
+    }
+}
+
+static const struct tnl_gather gather_sent = { .take = gather_take_sent, .keep = gather_keep, .pass = send_pieces };
 
 /* Has packets leave by a tunnel, or takes those for tunnels out of what a port is sent.  Answers
  * how many are left to be sent, in the port's buffer. */
@@ -271,7 +289,7 @@ static unsigned int through_tunnels(struct worker *worker, struct worker_tx *tx,
     uint64_t bytes = 0;
 
     if (!(atomic_load_explicit(&worker->roles[tx->no], memory_order_acquire) & TNL_IS_TUNNEL))
-        return tnl_sift(worker, tx->no, TNL_SENDS, tx->packets, n);
+        return tnl_sift(worker, tx->no, TNL_SENDS, &gather_sent, tx->packets, n);
     /* The buffer may be wanted meanwhile, by this very tunnel. */
     for (unsigned int i = 0; i < n; i++) {
         packets[i] = tx->packets[i];

@@ -39,11 +39,15 @@ static inline void tx_mark(struct worker *worker, struct worker_tx *tx)
     worker->dirty[worker->dirty_n++] = tx->no;
 }
 
-/* What it is given is as this says. */
-static inline void tx_note(struct worker_tx *tx, const struct burst_sum *sum)
+/* What a buffer notes of packets like this: struct worker_tx. */
+static inline uint32_t tx_longest(const struct burst_sum *sum)
 {
-    const uint32_t longest = sum->segments == 1 && !(sum->flags & TX_ODD) ? sum->longest : UINT32_MAX;
+    return sum->segments == 1 && !(sum->flags & TX_ODD) ? sum->longest : UINT32_MAX;
+}
 
+/* What it is given is as this says. */
+static inline void tx_note(struct worker_tx *tx, uint32_t longest)
+{
     tx->longest = longest > tx->longest ? longest : tx->longest;
 }
 
@@ -64,12 +68,35 @@ static inline void tx_output(struct worker *worker, struct rte_mbuf *m, uint32_t
         tx_flush_port(worker, tx);
 }
 
+/* The same of one of many for several ports: whether it is the first for its port is guessed wrong
+ * too often for a branch.  `longest`: by tx_longest(). */
+static inline void tx_output_known(struct worker *worker, struct rte_mbuf *m, uint32_t port, uint32_t longest)
+{
+    struct worker_tx *tx = tx_find(worker, port);
+
+    if (__builtin_expect(!tx, 0)) {
+        worker_drop(worker, m, DROP_no_port);
+        return;
+    }
+    if (__builtin_expect(worker->dirty_n == WORKER_DIRTY, 0))
+        tx_flush(worker);
+    worker->dirty[worker->dirty_n] = tx->no;
+    worker->dirty_n += !tx->dirty;
+    tx->dirty = 1;
+    INVARIANT(tx->n < WORKER_BURST);
+    tx_note(tx, longest);
+    tx->packets[tx->n++] = m;
+    if (__builtin_expect(tx->n == WORKER_BURST, 0))
+        tx_flush_port(worker, tx);
+}
+
 /* The same of several.  `sum`: of them and perhaps of others; NULL: not known yet. */
 static inline void tx_output_bulk(struct worker *worker, struct rte_mbuf **packets, unsigned int n, uint32_t port,
                                   const struct burst_sum *sum)
 {
     struct worker_tx *tx = tx_find(worker, port);
     struct burst_sum own;
+    uint32_t longest;
     unsigned int k;
 
     if (__builtin_expect(!tx, 0)) {
@@ -78,9 +105,10 @@ static inline void tx_output_bulk(struct worker *worker, struct rte_mbuf **packe
     }
     if (!sum)
         burst_sum_up(packets, n, &own);
+    longest = tx_longest(sum ? sum : &own);
     for (; n; packets += k, n -= k) {
         tx_mark(worker, tx); /* A tunnel that is flushed may have flushed all others, too. */
-        tx_note(tx, sum ? sum : &own);
+        tx_note(tx, longest);
         k = n < WORKER_BURST - tx->n ? n : WORKER_BURST - tx->n;
         memcpy(&tx->packets[tx->n], packets, k * sizeof packets[0]);
         tx->n += k;

@@ -9,14 +9,19 @@
 #include "packet/partial.h"
 #include "packet/pkt.h"
 #include "segment/segment.h"
+#include "segment/segment_wrapped.h"
 #include "port/port.h"
 
 /* Whether a port cuts a packet that is to be cut itself, into pieces that are no larger than its
  * MTU. */
 static inline bool tx_offload_cuts(const struct port *port, const struct rte_mbuf *m, uint32_t mtu)
 {
+    struct segment_wrapped wrapped;
+
     if ((port->caps & PORT_CAP_FIELDS) && (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG))
         return false; /* Few drivers do. */
+    if (atomic_load_explicit(&port->wraps, memory_order_relaxed) && segment_wrapped(m, &wrapped))
+        return wrapped.largest <= mtu;
     return (m->ol_flags & PARTIAL_SEG) && (port->caps & PORT_CAP_TSO) && (uint32_t)m->tso_segsz + m->l3_len + m->l4_len <= mtu &&
            segment_is_plain(m);
 }

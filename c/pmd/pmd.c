@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pmd.c - the loop of a poll thread: queues in turn, naps, sleep, what its time went to. */
+ * pmd.c - the loop of a poll thread: queues in turn, when it rests, what its time went to. */
 #define _GNU_SOURCE
 #include "pmd/pmd_int.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,31 +19,22 @@
 #include "base/rcu.h"
 #include "path/burst.h"
 #include "pmd/perf.h"
+#include "pmd/pmd_rest.h"
 #include "port/port.h"
 
-/* And after this long it sleeps until something comes, if its ports can tell. */
-#define PARK_US 2000
-/* Then it looks by itself, so that its counters are never older than this. */
-#define PARK_MAX_MS 10
-#define PARK_PORTS 256
 #define IDLE_US 200              /* Without a packet for this long, a thread begins to nap. */
 #define BUSY_BURST 16            /* A burst this large ends napping at once. */
-
-/* What a thread remembers between rounds of its loop. */
-struct pace {
-    uint64_t tsc, tick, tick_cycles; /* Now; when the clock is read again; how often. */
-    uint64_t idle_since, idle_cycles, park_cycles;
-    struct perf *perf;               /* What was recorded to in the last round. */
-    uint64_t sampled;                /* When the last sample of load ended. */
-    uint32_t nap_us;
-    bool woke, rung;                 /* From a sleep; by pmd_wake(). */
-};
+/* Where others want the core, those who bring packets among them, a thread has neither time: so
+ * long after it last had to wait for them, it sleeps as soon as there is nothing for a moment. */
+#define SHARED_MS 100
+#define SHARED_IDLE_US 8
 
 /* What came of polling every queue once. */
 struct round {
     uint32_t largest;                /* Burst. */
     uint32_t packets, busy;          /* Queues that had some. */
     bool timed;                      /* Their cycles are counted already. */
+    bool owes;                       /* To a queue that was passed over and has more. */
     struct rxq *last;                /* Of those. */
 };
 
@@ -104,11 +95,12 @@ static void charge(struct pmd_thread *self, struct rxq *rxq, uint64_t cycles, ui
 }
 
 /* Polls every queue once, but those that have had their share of time.  Time is taken only while it
- * is contended, because a time stamp costs as much as half a packet. */
-static struct round poll_queues(struct pmd_thread *self, struct perf *perf)
+ * is contended, because a time stamp costs as much as half a packet.  `armed`: those that have a
+ * bell, all of them. */
+static inline struct round poll_queues(struct pmd_thread *self, struct perf *perf, const bool armed)
 {
     const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
-    const bool contended = self->contended;
+    const bool contended = self->contended && !armed;
     uint64_t before = contended ? rte_rdtsc() : 0;
     struct round round = { .timed = contended };
 
@@ -117,8 +109,10 @@ static struct round poll_queues(struct pmd_thread *self, struct perf *perf)
         uint64_t hit = atomic_load_explicit(&self->stat.hit, memory_order_relaxed);
         uint32_t n;
 
-        if (contended && rxq->ahead > RXQ_AHEAD)
+        if (armed ? !rest_has_bell(rxq) : contended && rxq->ahead > RXQ_AHEAD) {
+            round.owes |= !armed && rxq->full;
             continue;
+        }
         n = poll_queue(self, rxq, perf);
         if (n) {
             round.busy++;
@@ -175,92 +169,24 @@ static inline void account(struct pmd_thread *self, struct pace *pace, const str
     pace->tsc = now;
 }
 
-/* Sleeps a little longer than last time; the control side need not wait for sleepers. */
-static void nap(struct pmd_thread *self, struct pace *pace, uint32_t max_us)
+/* Sleeps until a queue has packets, pmd_wake() is called, or queues that cannot tell are due. */
+static void sleep_deeply(struct pmd_thread *self, struct pace *pace, struct perf *perf, uint32_t max_us)
 {
-    struct timespec time = { 0, 0 };
-    uint64_t before = rte_rdtsc();
-
-    if (pace->nap_us < max_us)
-        pace->nap_us++;
-    else
-        pace->nap_us = max_us;
-    time.tv_nsec = pace->nap_us * 1000l;
-    rcu_offline(self->worker.qsbr, self->worker.index);
-    nanosleep(&time, NULL);
-    rcu_online(self->worker.qsbr, self->worker.index);
-    pace->tsc = rte_rdtsc();
-    stat_add(&self->stat.sleeps, 1);
-    stat_add(&self->stat.cycles_sleep, pace->tsc - before);
-}
-
-void pmd_wake(struct pmd_thread *thread)
-{
-    const uint64_t one = 1;
-
-    if (write(thread->wake, &one, sizeof one) < 0)
-        return; /* It has been rung already. */
-}
-
-static void resume(const struct rxq_list *list)
-{
-    for (uint32_t i = 0; i < list->n; i++)
-        if (list->rxqs[i]->port->class->rx_resume)
-            list->rxqs[i]->port->class->rx_resume(list->rxqs[i]->port, (uint16_t)list->rxqs[i]->queue);
-}
-
-/* Sleeps until a port has packets or pmd_wake() is called.  False: a port cannot tell, so the
- * thread must go on polling. */
-static bool park(struct pmd_thread *self, struct pace *pace, struct perf *perf)
-{
-    const struct rxq_list *list = atomic_load_explicit(&self->rxqs, memory_order_acquire);
-    struct pollfd fds[PARK_PORTS + 1] = { { .fd = self->wake, .events = POLLIN } };
-    const uint64_t before = rte_rdtsc();
-    const nfds_t n = list->n;
+    struct rest rest;
     struct round round;
 
-    if (n > PARK_PORTS)
-        return false;
-    for (uint32_t i = 0; i < list->n; i++)
-        if (!list->rxqs[i]->port->class->rx_wait)
-            return false;
-    for (uint32_t i = 0; i < list->n; i++) {
-        fds[i + 1] = (struct pollfd){ .fd = list->rxqs[i]->port->class->rx_wait(list->rxqs[i]->port, (uint16_t)list->rxqs[i]->queue),
-                                      .events = POLLIN };
-        if (fds[i + 1].fd == PORT_CANNOT_WAIT) {
-            resume(list);
-            return false;
+    rest_arm(self, &rest);
+    if (rest.bells) {
+        /* A bell rings for what comes from now on.  What came before is found here. */
+        round = poll_queues(self, perf, true);
+        if (round.busy) {
+            account(self, pace, &round, perf);
+            pace->idle_since = pace->tsc;
+            rest_resume(self);
+            return;
         }
     }
-    round = poll_queues(self, perf);
-    if (round.busy) {
-        account(self, pace, &round, perf);
-        pace->idle_since = before;
-        resume(list);
-        return true;
-    }
-    /* Offline, the list and its ports may go at any time: they are not touched again before the
-     * thread is online, and then the list is asked for anew. */
-    rcu_offline(self->worker.qsbr, self->worker.index);
-    poll(fds, n + 1, PARK_MAX_MS);
-    rcu_online(self->worker.qsbr, self->worker.index);
-    pace->woke = true;
-    pace->rung = fds[0].revents;
-    pace->tsc = rte_rdtsc();
-    stat_add(&self->stat.sleeps, 1);
-    stat_add(&self->stat.cycles_sleep, pace->tsc - before);
-    return true;
-}
-
-/* What is left to do after a sleep, when the packets that ended it have been handled. */
-static void get_up(struct pmd_thread *self, struct pace *pace)
-{
-    uint64_t rings;
-
-    resume(atomic_load_explicit(&self->rxqs, memory_order_acquire));
-    if (pace->rung && read(self->wake, &rings, sizeof rings) < 0)
-        pace->rung = false; /* Somebody else has read it. */
-    pace->woke = false;
+    rest_sleep(self, pace, &rest, max_us);
 }
 
 /* Ends a sample of the thread's load, and of its queues'. */
@@ -275,11 +201,23 @@ static void sample(struct pmd_thread *self, struct pace *pace)
     pace->sampled = pace->tsc;
 }
 
+/* Whether others wanted the core since it was last asked. */
+static void look_around(struct pace *pace)
+{
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_THREAD, &usage) || usage.ru_nivcsw == pace->preempted)
+        return;
+    pace->preempted = usage.ru_nivcsw;
+    pace->shared_until = pace->tsc + SHARED_MS * pace->tick_cycles;
+}
+
 /* What is due once in a millisecond. */
 static void tick(struct pmd_thread *self, struct pace *pace, struct perf *perf)
 {
     worker_tick(&self->worker);
     pace->tick = pace->tsc + pace->tick_cycles;
+    look_around(pace);
     if (self->contended)
         self->ran_ns = run_ns();
     if (unlikely(perf))
@@ -291,19 +229,24 @@ static void tick(struct pmd_thread *self, struct pace *pace, struct perf *perf)
 /* Rests if there has been nothing to do. */
 static void settle(struct pmd_thread *self, struct pace *pace, const struct round *round, struct perf *perf)
 {
+    const bool shared = pace->tsc < pace->shared_until;
+    const bool in_vain = pace->told && !round->busy;
     uint32_t max_us;
 
     if (unlikely(pace->woke))
-        get_up(self, pace);
-    if (round->busy) {
+        rest_end(self, pace); /* The packets that ended it have been handled. */
+    /* What a port has read ahead for a queue, its descriptor says nothing of. */
+    if (round->busy || round->owes) {
         pace->idle_since = pace->tsc;
         if (round->largest >= BUSY_BURST)
             pace->nap_us = 0;
-    } else if (pace->tsc - pace->idle_since > pace->idle_cycles) {
+    } else if (pace->tsc - pace->idle_since > (shared ? pace->shared_cycles : pace->idle_cycles)) {
         max_us = atomic_load_explicit(&self->max_sleep_us, memory_order_relaxed);
         if (max_us) {
-            if (pace->tsc - pace->idle_since <= pace->park_cycles || !park(self, pace, perf))
-                nap(self, pace, max_us);
+            if (!in_vain && (shared || pace->tsc - pace->idle_since > pace->deep_cycles))
+                sleep_deeply(self, pace, perf, max_us);
+            else
+                rest_nap(self, pace, max_us);
         } else if (!(atomic_load_explicit(&self->stat.iterations, memory_order_relaxed) % 64)) {
             sched_yield(); /* The core may be shared with others. */
         } else {
@@ -343,7 +286,7 @@ void *pmd_main(void *arg)
     struct pmd_thread *self = arg;
     uint64_t hz = rte_get_tsc_hz();
     struct pace pace = { .tick_cycles = hz / 1000, .idle_cycles = hz / 1000000 * IDLE_US,
-                         .park_cycles = hz / 1000000 * PARK_US };
+                         .deep_cycles = hz / 1000000 * REST_DEEP_US, .shared_cycles = hz / 1000000 * SHARED_IDLE_US };
 
     self->error = come_up(self);
     if (self->error) {
@@ -359,7 +302,7 @@ void *pmd_main(void *arg)
 
         if (unlikely(perf != pace.perf))
             begin_recording(self, &pace, perf);
-        round = poll_queues(self, perf);
+        round = poll_queues(self, perf, false);
         account(self, &pace, &round, perf); /* The queues may go after this. */
         rcu_quiescent(self->worker.qsbr, self->worker.index);
         settle(self, &pace, &round, perf);

@@ -179,7 +179,7 @@ int pmd_set_cores(struct pmd_set *set, uint64_t cores[DP_CORES / 64])
     for (uint32_t i = 0; i < DP_CORES / 64; i++)
         chosen |= cores[i] != 0;
     if (!chosen) {
-        uint32_t core = cores_last();
+        uint32_t core = cores_default();
 
         cores[core / 64] |= 1ull << core % 64;
     }
@@ -241,7 +241,8 @@ static void describe(const struct pmd_set *set, uint32_t place, struct dp_poll_t
         .rx_batches = get(&s->rx_batches), .tx_packets = get(&s->tx_packets), .tx_batches = get(&s->tx_batches),
         .iterations = get(&s->iterations), .cycles_busy = get(&s->cycles_busy), .cycles_idle = get(&s->cycles_idle),
         .cycles_sleep = get(&s->cycles_sleep), .isolated = pmd_isolated(set, place), .numa = thread->numa,
-        .iterations_busy = get(&s->iterations_busy), .sleeps = get(&s->sleeps), .cycles_upcall = get(&s->cycles_upcall),
+        .iterations_busy = get(&s->iterations_busy), .sleeps = get(&s->sleeps), .woken = get(&s->woken),
+        .cycles_upcall = get(&s->cycles_upcall),
         .max_sleep_us = atomic_load_explicit(&thread->max_sleep_us, memory_order_relaxed),
     };
     for (uint32_t i = 0; i < set->rxq_n; i++)

@@ -17,7 +17,7 @@ struct pmd_set;
 struct port;
 struct stat_counters;
 
-/* Runs threads on exactly these cores (bits), none: one, on the last core, which is added to
+/* Runs threads on exactly these cores (bits), none: one, on the last free core, which is added to
  * `cores`; and deals the queues out over them. errno, and error_set(): all is as it was. */
 int pmd_set_cores(struct pmd_set *, uint64_t cores[DP_CORES / 64]);
 

@@ -12,6 +12,9 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
+
+#include <rte_cycles.h>
 
 #include "base/rcu.h"
 #include "dp.h"
@@ -66,7 +69,7 @@ struct pmd_set {
     struct ipf *ipf;
     struct bonds *bonds;
     struct tnl *tnl;
-    struct records *drops;       /* NULL: nobody looks at what is dropped. */
+    struct records *drops, *samples; /* As a worker's. */
     struct worker control;
     struct stat_counters control_stat;
     struct stat_counters gone;            /* Sum of threads that are no more. */
@@ -89,8 +92,28 @@ int pmd_thread_start(struct pmd_set *, uint32_t core);
 /* Ends one that polls nothing. */
 void pmd_thread_stop(struct pmd_set *, uint32_t place);
 
+/* Others have the control mutex for a moment.  But for the nap this thread would have it again
+ * before any of those that wait is awake. */
+static inline void pmd_let_others(struct pmd_set *set)
+{
+    rcu_outside(set->rcu);
+    nanosleep(&(struct timespec){ 0, 20000 }, NULL);
+    rcu_inside(set->rcu);
+}
+
+/* Gives the replica of a thread that begins all flows, and takes the counters of one that has
+ * ended, bit by bit: in between others have the mutex.  pmd_flows.c. */
+void pmd_flows_fill(struct pmd_set *, struct cls_replica *);
+void pmd_flows_fold(struct pmd_set *, struct cls_replica *);
+
 /* Whether the thread at a place has a queue that is pinned to it and wants no others. */
-bool pmd_isolated(const struct pmd_set *, uint32_t place);
+static inline bool pmd_isolated(const struct pmd_set *set, uint32_t place)
+{
+    for (uint32_t i = 0; i < set->rxq_n; i++)
+        if (set->rxqs[i]->owner == place && set->rxqs[i]->pin == set->threads[place]->worker.core)
+            return set->isolate || set->algorithm != RXQ_GROUP;
+    return false;
+}
 
 /* The queues, in order, as they are to be dealt out: the caller's to free.  NULL: no memory. */
 struct rxq_wish *pmd_wishes(const struct pmd_set *);
@@ -98,7 +121,11 @@ struct rxq_wish *pmd_wishes(const struct pmd_set *);
 /* Iterations that are kept before a suspicious one, and after. */
 #define PMD_AROUND 5u
 
-uint64_t pmd_sample_cycles(const struct pmd_set *);
+static inline uint64_t pmd_sample_cycles(const struct pmd_set *set)
+{
+    return rte_get_tsc_hz() / 1000 * set->sample_ms;
+}
+
 /* Has a thread record, or no longer, as the set says.  ENOMEM. */
 int pmd_thread_record(const struct pmd_set *, struct pmd_thread *);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -16,8 +17,12 @@
 #include "cls/cls.h"
 #include "pmd/perf.h"
 #include "pmd/pmd_int.h"
+#include "pmd/pmd_rest.h"
 #include "port/port.h"
 #include "tnl/tnl.h"
+
+/* Ports that a new thread gets buffers for before others may have the control mutex. */
+#define PORTS_STEP 64u
 
 /* What a worker uses of the datapath's. */
 static void equip(struct pmd_set *set, struct worker *worker)
@@ -29,9 +34,9 @@ static void equip(struct pmd_set *set, struct worker *worker)
     worker->bonds = set->bonds;
     worker->tnl = set->tnl;
     worker->roles = tnl_roles(set->tnl);
-    atomic_store_explicit(&worker->drops, set->drops, memory_order_release);
+    worker_show(worker, set->drops, set->samples);
     worker->qsbr = rcu_qsbr(set->rcu);
-    worker->replica = cls_replica_add(set->cls, worker->index);
+    worker->replica = cls_replica_begin(set->cls, worker->index);
 }
 
 static void init_figures(struct pmd_set *set)
@@ -39,11 +44,6 @@ static void init_figures(struct pmd_set *set)
     set->sample_ms = LOAD_SAMPLE_MS;
     set->balance = (struct pmd_auto){ .load_threshold = 95, .improvement_threshold = 25, .interval_min = 1, .last = DP_BALANCE_LITTLE };
     set->watch = (struct dp_perf_watch){ .before = PMD_AROUND, .after = PMD_AROUND, .us = 250, .fill = 128 };
-}
-
-uint64_t pmd_sample_cycles(const struct pmd_set *set)
-{
-    return rte_get_tsc_hz() / 1000 * set->sample_ms;
 }
 
 int pmd_thread_record(const struct pmd_set *set, struct pmd_thread *thread)
@@ -110,12 +110,13 @@ struct worker *pmd_set_control(struct pmd_set *set)
     return &set->control;
 }
 
-void pmd_set_show_drops(struct pmd_set *set, struct records *records)
+void pmd_set_show(struct pmd_set *set, struct records *drops, struct records *samples)
 {
-    set->drops = records;
-    atomic_store_explicit(&set->control.drops, records, memory_order_release);
+    set->drops = drops;
+    set->samples = samples;
+    worker_show(&set->control, drops, samples);
     for (uint32_t i = 0; i < set->n; i++)
-        atomic_store_explicit(&set->threads[i]->worker.drops, records, memory_order_release);
+        worker_show(&set->threads[i]->worker, drops, samples);
 }
 
 /* --- Transmit buffers ------------------------------------------------------------------------- */
@@ -184,26 +185,37 @@ static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
     free(thread);
 }
 
+/* What the set says of all threads now.  ENOMEM. */
+static int tell(const struct pmd_set *set, struct pmd_thread *thread)
+{
+    worker_show(&thread->worker, set->drops, set->samples);
+    atomic_store_explicit(&thread->max_sleep_us, set->max_sleep_us, memory_order_relaxed);
+    atomic_store_explicit(&thread->sample_cycles, pmd_sample_cycles(set), memory_order_relaxed);
+    return pmd_thread_record(set, thread);
+}
+
 /* A thread with everything but a life of its own; ENOMEM. */
 static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **made)
 {
-    struct pmd_thread *thread = aligned_alloc(64, RTE_ALIGN(sizeof *thread, 64));
-    uint32_t index = 1;
+    struct pmd_thread *thread;
+    uint32_t index = 1, ports = 0;
     int error;
 
+    rcu_outside(set->rcu); /* Linux finds memory for it. */
+    thread = aligned_alloc(64, RTE_ALIGN(sizeof *thread, 64));
+    if (thread)
+        memset(thread, 0, sizeof *thread);
+    rcu_inside(set->rcu);
     while (index < RCU_THREADS && set->used[index])
         index++;
     if (!thread || index == RCU_THREADS) {
         free(thread);
         return ENOMEM;
     }
-    memset(thread, 0, sizeof *thread);
     sem_init(&thread->ready, 0, 0);
     thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
-    atomic_init(&thread->max_sleep_us, set->max_sleep_us);
     thread->numa = cores_numa(core);
-    atomic_init(&thread->sample_cycles, pmd_sample_cycles(set));
     error = worker_init(&thread->worker, &thread->stat, index, core);
     if (!error)
         error = thread->wake < 0 ? errno : rcu_register(set->rcu, index);
@@ -214,11 +226,18 @@ static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **m
     }
     set->used[index] = true;
     equip(set, &thread->worker);
-    error = pmd_thread_record(set, thread);
+    error = tell(set, thread);
+    if (!error && thread->worker.replica) {
+        cls_replica_near(thread->worker.replica, thread->numa);
+        pmd_flows_fill(set, thread->worker.replica);
+    }
     if (!error)
         error = thread->worker.replica && atomic_load_explicit(&thread->rxqs, memory_order_relaxed) ? 0 : ENOMEM;
-    for (struct port *port = port_first(set->ports, 0); port && !error; port = port_first(set->ports, port->no + 1))
+    for (struct port *port = port_first(set->ports, 0); port && !error; port = port_first(set->ports, port->no + 1)) {
         error = tx_add(&thread->worker, port);
+        if (++ports % PORTS_STEP == 0)
+            pmd_let_others(set); /* With `life` held no port comes or goes. */
+    }
     if (error)
         thread_free(set, thread);
     *made = thread;
@@ -242,8 +261,10 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
         rcu_outside(set->rcu);
         while (sem_wait(&thread->ready))
             ;
-        rcu_inside(set->rcu);
         error = thread->error;
+        if (!error)
+            cores_claim(core); /* It runs, under its name; all others are looked at. */
+        rcu_inside(set->rcu);
         if (error)
             pthread_join(thread->thread, NULL);
     }
@@ -251,15 +272,14 @@ int pmd_thread_start(struct pmd_set *set, uint32_t core)
         thread_free(set, thread);
         return thread_error(error, core);
     }
-    cores_claim(core); /* It runs, under its name. */
     while (at && set->threads[at - 1]->worker.core > core) {
         set->threads[at] = set->threads[at - 1];
         at--;
     }
     set->threads[at] = thread;
     set->n++;
-    /* Who looks at drops may have come or gone while it started. */
-    atomic_store_explicit(&thread->worker.drops, set->drops, memory_order_release);
+    (void)tell(set, thread); /* Others had the mutex meanwhile.  ENOMEM: no figures. */
+    pmd_wake(thread);
     for (uint32_t i = 0; i < set->rxq_n; i++) /* Owners are places in the set. */
         if (set->rxqs[i]->owner != RXQ_NOBODY && set->rxqs[i]->owner >= at)
             set->rxqs[i]->owner++;
@@ -274,8 +294,9 @@ void pmd_thread_stop(struct pmd_set *set, uint32_t at)
     pmd_wake(thread);
     rcu_outside(set->rcu);
     pthread_join(thread->thread, NULL);
-    rcu_inside(set->rcu);
     cores_release(thread->worker.core);
+    rcu_inside(set->rcu);
+    pmd_flows_fold(set, thread->worker.replica);
     set->n--;
     memmove(set->threads + at, set->threads + at + 1, (set->n - at) * sizeof(*set->threads));
     for (uint32_t i = 0; i < set->rxq_n; i++)
@@ -316,7 +337,7 @@ int pmd_rxqs_apply(struct pmd_set *set)
 
     for (uint32_t i = 0; i < set->rxq_n && !error; i++)
         if (set->rxqs[i]->owner != set->rxqs[i]->next_owner)
-            set->rxqs[i]->owner = RXQ_NOBODY;
+            rest_leave(set->rxqs[i]);
     if (!error)
         error = publish(set, 0, 1);
     for (uint32_t i = 0; i < set->rxq_n && !error; i++)
@@ -359,20 +380,12 @@ static void rxqs_remove(struct pmd_set *set, const struct port *port)
     set->rxq_n = n;
 }
 
-bool pmd_isolated(const struct pmd_set *set, uint32_t place)
-{
-    for (uint32_t i = 0; i < set->rxq_n; i++)
-        if (set->rxqs[i]->owner == place && set->rxqs[i]->pin == set->threads[place]->worker.core)
-            return set->isolate || set->algorithm != RXQ_GROUP;
-    return false;
-}
-
 int pmd_set_add_port(struct pmd_set *set, struct port *port)
 {
     bool isolated[PMD_THREADS_MAX];
     /* A thread that starts gives buffers to the ports that the table has, and this one is not there
      * yet: so it starts first. */
-    int error = !set->n && port->rxq_count ? pmd_thread_start(set, cores_last()) : 0;
+    int error = !set->n && port->rxq_count ? pmd_thread_start(set, cores_default()) : 0;
 
     if (error)
         return error;

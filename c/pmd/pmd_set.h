@@ -47,7 +47,7 @@ struct worker *pmd_set_control(struct pmd_set *);
 
 /* Threads show what they drop there from now on; NULL: nowhere.  Threads may still write to what it
  * was for a grace period.  */
-void pmd_set_show_drops(struct pmd_set *, struct records *);
+void pmd_set_show(struct pmd_set *, struct records *drops, struct records *samples);
 
 /* A port that is open gets transmit buffers in every thread, and its queues get polled.  errno, and
  * error_set(). */

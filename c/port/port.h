@@ -49,11 +49,12 @@ struct port_class {
      * packet that can never be sent counts among them: the class frees it and counts it in
      * tx.errors, by which the caller knows. */
     uint16_t (*tx_burst)(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
-    /* A descriptor that becomes readable when a queue has packets, for a thread that is going to
-     * sleep; -1: it never will; PORT_CANNOT_WAIT.  The thread looks at the queue once more before
-     * it sleeps.  NULL: the queue must be polled. */
+    /* A descriptor that is readable when a queue has packets, for a thread that is going to sleep;
+     * -1: it never will have any; PORT_CANNOT_WAIT: not now.  NULL: the queue must be polled. */
     int (*rx_wait)(struct port *, uint16_t queue);
-    /* The thread is back.  NULL: nothing to do. */
+    /* The thread is back; or, called by the control side, it has the queue no more, and nobody has.
+     * NULL: nothing to do, and the descriptor is readable for what came before it was asked for,
+     * too.  Otherwise the thread looks at the queue again before it sleeps. */
     void (*rx_resume)(struct port *, uint16_t queue);
     /* NULL: the port's own counters are all there is. */
     void (*stats)(struct port *, struct dp_port_stats *);
@@ -111,6 +112,7 @@ struct port {
     struct port_txq *txqs;
     uint32_t no;
     uint32_t caps;               /* PORT_CAP_*. */
+    _Atomic uint32_t wraps;      /* Linux cuts TCP inside tunnels behind it (segment_wrapped.h). */
     uint16_t rxq_count, txq_count;
     uint16_t eth_port;           /* ethdev: port id of DPDK. */
     uint16_t numa;               /* Node of its device; 0 where it has none. */
@@ -192,6 +194,12 @@ int port_class_unknown(const char *type);
 const char *port_option(const struct port *, const char *key, char *value, uint32_t size);
 /* A number within bounds; `fallback` if it is not given.  EINVAL with a text. */
 int port_option_number(const struct port *, const char *key, uint32_t least, uint32_t most, uint32_t fallback, uint32_t *value);
+/* A new MTU for a port there is, by the name `mtu` or Open vSwitch's `mtu_request`; EINVAL with a
+ * text for another setting or value. */
+#define PORT_MTU_LEAST 68u /* Of IPv4. */
+int port_setting_mtu(const struct port *, const char *key, const char *value, uint32_t most, uint32_t *mtu);
+/* EINVAL with a text that lists the settings of such ports. */
+int port_setting_unknown(const struct port *, const char *key);
 /* `packet_type`: legacy_l3, for packets without Ethernet header, or legacy_l2, which it is if not
  * given.  EINVAL with a text. */
 int port_option_l3(const struct port *, bool *l3);

@@ -34,7 +34,7 @@
 #include "base/error.h"
 #include "packet/pkt.h"
 #include "link/link_device.h"
-#include "port/port_eth.h"
+#include "port/port_eth_int.h"
 #include "link/link_xdp.h"
 
 #define OPEN_TRIES 20u           /* In a second. */
@@ -250,7 +250,7 @@ static int open_sockets(struct port *port, const char *devargs)
 
     if (!request.pool) {
         free(s);
-        return error_set(ENOMEM, "no memory for its packet buffers");
+        return eal_pools_full() ? ENOSPC : error_set(ENOMEM, "no memory for its packet buffers");
     }
     s->port = port;
     link_xdp_sockets(&before);
@@ -265,6 +265,8 @@ static int open_sockets(struct port *port, const char *devargs)
     } else {
         s->next = sockets;
         sockets = s;
+        /* Which of several is whose is not known. */
+        eth_wake_by(port, port->rxq_count == 1 && s->open.n == 1 ? s->open.fds[0] : -1);
     }
     return error;
 }
@@ -422,6 +424,6 @@ static uint16_t afxdp_tx(struct port *port, uint16_t queue, struct rte_mbuf **pa
 }
 
 const struct port_class port_class_afxdp = {
-    .type = "afxdp", .open = afxdp_open, .close = afxdp_close, .rx_burst = afxdp_rx, .tx_burst = afxdp_tx, .stats = afxdp_stats,
+    .type = "afxdp", .open = afxdp_open, .close = afxdp_close, .rx_burst = afxdp_rx, .tx_burst = afxdp_tx, .stats = afxdp_stats, .rx_wait = eth_wake_wait,
     ETH_QUESTIONS,
 };

@@ -4,7 +4,8 @@
  * The thread arms the bell, looks at the queue once more, and sleeps on the descriptor; a producer
  * rings after it has put packets into the queue, which costs a fence unless the bell is armed.
  *
- * Threads: port_bell_arm and _clear by the queue's poll thread; port_bell_ring by anybody. */
+ * Threads: port_bell_arm and _clear by the queue's poll thread, _clear also by the control side
+ * while no thread has the queue; port_bell_ring by anybody. */
 #ifndef UPCALL_PORT_BELL_H
 #define UPCALL_PORT_BELL_H
 

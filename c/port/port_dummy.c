@@ -75,7 +75,7 @@ static int dummy_open(struct port *port)
     if (!error)
         error = port_option_number(port, "queue", 1, QUEUE_MAX - 1, QUEUE - 1, &entries);
     if (!error)
-        error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, PORT_MTU_ANY, &mtu);
+        error = port_option_number(port, "mtu", PORT_MTU_LEAST, PORT_MTU_ANY, PORT_MTU_ANY, &mtu);
     if (error)
         return error;
     port->mtu = mtu;
@@ -95,6 +95,16 @@ static int dummy_open(struct port *port)
     port->caps = PORT_CAP_CHAIN | (l3 ? PORT_CAP_L3 : 0);
     port_make_mac(port);
     return 0;
+}
+
+static int dummy_set_config(struct port *port, const char *key, const char *value)
+{
+    uint32_t mtu;
+    int error = port_setting_mtu(port, key, value, PORT_MTU_ANY, &mtu);
+
+    if (!error)
+        atomic_store_explicit(&port->mtu, mtu, memory_order_relaxed);
+    return error;
 }
 
 static uint64_t bytes_of(struct rte_mbuf **packets, uint16_t n)
@@ -214,7 +224,7 @@ int port_dummy_collect(struct port *port, uint8_t *frame, uint32_t size, uint32_
 
 const struct port_class port_class_dummy = {
     .type = "dummy", .open = dummy_open, .close = dummy_close, .rx_burst = dummy_rx, .tx_burst = dummy_tx,
-    .rx_wait = dummy_wait, .rx_resume = dummy_resume,
+    .rx_wait = dummy_wait, .rx_resume = dummy_resume, .set_config = dummy_set_config,
 };
 const struct port_class port_class_null = {
     .type = "null", .open = null_open, .close = null_close, .rx_burst = null_rx, .tx_burst = null_tx,

@@ -19,29 +19,6 @@ static _Atomic uint32_t serial;          /* Of names of devices. */
 
 /* --- Queues ----------------------------------------------------------------------------------- */
 
-bool eth_enter(struct port *port, uint32_t number)
-{
-    struct eth_queue *queue = ((struct eth *)port->state)->queues;
-
-    if (!queue)
-        return true;
-    queue += number;
-    if (!rte_spinlock_trylock(&queue->lock))
-        return false;
-    if (likely(!queue->stopped))
-        return true;
-    rte_spinlock_unlock(&queue->lock);
-    return false;
-}
-
-void eth_leave(struct port *port, uint32_t number)
-{
-    struct eth_queue *queue = ((struct eth *)port->state)->queues;
-
-    if (queue)
-        rte_spinlock_unlock(&queue[number].lock);
-}
-
 /* When it returns, no thread is in the driver, and none will be while they are stopped. */
 static void set_stopped(struct port *port, bool stopped)
 {
@@ -197,6 +174,35 @@ int eth_counters(struct port *port, struct dp_port_counter *counters, uint32_t r
     return error;
 }
 
+/* Drivers that must stop for it are not stopped: that would lose the packets of all queues. */
+static int set_mtu(const struct port *port, uint16_t mtu)
+{
+    const int error = port->eth_port == UINT16_MAX ? -ENODEV : rte_eth_dev_set_mtu(port->eth_port, mtu);
+
+    if (error == -EBUSY || error == -ENOTSUP)
+        return error_set(-error, "the driver cannot change the MTU while it runs: delete the port, and add it with mtu=%u", mtu);
+    return error ? error_set(-error, "the driver refuses an MTU of %u: %s", mtu, strerror(-error)) : 0;
+}
+
+int eth_set_config(struct port *port, const char *key, const char *value)
+{
+    struct eth *eth = port->state;
+    uint32_t mtu;
+    int error = port_setting_mtu(port, key, value, EAL_FRAME_ROOM - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN - 8, &mtu);
+
+    if (error)
+        return error;
+    if (!rte_spinlock_trylock(&eth->ask))
+        return error_set(EBUSY, "the device is being asked or opened: try again");
+    error = set_mtu(port, (uint16_t)mtu);
+    if (!error) {
+        eth->mtu = (uint16_t)mtu;
+        atomic_store_explicit(&port->mtu, mtu, memory_order_relaxed);
+    }
+    rte_spinlock_unlock(&eth->ask);
+    return error;
+}
+
 /* --- The Linux device comes and goes ---------------------------------------------------------- */
 
 const char *eth_arguments(const struct port *port)
@@ -314,7 +320,9 @@ int eth_open(struct port *port, const struct eth_request *request)
     port->state = eth;
     eth->own_pool = request->pool;
     eth->linux_device.fd = -1;
+    atomic_init(&eth->descriptor, -1);
     rte_spinlock_init(&eth->ask);
+    rte_spinlock_init(&eth->switching);
     port->eth_port = UINT16_MAX;
     error = remember(eth, request);
     if (!error)

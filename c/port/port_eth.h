@@ -2,9 +2,9 @@
  * port_eth.h - ports on DPDK's ethdev devices.
  *
  * port_eth_dev.c finds, starts and removes a device, and port_eth_wish.c asks it for what only some
- * cards can do.  port_eth.c runs it, and opens it again when
- * the Linux device that it stands on went and came back.  port_eth_kinds.c says for each kind of
- * port which device that is: the devargs that its options come to.
+ * cards can do, such as to wake threads.  port_eth.c runs it, and opens it again
+ * when the Linux device that it stands on went and came back.  port_eth_kinds.c says for each kind
+ * of port which device that is: the devargs that its options come to.
  *
  * Threads: as port.h says. */
 #ifndef UPCALL_PORT_ETH_H
@@ -40,10 +40,6 @@ void eth_shut(struct port *);
 int eth_reopen(struct port *, struct rte_mempool *);
 const char *eth_arguments(const struct port *); /* The devargs of the request. */
 
-/* A queue of the device, receiving ones first, for the thread that has it.  False: the device is
- * being opened again. */
-bool eth_enter(struct port *, uint32_t queue);
-void eth_leave(struct port *, uint32_t queue);
 /* With the queue entered, and left. */
 uint16_t eth_rx(struct port *, uint16_t queue, struct rte_mbuf **, uint16_t n);
 uint32_t eth_rx_waiting(struct port *, uint16_t queue);
@@ -52,8 +48,11 @@ void eth_stats(struct port *, struct dp_port_stats *);
 bool eth_link_up(struct port *);
 struct link_speed eth_link_speed(struct port *);
 int eth_counters(struct port *, struct dp_port_counter *, uint32_t room, uint32_t *n);
+int eth_set_config(struct port *, const char *key, const char *value);
 /* What all kinds have alike in their `struct port_class`. */
-#define ETH_QUESTIONS .link_up = eth_link_up, .link_speed = eth_link_speed, .counters = eth_counters
+#define ETH_QUESTIONS                                                                     \
+    .link_up = eth_link_up, .link_speed = eth_link_speed, .counters = eth_counters,       \
+    .set_config = eth_set_config
 
 /* Stops and starts the device, with no thread in it.  False: it did not start, and must not be
  * used. */

@@ -160,9 +160,11 @@ static int configure(struct port *port, const struct eth_request *request, struc
         return error;
     error = make_plan(port, request, &info, plan);
     if (!error)
-        error = port_option_number(port, "mtu", 68, PORT_MTU_ANY, 0, &mtu);
+        error = port_option_number(port, "mtu", PORT_MTU_LEAST, PORT_MTU_ANY, 0, &mtu);
     if (!error && !mtu)
-        error = port_option_number(port, "mtu_request", 68, PORT_MTU_ANY, 0, &mtu);
+        error = port_option_number(port, "mtu_request", PORT_MTU_LEAST, PORT_MTU_ANY, 0, &mtu);
+    if (((const struct eth *)port->state)->mtu)
+        mtu = ((const struct eth *)port->state)->mtu;
     if (!error)
         error = eth_wishes_configure(&plan->wishes, &info, &conf);
     if (error)
@@ -209,8 +211,10 @@ static int choose_pool(const struct port *port, const struct plan *plan, struct 
         return 0;
     eth->own_pool = eal_pool_make(need, EAL_FRAME_ROOM, NULL, node);
     /* There is none left there: elsewhere it is slower, and works. */
-    if (!eth->own_pool && node != SOCKET_ID_ANY)
+    if (!eth->own_pool && node != SOCKET_ID_ANY && !eal_pools_full())
         eth->own_pool = eal_pool_make(need, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
+    if (!eth->own_pool && eal_pools_full())
+        return ENOSPC;
     if (!eth->own_pool)
         return error_set(ENOMEM, "not enough memory for %u packet buffers, which %u receive and %u transmit queues want "
                                  "(n_rxq, n_txq, n_rxq_desc, n_txq_desc)", need, plan->rxqs, plan->txqs);
@@ -274,6 +278,8 @@ static int start(struct port *port, const struct eth_request *request)
     eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
     eth->interrupts = plan.wishes.lsc && !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_LSC, link_changed, port);
     error = eth_wishes_apply(port, &plan.wishes, (uint16_t)plan.rxqs);
+    if (!error && plan.wishes.rx_interrupt)
+        error = eth_wake_begin(port, (uint16_t)plan.rxqs);
     if (error)
         return error;
     if (!rte_eth_macaddr_get(port->eth_port, &mac))
@@ -313,6 +319,7 @@ void eth_dev_end(struct port *port)
         forget(port, RTE_ETH_EVENT_INTR_RMV, removed);
     if (eth->interrupts)
         forget(port, RTE_ETH_EVENT_INTR_LSC, link_changed);
+    eth_wake_end(port);
     if (eth->started)
         rte_eth_dev_stop(port->eth_port);
     if (!eth->device && !rte_eth_dev_info_get(port->eth_port, &info))

@@ -7,6 +7,7 @@
 #define UPCALL_PORT_ETH_INT_H
 
 #include <net/if.h>
+#include <rte_branch_prediction.h>
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
 #include <stdbool.h>
@@ -56,21 +57,53 @@ struct eth {
     bool started, watched, interrupts;
     struct eth_retry retry;
     bool makes_device;            /* The driver makes it, and nobody else. */
+    struct eth_wake *wakes;       /* Of receive queues; NULL: no interrupts. */
+    uint16_t wake_n;
+    /* Held, by trial only, by the thread that switches an interrupt of a queue: drivers keep those
+     * of several in one mask, which they read, change and write without a lock. */
+    rte_spinlock_t switching;
+    _Atomic int descriptor;       /* eth_wake_by(). */
     struct eth_queue *queues;     /* Receiving ones first; NULL: no device to follow. */
     /* Held by the thread that asks the device, or opens it again. */
     rte_spinlock_t ask;
     _Atomic bool up;              /* When last asked. */
+    uint16_t mtu;                 /* As set since it was opened; 0: as the options say. */
     struct dp_port_stats before, last; /* Counted by devices that went; all, when last asked. */
 };
+
+/* A queue of the device, receiving ones first, for the thread that has it.  False: the device is
+ * being opened again. */
+static inline bool eth_enter(struct port *port, uint32_t number)
+{
+    struct eth_queue *queue = ((struct eth *)port->state)->queues;
+
+    if (!queue)
+        return true;
+    queue += number;
+    if (!rte_spinlock_trylock(&queue->lock))
+        return false;
+    if (likely(!queue->stopped))
+        return true;
+    rte_spinlock_unlock(&queue->lock);
+    return false;
+}
+
+static inline void eth_leave(struct port *port, uint32_t number)
+{
+    struct eth_queue *queue = ((struct eth *)port->state)->queues;
+
+    if (queue)
+        rte_spinlock_unlock(&queue[number].lock);
+}
 
 /* What port_eth_wish.c says of options, by which a card is asked for more than queues. */
 struct eth_wishes {
     struct rte_ether_addr vf_mac;
     bool vf_mac_given, flow_given;
-    bool rx_pause, tx_pause, autoneg, lsc, lacp;
+    bool rx_pause, tx_pause, autoneg, lsc, rx_interrupt, lacp;
     uint32_t caps;               /* Of the port, by what it sends with: PORT_CAP_*. */
 };
-#define ETH_WISHES "rx-flow-ctrl tx-flow-ctrl flow-ctrl-autoneg dpdk-lsc-interrupt dpdk-vf-mac rx-steering tx-steering tx-offload"
+#define ETH_WISHES "rx-flow-ctrl tx-flow-ctrl flow-ctrl-autoneg dpdk-lsc-interrupt rx-interrupt dpdk-vf-mac rx-steering tx-steering tx-offload"
 
 /* EINVAL for a value that is none; EOPNOTSUPP for what the device cannot do.  With error_set(). */
 int eth_wishes_read(const struct port *, struct eth_wishes *);
@@ -84,6 +117,21 @@ static inline uint32_t eth_txqs(uint32_t most, uint32_t cores)
 {
     return RTE_MIN(most, RTE_MIN(RTE_MAX(ETH_TXQS_LEAST, cores + 1), (uint32_t)RTE_MAX_QUEUES_PER_PORT));
 }
+
+/* What a poll thread sleeps on that has queues of the device: interrupts, if rx-interrupt asks for
+ * them, or the one descriptor that a kind of port says.  DPDK's own epoll reads what has to be read
+ * of an interrupt, so that each queue has such an epoll, and a thread sleeps on that.
+ *
+ * Of a device that was started with interrupts.  errno, and error_set(). */
+int eth_wake_begin(struct port *, uint16_t queues);
+/* A descriptor of a kind's own, for its one queue, which is readable while that has packets; -1:
+ * none. */
+void eth_wake_by(struct port *, int descriptor);
+/* Neither any more: before the device is closed. */
+void eth_wake_end(struct port *);
+/* `rx_wait` and `rx_resume` of classes. */
+int eth_wake_wait(struct port *, uint16_t queue);
+void eth_wake_resume(struct port *, uint16_t queue);
 
 /* Probes, starts, and fills in the port. */
 int eth_dev_begin(struct port *, const struct eth_request *);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "packet/eal.h"
+#include "packet/eal_divert.h"
 #include "base/error.h"
 #include "port/port_eth_int.h"
 #include "link/link_socket.h"
@@ -39,6 +40,10 @@ static int dpdk_open(struct port *port)
         error = need(port, "devargs", "DEVICE, a PCI address or a virtual device with its arguments", arguments, sizeof arguments);
     if (error)
         return error;
+    /* The driver would wait for ever for the other end, which is given no memory. */
+    if (strstr(arguments, "virtio_user") && eal_is_private())
+        return error_set(EOPNOTSUPP, "virtio_user shares this process's memory, which is private without hugepages: sysctl vm.nr_hugepages=512, "
+                                     "or give EAL arguments of your own (--no-huge)");
     snprintf(port->device, sizeof port->device, "%.*s", (int)strcspn(arguments, ","), arguments);
     return eth_open(port, &request);
 }
@@ -66,10 +71,10 @@ static int vhost_open(struct port *port)
 }
 
 /* `waiting`: of vhost queues, as in Open vSwitch. */
-#define ETH_CLASS(symbol, name, opener, waiting)                                                                     \
-    const struct port_class port_class_##symbol = {                                                                  \
+#define ETH_CLASS(symbol, name, opener, waiting)                                                                      \
+    const struct port_class port_class_##symbol = {                                                                   \
         .type = name, .open = opener, .close = eth_close, .rx_burst = eth_rx, .tx_burst = eth_tx, .stats = eth_stats, \
-        ETH_QUESTIONS, .rx_waiting = waiting,                                                                        \
+        ETH_QUESTIONS, .rx_waiting = waiting, .rx_wait = eth_wake_wait, .rx_resume = eth_wake_resume,                 \
     }
 ETH_CLASS(dpdk, "dpdk", dpdk_open, NULL);
 ETH_CLASS(vhost_user, "vhost-user", vhost_open, eth_rx_waiting);

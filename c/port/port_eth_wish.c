@@ -4,6 +4,7 @@
  *
  *     rx-flow-ctrl, tx-flow-ctrl, flow-ctrl-autoneg   pause frames that are heeded, and sent
  *     dpdk-lsc-interrupt    changes of the link by interrupt
+ *     rx-interrupt          packets by interrupt, for threads that sleep; not Open vSwitch's
  *     dpdk-vf-mac           address of the virtual function that a representor stands for
  *     rx-steering=rss+lacp  a further receive queue for LACP, so that bonds live through floods
  *     tx-steering=hash      a packet's hash chooses its transmit queue, not its thread
@@ -16,10 +17,14 @@
  * found out on the day that it matters. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <rte_ethdev.h>
 #include <rte_flow.h>
+#include <rte_interrupts.h>
 
 #include "base/error.h"
 #include "port/port_eth_int.h"
@@ -82,6 +87,8 @@ int eth_wishes_read(const struct port *port, struct eth_wishes *wishes)
     memset(wishes, 0, sizeof *wishes);
     error = read_bool(port, "dpdk-lsc-interrupt", &wishes->lsc, &ignored);
     if (!error)
+        error = read_bool(port, "rx-interrupt", &wishes->rx_interrupt, &ignored);
+    if (!error)
         error = read_bool(port, "rx-flow-ctrl", &wishes->rx_pause, &wishes->flow_given);
     if (!error)
         error = read_bool(port, "tx-flow-ctrl", &wishes->tx_pause, &wishes->flow_given);
@@ -101,6 +108,7 @@ int eth_wishes_configure(const struct eth_wishes *wishes, const struct rte_eth_d
     if (wishes->vf_mac_given && !(*info->dev_flags & RTE_ETH_DEV_REPRESENTOR))
         return error_set(EOPNOTSUPP, "dpdk-vf-mac: the device stands for no virtual function");
     conf->intr_conf.lsc = wishes->lsc;
+    conf->intr_conf.rxq = wishes->rx_interrupt;
     if (wishes->caps & PORT_CAP_CSUM)
         conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
     if (wishes->caps & PORT_CAP_TSO)
@@ -181,4 +189,122 @@ int eth_wishes_apply(const struct port *port, const struct eth_wishes *wishes, u
     if (!error && wishes->lacp)
         error = steer_lacp(port, &info, queues);
     return error;
+}
+
+/* --- Waking a thread that sleeps -------------------------------------------------------------- */
+
+/* Of a queue. */
+struct eth_wake {
+    int epoll;                   /* -1: none. */
+    bool armed;                  /* The thread's that has the queue. */
+};
+
+/* Adds a queue's interrupt to the epoll.  Where a card has fewer than queues, several have one,
+ * which only the first of them can have an epoll for. */
+static int await_interrupt(const struct port *port, int epoll, uint16_t queue)
+{
+    const int error = rte_eth_dev_rx_intr_ctl_q(port->eth_port, queue, epoll, RTE_INTR_EVENT_ADD, NULL);
+
+    if (error == -EEXIST)
+        return error_set(EOPNOTSUPP, "rx-interrupt: receive queue %u has no interrupt of its own here: ask for fewer (n_rxq)", queue);
+    return error ? error_set(EOPNOTSUPP, "rx-interrupt: the driver does not interrupt for packets") : 0;
+}
+
+int eth_wake_begin(struct port *port, uint16_t queues)
+{
+    struct eth *eth = port->state;
+    int error = 0;
+
+    eth->wakes = calloc(queues, sizeof *eth->wakes);
+    if (!eth->wakes)
+        return ENOMEM;
+    eth->wake_n = queues;
+    for (uint16_t q = 0; q < queues; q++)
+        eth->wakes[q].epoll = -1;
+    for (uint16_t q = 0; q < queues && !error; q++) {
+        eth->wakes[q].epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (eth->wakes[q].epoll < 0)
+            error = error_set(errno, "cannot make an epoll: %s", strerror(errno));
+        else
+            error = await_interrupt(port, eth->wakes[q].epoll, q);
+    }
+    return error;
+}
+
+void eth_wake_end(struct port *port)
+{
+    struct eth *eth = port->state;
+
+    for (uint16_t q = 0; q < eth->wake_n; q++) {
+        const int epoll = eth->wakes[q].epoll;
+
+        if (epoll < 0)
+            continue;
+        rte_eth_dev_rx_intr_ctl_q(port->eth_port, q, epoll, RTE_INTR_EVENT_DEL, NULL);
+        close(epoll);
+    }
+    free(eth->wakes);
+    eth->wakes = NULL;
+    eth->wake_n = 0;
+    atomic_store_explicit(&eth->descriptor, -1, memory_order_relaxed);
+}
+
+void eth_wake_by(struct port *port, int descriptor)
+{
+    atomic_store_explicit(&((struct eth *)port->state)->descriptor, descriptor, memory_order_relaxed);
+}
+
+/* Drivers without a switch for it (net_tap) have descriptors that always tell.  While another
+ * thread switches, this one naps: the other may have lost its core, so that it is not waited
+ * for. */
+static int arm(const struct port *port, struct eth *eth, uint16_t queue)
+{
+    int error;
+
+    if (!rte_spinlock_trylock(&eth->switching))
+        return PORT_CANNOT_WAIT;
+    error = rte_eth_dev_rx_intr_enable(port->eth_port, queue);
+    rte_spinlock_unlock(&eth->switching);
+    if (error && error != -ENOTSUP)
+        return PORT_CANNOT_WAIT;
+    eth->wakes[queue].armed = true;
+    return eth->wakes[queue].epoll;
+}
+
+/* What could not be switched off now will be when its thread is back from its next sleep: until
+ * then it interrupts in vain. */
+static void disarm(const struct port *port, struct eth *eth, uint16_t queue)
+{
+    struct rte_epoll_event event;
+
+    if (!rte_spinlock_trylock(&eth->switching))
+        return;
+    rte_eth_dev_rx_intr_disable(port->eth_port, queue);
+    rte_spinlock_unlock(&eth->switching);
+    /* Reads what is to be read; nothing is said of it. */
+    rte_epoll_wait(eth->wakes[queue].epoll, &event, 1, 0);
+    eth->wakes[queue].armed = false;
+}
+
+int eth_wake_wait(struct port *port, uint16_t queue)
+{
+    struct eth *eth = port->state;
+    int fd;
+
+    if (atomic_load_explicit(&port->gone, memory_order_relaxed) || !eth_enter(port, queue))
+        return PORT_CANNOT_WAIT;
+    fd = eth->wakes ? arm(port, eth, queue) : atomic_load_explicit(&eth->descriptor, memory_order_relaxed);
+    eth_leave(port, queue);
+    return fd < 0 ? PORT_CANNOT_WAIT : fd;
+}
+
+void eth_wake_resume(struct port *port, uint16_t queue)
+{
+    struct eth *eth = port->state;
+
+    if (!eth_enter(port, queue))
+        return;
+    if (eth->wakes && eth->wakes[queue].armed)
+        disarm(port, eth, queue);
+    eth_leave(port, queue);
 }

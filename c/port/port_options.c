@@ -35,20 +35,49 @@ const char *port_option(const struct port *port, const char *key, char *value, u
     return value;
 }
 
+/* The number of a text, base 10 or 0x. */
+static bool number_of(const char *text, unsigned long *number)
+{
+    char *end;
+
+    errno = 0;
+    *number = strtoul(text, &end, 0);
+    return !errno && !*end && end != text && text[0] != '-';
+}
+
 int port_option_number(const struct port *port, const char *key, uint32_t least, uint32_t most, uint32_t fallback, uint32_t *value)
 {
-    char text[32], *end;
     unsigned long number;
+    char text[32];
 
     *value = fallback;
     if (!port_option(port, key, text, sizeof text))
         return 0;
-    errno = 0;
-    number = strtoul(text, &end, 0);
-    if (errno || *end || end == text || text[0] == '-' || number < least || number > most)
+    if (!number_of(text, &number) || number < least || number > most)
         return error_set(EINVAL, "option %s is \"%s\", expected a number from %u to %u", key, text,
                          least, most);
     *value = (uint32_t)number;
+    return 0;
+}
+
+int port_setting_unknown(const struct port *port, const char *key)
+{
+    const char *known = port->class->set_config ? "mtu, pmd-rxq-affinity" : "pmd-rxq-affinity";
+
+    return error_set(EINVAL, "ports of type %s have no setting \"%s\" (there are: %s); options are for new ports",
+                     port->type, key, known);
+}
+
+int port_setting_mtu(const struct port *port, const char *key, const char *value, uint32_t most, uint32_t *mtu)
+{
+    unsigned long number;
+
+    if (strcmp(key, "mtu") && strcmp(key, "mtu_request"))
+        return port_setting_unknown(port, key);
+    if (!number_of(value, &number) || number < PORT_MTU_LEAST || number > most)
+        return error_set(EINVAL, "setting %s is \"%s\", expected a number from %u to %u", key, value,
+                         PORT_MTU_LEAST, most);
+    *mtu = (uint32_t)number;
     return 0;
 }
 

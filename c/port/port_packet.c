@@ -20,14 +20,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <rte_ether.h>
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
 
 #include "base/error.h"
 #include "port/port.h"
 #include "link/link_device.h"
 #include "link/link_ethtool.h"
+#include "link/link_socket.h"
 #include "port/port_vnet.h"
 #include "link/link_watch.h"
+#include "link/link_wrap.h"
 #include "base/stat.h"
 #include "packet/pkt.h"
 
@@ -39,18 +42,13 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-union ancillary {
-    struct cmsghdr align;
-    uint8_t bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
-};
-
 struct packet {
     int fd;
     /* After opening, for the thread that watches; the index for everybody. */
     struct link_device device;
     uint64_t kernel_drops;       /* The kernel forgets its count when asked. */
     struct mmsghdr rx_messages[BATCH];
-    union ancillary rx_ancillary[BATCH];
+    union vnet_ancillary rx_ancillary[BATCH], tx_ancillary[BATCH];
     struct mmsghdr tx_messages[BATCH];
     /* Received, and more than was asked for. */
     struct rte_mbuf *kept[BATCH * VNET_PACKETS];
@@ -58,6 +56,8 @@ struct packet {
     struct virtio_net_hdr tx_headers[BATCH];
     struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
     uint32_t mark, priority, socket_mark, socket_priority; /* Of what is sent now; of the socket. */
+    int wrap;                    /* link_wrap()'s, or -1. */
+    struct link_wrap wraps;      /* What became of packets behind it. */
 };
 
 /* --- Opening ---------------------------------------------------------------------------------- */
@@ -105,11 +105,22 @@ static int attach(struct port *port, struct packet *packet)
     return error ? fail(port, error, "cannot bind to") : 0;
 }
 
+/* Has Linux cut TCP inside tunnels, if it can. */
+static void wrap(struct port *port, struct packet *packet)
+{
+    if (packet->wrap >= 0)
+        close(packet->wrap);
+    packet->wrap = port->caps & PORT_CAP_L3 ? -1 : link_wrap(packet->fd, atomic_load(&packet->device.index));
+    atomic_store_explicit(&port->wraps, packet->wrap >= 0, memory_order_relaxed);
+}
+
 static void packet_close(struct port *port)
 {
     struct packet *packet = port->state;
 
     link_watch_remove(port);
+    if (packet->wrap >= 0)
+        close(packet->wrap);
     link_device_leave(&packet->device);
     if (packet->fd >= 0)
         close(packet->fd);
@@ -154,6 +165,7 @@ static bool take_up(struct port *port, struct packet *packet)
     atomic_store(&packet->device.index, atomic_load(&device.index));
     if (bind_to_device(packet))
         return false;
+    wrap(port, packet);
     memcpy(port->mac, device.mac, sizeof port->mac);
     atomic_store_explicit(&port->mtu, device.mtu, memory_order_relaxed);
     return true;
@@ -200,6 +212,7 @@ static int packet_open(struct port *port)
     packet = calloc(1, sizeof *packet);
     if (!packet)
         return ENOMEM;
+    packet->wrap = -1;
     port->state = packet;
     port->linux_device = &packet->device;
     /* Receives nothing before it is bound. */
@@ -208,7 +221,9 @@ static int packet_open(struct port *port)
     if (!error)
         error = attach(port, packet);
     if (!error)
-        error = link_watch_add(port, attend);
+        wrap(port, packet);
+    if (!error)
+        error = link_watch_add(port, attend); /* From now on `packet` is that thread's, too. */
     if (error) {
         packet_close(port);
         return error;
@@ -225,30 +240,13 @@ static int packet_open(struct port *port)
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
-/* The VLAN tag that the kernel keeps beside the packet. */
-static struct vnet_tag tag_of(struct msghdr *message)
-{
-    struct vnet_tag tag = { 0 };
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        struct tpacket_auxdata aux;
-
-        if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
-            continue;
-        memcpy(&aux, CMSG_DATA(c), sizeof aux);
-        if (aux.tp_status & TP_STATUS_VLAN_VALID)
-            tag = (struct vnet_tag){ aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : RTE_ETHER_TYPE_VLAN, aux.tp_vlan_tci };
-    }
-    return tag;
-}
-
 /* A frame becomes packets behind those that are kept. */
 static void take(struct port *port, struct packet *packet, struct vnet_buffer *rx, unsigned int i)
 {
     struct mmsghdr *message = &packet->rx_messages[i];
     struct rte_mbuf **packets = packet->kept + packet->kept_end;
     const bool whole = !(message->msg_hdr.msg_flags & MSG_TRUNC);
-    const int n = whole ? vnet_receive(&rx[i], message->msg_len, tag_of(&message->msg_hdr), packets) : 0;
+    const int n = whole ? vnet_receive(&rx[i], message->msg_len, vnet_tag_of(&message->msg_hdr), packets) : 0;
 
     if (n <= 0) {
         stat_add(n < 0 ? &port->rx.no_mbuf : &port->rx.errors, 1);
@@ -347,30 +345,30 @@ static bool is_marked_so(const struct packet *packet, struct rte_mbuf *m)
     return mark == packet->mark && priority == packet->priority;
 }
 
-/* A socket that is refused a value gets none: that of earlier packets is not theirs. */
-static void set_socket(int fd, int option, uint32_t wish, uint32_t *has)
-{
-    if (wish != *has && !setsockopt(fd, SOL_SOCKET, option, &wish, sizeof wish))
-        *has = wish;
-    else if (wish != *has && *has && !setsockopt(fd, SOL_SOCKET, option, &(uint32_t){ 0 }, sizeof wish))
-        *has = 0;
-}
-
 static void mark_so(struct packet *packet, struct rte_mbuf *m)
 {
     marks_of(m, &packet->mark, &packet->priority);
-    set_socket(packet->fd, SO_MARK, packet->mark, &packet->socket_mark);
-    set_socket(packet->fd, SO_PRIORITY, packet->priority, &packet->socket_priority);
+    link_socket_set(packet->fd, SO_MARK, packet->mark, &packet->socket_mark);
+    link_socket_set(packet->fd, SO_PRIORITY, packet->priority, &packet->socket_priority);
+}
+
+static void note_wrapped(struct port *port, struct packet *packet, bool sent)
+{
+    if (!link_wrap_note(&packet->wraps, sent ? 0 : errno, rte_rdtsc(), rte_get_tsc_hz()))
+        atomic_store_explicit(&port->wraps, 0, memory_order_relaxed);
 }
 
 static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t n)
 {
     struct packet *packet = port->state;
     uint64_t bytes = 0;
+    bool wrapped = false;
     uint16_t ready;
     int sent;
 
     (void)queue;
+    if (unlikely(packet->wraps.again) && link_wrap_again(&packet->wraps, rte_rdtsc()))
+        atomic_store_explicit(&port->wraps, packet->wrap >= 0, memory_order_relaxed);
     if (unlikely(!is_marked_so(packet, packets[0])))
         mark_so(packet, packets[0]);
     for (ready = 0; ready < n && ready < BATCH && likely(is_marked_so(packet, packets[ready])); ready++) {
@@ -379,8 +377,11 @@ static uint16_t packet_tx(struct port *port, uint16_t queue, struct rte_mbuf **p
         if (!parts)
             break;
         packet->tx_messages[ready].msg_hdr = (struct msghdr){ .msg_iov = packet->tx_parts[ready], .msg_iovlen = parts };
+        wrapped |= vnet_wrap(packets[ready], &packet->tx_messages[ready].msg_hdr, &packet->tx_ancillary[ready]) && !ready;
     }
     sent = ready ? sendmmsg(packet->fd, packet->tx_messages, ready, MSG_DONTWAIT) : -1;
+    if (unlikely(wrapped))
+        note_wrapped(port, packet, sent > 0);
     if (sent <= 0) {
         if (ready && try_later(port, errno))
             return 0;

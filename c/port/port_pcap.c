@@ -156,6 +156,8 @@ static int make_pool(const struct port *port, const struct capture *capture, str
     if (!port_option(port, "infinite_rx", text, sizeof text) || strcmp(text, "1"))
         return 0;
     *pool = eal_pool_make(capture->packets + SPARE, EAL_FRAME_ROOM, NULL, SOCKET_ID_ANY);
+    if (!*pool && eal_pools_full())
+        return ENOSPC;
     return *pool ? 0 : error_set(ENOMEM, "no memory for all %u packets of its capture at once", capture->packets);
 }
 

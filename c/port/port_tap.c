@@ -217,7 +217,7 @@ static int tap_open(struct port *port)
     uint32_t mtu;
 
     if (!error)
-        error = port_option_number(port, "mtu", 68, MTU_MAX, MTU, &mtu);
+        error = port_option_number(port, "mtu", PORT_MTU_LEAST, MTU_MAX, MTU, &mtu);
     if (error)
         return error;
     port->mtu = mtu;
@@ -345,6 +345,24 @@ static uint32_t tap_mtu(struct port *port)
     return ask(port, SIOCGIFMTU, &ifr) && ifr.ifr_mtu > 0 ? (uint32_t)ifr.ifr_mtu : 0;
 }
 
+static int tap_set_config(struct port *port, const char *key, const char *value)
+{
+    const struct tap *tap = port->state;
+    struct ifreq ifr = { 0 };
+    uint32_t mtu;
+    int error = port_setting_mtu(port, key, value, MTU_MAX, &mtu);
+
+    if (error)
+        return error;
+    if (ioctl(tap->fd, TUNGETIFF, &ifr))
+        return fail("cannot find the device");
+    ifr.ifr_mtu = (int)mtu;
+    if (ioctl(tap->control, SIOCSIFMTU, &ifr))
+        return fail("cannot set the MTU");
+    atomic_store_explicit(&port->mtu, mtu, memory_order_relaxed);
+    return 0;
+}
+
 static bool tap_device_name(struct port *port, char name[DP_NAME_SIZE])
 {
     struct ifreq ifr = { 0 };
@@ -371,10 +389,10 @@ static int tap_wait(struct port *port, uint16_t queue)
 const struct port_class port_class_tap = {
     .type = "tap", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
     .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up, .device_name = tap_device_name,
-    .link_speed = tap_link_speed,
+    .link_speed = tap_link_speed, .set_config = tap_set_config,
 };
 const struct port_class port_class_internal = {
     .type = "internal", .open = tap_open, .close = tap_close, .rx_burst = tap_rx, .tx_burst = tap_tx,
     .rx_wait = tap_wait, .ask_mtu = tap_mtu, .link_up = tap_link_up, .device_name = tap_device_name,
-    .link_speed = tap_link_speed,
+    .link_speed = tap_link_speed, .set_config = tap_set_config,
 };

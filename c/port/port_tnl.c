@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Ports that are tunnels (dp_tnl.h): they have no device, receive nothing by themselves and send
- * nothing; path/tunnel.c does both.  This file reads their options:
+ * nothing; path/burst.c and path/tx.c do both.  This file reads their options:
  *
  *   remote_ip=ADDRESS  local_ip=ADDRESS     ends that are fixed; without them the flow says them
  *   key=N  in_key=N  out_key=N              likewise; "flow" as if it were not given

@@ -7,12 +7,15 @@
 #include <sys/mman.h>
 
 #include <rte_byteorder.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 
+#include "link/link_wrap.h"
 #include "packet/csum.h"
 #include "packet/eal.h"
 #include "packet/partial.h"
 #include "segment/segment.h"
+#include "segment/segment_wrapped.h"
 
 /* Missing in older headers. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
@@ -161,6 +164,22 @@ void vnet_tag(struct vnet_buffer *b, struct rte_mbuf *m, uint16_t tpid, uint16_t
         b->header.csum_start = (uint16_t)(b->header.csum_start + sizeof tag);
         b->header.hdr_len = (uint16_t)(b->header.hdr_len + sizeof tag);
     }
+}
+
+struct vnet_tag vnet_tag_of(struct msghdr *message)
+{
+    struct vnet_tag tag = { 0 };
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        struct tpacket_auxdata aux;
+
+        if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
+            continue;
+        memcpy(&aux, CMSG_DATA(c), sizeof aux);
+        if (aux.tp_status & TP_STATUS_VLAN_VALID)
+            tag = (struct vnet_tag){ aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : RTE_ETHER_TYPE_VLAN, aux.tp_vlan_tci };
+    }
+    return tag;
 }
 
 /* SCTP's checksum is a CRC32C, of which a virtio-net header can be read but which it cannot ask
@@ -362,4 +381,20 @@ unsigned int vnet_parts(struct rte_mbuf *m, struct virtio_net_hdr *header, struc
         parts[n++] = (struct iovec){ rte_pktmbuf_mtod(s, void *), s->data_len };
     }
     return n;
+}
+
+bool vnet_wrap(const struct rte_mbuf *m, struct msghdr *message, union vnet_ancillary *ancillary)
+{
+    struct segment_wrapped wrapped;
+    uint32_t mark;
+
+    _Static_assert(SEGMENT_WRAPPED_MOST == LINK_WRAP_MOST, "it takes all that is found");
+    if (!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) || !segment_wrapped(m, &wrapped))
+        return false;
+    mark = link_wrap_mark(wrapped.inner, wrapped.ip6, wrapped.gre);
+    message->msg_control = ancillary;
+    message->msg_controllen = CMSG_SPACE(sizeof mark);
+    ancillary->align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof mark), .cmsg_level = SOL_SOCKET, .cmsg_type = SO_MARK };
+    memcpy(CMSG_DATA(&ancillary->align), &mark, sizeof mark);
+    return true;
 }

@@ -11,9 +11,11 @@
 #ifndef UPCALL_PORT_VNET_H
 #define UPCALL_PORT_VNET_H
 
+#include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 struct rte_mbuf;
@@ -50,6 +52,15 @@ struct vnet_tag {
     uint16_t tpid, tci;
 };
 
+/* What goes beside a packet. */
+union vnet_ancillary {
+    struct cmsghdr align;
+    uint8_t bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+};
+
+/* The tag that the kernel keeps beside a packet of a packet socket. */
+struct vnet_tag vnet_tag_of(struct msghdr *);
+
 /* All that becomes of what was read, `size` bytes with the header: marked, and with its tag.
  * Returns how many packets; 0: it was no good; -1: there were no mbufs. */
 int vnet_receive(struct vnet_buffer *, uint32_t size, struct vnet_tag, struct rte_mbuf *packets[VNET_PACKETS]);
@@ -63,5 +74,9 @@ bool vnet_mark(struct rte_mbuf *, const struct virtio_net_hdr *);
 /* The header and parts to write for a packet; returns the number of parts, 0 if it cannot be
  * sent. */
 unsigned int vnet_parts(struct rte_mbuf *, struct virtio_net_hdr *, struct iovec parts[VNET_SEGMENTS + 1]);
+
+/* Says beside a packet that Linux shall cut TCP inside its tunnel (link_wrap.h), if it is such a
+ * one. */
+bool vnet_wrap(const struct rte_mbuf *, struct msghdr *, union vnet_ancillary *);
 
 #endif

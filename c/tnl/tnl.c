@@ -121,6 +121,11 @@ static union tnl_key receiver_key(const struct tunnel_config *config)
     return key;
 }
 
+bool tnl_has_ports(const struct tnl *tnl)
+{
+    return atomic_load_explicit(&((struct tnl *)(uintptr_t)tnl)->listens, memory_order_relaxed)->n;
+}
+
 /* Makes what poll threads look for anew, from the ports that there are. */
 static int publish_listens(struct tnl *tnl, const struct tnl_port *come)
 {

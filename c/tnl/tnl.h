@@ -6,7 +6,7 @@
  * by pointer (tnl_map.h), and what is replaced is freed after a grace period.  Nothing that was
  * looked up is kept beyond the burst.
  *
- *   sending     port's transmit buffer ── path/tunnel.c ── tnl_push(): hop, outer header
+ *   sending     port's transmit buffer ── path/tx.c ── tnl_push(): hop, outer header
  *                                            └─ underlay's transmit buffer, or looked up again
  *   receiving   an underlay's burst ── tnl_sift(): for us? ── tnl_pop() ── looked up again, as
  *               received from the tunnel port
@@ -40,6 +40,8 @@ const _Atomic uint8_t *tnl_roles(const struct tnl *);
  * another one would take the same packets; ENOMEM. */
 int tnl_port_add(struct tnl *, uint32_t no, const struct tunnel_config *);
 void tnl_port_remove(struct tnl *, uint32_t no);
+/* Whether there is one, for which fragments may wait. */
+bool tnl_has_ports(const struct tnl *);
 
 /* As dp_tnl_hop_*() and so on.  errno, and error_set(). */
 int tnl_hop_set(struct tnl *, const struct dp_tnl_hop *);

@@ -11,14 +11,13 @@
 #ifndef UPCALL_TNL_POP_H
 #define UPCALL_TNL_POP_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct rte_mbuf;
 struct worker;
 
-/* Open vSwitch's tnl_pop: whatever the addresses.  The packet is then one of the tunnel port's, its
- * struct pkt complete.  False: it was dropped. */
-bool tnl_pop(struct worker *, uint32_t port, struct rte_mbuf *);
+/* Open vSwitch's tnl_pop: whatever the addresses.  Packets are then the tunnel port's, their struct
+ * pkt complete, and looked up again.  Takes them over; `n` may be 0. */
+void tnl_pop(struct worker *, uint32_t port, struct rte_mbuf **packets, unsigned int n);
 
 #endif

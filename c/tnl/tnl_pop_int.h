@@ -5,6 +5,8 @@
 #ifndef UPCALL_TNL_POP_INT_H
 #define UPCALL_TNL_POP_INT_H
 
+#include <string.h>
+
 #include "packet/partial.h"
 #include "packet/worker.h"
 #include "tnl/tnl_int.h"
@@ -65,6 +67,46 @@ void tnl_unsum(const struct tunnel_config *, struct rte_mbuf *, const struct tnl
 
 /* Takes the outer header off, by what was read.  TNL_NO_DROP, or why it cannot be. */
 enum stat_drop tnl_strip(struct rte_mbuf *, const struct tnl_seen *, const struct tnl_found *, uint32_t port);
+
+/* Packets of a burst with the same outer header, but for what each has of its own: lengths,
+ * identification, IPv4's checksum, UDP's source port.  The first is read the long way and learnt
+ * from; others are compared with it.  Good for one burst: it points to a port. */
+#define TNL_SAME 128u            /* Bytes of such headers, at most. */
+struct tnl_same {
+    const struct tnl_port *port; /* That takes them; NULL, as at first: none is known. */
+    uint32_t learnt;             /* So often, 0 at first: where each is another, it is left. */
+    uint32_t size;               /* Of the headers. */
+    uint16_t l3, l4;
+    bool ip6;
+    uint32_t sum;                /* Of IPv4's header, without what each has of its own. */
+    struct key_tunnel tunnel;    /* Without the source port. */
+    uint64_t want[TNL_SAME / 8], care[TNL_SAME / 8];
+};
+/* Learns from a packet that has its header still, if others can have the same: VXLAN's or Geneve's,
+ * without an outer checksum. */
+void tnl_same_learn(struct tnl_same *, const struct tnl_port *, const struct rte_mbuf *, const struct tnl_seen *, const struct tnl_found *);
+/* Takes the header off a packet that has the same.  False: it has not, and is as it was. */
+bool tnl_same_strip(const struct tnl_same *, struct rte_mbuf *);
+
+/* How many outer headers a packet was given or lost. */
+static inline uint32_t tnl_passed(const struct rte_mbuf *m)
+{
+    return (uint32_t)((m->ol_flags & PKT_TUNNELS) >> PKT_TUNNELS_BIT);
+}
+
+/* A packet that has lost its outer header came by a tunnel port.  `options`: as many bytes as the
+ * tunnel's metadata says. */
+static inline void tnl_mark(struct rte_mbuf *m, const struct key_tunnel *tunnel, const uint8_t *options, uint32_t port)
+{
+    const uint64_t tunnels = (uint64_t)(tnl_passed(m) + 1) << PKT_TUNNELS_BIT;
+    struct pkt *pkt = pkt_of(m);
+
+    m->ol_flags = (m->ol_flags & ~(PKT_TUNNELS | PKT_TUNNEL | PKT_MARKED | PKT_L3 | RTE_MBUF_F_RX_RSS_HASH | TNL_RX_SUMS)) | tunnels;
+    pkt->md = (struct pkt_md){ .in_port = port, .more = PKT_MORE_TUNNEL };
+    pkt->tunnel = *tunnel;
+    if (tunnel->options_size)
+        memcpy(pkt->options, options, tunnel->options_size);
+}
 
 /* ECN of the outer header to the packet inside (RFC 6040 as Linux has it).  False: it says what the
  * packet inside cannot: it is to be dropped. */

@@ -10,6 +10,7 @@
 #include "base/invariant.h"
 #include "packet/partial.h"
 #include "segment/segment.h"
+#include "segment/segment_fragment.h"
 #include "tnl/tnl_push_int.h"
 
 #define TTL 64u
@@ -24,7 +25,31 @@ struct push {
     /* The last hop that was found. */
     union tnl_key key;
     const struct tnl_hop *hop;
+    struct tnl_alike alike;
+    /* Outer packets by one hop that are to go on together. */
+    const struct tnl_hop *by;
+    unsigned int n;
+    struct rte_mbuf *packets[WORKER_BURST];
 };
+
+/* Lets those go on that are together. */
+static void send_on(struct push *push)
+{
+    const unsigned int n = push->n;
+
+    push->n = 0;
+    if (n)
+        push->emit(push->worker, push->packets, n, push->by->told.underlay, push->by->told.flags & DP_TNL_HOP_RECEIVED);
+}
+
+/* An outer packet goes on, after those before it; takes it over. */
+static void pass_on(struct push *push, struct rte_mbuf *m, const struct tnl_hop *hop)
+{
+    if (unlikely(push->n == WORKER_BURST || (push->n && push->by != hop)))
+        send_on(push);
+    push->by = hop;
+    push->packets[push->n++] = m;
+}
 
 /* --- Where to --------------------------------------------------------------------------------- */
 
@@ -159,12 +184,57 @@ static bool fit_segments(struct rte_mbuf *m, uint32_t room)
     return true;
 }
 
-/* A packet that its path would not take with `outer` before it; takes it over. */
-static void refuse(struct push *push, struct rte_mbuf *m, const struct tnl_hop *hop, const struct key_tunnel *wanted,
-                   const struct tnl_inner *inner, uint32_t room)
+static void push_pieces(struct push *, struct rte_mbuf *);
+
+/* Sends an outer packet in fragments; takes it over. */
+static void emit_fragments(struct push *push, struct rte_mbuf *m, const struct tnl_hop *hop)
 {
+    /* What others have of the packet stays as it is. */
+    struct rte_mbuf *whole = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
+    struct segment_fragments plan;
+
+    if (!whole || ((whole->ol_flags & PARTIAL_FLAGS) && !partial_finish(whole))) {
+        rte_pktmbuf_free(whole);
+        worker_drop(push->worker, m, DROP_no_mbuf);
+        return;
+    }
+    plan = segment_fragments(whole, hop->l3, hop->told.mtu);
+    for (uint32_t i = 0; i < plan.count; i++) {
+        struct rte_mbuf *fragment = segment_fragment(whole, &plan, i);
+
+        if (!fragment) {
+            stat_drop(push->worker->stat, DROP_no_mbuf, 1);
+            break; /* The rest is of no use. */
+        }
+        pkt_of(fragment)->md = (struct pkt_md){ .in_port = hop->told.underlay };
+        pass_on(push, fragment, hop);
+    }
+    rte_pktmbuf_free(whole);
+    if (plan.count)
+        rte_pktmbuf_free(m);
+    else
+        worker_drop(push->worker, m, DROP_tunnel_mtu);
+}
+
+/* A packet that its path would not take with `outer` before it, as Linux has it: its sender is
+ * told, if it must not be fragmented and can be told.  Otherwise the outer one is, over IPv4 and
+ * without DF.  Takes it over. */
+static void push_large(struct push *push, struct rte_mbuf *m, const struct tnl_hop *hop, const struct key_tunnel *wanted,
+                       const struct tnl_inner *inner, struct tnl_outer *outer)
+{
+    const uint32_t size = outer->size - outer->l3, room = hop->told.mtu > size ? hop->told.mtu - size : 0;
     struct rte_mbuf *answer = room > inner->l3 ? tnl_too_big(push->worker, m, inner, room - inner->l3) : NULL;
 
+    if (!answer && !outer->ip6 && !(wanted->flags & KEY_TUNNEL_DF)) {
+        if (m->ol_flags & PARTIAL_SEG) {
+            push_pieces(push, m);
+            return;
+        }
+        m = tnl_outer_put(push->worker, m, outer);
+        if (m)
+            emit_fragments(push, m, hop);
+        return;
+    }
     worker_drop(push->worker, m, DROP_tunnel_mtu);
     if (!answer)
         return;
@@ -186,6 +256,10 @@ static void push_one(struct push *push, struct rte_mbuf *m)
     const struct tnl_hop *hop;
     uint32_t size;
 
+    if (tnl_alike_push(push->worker, &push->alike, m)) {
+        pass_on(push, m, push->alike.hop);
+        return;
+    }
     if (!want_of(push, m, &wanted)) {
         worker_drop(push->worker, m, DROP_tunnel_no_remote);
         return;
@@ -206,14 +280,15 @@ static void push_one(struct push *push, struct rte_mbuf *m)
     }
     size = outer.size - outer.l3;
     if (hop->told.mtu && m->pkt_len + size > hop->told.mtu && !fit_segments(m, hop->told.mtu > size ? hop->told.mtu - size : 0)) {
-        refuse(push, m, hop, &wanted, &inner, hop->told.mtu > size ? hop->told.mtu - size : 0);
+        push_large(push, m, hop, &wanted, &inner, &outer);
         return;
     }
+    tnl_alike_learn(&push->alike, m, &want, &outer);
     m = tnl_outer_put(push->worker, m, &outer);
     if (!m)
         return;
     pkt_of(m)->md = (struct pkt_md){ .in_port = hop->told.underlay };
-    push->emit(push->worker, m, hop->told.underlay, hop->told.flags & DP_TNL_HOP_RECEIVED);
+    pass_on(push, m, hop);
 }
 
 /* Whether each packet of a tunnel has something of its own: a number, or a length that cutting does
@@ -245,8 +320,14 @@ static void push_pieces(struct push *push, struct rte_mbuf *m)
 
 void tnl_push(struct worker *worker, uint32_t port, struct rte_mbuf **packets, unsigned int n, tnl_emit *emit)
 {
-    struct push push = { .worker = worker, .tnl = worker->tnl, .port = tnl_port_of(worker->tnl, port), .emit = emit };
+    struct push push; /* Not initialized in whole: it is large. */
 
+    push.worker = worker;
+    push.tnl = worker->tnl;
+    push.port = tnl_port_of(worker->tnl, port);
+    push.emit = emit;
+    push.hop = push.alike.hop = NULL;
+    push.alike.learnt = push.n = 0;
     if (!push.port) {
         worker_drop_bulk(worker, packets, n, DROP_no_port); /* It has just gone. */
         return;
@@ -258,79 +339,5 @@ void tnl_push(struct worker *worker, uint32_t port, struct rte_mbuf **packets, u
         else
             push_one(&push, packets[i]);
     }
-}
-
-/* --- Ready headers ---------------------------------------------------------------------------- */
-
-/* Lays a ready header out; false: it cannot be. */
-static bool lay_out(const struct tnl_ready *ready, struct tnl_outer *outer)
-{
-    const uint8_t *type = ready->header + 12;
-    uint32_t l3 = 14;
-
-    while (l3 < 22 && ((type[0] == 0x81 && !type[1]) || (type[0] == 0x88 && type[1] == 0xa8))) {
-        type += 4;
-        l3 += 4;
-    }
-    outer->ip6 = type[0] == 0x86 && type[1] == 0xdd;
-    outer->l3 = (uint16_t)l3;
-    outer->l4 = (uint16_t)(l3 + (outer->ip6 ? 40 : 20));
-    outer->size = ready->size;
-    if (ready->size > sizeof ready->header || ready->size < outer->l4 + 4u)
-        return false;
-    if (!outer->ip6 && (type[0] != 0x08 || type[1] || ready->header[l3] != 0x45))
-        return false;
-    outer->udp = ready->header[l3 + (outer->ip6 ? 6 : 9)] == 17;
-    if (!outer->udp && ready->header[l3 + (outer->ip6 ? 6 : 9)] != 47)
-        return false;
-    return ready->size >= outer->l4 + (outer->udp ? 8u : 4u);
-}
-
-bool tnl_ready_check(const struct tnl_ready *ready)
-{
-    struct tnl_outer outer;
-
-    return lay_out(ready, &outer);
-}
-
-struct rte_mbuf *tnl_push_ready(struct worker *worker, const struct tnl_ready *ready, struct rte_mbuf *m)
-{
-    struct tnl_port *port = tnl_port_of(worker->tnl, ready->port);
-    struct tnl_outer outer;
-    struct tnl_inner inner;
-    uint8_t *l4;
-
-    if (!port || !lay_out(ready, &outer)) {
-        worker_drop(worker, m, DROP_tunnel);
-        return NULL;
-    }
-    memcpy(outer.bytes, ready->header, ready->size);
-    l4 = outer.bytes + outer.l4;
-    if (outer.udp) {
-        uint16_t source;
-
-        tnl_inner_read(m, &inner);
-        source = __builtin_bswap16(tnl_source_port(worker->tnl, tnl_inner_hash(&worker->tnl->seed, m, &inner)));
-        memcpy(l4, &source, 2);
-        outer.csum = l4[6] | l4[7];
-        if (port->config.kind == TUNNEL_GTPU && outer.size >= outer.l4 + 16u) {
-            l4[10] = (uint8_t)(m->pkt_len >> 8);
-            l4[11] = (uint8_t)m->pkt_len;
-        }
-    } else {
-        const uint32_t at = 4u + (l4[0] & 0x80 ? 4 : 0) + (l4[0] & 0x20 ? 4 : 0);
-
-        outer.csum = l4[0] & 0x80;
-        if (l4[0] & 0x10 && outer.size >= outer.l4 + at + 4) {
-            const uint32_t sequence = __builtin_bswap32(atomic_fetch_add_explicit(&port->sequence, 1, memory_order_relaxed));
-
-            memcpy(l4 + at, &sequence, 4);
-        }
-        if (outer.csum && outer.size < outer.l4 + 8u)
-            outer.csum = false;
-    }
-    m = tnl_outer_put(worker, m, &outer);
-    if (m)
-        pkt_of(m)->md = (struct pkt_md){ .in_port = ready->out_port };
-    return m;
+    send_on(&push);
 }

@@ -8,6 +8,7 @@
 #include "packet/worker.h"
 #include "tnl/tnl_inner.h"
 #include "tnl/tnl_int.h"
+#include "tnl/tnl_ready.h"
 
 /* Ethernet with tags, IPv6, UDP, Geneve with all options: of ours.  tnl_push brings more. */
 #define TNL_OUTER 512u
@@ -38,6 +39,42 @@ bool tnl_outer_write(struct tnl *, const struct tnl_want *, struct tnl_outer *);
 /* Puts a header before a packet and fills in lengths and checksums.  NULL: no buffer, or too large;
  * it was dropped. */
 struct rte_mbuf *tnl_outer_put(struct worker *, struct rte_mbuf *, struct tnl_outer *);
+
+/* A header of UDP without a checksum, and what a packet puts into it. */
+struct tnl_plain {
+    const uint8_t *header;
+    const struct tnl_laid *laid;
+    uint32_t size;               /* 16 at least. */
+    uint32_t in_port;            /* That the packet is from now on as received from. */
+    uint16_t source;             /* UDP's port, host order. */
+    uint8_t ecn;                 /* Into a header that has 0. */
+};
+/* Puts it before a packet that has nothing left undone.  False: there is no room, or one tunnel too
+ * many, and the packet is as it was. */
+bool tnl_plain_put(struct rte_mbuf *, const struct tnl_plain *);
+/* Where the headers lie, and the sum of an IPv4 header without its length. */
+void tnl_laid_sum(struct tnl_laid *, uint32_t l3, uint32_t l4, bool ip6, const uint8_t *header);
+
+/* Packets of a burst that get the same outer header, but for lengths, checksum, source port and
+ * ECN: the first gets it the long way, and is learnt from; the others are compared with it.  Good
+ * for one burst: it points to a hop. */
+struct tnl_alike {
+    const struct tnl_hop *hop;   /* NULL, as at first: none is known. */
+    uint32_t learnt;             /* So often, 0 at first: where each is another, it is left. */
+    /* Of the packet that it was learnt from: some flags, its mark, 0 without PKT_MARKED, and what
+     * its flow says of the tunnel, with PKT_TUNNEL. */
+    uint64_t flags;
+    uint32_t mark;
+    struct key_tunnel tunnel;
+    uint32_t size;               /* Of the header. */
+    uint32_t most;               /* Bytes of a packet that fit the path with it. */
+    struct tnl_laid laid;
+    uint8_t header[TNL_HEADER];  /* ECN 0; lengths, checksum and source port are written over. */
+};
+/* Learns from a packet, which has no outer header yet, if others can be like it. */
+void tnl_alike_learn(struct tnl_alike *, const struct rte_mbuf *, const struct tnl_want *, const struct tnl_outer *);
+/* Puts the header before a packet that is like that one.  False: it is not, and is as it was. */
+bool tnl_alike_push(struct worker *, const struct tnl_alike *, struct rte_mbuf *);
 
 /* UDP's source port for a hash. */
 static inline uint16_t tnl_source_port(const struct tnl *tnl, uint32_t hash)

@@ -2,6 +2,7 @@
  * tnl_sift.c - which packets are for a tunnel of ours (tnl_sift.h). */
 #include <string.h>
 
+#include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 
 #include "segment/segment.h"
@@ -120,20 +121,33 @@ static const struct tnl_port *receiver_of(const struct tnl *tnl, const struct tn
     return NULL;
 }
 
-/* A packet for a tunnel; takes it over. */
-static void receive(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, const struct tnl_seen *seen)
+/* A packet that has lost its outer header, which had this TOS; takes it over. */
+static void look_inside(struct worker *worker, struct rte_mbuf *m, uint8_t tos)
+{
+    if (likely(tnl_ecn(m, tos)))
+        worker_recirculate(worker, m);
+    else
+        worker_drop(worker, m, DROP_tunnel_ecn);
+}
+
+/* A packet for a tunnel; takes it over.  `same` may be NULL. */
+static void receive(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, const struct tnl_seen *seen,
+                    struct tnl_same *same)
 {
     struct tnl_found found;
     enum stat_drop reason = tnl_read(&port->config, m, seen, &found);
 
-    if (reason == TNL_NO_DROP)
+    if (reason == TNL_NO_DROP) {
+        if (same)
+            tnl_same_learn(same, port, m, seen, &found);
         reason = tnl_strip(m, seen, &found, port->no);
-    if (reason == TNL_NO_DROP && !found.whole && !tnl_ecn(m, seen->tos))
-        reason = DROP_tunnel_ecn;
-    if (reason == TNL_NO_DROP)
+    }
+    if (reason != TNL_NO_DROP)
+        worker_drop(worker, m, reason);
+    else if (found.whole)
         worker_recirculate(worker, m);
     else
-        worker_drop(worker, m, reason);
+        look_inside(worker, m, seen->tos);
 }
 
 /* Several packets in one: together where that can be, otherwise each by itself.  Takes it over. */
@@ -143,7 +157,7 @@ static void receive_bundle(struct worker *worker, const struct tnl_port *port, s
     enum segment_answer answer;
 
     if (tnl_merge(&port->config, m, seen)) {
-        receive(worker, port, m, seen);
+        receive(worker, port, m, seen, NULL);
         return;
     }
     answer = segment_plan(m, UINT16_MAX, &plan);
@@ -160,27 +174,74 @@ static void receive_bundle(struct worker *worker, const struct tnl_port *port, s
         }
         tnl_unsum(&port->config, piece, seen);
         if (tnl_see(piece, seen))
-            receive(worker, port, piece, seen);
+            receive(worker, port, piece, seen, NULL);
         else
             worker_drop(worker, piece, DROP_tunnel);
     }
     rte_pktmbuf_free(m);
 }
 
-unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, struct rte_mbuf **packets, unsigned int n)
+/* Whether there is any tunnel port that takes packets of a protocol. */
+static bool is_listened_to(const struct tnl_listens *listens, uint8_t proto)
+{
+    for (uint32_t i = 0; i < listens->n; i++)
+        if (proto == (tunnel_is_udp(listens->at[i].listen.kind) ? 17 : 47))
+            return true;
+    return false;
+}
+
+/* A fragment for an address of ours, of what may be for a tunnel.  False: it goes on as it is. */
+static bool gather(struct worker *worker, const struct tnl_listens *listens, uint32_t port, const struct tnl_gather *how,
+                   struct rte_mbuf *m)
+{
+    const struct tnl_port *taker = NULL;
+    struct tnl_whole whole;
+    struct tnl_seen seen;
+    int at;
+
+    switch (how->take(worker, port, m, &whole)) {
+    case TNL_NOT_GATHERED:
+        return false;
+    case TNL_GATHERED:
+        return true;
+    default:
+        break;
+    }
+    at = tnl_see(whole.m, &seen) ? listen_of(listens, &seen) : -1;
+    if (at >= 0)
+        taker = receiver_of(worker->tnl, listens, at, &seen);
+    if (taker)
+        receive(worker, taker, how->keep(worker, &whole), &seen, NULL);
+    else
+        how->pass(worker, port, &whole);
+    return true;
+}
+
+unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, const struct tnl_gather *how, struct rte_mbuf **packets,
+                      unsigned int n)
 {
     const struct tnl *tnl = worker->tnl;
     const struct tnl_listens *listens = atomic_load_explicit(&((struct tnl *)(uintptr_t)tnl)->listens, memory_order_acquire);
+    struct tnl_same same; /* Not initialized in whole: it is large. */
     unsigned int kept = 0;
 
+    same.port = NULL;
+    same.learnt = 0;
     for (unsigned int i = 0; i < n; i++) {
         struct rte_mbuf *m = packets[i];
         const struct tnl_port *taker = NULL;
         struct tnl_seen seen;
         int at = -1;
 
+        if (tnl_same_strip(&same, m)) {
+            look_inside(worker, m, same.tunnel.tos);
+            continue;
+        }
         if (!tnl_see(m, &seen)) {
             tnl_snoop(worker, port, m, &seen);
+        } else if (unlikely(seen.fragment)) {
+            if (is_listened_to(listens, seen.proto) && local_of(tnl, port, role >> 1, &seen) && gather(worker, listens, port, how, m))
+                continue;
         } else {
             at = listen_of(listens, &seen);
             if (at >= 0 && local_of(tnl, port, role >> 1, &seen))
@@ -191,7 +252,7 @@ unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, struc
         if (taker && tnl_is_bundle(m, &seen))
             receive_bundle(worker, taker, m, &seen);
         else if (taker)
-            receive(worker, taker, m, &seen);
+            receive(worker, taker, m, &seen, &same);
         else
             packets[kept++] = m;
     }

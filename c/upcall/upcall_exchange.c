@@ -36,8 +36,19 @@ static void copy_packet(struct rte_mbuf *m, uint8_t *to)
     partial_finish_copy(m, to);
 }
 
-/* Writes an upcall of `room` bytes at most; 0 if it takes more. */
-static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
+/* The key of a packet.  Of the blocks that only some tunnels' packets have nobody looks at the
+ * others' (odp_write.c). */
+static void extract(struct rte_mbuf *m, struct key *key)
+{
+    const struct pkt *pkt = pkt_of(m);
+
+    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &pkt->md, pkt,
+                   pkt->md.more & PKT_MORE_TUNNEL ? KEY_BLOCKS_ALL : KEY_BLOCKS_PLAIN, key, NULL);
+}
+
+/* Writes an upcall of `room` bytes at most, and remembers it as the one numbered `index`; 0 if it
+ * takes more. */
+static uint32_t write_upcall(struct upcall_taken *taken, uint32_t index, struct rte_mbuf *m, uint8_t *to, uint32_t room)
 {
     const struct pkt *pkt = pkt_of(m);
     const struct userdata *sent = pkt->userdata;
@@ -55,9 +66,10 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
     }
     if (room < sizeof header + ODP_KEY_MAX + pad8(header.userdata_size) + pad8(header.actions_size) + pad8(header.packet_size))
         return 0;
-    extract_packet(m, &key);
+    extract(m, &key);
     header.hash = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0;
-    header.key_size = odp_key_write(&key, at, ODP_KEY_MAX);
+    header.layout = odp_plain_write(&key, at, ODP_KEY_MAX);
+    header.key_size = header.layout ? header.layout : odp_key_write(&key, at, ODP_KEY_MAX);
     at += pad8(header.key_size);
     if (sent)
         memcpy(at, sent->bytes, header.userdata_size);
@@ -66,6 +78,12 @@ static uint32_t write_upcall(struct rte_mbuf *m, uint8_t *to, uint32_t room)
         memcpy(at, sent->actions->bytes, header.actions_size);
     at += pad8(header.actions_size);
     copy_packet(m, at);
+    taken->places[index] = (struct upcall_place){
+        .at = (uint32_t)(to - taken->arena), .key_size = header.key_size, .packet_at = (uint32_t)(at - taken->arena),
+        .packet_size = header.packet_size,
+    };
+    taken->keys[index] = key.base;
+    taken->plain[index] = header.layout && !key.ct.skb_priority;
     at += pad8(header.packet_size);
     header.size = (uint32_t)(at - to);
     memcpy(to, &header, sizeof header);
@@ -104,6 +122,7 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
 {
     struct rte_mbuf *done[UPCALL_BATCH];
 
+    INVARIANT_HELD(&handler->holder);
     INVARIANT_HELD(&handler->consumer);
     while (exchange->count < max) {
         uint32_t size;
@@ -112,7 +131,8 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
         if (handler->batch_at == handler->batch_n)
             break;
         prefetch(handler, handler->batch_at);
-        size = write_upcall(handler->batch[handler->batch_at], handler->arena + exchange->used, UPCALL_ARENA - exchange->used);
+        size = write_upcall(&handler->taken, exchange->count, handler->batch[handler->batch_at], handler->arena + exchange->used,
+                            UPCALL_ARENA - exchange->used);
         if (!size && exchange->used)
             break;
         if (!size) { /* Larger than the arena: nothing would ever come after it. */
@@ -130,23 +150,40 @@ static void take(struct handler *handler, uint32_t max, struct dp_exchange *exch
     }
     /* A look that finds nothing leaves the arena, and what may be said about it, as it was. */
     if (exchange->count)
-        handler->arena_used = exchange->used;
+        handler->taken.count = exchange->count;
     upcall_leave(handler, done, exchange->count);
     eal_packets_free(done, exchange->count);
     atomic_fetch_add_explicit(&handler->handled, exchange->count, memory_order_relaxed);
     exchange->more = handler->batch_at < handler->batch_n || !rte_ring_empty(handler->ring);
 }
 
-const uint8_t *handler_hold(struct handler *handler, uint32_t *used)
+uint32_t upcall_find(const struct upcall_taken *taken, uint32_t at, uint32_t guess)
 {
-    pthread_mutex_lock(&handler->consumer);
-    *used = handler->arena_used;
-    return handler->arena;
+    uint32_t low = 0, high = taken->count;
+
+    if (guess < taken->count && taken->places[guess].at == at)
+        return guess;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+
+        if (taken->places[middle].at < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < taken->count && taken->places[low].at == at ? low : taken->count;
+}
+
+const struct upcall_taken *handler_hold(struct handler *handler)
+{
+    pthread_mutex_lock(&handler->holder);
+    return &handler->taken;
 }
 
 void handler_let_go(struct handler *handler)
 {
-    pthread_mutex_unlock(&handler->consumer);
+    INVARIANT_HELD(&handler->holder);
+    pthread_mutex_unlock(&handler->holder);
 }
 
 int handler_take(struct handler *handler, uint32_t max, struct dp_exchange *exchange)

@@ -163,6 +163,7 @@ void handler_free(struct handler *handler)
         close(handler->doorbell);
     arena_give(handler->arena);
     pthread_mutex_destroy(&handler->consumer);
+    pthread_mutex_destroy(&handler->holder);
     free(handler->waiting);
     free(handler->ring);
     free(handler);
@@ -180,8 +181,10 @@ static struct handler *handler_new(const struct upcalls *upcalls, uint32_t id)
     handler->id = id;
     handler->pool = eal_pool();
     pthread_mutex_init(&handler->consumer, NULL);
+    pthread_mutex_init(&handler->holder, NULL);
     handler->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     handler->arena = arena_take();
+    handler->taken.arena = handler->arena;
     handler->ring = aligned_alloc(64, RTE_ALIGN((size_t)rte_ring_get_memsize(upcalls->ring_size), 64));
     /* Touched for ports that have upcalls. */
     handler->waiting = calloc(WORKER_PORTS, sizeof(*handler->waiting));

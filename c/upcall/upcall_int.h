@@ -8,8 +8,8 @@
  * thrown away when the period is over.
  *
  * Threads: sets and handlers' places under the control mutex.  A ring's consumer side, and what
- * comes with it, under the handler's `consumer` mutex, which poll threads never take.  Order:
- * control, then consumer. */
+ * comes with it, under the handler's `consumer` mutex, and its arena under `holder`, which is held
+ * through a whole exchange; poll threads never take them.  Order: holder, control, consumer. */
 #ifndef UPCALL_UPCALL_INT_H
 #define UPCALL_UPCALL_INT_H
 
@@ -22,9 +22,9 @@
 #include "packet/key.h"
 #include "packet/worker.h"
 #include "upcall/upcall.h"
+#include "upcall/upcall_exchange.h"
 #include "upcall/upcall_handler.h"
 
-#define UPCALL_BATCH 256
 #define UPCALL_RING 4096             /* Packets; less where a quarter of the pool is less. */
 /* A call that does not wait may look for so long whether poll threads have come round. */
 #define UPCALL_WAIT_MS 100
@@ -62,11 +62,12 @@ struct handler {
     _Atomic uint64_t lost;
     /* Consumer side. */
     pthread_mutex_t consumer __attribute__((aligned(64)));
+    pthread_mutex_t holder;
     uint8_t *arena;
-    uint32_t arena_used;             /* By the upcalls that were taken last. */
     uint32_t batch_n, batch_at;      /* Dequeued, not yet written to the arena. */
     struct rte_mbuf *batch[UPCALL_BATCH];
     _Atomic uint64_t handled, purged;
+    struct upcall_taken taken;       /* Under `holder`. */
 };
 
 struct upcall_set {
