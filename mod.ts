@@ -26,9 +26,9 @@
  *
  * **Settings** are given to {@linkcode openDatapath} in `config`; unknown ones are refused.
  *
- * - `netdev`: `pollThreads` (hexadecimal mask of cores, by default the last core), `maxSleepUs`
- *   (longest nap of an idle poll thread, microseconds), `local` (kind of port 0: `dummy`, `tap`,
- *   `null`, `none`), `eal` (arguments of DPDK), `library` (a compiled library);
+ * - `netdev`: `pollThreads` (hexadecimal mask of cores, by default the last free core),
+ *   `maxSleepUs` (longest nap of an idle poll thread, microseconds), `local` (kind of port 0:
+ *   `dummy`, `tap`, `null`, `none`), `eal` (arguments of DPDK), `library` (a compiled library);
  * - `system`: `dispatch` (`per-cpu` or `per-vport`).
  *
  * **Ports** are added by {@linkcode Ports.add} with a `type` and `options`. `netdev` has the types

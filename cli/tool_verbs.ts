@@ -15,6 +15,22 @@ export const toolVerbs = [
       "[--miss drop|flood|learn | --policy FILE] [--poll-threads MASK] [--metrics ADDRESS:PORT] " +
       "[--web ADDRESS:PORT [--web-token FILE]]",
     summary: "run a datapath and answer dpctl and ovs-appctl",
+    details: [
+      ["DP", "netdev@NAME, or system@NAME where the kernel has the datapath"],
+      [
+        "NAME[:TYPE[,OPTION=...]]",
+        "a port: of which types and options, docs/ports.md says",
+      ],
+      ["--flows FILE", "flows to begin with, a line each, as dump-flows prints them"],
+      ["--miss POLICY", "what becomes of packets without a flow; drop if absent"],
+      ["--policy FILE", "a program that decides instead; taken anew when it changes"],
+      ["--poll-threads MASK", "cores of the poll threads, in hexadecimal: 6 is 1 and 2"],
+      ["--socket FILE", "where to answer; by the name of the datapath if absent"],
+      ["--metrics ADDRESS:PORT", "serve counters for Prometheus there, under /metrics"],
+      ["--web ADDRESS:PORT", "serve a page to look at the datapath with"],
+      ["--web-token FILE", "what the page asks for; needed beyond 127.0.0.1"],
+      ["e.g.", "dpctl serve netdev@br0 eth1 eth2 tap0:tap --miss learn"],
+    ],
   },
   {
     name: "build",

@@ -19,6 +19,7 @@ import type { Log } from "./log.ts";
 import { metricsJson, metricsText } from "./metrics.ts";
 import { OptionError, parseControlOptions } from "./options.ts";
 import { statusOf } from "./status.ts";
+import { policyText } from "./text/policy.ts";
 import { threadCommands } from "./thread_commands.ts";
 import { traceText } from "./trace/text.ts";
 import { tunnelCommands } from "./tunnel_commands.ts";
@@ -123,9 +124,13 @@ export function controlCommands(served: Served): ControlCommands {
     const asked = frame === undefined ? what : { frame, inPort: 0 };
     return `${policyOf(dp).explain(asked)}\n`;
   });
-  add("upcall/policy-show", "", [0, 0], async () => {
+  add("upcall/policy-show", "[--json]", [0, 1], async (args) => {
+    const { flags, rest } = options(args);
+    if (rest.length > 0) {
+      throw new CommandError('"upcall/policy-show" command takes no arguments');
+    }
     const stats = await policyOf(dp).statistics();
-    return `${toJson(stats)}\n`;
+    return flags.json ? `${toJson(stats)}\n` : policyText(stats);
   });
   add("upcall/policy-record", "", [0, 0], () => {
     const lines = policyOf(dp).record?.lines() ?? [];

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { JsonStream } from "./json_stream.ts";
+import { JsonStream } from "../ovsdb/json_stream.ts";
 import { checkSocketPath, listenAt, type ListeningSocket } from "./socket_path.ts";
 
 /** A command of a control socket. */

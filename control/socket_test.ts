@@ -7,7 +7,7 @@ import {
   ControlError,
   ControlSocket,
 } from "./socket.ts";
-import { JsonStream } from "./json_stream.ts";
+import { JsonStream } from "../ovsdb/json_stream.ts";
 import { findProgram, skippable, Unsupported } from "../tests/support/skip.ts";
 import { until } from "../tests/support/wait.ts";
 

@@ -7,27 +7,24 @@
 import type {
   BondFacet,
   CacheFacet,
+  ConntrackFacet,
+  DatapathStats,
+  DropFacet,
+  FeatureFacet,
+  FragmentFacet,
+  MeterFacet,
   OffloadFacet,
+  OpResult,
+  PollThreadFacet,
+  ProviderDatapath,
   QueueFacet,
-} from "./contract/devices.ts";
-import type { DropFacet } from "./contract/drops.ts";
-import type { FragmentFacet } from "./contract/fragments.ts";
-import type { PollThreadFacet } from "./contract/poll_threads.ts";
-import type {
   RawUpcall,
+  SampleFacet,
+  TunnelFacet,
   UpcallCallbackFacet,
   UpcallControlFacet,
   UpcallHandler,
-} from "./contract/upcalls.ts";
-import type { ConntrackFacet } from "./contract/conntrack.ts";
-import type {
-  DatapathStats,
-  FeatureFacet,
-  ProviderDatapath,
-} from "./contract/provider.ts";
-import type { OpResult } from "./contract/flows.ts";
-import type { MeterFacet } from "./contract/meters.ts";
-import type { TunnelFacet } from "./contract/tunnels.ts";
+} from "./contract/mod.ts";
 import { DatapathError } from "./errors.ts";
 import { checkedFacet } from "./datapath_facets.ts";
 import { Flows } from "./datapath_flows.ts";
@@ -296,8 +293,8 @@ export class Datapath implements AsyncDisposable {
   }
 
   /**
-   * Removes the datapath and its ports, also from others who have it open. Idempotent. A failure
-   * leaves this object open, and a further call tries again.
+   * Removes the datapath and its ports, also from others who have it open, and closes this object.
+   * Idempotent. A failure to remove it leaves this object open, and a further call tries again.
    */
   destroy(): Promise<void> {
     if (this.#closing !== undefined) {
@@ -355,6 +352,10 @@ export class Datapath implements AsyncDisposable {
   get drops(): DropFacet | undefined {
     return this.#open("use drops").drops;
   }
+  /** Packets that `psample` actions see. */
+  get samples(): SampleFacet | undefined {
+    return this.#open("use samples").samples;
+  }
   /** Lookup caches. */
   get caches(): CacheFacet | undefined {
     return checkedFacet(this.#open("use caches"), "caches");
@@ -402,16 +403,12 @@ export class Datapath implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    try {
-      await this.#destroying?.catch(() => {});
-      await this.#endDependants();
-    } finally {
-      try {
-        await this.#provider.close();
-      } finally {
-        this.#onClosed();
-      }
-    }
+    await this.#destroying?.catch(() => {});
+    await this.#endDependants().finally(() => this.#letGo());
+  }
+
+  #letGo(): Promise<void> {
+    return this.#provider.close().finally(this.#onClosed);
   }
 
   async #destroy(): Promise<void> {
@@ -423,6 +420,9 @@ export class Datapath implements AsyncDisposable {
       this.#destroying = undefined;
       throw error;
     }
-    await this.#endDependants();
+    await this.#endDependants().finally(async () => {
+      // A close() that waits for this one lets go itself.
+      if (this.#closing === undefined) await (this.#closing = this.#letGo());
+    });
   }
 }

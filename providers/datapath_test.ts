@@ -30,8 +30,9 @@ async function onFake(
 }
 
 for (const end of ["close", "destroy"] as const) {
-  Deno.test(`${end}() ends streams, and then what depends on the datapath, the last first`, () =>
-    onFake(async (dp) => {
+  Deno.test(`${end}() ends streams, and then what depends on the datapath, the last first`, () => {
+    let closes = 0;
+    return onFake(async (dp) => {
       const said: string[] = [];
       const stream = dp.upcalls();
       const loop = (async () => {
@@ -49,10 +50,18 @@ for (const end of ["close", "destroy"] as const) {
       forgotten[Symbol.dispose]();
       await dp[end]();
       assert.deepEqual(said, ["loop", "second", "first true"]);
+      assert.equal(closes, 1, "the provider has let go of what it had");
       await dp.close();
-      assert.equal(said.length, 3, "once");
+      assert.deepEqual([said.length, closes], [3, 1], "once");
       assert.throws(() => dp.onClose({ [Symbol.dispose]() {} }), { code: "EBADF" });
-    }));
+    }, (provider) => {
+      const close = provider.close.bind(provider);
+      provider.close = () => {
+        closes++;
+        return close();
+      };
+    });
+  });
 }
 
 Deno.test("what fails to end keeps nothing else from it", () =>

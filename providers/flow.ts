@@ -30,20 +30,23 @@ export class Flow {
 
   /** Its key. */
   get key(): FlowKey | undefined {
-    if (this.raw.key === undefined) return undefined;
-    return this.#key ??= keyView(this.raw.key);
+    if (this.#key !== undefined) return this.#key;
+    const { key } = this.raw;
+    return key && (this.#key = keyView(key));
   }
 
   /** The bits of the key that matter. */
   get mask(): FlowMask | undefined {
-    if (this.raw.mask === undefined) return undefined;
-    return this.#mask ??= decodeMask(this.raw.mask, this.raw.key);
+    if (this.#mask !== undefined) return this.#mask;
+    const { key, mask } = this.raw;
+    return mask && (this.#mask = decodeMask(mask, key));
   }
 
   /** What happens to its packets; an empty list drops them. */
   get actions(): Action[] | undefined {
-    if (this.raw.actions === undefined) return undefined;
-    return this.#actions ??= decodeActions(this.raw.actions);
+    if (this.#actions !== undefined) return this.#actions;
+    const { actions } = this.raw;
+    return actions && (this.#actions = decodeActions(actions));
   }
 
   /** Its identifier. */

@@ -20,6 +20,7 @@ import { type Ufid, ufid } from "./ids.ts";
 import { integer } from "./check.ts";
 import { formatActions, formatKey } from "./odp/mod.ts";
 import { toActionBytes, toKeyAndMaskBytes, toKeyBytes } from "./odp/input.ts";
+import { UFID_SIZE, ufidText } from "./odp/ufid.ts";
 import type { ActionsInput, KeyInput, MaskInput } from "./types.ts";
 import { originOf, type Upcall } from "./upcall.ts";
 
@@ -36,10 +37,11 @@ export interface FlowPut {
   /** What happens to packets; an empty list drops them. */
   readonly actions: ActionsInput;
   /**
-   * Identifier for later. When absent, `netdev` makes one; a flow of the kernel then has none, and
-   * its key is what names it.
+   * Identifier for later: text, or its 16 bytes as `ufidBytes` of `./odp` makes them, which takes
+   * less time. When absent, `netdev` makes one; a flow of the kernel then has none, and its key is
+   * what names it.
    */
-  readonly ufid?: Ufid;
+  readonly ufid?: Ufid | Uint8Array;
   /** Add it if there is none (the default). */
   readonly create?: boolean;
   /** Change it if there is one; otherwise that is `EEXIST`. */
@@ -94,8 +96,8 @@ export interface Verdict {
 export interface FlowReference {
   /** Key: object, text of ovs-dpctl(8), or attribute bytes. */
   readonly key?: KeyInput | undefined;
-  /** Identifier; goes before `key`. */
-  readonly ufid?: Ufid | undefined;
+  /** Identifier, text or 16 bytes; goes before `key`. */
+  readonly ufid?: Ufid | Uint8Array | undefined;
 }
 
 /** A packet to be run through actions. */
@@ -120,7 +122,16 @@ export interface Execute {
 /** One of a batch of operations. */
 export type Op =
   | (FlowPut & { readonly op: "put" })
-  | (FlowReference & { readonly op: "delete"; readonly wantStats?: boolean })
+  | (FlowReference & {
+    readonly op: "delete";
+    /**
+     * Return the counters that the flow had. `"final"`: those of every packet that it forwarded;
+     * `netdev` then waits until no poll thread counts for it any more, once for all of a batch.
+     * That takes microseconds where their cores are free, and 100 ms at most. `system` takes it as
+     * `true`: the kernel may count a packet more while the flow goes.
+     */
+    readonly wantStats?: boolean | "final";
+  })
   | (FlowReference & { readonly op: "get" })
   | (Execute & { readonly op: "execute" });
 
@@ -140,7 +151,7 @@ export function toProviderOp(op: Op): ProviderOp {
     case "put":
       return putOp(op);
     case "delete":
-      return { op: "delete", ...reference(op), wantStats: op.wantStats === true };
+      return { op: "delete", ...reference(op), wantStats: op.wantStats ?? false };
     case "get":
       return { op: "get", ...reference(op) };
     default:
@@ -232,7 +243,10 @@ function executeOp(op: Execute): ProviderExecute {
 }
 
 function putOp(op: FlowPut): ProviderFlowPut {
-  const { key, mask } = toKeyAndMaskBytes(op.key, op.mask);
+  const isRaw = op.key instanceof Uint8Array && op.mask instanceof Uint8Array;
+  const { key, mask } = isRaw
+    ? op as { key: Uint8Array; mask: Uint8Array }
+    : toKeyAndMaskBytes(op.key, op.mask);
   const made: Mutable<ProviderFlowPut> = {
     op: "put",
     key,
@@ -241,7 +255,7 @@ function putOp(op: FlowPut): ProviderFlowPut {
     modify: op.modify ?? false,
   };
   if (mask !== undefined) made.mask = mask;
-  if (op.ufid !== undefined) made.ufid = ufid(op.ufid);
+  if (op.ufid !== undefined) made.ufid = ufidOf(op.ufid);
   if (op.zeroStats !== undefined) made.zeroStats = op.zeroStats;
   if (op.probe !== undefined) made.probe = op.probe;
   if (op.wantStats !== undefined) made.wantStats = op.wantStats;
@@ -298,8 +312,17 @@ export function operateApart(
   });
 }
 
-function reference(flow: FlowReference): { key?: Uint8Array; ufid?: Ufid } {
-  if (flow.ufid !== undefined) return { ufid: ufid(flow.ufid) };
+/** Checks an identifier. Throws `SyntaxError` or `RangeError`. */
+function ufidOf(given: Ufid | Uint8Array): Ufid | Uint8Array {
+  if (!(given instanceof Uint8Array)) return ufid(given);
+  if (given.length === UFID_SIZE) return given;
+  throw new RangeError(`ufid must have 16 bytes: it has ${given.length}`);
+}
+
+function reference(
+  flow: FlowReference,
+): { key?: Uint8Array; ufid?: Ufid | Uint8Array } {
+  if (flow.ufid !== undefined) return { ufid: ufidOf(flow.ufid) };
   if (flow.key !== undefined) return { key: toKeyBytes(flow.key) };
   throw new TypeError("Cannot find a flow: neither key nor ufid is given");
 }
@@ -369,7 +392,9 @@ function describe(op: Op): string | undefined {
     if (op.op === "execute") {
       return `${op.packet.length} bytes, actions ${actionText(op.actions)}`;
     }
-    if (op.op !== "put" && op.ufid !== undefined) return `ufid:${op.ufid}`;
+    if (op.op !== "put" && op.ufid !== undefined) {
+      return `ufid:${typeof op.ufid === "string" ? op.ufid : ufidText(op.ufid)}`;
+    }
     if (op.key === undefined) return undefined;
     if (op.op !== "put") {
       return typeof op.key === "string" ? op.key : formatKey({ key: toKeyBytes(op.key) });

@@ -276,7 +276,10 @@ export interface DropAction {
   readonly reason: number;
 }
 
-/** Sends a copy of the packet to the kernel's psample channel. */
+/**
+ * Shows a copy of the packet to who collects samples, by `samples` of the datapath. In the kernel
+ * from Linux 6.11 on.
+ */
 export interface PsampleAction {
   /** Tells it from other actions. */
   readonly type: "psample";

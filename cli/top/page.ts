@@ -85,7 +85,7 @@ export const explanation: readonly string[] = [
   "PORT       RX is what came in, TX what was sent; DROP/s of both",
   "POLL       threads: the share of their time that packets took",
   "DROPS      by reason, a second and in total: docs/drops.md says what to do",
-  "TOP FLOWS  key -> actions, those with the most packets first",
+  "TOP FLOWS  those with the most packets, the busiest of them first: key -> actions",
   "",
   "dpctl trace DP FLOW says what becomes of a packet; capture DP - shows packets",
 ];
@@ -146,10 +146,16 @@ function flowRows(
   { seconds, columns }: { readonly seconds: number; readonly columns: number },
 ): string[] {
   const old = new Map(before.top.map((flow) => [flow.id, flow.packets]));
-  const rows = now.top.map((flow) => {
-    const perSecond = rate(old.get(flow.id) ?? flow.packets, flow.packets, seconds);
-    const cell = number.format(perSecond).padStart(10);
-    return `${cell}  ${flowLine(printableLine(flow.text), columns - cell.length - 2)}`;
-  });
+  const rated = now.top.map(({ id, packets, text }) => ({
+    perSecond: rate(old.get(id) ?? packets, packets, seconds),
+    text,
+  }));
+  // Of equal rates, the one with more packets stays first.
+  const rows = rated.sort((a, b) => b.perSecond - a.perSecond).map(
+    ({ perSecond, text }) => {
+      const cell = number.format(perSecond).padStart(10);
+      return `${cell}  ${flowLine(printableLine(text), columns - cell.length - 2)}`;
+    },
+  );
   return ["     PKT/s  TOP FLOWS", ...rows];
 }

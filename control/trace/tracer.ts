@@ -273,6 +273,9 @@ class Tracer {
       case "meter":
         say("note", `${this.#meter(action.id)}: taken to be within its rate`);
         return true;
+      case "psample":
+        say("note", `shown to who looks at samples, for group ${action.group}`);
+        return true;
       case "trunc":
         say("note", "the next output cuts the packet");
         return true;

@@ -87,6 +87,9 @@ Deno.test("a trace follows what happens to some packets only, and says so", () =
     assert.match(sampled, /of 25 % of packets, a copy:\n {4}push_vlan.*vlan\(vid=5/);
     assert.match(sampled, /\nverdict: sent to 3; perhaps sent to 2\n$/);
     dp.flows.flush();
+    put("sample(sample=100.0%,actions(psample(group=7))),2");
+    assert.match(trace(dp, packet), /samples, for group 7\n[^]*\nverdict: sent to 2\n$/);
+    dp.flows.flush();
     put("sample(sample=100.0%,actions(2))");
     assert.match(trace(dp, packet), /\nverdict: sent to 2\n$/);
     dp.flows.flush();

@@ -58,7 +58,11 @@ function line({ name, summary }: NamedVerb): string {
 
 function oneVerb(
   program: string,
-  { name, usage, summary }: NamedVerb,
+  { name, usage, summary, details = [] }: NamedVerb,
 ): string {
-  return `usage: ${program} [OPTION...] ${`${name} ${usage}`.trim()}\n  ${summary}\n`;
+  const head = `usage: ${program} [OPTION...] ${
+    `${name} ${usage}`.trim()
+  }\n  ${summary}\n`;
+  const rows = details.map(([words, meaning]) => `  ${words.padEnd(24)} ${meaning}\n`);
+  return rows.length === 0 ? head : `${head}\n${rows.join("")}`;
 }

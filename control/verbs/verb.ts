@@ -66,6 +66,8 @@ export interface NamedVerb {
   readonly usage: string;
   /** What it does, in a line. */
   readonly summary: string;
+  /** What words of its usage mean, and examples: for `help VERB`. */
+  readonly details?: readonly (readonly [words: string, meaning: string])[];
 }
 
 /** One verb. */

@@ -88,8 +88,11 @@ export interface ProviderFlowPut {
   readonly mask?: Uint8Array;
   /** What is done to its packets, in order: `OVS_ACTION_ATTR_*`; none: drop. */
   readonly actions: Uint8Array;
-  /** Identifier by which the flow can be found from now on, as well as by its key. */
-  readonly ufid?: Ufid;
+  /**
+   * Identifier by which the flow can be found from now on, as well as by its key: text, or its 16
+   * bytes as `ufidBytes` of `./odp` makes them.
+   */
+  readonly ufid?: Ufid | Uint8Array;
   /** Add it when there is none. */
   readonly create: boolean;
   /** Change the actions of the one that is there. */
@@ -121,9 +124,13 @@ export interface ProviderFlowDelete {
   /** Key of the flow, `OVS_KEY_ATTR_*`; not looked at when there is a `ufid`. */
   readonly key?: Uint8Array;
   /** Identifier of the flow. */
-  readonly ufid?: Ufid;
-  /** Return the counters that the flow had at the end. */
-  readonly wantStats?: boolean;
+  readonly ufid?: Ufid | Uint8Array;
+  /**
+   * Return the counters that the flow had at the end. `"final"`: wait, for 100 ms at most, for what
+   * still counts packets of it while it is taken out; `system` has no such wait, and does as for
+   * `true`.
+   */
+  readonly wantStats?: boolean | "final";
 }
 
 /** Finds a flow by `ufid`, or else by `key`. `ENOENT` if there is none. */
@@ -133,7 +140,7 @@ export interface ProviderFlowGet {
   /** Key of the flow, `OVS_KEY_ATTR_*`; not looked at when there is a `ufid`. */
   readonly key?: Uint8Array;
   /** Identifier of the flow. */
-  readonly ufid?: Ufid;
+  readonly ufid?: Ufid | Uint8Array;
 }
 
 /**

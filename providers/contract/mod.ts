@@ -24,3 +24,4 @@ export type * from "./poll_threads.ts";
 export type * from "./devices.ts";
 export type * from "./tunnels.ts";
 export type * from "./drops.ts";
+export type * from "./samples.ts";

@@ -45,7 +45,10 @@ export interface PollThread {
     readonly sleep: bigint;
     readonly upcall?: bigint;
   };
-  /** Counters by name: packets, hits, misses, batches, recirculations … */
+  /**
+   * Counters by name: packets, hits, misses, batches, recirculations, sleeps, and those of them
+   * that packets ended (`woken`) …
+   */
   readonly counters: Readonly<Record<string, bigint>>;
 }
 
@@ -60,7 +63,8 @@ export interface PollThreadFacet {
   /**
    * Runs poll threads on exactly the cores of a hexadecimal mask, `"0x2"`, and spreads receive
    * queues over them; traffic goes on meanwhile.  `"0"` or `""`: the default, one thread on the
-   * last core. `EINVAL` no such core or no mask. dpif: `poll_threads_set`.
+   * last core that no poll thread of another process is on. `EINVAL` no such core or no mask.
+   * dpif: `poll_threads_set`.
    */
   set(mask: string, options?: PollThreadOptions): Promise<void>;
   /**

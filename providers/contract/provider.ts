@@ -20,6 +20,7 @@
 import type { ConntrackFacet } from "./conntrack.ts";
 import type { BondFacet, CacheFacet, OffloadFacet, QueueFacet } from "./devices.ts";
 import type { DropFacet } from "./drops.ts";
+import type { SampleFacet } from "./samples.ts";
 import type { OpResult, ProviderFlows, ProviderOp } from "./flows.ts";
 import type { FragmentFacet } from "./fragments.ts";
 import type { MeterFacet } from "./meters.ts";
@@ -143,6 +144,8 @@ export interface ProviderDatapath {
   readonly tunnels?: TunnelFacet;
   /** Dropped packets. Open vSwitch has no such member. */
   readonly drops?: DropFacet;
+  /** What `psample` actions see. Absent: the kernel has no family `psample`. */
+  readonly samples?: SampleFacet | undefined;
   /** Lookup caches. dpif: `cache_*`. */
   readonly caches?: CacheFacet;
   /** Hardware offload. dpif: `offload_stats_get`. */

@@ -19,6 +19,7 @@ import { Errno } from "../errno.ts";
 import { DatapathError, type OperationContext } from "../errors.ts";
 import { NetdevBonds } from "./bonds.ts";
 import { dropName, NetdevDrops } from "./drops.ts";
+import { NetdevSamples } from "./samples.ts";
 import { NetdevCallbacks } from "./callbacks.ts";
 import { NetdevConntrack } from "./conntrack.ts";
 import type { Context } from "./context.ts";
@@ -45,7 +46,7 @@ import { NetdevVerdicts } from "./verdicts.ts";
 interface Config {
   /** Kind of port 0 of a new datapath: `dummy` (default), `tap`, `null`; `none`: no port 0. */
   readonly local: string;
-  /** Poll threads, as for `pollThreads.set`; absent: as they are, one on the last core at first. */
+  /** Poll threads, as for `pollThreads.set`; absent: as they are, at first one. */
   readonly pollThreads: string | undefined;
   /** Longest nap of an idle poll thread, microseconds. */
   readonly maxSleepUs: number | undefined;
@@ -81,6 +82,7 @@ export class NetdevDatapath implements ProviderDatapath {
   readonly bonds: NetdevBonds;
   readonly tunnels: NetdevTunnels;
   readonly drops: NetdevDrops;
+  readonly samples: NetdevSamples;
   /** In userspace a queue's priority is its number. */
   readonly queues: QueueFacet = { toPriority: (queue) => queue };
   readonly #context: Context;
@@ -143,6 +145,7 @@ export class NetdevDatapath implements ProviderDatapath {
     this.meters = new NetdevMeters(context);
     this.bonds = new NetdevBonds(context);
     this.drops = new NetdevDrops(context);
+    this.samples = new NetdevSamples(context);
     this.#callbacks = this.callbacks = new NetdevCallbacks(context, this);
     this.#pollThreads = this.pollThreads = new NetdevPollThreads(
       context,

@@ -117,8 +117,8 @@ export class NetdevFlows implements ProviderFlows {
       results[i] = error !== 0
         ? this.#failed(error, end - first === 1)
         : op.op === "get"
-        ? { ok: true, flow: readFlow(bytes, view, at, resultFields) }
-        : op.op !== "execute" && op.wantStats === true
+        ? { ok: true, flow: readFlow(bytes, view, at) }
+        : op.op !== "execute" && op.wantStats
         ? { ok: true, stats: readStats(view, at + dpResult.stats) }
         : DONE;
       at += words[(at + dpResult.size) >> 2] as number;
@@ -145,7 +145,7 @@ export class NetdevFlows implements ProviderFlows {
     const view = new DataView(results.buffer);
     const error = view.getUint32(dpResult.error, true);
     if (error !== 0) return this.#failed(error, true);
-    return { ok: true, flow: readFlow(results, view, 0, resultFields) };
+    return { ok: true, flow: readFlow(results, view, 0) };
   }
 
   /** `alone`: the library's last words are about this operation. */
@@ -161,7 +161,7 @@ export class NetdevFlows implements ProviderFlows {
     let mask: Uint8Array | undefined;
     let actions = empty as Uint8Array;
     let packet = empty as Uint8Array;
-    let ufid: Ufid | undefined;
+    let ufid: Ufid | Uint8Array | undefined;
     let room: number = dpResult.structSize;
     if (op.op === "execute") {
       ({ actions, packet } = op);
@@ -183,7 +183,8 @@ export class NetdevFlows implements ProviderFlows {
         mask = op.mask;
       } else if (op.op === "delete") {
         type = constants.DP_OP_DELETE;
-        if (op.wantStats === true) flags |= constants.DP_OPF_WANT_STATS;
+        if (op.wantStats) flags |= constants.DP_OPF_WANT_STATS;
+        if (op.wantStats === "final") flags |= constants.DP_OPF_FINAL_STATS;
       } else {
         type = constants.DP_OP_GET;
         room += getRoom;
@@ -255,63 +256,90 @@ class NetdevFlowDump implements FlowDump {
   #read(count: number, used: number): RawFlow[] {
     if (count === 0) return [];
     // One copy for all of them: flows are the caller's, and the buffer is used again.
-    const bytes = this.#records.slice(0, used);
-    const view = new DataView(bytes.buffer);
-    const flows: RawFlow[] = [];
-    for (
-      let at = 0;
-      flows.length < count;
-      at += view.getUint32(at + dpFlowRecord.size, true)
-    ) {
-      flows.push(readFlow(bytes, view, at, dpFlowRecord, true));
+    const records = new Records(this.#records.slice(0, used));
+    const flows = new Array<RawFlow>(count);
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      flows[i] = new ListedFlow(records, at);
+      at += records.view.getUint32(at + dpFlowRecord.size, true);
     }
     return flows;
   }
 }
 
-interface FlowFields {
-  readonly structSize: number;
-  readonly keySize: number;
-  readonly maskSize: number;
-  readonly actionsSize: number;
-  readonly ufid: number;
-  readonly stats: number;
+/** Flows that were listed together: one copy of what the library wrote. */
+class Records {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer);
+  }
 }
 
-const resultFields: FlowFields = dpResult;
+/** A listed flow, read when it is looked at: programs list millions for a part of each. */
+class ListedFlow implements RawFlow {
+  readonly layer = "ovs";
+  readonly #records: Records;
+  readonly #at: number;
 
-/**
- * Reads a flow at `at` of `bytes`, of which `view` is a view. `shared`: `bytes` belong to the
- * flow's reader, so that its parts need no copies.
- */
-function readFlow(
-  bytes: Uint8Array<ArrayBuffer>,
-  view: DataView,
-  at: number,
-  fields: FlowFields,
-  shared = false,
-): RawFlow {
-  let next = at + fields.structSize;
+  /** `at` is where its `struct dp_flow_record` is. */
+  constructor(records: Records, at: number) {
+    this.#records = records;
+    this.#at = at;
+  }
+
+  get key(): Uint8Array | undefined {
+    return this.#part(dpFlowRecord.keySize, 0);
+  }
+
+  get mask(): Uint8Array | undefined {
+    return this.#part(dpFlowRecord.maskSize, this.#padded(dpFlowRecord.keySize));
+  }
+
+  get actions(): Uint8Array | undefined {
+    const before = this.#padded(dpFlowRecord.keySize) +
+      this.#padded(dpFlowRecord.maskSize);
+    return this.#part(dpFlowRecord.actionsSize, before);
+  }
+
+  get ufid(): Ufid {
+    return ufidText(this.#records.bytes, this.#at + dpFlowRecord.ufid);
+  }
+
+  get stats(): FlowStats {
+    return readStats(this.#records.view, this.#at + dpFlowRecord.stats);
+  }
+
+  #padded(field: number): number {
+    return padded(this.#records.view.getUint32(this.#at + field, true));
+  }
+
+  #part(field: number, before: number): Uint8Array | undefined {
+    const { bytes, view } = this.#records;
+    // A key has two attributes at least, so one without any was left out.
+    if (view.getUint32(this.#at + dpFlowRecord.keySize, true) === 0) return undefined;
+    const start = this.#at + dpFlowRecord.structSize + before;
+    return new Uint8Array(bytes.buffer, start, view.getUint32(this.#at + field, true));
+  }
+}
+
+/** Reads the flow of a result at `at`. Its parts are copies: the buffer is used again. */
+function readFlow(bytes: Uint8Array<ArrayBuffer>, view: DataView, at: number): RawFlow {
+  let next = at + dpResult.structSize;
   const part = (sizeAt: number): Uint8Array => {
     const size = view.getUint32(at + sizeAt, true);
     const start = next;
     next += padded(size);
-    return shared
-      ? bytes.subarray(start, start + size)
-      : bytes.slice(start, start + size);
+    return bytes.slice(start, start + size);
   };
-  const ufid = ufidText(bytes, at + fields.ufid);
-  const stats = readStats(view, at + fields.stats);
-  // A key has two attributes at least, so one without any was left out.
-  if (view.getUint32(at + fields.keySize, true) === 0) {
-    return { ufid, stats, layer: "ovs" };
-  }
   return {
-    key: part(fields.keySize),
-    mask: part(fields.maskSize),
-    actions: part(fields.actionsSize),
-    ufid,
-    stats,
+    key: part(dpResult.keySize),
+    mask: part(dpResult.maskSize),
+    actions: part(dpResult.actionsSize),
+    ufid: ufidText(bytes, at + dpResult.ufid),
+    stats: readStats(view, at + dpResult.stats),
     layer: "ovs",
   };
 }

@@ -116,6 +116,23 @@ export class OpBuffer {
     return start;
   }
 
+  /** Adds the upcall at byte `upcall` of the arena to the list of the operation at `start`. */
+  list(start: number, upcall: number): void {
+    if (this.at + 8 > this.bytes.length) this.#grow(this.at + 8);
+    this.words[this.at >> 2] = upcall;
+    this.at += 4;
+    (this.words[(start + dpOp.upcall) >> 2] as number)++;
+  }
+
+  /** Ends the list of the operation at `start`. */
+  endList(start: number): void {
+    if ((this.at & 4) !== 0) {
+      this.words[this.at >> 2] = 0;
+      this.at += 4;
+    }
+    this.words[(start + dpOp.size) >> 2] = this.at - start;
+  }
+
   #grow(size: number): void {
     const bytes = new Uint8Array(padded(2 * size));
     bytes.set(this.bytes.subarray(0, this.at));

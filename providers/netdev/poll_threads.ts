@@ -145,6 +145,7 @@ function readThread(
       iterations: u64(dpPollThreadInfo.iterations),
       iterations_busy: u64(dpPollThreadInfo.iterationsBusy),
       sleeps: u64(dpPollThreadInfo.sleeps),
+      woken: u64(dpPollThreadInfo.woken),
     },
   };
 }

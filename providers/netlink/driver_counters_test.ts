@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { type Libc, openLibc } from "../../ffi/libc.ts";
 import { driverCounters } from "./driver_counters.ts";
 
-/** Linux with a driver that has so many counters, one question after the other; it writes all of them, as many versions do. */
+/**
+ * Linux with a driver that has so many counters, one question after the other; it writes all of
+ * them, as many versions do.
+ */
 function played(counts: readonly number[]): { libc: Libc; asked: () => number } {
   const real = openLibc();
   let at = 0;

@@ -29,11 +29,13 @@ export * from "./genl.ts";
 export * from "./links.ts";
 export * from "./message.ts";
 export * from "./neighbours.ts";
+export * from "./psample.ts";
 export * from "./route_events.ts";
 export * from "./routes.ts";
 export {
   addressBytes,
   addressText,
+  areWithin,
   ipVersion,
   isWithin,
   type Prefix,

@@ -88,11 +88,14 @@ export function anyAddress(family: number): string {
 
 /** Whether `address` lies within `prefix`; never, if they are of different versions. */
 export function isWithin(address: string, prefix: Prefix): boolean {
-  const [bytes, base] = [addressBytes(address), addressBytes(prefix.address)];
+  return areWithin(addressBytes(address), addressBytes(prefix.address), prefix.length);
+}
+
+/** The same of bytes. */
+export function areWithin(bytes: Uint8Array, base: Uint8Array, length: number): boolean {
   if (bytes.length !== base.length) return false;
-  for (let bit = 0; bit < prefix.length; bit += 8) {
-    const left = Math.min(8, prefix.length - bit);
-    const mask = 0xff00 >> left & 0xff;
+  for (let bit = 0; bit < length; bit += 8) {
+    const mask = 0xff00 >> Math.min(8, length - bit) & 0xff;
     const at = bit >> 3;
     if (((bytes[at] ?? 0) ^ (base[at] ?? 0)) & mask) return false;
   }

@@ -16,6 +16,7 @@ import { encodeKey, ETHERTYPE } from "./key.ts";
 import { decodeMask, encodeMask, isExactMask, namedMask, writeMask } from "./mask.ts";
 import { clearUnmasked } from "./masked_set.ts";
 import { isComplete, normalize } from "./normalize.ts";
+import { plainKey } from "./plain_key.ts";
 import { parseActions, parseKeyBytes, type PortOptions } from "./text/text.ts";
 import { viewIndex } from "./view.ts";
 import { HEADER_SIZE, MAX_ATTRIBUTE_SIZE, written } from "../codec/writer.ts";
@@ -68,6 +69,15 @@ export function toKeyAndMaskBytes(
     if (key instanceof Uint8Array) {
       if (mask === undefined || mask instanceof Uint8Array) return { key, mask };
       return { key, mask: normalize(key, encodeMask(mask, key), { fixed: true }).mask };
+    }
+    // Nothing is missing of such a key, and what it names of a field is all of it.
+    const plain = mask instanceof Uint8Array || mask !== undefined && isExactMask(mask)
+      ? plainKey(key)
+      : undefined;
+    if (plain !== undefined) {
+      return mask instanceof Uint8Array
+        ? { key: plain, mask }
+        : maskOfView(new KeyIndex(plain), mask as FlowMask);
     }
     const bytes = encodeKey(key);
     if (mask instanceof Uint8Array) return { key: normalize(bytes).key, mask };

@@ -79,8 +79,12 @@ export function ufidText(bytes: Uint8Array, at = 0): Ufid {
   );
 }
 const DASH = 45;
-/** Bytes of an identifier. Throws `SyntaxError`. */
-export function ufidBytes(text: string): Uint8Array<ArrayBuffer> {
+/** Bytes of an identifier; those of bytes are they themselves. Throws `SyntaxError`. */
+export function ufidBytes(text: string): Uint8Array<ArrayBuffer>;
+/** As the other one, of an identifier in either form. */
+export function ufidBytes(text: string | Uint8Array): Uint8Array;
+export function ufidBytes(text: string | Uint8Array): Uint8Array {
+  if (typeof text !== "string") return text;
   const checked = ufid(text);
   const bytes = new Uint8Array(UFID_SIZE);
   // Programs that name their flows do this for each put: by hand it takes a tenth of the time.

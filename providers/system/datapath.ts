@@ -14,6 +14,7 @@ import type { OpResult, ProviderOp } from "../contract/flows.ts";
 import type { ConntrackFacet } from "../contract/conntrack.ts";
 import type { MeterFacet } from "../contract/meters.ts";
 import type { CacheFacet, QueueFacet } from "../contract/devices.ts";
+import type { SampleFacet } from "../contract/samples.ts";
 import { SystemConntrack } from "./conntrack.ts";
 import {
   type DatapathRecord,
@@ -28,6 +29,7 @@ import { NetlinkError } from "../netlink/mod.ts";
 import { Operations } from "./operations.ts";
 import type { Kernel } from "./ovs.ts";
 import { SystemPorts } from "./ports.ts";
+import { SystemSamples } from "./samples.ts";
 import { TunnelLinks } from "./tunnel_links.ts";
 import { SystemUpcalls } from "./upcalls.ts";
 import { listVports } from "./vports.ts";
@@ -47,6 +49,7 @@ export class SystemDatapath implements ProviderDatapath {
   readonly #kernel: Kernel;
   readonly #links = new TunnelLinks();
   readonly #conntrack: SystemConntrack;
+  readonly #samples: SystemSamples;
   readonly #operations: Operations;
   readonly #ifindex: number;
   readonly #fullName: string;
@@ -68,6 +71,7 @@ export class SystemDatapath implements ProviderDatapath {
     this.#operations = new Operations(kernel, ifindex, fullName);
     this.#conntrack = new SystemConntrack(kernel, fullName);
     this.conntrack = this.#conntrack;
+    this.#samples = new SystemSamples(kernel, ifindex, fullName);
     this.features = {
       get: () => this.#features(),
       set: (bits) => this.#setFeatures(bits),
@@ -84,6 +88,14 @@ export class SystemDatapath implements ProviderDatapath {
 
   #get(): DatapathRecord {
     return getDatapath(this.#kernel, this.#ifindex);
+  }
+
+  /** Asked for anew each time, because the kernel's module may come later. */
+  get samples(): SampleFacet | undefined {
+    return this.#in(
+      "use samples",
+      () => this.#samples.isThere ? this.#samples : undefined,
+    );
   }
 
   stats(): DatapathStats {
@@ -194,5 +206,6 @@ export class SystemDatapath implements ProviderDatapath {
       this.upcalls.close(),
       this.#conntrack.quiet(),
     ]);
+    this.#samples.close();
   }
 }

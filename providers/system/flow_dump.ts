@@ -82,6 +82,49 @@ export class SeenFlows {
   }
 }
 
+/** What is known of a pass that ended. */
+interface Pass {
+  /** Flows in the table when it began, and those that were added since; Infinity if unknown. */
+  readonly before: number;
+  readonly additions: number;
+  /** Flows that no pass before had given. */
+  readonly found: number;
+  /** Whether part of it was lost. */
+  readonly isBroken: boolean;
+}
+
+/** Tells when the passes over a table have given every flow that stays. */
+export class Passes {
+  #count = 0;
+  /** Passes in which it is known how large the table may have become. */
+  #known = 0;
+  /** Numbers of buckets that such a pass may have found too few. */
+  readonly #outgrown = new Set<number>();
+
+  /** How many ended. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Ends one; true if no other is needed. */
+  end({ before, additions, found, isBroken }: Pass): boolean {
+    this.#count++;
+    const most = before + additions;
+    let buckets = 2 ** Math.ceil(Math.log2(Math.max(before, minBuckets)));
+    const hasGrown = most > buckets || isBroken;
+    // The first pass may have been disturbed by the dealing out of every ten minutes, which cannot
+    // come again so soon.
+    if (additions === 0 && !isBroken || this.#count > 1 && !hasGrown) return true;
+    if (this.#count >= enoughPasses && found === 0 && !isBroken) return true;
+    if (isBroken || most === Infinity) return false;
+    this.#known++;
+    for (; most > buckets; buckets *= 2) this.#outgrown.add(buckets);
+    // A table never shrinks, so that it outgrows each number once: of more passes than it was dealt
+    // out anew, that one among them, one was left alone. As many come and go at a power of two.
+    return this.#known > this.#outgrown.size + 1;
+  }
+}
+
 /** Counts the flows that this program and others add to a datapath. */
 class Additions {
   readonly #kernel: Kernel;
@@ -140,7 +183,7 @@ export class SystemFlowDump implements FlowDump {
   #dump: Dump;
   #part: DumpPart | undefined;
   #at = 0;
-  #passes = 1;
+  readonly #passes = new Passes();
   /** Flows that the pass under way gave. */
   #found = 0;
   /** Flows in the table when it began. */
@@ -223,22 +266,19 @@ export class SystemFlowDump implements FlowDump {
 
   /** Begins another pass if this one may have missed flows; else ends the dump. */
   #endPass(): void {
-    const additions = this.#additions.count();
-    const buckets = 2 ** Math.ceil(Math.log2(Math.max(this.#before, minBuckets)));
-    const isBroken = this.#isBroken || this.#dump.interrupted;
-    const hasGrown = this.#before + additions > buckets || isBroken;
-    // The first pass may have been disturbed by the dealing out of every ten minutes, which cannot
-    // come again so soon.
-    const isWhole = additions === 0 && !isBroken || this.#passes > 1 && !hasGrown;
-    const isEnough = this.#passes >= enoughPasses && this.#found === 0 && !isBroken;
-    if (isWhole || isEnough) {
+    const isWhole = this.#passes.end({
+      before: this.#before,
+      additions: this.#additions.count(),
+      found: this.#found,
+      isBroken: this.#isBroken || this.#dump.interrupted,
+    });
+    if (isWhole) {
       this.close();
       return;
     }
-    if (this.#passes >= maxPasses) {
-      throw new NetlinkError({ code: "EINTR", detail: "the table grew all the time" });
+    if (this.#passes.count >= maxPasses) {
+      throw new NetlinkError({ code: "EINTR", detail: "the table changed all the time" });
     }
-    this.#passes++;
     this.#found = 0;
     this.#isBroken = false;
     this.#additions.reset();

@@ -15,7 +15,7 @@ import {
   negotiateDatapath,
   setDatapath,
 } from "./datapaths.ts";
-import { checkDeviceName } from "./device_name.ts";
+import { checkDeviceName } from "./vports.ts";
 import { inContext } from "../netlink/errors.ts";
 import { NetlinkError } from "../netlink/mod.ts";
 import { Kernel } from "./ovs.ts";

@@ -17,17 +17,18 @@ import { inContext } from "../netlink/errors.ts";
 import { driverCounters } from "../netlink/driver_counters.ts";
 import { LinkTable } from "../netlink/link_table.ts";
 import { NetlinkError } from "../netlink/mod.ts";
-import { checkDeviceName, maxNameSize } from "./device_name.ts";
 import { SystemPortWatch } from "./events.ts";
 import { Kernel } from "./ovs.ts";
 import { isTunnelType, TunnelLinks, tunnelTypeOf } from "./tunnel_links.ts";
 import type { SystemUpcalls } from "./upcalls.ts";
 import {
+  checkDeviceName,
   createVport,
   deleteVport,
   findVport,
   getVport,
   listVports,
+  maxNameSize,
   type VportRecord,
 } from "./vports.ts";
 import { VportType } from "../odp/payload/tunnel.ts";
@@ -101,7 +102,7 @@ export class SystemPorts implements ProviderPorts {
       if (isTunnelType(type)) {
         const made = this.#links.ensure(name, type, options);
         try {
-          return { ...this.#port(this.#create(VportType.netdev, name, no)), type };
+          return { ...this.#create(VportType.netdev, name, no), type };
         } catch (error) {
           if (made) this.#links.delete(name);
           throw error;
@@ -115,10 +116,10 @@ export class SystemPorts implements ProviderPorts {
         });
       }
       if (type === "internal") {
-        return this.#port(this.#create(VportType.internal, name, no));
+        return this.#create(VportType.internal, name, no);
       }
       if (type === "netdev" || type === "system") {
-        return this.#port(this.#create(VportType.netdev, name, no));
+        return this.#create(VportType.netdev, name, no);
       }
       throw new NetlinkError({
         code: "EAFNOSUPPORT",
@@ -129,7 +130,8 @@ export class SystemPorts implements ProviderPorts {
     });
   }
 
-  #create(type: number, name: string, no: PortNo | undefined): VportRecord {
+  /** Makes a port, or leaves none: a caller that gets an error does not know its number. */
+  #create(type: number, name: string, no: PortNo | undefined): Port {
     const upcallPids = this.#upcalls.portPids(no ?? 0);
     const record = createVport(this.#kernel, this.#ifindex, {
       type,
@@ -137,9 +139,18 @@ export class SystemPorts implements ProviderPorts {
       no,
       upcallPids,
     });
-    // The handler goes by the number, which was not known before.
-    this.#upcalls.direct(record);
-    return record;
+    try {
+      // The handler goes by the number, which was not known before.
+      this.#upcalls.direct(record);
+      return this.#port(record);
+    } catch (error) {
+      try {
+        deleteVport(this.#kernel, this.#ifindex, record.no);
+      } catch {
+        // Its device may be gone, and the port with it; what went wrong first is what to say.
+      }
+      throw error;
+    }
   }
 
   // deno-lint-ignore require-await -- what it throws must reject

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Family `ovs_vport`: ports as the kernel describes them.
+ * Family `ovs_vport`: ports as the kernel describes them, and the names that they may have.
  *
  * Format: `enum ovs_vport_attr` of `<linux/openvswitch.h>`.
  *
  * @module
  */
+import { nameSize } from "../check.ts";
 import { idsOf } from "../odp/attributes.ts";
 import { vportMessage, vportUpcallStats } from "./ovs_messages.ts";
 import { u32Array, u32Bytes, u64Array } from "./datapaths.ts";
@@ -31,6 +32,29 @@ const {
   success: OVS_VPORT_UPCALL_ATTR_SUCCESS,
   fail: OVS_VPORT_UPCALL_ATTR_FAIL,
 } = idsOf(vportUpcallStats.table);
+
+/** Longest name of a device, bytes: IFNAMSIZ of `<linux/if.h>` without the zero. */
+export const maxNameSize = 15;
+
+/**
+ * Checks the name of a device, `isNew`: one that is to be made. Throws `ENAMETOOLONG`, and `EINVAL`
+ * for a new device with `%`, in whose place the kernel would put a number.
+ */
+export function checkDeviceName(name: string, isNew: boolean): void {
+  const size = nameSize(name);
+  if (size > maxNameSize) {
+    throw new NetlinkError({
+      code: "ENAMETOOLONG",
+      detail: `the name has ${size} bytes, a device's has ${maxNameSize} at most`,
+    });
+  }
+  if (isNew && name.includes("%")) {
+    throw new NetlinkError({
+      code: "EINVAL",
+      detail: "the kernel takes % in a name for the place of a number",
+    });
+  }
+}
 
 /** A port as the kernel describes it. */
 export interface VportRecord {

@@ -149,7 +149,7 @@ export class TunnelManager {
       void this.#loop(watch, () => this.#onEvents(duty));
       void this.#loop(ports, () => {
         if ((ports.receive() ?? []).length === 0) return;
-        resolver.rescan();
+        resolver.portsChanged();
         silenceLinux(duty);
       });
       if (hostWaiter && host) {

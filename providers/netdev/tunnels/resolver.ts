@@ -10,7 +10,7 @@
  * @module
  */
 import type { RouteEvent } from "../../netlink/mod.ts";
-import { isUsable, isWithin, type Prefix } from "../../netlink/mod.ts";
+import { isUsable, type Prefix } from "../../netlink/mod.ts";
 import type { Port } from "../../contract/ports.ts";
 import type { AddressPrefix } from "../../contract/tunnels.ts";
 import { type Hop, type HopKey, hopKeyText, type HopTable, type Local } from "./hop.ts";
@@ -18,7 +18,7 @@ import type { Host } from "./host.ts";
 import { ethernetHeader, multicastMac, question } from "./questions.ts";
 import { Told, type ToldRoute } from "./told.ts";
 import { type Exit, isTunnel, Underlays } from "./underlays.ts";
-import { behindKeys, Groups, type Plan, type Wanted } from "./wanted.ts";
+import { FarEnds, matcher, type Plan, type Wanted } from "./wanted.ts";
 
 /** What the resolver needs of the datapath. */
 export interface ResolverInit {
@@ -44,6 +44,8 @@ const idleLimitMs = 900_000;
 const freshMs = 30_000;
 /** More routes than these at once, and every far end is looked up anew. */
 const manyRoutes = 64;
+/** At most; of more, each waits for a packet that asks: nobody waits for what none may need. */
+const atOnce = 1024;
 const maxWanted = 65_536;
 /**
  * The same while more than half of that many are wanted: packets may choose far ends, as where
@@ -58,11 +60,7 @@ function versionOf(address: string): 4 | 6 {
 /** Ways to the far ends of one datapath's tunnels. Belongs to one isolate. */
 export class Resolver {
   readonly #init: ResolverInit;
-  readonly #wanted = new Map<string, Wanted>();
-  /** Wanted far ends by device and next hop. */
-  readonly #behind = new Groups();
-  /** And by destination. */
-  readonly #toward = new Groups();
+  readonly #wanted = new FarEnds();
   /** Of wanted destinations only: anybody can send what a router would say. */
   readonly #mtus = new Map<string, { readonly mtu: number; readonly until: number }>();
   #underlays: Underlays;
@@ -101,32 +99,49 @@ export class Resolver {
     let wanted = this.#wanted.get(text);
     if (wanted === undefined) {
       if (this.#wanted.size >= maxWanted) return;
-      wanted = { key, since: performance.now(), plan: undefined, written: "" };
-      this.#wanted.set(text, wanted);
-      this.#toward.add(key.destination, text);
+      wanted = this.#wanted.add(text, key);
     } else {
       wanted.written = ""; // The table knows best what it has not.
     }
     this.#resolve(text, wanted);
   }
 
-  /** Ports came or went, or what was told is different: all is looked at anew. */
+  /** What was told is different, or anything may be: all is looked at anew. */
   rescan(): void {
+    this.#takePorts();
+    this.#renew();
+  }
+
+  /** Ports came or went. */
+  portsChanged(): void {
+    this.#takePorts();
+    this.#renew(({ plan }) => plan === undefined || !this.#isExit(plan));
+  }
+
+  #takePorts(): void {
     this.#underlays = this.#look();
-    const tunnels = new Set(
-      [...this.#underlays.ports()].filter(({ type }) => isTunnel(type))
-        .map(({ no }): number => no),
-    );
-    for (const [text, wanted] of this.#wanted) {
+    const ports = [...this.#underlays.ports()].filter(({ type }) => isTunnel(type));
+    const tunnels = new Set(ports.map(({ no }): number => no));
+    for (const [text, wanted] of this.#wanted.entries()) {
       // The library has dropped the hops of a port that went.
       if (!tunnels.has(wanted.key.port)) this.#forget(text, wanted);
     }
-    this.#resolveAll();
+  }
+
+  /** Whether a plan's device has the same way out as before. */
+  #isExit({ exit: { port, isHost, vlan }, ifindex }: Plan): boolean {
+    const known = this.#underlays.port(port.name);
+    if (known === undefined || known.gone || known.no !== port.no) return false;
+    if (ifindex === undefined) return true;
+    const exit = this.#underlays.exit(ifindex);
+    return exit?.port.no === port.no && exit.isHost === isHost &&
+      exit.vlan?.id === vlan?.id;
   }
 
   /** What Linux told; the host has taken it in. */
   heard(events: readonly RouteEvent[]): void {
     const prefixes: Prefix[] = [];
+    const [devices, addresses] = [new Set<number>(), new Set<string>()];
     let [isAll, isOther] = [false, false];
     for (const event of events) {
       if (event.kind === "neighbour") {
@@ -134,23 +149,50 @@ export class Resolver {
         this.#renewBehind(`#${ifindex} ${address}`);
       } else if (event.kind === "route") {
         prefixes.push(event.route.destination);
+      } else if (event.kind === "link") {
+        const { isUp, index } = event.link;
+        if (event.isGone || !isUp) this.#withdraw((plan) => plan.ifindex === index);
+        devices.add(index);
+      } else if (event.kind === "address") {
+        devices.add(event.address.ifindex);
+        addresses.add(event.address.address);
       } else {
         isAll = true;
-        if (event.kind === "link") {
-          const { isUp, index } = event.link;
-          if (event.isGone || !isUp) this.#withdraw((plan) => plan.ifindex === index);
-        }
-        isOther ||= ["link", "address", "lost"].includes(event.kind);
       }
+      isOther ||= ["link", "address", "lost"].includes(event.kind);
     }
     if (isOther) this.#underlays = this.#look();
-    if (isAll || prefixes.length > manyRoutes) return this.#resolveAll();
-    if (prefixes.length === 0) return;
-    for (const [text, wanted] of this.#wanted) {
-      const { destination } = wanted.key;
-      if (prefixes.some((prefix) => isWithin(destination, prefix))) {
-        this.#resolve(text, wanted);
-      }
+    if (isAll || prefixes.length > manyRoutes) return this.#renew();
+    if (prefixes.length + devices.size === 0) return;
+    const within = matcher(prefixes);
+    const ports = new Set(
+      [...devices].map((index) => this.#underlays.exit(index)?.port.no),
+    );
+    this.#renew(({ plan, destination }) =>
+      within(destination) || (devices.size > 0 && plan === undefined) ||
+      (plan !== undefined && (addresses.has(plan.source) ||
+        devices.has(plan.ifindex ?? 0) || ports.has(plan.exit.port.no)))
+    );
+  }
+
+  /** Looks for the way to far ends anew. */
+  #renew(which: (wanted: Wanted) => boolean = () => true): void {
+    const found = [...this.#wanted.entries()].filter(([, wanted]) => which(wanted));
+    if (found.length <= atOnce) {
+      return found.forEach(([text, wanted]) => this.#resolve(text, wanted));
+    }
+    if (found.length === this.#wanted.size) {
+      this.#init.table.flush();
+      this.#mtus.clear();
+      return this.#wanted.clear();
+    }
+    this.#drop(found);
+  }
+
+  #drop(list: readonly [string, Wanted][]): void {
+    for (const [text, wanted] of list) {
+      this.#write(wanted, "", () => this.#init.table.delete(wanted.key));
+      this.#forget(text, wanted);
     }
   }
 
@@ -163,7 +205,7 @@ export class Resolver {
 
   /** A router says how large packets to a destination may be. */
   setMtu(destination: string, mtu: number): void {
-    if (!this.#toward.has(destination)) return;
+    if (!this.#wanted.isToward(destination)) return;
     const least = smallestMtu[versionOf(destination)];
     const known = this.#mtus.get(destination)?.mtu ?? Infinity;
     this.#mtus.set(destination, {
@@ -174,15 +216,14 @@ export class Resolver {
   }
 
   #resolveFor(destination: string): void {
-    for (const text of this.#toward.of(destination)) {
-      const wanted = this.#wanted.get(text);
-      if (wanted) this.#resolve(text, wanted);
+    for (const [text, wanted] of this.#wanted.toward(destination)) {
+      this.#resolve(text, wanted);
     }
   }
 
   /** Whether packets are handed to a neighbour by a device, or would be. */
   isNextHop(device: string, address: string): boolean {
-    return this.#behind.has(`${device} ${address}`);
+    return this.#wanted.isBehind(`${device} ${address}`);
   }
 
   /** What is done from time to time: forget what is idle, make sure of what is not. */
@@ -214,7 +255,7 @@ export class Resolver {
         }
       }
     }
-    for (const [text, wanted] of this.#wanted) {
+    for (const [text, wanted] of this.#wanted.entries()) {
       if (!listed.has(text) && now - wanted.since > limitMs) {
         this.#forget(text, wanted);
       }
@@ -320,11 +361,10 @@ export class Resolver {
 
   #resolve(text: string, wanted: Wanted): void {
     const { table } = this.#init;
-    const { key } = wanted;
-    const plan = this.plan(key);
-    this.#place(text, wanted, plan);
+    const plan = this.plan(wanted.key);
+    this.#wanted.place(text, wanted, plan);
     if (plan === undefined) {
-      return this.#write(wanted, "none", () => table.set(key, undefined));
+      return this.#write(wanted, "none", () => table.set(wanted.key, undefined));
     }
     this.#follow(wanted, plan);
   }
@@ -358,26 +398,19 @@ export class Resolver {
     wanted.written = written;
   }
 
-  #place(text: string, wanted: Wanted, plan: Plan | undefined): void {
-    for (const key of behindKeys(wanted.plan)) this.#behind.delete(key, text);
-    wanted.plan = plan;
-    for (const key of behindKeys(plan)) this.#behind.add(key, text);
-  }
-
   #forget(text: string, wanted: Wanted): void {
-    this.#place(text, wanted, undefined);
-    this.#wanted.delete(text);
+    this.#wanted.delete(text, wanted);
     const { destination } = wanted.key;
-    this.#toward.delete(destination, text);
-    if (!this.#toward.has(destination)) this.#mtus.delete(destination);
+    if (!this.#wanted.isToward(destination)) this.#mtus.delete(destination);
   }
 
   #renewBehind(key: string): void {
     let mac: string | undefined;
-    for (const [i, text] of this.#behind.of(key).entries()) {
-      const wanted = this.#wanted.get(text);
-      const plan = wanted?.plan;
-      if (wanted === undefined || plan === undefined) continue;
+    const behind = this.#wanted.behind(key);
+    if (behind.length > atOnce) return this.#drop(behind);
+    for (const [i, [, wanted]] of behind.entries()) {
+      const { plan } = wanted;
+      if (plan === undefined) continue;
       if (i === 0) mac = this.#mac(plan); // All of them have the same neighbour.
       // One that has failed is not asked again before there is a packet for it.
       if (mac === undefined) {
@@ -389,13 +422,9 @@ export class Resolver {
   }
 
   #withdraw(which: (plan: Plan) => boolean): void {
-    for (const wanted of this.#wanted.values()) {
+    for (const [, wanted] of this.#wanted.entries()) {
       if (wanted.plan === undefined || !which(wanted.plan)) continue;
       this.#write(wanted, "", () => this.#init.table.delete(wanted.key));
     }
-  }
-
-  #resolveAll(): void {
-    for (const [text, wanted] of this.#wanted) this.#resolve(text, wanted);
   }
 }

@@ -21,6 +21,7 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0x80000;
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
+const UDP_GRO = 104;
 const IPPROTO_UDP = 17;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
@@ -76,6 +77,9 @@ export class Silence {
     if (fd < 0) return [];
     const one = new Uint8Array(new Uint32Array([1]).buffer);
     if (family === AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, one, one.length);
+    // Several packets in one (segment_bundle.h) would be cut for a socket that does not say that
+    // it knows them.
+    if (kind === SOCK_DGRAM) setsockopt(fd, IPPROTO_UDP, UDP_GRO, one, one.length);
     // struct sockaddr_in, or the longer one of IPv6: 0:2 family, 2:2 port; any address
     const address = new Uint8Array(family === AF_INET ? 16 : 28);
     const view = new DataView(address.buffer);
