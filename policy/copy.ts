@@ -12,11 +12,23 @@ function isPlain(value: object): boolean {
 }
 
 /**
- * A copy that nothing changes any more, of lists and plain objects; what is frozen or has functions
- * is given back as it is.
+ * Whether nothing of a value can change: of lists and plain objects neither they nor what is in
+ * them. Bytes always can.
+ */
+export function isForever(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  if (!Object.isFrozen(value)) return false;
+  return Array.isArray(value)
+    ? value.every(isForever)
+    : isPlain(value) && Object.values(value).every(isForever);
+}
+
+/**
+ * A copy that nothing changes any more, of lists and plain objects; what is so already or has
+ * functions is given back as it is.
  */
 export function frozenCopy<T>(value: T): T {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  if (typeof value !== "object" || value === null || isForever(value)) return value;
   if (Array.isArray(value)) return Object.freeze(value.map(frozenCopy)) as T;
   if (value instanceof Uint8Array) return value.slice() as T;
   if (!isPlain(value)) return value;

@@ -15,7 +15,7 @@ import { Runner } from "./runner.ts";
 import { PortsView } from "./state/state.ts";
 import { Continuations } from "./stage.ts";
 import type { Effect } from "./packet/effect.ts";
-import type { Read } from "./packet/tracker.ts";
+import type { Read } from "./packet/call_site.ts";
 
 /** What a policy said of a packet. */
 export interface Decided {
@@ -77,13 +77,13 @@ export function decide(
     return {
       actions: ran.actions.list,
       decision: ran.decision,
-      key: ran.key,
+      key: runner.key,
       mask: runner.mask.slice(),
       uncacheable: ran.uncacheable,
       deadlineMs: tracker.deadline,
       reads: tracker.reads,
       dependencies: tracker.dependencies.map(describeDependency),
-      effects: [...tracker.effects],
+      effects: tracker.effects,
     };
   } finally {
     tracker.dropDependencies();

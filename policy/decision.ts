@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { frozenCopy } from "./copy.ts";
 import type { MeterId, PortNo } from "../providers/ids.ts";
 import { meter, output, trunc, userspace } from "../providers/odp/constructors.ts";
 import type { Action } from "../providers/types_action.ts";
@@ -45,7 +46,7 @@ const KEPT = 4096;
 export function forward(port: PortNo): readonly Action[] {
   if (!(port >= 0 && port < KEPT)) return [output(port)];
   // The same list each time: its bytes are made once.
-  return forwards[port] ??= Object.freeze([output(port)]);
+  return forwards[port] ??= frozenCopy([output(port)]);
 }
 
 /** Sends the packet out of every port but one. The flow depends on which ports there are. */
@@ -93,34 +94,31 @@ export interface ToProgramOptions {
 
 /** Tells the upcalls of policies from those of others. */
 const MAGIC = 0x75_70_63_6c;
-const TO_PROGRAM = 1;
 const SLOWLY = 2;
+const TO_PROGRAM = 3;
 
-/** Rates by reason: one reason has one rate, the last that was asked for. */
-const rates = new Map<string, ToProgramOptions>();
-const MAX_REASONS = 1024;
-
-/** The rate of a reason. */
-export function rateOf(reason: string): ToProgramOptions {
-  return rates.get(reason) ?? { perSecond: 0 };
-}
+/** Bytes before the reason: what it is, its length, and the rate as two doubles. */
+const HEAD = 22;
 
 /**
  * Hands the packet to the program: `PolicyOptions.onPacket` gets it with the reason, at most
- * `perSecond` times a second.
+ * `perSecond` times a second. The rate goes with the packet, so that only verdicts that are carried
+ * out have one; where verdicts say different rates of one reason, each packet is held to its own.
  */
 export function toProgram(reason: string, options: ToProgramOptions): Action[] {
   if (!(options.perSecond > 0)) throw new RangeError("perSecond must be above 0");
-  if (rates.has(reason) || rates.size < MAX_REASONS) rates.set(reason, options);
   const text = new TextEncoder().encode(reason);
   if (text.length > 255) throw new RangeError(`reason is too long: ${reason}`);
-  const { userdata = new Uint8Array() } = options;
-  const bytes = new Uint8Array(6 + text.length + userdata.length);
-  new DataView(bytes.buffer).setUint32(0, MAGIC);
+  const { perSecond, burst = perSecond, userdata = new Uint8Array() } = options;
+  const bytes = new Uint8Array(HEAD + text.length + userdata.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC);
+  view.setFloat64(6, perSecond);
+  view.setFloat64(14, burst);
   bytes[4] = TO_PROGRAM;
   bytes[5] = text.length;
-  bytes.set(text, 6);
-  bytes.set(userdata, 6 + text.length);
+  bytes.set(text, HEAD);
+  bytes.set(userdata, HEAD + text.length);
   return [userspace({ userdata: bytes })];
 }
 
@@ -146,6 +144,8 @@ export type Handed =
   | {
     readonly kind: "toProgram";
     readonly reason: string;
+    readonly perSecond: number;
+    readonly burst: number;
     readonly userdata: Uint8Array;
   };
 
@@ -159,10 +159,15 @@ export function handedBy(userdata: Uint8Array | undefined): Handed | undefined {
   if (view.getUint32(0) !== MAGIC) return undefined;
   if (userdata[4] === SLOWLY) return { kind: "slowly" };
   if (userdata[4] !== TO_PROGRAM) return undefined;
-  const end = 6 + (userdata[5] as number);
+  const end = HEAD + (userdata[5] as number);
   if (end > userdata.length) return undefined;
-  const reason = new TextDecoder().decode(userdata.subarray(6, end));
-  return { kind: "toProgram", reason, userdata: userdata.slice(end) };
+  return {
+    kind: "toProgram",
+    reason: new TextDecoder().decode(userdata.subarray(HEAD, end)),
+    perSecond: view.getFloat64(6),
+    burst: view.getFloat64(14),
+    userdata: userdata.slice(end),
+  };
 }
 
 /** A verdict with everything in its place. */

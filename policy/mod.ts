@@ -78,4 +78,4 @@ export { Cell, Counter, PortsView } from "./state/state.ts";
 export type { StateEvent } from "./state/state_event.ts";
 export { StateMap, type StateMapOptions } from "./state/state_map.ts";
 export type { Credited, Effect, Learner, Taught } from "./packet/effect.ts";
-export type { Read } from "./packet/tracker.ts";
+export type { Read } from "./packet/call_site.ts";

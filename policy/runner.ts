@@ -4,14 +4,9 @@
  *
  * @module
  */
-import {
-  type Decision,
-  decisionOf,
-  handUp,
-  type Policy,
-  type Verdict,
-} from "./decision.ts";
-import { withMetadata } from "./packet/layout.ts";
+import { clockMs } from "./clock.ts";
+import type { Decision, Policy } from "./decision.ts";
+import { type Layout, withMetadata } from "./packet/layout.ts";
 import { placeOf, prefixMask } from "./packet/leaf.ts";
 import { type Packet, packetOf } from "./packet/packet.ts";
 import type { PortsView } from "./state/state.ts";
@@ -25,10 +20,22 @@ export interface Ran {
   readonly decision: Decision;
   /** Its actions as flows have them. */
   readonly actions: Actions;
-  /** The key: that which was given, with metadata that was read and absent. */
-  readonly key: Uint8Array;
   /** Why there is to be no flow; undefined if there may be one. */
   readonly uncacheable: string | undefined;
+}
+
+/** A key that is kept among others as words in host order, of a layout that is known. */
+export interface StoredKey {
+  readonly chunk: { readonly words: Uint32Array };
+  /** First of its words. */
+  readonly keyAt: number;
+  readonly layout: Layout;
+}
+
+/** What is masked already: words in host order, and how many bytes they are. */
+export interface Fence {
+  readonly words: Uint32Array;
+  readonly bytes: Uint8Array;
 }
 
 const recircId = placeOf("recircId");
@@ -40,8 +47,12 @@ export class Runner {
   readonly tracker: Tracker = new Tracker();
   /** Action lists. */
   readonly actions: ActionTable;
+  /** The key of the last `run`: that which was given, with metadata that was read and absent. */
+  key: Uint8Array = new Uint8Array();
   readonly #packet: Packet;
   readonly #ports: PortsView;
+  /** The key that the tracker has taken for the run to come. */
+  #taken: Uint8Array | undefined;
 
   /** `continuations` give stages their ids; `ports` are what policies flood to. */
   constructor(continuations: Continuations, ports: PortsView) {
@@ -59,39 +70,56 @@ export class Runner {
     policy: Policy,
     key: Uint8Array,
     nowMs: number,
-    options: { readonly at?: Continuation | undefined; readonly fence?: Uint8Array } = {},
+    at?: Continuation | undefined,
+    fence?: Fence,
   ): Ran {
-    const { at, fence } = options;
-    const ran = this.#once(policy, key, nowMs, at, fence);
-    if (this.tracker.missing.size === 0) return ran;
+    const { tracker } = this;
+    this.key = key;
+    if (key !== this.#taken) tracker.take(key);
+    this.#taken = undefined;
+    const ran = this.#once(policy, nowMs, at, fence);
+    if (tracker.missing.size === 0) return ran;
     // Metadata that is not in the key was read: it is zero, and has to be there to be masked.
-    const whole = withMetadata(key, this.tracker.missing);
-    this.tracker.dropDependencies();
-    return this.#once(policy, whole, nowMs, at, undefined);
+    this.key = withMetadata(key, tracker.missing);
+    tracker.dropDependencies();
+    tracker.take(this.key);
+    return this.#once(policy, nowMs, at, undefined);
+  }
+
+  /**
+   * As `run`, on the key of a flow. One that lacks metadata which is read now cannot have that
+   * flow.
+   */
+  runStored(
+    policy: Policy,
+    stored: StoredKey,
+    nowMs: number,
+    at: Continuation | undefined,
+    fence: Fence | undefined,
+  ): Ran {
+    const { tracker } = this;
+    this.#taken = undefined;
+    tracker.takeStored(stored.chunk.words, stored.keyAt, stored.layout);
+    const ran = this.#once(policy, nowMs, at, fence);
+    if (tracker.missing.size === 0) return ran;
+    return { ...ran, uncacheable: "metadata" };
   }
 
   #once(
     policy: Policy,
-    key: Uint8Array,
     nowMs: number,
     at: Continuation | undefined,
-    fence: Uint8Array | undefined,
+    fence: Fence | undefined,
   ): Ran {
     const { tracker } = this;
-    tracker.begin(key, nowMs, fence);
+    tracker.begin(nowMs, fence?.words, fence?.bytes.length);
     try {
-      const verdict: Verdict = at === undefined
+      const verdict = at === undefined
         ? policy(this.#packet, this.#ports)
         : at.stage.then(this.#packet, at.carry as never, this.#ports);
-      const decision = decisionOf(verdict);
-      if (decision.edit !== undefined) {
-        // What it will read of each packet is not known: all packets come up, whatever they are.
-        const actions = this.actions.of(handUp);
-        return { decision, actions, key, uncacheable: this.#why(decision) };
-      }
-      const actions = this.actions.of(decision.actions);
+      const { decision, actions } = this.actions.said(verdict);
       if (actions.setsNetwork) this.#coverProtocol();
-      return { decision, actions, key, uncacheable: this.#why(decision) };
+      return { decision, actions, uncacheable: this.#why(decision) };
     } finally {
       tracker.end();
     }
@@ -106,13 +134,16 @@ export class Runner {
 
   /** The recirculation id of a key; 0 if it has none. */
   recircOf(key: Uint8Array): number {
-    const at = this.tracker.prepare(key).key[recircId.slot] as number;
-    return at === 0 ? 0 : recircId.wire.get(key, at) as number;
+    const at = this.tracker.take(key).key[recircId.slot] as number;
+    this.#taken = key;
+    return at === 0 ? 0 : this.tracker.keyWords[at >> 2] as number;
   }
 
   /** Runs `edit` of a decision on a frame, with a packet that it may read. */
   edit(decision: Decision, frame: Uint8Array, key: Uint8Array): Uint8Array | undefined {
-    this.tracker.begin(key, Date.now());
+    this.#taken = undefined;
+    this.tracker.take(key);
+    this.tracker.begin(clockMs());
     try {
       return decision.edit?.(frame, this.#packet);
     } finally {

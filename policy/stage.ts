@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { clockMs } from "./clock.ts";
 import { frozenCopy } from "./copy.ts";
 import type { RecircId } from "../providers/ids.ts";
 import { ct as ctAction, type CtOptions } from "../providers/odp/constructors.ts";
@@ -67,8 +68,7 @@ export function track<C extends Carry>(
   const text = `${textOf(ct as unknown as Carry)} ${textOf(carry[0])}`;
   let list = known.get(text);
   if (list === undefined) {
-    const kept = frozenCopy(carry[0] as C);
-    list = Object.freeze([ctAction({ ...frozenCopy(ct) }), goTo(next, kept)]);
+    list = frozenCopy([ctAction({ ...frozenCopy(ct) }), goTo(next, carry[0] as C)]);
     if (known.size < MANY) known.set(text, list);
   }
   return list;
@@ -117,15 +117,30 @@ export interface Continuation {
 const GRACE_MS = 60_000;
 /** More ids of one stage than this are a sign that something with many values is carried. */
 const MANY = 10_000;
+/** Unused ones that are kept at most, and characters of what they carry: the oldest go first. */
+const MAX_UNUSED = 32_768;
+const MAX_UNUSED_TEXT = 1 << 25;
+
+/** Ids at most, and characters of what they carry: packets may choose what that is. */
+const MOST = 1 << 16;
+const MOST_TEXT = 1 << 26;
 
 /** Gives stages their recirculation ids, equal ones the same. */
 export class Continuations {
   readonly #byKey = new Map<string, Continuation>();
   readonly #byId = new Map<RecircId, Continuation>();
-  readonly #names = new Map<string, { stage: Stage<never>; ids: number }>();
+  /** Those that nobody names, from the one that is so for longest, and the text of their keys. */
+  readonly #unused = new Set<Continuation>();
+  #unusedText = 0;
+  /** Stages by name. Undefined: one of a policy that was replaced, until one takes its place. */
+  readonly #names = new Map<string, { stage: Stage<never> | undefined; ids: number }>();
   #others: Map<string, Stage<never>> | undefined;
+  /** What was made while another policy is looked at. */
+  #ofOthers: Continuation[] = [];
   readonly #onMany: (stage: string, ids: number) => void;
   #next: number;
+  /** Characters of all keys. */
+  #text = 0;
 
   /** Ids count from `first`. `onMany` is told once of each stage that has 10,000 of them. */
   constructor(first = 1, onMany: (stage: string, ids: number) => void = () => {}) {
@@ -135,21 +150,28 @@ export class Continuations {
 
   /**
    * The continuation of a stage with what it carries. Throws `TypeError` if another stage has its
-   * name.
+   * name, and `RangeError` for a new one where there are 65,536, or they carry too much: until some
+   * were not used for a minute.
    */
   of(stage: Stage<never>, carry: Carry): Continuation {
     let named = this.#names.get(stage.name);
-    if (named === undefined) this.#names.set(stage.name, named = { stage, ids: 0 });
     const expected = this.#others === undefined
-      ? named.stage
-      : this.#others.get(stage.name) ?? stage;
-    if (expected !== stage) {
+      ? named?.stage
+      : this.#others.get(stage.name);
+    if ((expected ?? stage) !== stage) {
       throw new TypeError(`two stages have the name "${stage.name}"`);
     }
-    this.#others?.set(stage.name, stage);
+    if (this.#others !== undefined) this.#others.set(stage.name, stage);
+    else if (named !== undefined) named.stage = stage;
     const key = `${stage.name}\n${textOf(carry)}`;
     let known = this.#byKey.get(key);
     if (known === undefined) {
+      if (this.#byId.size >= MOST || this.#text + key.length > MOST_TEXT) {
+        throw new RangeError(
+          `no id for stage "${stage.name}": ${this.#byId.size} carry ${this.#text} characters`,
+        );
+      }
+      this.#text += key.length;
       const id = this.#next++;
       known = {
         id,
@@ -157,18 +179,60 @@ export class Continuations {
         stage,
         carry: frozenCopy(carry),
         users: 0,
-        unusedMs: Date.now(),
+        unusedMs: clockMs(),
       };
       this.#byKey.set(key, known);
       this.#byId.set(id, known);
+      if (this.#others !== undefined) this.#ofOthers.push(known);
+      if (named === undefined) this.#names.set(stage.name, named = { stage, ids: 0 });
       if (++named.ids === MANY) this.#onMany(stage.name, MANY);
-    } else if (known.users === 0) known.unusedMs = Date.now();
+      this.#letGo(known, clockMs());
+    } else if (known.users === 0) this.#renew(known);
     return known;
+  }
+
+  /** Has one be the last to go of those that nobody names. */
+  #letGo(known: Continuation, nowMs: number): void {
+    known.unusedMs = nowMs;
+    this.#unused.add(known);
+    this.#unusedText += known.key.length;
+    for (const oldest of this.#unused) {
+      const isMany = this.#unused.size > MAX_UNUSED || this.#unusedText > MAX_UNUSED_TEXT;
+      if (!isMany || oldest === known) break;
+      this.#forget(oldest);
+    }
+  }
+
+  /** Has one be named again, or on its way to it. */
+  #take(known: Continuation): void {
+    if (this.#unused.delete(known)) this.#unusedText -= known.key.length;
+  }
+
+  #forget(known: Continuation): void {
+    this.#take(known);
+    if (this.#byKey.get(known.key) === known) this.#byKey.delete(known.key);
+    this.#text -= known.key.length;
+    this.#byId.delete(known.id);
+    const named = this.#names.get(known.stage.name);
+    if (named !== undefined && --named.ids <= 0) this.#names.delete(known.stage.name);
   }
 
   /** The continuation that has an id. */
   get(id: RecircId): Continuation | undefined {
     return this.#byId.get(id);
+  }
+
+  /** Says that packets are on their way to it; false if there is no such id any more. */
+  touch(id: RecircId): boolean {
+    const known = this.#byId.get(id);
+    if (known === undefined) return false;
+    if (known.users === 0) this.#renew(known);
+    return true;
+  }
+
+  #renew(known: Continuation): void {
+    this.#take(known);
+    this.#letGo(known, clockMs());
   }
 
   /** Says that a verdict names it. */
@@ -177,23 +241,20 @@ export class Continuations {
     if (known === undefined) return;
     known.users++;
     known.unusedMs = undefined;
+    this.#take(known);
   }
 
   /** Says that a verdict names it no longer. */
   release(id: RecircId, nowMs: number): void {
     const known = this.#byId.get(id);
     if (known === undefined) return;
-    if (--known.users === 0) known.unusedMs = nowMs;
+    if (--known.users === 0) this.#letGo(known, nowMs);
   }
 
-  /** Forgets ids that nobody named for a minute. */
+  /** Forgets ids that nobody named for a minute; where there are many, the oldest go before. */
   sweep(nowMs: number): void {
-    for (const known of this.#byId.values()) {
-      if (known.users > 0 || nowMs - (known.unusedMs ?? nowMs) < GRACE_MS) continue;
-      this.#byKey.delete(known.key);
-      this.#byId.delete(known.id);
-      const named = this.#names.get(known.stage.name);
-      if (named !== undefined && --named.ids <= 0) this.#names.delete(known.stage.name);
+    for (const known of this.#unused) {
+      if (nowMs - (known.unusedMs ?? nowMs) >= GRACE_MS) this.#forget(known);
     }
   }
 
@@ -214,17 +275,27 @@ export class Continuations {
     return stage && { ...known, stage };
   }
 
-  /** The other policy is taken, or not: if it is, ids lead to its stages. */
+  /**
+   * The other policy is taken, or not. If it is, ids lead to its stages. A stage that it has not
+   * named yet gets ids of its own when it does: packets and flows that are on the old ones go on as
+   * they began. If it is not taken, its ids are forgotten: they would lead the policy that stays
+   * into stages of the other.
+   */
   endOther(isTaken: boolean): void {
     const others = this.#others;
+    const made = this.#ofOthers;
     this.#others = undefined;
-    if (!isTaken || others === undefined) return;
-    for (const known of this.#byId.values()) {
-      known.stage = others.get(known.stage.name) ?? known.stage;
+    this.#ofOthers = [];
+    if (others === undefined) return;
+    if (!isTaken) {
+      for (const known of made) if (this.#byId.has(known.id)) this.#forget(known);
+      return;
     }
-    for (const [name, stage] of others) {
-      const named = this.#names.get(name);
-      if (named !== undefined) named.stage = stage;
+    for (const [name, named] of this.#names) named.stage = others.get(name);
+    for (const known of this.#byId.values()) {
+      const stage = others.get(known.stage.name);
+      if (stage !== undefined) known.stage = stage;
+      else if (this.#byKey.get(known.key) === known) this.#byKey.delete(known.key);
     }
   }
 

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { frozenCopy } from "./copy.ts";
+import { frozenCopy, isForever } from "./copy.ts";
 import { toActionBytes } from "../providers/odp/input.ts";
 import { keyTable } from "../providers/odp/key.ts";
 import { StructCodec } from "../providers/codec/codec.ts";
 import type { Action, SetAction } from "../providers/types_action.ts";
+import { type Decision, decisionOf, handUp, type Verdict } from "./decision.ts";
 import type { Continuations } from "./stage.ts";
 import { isStageAction } from "./stage.ts";
 
@@ -29,6 +30,12 @@ export interface Actions {
   readonly setsNetwork: boolean;
 }
 
+/** A verdict with its actions as flows have them. */
+export interface Said {
+  readonly decision: Decision;
+  readonly actions: Actions;
+}
+
 const networkFields: ReadonlySet<string> = new Set([
   "ipv4",
   "ipv6",
@@ -45,7 +52,10 @@ export class ActionTable {
   readonly #continuations: Continuations;
   readonly #byText = new Map<string, Actions>();
   /** By the list itself, where it cannot change. */
-  #byList = new WeakMap<readonly Action[], Actions>();
+  #byList = new WeakMap<readonly Action[], Said>();
+  /** The list that was asked for last: most packets after each other have the same. */
+  #last: readonly Action[] | undefined;
+  #lastSaid: Said | undefined;
   #next = 1;
 
   /** `continuations` give stages their ids. */
@@ -56,12 +66,32 @@ export class ActionTable {
   /** Forgets which lists it saw: stages have other ids from now on. */
   forgetLists(): void {
     this.#byList = new WeakMap();
+    this.#last = undefined;
+  }
+
+  /** What a policy said. Throws what encoding throws, and `TypeError` for what is no verdict. */
+  said(verdict: Verdict): Said {
+    if (Array.isArray(verdict)) return this.#saidBy(verdict);
+    const decision = decisionOf(verdict);
+    // What an edit will read of each packet is not known: all of them come up, whatever they are.
+    const list = decision.edit === undefined ? decision.actions : handUp;
+    return { decision, actions: this.#saidBy(list).actions };
   }
 
   /** The list's record. Throws what encoding throws: a policy that says nonsense. */
   of(list: readonly Action[]): Actions {
-    const known = this.#byList.get(list);
-    if (known !== undefined && this.#isAlive(known)) return known;
+    return this.#saidBy(list).actions;
+  }
+
+  #saidBy(list: readonly Action[]): Said {
+    const known = list === this.#last ? this.#lastSaid : this.#byList.get(list);
+    if (known === undefined || !this.#isAlive(known.actions)) return this.#make(list);
+    this.#last = list;
+    this.#lastSaid = known;
+    return known;
+  }
+
+  #make(list: readonly Action[]): Said {
     const stages: number[] = [];
     const resolved = list.map((action) => this.#resolve(action, stages));
     const bytes = toActionBytes(resolved);
@@ -78,13 +108,16 @@ export class ActionTable {
       if (this.#byText.size >= MAX_LISTS) this.#byText.clear();
       this.#byText.set(text, actions);
     }
-    if (Object.isFrozen(list)) this.#byList.set(list, actions);
-    return actions;
+    const said = { decision: { actions: list }, actions };
+    // One that is frozen may have actions in it that are not.
+    if (isForever(list)) this.#byList.set(list, said);
+    return said;
   }
 
+  /** Whether its ids lead where they did; packets are on their way to them again then. */
   #isAlive({ stages }: Actions): boolean {
     for (const id of stages) {
-      if (this.#continuations.get(id) === undefined) return false;
+      if (!this.#continuations.touch(id)) return false;
     }
     return true;
   }

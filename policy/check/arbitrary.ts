@@ -5,7 +5,8 @@
  * @module
  */
 import type { FlowKey, FlowKeyFields, TunnelKey } from "../../providers/types.ts";
-import { ipv6Bytes, ipv6Text, type Random } from "./random.ts";
+import { Addresses } from "./addresses.ts";
+import type { Random } from "./random.ts";
 
 /**
  * Values that a policy treats in a special way: half of all values are these or their neighbours.
@@ -40,11 +41,13 @@ const TUNNEL_PORT = 1000;
 export class Arbitrary {
   readonly #random: Random;
   readonly #hints: Hints;
+  readonly #addresses: Addresses;
 
   /** Draws from `random`. */
   constructor(random: Random, hints: Hints = {}) {
     this.#random = random;
     this.#hints = hints;
+    this.#addresses = new Addresses(random, hints);
   }
 
   #one<T>(values: readonly T[]): T {
@@ -65,38 +68,6 @@ export class Arbitrary {
     const all = 2 ** bits;
     if (other === 1) return (value + this.#random(3) - 1 + all) % all;
     return bits >= 32 ? value : (value ^ 1 << this.#random(bits)) % all;
-  }
-
-  #bytes(near: Uint8Array[], size: number): Uint8Array {
-    const bytes = near.length === 0 || this.#chance(4)
-      ? Uint8Array.from({ length: size }, () => this.#random(256))
-      : this.#one(near).slice();
-    if (this.#chance(2)) {
-      const at = this.#random(8 * size);
-      bytes[at >> 3] = (bytes[at >> 3] as number) ^ 1 << (at & 7);
-    }
-    return bytes;
-  }
-
-  ethernetAddress(): string {
-    const near = (this.#hints.ethernet ?? []).map((text) =>
-      Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16))
-    );
-    return [...this.#bytes(near, 6)].map((byte) => byte.toString(16).padStart(2, "0"))
-      .join(":");
-  }
-
-  ipv4Address(): string {
-    const near = (this.#hints.ipv4 ?? []).map((text) =>
-      Uint8Array.from(text.split("."), Number)
-    );
-    return [...this.#bytes(near, 4)].join(".");
-  }
-
-  ipv6Address(): string {
-    const near = (this.#hints.ipv6 ?? ["fd00::1"]).map(ipv6Bytes);
-    const bytes = this.#bytes(near, 16);
-    return ipv6Text(bytes);
   }
 
   #service(): number {
@@ -133,11 +104,11 @@ export class Arbitrary {
     const tunnel: Mutable<TunnelKey> = { ttl: 64 };
     if (!this.#chance(4)) tunnel.id = BigInt(this.#number(24, [0, 1, 5]));
     if (this.#chance(4)) {
-      tunnel.ipv6Src = this.ipv6Address();
-      tunnel.ipv6Dst = this.ipv6Address();
+      tunnel.ipv6Src = this.#addresses.ipv6();
+      tunnel.ipv6Dst = this.#addresses.ipv6();
     } else {
-      tunnel.src = this.ipv4Address();
-      tunnel.dst = this.ipv4Address();
+      tunnel.src = this.#addresses.ipv4();
+      tunnel.dst = this.#addresses.ipv4();
     }
     if (this.#chance(2)) tunnel.tos = 1 + this.#random(255);
     if (this.#chance(2)) tunnel.dstPort = this.#one([4789, 6081]);
@@ -160,9 +131,17 @@ export class Arbitrary {
       dstPort: this.#service(),
     };
     if (made.ipv4 !== undefined) {
-      made.ctTuple4 = { src: this.ipv4Address(), dst: this.ipv4Address(), ...ports };
+      made.ctTuple4 = {
+        src: this.#addresses.ipv4(),
+        dst: this.#addresses.ipv4(),
+        ...ports,
+      };
     } else if (made.ipv6 !== undefined) {
-      made.ctTuple6 = { src: this.ipv6Address(), dst: this.ipv6Address(), ...ports };
+      made.ctTuple6 = {
+        src: this.#addresses.ipv6(),
+        dst: this.#addresses.ipv6(),
+        ...ports,
+      };
       // The two exclude each other in a key.
       delete made.nd;
     }
@@ -170,7 +149,7 @@ export class Arbitrary {
   }
 
   #ethernet(key: Key): void {
-    key.ethernet = { src: this.ethernetAddress(), dst: this.ethernetAddress() };
+    key.ethernet = { src: this.#addresses.ethernet(), dst: this.#addresses.ethernet() };
     const tags = this.#one([0, 0, 0, 1, 1, 2]);
     if (tags > 0) {
       key.vlans = Array.from({ length: tags }, (_, i) => ({
@@ -194,8 +173,8 @@ export class Arbitrary {
     key.etherType = type;
     if (type === 0x0800) {
       key.ipv4 = {
-        src: this.ipv4Address(),
-        dst: this.ipv4Address(),
+        src: this.#addresses.ipv4(),
+        dst: this.#addresses.ipv4(),
         proto: 0,
         tos: this.#random(256),
         ttl: this.#one([0, 1, 64, 255]),
@@ -204,8 +183,8 @@ export class Arbitrary {
       this.transport(of, this.#protocol());
     } else if (type === 0x86dd) {
       key.ipv6 = {
-        src: this.ipv6Address(),
-        dst: this.ipv6Address(),
+        src: this.#addresses.ipv6(),
+        dst: this.#addresses.ipv6(),
         label: this.#number(20),
         proto: 0,
         tclass: this.#random(256),
@@ -215,11 +194,11 @@ export class Arbitrary {
       this.transport(of, this.#protocol());
     } else if (type === 0x0806 || type === 0x8035) {
       key.arp = {
-        sip: this.ipv4Address(),
-        tip: this.ipv4Address(),
+        sip: this.#addresses.ipv4(),
+        tip: this.#addresses.ipv4(),
         op: this.#one([1, 2, 0, 255]),
-        sha: this.ethernetAddress(),
-        tha: this.ethernetAddress(),
+        sha: this.#addresses.ethernet(),
+        tha: this.#addresses.ethernet(),
       };
     } else if (type === 0x8847 || type === 0x8848) {
       key.mpls = this.labels();
@@ -275,9 +254,9 @@ export class Arbitrary {
         message.code === 0;
       if (isDiscovery && key.ctTuple6 === undefined) {
         key.nd = {
-          target: this.ipv6Address(),
-          sll: this.ethernetAddress(),
-          tll: this.ethernetAddress(),
+          target: this.#addresses.ipv6(),
+          sll: this.#addresses.ethernet(),
+          tll: this.#addresses.ethernet(),
         };
       }
     }
@@ -336,9 +315,9 @@ export class Arbitrary {
   alike(of: FlowKey): FlowKey {
     const key = { ...of } as Key;
     const maybe = <T>(value: T, draw: () => T): T => this.#chance(2) ? draw() : value;
-    const mac = (old: string): string => maybe(old, () => this.ethernetAddress());
-    const ip = (old: string): string => maybe(old, () => this.ipv4Address());
-    const ip6 = (old: string): string => maybe(old, () => this.ipv6Address());
+    const mac = (old: string): string => maybe(old, () => this.#addresses.ethernet());
+    const ip = (old: string): string => maybe(old, () => this.#addresses.ipv4());
+    const ip6 = (old: string): string => maybe(old, () => this.#addresses.ipv6());
     const number = (old: number, bits: number, near: readonly number[] = []): number =>
       maybe(old, () => this.#number(bits, near));
     const port = (old: number): number => maybe(old, () => this.#service());
@@ -399,9 +378,9 @@ export class Arbitrary {
     if (!isDiscovery) delete key.nd;
     else {
       key.nd ??= {
-        target: this.ipv6Address(),
-        sll: this.ethernetAddress(),
-        tll: this.ethernetAddress(),
+        target: this.#addresses.ipv6(),
+        sll: this.#addresses.ethernet(),
+        tll: this.#addresses.ethernet(),
       };
     }
   }

@@ -9,31 +9,36 @@
  *
  * @module
  */
-import { decodeKey, encodeKey, keyById } from "../../providers/odp/key.ts";
-import { decodeMask } from "../../providers/odp/mask.ts";
-import { keyView } from "../../providers/odp/view.ts";
+import { decodeKey, encodeKey } from "../../providers/odp/key.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import { Arbitrary, type Hints } from "./arbitrary.ts";
+import { coarsen } from "../packet/coarse.ts";
 import { PortsView } from "../state/state.ts";
 import { type Random, seeded } from "./random.ts";
 import { firstDifference } from "./difference.ts";
 import { frozenCopy } from "../copy.ts";
 import type { Policy } from "../decision.ts";
 import {
+  changesSoFar,
   holdDependency,
   listen,
   releaseDependency,
   type Touches,
 } from "../state/dependency.ts";
+import { Covered } from "./covered.ts";
+import { Flips } from "./flips.ts";
+import type { KeptFlow } from "./kept_flow.ts";
+import { freeBits, isParsable, nameOf } from "./model.ts";
 import {
-  Covered,
-  flipped,
-  type FreeBits,
-  freeBits,
-  isParsable,
-  overlay,
-} from "./model.ts";
-import { NOW, outcome, type Part, PolicyUnsound, say } from "./outcome.ts";
+  NOW,
+  type Outcome,
+  outcome,
+  type Part,
+  PolicyUnsound,
+  say,
+  saysTheSame,
+} from "./outcome.ts";
+import { looseMask } from "../run/mask_table.ts";
 import { Runner } from "../runner.ts";
 import { Continuations } from "../stage.ts";
 
@@ -61,6 +66,11 @@ export interface CheckReport {
   readonly runs: number;
   /** Other packets that agreed with one on its mask, all of which got its verdict. */
   readonly mutants: number;
+  /**
+   * Of these, packets that differ from the other in nothing that the function read a value of: it
+   * says the same of them, and was not asked.
+   */
+  readonly unread: number;
   /** Packets that the policy threw on, or that get no flow. */
   readonly withoutFlow: number;
   /** Changes of state, and flows that they made run again. */
@@ -78,20 +88,10 @@ export interface CheckReport {
   readonly tightness: Readonly<Record<string, { masked: number; needed: number }>>;
 }
 
-/** A flow that is kept while state changes. */
-interface KeptFlow {
-  readonly part: Part;
-  readonly key: Uint8Array;
-  readonly mask: Uint8Array;
-  readonly free: FreeBits;
-  /** The packet, and which others hit the flow. */
-  readonly x: FlowKey;
-  readonly covered: Covered;
-  dependencies: readonly number[];
-  said: string;
-}
-
 const KEPT_FLOWS = 48;
+/** Of the packets of the same shape, those that may differ in any bit that the flow leaves open. */
+const ANYWHERE = 3;
+const COVERS = "a flow covers another verdict";
 const MAX_DEPTH = 3;
 
 /**
@@ -122,6 +122,7 @@ class Check {
   readonly #report = {
     runs: 0,
     mutants: 0,
+    unread: 0,
     withoutFlow: 0,
     changes: 0,
     named: 0,
@@ -168,8 +169,9 @@ class Check {
   /** Checks the flow of one packet, and those of the stages that it goes into. */
   #packet(part: Part, key: FlowKey, depth: number): void {
     const bytes = encodeKey(key);
-    const flow = this.#track(part, bytes);
-    const bare = outcome(part, key);
+    const read = new Set<string>();
+    const bare = outcome(part, key, read);
+    const flow = this.#track(part, bytes, bare, read);
     if (flow instanceof Error && !bare.threw) {
       throw new PolicyUnsound("the tracked packet makes the policy throw", {
         x: bytes,
@@ -192,11 +194,11 @@ class Check {
         });
       }
       this.#report.runs++;
-      this.#masks.add(flow.mask.join());
+      this.#masks.add(flow.mask.toHex());
       this.#flips(flow);
       this.#relatives(flow);
       if (this.#random(64) === 0) this.#small(flow);
-      if (this.#random(8) === 0) this.#tightness(flow);
+      if (this.#random(32) === 0) this.#tightness(flow);
       this.#keep(flow);
     }
     const { learn = true } = this.#options;
@@ -219,111 +221,100 @@ class Check {
   }
 
   /** What the runtime makes of a packet: undefined without a flow, or what was thrown. */
-  #track(part: Part, key: Uint8Array): KeptFlow | undefined | Error {
+  #track(
+    part: Part,
+    key: Uint8Array,
+    bare: Outcome,
+    read: ReadonlySet<string>,
+  ): KeptFlow | undefined | Error {
     const { tracker } = this.#runner;
-    // Now and then as with many masks.
-    const number = ++this.#tracked;
-    tracker.step = number % 16 > 0 ? 1 : number % 32 > 0 ? 2 : 4;
     try {
       // The verdict may have parts of the packet in it, which cannot be read behind the run.
       const policy: Policy = (...of) => frozenCopy(part.decide(...of));
       const ran = this.#runner.run(policy, key, NOW);
       if (ran.uncacheable !== undefined) return void tracker.dropDependencies();
+      // Now and then as with many masks.
+      const number = ++this.#tracked;
+      if (number % 16 === 0) coarsen(tracker, number % 32 > 0 ? 2 : 4);
+      const { key: whole } = this.#runner;
       const mask = this.#runner.mask.slice();
-      const x = decodeKey(ran.key);
+      const x = decodeKey(whole);
+      const free = freeBits(whole, mask);
       return {
-        part,
-        key: ran.key,
-        mask,
-        free: freeBits(ran.key, mask),
-        x,
-        covered: new Covered(x, decodeMask(mask, ran.key)),
+        ...{ part, key: whole, mask, free, x, bare },
+        ...{ keyBytes: whole, keyFrom: 0, layout: tracker.layout, maskBytes: mask },
+        covered: new Covered(x, mask, whole),
+        flips: new Flips(x, whole, free, read),
         dependencies: tracker.dependencies,
+        changes: changesSoFar(),
         said: say(ran.decision, tracker.effects, tracker.deadline),
       };
     } catch (error) {
       tracker.dropDependencies();
       return error instanceof Error ? error : new Error(String(error));
-    } finally {
-      tracker.step = 1;
     }
   }
   #tracked = 0;
 
-  /** Other packets of the same shape: one open bit flipped, some, all. */
+  /** Other packets of the same shape: one open bit flipped, some, most. */
   #flips(flow: KeptFlow): void {
     const { mutants = 64 } = this.#options;
     const count = Math.ceil(mutants * 3 / 4);
+    const { flips } = flow;
     for (let i = 0; i < count; i++) {
-      this.#try(flow, flipped(flow.key, flow.free, this.#random, i));
+      const isAny = i < ANYWHERE;
+      if (!isAny && !flips.matters) {
+        this.#report.mutants += count - i;
+        this.#report.unread += count - i;
+        return;
+      }
+      this.#try(flow, flips.next(this.#random, i, isAny), flips);
     }
   }
 
-  #try(flow: KeptFlow, other: Uint8Array): void {
+  /** Tries a packet; its bytes are the last of `flips`, or made if it is of another shape. */
+  #try(flow: KeptFlow, other: FlowKey, flips?: Flips, why = COVERS): void {
     this.#report.mutants++;
-    const { said } = outcome(flow.part, keyView(other));
-    if (said !== flow.said) this.#unsound(flow, other, "a flow covers another verdict");
+    if (saysTheSame(flow.part, other, flow.said, flow.bare)) return;
+    this.#unsound(flow, flips?.bytes() ?? encodeKey(other), why);
   }
 
   /** Packets of other shapes, or with special values, that agree with the mask all the same. */
   #relatives(flow: KeptFlow): void {
     const { mutants = 64 } = this.#options;
     for (let i = 0; i < Math.floor(mutants / 4); i++) {
-      const other = this.#relative(flow);
+      // Some draws cannot agree: twice as many are made as a packet is to have.
+      const other = this.#relative(flow) ?? this.#relative(flow);
       if (other !== undefined) this.#try(flow, other);
     }
   }
 
-  #relative(flow: KeptFlow): Uint8Array | undefined {
-    const { x, covered } = flow;
+  #relative({ x, covered }: KeptFlow): FlowKey | undefined {
     const arbitrary = this.#arbitrary;
     const drawn = this.#random(2) === 0 ? arbitrary.relative(x) : arbitrary.alike(x);
-    let y = { ...drawn, recircId: x.recircId ?? 0 } as FlowKey;
-    let bytes: Uint8Array = encodeKey(y);
-    if (covered.has(y)) return bytes;
-    bytes = overlay(flow.key, bytes, flow.mask);
-    y = decodeKey(bytes);
-    return isParsable(y) && covered.has(y) ? bytes : undefined;
+    const y = { ...drawn, recircId: x.recircId ?? 0 } as FlowKey;
+    if (covered.has(y)) return y;
+    covered.lay(y);
+    return isParsable(y) && covered.has(y) ? y : undefined;
   }
 
   /** Every value of a field of up to 16 bits, where some of its bits are open. */
   #small(flow: KeptFlow): void {
-    const { at, open, closed, ids } = flow.free;
-    const starts = at.flatMap((_, i) =>
-      (open[i] as number) !== 0 && ids[i + 1] === ids[i] &&
-        ((closed[i] as number) !== 0 || (closed[i + 1] as number) !== 0)
-        ? [i]
-        : []
-    );
-    if (starts.length === 0) return;
-    const start = starts[this.#random(starts.length)] as number;
-    const openBits = (open[start] as number) << 8 | (open[start + 1] as number);
-    let value = 0;
-    for (let n = 0; n < 1024; n++) {
-      const other = flow.key.slice();
-      for (const [i, bits] of [[start, value >> 8], [start + 1, value & 0xff]] as const) {
-        const to = at[i] as number;
-        other[to] = (other[to] as number) & ~(open[i] as number) | bits;
-      }
-      this.#try(flow, other);
-      // The next value that has only open bits.
-      value = (value | ~openBits) + 1 & openBits;
-      if (value === 0) break;
-    }
+    const { flips } = flow;
+    const places = flips.halfOpen;
+    if (places.length === 0) return;
+    const place = places[this.#random(places.length)] as number;
+    for (const other of flips.valuesAt(place)) this.#try(flow, other, flips);
   }
 
   /** Flips bits that are masked, one at a time: those that change nothing were not needed here. */
-  #tightness(flow: KeptFlow): void {
-    const { at, closed, ids } = flow.free;
+  #tightness({ free: { closed, ids }, flips, part, said, bare }: KeptFlow): void {
     for (const [i, bits] of closed.entries()) {
       if (bits === 0) continue;
       const name = nameOf(ids[i] as number);
       const counted = this.#report.tightness[name] ??= { masked: 0, needed: 0 };
-      const bit = bits & -bits;
-      const other = flow.key.slice();
-      other[at[i] as number] = (other[at[i] as number] as number) ^ bit;
       counted.masked++;
-      if (outcome(flow.part, keyView(other)).said !== flow.said) counted.needed++;
+      if (!saysTheSame(part, flips.closedAt(i), said, bare)) counted.needed++;
     }
   }
 
@@ -363,10 +354,12 @@ class Check {
   #rerun(flow: KeptFlow): boolean {
     this.#report.named++;
     const { tracker } = this.#runner;
-    const before = flow.dependencies;
+    const { dependencies: before, key, mask, part, changes } = flow;
+    const former = Int32Array.from(before).reverse();
     try {
-      const ran = this.#runner.run(flow.part.decide, flow.key, NOW, { fence: flow.mask });
-      const isWithin = this.#runner.mask.every((byte, i) => byte === flow.mask[i]);
+      tracker.former.recall(former, former.length, changes);
+      const ran = this.#runner.run(part.decide, key, NOW, undefined, looseMask(mask));
+      const isWithin = this.#runner.key === key && !tracker.grew;
       if (!isWithin || ran.uncacheable !== undefined) {
         tracker.dropDependencies();
         return false;
@@ -374,7 +367,9 @@ class Check {
       const said = say(ran.decision, tracker.effects, tracker.deadline);
       if (said === flow.said) this.#report.surplus++;
       flow.said = said;
+      flow.bare = undefined;
       flow.dependencies = tracker.dependencies;
+      flow.changes = changesSoFar();
       flow.dependencies.forEach(holdDependency);
       return true;
     } catch {
@@ -389,17 +384,11 @@ class Check {
     const why = wasRun
       ? "a flow that ran again covers another verdict"
       : "a flow became false and no dependency named it";
-    for (let i = 0; i < 6; i++) {
-      const other = i === 0
-        ? flow.key
-        : i < 2
-        ? flipped(flow.key, flow.free, this.#random, i)
-        : this.#relative(flow);
-      if (other === undefined) continue;
-      this.#report.mutants++;
-      if (outcome(flow.part, keyView(other)).said !== flow.said) {
-        this.#unsound(flow, other, why);
-      }
+    this.#try(flow, flow.x, undefined, why);
+    this.#try(flow, flow.flips.next(this.#random, 1, true), flow.flips, why);
+    for (let i = 0; i < 4; i++) {
+      const other = this.#relative(flow);
+      if (other !== undefined) this.#try(flow, other, undefined, why);
     }
   }
 
@@ -410,19 +399,15 @@ class Check {
       if (other[i] === flow.key[i]) continue;
       const closer = other.slice();
       closer[i] = flow.key[i] as number;
-      if (outcome(flow.part, keyView(closer)).said !== flow.said) other = closer;
+      if (outcome(flow.part, decodeKey(closer)).said !== flow.said) other = closer;
     }
     throw new PolicyUnsound(why, {
       x: flow.key,
       y: other,
       mask: flow.mask,
       said: flow.said,
-      saidOther: outcome(flow.part, keyView(other)).said,
+      saidOther: outcome(flow.part, decodeKey(other)).said,
       read: firstDifference(flow.part, flow.key, other),
     });
   }
-}
-
-function nameOf(id: number): string {
-  return keyById[id]?.name ?? "vlan";
 }

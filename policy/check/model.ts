@@ -1,82 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Which packets a flow covers, for the oracle: the plain way, on keys and masks as objects and on
- * their bits.
+ * What packets there are, for the oracle: which keys a parser can yield, and which bits of one may
+ * have any value.
  *
  * @module
  */
-import type { FlowKey, FlowMask } from "../../providers/types.ts";
-import { ENCAP, ETHERTYPE, keyTable, VLAN } from "../../providers/odp/key.ts";
+import type { FlowKey } from "../../providers/types.ts";
+import { ENCAP, ETHERTYPE, keyById, keyTable, VLAN } from "../../providers/odp/key.ts";
 import { splitLevels } from "../../providers/odp/levels.ts";
-import { bitsOf } from "../../providers/odp/field_bits.ts";
-import type { Random } from "./random.ts";
-import { widthOf } from "../packet/plain.ts";
-
-const fragments: Readonly<Record<string, bigint>> = { no: 0n, first: 1n, later: 2n };
-const ALL = (1n << 256n) - 1n;
-
-/** Every number in an object, by its path; addresses as numbers. */
-export function flatten(
-  value: unknown,
-  path: string,
-  to: Map<string, bigint>,
-): Map<string, bigint> {
-  if (value === undefined || value === null) return to;
-  if (value === true) to.set(path, ALL);
-  else if (value === false) to.set(path, 0n);
-  else if (typeof value === "bigint") to.set(path, value);
-  else if (typeof value === "number") to.set(path, BigInt(value));
-  else if (typeof value === "string") {
-    to.set(path, fragments[value] ?? bitsOf(value, widthOf(path)));
-  } else if (value instanceof Uint8Array) {
-    to.set(path, value.reduce((all, byte) => all << 8n | BigInt(byte), 0n));
-  } else {
-    for (const [name, part] of Object.entries(value)) {
-      flatten(part, path === "" ? name : `${path}.${name}`, to);
-    }
-  }
-  return to;
-}
-
-/** The packets that hit a flow. */
-export class Covered {
-  readonly #x: FlowKey;
-  readonly #wanted: readonly (readonly [path: string, value: bigint, bits: bigint])[];
-
-  /** `x` is the packet that made the flow. */
-  constructor(x: FlowKey, mask: FlowMask) {
-    this.#x = x;
-    const values = flatten(x, "", new Map());
-    const { packetType: _, unknown: __, ...fields } = mask;
-    this.#wanted = [...flatten(fields, "", new Map())].map(([path, bits]) =>
-      [path, values.get(path) ?? 0n, bits] as const
-    );
-  }
-
-  /**
-   * Whether a packet hits the flow. Datapaths match some things whatever the mask says: port,
-   * recirculation, whether there is an Ethernet header or a tunnel, tags and their protocols, the
-   * EtherType.
-   */
-  has(y: FlowKey): boolean {
-    const x = this.#x;
-    const isAlike = x.inPort === y.inPort && (x.recircId ?? 0) === (y.recircId ?? 0) &&
-      x.etherType === y.etherType &&
-      (x.ethernet === undefined) === (y.ethernet === undefined) &&
-      (x.tunnel === undefined) === (y.tunnel === undefined) &&
-      (x.vlans?.length ?? 0) === (y.vlans?.length ?? 0) &&
-      (x.vlans ?? []).every(({ tpid }, i) => tpid === y.vlans?.[i]?.tpid);
-    if (!isAlike) return false;
-    // Which parts a tunnel key has is matched: its family is, and the flag that it has an id.
-    const [a, b] = [x.tunnel, y.tunnel];
-    if ((a?.ipv6Dst === undefined) !== (b?.ipv6Dst === undefined)) return false;
-    if ((a?.id === undefined) !== (b?.id === undefined)) return false;
-    const values = flatten(y, "", new Map());
-    return this.#wanted.every(([path, value, bits]) =>
-      (((values.get(path) ?? 0n) ^ value) & bits) === 0n
-    );
-  }
-}
 
 /** Whether a parser can yield a key: its headers are those that its types call for. */
 export function isParsable(key: FlowKey): boolean {
@@ -183,50 +114,7 @@ export function freeBits(key: Uint8Array, mask: Uint8Array): FreeBits {
   return { at, open, closed, ids };
 }
 
-/** Lays what a mask has of one key over another, where both have the attribute. */
-export function overlay(x: Uint8Array, y: Uint8Array, mask: Uint8Array): Uint8Array {
-  const made = y.slice();
-  const from = splitLevels(x, "key");
-  const masks = splitLevels(mask, "mask");
-  for (const [depth, level] of splitLevels(made, "key").entries()) {
-    for (const [attribute, payload] of level) {
-      const mine = from[depth]?.get(attribute);
-      const bits = masks[depth]?.get(attribute);
-      if (mine === undefined || bits === undefined) continue;
-      if (attribute === id("tunnel") || attribute === id("nsh")) continue;
-      if (mine.length !== payload.length || bits.length !== payload.length) continue;
-      for (let i = 0; i < payload.length; i++) {
-        const masked = bits[i] as number;
-        payload[i] = (payload[i] as number) & ~masked | (mine[i] as number) & masked;
-      }
-    }
-  }
-  return made;
-}
-
-/** Another packet of the same shape: one open bit flipped, some, most, in turn. */
-export function flipped(
-  key: Uint8Array,
-  free: FreeBits,
-  random: Random,
-  round: number,
-): Uint8Array {
-  const other = key.slice();
-  const { at, open } = free;
-  if (at.length === 0) return other;
-  const kind = round % 3;
-  if (kind === 0) {
-    const i = random(at.length);
-    const bit = (open[i] as number) & 1 << random(8);
-    other[at[i] as number] = (other[at[i] as number] as number) ^ bit;
-    return other;
-  }
-  for (let i = 0; i < at.length; i++) {
-    const bits = open[i] as number;
-    if (bits === 0) continue;
-    const flip = kind === 1 ? bits & random(256) : bits;
-    if (kind === 2 && random(3) === 0) continue;
-    other[at[i] as number] = (other[at[i] as number] as number) ^ flip;
-  }
-  return other;
+/** The name of an attribute of a key. */
+export function nameOf(id: number): string {
+  return keyById[id]?.name ?? "vlan";
 }

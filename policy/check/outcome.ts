@@ -10,6 +10,7 @@ import type { FlowKey } from "../../providers/types.ts";
 import type { Action } from "../../providers/types_action.ts";
 import { type Decision, decisionOf, type Policy } from "../decision.ts";
 import type { PortsView } from "../state/state.ts";
+import { frozenCopy, isForever } from "../copy.ts";
 import { plainPacket } from "../packet/plain.ts";
 import { type Carry, isStageAction, type Stage, textOf } from "../stage.ts";
 import type { Effect } from "../packet/effect.ts";
@@ -68,6 +69,9 @@ export interface Part {
 
 /** What came of a bare run. */
 export interface Outcome {
+  /** The verdict, which nothing changes any more; undefined if the policy threw. */
+  readonly decision: Decision | undefined;
+  readonly deadline: number;
   readonly said: string;
   /** Whether the policy threw. */
   readonly threw: boolean;
@@ -75,21 +79,76 @@ export interface Outcome {
   readonly stages: readonly { readonly stage: Stage<never>; readonly carry: Carry }[];
 }
 
-/** Runs the bare function on a key. */
-export function outcome(part: Part, key: FlowKey): Outcome {
-  const packet = plainPacket(key, NOW);
+/** Runs the bare function on a key; `read` gets the names of fields of which values were read. */
+export function outcome(part: Part, key: FlowKey, read?: Set<string>): Outcome {
+  const packet = plainPacket(key, NOW, read);
   try {
-    const decision = decisionOf(part.decide(packet, part.ports));
+    const decision = frozenCopy(decisionOf(part.decide(packet, part.ports)));
+    const { deadline } = packet;
+    const effects = packet.effects.map(asTaught);
     return {
-      said: say(decision, packet.effects, packet.deadline),
-      threw: false,
-      effects: packet.effects,
+      ...{ decision, deadline, effects, threw: false },
+      said: say(decision, effects, deadline),
       stages: decision.actions.filter(isStageAction),
     };
   } catch (error) {
-    return { said: `throws ${error}`, threw: true, effects: [], stages: [] };
+    const nothing = { decision: undefined, deadline: Infinity, effects: [], stages: [] };
+    return { ...nothing, said: `throws ${error}`, threw: true };
   }
 }
+
+/** An effect as it is now: programs may teach an object that they change afterwards. */
+function asTaught(effect: Effect): Effect {
+  if (effect.kind !== "learn") return effect;
+  return { ...effect, key: frozenCopy(effect.key), value: frozenCopy(effect.value) };
+}
+
+/** Whether the bare function says of another packet what it said of one. */
+export function saysTheSame(
+  part: Part,
+  key: FlowKey,
+  said: string,
+  of?: Outcome,
+): boolean {
+  const packet = plainPacket(key, NOW);
+  let decision: Decision;
+  try {
+    decision = decisionOf(part.decide(packet, part.ports));
+  } catch (error) {
+    return said === `throws ${error}`;
+  }
+  const { effects, deadline } = packet;
+  // Mostly equal, which is found out without writing it down.
+  const isEqual = of !== undefined && decision.edit === undefined &&
+    deadline === of.deadline && areEqual(decision, of.decision) &&
+    areEqual(effects, of.effects);
+  return isEqual || say(decision, effects, deadline) === said;
+}
+
+/** Whether two values are made of the same; false where that is not known. */
+function areEqual(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
+    return false;
+  }
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false;
+    for (let i = 0; i < a.length; i++) if (!areEqual(a[i], b[i])) return false;
+    return true;
+  }
+  const [of, others] = [a, b] as Record<string, unknown>[] as [Fields, Fields];
+  if (Object.getPrototypeOf(a) !== Object.prototype) return false;
+  if (Object.getPrototypeOf(b) !== Object.prototype) return false;
+  let count = 0;
+  for (const name in of) {
+    count++;
+    if (!areEqual(of[name], others[name])) return false;
+  }
+  for (const _ in others) count--;
+  return count === 0;
+}
+
+type Fields = Record<string, unknown>;
 
 const actionTexts = new WeakMap<readonly Action[], string>();
 
@@ -100,7 +159,7 @@ function textOfActions(actions: readonly Action[]): string {
     isStageAction(action) ? { to: action.stage.name, carry: action.carry } : action
   );
   const text = textOf(plain as never);
-  if (Object.isFrozen(actions)) actionTexts.set(actions, text);
+  if (isForever(actions)) actionTexts.set(actions, text);
   return text;
 }
 

@@ -16,3 +16,13 @@ export function callSite(): string | undefined {
     .replace(/^Object\.then /, "stage ") // The member of a stage that is the function.
     .replace(/\?load=\d+/, ""); // A file that `dpctl serve --policy` took anew.
 }
+
+/** What a policy asked the packet for. */
+export interface Read {
+  /** The leaf. */
+  readonly leaf: string;
+  /** How: the value, a test with its operand, or presence. */
+  readonly how: string;
+  /** Where in the policy, if the run looked. */
+  readonly at: string | undefined;
+}

@@ -14,6 +14,9 @@ export type Effect =
   }
   | { readonly kind: "credit"; readonly counter: Credited };
 
+/** What most packets teach. */
+export const NO_EFFECTS: readonly Effect[] = Object.freeze([]);
+
 /** A table that learns from packets. */
 export interface Learner {
   /** Its name. */
@@ -39,6 +42,9 @@ export interface Taught<K, V> {
 export interface Credited {
   /** Its name. */
   readonly name: string;
-  /** Adds packets and bytes; `usedMs` is when the last of them was seen. */
-  add(packets: bigint, bytes: bigint, usedMs: number): void;
+  /**
+   * Adds packets and bytes; `usedMs` is when the last of them was seen, `tcpFlags` all flags of TCP
+   * that packets of the flow had so far.
+   */
+  add(packets: bigint, bytes: bigint, usedMs: number, tcpFlags: number): void;
 }

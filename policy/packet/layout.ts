@@ -136,15 +136,19 @@ export class Layout {
   readonly key: Uint16Array;
   /** Offset of each payload in the mask by slot; 0: it cannot be masked. */
   readonly mask: Uint16Array;
-  /** The mask that runs start from. */
+  /** The mask that runs start from; its length is a multiple of four. */
   readonly template: Uint8Array;
+  /** The same as words in host order. */
+  readonly templateWords: Uint32Array;
   /** VLAN tags. */
   readonly tags: number;
   /** Labels. */
   readonly labels: number;
-  readonly #size: number;
-  readonly #headersAt: readonly number[];
-  readonly #headers: readonly number[];
+  /** Bytes of such a key. */
+  readonly size: number;
+  /** Where the headers of its attributes are, and what they are, in words of host order. */
+  readonly #headersAt: Uint16Array;
+  readonly #headers: Int32Array;
   /** Whether key and mask have their values at the same places. */
   readonly isAligned: boolean;
   /** Whether other keys of this shape may share it. */
@@ -153,13 +157,16 @@ export class Layout {
   /** Reads the layout of a key. Throws `AttributeError` when it is malformed. */
   constructor(bytes: Uint8Array) {
     const offsets = read(bytes);
-    this.#size = bytes.length;
-    this.#headersAt = offsets.headersAt;
-    this.#headers = offsets.headers;
+    this.size = bytes.length;
+    this.#headersAt = Uint16Array.from(offsets.headersAt, (at) => at >> 2);
+    this.#headers = Int32Array.from(offsets.headers);
     this.key = offsets.slots;
     this.tags = offsets.tags;
     this.labels = offsets.labels;
-    this.template = templateOf(bytes);
+    const template = templateOf(bytes);
+    this.templateWords = new Uint32Array(template.length + 3 >> 2);
+    this.template = new Uint8Array(this.templateWords.buffer, 0, template.length);
+    this.template.set(template);
     const mask = read(this.template);
     this.mask = mask.slots;
     this.isAligned = this.template.length === bytes.length &&
@@ -171,11 +178,21 @@ export class Layout {
 
   /** Whether a key has this layout. */
   fits(bytes: Uint8Array): boolean {
-    if (bytes.length !== this.#size) return false;
+    if (bytes.length !== this.size) return false;
     const at = this.#headersAt;
     const heads = this.#headers;
     for (let i = 0; i < at.length; i++) {
-      if (header(bytes, at[i] as number) !== heads[i]) return false;
+      if (header(bytes, 4 * (at[i] as number)) !== heads[i]) return false;
+    }
+    return true;
+  }
+
+  /** Whether a key of its size, given as words in host order, has this layout. */
+  fitsWords(words: Uint32Array): boolean {
+    const at = this.#headersAt;
+    const heads = this.#headers;
+    for (let i = 0; i < at.length; i++) {
+      if (((words[at[i] as number] as number) | 0) !== heads[i]) return false;
     }
     return true;
   }
@@ -218,6 +235,8 @@ const tunnelAddresses: ReadonlySet<number> = new Set(
 const tunnelFlags: readonly number[] = (["dontFragment", "checksum", "oam"] as const)
   .map((name) => tunnelTable[name].id);
 
+const options = tunnelTable.geneve.id;
+
 function tunnelTemplate(payload: Uint8Array): Uint8Array {
   return written((writer) => {
     for (const [id, size] of tunnelParts) {
@@ -225,6 +244,10 @@ function tunnelTemplate(payload: Uint8Array): Uint8Array {
     }
     walk(payload, 0, payload.length, "tunnel", (id, _, size) => {
       if (tunnelAddresses.has(id)) writer.attribute(id, new Uint8Array(size), "tunnel");
+      // What is in them only their kinds tell: all of them are matched, as they are.
+      if (id === options) {
+        writer.attribute(id, new Uint8Array(size).fill(0xff), "tunnel");
+      }
     });
     for (const id of tunnelFlags) writer.attribute(id, new Uint8Array(), "tunnel");
   });

@@ -19,20 +19,15 @@ import {
 import { keyTable } from "../../providers/odp/key.ts";
 import { nshBase } from "../../providers/odp/payload/nsh.ts";
 import type { Attribute } from "../../providers/odp/attributes.ts";
+import { prefixMask, type Words, words } from "./words.ts";
 
-/** A value of up to 128 bits, from the left. */
-export type Words = Uint32Array;
+export { commonBits, fromBig, prefixMask, toBig, type Words, words } from "./words.ts";
 
 /**
  * A value as a policy writes it: number, 64 bits and more as bigint, address as text, `"first"` for
  * a fragment.
  */
 export type Value = number | bigint | string;
-
-/** Makes an empty value. */
-export function words(): Words {
-  return new Uint32Array(4);
-}
 
 const structures = [
   "ethernet",
@@ -141,6 +136,11 @@ export interface Place {
   readonly zero: boolean;
   /** Values of one kind have the same bits for the same text. */
   readonly kind: string;
+  /** The same as `wire` where that is a number of 32 bits at most. */
+  readonly number: NumberLeaf | undefined;
+  /** Bytes of one that is not, and whether the last of them counts most. */
+  readonly size: number;
+  readonly isLittle: boolean;
 }
 
 const protocols: Readonly<Record<string, number>> = {
@@ -177,7 +177,13 @@ function place(
     : "always";
   const width = widthOf(wire);
   const kind = `${wire.constructor.name}${width}`;
-  return { name, slot, at, wire, width, told, protocol, zero, kind };
+  const number = wire instanceof NumberLeaf ? wire : undefined;
+  const isLittle = wire instanceof BigLeaf && wire.little;
+  const { size } = wire;
+  return {
+    ...{ name, slot, at, wire, width, told, protocol, zero, kind },
+    ...{ number, size, isLittle },
+  };
 }
 
 function all(): Record<string, Place> {
@@ -267,42 +273,55 @@ export function placeOf(leaf: string): Place {
 
 /** Reads the value at `at` as bits. */
 export function load(place: Place, bytes: Uint8Array, at: number, to: Words): void {
-  const { wire } = place;
-  if (wire instanceof NumberLeaf) {
-    to[0] = wire.get(bytes, at) << (32 - wire.width);
-    to[1] = to[2] = to[3] = 0;
+  const { number, size, isLittle } = place;
+  to[1] = to[2] = to[3] = 0;
+  if (number !== undefined) {
+    to[0] = number.get(bytes, at) << (32 - number.width);
     return;
   }
-  const { size } = wire;
-  const little = wire instanceof BigLeaf && wire.little;
-  for (let word = 0; word < 4; word++) {
+  for (let i = 0; i < size; i += 4) {
     let bits = 0;
-    for (let i = 4 * word; i < 4 * word + 4; i++) {
-      const byte = i >= size ? 0 : bytes[at + (little ? size - 1 - i : i)] as number;
-      bits = bits << 8 | byte;
+    const end = Math.min(size, i + 4);
+    for (let n = i; n < end; n++) {
+      bits |= (bytes[at + (isLittle ? size - 1 - n : n)] as number) << (24 - 8 * (n & 3));
     }
-    to[word] = bits;
+    to[i >> 2] = bits;
   }
 }
 
 /** Lays bits over those at `at`; true if some of them were not there before. */
 export function lay(place: Place, bytes: Uint8Array, at: number, bits: Words): boolean {
-  const { wire } = place;
+  const { number, size, isLittle } = place;
   let isNew = false;
-  if (wire instanceof NumberLeaf) {
-    const value = (bits[0] as number) >>> (32 - wire.width);
-    isNew = (value & ~wire.get(bytes, at)) !== 0;
-    if (isNew) wire.poke(bytes, at, value);
+  if (number !== undefined) {
+    const value = (bits[0] as number) >>> (32 - number.width);
+    isNew = (value & ~number.get(bytes, at)) !== 0;
+    if (isNew) number.poke(bytes, at, value);
     return isNew;
   }
-  const { size } = wire;
-  const little = wire instanceof BigLeaf && wire.little;
   for (let i = 0; i < size; i++) {
     const byte = (bits[i >> 2] as number) >>> (24 - 8 * (i & 3)) & 0xff;
-    const to = at + (little ? size - 1 - i : i);
+    const to = at + (isLittle ? size - 1 - i : i);
     const before = bytes[to] as number;
     if ((byte & ~before) === 0) continue;
     bytes[to] = before | byte;
+    isNew = true;
+  }
+  return isNew;
+}
+
+/** Lays all bits of a value; true if some of them were not there before. */
+export function layWhole(place: Place, bytes: Uint8Array, at: number): boolean {
+  const { number, size } = place;
+  if (number !== undefined) {
+    const isNew = number.get(bytes, at) !== number.max;
+    if (isNew) number.poke(bytes, at, number.max);
+    return isNew;
+  }
+  let isNew = false;
+  for (let i = at; i < at + size; i++) {
+    if (bytes[i] === 0xff) continue;
+    bytes[i] = 0xff;
     isNew = true;
   }
   return isNew;
@@ -367,43 +386,4 @@ export function parsePrefix(
   const kept = prefixMask(length);
   for (let i = 0; i < 4; i++) bits[i] = (bits[i] as number) & (kept[i] as number);
   return { bits, length };
-}
-
-const prefixes: readonly Words[] = Array.from({ length: 129 }, (_, length) => {
-  const made = words();
-  for (let bit = 0; bit < length; bit++) {
-    made[bit >> 5] = (made[bit >> 5] as number) | 0x80000000 >>> (bit & 31);
-  }
-  return made;
-});
-
-/** The first `length` bits, not to be changed. */
-export function prefixMask(length: number): Words {
-  return prefixes[length] as Words;
-}
-
-/** Number of leading bits that two values share; 128 if they are equal. */
-export function commonBits(a: Words, b: Words): number {
-  for (let i = 0; i < 4; i++) {
-    const differ = ((a[i] as number) ^ (b[i] as number)) >>> 0;
-    if (differ !== 0) return 32 * i + Math.clz32(differ);
-  }
-  return 128;
-}
-
-/** The value of bits as a number or bigint: what `width` bits of it say. */
-export function toBig(bits: Words, width: number): bigint {
-  let value = 0n;
-  for (let i = 0; i < 4; i++) value = value << 32n | BigInt(bits[i] as number);
-  return value >> BigInt(128 - width);
-}
-
-/** Bits of a bigint of `width` bits. */
-export function fromBig(value: bigint, width: number, to: Words = words()): Words {
-  let rest = value << BigInt(128 - width);
-  for (let i = 3; i >= 0; i--) {
-    to[i] = Number(rest & 0xffffffffn);
-    rest >>= 32n;
-  }
-  return to;
 }

@@ -31,8 +31,8 @@ import {
   places,
 } from "./leaf.ts";
 import { fromBig, parsePrefix, prefixMask, toBig, type Value, words } from "./leaf.ts";
-import type { Credited, Taught } from "./effect.ts";
-import { isNumber, type Tracker } from "./tracker.ts";
+import type { Credited, Effect, Taught } from "./effect.ts";
+import type { Tracker } from "./tracker.ts";
 
 /** The parts of a tunnel key that a policy may read. */
 export interface TunnelView {
@@ -369,24 +369,31 @@ export class PacketView {
     const value = this.#tracker.valueOf(place, this.#b);
     for (let i = 0; i < 4; i++) value[i] = (value[i] as number) & (wanted[i] as number);
     const big = toBig(value, place.width);
-    return isWide || !isNumber(place) && place.width > 48 ? big : Number(big);
+    return isWide || place.width > 48 ? big : Number(big);
   }
 
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void {
     const { effects } = this.#tracker;
     if (typeof key === "object") key = detached(key);
     if (typeof value === "object") value = detached(value);
-    for (const one of effects) {
+    for (let i = 0; i < effects.length; i++) {
+      const one = effects[i] as Effect;
       if (one.kind !== "learn" || one.table !== table as never) continue;
       if (!Object.is(one.key, key)) continue;
       one.value = value; // The last word about a key counts.
       return;
     }
-    effects.push({ kind: "learn", table: table as never, key, value });
+    this.#note({ kind: "learn", table: table as never, key, value });
+  }
+
+  /** Mostly the first, and the only one: lists that grow have room for many. */
+  #note(effect: Effect): void {
+    const { effects } = this.#tracker;
+    this.#tracker.effects = effects.length === 0 ? [effect] : [...effects, effect];
   }
 
   credit(counter: Credited): void {
-    this.#tracker.effects.push({ kind: "credit", counter });
+    this.#note({ kind: "credit", counter });
   }
 
   until(atMs: number): void {

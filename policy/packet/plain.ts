@@ -8,6 +8,7 @@
  * @module
  */
 import type { FlowKey } from "../../providers/types.ts";
+import { parseIpv4, parseIpv6, parseMac } from "../../providers/codec/address.ts";
 import { bitsOf } from "../../providers/odp/field_bits.ts";
 import type { Leaf, Value } from "./leaf.ts";
 import { type Packet, PLAIN, TRACKER } from "./packet.ts";
@@ -63,9 +64,35 @@ const widths: Readonly<Record<string, number>> = {
   si: 8,
 };
 
+/** A leaf by its parts. */
+interface Parts {
+  readonly structure: string;
+  readonly field: string | undefined;
+  /** The field of a key that it is in. */
+  readonly of: string;
+  readonly width: number;
+}
+
+/** Leaves that were asked for: the oracle asks for the same ones millions of times. */
+const leaves = new Map<string, Parts>();
+
+function partsOf(leaf: string): Parts {
+  let parts = leaves.get(leaf);
+  if (parts === undefined) {
+    const [structure = "", field] = leaf.split(".");
+    const of = structure === "vlan" || structure === "innerVlan" ? "vlans" : structure;
+    parts = { structure, field, of, width: widthIn(structure, field) };
+    if (leaves.size < 10_000) leaves.set(leaf, parts);
+  }
+  return parts;
+}
+
 /** Bits of a leaf, by its name alone. */
 export function widthOf(leaf: string): number {
-  const [structure = "", field] = leaf.split(".");
+  return partsOf(leaf).width;
+}
+
+function widthIn(structure: string, field: string | undefined): number {
   if (field === undefined) return widths[structure] ?? 32;
   if (field === "src" || field === "dst") {
     if (structure === "ethernet") return 48;
@@ -94,17 +121,36 @@ const metadata: ReadonlySet<string> = new Set([
 ]);
 const fragments: Readonly<Record<string, bigint>> = { no: 0n, first: 1n, later: 2n };
 
+const addresses = {
+  48: [6, parseMac],
+  32: [4, parseIpv4],
+  128: [16, parseIpv6],
+} as const;
+const room = new Uint8Array(16);
+const words = new DataView(room.buffer);
+
+/** An address of so many bits as a number; undefined for other text. */
+function addressOf(text: string, width: number): bigint | undefined {
+  const address = addresses[width as keyof typeof addresses];
+  if (address === undefined) return undefined;
+  const [size, parse] = address;
+  if (parse(text, 0, room, 0) !== text.length) return undefined;
+  if (size === 4) return BigInt(words.getUint32(0));
+  // Numbers below 2 ** 48 are exact, and made faster than what is shifted.
+  if (size === 6) return BigInt(words.getUint32(0) * 65536 + words.getUint16(4));
+  return words.getBigUint64(0) << 64n | words.getBigUint64(8);
+}
+
 /** A value of a leaf, or what a policy compares it with, as a number of `width` bits. */
 export function numberOf(value: unknown, width: number): bigint {
-  if (typeof value === "string" && Object.hasOwn(fragments, value)) {
-    return fragments[value] as bigint;
-  }
-  return bitsOf(value, width);
+  if (typeof value !== "string") return bitsOf(value, width);
+  if (Object.hasOwn(fragments, value)) return fragments[value] as bigint;
+  return addressOf(value, width) ?? bitsOf(value, width);
 }
 
 /** The value of a leaf in a key; undefined if the packet has none. */
 export function valueIn(key: FlowKey, leaf: string): unknown {
-  const [structure = "", field] = leaf.split(".");
+  const { structure, field } = partsOf(leaf);
   const fields = key as unknown as Fields;
   let from: unknown = fields[structure];
   if (structure === "vlan") from = key.vlans?.[0];
@@ -139,11 +185,19 @@ export class PlainPacket {
   /** The earliest that the run said. */
   deadline = Infinity;
   readonly #key: FlowKey;
+  readonly #read: Set<string> | undefined;
 
-  /** A packet with this key. */
-  constructor(key: FlowKey, nowMs: number) {
+  /** A packet with this key; `read` gets the names of its fields of which values are read. */
+  constructor(key: FlowKey, nowMs: number, read?: Set<string>) {
     this.#key = key;
     this.now = nowMs;
+    this.#read = read;
+  }
+
+  #value(leaf: string): unknown {
+    const value = valueIn(this.#key, leaf);
+    if (value !== undefined) this.#read?.add(partsOf(leaf).of);
+    return value;
   }
 
   get [TRACKER](): undefined {
@@ -151,16 +205,14 @@ export class PlainPacket {
   }
 
   [PLAIN](leaf: Leaf): unknown {
-    return valueIn(this.#key, leaf);
+    return this.#value(leaf);
   }
 
   /** The field of a key with this name. */
   field(name: string): unknown {
-    const { tunnel } = this.#key;
-    if (name === "tunnel" && tunnel !== undefined) {
-      return { tos: 0, ttl: 0, srcPort: 0, dstPort: 0, ...tunnel };
-    }
-    return valueIn(this.#key, name);
+    const value = this.#value(name);
+    if (name !== "tunnel" || value === undefined) return value;
+    return { tos: 0, ttl: 0, srcPort: 0, dstPort: 0, ...value as object };
   }
 
   has(field: string): boolean {
@@ -169,7 +221,7 @@ export class PlainPacket {
 
   equals(leaf: Leaf, value: Value, mask?: Value): boolean {
     const width = widthOf(leaf);
-    const mine = valueIn(this.#key, leaf);
+    const mine = this.#value(leaf);
     if (mine === undefined) return false;
     const all = mask === undefined ? (1n << BigInt(width)) - 1n : numberOf(mask, width);
     return ((numberOf(mine, width) ^ numberOf(value, width)) & all) === 0n;
@@ -177,7 +229,7 @@ export class PlainPacket {
 
   within(leaf: Leaf, prefix: string): boolean {
     const width = widthOf(leaf);
-    const mine = valueIn(this.#key, leaf);
+    const mine = this.#value(leaf);
     if (mine === undefined) return false;
     const [value, shift] = prefixOf(prefix, width);
     return numberOf(mine, width) >> shift === value;
@@ -185,7 +237,7 @@ export class PlainPacket {
 
   between(leaf: Leaf, low: Value, high: Value): boolean {
     const width = widthOf(leaf);
-    const mine = valueIn(this.#key, leaf);
+    const mine = this.#value(leaf);
     if (mine === undefined) return false;
     const value = numberOf(mine, width);
     return value >= numberOf(low, width) && value <= numberOf(high, width);
@@ -193,7 +245,7 @@ export class PlainPacket {
 
   bits(leaf: Leaf, mask: number | bigint): number | bigint {
     const width = widthOf(leaf);
-    const mine = valueIn(this.#key, leaf);
+    const mine = this.#value(leaf);
     const isBig = typeof mask === "bigint";
     if (mine === undefined) return isBig ? 0n : 0;
     const value = numberOf(mine, width) & BigInt(mask);
@@ -257,6 +309,10 @@ for (const name of fields) {
 }
 
 /** Makes a packet that nobody tracks. */
-export function plainPacket(key: FlowKey, nowMs: number): Packet & PlainPacket {
-  return new PlainPacket(key, nowMs) as unknown as Packet & PlainPacket;
+export function plainPacket(
+  key: FlowKey,
+  nowMs: number,
+  read?: Set<string>,
+): Packet & PlainPacket {
+  return new PlainPacket(key, nowMs, read) as unknown as Packet & PlainPacket;
 }

@@ -14,41 +14,35 @@
  *
  * @module
  */
-import { NumberLeaf } from "../../providers/codec/leaf.ts";
 import { dropUnused } from "../state/dependency.ts";
-import type { Effect } from "./effect.ts";
-import { callSite } from "./call_site.ts";
+import { type Effect, NO_EFFECTS } from "./effect.ts";
+import { callSite, type Read } from "./call_site.ts";
+import { Former } from "./former.ts";
 import { Layout, Layouts } from "./layout.ts";
+import { lay, layWhole, load, type Place } from "./leaf.ts";
+import {
+  ctState,
+  ctTupleProtocols,
+  discovery,
+  fragmentPlaces,
+  icmpCode,
+  icmpType,
+  IPV4,
+  IPV6,
+  protocolPlaces,
+  tracked,
+} from "./telling.ts";
 import {
   commonBits,
-  lay,
-  load,
-  type Place,
-  placeOf,
+  compare,
+  isDecided,
   prefixMask,
   type Words,
   words,
-} from "./leaf.ts";
+} from "./words.ts";
 
-/** What a policy asked the packet for. */
-export interface Read {
-  /** The leaf. */
-  readonly leaf: string;
-  /** How: the value, a test with its operand, or presence. */
-  readonly how: string;
-  /** Where in the policy, if the run looked. */
-  readonly at: string | undefined;
-}
-
-const protocolPlaces = { 4: placeOf("ipv4.proto"), 6: placeOf("ipv6.proto") };
-const fragmentPlaces = { 4: placeOf("ipv4.frag"), 6: placeOf("ipv6.frag") };
-const icmpType = placeOf("icmpv6.type");
-const icmpCode = placeOf("icmpv6.code");
-const ctState = placeOf("ctState");
-const ctTupleProtocols = { 4: placeOf("ctTuple4.proto"), 6: placeOf("ctTuple6.proto") };
-const IPV4 = protocolPlaces[4].slot;
-const IPV6 = protocolPlaces[6].slot;
-const tracked = Uint32Array.of(0x20 << 24, 0, 0, 0);
+/** Bytes that there is room for at first; few keys have more than 400. */
+const ROOM = 1 << 11;
 
 let current: Tracker | undefined;
 
@@ -63,17 +57,24 @@ export class Tracker {
   readonly #value = words();
   readonly #masked = words();
   readonly #bits = words();
-  /** The key of the packet. */
-  key: Uint8Array = new Uint8Array();
+  /** The key of the packet, `keySize` bytes of it; zeros up to a multiple of four follow. */
+  key: Uint8Array = new Uint8Array(ROOM);
+  /** The same as words in host order. */
+  keyWords: Uint32Array = new Uint32Array(this.key.buffer);
+  keySize = 0;
   /** The mask so far, `maskSize` bytes of it. */
-  readonly mask: Uint8Array = new Uint8Array(2048);
-  readonly #maskWords = new Uint32Array(this.mask.buffer);
+  mask: Uint8Array = new Uint8Array(ROOM);
+  /** The same as words in host order. */
+  maskWords: Uint32Array = new Uint32Array(this.mask.buffer);
   maskSize = 0;
+  /** Whether bits were masked that were not when the run began. */
+  grew = false;
   layout: Layout = emptyLayout;
-  /** Dependencies that were read, each once. */
-  dependencies: number[] = [];
-  /** What is to be done for each such packet. */
-  readonly effects: Effect[] = [];
+  /** Dependencies that were read, each once: the first `dependencyCount`. */
+  dependencyIds: Int32Array = new Int32Array(64);
+  dependencyCount = 0;
+  /** What is to be done for each such packet. A run that has some makes its own list. */
+  effects: readonly Effect[] = NO_EFFECTS;
   /** Why there can be no flow, if the run said or read something that no mask can express. */
   uncacheable: string | undefined;
   /** Metadata that was read though the key lacks it. */
@@ -86,8 +87,8 @@ export class Tracker {
   readClock = false;
   /** Reads in their order, when somebody wants to know them. */
   reads: Read[] | undefined;
-  /** Round lengths of prefixes up to multiples of this, so that masks stay few. */
-  step = 1;
+  /** What an earlier run on this key rested on. */
+  readonly former: Former = new Former();
 
   /** The layout of a key. Throws `AttributeError` when it is malformed. */
   layoutOf(key: Uint8Array): Layout {
@@ -95,27 +96,44 @@ export class Tracker {
     return last.isShared && last.fits(key) ? last : this.#layouts.of(key);
   }
 
-  /** As `layoutOf`, for a key on which a run begins next, which need not ask again. */
-  prepare(key: Uint8Array): Layout {
-    this.#prepared = key;
-    return this.layout = this.layoutOf(key);
+  /** Takes a copy of the key that the next run is about. Throws `AttributeError`. */
+  take(key: Uint8Array): Layout {
+    const size = key.length;
+    this.#makeRoom(size);
+    if ((size & 3) !== 0) this.keyWords[size >> 2] = 0;
+    this.key.set(key);
+    this.keySize = size;
+    const last = this.layout;
+    const isLast = last.isShared && last.size === size && last.fitsWords(this.keyWords);
+    return isLast ? last : this.layout = this.#layouts.of(key);
   }
-  #prepared: Uint8Array | undefined;
 
-  /** Begins a run on a key: the mask is that of its layout, or `fence`, what is masked already. */
-  begin(key: Uint8Array, nowMs: number, fence?: Uint8Array): void {
-    if (current !== undefined) {
-      throw new TypeError("a policy runs: another run cannot begin within it");
-    }
-    this.dependencies = [];
-    this.key = key;
-    const layout = key === this.#prepared ? this.layout : this.prepare(key);
-    this.#prepared = undefined;
-    const start = fence ?? layout.template;
-    this.maskSize = start.length;
-    if (start.length > this.mask.length) throw new RangeError("mask is too long");
-    this.mask.set(start);
-    this.effects.length = 0;
+  /** As `take`, of a key that is kept as words, whose layout is known. */
+  takeStored(words: Uint32Array, at: number, layout: Layout): void {
+    const { size } = layout;
+    this.#makeRoom(size);
+    const { keyWords } = this;
+    const count = size + 3 >> 2;
+    for (let i = 0; i < count; i++) keyWords[i] = words[at + i] as number;
+    this.keySize = size;
+    this.layout = layout;
+  }
+
+  /**
+   * Begins a run on the key that was taken: the mask is that of its layout, or `fence`, words of
+   * what is masked already, `size` bytes.
+   */
+  begin(nowMs: number, fence?: Uint32Array, size = 0): void {
+    const start = fence ?? this.layout.templateWords;
+    this.maskSize = fence === undefined ? this.layout.template.length : size;
+    this.#makeRoom(this.maskSize);
+    const { maskWords } = this;
+    const count = this.maskSize + 3 >> 2;
+    for (let i = 0; i < count; i++) maskWords[i] = start[i] as number;
+    if (fence === undefined) this.former.forget();
+    this.grew = false;
+    this.dependencyCount = 0;
+    this.effects = NO_EFFECTS;
     if (this.missing.size > 0) this.missing.clear();
     this.uncacheable = undefined;
     this.deadline = Infinity;
@@ -124,34 +142,57 @@ export class Tracker {
     current = this;
   }
 
+  /** Makes room for a run on so many bytes. Throws where one is under way. */
+  #makeRoom(size: number): void {
+    if (current !== undefined) {
+      throw new TypeError("a policy runs: another run cannot begin within it");
+    }
+    if (size <= this.key.length && size <= this.mask.length) return;
+    const room = size + 3 & ~3;
+    const { key } = this;
+    this.key = new Uint8Array(room);
+    this.key.set(key.subarray(0, this.keySize));
+    this.keyWords = new Uint32Array(this.key.buffer);
+    this.mask = new Uint8Array(room);
+    this.maskWords = new Uint32Array(this.mask.buffer);
+  }
+
   /** Ends the run: the packet cannot be read any more. */
   end(): void {
     current = undefined;
+    this.former.forget();
     if (this.readClock && this.deadline === Infinity) this.uncacheable ??= "clock";
   }
 
-  /** Whether a run is under way. */
-  get running(): boolean {
-    return current === this;
-  }
-
-  /** Whether the mask is this one of `size` bytes, given as words; `size` is a multiple of 4. */
-  hasMask(words: Uint32Array, size: number): boolean {
-    if (size !== this.maskSize) return false;
-    for (let i = 0; i < size >> 2; i++) if (words[i] !== this.#maskWords[i]) return false;
-    return true;
+  /** What the earlier run read here; 0 if that is not known. */
+  get expected(): number {
+    return this.former.at(this.dependencyCount);
   }
 
   /** Notes a dependency. */
   depend(id: number): void {
+    const ids = this.dependencyIds;
+    const count = this.dependencyCount;
     // Few in any run: looking through them costs less than a set.
-    if (!this.dependencies.includes(id)) this.dependencies.push(id);
+    for (let i = 0; i < count; i++) if (ids[i] === id) return;
+    if (count === ids.length) {
+      this.dependencyIds = new Int32Array(2 * count);
+      this.dependencyIds.set(ids);
+    }
+    this.dependencyIds[count] = id;
+    this.dependencyCount = count + 1;
+  }
+
+  /** Dependencies that were read, as a list of their own. */
+  get dependencies(): number[] {
+    return [...this.dependencyIds.subarray(0, this.dependencyCount)];
   }
 
   /** Lets go of dependencies that nothing kept. */
   dropDependencies(): void {
-    for (const id of this.dependencies) dropUnused(id);
-    this.dependencies = [];
+    const count = this.dependencyCount;
+    this.dependencyCount = 0;
+    for (let i = 0; i < count; i++) dropUnused(this.dependencyIds[i] as number);
   }
 
   /** Tells what was read, where somebody listens. */
@@ -169,6 +210,10 @@ export class Tracker {
   present(place: Place): boolean {
     this.#check();
     const at = this.layout.key[place.slot] as number;
+    if (place.told === "always") {
+      if (at === 0 && place.zero && place.slot < 40) this.missing.add(place.slot);
+      return at !== 0;
+    }
     switch (place.told) {
       case "protocol":
         return this.#presentByProtocol(place.protocol, at !== 0);
@@ -177,10 +222,7 @@ export class Tracker {
       case "label":
         return this.#presentLabel(place);
       case "tracked":
-        return this.#presentTuple(place, at !== 0);
-      default:
-        if (at === 0 && place.zero && place.slot < 40) this.missing.add(place.slot);
-        return at !== 0;
+        return this.#presentTuple(at !== 0);
     }
   }
 
@@ -232,35 +274,31 @@ export class Tracker {
     if (key[place.slot] === 0) return false;
     for (let above = 0; above < Math.min(index, labels); above++) {
       const at = (mask[place.slot] as number) + 4 * above + 2;
+      if (((this.mask[at] as number) & 1) === 0) this.grew = true;
       this.mask[at] = (this.mask[at] as number) | 1;
     }
     return index < labels;
   }
 
-  /** A tracked packet's tuple is told by the state of its connection. */
-  #presentTuple(place: Place, isThere: boolean): boolean {
+  /** Told by the connection's state; of IPv6 also by there being no neighbour discovery. */
+  #presentTuple(isThere: boolean): boolean {
     this.#layAll(ctState);
-    if (!isThere) return false;
-    this.#layAll(ctTupleProtocols[place.name.startsWith("ctTuple4") ? 4 : 6]);
-    return true;
+    if (this.#family() === 6) this.present(discovery);
+    if (isThere) this.#layAll(ctTupleProtocols[this.#family() ?? 4]);
+    return isThere;
   }
 
   /** Masks all bits of a value that is there. */
   #layAll(place: Place): void {
     const at = this.layout.mask[place.slot] as number;
-    if (at === 0) {
-      if (place.zero && place.slot < 40) this.missing.add(place.slot);
-      return;
-    }
-    lay(place, this.mask, at + place.at, prefixMask(place.width));
+    if (at !== 0) {
+      if (layWhole(place, this.mask, at + place.at)) this.grew = true;
+    } else if (place.zero && place.slot < 40) this.missing.add(place.slot);
   }
 
-  /** Masks leading bits of a value, rounded up to the step. */
+  /** Masks leading bits of a value. */
   layPrefix(place: Place, length: number): void {
-    const rounded = this.step === 1 || length === 0
-      ? length
-      : Math.min(place.width, Math.ceil(length / this.step) * this.step);
-    this.layBits(place, prefixMask(rounded));
+    this.layBits(place, prefixMask(length));
   }
 
   /** Masks bits of a value. Who reads any state of a connection reads whether there is one. */
@@ -270,8 +308,10 @@ export class Tracker {
       if (place.zero && place.slot < 40) this.missing.add(place.slot);
       return;
     }
-    if (place === ctState && bits[0] !== 0) lay(place, this.mask, at, tracked);
-    lay(place, this.mask, at + place.at, bits);
+    if (place === ctState && bits[0] !== 0 && lay(place, this.mask, at, tracked)) {
+      this.grew = true;
+    }
+    if (lay(place, this.mask, at + place.at, bits)) this.grew = true;
   }
 
   /** The bits of a value that is there, or zeros. */
@@ -381,49 +421,4 @@ export class Tracker {
   }
 }
 
-function compare(a: Words, b: Words): number {
-  for (let i = 0; i < 4; i++) {
-    if (a[i] !== b[i]) return (a[i] as number) < (b[i] as number) ? -1 : 1;
-  }
-  return 0;
-}
-
-const from = words();
-const to = words();
-
-/** Whether all values that share the first `length` bits are in the range, or all out of it. */
-function isDecided(
-  value: Words,
-  length: number,
-  low: Words,
-  high: Words,
-  inside: boolean,
-): boolean {
-  const kept = prefixMask(length);
-  for (let i = 0; i < 4; i++) {
-    from[i] = (value[i] as number) & (kept[i] as number);
-    to[i] = (value[i] as number) | ~(kept[i] as number);
-  }
-  return inside
-    ? compare(from, low) >= 0 && compare(to, high) <= 0
-    : compare(to, low) < 0 || compare(from, high) > 0;
-}
-
 const emptyLayout = new Layout(new Uint8Array());
-
-/** Whether a place holds a number of 32 bits at most. */
-export function isNumber(place: Place): boolean {
-  return place.wire instanceof NumberLeaf;
-}
-
-/** How many of the leading bits of a value are masked. */
-export function leadingMasked(tracker: Tracker, place: Place): number {
-  const masked = tracker.maskedOf(place, scratch);
-  for (let i = 0; i < 4; i++) {
-    const zeros = ~(masked[i] as number);
-    if (zeros !== 0) return Math.min(place.width, 32 * i + Math.clz32(zeros));
-  }
-  return place.width;
-}
-
-const scratch = words();

@@ -5,7 +5,6 @@
  * @module
  */
 import type { PortNo } from "../../providers/ids.ts";
-import { LONGEST, maskedHash, Room } from "./mask_table.ts";
 
 const SLOTS = 1 << 16;
 const WITHIN_MS = 1000;
@@ -18,14 +17,9 @@ const WITHIN_MS = 1000;
 export class Admission {
   readonly #tags = new Int32Array(SLOTS);
   readonly #times = new Float64Array(SLOTS);
-  readonly #key = new Room(LONGEST);
-  readonly #mask = new Room(LONGEST);
 
-  /** Whether the key has been seen lately; if not, it is remembered. */
-  admits(key: Uint8Array, mask: Uint8Array, aligned: boolean, nowMs: number): boolean {
-    this.#key.take(key);
-    this.#mask.take(mask);
-    const hash = maskedHash(this.#key, this.#mask.words, aligned);
+  /** Whether a key with this hash has been seen lately; if not, it is remembered. */
+  admits(hash: number, nowMs: number): boolean {
     const slot = (hash ^ hash >>> 16) & (SLOTS - 1);
     const isKnown = this.#tags[slot] === hash &&
       nowMs - (this.#times[slot] as number) < WITHIN_MS;

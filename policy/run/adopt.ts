@@ -4,14 +4,17 @@
  *
  * @module
  */
+import { clockMs } from "../clock.ts";
 import type { Flow } from "../../providers/flow.ts";
 import { splitLevels } from "../../providers/odp/levels.ts";
 import { find } from "../../providers/odp/attributes.ts";
 import { keyTable, VLAN } from "../../providers/odp/key.ts";
 import { tunnelKey } from "../../providers/odp/payload/tunnel.ts";
 import { type Core, count } from "./core.ts";
-import { completed, type Layout } from "../packet/layout.ts";
-import { effectsOf, type Revalidator } from "./revalidator.ts";
+import type { Layout } from "../packet/layout.ts";
+import { looseMask } from "./mask_table.ts";
+import { changesSoFar } from "../state/dependency.ts";
+import type { Revalidator } from "./revalidator.ts";
 
 /**
  * Runs the policy on a flow's key within its mask. What can be proven becomes the policy's own,
@@ -20,7 +23,7 @@ import { effectsOf, type Revalidator } from "./revalidator.ts";
  */
 export function adopt(core: Core, revalidator: Revalidator, flow: Flow): boolean {
   const { ufid, raw } = flow;
-  const nowMs = Date.now();
+  const nowMs = clockMs();
   const remove = (): false => {
     const reference = ufid === undefined
       ? { key: raw.key ?? new Uint8Array() }
@@ -34,46 +37,49 @@ export function adopt(core: Core, revalidator: Revalidator, flow: Flow): boolean
   }
   let key: Uint8Array;
   let fence: Uint8Array | undefined;
-  let layout: Layout;
   let at: ReturnType<Core["stageOf"]>;
   try {
-    key = completed(raw.key).slice();
-    layout = core.runner.tracker.layoutOf(key);
-    fence = fenceOf(layout, raw.mask, key);
+    // As it is: what the kernel does not say of a flow it does not know, and refuses to be told.
+    key = raw.key.slice();
+    fence = fenceOf(core.runner.tracker.layoutOf(key), raw.mask, key);
     at = core.stageOf(key);
   } catch {
     return remove();
   }
   if (fence === undefined || at === null) return remove();
-  const ran = core.run(key, nowMs, at, fence);
-  const { tracker } = core.runner;
+  const ran = core.run(key, nowMs, at, looseMask(fence));
+  const { ledger, runner } = core;
+  const { tracker } = runner;
   if (ran === undefined) {
     tracker.dropDependencies();
     return remove();
   }
-  const isProven = ran.uncacheable === undefined && ran.key === key &&
-    core.runner.mask.every((byte, i) => byte === fence[i]);
+  const isProven = ran.uncacheable === undefined && runner.key === key && !tracker.grew;
   if (!isProven) {
     tracker.dropDependencies();
     return remove();
   }
-  const record = core.ledger.add({
+  const { layout, keyWords } = tracker;
+  const mask = ledger.masks.of(tracker.maskWords, tracker.maskSize);
+  const record = ledger.add({
     ufid,
-    key,
-    aligned: layout.isAligned,
-    mask: fence,
+    keyWords,
+    layout,
+    mask,
+    hash: ledger.hashOf(keyWords, layout, mask),
     actions: ran.actions,
     decision: ran.decision,
     at,
+    effects: tracker.effects,
     nowMs,
     step: 1,
   });
   record.installed = true;
   record.packets = flow.stats.packets;
   record.bytes = flow.stats.bytes;
-  record.effects = effectsOf(tracker.effects);
   core.setDeadline(record, tracker.deadline);
-  core.ledger.depend(record, tracker.dependencies);
+  ledger.edges.depend(record, tracker.dependencyIds, tracker.dependencyCount);
+  record.changes = changesSoFar();
   core.learn(record.effects, nowMs);
   count(core.counters.failures, "stranger_adopted");
   const before = raw.actions ?? new Uint8Array();

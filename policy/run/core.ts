@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { clockMs } from "../clock.ts";
 import { randomBytes } from "node:crypto";
 import type { Datapath } from "../../providers/datapath.ts";
 import { formatKey } from "../../providers/odp/text/text.ts";
@@ -13,9 +14,10 @@ import type { Op, Result } from "../../providers/operations.ts";
 import type { Policy } from "../decision.ts";
 import { listen, type Touches } from "../state/dependency.ts";
 import { PolicyError, type PolicyErrorCode } from "./errors.ts";
-import { type FlowRecord, Ledger } from "./ledger.ts";
+import type { FlowRecord } from "./flow_record.ts";
+import { Ledger } from "./ledger.ts";
 import type { Recorder } from "./recorder.ts";
-import { type Ran, Runner } from "../runner.ts";
+import { type Fence, type Ran, Runner } from "../runner.ts";
 import { type Continuation, Continuations } from "../stage.ts";
 import type { PortsView } from "../state/state.ts";
 import type { Effect, Learner } from "../packet/effect.ts";
@@ -163,10 +165,7 @@ export class Core {
   changed(id: number, touches?: Touches): void {
     const before = this.waiting;
     this.ledger.each(id, (flow) => {
-      if (flow.dirty) return;
-      if (touches !== undefined && !touches({ key: flow.key, mask: flow.mask.bytes })) {
-        return;
-      }
+      if (flow.dirty || touches !== undefined && !touches(flow)) return;
       this.markDirty(flow);
     });
     if (before === 0 && this.waiting > 0) this.onDirty();
@@ -214,7 +213,7 @@ export class Core {
     more: { readonly key?: Uint8Array; readonly cause?: unknown } = {},
   ): "drop" | "hold" {
     const place = `${code} ${message}`;
-    const now = Date.now();
+    const now = clockMs();
     const last = this.#reported.get(place);
     const { key, cause } = more;
     if (last !== undefined && now - last.atMs < 1000) return last.answer;
@@ -223,7 +222,12 @@ export class Core {
     const error = new PolicyError(code, message, { packet, cause });
     const said = { atMs: now, answer: "drop" as "drop" | "hold" };
     this.#reported.set(place, said);
-    said.answer = this.settings.onError(error) ?? "drop";
+    try {
+      said.answer = this.settings.onError(error) ?? "drop";
+    } catch {
+      // A listener of faults must not make more of them.
+      count(this.counters.failures, "on_error_threw");
+    }
     return said.answer;
   }
 
@@ -243,24 +247,41 @@ export class Core {
     key: Uint8Array,
     nowMs: number,
     at: Continuation | undefined,
-    fence?: Uint8Array,
+    fence?: Fence,
   ): Ran | undefined {
     try {
-      return this.runner.run(
-        this.policy,
-        key,
-        nowMs,
-        fence === undefined ? { at } : { at, fence },
-      );
+      return this.runner.run(this.policy, key, nowMs, at, fence);
     } catch (cause) {
-      count(this.counters.failures, "policy_error");
-      const message = cause instanceof Error ? cause.message : String(cause);
-      this.lastThrow = this.report("threw", `the policy threw: ${message}`, {
-        key,
-        cause,
-      });
-      return undefined;
+      return this.#threw(key, cause);
     }
+  }
+
+  /** As `run`, on the key of a flow. */
+  runFlow(
+    flow: FlowRecord,
+    nowMs: number,
+    fence: Fence | undefined,
+    at = flow.at,
+  ): Ran | undefined {
+    try {
+      return this.runner.runStored(this.policy, flow, nowMs, at, fence);
+    } catch (cause) {
+      return this.#threw(flow.key, cause);
+    }
+  }
+
+  /** As `runFlow`, within the flow's mask, of which all was read that the flow rests on. */
+  runAgain(flow: FlowRecord, nowMs: number): Ran | undefined {
+    this.ledger.edges.recall(flow, this.runner.tracker.former);
+    return this.runFlow(flow, nowMs, flow.mask);
+  }
+
+  #threw(key: Uint8Array, cause: unknown): undefined {
+    this.runner.tracker.former.forget(); // The run may not have come so far as to begin.
+    count(this.counters.failures, "policy_error");
+    const message = cause instanceof Error ? cause.message : String(cause);
+    this.lastThrow = this.report("threw", `the policy threw: ${message}`, { key, cause });
+    return undefined;
   }
   /** What `onError` said to the last throw. */
   lastThrow: "drop" | "hold" = "drop";
@@ -287,10 +308,11 @@ export class Core {
     packets: bigint,
     bytes: bigint,
     usedMs: number,
+    tcpFlags: number,
   ): void {
     for (let i = 0; i < effects.length; i++) {
       const effect = effects[i] as Effect;
-      if (effect.kind === "credit") effect.counter.add(packets, bytes, usedMs);
+      if (effect.kind === "credit") effect.counter.add(packets, bytes, usedMs, tcpFlags);
     }
   }
 
@@ -298,7 +320,7 @@ export class Core {
    * Takes over what the datapath counted for a flow: credits what is new, answers how many packets.
    */
   account(flow: FlowRecord, stats: Flow["stats"], nowMs: number): bigint {
-    const { packets, bytes } = stats;
+    const { packets, bytes, tcpFlags } = stats;
     // Fewer than before: the flow was replaced, and counts anew.
     const isNew = packets < flow.packets || bytes < flow.bytes;
     const more = isNew ? packets : packets - flow.packets;
@@ -307,13 +329,21 @@ export class Core {
     flow.bytes = bytes;
     if (more === 0n) return more;
     flow.usedMs = nowMs;
-    this.credit(flow.effects, more, moreBytes, nowMs);
+    this.credit(flow.effects, more, moreBytes, nowMs, tcpFlags);
     return more;
   }
 
+  /**
+   * Flows whose counters somebody else asked for while a walk goes on, which may have older ones
+   * of them; undefined while none does.
+   */
+  asked: Set<FlowRecord> | undefined;
+
   /** The operation that takes a flow out of the datapath. */
   deletion(flow: FlowRecord): Op {
-    return { op: "delete", ufid: flow.ufid, wantStats: true };
+    // Nobody waits for what is credited to none.
+    const wantStats = hasCredit(flow.effects) ? "final" : true;
+    return { op: "delete", ufid: flow.id, wantStats };
   }
 
   /** Does operations; with the result of a deletion the flow's last counters are credited. */
@@ -344,8 +374,9 @@ export class Core {
   #operate(ops: readonly Op[]): Result[] {
     if (ops.length === 0 || this.dp.closed) return [];
     const results: Result[] = [];
-    for (let i = 0; i < ops.length; i += 256) {
-      results.push(...this.dp.operate(ops.slice(i, i + 256)));
+    // Not fewer: a batch with last counters waits for poll threads once.
+    for (let i = 0; i < ops.length; i += 2048) {
+      results.push(...this.dp.operate(ops.slice(i, i + 2048)));
     }
     return results;
   }
@@ -354,6 +385,14 @@ export class Core {
   end(): void {
     this.#listening[Symbol.dispose]();
   }
+}
+
+/** Whether somebody gets what the packets of a flow are counted as. */
+export function hasCredit(effects: readonly Effect[]): boolean {
+  for (let i = 0; i < effects.length; i++) {
+    if ((effects[i] as Effect).kind === "credit") return true;
+  }
+  return false;
 }
 
 /** Text of a key; never throws. */

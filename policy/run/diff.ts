@@ -5,11 +5,12 @@
  *
  * @module
  */
+import { clockMs } from "../clock.ts";
 import type { Ufid } from "../../providers/ids.ts";
 import { formatActions, formatKey } from "../../providers/odp/text/text.ts";
 import { type Core, count } from "./core.ts";
 import type { Policy } from "../decision.ts";
-import type { FlowRecord } from "./ledger.ts";
+import type { FlowRecord } from "./flow_record.ts";
 import { sameActions } from "../verdicts.ts";
 
 /** A flow that a policy changes. */
@@ -99,7 +100,7 @@ export function diffOf(
     );
   }
   if (isTaken) {
-    core.deleteFlows(look.left, "changed", Date.now());
+    core.deleteFlows(look.left, "changed", clockMs());
     for (const flow of flows) core.markDirty(flow);
     core.onDirty();
   }
@@ -115,7 +116,7 @@ class Look {
   /** Flows of stages that the policy does not have. */
   left: FlowRecord[] = [];
   readonly #core: Core;
-  readonly #nowMs = Date.now();
+  readonly #nowMs = clockMs();
 
   constructor(core: Core) {
     this.#core = core;
@@ -143,15 +144,12 @@ class Look {
 
   #one(flow: FlowRecord, at: FlowRecord["at"]): void {
     const { runner } = this.#core;
-    const fence = flow.mask.bytes;
-    const ran = this.#core.run(flow.key, this.#nowMs, at, fence);
+    const ran = this.#core.runFlow(flow, this.#nowMs, flow.mask, at);
     const change = (to?: Uint8Array) => changeOf(flow, to, this.#nowMs);
     if (ran === undefined) this.threw.push(change());
-    else if (
-      ran.uncacheable !== undefined ||
-      !runner.mask.every((byte, i) => byte === fence[i])
-    ) this.unprovable.push(change());
-    else if (sameActions(ran.actions, flow.actions)) this.kept++;
+    else if (ran.uncacheable !== undefined || runner.tracker.grew) {
+      this.unprovable.push(change());
+    } else if (sameActions(ran.actions, flow.actions)) this.kept++;
     else this.modified.push(change(ran.actions.bytes));
     runner.tracker.dropDependencies();
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { clockMs } from "../clock.ts";
 import { applySet } from "../../providers/odp/apply.ts";
 import { decodeKey, encodeKey } from "../../providers/odp/key.ts";
 import { formatActions, formatKey } from "../../providers/odp/text/text.ts";
@@ -13,7 +14,7 @@ import type { Core } from "./core.ts";
 import { decisionOf } from "../decision.ts";
 import { describeDependency } from "../state/dependency.ts";
 import { completed } from "../packet/layout.ts";
-import { stepFor } from "./setup.ts";
+import { chooseMask } from "./mask_choice.ts";
 import { valueIn } from "../packet/plain.ts";
 import type { Effect } from "../packet/effect.ts";
 
@@ -126,11 +127,11 @@ function explainOne(
   const { runner, ledger, settings } = core;
   const { tracker } = runner;
   const at = core.stageOf(key) ?? undefined;
-  const coarse = stepFor(ledger.masks.size, settings.maxMasks);
+  const { masks } = ledger;
+  let coarse = 1;
   const packet = formatKey({ key });
   const fields = decodeKey(key);
   tracker.reads = [];
-  tracker.step = coarse;
   const common = () => ({
     stage: at?.stage.name,
     carry: at?.carry,
@@ -145,7 +146,10 @@ function explainOne(
     assumed,
   });
   try {
-    const ran = runner.run(core.policy, key, Date.now(), { at });
+    const nowMs = clockMs();
+    const ran = runner.run(core.policy, key, nowMs, at);
+    const { mask, step } = chooseMask(masks, settings.maxMasks, tracker);
+    coarse = step;
     const { reason } = decisionOf(ran.decision);
     return {
       list: ran.actions.list,
@@ -153,7 +157,7 @@ function explainOne(
         ...common(),
         actions: formatActions(ran.actions.bytes),
         reason,
-        flow: formatKey({ key: ran.key, mask: runner.mask.slice() }),
+        flow: formatKey({ key: runner.key, mask: mask.bytes }),
         uncacheable: ran.uncacheable,
         error: undefined,
       },
@@ -172,7 +176,6 @@ function explainOne(
     };
   } finally {
     tracker.reads = undefined;
-    tracker.step = 1;
     tracker.dropDependencies();
   }
 }

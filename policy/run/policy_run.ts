@@ -12,6 +12,7 @@ import { extractKey } from "../../providers/odp/extract.ts";
 import { encodeKey } from "../../providers/odp/key.ts";
 import { keyView } from "../../providers/odp/view.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
+import type { Action } from "../../providers/types_action.ts";
 import type { KeyInput } from "../../providers/types.ts";
 import { adopt } from "./adopt.ts";
 import { Core, type HandedPacket, type Settings } from "./core.ts";
@@ -19,7 +20,7 @@ import type { Policy } from "../decision.ts";
 import { diffOf, type FlowDiff } from "./diff.ts";
 import type { PolicyError } from "./errors.ts";
 import { explainKey, Explanation, textOfEffect } from "./explain.ts";
-import type { FlowRecord } from "./ledger.ts";
+import type { FlowRecord } from "./flow_record.ts";
 import type { Recorder } from "./recorder.ts";
 import { Revalidator } from "./revalidator.ts";
 import type { PolicyFlow, PolicyStats } from "./policy_flow.ts";
@@ -40,7 +41,10 @@ export interface PolicyOptions {
   readonly flows?: {
     /** Most flows; 200,000 if absent. */
     readonly max?: number;
-    /** Share of a core that statistics may take; 0.1 if absent. */
+    /**
+     * Share of a core that statistics may take; 0.1 if absent. So far the table grows; flows that
+     * are there go where it takes three times that.
+     */
     readonly cpu?: number;
   };
   /** Masks that the datapath is to have at most; 64 for `system`, 256 for others if absent. */
@@ -233,7 +237,7 @@ export class PolicyRun implements AsyncDisposable {
     this.#setUp.limit = Math.min(core.settings.maxFlows, this.#walker.allowed);
     if (core.ledger.size > this.#setUp.limit) this.#walker.evict(this.#setUp.limit);
     const everyMs = core.settings.idleMs / 4;
-    if (nowMs - this.#walker.lastMs >= everyMs) void this.#walk();
+    if (nowMs - this.#walker.triedMs >= everyMs) void this.#walk();
     this.#audit(core.settings.auditsPerSecond * TICK_MS / 1000);
   }
 
@@ -273,7 +277,7 @@ export class PolicyRun implements AsyncDisposable {
       if (flow === undefined || !flow.installed || flow.dirty) continue;
       this.#audited--;
       const said = flow.actions;
-      const ran = core.run(flow.key, Date.now(), flow.at);
+      const ran = core.runFlow(flow, Date.now(), undefined);
       core.runner.tracker.dropDependencies();
       if (ran === undefined || sameActions(ran.actions, said)) continue;
       core.report("untracked", "a verdict changed though nothing that was read did", {
@@ -298,7 +302,11 @@ export class PolicyRun implements AsyncDisposable {
   get stats(): PolicyStats {
     const { counters, ledger, continuations } = this.#core;
     return {
-      ...structuredClone(counters),
+      ...counters,
+      gone: { ...counters.gone },
+      withoutFlow: { ...counters.withoutFlow },
+      drops: { ...counters.drops },
+      failures: { ...counters.failures },
       flows: ledger.size,
       limit: this.#setUp.limit,
       masks: ledger.masks.size,
@@ -325,10 +333,11 @@ export class PolicyRun implements AsyncDisposable {
 
   #describe(flow: FlowRecord): PolicyFlow {
     const { ledger } = this.#core;
+    const { key } = flow;
     return {
       ufid: flow.ufid,
-      key: keyView(flow.key),
-      mask: decodeMask(flow.mask.bytes, flow.key),
+      key: keyView(key),
+      mask: decodeMask(flow.mask.bytes, key),
       actions: decodeActions(flow.actions.bytes),
       reason: flow.decision.reason,
       stage: flow.at?.stage.name,
@@ -336,7 +345,7 @@ export class PolicyRun implements AsyncDisposable {
       bytes: flow.bytes,
       usedMs: flow.usedMs,
       coarse: flow.mask.step,
-      dependencies: ledger.dependenciesOf(flow),
+      dependencies: ledger.edges.describe(flow),
       effects: flow.effects.map(textOfEffect),
     };
   }
@@ -374,6 +383,15 @@ export class PolicyRun implements AsyncDisposable {
     }
     const flow = typeof what === "string" ? core.ledger.byUfid(what) : undefined;
     return explainKey(core, flow?.key ?? toKeyBytes(what));
+  }
+
+  /**
+   * Does actions on a packet, whose key is attribute bytes: recirculations into stages of the
+   * policy go on there. Throws what the datapath throws, and what encoding does.
+   */
+  execute(packet: Uint8Array, key: Uint8Array, actions: readonly Action[]): void {
+    const { dp, runner } = this.#core;
+    dp.execute({ packet, key, actions: runner.actions.of(actions).bytes });
   }
 
   /** Resolves when every flow is true: nothing waits to be run again. */

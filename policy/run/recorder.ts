@@ -6,7 +6,7 @@
  */
 import { formatActions } from "../../providers/odp/text/text.ts";
 import type { Upcall } from "../../providers/upcall.ts";
-import type { FlowRecord } from "./ledger.ts";
+import type { FlowRecord } from "./flow_record.ts";
 import type { Ran } from "../runner.ts";
 import { Counter } from "../state/state.ts";
 import { observeState, type StateEvent } from "../state/state_event.ts";
@@ -26,7 +26,7 @@ export type RecordedEvent =
     /** Why there was no flow. */
     readonly uncacheable?: string;
     readonly reason?: string;
-    /** Mask bytes in hexadecimal. */
+    /** Mask bytes of what was read in hexadecimal; its flow may match more. */
     readonly mask: string;
   }
   | ({ readonly event: "state"; readonly at: number } & StateEvent)
@@ -97,7 +97,13 @@ export class Recorder {
   }
 
   /** @ignore */
-  upcall(upcall: Upcall, ran: Ran, mask: Uint8Array, nowMs: number): void {
+  upcall(
+    upcall: Upcall,
+    ran: Ran,
+    uncacheable: string | undefined,
+    mask: Uint8Array,
+    nowMs: number,
+  ): void {
     const { reason } = ran.decision;
     this.#add({
       event: "upcall",
@@ -105,7 +111,7 @@ export class Recorder {
       key: upcall.raw.key.toHex(),
       ...(this.#snap > 0 && { frame: upcall.packet.subarray(0, this.#snap).toHex() }),
       verdict: formatActions(ran.actions.bytes),
-      ...(ran.uncacheable !== undefined && { uncacheable: ran.uncacheable }),
+      ...(uncacheable !== undefined && { uncacheable }),
       ...(reason !== undefined && { reason }),
       mask: mask.toHex(),
     });

@@ -8,12 +8,14 @@
  *
  * @module
  */
+import { clockMs } from "../clock.ts";
 import { setImmediate } from "node:timers";
-import type { Op } from "../../providers/operations.ts";
-import { type Core, count } from "./core.ts";
-import type { FlowRecord } from "./ledger.ts";
-import { putOf } from "./setup.ts";
+import { type Core, count, countNamed, hasCredit } from "./core.ts";
+import type { FlowRecord } from "./flow_record.ts";
+import { chooseMask } from "./mask_choice.ts";
+import { OpList, putOf } from "./op_list.ts";
 import type { Effect } from "../packet/effect.ts";
+import { changesSoFar } from "../state/dependency.ts";
 import { sameActions } from "../verdicts.ts";
 
 /** What became of a flow that ran again. */
@@ -26,6 +28,7 @@ const BATCH = 256;
 /** Runs again what waits. */
 export class Revalidator {
   readonly #core: Core;
+  readonly #ops = new OpList();
   #scheduled = false;
   #idle: (() => void)[] = [];
   /** Told what became of each flow. */
@@ -84,26 +87,38 @@ export class Revalidator {
     if (core.waiting > 0) this.#schedule();
   }
 
-  /** Runs a flow that the datapath does not have: its mask may be any. */
+  /** Runs a flow that the datapath does not have: its mask may be any that the budget has. */
   #anew(flow: FlowRecord): void {
     flow.dirty = false;
     if (flow.gone) return;
     const core = this.#core;
-    const nowMs = Date.now();
-    const ran = core.run(flow.key, nowMs, flow.at);
-    const { tracker } = core.runner;
-    if (ran === undefined || ran.uncacheable !== undefined || ran.key !== flow.key) {
+    const nowMs = clockMs();
+    const ran = core.runFlow(flow, nowMs, undefined);
+    const { ledger, runner: { tracker } } = core;
+    if (ran === undefined || ran.uncacheable !== undefined) {
       tracker.dropDependencies();
-      core.ledger.remove(flow, nowMs);
+      ledger.remove(flow, nowMs);
       return;
     }
     const before = flow.effects;
-    core.ledger.depend(flow, tracker.dependencies);
-    flow.effects = effectsOf(tracker.effects);
+    const { mask, step } = chooseMask(ledger.masks, core.settings.maxMasks, tracker);
+    const freed = flow.mask.users === 1 ? 1 : 0;
+    if (mask.users === 0 && ledger.masks.size - freed >= core.settings.maxMasks) {
+      // The packet is executed all the same, and teaches what it does.
+      countNamed(core.counters.withoutFlow, "mask_budget");
+      tracker.dropDependencies();
+      ledger.remove(flow, nowMs);
+      flow.effects = tracker.effects;
+      this.#teachAgain(flow, before, nowMs);
+      return;
+    }
+    ledger.edges.depend(flow, tracker.dependencyIds, tracker.dependencyCount);
+    flow.effects = tracker.effects;
     core.setDeadline(flow, tracker.deadline);
     flow.decision = ran.decision;
-    core.ledger.setActions(flow, ran.actions, nowMs);
-    core.ledger.remask(flow, core.runner.mask, flow.mask.step);
+    ledger.setActions(flow, ran.actions, nowMs);
+    ledger.remask(flow, mask, step, tracker.keyWords);
+    flow.changes = changesSoFar();
     this.#teachAgain(flow, before, nowMs);
   }
 
@@ -133,7 +148,7 @@ export class Revalidator {
   /** Runs again the first that wait, and tells the datapath. */
   #some(most: number): void {
     const core = this.#core;
-    const nowMs = Date.now();
+    const nowMs = clockMs();
     const batch = core.takeWaiting(most);
     const modified: FlowRecord[] = [];
     const deleted: FlowRecord[] = [];
@@ -153,26 +168,22 @@ export class Revalidator {
   /** Runs a flow again within its mask; its record has the new verdict. */
   run(flow: FlowRecord, nowMs: number): Became {
     const core = this.#core;
-    const { counters, ledger, runner } = core;
+    const { counters, ledger } = core;
+    const { tracker } = core.runner;
     counters.reruns++;
-    const { mask } = flow;
-    const fence = mask.bytes;
-    const ran = core.run(flow.key, nowMs, flow.at, fence);
-    const { tracker } = runner;
+    const ran = core.runAgain(flow, nowMs);
     if (ran === undefined) {
       if (core.lastThrow !== "hold") {
         tracker.dropDependencies();
         return "deleted";
       }
-      // What it read before it threw may make an end of that.
-      ledger.dependMore(flow, tracker.dependencies);
+      // What it read before it threw may make an end of that; its mask may lack some of it.
+      flow.changes = -1;
+      ledger.edges.dependMore(flow, tracker.dependencyIds, tracker.dependencyCount);
       counters.kept++;
       return "kept";
     }
-    if (
-      ran.uncacheable !== undefined || ran.key !== flow.key ||
-      !runner.tracker.hasMask(mask.words, fence.length)
-    ) {
+    if (ran.uncacheable !== undefined || tracker.grew) {
       tracker.dropDependencies();
       return "deleted";
     }
@@ -181,8 +192,9 @@ export class Revalidator {
     if ((hadOther || isElsewhere) && flow.installed) {
       this.#settleStats(flow, nowMs, tracker.effects);
     }
-    ledger.depend(flow, tracker.dependencies);
-    if (isElsewhere) flow.effects = effectsOf(tracker.effects);
+    ledger.edges.depend(flow, tracker.dependencyIds, tracker.dependencyCount);
+    flow.changes = changesSoFar();
+    if (isElsewhere) flow.effects = tracker.effects;
     core.setDeadline(flow, tracker.deadline);
     flow.decision = ran.decision;
     if (!hadOther) {
@@ -197,11 +209,11 @@ export class Revalidator {
   /** What a flow counted until now is for its old verdict, if that or `next` credits somebody. */
   #settleStats(flow: FlowRecord, nowMs: number, next: readonly Effect[]): void {
     const core = this.#core;
-    const isCredit = ({ kind }: Effect): boolean => kind === "credit";
-    if (!flow.effects.some(isCredit) && !next.some(isCredit)) return;
-    const [result] = core.dp.operate([{ op: "get", ufid: flow.ufid }]);
+    if (!hasCredit(flow.effects) && !hasCredit(next)) return;
+    const [result] = core.dp.operate([{ op: "get", ufid: flow.id }]);
     if (result?.ok === true && result.flow !== undefined) {
       core.account(flow, result.flow.stats, nowMs);
+      core.asked?.add(flow);
     }
   }
 
@@ -210,9 +222,9 @@ export class Revalidator {
    * mask, as one of another program that was adopted may be.
    */
   #replace(flow: FlowRecord): boolean {
-    const { ufid, key } = flow;
+    const { id, key } = flow;
     const [, , put] = this.#core.dp.operate([
-      { op: "delete", ufid },
+      { op: "delete", ufid: id },
       { op: "delete", key },
       putOf(flow),
     ]);
@@ -224,12 +236,9 @@ export class Revalidator {
     const core = this.#core;
     const installed = flows.filter((flow) => flow.installed && !flow.gone);
     if (installed.length === 0 || core.dp.closed) return;
-    const ops = installed.map((flow): Op => ({
-      ...putOf(flow),
-      create: false,
-      modify: true,
-    }));
-    const results = core.dp.operate(ops);
+    this.#ops.clear();
+    for (const flow of installed) this.#ops.modify(flow);
+    const results = core.dp.operate(this.#ops.all());
     const again: FlowRecord[] = [];
     for (const [i, flow] of installed.entries()) {
       const result = results[i];
@@ -249,14 +258,13 @@ export class Revalidator {
     for (const [i, flow] of again.entries()) {
       flow.packets = 0n;
       flow.bytes = 0n;
+      core.asked?.add(flow);
       if (put[i]?.ok === true || this.#replace(flow)) continue;
       count(core.counters.failures, "put_failed");
       core.gone(flow, undefined, "refused", nowMs);
     }
   }
 }
-
-const NONE: readonly Effect[] = [];
 
 function isSameEffect(a: Effect, b: Effect): boolean {
   if (a.kind === "credit") return b.kind === "credit" && a.counter === b.counter;
@@ -270,9 +278,4 @@ function areSameEffects(a: readonly Effect[], b: readonly Effect[]): boolean {
     if (!isSameEffect(a[i] as Effect, b[i] as Effect)) return false;
   }
   return true;
-}
-
-/** Effects of a run, kept. */
-export function effectsOf(effects: readonly Effect[]): readonly Effect[] {
-  return effects.length === 0 ? NONE : [...effects];
 }

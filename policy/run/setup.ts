@@ -7,29 +7,68 @@
  *
  * @module
  */
-import type { Op } from "../../providers/operations.ts";
+import { clockMs } from "../clock.ts";
 import type { Upcall } from "../../providers/upcall.ts";
 import { Admission, portShare } from "./admission.ts";
-import { type Core, count, countNamed } from "./core.ts";
-import { handedBy, rateOf } from "../decision.ts";
-import type { FlowRecord } from "./ledger.ts";
+import { type Core, count, countNamed, hasCredit } from "./core.ts";
+import { type Handed, handedBy } from "../decision.ts";
+import type { FlowRecord } from "./flow_record.ts";
+import { chooseMask } from "./mask_choice.ts";
+import type { Mask } from "./mask_table.ts";
+import { OpList, putOf } from "./op_list.ts";
 import type { Ran } from "../runner.ts";
-import type { Effect } from "../packet/effect.ts";
+import { placeOf, words } from "../packet/leaf.ts";
+import type { Tracker } from "../packet/tracker.ts";
+import { changesSoFar } from "../state/dependency.ts";
+
+/** A flow so young may have come while packets that it covers waited for their turn, ms. */
+const YOUNG_MS = 1000;
+/** Reasons for which packets are handed to the program; those of others are not. */
+const MAX_REASONS = 1024;
+/** Flows that cover one packet, and are all taken away for its own. */
+const MOST_IN_THE_WAY = 16;
 
 /** A packet, and what is to be done with it. */
-interface Pending {
-  readonly upcall: Upcall;
-  readonly key: Uint8Array;
-  readonly actions: Uint8Array;
-  /** Its flow, if it gets one; `isFirst` if the flow is not in the datapath yet. */
-  readonly flow: FlowRecord | undefined;
-  readonly isFirst: boolean;
+class Pending {
+  constructor(
+    readonly upcall: Upcall,
+    readonly key: Uint8Array,
+    readonly actions: Uint8Array,
+    /** Its flow, if it gets one. */
+    readonly flow: FlowRecord | undefined,
+    /** Whether the flow is not in the datapath yet. */
+    readonly isFirst: boolean,
+  ) {}
+
+  /** Appends what is to be done; false if there is nothing. */
+  writeTo(ops: OpList): boolean {
+    const { upcall, key, actions, flow, isFirst } = this;
+    const isWhole = upcall.originalLength === undefined;
+    if (!isFirst || flow === undefined || flow.gone) {
+      if (actions.length === 0 || !isWhole) return false;
+      ops.execute(upcall, key, actions);
+      return true;
+    }
+    // A packet that was cut is not sent on: the next of its flow will be whole.
+    ops.put(flow, key, isWhole && flow.actions.bytes.length > 0 ? upcall : undefined);
+    return true;
+  }
+}
+
+const NOTHING = new Uint8Array();
+const tcpFlags = placeOf("tcpFlags");
+const flags = words();
+
+/** The flags of TCP of a tracker's packet, 0 if it has none. Nothing is masked for it. */
+function tcpFlagsOf(tracker: Tracker): number {
+  return (tracker.valueOf(tcpFlags, flags)[0] as number) >>> 32 - tcpFlags.width;
 }
 
 /** Decides on upcalls. */
 export class SetUp {
   readonly #core: Core;
   readonly #admission = new Admission();
+  readonly #ops = new OpList();
   readonly #buckets = new Map<string, { tokens: number; atMs: number }>();
   /** Runs again what waits, and must before flows are put. */
   readonly #settle: (pending: ReadonlySet<FlowRecord>) => void;
@@ -53,7 +92,7 @@ export class SetUp {
   /** Handles a batch. */
   batch(upcalls: readonly Upcall[]): void {
     const core = this.#core;
-    const nowMs = Date.now();
+    const nowMs = clockMs();
     const pending: Pending[] = [];
     const share = portShare(upcalls);
     for (let i = 0; i < upcalls.length; i++) {
@@ -75,6 +114,7 @@ export class SetUp {
         : this.#miss(upcall, nowMs, hasShare);
     } catch (cause) {
       const core = this.#core;
+      core.runner.tracker.dropDependencies();
       count(core.counters.failures, "upcall_failed");
       core.report("threw", `an upcall could not be decided: ${cause}`, {
         key: upcall.raw.key,
@@ -93,11 +133,9 @@ export class SetUp {
       count(core.counters.failures, "unknown_stage");
       return undefined;
     }
-    const { tracker } = core.runner;
     const { ledger, settings } = core;
-    tracker.step = stepFor(ledger.masks.size, settings.maxMasks);
+    const { tracker } = core.runner;
     const ran = core.run(key, nowMs, at);
-    tracker.step = stepFor(0, settings.maxMasks);
     if (ran === undefined) {
       tracker.dropDependencies();
       return undefined;
@@ -106,72 +144,71 @@ export class SetUp {
     if (decision.actions.length === 0) {
       countNamed(core.counters.drops, decision.reason ?? "no reason");
     }
-    const mask = core.runner.mask;
-    settings.recorder?.upcall(upcall, ran, mask, nowMs);
-    const effects: readonly Effect[] = tracker.effects.length === 0
-      ? NONE
-      : [...tracker.effects];
-    const { dependencies } = tracker;
-    if (effects.length > 0) {
+    const read = settings.recorder === undefined ? NOTHING : core.runner.mask.slice();
+    const { mask, step } = chooseMask(ledger.masks, settings.maxMasks, tracker);
+    const { effects, keyWords, layout } = tracker;
+    if (hasCredit(effects)) {
       const bytes = BigInt(upcall.originalLength ?? upcall.packet.length);
-      core.credit(effects, 1n, bytes, nowMs);
+      core.credit(effects, 1n, bytes, nowMs, tcpFlagsOf(tracker));
     }
-    const known = ledger.find(ran.key, mask, tracker.layout.isAligned);
-    if (known !== undefined && !known.gone) {
+    const hash = ledger.hashOf(keyWords, layout, mask);
+    const known = ledger.find(keyWords, layout, mask, hash);
+    const why = known === undefined
+      ? ran.uncacheable ?? this.#whyNot(mask, hash, nowMs, hasShare)
+      : undefined;
+    settings.recorder?.upcall(upcall, ran, why, read, nowMs);
+    if (known !== undefined) {
       core.counters.repeated++;
       tracker.dropDependencies();
       core.learn(effects, nowMs);
       return this.#execute(upcall, ran, known);
     }
-    const why = ran.uncacheable ?? this.#whyNot(mask, nowMs, hasShare);
     if (why !== undefined) {
       countNamed(core.counters.withoutFlow, why);
       tracker.dropDependencies();
       core.learn(effects, nowMs);
       return this.#execute(upcall, ran, undefined);
     }
-    const flow = ledger.add({
-      key: ran.key,
-      aligned: tracker.layout.isAligned,
-      mask,
-      actions: ran.actions,
-      decision,
-      at,
-      nowMs,
-      step: stepFor(ledger.masks.size, settings.maxMasks),
-    });
-    flow.effects = effects;
+    const { actions } = ran;
+    const parts = { keyWords, layout, mask, hash, actions, decision, at, effects };
+    const flow = ledger.add({ ...parts, nowMs, step });
     core.setDeadline(flow, tracker.deadline);
-    ledger.depend(flow, dependencies);
+    ledger.edges.depend(flow, tracker.dependencyIds, tracker.dependencyCount);
+    flow.changes = changesSoFar();
     // Only now: a flow that makes room may be the last that rests on what this one rests on.
     if (ledger.size > this.limit && !this.#hasRoom(flow, nowMs)) {
       core.learn(effects, nowMs);
       return this.#execute(upcall, ran, undefined);
     }
+    const pending = new Pending(upcall, core.runner.key, actions.bytes, flow, true);
     core.learn(effects, nowMs);
-    return { upcall, key: flow.key, actions: ran.actions.bytes, flow, isFirst: true };
+    return pending;
   }
 
   /** Why a packet gets no flow though its policy allows one. */
-  #whyNot(mask: Uint8Array, nowMs: number, hasShare: boolean): string | undefined {
+  #whyNot(
+    mask: Mask,
+    hash: number,
+    nowMs: number,
+    hasShare: boolean,
+  ): string | undefined {
     const { ledger, settings } = this.#core;
     if (!hasShare) return "port_share";
-    const { masks } = ledger;
-    if (masks.size >= settings.maxMasks && masks.find(mask) === undefined) {
-      return "mask_budget";
-    }
-    if (ledger.size >= 0.9 * this.limit) {
-      const { key } = this.#core.runner.tracker;
-      const { isAligned } = this.#core.runner.tracker.layout;
-      if (!this.#admission.admits(key, mask, isAligned, nowMs)) return "admission";
-    }
-    return undefined;
+    if (mask.users === 0 && ledger.masks.size >= settings.maxMasks) return "mask_budget";
+    if (ledger.size < 0.9 * this.limit) return undefined;
+    return this.#admission.admits(hash, nowMs) ? undefined : "admission";
   }
 
   /** Evicts for a new flow; gives that up where nothing can be evicted. */
   #hasRoom(flow: FlowRecord, nowMs: number): boolean {
     const { ledger, counters } = this.#core;
-    this.#makeRoom();
+    try {
+      this.#makeRoom();
+    } catch (error) {
+      // One that is in the ledger alone would keep its packets from ever getting a flow.
+      ledger.remove(flow, nowMs);
+      throw error;
+    }
     if (ledger.size <= this.limit) return true;
     ledger.remove(flow, nowMs);
     countNamed(counters.withoutFlow, "limit");
@@ -185,7 +222,7 @@ export class SetUp {
     if (actions.bytes.length === 0 || upcall.originalLength !== undefined) {
       return undefined;
     }
-    return { upcall, key: ran.key, actions: actions.bytes, flow, isFirst: false };
+    return new Pending(upcall, this.#core.runner.key, actions.bytes, flow, false);
   }
 
   /** A packet of a flow that hands packets up. */
@@ -198,7 +235,7 @@ export class SetUp {
     }
     if (handed.kind === "toProgram") {
       const { reason, userdata } = handed;
-      if (!this.#takesToken(reason, nowMs)) {
+      if (!this.#takesToken(handed, nowMs)) {
         countNamed(core.counters.failures, `to_program_rate`);
         return undefined;
       }
@@ -226,26 +263,29 @@ export class SetUp {
       count(core.counters.failures, "truncated");
       return undefined;
     }
+    const { key } = core.runner;
     try {
-      const packet = core.runner.edit(ran.decision, upcall.packet.slice(), ran.key);
+      const packet = core.runner.edit(ran.decision, upcall.packet.slice(), key);
       if (packet === undefined) return undefined;
       const { bytes } = core.runner.actions.of(ran.decision.actions);
-      if (bytes.length > 0) core.dp.execute({ packet, key: ran.key, actions: bytes });
+      if (bytes.length > 0) core.dp.execute({ packet, key, actions: bytes });
     } catch (cause) {
       count(core.counters.failures, "edit_failed");
       core.report("threw", "slowly: the edit or what follows it failed", {
-        key: ran.key,
+        key,
         cause,
       });
     }
     return undefined;
   }
 
-  #takesToken(reason: string, nowMs: number): boolean {
-    const { perSecond, burst = perSecond } = rateOf(reason);
-    if (perSecond === 0) return false; // A reason that no policy of this program has given.
+  #takesToken(
+    { reason, perSecond, burst }: Handed & { readonly kind: "toProgram" },
+    nowMs: number,
+  ): boolean {
     let bucket = this.#buckets.get(reason);
     if (bucket === undefined) {
+      if (this.#buckets.size >= MAX_REASONS) return false;
       this.#buckets.set(reason, bucket = { tokens: burst, atMs: nowMs });
     }
     const gained = perSecond * Math.max(0, nowMs - bucket.atMs) / 1000;
@@ -260,17 +300,12 @@ export class SetUp {
   #put(pending: readonly Pending[], nowMs: number): void {
     const core = this.#core;
     if (core.dp.closed) return;
-    const ops: Op[] = [];
     const of: Pending[] = [];
-    for (const one of pending) {
-      const op = operation(one);
-      if (op === undefined) continue;
-      ops.push(op);
-      of.push(one);
-    }
-    if (ops.length === 0) return;
-    const results = core.dp.operate(ops);
-    for (let i = 0; i < ops.length; i++) {
+    this.#ops.clear();
+    for (const one of pending) if (one.writeTo(this.#ops)) of.push(one);
+    if (of.length === 0) return;
+    const results = core.dp.operate(this.#ops.all());
+    for (let i = 0; i < of.length; i++) {
       const { flow, isFirst, key } = of[i] as Pending;
       const result = results[i];
       if (result?.ok === true) {
@@ -298,14 +333,20 @@ export class SetUp {
     nowMs: number,
   ): void {
     const core = this.#core;
-    if (error?.code === "EEXIST") {
-      // Ours, of a packet whose key has other attributes and under whose mask both are one, or
-      // another program's, or one that we lost: the next walk would find it, whatever its name.
+    let code = error?.code;
+    for (let i = 0; code === "EEXIST" && i < MOST_IN_THE_WAY; i++) {
       const [there] = core.dp.operate([{ op: "get", key }]);
       const ufid = there?.ok === true ? there.flow?.ufid : undefined;
       const ours = ufid === undefined ? undefined : core.ledger.byUfid(ufid);
-      if (ours !== undefined && ours !== flow) core.deleteFlows([ours], "changed", nowMs);
-      else core.dp.operate([{ op: "delete", key }]);
+      if (ours === undefined || ours === flow) {
+        // Another program's, or one that we lost: the next walk would find it, whatever its name.
+        core.dp.operate([{ op: "delete", key }]);
+      } else if (!ours.dirty && nowMs - ours.createdMs < YOUNG_MS) {
+        // It came while this packet waited, and what covers a packet has its verdict.
+        core.counters.repeated++;
+        core.ledger.remove(flow, nowMs);
+        return;
+      } else core.deleteFlows([ours], "changed", nowMs);
       const [result] = core.dp.operate([putOf(flow)]);
       if (result?.ok === true) {
         flow.installed = true;
@@ -313,6 +354,7 @@ export class SetUp {
         count(core.counters.failures, "replaced");
         return;
       }
+      code = result?.error.code;
     }
     count(core.counters.failures, "put_failed");
     core.report("refused", `the datapath refused a flow: ${error?.code}`, {
@@ -323,8 +365,6 @@ export class SetUp {
   }
 }
 
-const NONE: readonly Effect[] = [];
-
 /** Flows that the datapath does not have yet. */
 function firstOf(pending: readonly Pending[]): Set<FlowRecord> {
   const found = new Set<FlowRecord>();
@@ -332,49 +372,4 @@ function firstOf(pending: readonly Pending[]): Set<FlowRecord> {
     if (isFirst && flow !== undefined) found.add(flow);
   }
   return found;
-}
-
-/** The operation that puts a flow. */
-export function putOf(flow: FlowRecord): Op & { readonly op: "put" } {
-  return {
-    op: "put",
-    ufid: flow.ufid,
-    key: flow.key,
-    mask: flow.mask.bytes,
-    actions: flow.actions.bytes,
-  };
-}
-
-function operation({ upcall, key, actions, flow, isFirst }: Pending): Op | undefined {
-  const { packet, originalLength } = upcall;
-  if (!isFirst || flow === undefined || flow.gone) {
-    if (actions.length === 0 || originalLength !== undefined) return undefined;
-    return withOrigin({ op: "execute", packet, key, actions }, upcall);
-  }
-  // A packet that was cut is not sent on: the next of its flow will be whole.
-  if (originalLength !== undefined || flow.actions.bytes.length === 0) return putOf(flow);
-  return withOrigin({
-    op: "put",
-    ufid: flow.ufid,
-    key: flow.key,
-    mask: flow.mask.bytes,
-    actions: flow.actions.bytes,
-    packet,
-  }, upcall);
-}
-
-/** An operation on a packet with what its upcall said beside. */
-function withOrigin(op: Op & { readonly op: "put" | "execute" }, upcall: Upcall): Op {
-  const { mru, hash } = upcall;
-  if (mru === undefined && hash === undefined) return op;
-  return {
-    ...op,
-    ...(mru !== undefined && { mru }),
-    ...(hash !== undefined && { hash }),
-  };
-}
-
-/** How prefixes are rounded: the more of the budget is used, the more coarsely. */
-export function stepFor(masks: number, budget: number): number {
-  return masks < budget / 2 ? 1 : masks < budget ? 2 : 4;
 }

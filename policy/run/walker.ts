@@ -5,17 +5,22 @@
  *
  * @module
  */
+import { clockMs } from "../clock.ts";
 import { setImmediate } from "node:timers";
 import type { Flow } from "../../providers/flow.ts";
 import type { Ufid } from "../../providers/ids.ts";
 import { type Core, count } from "./core.ts";
-import type { FlowRecord } from "./ledger.ts";
+import type { FlowRecord } from "./flow_record.ts";
 
 /** Flows that are looked at before the event loop gets a turn. */
 const SLICE = 512;
 /** Walks over which the pace is smoothed. */
 const MEMORY = 8;
 const LEAST_FLOWS = 1000;
+/** A walk may take so many times its share before flows go for that. */
+const PATIENCE = 3;
+/** Walks that fail one after the other until the datapath is taken to have failed. */
+const MOST_FAILED = 8;
 
 /** The one walk under way. */
 export class Walker {
@@ -27,6 +32,10 @@ export class Walker {
   readonly #paces: number[] = [];
   /** When the last walk ended, ms since 1970. */
   lastMs = 0;
+  /** When the last one ended or failed, ms since 1970. */
+  triedMs = 0;
+  /** Walks that failed since the last that did not. */
+  #failed = 0;
   /** Flows that the CPU share allows; what bounds the table beside `max`. */
   allowed: number;
 
@@ -37,9 +46,30 @@ export class Walker {
     this.allowed = core.settings.maxFlows;
   }
 
-  /** Walks over all flows once; joins the walk under way, if there is one. */
+  /**
+   * Walks over all flows once; joins the walk under way, if there is one. One that fails is
+   * reported and counted as `walk_failed`, for the next may do better; after eight in a row what
+   * the datapath throws is thrown.
+   */
   walk(): Promise<void> {
-    return this.#walking ??= this.#walk().finally(() => this.#walking = undefined);
+    return this.#walking ??= this.#try().finally(() => this.#walking = undefined);
+  }
+
+  async #try(): Promise<void> {
+    try {
+      await this.#walk();
+      this.#failed = 0;
+    } catch (cause) {
+      const core = this.#core;
+      if (core.dp.closed) return;
+      count(core.counters.failures, "walk_failed");
+      if (++this.#failed >= MOST_FAILED) throw cause;
+      const message = cause instanceof Error ? cause.message : String(cause);
+      core.report("refused", `a walk over the flows failed: ${message}`, { cause });
+    } finally {
+      this.#core.asked = undefined;
+      this.triedMs = clockMs();
+    }
   }
 
   /** Resolves when no walk is under way. */
@@ -50,7 +80,8 @@ export class Walker {
   async #walk(): Promise<void> {
     const core = this.#core;
     if (core.dp.closed) return;
-    const startedMs = Date.now();
+    core.asked = new Set();
+    const startedMs = clockMs();
     const idle: FlowRecord[] = [];
     const hard: FlowRecord[] = [];
     const strangers: Flow[] = [];
@@ -59,34 +90,43 @@ export class Walker {
     let sliceAt = performance.now();
     const walk = ++this.#walks;
     let nowMs = startedMs;
-    for (const flow of core.dp.flows.dump({ terse: true })) {
-      const record = flow.ufid === undefined ? undefined : core.ledger.byUfid(flow.ufid);
-      if (record === undefined) strangers.push(flow);
-      else {
-        record.walk = walk;
-        this.#one(record, flow, nowMs, idle, hard);
+    let failure: { readonly cause: unknown } | undefined;
+    try {
+      for (const flow of core.dp.flows.dump({ terse: true })) {
+        const record = flow.ufid === undefined
+          ? undefined
+          : core.ledger.byUfid(flow.ufid);
+        if (record === undefined) strangers.push(flow);
+        else {
+          record.walk = walk;
+          this.#one(record, flow, nowMs, idle, hard);
+        }
+        if (++slice < SLICE) continue;
+        best = Math.min(best, (performance.now() - sliceAt) / slice);
+        await turn();
+        if (core.dp.closed) return;
+        nowMs = clockMs();
+        slice = 0;
+        sliceAt = performance.now();
       }
-      if (++slice < SLICE) continue;
-      best = Math.min(best, (performance.now() - sliceAt) / slice);
-      await turn();
-      if (core.dp.closed) return;
-      nowMs = Date.now();
-      slice = 0;
-      sliceAt = performance.now();
+    } catch (cause) {
+      // What it found until then is true all the same.
+      failure = { cause };
     }
     if (slice > SLICE / 4) best = Math.min(best, (performance.now() - sliceAt) / slice);
-    nowMs = Date.now();
+    nowMs = clockMs();
     core.deleteFlows(idle, "idle", nowMs);
     core.deleteFlows(hard, "hard", nowMs);
+    if (failure !== undefined) throw failure.cause;
     for (const flow of strangers) this.#stranger(flow.ufid, flow);
-    // Flows that were there before the walk and are not in it were taken away by somebody.
+    const missing: FlowRecord[] = [];
     for (const flow of core.ledger.all()) {
       if (flow.walk === walk || !flow.installed || flow.createdMs >= startedMs) continue;
-      count(core.counters.failures, "lost_flow");
-      core.gone(flow, undefined, "lost", nowMs);
+      missing.push(flow);
     }
+    this.#missing(missing, nowMs);
     this.#pace(best);
-    this.lastMs = Date.now();
+    this.lastMs = clockMs();
   }
 
   #one(
@@ -97,8 +137,10 @@ export class Walker {
     hard: FlowRecord[],
   ): void {
     const core = this.#core;
-    const more = core.account(record, flow.stats, nowMs);
-    record.recent = Number(more);
+    // What was listed before somebody asked would look like a flow that counts anew.
+    const isOld = core.asked?.has(record) === true;
+    const more = isOld ? 0n : core.account(record, flow.stats, nowMs);
+    if (!isOld) record.recent = Number(more);
     // Some of the packets may have come right after the last look.
     if (more > 0n) core.learn(record.effects, nowMs, record.lookedMs);
     record.lookedMs = nowMs;
@@ -108,6 +150,27 @@ export class Walker {
     const lag = flow.offloaded ? 2000 : 0;
     if (nowMs - record.usedMs > idleMs + lag) idle.push(record);
     else if (nowMs - record.createdMs > (decision.hardMs ?? Infinity)) hard.push(record);
+  }
+
+  /**
+   * Flows that were there before the walk and are not in it: somebody took them away, or the
+   * listing left them out.
+   */
+  #missing(flows: readonly FlowRecord[], nowMs: number): void {
+    const core = this.#core;
+    for (let from = 0; from < flows.length; from += SLICE) {
+      const some = flows.slice(from, from + SLICE);
+      const results = core.dp.operate(some.map(({ id }) => ({ op: "get", ufid: id })));
+      for (const [i, flow] of some.entries()) {
+        const result = results[i];
+        if (result?.ok === true && result.flow !== undefined) {
+          core.account(flow, result.flow.stats, nowMs);
+        } else if (result?.ok === false && result.error.code === "ENOENT") {
+          count(core.counters.failures, "lost_flow");
+          core.gone(flow, undefined, "lost", nowMs);
+        }
+      }
+    }
   }
 
   #stranger(ufid: Ufid | undefined, terse: Flow): void {
@@ -120,17 +183,21 @@ export class Walker {
   }
 
   /**
-   * How many flows the share of CPU allows: by the quickest slices, for a core that others use
-   * shrinks nothing.
+   * How many flows the share of CPU allows: by the quickest slices, which had a core for
+   * themselves. Others that take the CPU make even these dearer, twice where threads share a core:
+   * for that the table stops to grow, and no flow that is there goes, which would cost an upcall.
+   * Only where a walk takes so much more than its share, flows go.
    */
   #pace(best: number): void {
     if (!Number.isFinite(best)) return;
     this.#paces.push(best);
     if (this.#paces.length > MEMORY) this.#paces.shift();
     const pace = Math.min(...this.#paces);
-    const { cpu, idleMs, maxFlows } = this.#core.settings;
+    const { ledger, settings: { cpu, idleMs, maxFlows } } = this.#core;
     const wanted = cpu * idleMs / 4 / Math.max(pace, 1e-6);
-    const bounded = Math.min(this.allowed * 1.25, Math.max(this.allowed * 0.75, wanted));
+    const kept = Math.min(this.allowed, ledger.size, PATIENCE * wanted);
+    const target = Math.max(wanted, kept);
+    const bounded = Math.min(this.allowed * 1.25, Math.max(this.allowed * 0.75, target));
     this.allowed = Math.min(maxFlows, Math.max(LEAST_FLOWS, Math.floor(bounded)));
   }
 
@@ -154,7 +221,7 @@ export class Walker {
       others.sort((a, b) => a.recent - b.recent || a.usedMs - b.usedMs);
       victims.push(...others.slice(0, wanted - victims.length));
     }
-    core.deleteFlows(victims, "evicted", Date.now());
+    core.deleteFlows(victims, "evicted", clockMs());
   }
   #hand = 0;
 }

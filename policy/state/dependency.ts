@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { Layout } from "../packet/layout.ts";
 
 /** What owns a dependency: a piece of state. */
 export interface Owner {
@@ -20,12 +21,14 @@ export interface Owner {
 /** Says whether a flow whose key this is, under its mask, may be touched by a change. */
 export type Touches = (flow: FlowBits) => boolean;
 
-/** Key and mask of a flow, in layout. */
+/** Key and mask of a flow. */
 export interface FlowBits {
-  /** Key bytes as they came up. */
-  readonly key: Uint8Array;
-  /** Mask bytes. */
-  readonly mask: Uint8Array;
+  /** Bytes in which the key as it came up is, and where in them. */
+  readonly keyBytes: Uint8Array;
+  readonly keyFrom: number;
+  /** Where everything is in key and mask. */
+  readonly layout: Layout;
+  readonly maskBytes: Uint8Array;
 }
 
 /** A keeper of flows. */
@@ -38,6 +41,7 @@ const owners: (Owner | undefined)[] = [undefined];
 const keys: unknown[] = [undefined];
 let references = new Int32Array(256);
 const free: number[] = [];
+let changes = 0;
 const listeners = new Set<Listener>();
 
 /** Makes a dependency. */
@@ -80,6 +84,24 @@ export function dropUnused(id: number): void {
 /** Whether anything rests on it. */
 export function isHeld(id: number): boolean {
   return (references[id] as number) > 0;
+}
+
+/** What a dependency was made for, if this owner made it. */
+export function keyIn(id: number, owner: Owner): unknown {
+  return owners[id] === owner ? keys[id] : undefined;
+}
+
+/**
+ * How often something changed of what {@linkcode noteChange} is told. What looks a packet up has
+ * the same answer for it while this has not passed its own last change.
+ */
+export function changesSoFar(): number {
+  return changes;
+}
+
+/** Something changed that packets are looked up in; answers its number. */
+export function noteChange(): number {
+  return ++changes;
 }
 
 /** What a dependency is, for people. */

@@ -16,7 +16,7 @@ import {
 import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
 import { dependOn, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
-import { leadingMasked } from "../packet/tracker.ts";
+import { leadingMasked } from "../packet/leading.ts";
 import { Trie } from "./trie.ts";
 
 /** A prefix and its value. */
@@ -77,12 +77,12 @@ export class PrefixMap<V> implements Owner {
   set(prefix: string, value: V): this {
     refuseInRun(this.name);
     const place = placeFor(prefix);
-    this.#kind ??= place.kind;
-    if (this.#kind !== place.kind) {
+    if ((this.#kind ?? place.kind) !== place.kind) {
       throw new TypeError(`${this.name} has addresses of another kind than ${prefix}`);
     }
     const { bits, length } = parsePrefix(place, prefix);
     wrote({ name: this.name, op: "set", key: prefix, value });
+    this.#kind = place.kind;
     const known = this.#trie.get(bits, length);
     if (known !== undefined) {
       if (Object.is(known.value, value)) return this;

@@ -4,20 +4,22 @@
  *
  * Tuple space search with staged lookup, as Open vSwitch's classifier does it (`lib/classifier.c`
  * of 3.1): rules with one mask are a subtable, subtables come in the order of their best priority,
- * and a lookup ends when none that is left can win. Tries of prefixes and hashes of the first
- * stages end the visit of a subtable early, with only those bits masked that told so.
+ * and a lookup ends when none that is left can win. Tries of prefixes rule subtables out before
+ * they are visited, many at a time, and hashes of the first stages end a visit early, with only
+ * those bits masked that told so.
  *
  * @module
  */
 import {
   isHeld,
+  keyIn,
   makeDependency,
+  noteChange,
   notify,
   type Owner,
   type Touches,
 } from "./dependency.ts";
-import { Layouts } from "../packet/layout.ts";
-import { type Leaf, load, toBig, type Words, words } from "../packet/leaf.ts";
+import { type Leaf, load, type Place, toBig, words } from "../packet/leaf.ts";
 import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
 import {
   type Kept,
@@ -30,8 +32,9 @@ import {
 } from "./subtable.ts";
 import { type Counter, dependOn, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
-import { leadingMasked, type Tracker } from "../packet/tracker.ts";
-import { Trie } from "./trie.ts";
+import type { Tracker } from "../packet/tracker.ts";
+import { Dispatch, isBetter } from "./dispatch.ts";
+import { Field } from "./field.ts";
 
 /** A rule. Programs add fields of their own: what it is for. */
 export interface Rule {
@@ -64,14 +67,16 @@ export class RuleTable<R extends Rule> implements Owner {
   readonly name: string;
   readonly #kept = new Map<R, Kept<R>>();
   readonly #subtables = new Map<string, Subtable<R>>();
-  #ordered: Subtable<R>[] = [];
-  readonly #tries = new Map<string, { readonly trie: Trie<number>; part: Part }>();
-  readonly #layouts = new Layouts();
+  /** Made when a packet is looked up first after a change. */
+  #dispatch: Dispatch<R> | undefined;
+  readonly #fields = new Map<string, Field>();
   #order = 0;
   #miss = 0;
   /** Dependency on how many there are. */
   #count = 0;
   #isChanging = false;
+  /** Number of its last change. */
+  #changed = 0;
 
   /** Makes an empty table. */
   constructor(options: { readonly name?: string } = {}) {
@@ -127,11 +132,10 @@ export class RuleTable<R extends Rule> implements Owner {
     });
     const orders = [...deleted].map((rule) => this.#kept.get(rule)?.order);
     wrote({ name: this.name, op: "rules", key: orders, value: [...added.keys()] });
+    this.#changed = noteChange();
     const gone = [...deleted].map((rule) => this.#remove(rule));
     const come = [...added].map(([rule, parts]) => this.#insert(rule, parts));
-    this.#ordered = [...this.#subtables.values()].sort((a, b) =>
-      b.maxPriority - a.maxPriority
-    );
+    this.#dispatch = undefined;
     for (const { dependency } of gone) if (dependency !== 0) notify(dependency);
     if (this.#count !== 0 && gone.length !== come.length) notify(this.#count);
     if (come.length > MANY) this.#notifyAll();
@@ -149,21 +153,25 @@ export class RuleTable<R extends Rule> implements Owner {
     this.#kept.set(rule, kept);
     const signature = signatureOf(parts);
     let subtable = this.#subtables.get(signature);
+    const fields = parts.map(({ place }) => this.#fieldOf(place));
     if (subtable === undefined) {
-      this.#subtables.set(signature, subtable = new Subtable(parts));
+      this.#subtables.set(signature, subtable = new Subtable(parts, fields));
     }
     subtable.add(kept);
-    for (const part of parts) {
-      const length = prefixLength(part);
+    for (const [i, part] of parts.entries()) {
+      const field = fields[i] as Field;
+      const length = prefixLength(field, part);
       if (length === undefined) continue;
-      const { name, width } = part.place;
-      let known = this.#tries.get(name);
-      if (known === undefined) {
-        this.#tries.set(name, known = { trie: new Trie(width), part });
-      }
-      known.trie.set(part.value, length, (known.trie.get(part.value, length) ?? 0) + 1);
+      const wanted = field.trie?.get(part.value, length) ?? 0;
+      field.trie?.set(part.value, length, wanted + 1);
     }
     return kept;
+  }
+
+  #fieldOf(place: Place): Field {
+    let field = this.#fields.get(place.name);
+    if (field === undefined) this.#fields.set(place.name, field = new Field(place));
+    return field;
   }
 
   #remove(rule: R): Kept<R> {
@@ -174,8 +182,9 @@ export class RuleTable<R extends Rule> implements Owner {
     subtable?.delete(kept);
     if (subtable?.size === 0) this.#subtables.delete(signature);
     for (const part of kept.parts) {
-      const length = prefixLength(part);
-      const trie = this.#tries.get(part.place.name)?.trie;
+      const field = this.#fieldOf(part.place);
+      const length = prefixLength(field, part);
+      const { trie } = field;
       if (length === undefined || trie === undefined) continue;
       const left = (trie.get(part.value, length) ?? 1) - 1;
       if (left === 0) trie.delete(part.value, length);
@@ -206,14 +215,13 @@ export class RuleTable<R extends Rule> implements Owner {
   #touches({ parts }: Kept<R>): Touches {
     const value = words();
     const masked = words();
-    return ({ key, mask }) => {
-      const layout = this.#layouts.of(key);
+    return ({ keyBytes, keyFrom, layout, maskBytes }) => {
       for (const { place, value: wanted, mask: of } of parts) {
         const at = layout.key[place.slot] as number;
         const maskAt = layout.mask[place.slot] as number;
         if (at === 0 || maskAt === 0) continue;
-        load(place, key, at + place.at, value);
-        load(place, mask, maskAt + place.at, masked);
+        load(place, keyBytes, keyFrom + at + place.at, value);
+        load(place, maskBytes, maskAt + place.at, masked);
         for (let i = 0; i < 4; i++) {
           const differ = (value[i] as number) ^ (wanted[i] as number);
           if ((differ & (of[i] as number) & (masked[i] as number)) !== 0) return false;
@@ -234,7 +242,12 @@ export class RuleTable<R extends Rule> implements Owner {
     const tracker = (packet as Packet & Tracked)[TRACKER];
     if (tracker === undefined) return this.#scan(packet)?.rule;
     if (tracker.reads !== undefined) tracker.note(this.name, "rules");
-    const found = this.#find(tracker);
+    const before = this.#before(tracker);
+    const found = before === undefined
+      ? this.#find(tracker)
+      : before === MISS
+      ? undefined
+      : before;
     if (found === undefined) {
       this.#miss ||= makeDependency(this, MISS);
       tracker.depend(this.#miss);
@@ -246,40 +259,19 @@ export class RuleTable<R extends Rule> implements Owner {
     return found.rule;
   }
 
-  #find(tracker: Tracker): Kept<R> | undefined {
-    let best: Kept<R> | undefined;
-    for (const subtable of this.#ordered) {
-      if (best !== undefined && best.priority > subtable.maxPriority) break;
-      if (this.#isRuledOut(subtable, tracker)) continue;
-      const found = subtable.find(tracker);
-      if (found !== undefined && (best === undefined || isBetter(found, best))) {
-        best = found;
-      }
-    }
-    return best;
+  /**
+   * What an earlier run on the packet found, where the table is as it was: what told so is masked
+   * already. Undefined if that is not known.
+   */
+  #before(tracker: Tracker): Kept<R> | typeof MISS | undefined {
+    if (tracker.former.changes < this.#changed) return undefined;
+    const before = keyIn(tracker.expected, this);
+    return before === COUNT ? undefined : before as Kept<R> | typeof MISS | undefined;
   }
 
-  /**
-   * Whether the packet lacks a header that the subtable wants, or no prefix of the subtable's
-   * length fits it.
-   */
-  #isRuledOut(subtable: Subtable<R>, tracker: Tracker): boolean {
-    for (const { place } of subtable.parts) {
-      if (!tracker.present(place) && !place.zero) return true;
-    }
-    for (const { place, length } of subtable.prefixes) {
-      const trie = this.#tries.get(place.name)?.trie;
-      if (trie === undefined) continue;
-      const bits = tracker.valueOf(place, scratch);
-      const { proof } = trie.find(bits);
-      // Only a walk that reached this length can have found a prefix of it.
-      const hasLength = proof >= length && trie.get(bits, length) !== undefined;
-      if (hasLength) continue;
-      const enough = Math.min(proof, length);
-      if (leadingMasked(tracker, place) < enough) tracker.layPrefix(place, enough);
-      return true;
-    }
-    return false;
+  #find(tracker: Tracker): Kept<R> | undefined {
+    this.#dispatch ??= new Dispatch(this.#subtables.values());
+    return this.#dispatch.find(tracker);
   }
 
   /** For packets that nobody tracks: the plain way. */
@@ -287,18 +279,17 @@ export class RuleTable<R extends Rule> implements Owner {
     let best: Kept<R> | undefined;
     for (const kept of this.#kept.values()) {
       if (best !== undefined && !isBetter(kept, best)) continue;
-      const fits = kept.parts.every(({ place, value, mask }) =>
-        packet.equals(
-          place.name as Leaf,
-          toBig(value, place.width),
-          toBig(mask, place.width),
-        )
-      );
+      let plain = this.#plain.get(kept);
+      if (plain === undefined) this.#plain.set(kept, plain = kept.parts.map(plainly));
+      const fits = plain.every(([leaf, value, mask]) => packet.equals(leaf, value, mask));
       if (fits) best = kept;
     }
     if (best?.rule.counter !== undefined) packet.credit(best.rule.counter);
     return best;
   }
+
+  /** What rules want, as packets that nobody tracks are asked for it. */
+  readonly #plain = new WeakMap<Kept<R>, readonly PlainPart[]>();
 
   /** @ignore */
   forget(_id: number, key: unknown): void {
@@ -316,10 +307,11 @@ export class RuleTable<R extends Rule> implements Owner {
   }
 }
 
-const scratch: Words = words();
+type PlainPart = readonly [leaf: Leaf, value: bigint, mask: bigint];
 
-function isBetter(a: Kept<unknown>, b: Kept<unknown>): boolean {
-  return a.priority > b.priority || a.priority === b.priority && a.order < b.order;
+function plainly({ place, value, mask }: Part): PlainPart {
+  const { name, width } = place;
+  return [name as Leaf, toBig(value, width), toBig(mask, width)];
 }
 
 /** Whether no packet can match both. */

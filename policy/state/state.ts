@@ -10,6 +10,7 @@
 import type { PortNo } from "../../providers/ids.ts";
 import { output } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
+import { frozenCopy } from "../copy.ts";
 import { makeDependency, notify, type Owner } from "./dependency.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
 import { wrote } from "./state_event.ts";
@@ -77,9 +78,10 @@ export class Cell<T> implements Owner, Keepable {
   set value(value: T) {
     refuseInRun(this.name);
     if (Object.is(this.#value, value)) return;
+    // A record that cannot be written throws: then nothing has changed.
+    wrote({ name: this.name, op: "set", value });
     this.#value = value;
     this.#written = true;
-    wrote({ name: this.name, op: "set", value });
     if (this.#dependency !== 0) notify(this.#dependency);
   }
 
@@ -163,7 +165,7 @@ export class PortsView implements Owner {
     let known = this.#floods.get(except);
     if (known === undefined) {
       const ports = [...this.#ports].sort((a, b) => a - b);
-      known = Object.freeze(ports.filter((no) => no !== except).map((no) => output(no)));
+      known = frozenCopy(ports.filter((no) => no !== except).map((no) => output(no)));
       this.#floods.set(except, known);
     }
     return known;

@@ -4,23 +4,19 @@
  *
  * @module
  */
-import { makeDependency, notify, type Owner } from "./dependency.ts";
-import {
-  type Leaf,
-  parse,
-  type Place,
-  placeOf,
-  type Value,
-  type Words,
-} from "../packet/leaf.ts";
+import { clockMs } from "../clock.ts";
+import { keyIn, makeDependency, notify, type Owner } from "./dependency.ts";
+import { type Leaf, parse, type Place, placeOf, type Value } from "../packet/leaf.ts";
 import { words } from "../packet/leaf.ts";
 import { numberOf, widthOf } from "../packet/plain.ts";
 import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
+import { Block, enter, Entry, type Index, leave } from "./map_entry.ts";
 import { dependOn, nameOf, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
-import { currentTracker, leadingMasked, type Tracker } from "../packet/tracker.ts";
+import { leadingMasked } from "../packet/leading.ts";
+import { currentTracker, type Tracker } from "../packet/tracker.ts";
 import { Trie } from "./trie.ts";
 
 /** What a map may be told. */
@@ -47,63 +43,8 @@ export interface StateMapOptions<V> {
 
 const scratch = words();
 
-/** A key and its value. */
-interface Entry<K, V> {
-  readonly key: K;
-  value: V;
-  usedMs: number;
-  /** When its value became another one. */
-  movedMs: number;
-  /** When it got its value. */
-  writtenMs: number;
-  dependency: number;
-}
-
-type Key<K, V> =
-  | { readonly of: "entry"; readonly entry: Entry<K, V> }
-  | { readonly of: "absent"; readonly key: K }
-  | { readonly of: "block"; readonly index: Index<K, V>; bits: Words; length: number }
-  | { readonly of: "all" };
-
-/** The keys of a map as bits, for lookups by a packet. */
-interface Index<K, V> {
-  readonly place: Place;
-  readonly trie: Trie<Entry<K, V>>;
-  /** Dependencies on blocks without keys. */
-  readonly blocks: Trie<number>;
-  /**
-   * Entries behind those of the trie that are the same value in another spelling: the one that came
-   * last is found.
-   */
-  readonly behind: Map<Entry<K, V>, Entry<K, V>>;
-}
-
-/** Puts an entry into an index. */
-function enter<K, V>(index: Index<K, V>, bits: Words, entry: Entry<K, V>): void {
-  const { trie, behind, place: { width } } = index;
-  const before = trie.get(bits, width);
-  trie.set(bits, width, entry);
-  if (before === undefined) return;
-  behind.set(entry, before);
-  if (before.dependency !== 0) notify(before.dependency);
-}
-
-/** Takes an entry out of an index. */
-function leave<K, V>(index: Index<K, V>, bits: Words, entry: Entry<K, V>): void {
-  const { trie, behind, place: { width } } = index;
-  const next = behind.get(entry);
-  behind.delete(entry);
-  let above = trie.get(bits, width);
-  if (above === entry) {
-    if (next === undefined) trie.delete(bits, width);
-    else trie.set(bits, width, next);
-    return;
-  }
-  while (above !== undefined && behind.get(above) !== entry) above = behind.get(above);
-  if (above === undefined) return;
-  if (next === undefined) behind.delete(above);
-  else behind.set(above, next);
-}
+/** What a run that asks for all keys rests on. */
+const ALL = "all";
 
 /** A map that policies read and packets teach. */
 export class StateMap<K, V> implements Owner, Learner, Keepable {
@@ -116,11 +57,14 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   readonly counters = { refused: 0, evicted: 0, expired: 0, flapping: 0 };
   readonly #options: StateMapOptions<V>;
   readonly #entries = new Map<K, Entry<K, V>>();
-  readonly #absent = new Map<K, number>();
+  /** How many of them are there, the first that came, and the last. */
+  #size = 0;
+  #first: Entry<K, V> | undefined;
+  #last: Entry<K, V> | undefined;
   readonly #indexes = new Map<string, Index<K, V>>();
   /** Entries by their keys as numbers of so many bits, for packets that nobody tracks. */
   readonly #numbers = new Map<number, Map<bigint, Entry<K, V>>>();
-  #all = 0;
+  #whole = 0;
 
   /** Makes an empty map. */
   constructor(options: StateMapOptions<V> = {}) {
@@ -132,50 +76,63 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   /** @ignore */
   takeOver(before: unknown): void {
     if (!(before instanceof StateMap)) return;
-    for (const { key, value, usedMs } of before.#entries.values()) {
+    for (const { key, value, usedMs } of before.#all()) {
       this.#set(key as K, value as V, usedMs);
     }
   }
 
   /** The value of a key. */
   get(key: K): V | undefined {
-    const entry = this.#entries.get(key);
     const tracker = currentTracker();
-    if (tracker !== undefined) this.#depend(tracker, key, entry);
-    return entry?.value;
+    if (tracker === undefined) return this.#entries.get(key)?.value;
+    return this.#read(tracker, key).value;
   }
 
   /** Whether there is a key. */
   has(key: K): boolean {
-    const entry = this.#entries.get(key);
     const tracker = currentTracker();
-    if (tracker !== undefined) this.#depend(tracker, key, entry);
-    return entry !== undefined;
+    if (tracker === undefined) return this.#entries.get(key)?.isThere === true;
+    return this.#read(tracker, key).isThere;
   }
 
-  #depend(tracker: Tracker, key: K, entry: Entry<K, V> | undefined): void {
-    if (entry !== undefined) {
-      entry.dependency ||= makeDependency(this, { of: "entry", entry });
-      return tracker.depend(entry.dependency);
-    }
-    let id = this.#absent.get(key);
-    if (id === undefined) {
-      this.#absent.set(key, id = makeDependency(this, { of: "absent", key }));
-    }
-    tracker.depend(id);
+  /** The entry of a key that a run reads, there or not. */
+  #read(tracker: Tracker, key: K): Entry<K, V> {
+    // An entry on which something rests is in the map: one that was read before need not be found.
+    const before = keyIn(tracker.expected, this);
+    let entry = before instanceof Entry && before.key === key
+      ? before as Entry<K, V>
+      : this.#entries.get(key);
+    if (entry === undefined) this.#entries.set(key, entry = new Entry(key));
+    entry.dependency ||= makeDependency(this, entry);
+    tracker.depend(entry.dependency);
+    return entry;
+  }
+
+  /** Those that are there, as they are now. */
+  #all(): Entry<K, V>[] {
+    const found: Entry<K, V>[] = [];
+    for (let one = this.#first; one !== undefined; one = one.after) found.push(one);
+    return found;
+  }
+
+  /** When a key was written or seen last, as `clockMs()` tells; no run may rest on that. */
+  usedMs(key: K): number | undefined {
+    refuseInRun(this.name);
+    const entry = this.#entries.get(key);
+    return entry?.isThere === true ? entry.usedMs : undefined;
   }
 
   /** Number of entries; a run that asks depends on every key. */
   get size(): number {
     this.#dependOnAll();
-    return this.#entries.size;
+    return this.#size;
   }
 
   /** Keys and values; a run that asks depends on all of them. */
   *entries(): IterableIterator<[K, V]> {
     this.#dependOnAll();
-    for (const { key, value } of this.#entries.values()) {
-      yield [key, value];
+    for (const { key, value, isThere } of this.#all()) {
+      if (isThere) yield [key, value as V];
       this.#dependOnAll(); // What goes on in a run may have begun before it.
     }
   }
@@ -186,7 +143,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   }
 
   #dependOnAll(): void {
-    this.#all = dependOn(this, { of: "all" }, this.#all);
+    this.#whole = dependOn(this, ALL, this.#whole);
   }
 
   /**
@@ -206,15 +163,14 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     const { value: entry, proof } = index.trie.find(bits);
     tracker.layPrefix(place, proof);
     if (entry !== undefined) {
-      entry.dependency ||= makeDependency(this, { of: "entry", entry });
+      entry.dependency ||= makeDependency(this, entry);
       tracker.depend(entry.dependency);
       return entry.value;
     }
     const length = leadingMasked(tracker, place);
     let id = index.blocks.get(bits, length);
     if (id === undefined) {
-      const block = { of: "block", index, bits: bits.slice(), length };
-      id = makeDependency(this, block);
+      id = makeDependency(this, new Block(index, bits.slice(), length));
       index.blocks.set(bits, length, id);
     }
     tracker.depend(id);
@@ -229,9 +185,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     let numbers = this.#numbers.get(width);
     if (numbers === undefined) {
       numbers = new Map();
-      for (const entry of this.#entries.values()) {
-        numbers.set(numberOf(entry.key, width), entry);
-      }
+      for (const entry of this.#all()) numbers.set(numberOf(entry.key, width), entry);
       this.#numbers.set(width, numbers);
     }
     return numbers.get(numberOf(asked, width))?.value;
@@ -246,8 +200,9 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       trie: new Trie(place.width),
       blocks: new Trie(place.width),
       behind: new Map(),
+      bits: words(),
     };
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.#all()) {
       enter(made, parse(place, entry.key as Value), entry);
     }
     this.#indexes.set(kind, made);
@@ -258,15 +213,28 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   set(key: K, value: V): this {
     refuseInRun(this.name);
     wrote({ name: this.name, op: "set", key, value });
-    this.#set(key, value, Date.now());
+    this.#set(key, value, clockMs());
     return this;
+  }
+
+  /** @ignore As `set`, but at a time that is given. */
+  setAt(key: K, value: V, atMs: number): void {
+    wrote({ name: this.name, op: "set", key, value });
+    this.#set(key, value, atMs);
+  }
+
+  /** @ignore Has all that is there count as written long ago: a time before now begins. */
+  age(): void {
+    for (const entry of this.#all()) {
+      entry.usedMs = entry.writtenMs = 0;
+      entry.movedMs = -Infinity;
+    }
   }
 
   /** @ignore */
   hear(key: unknown, value: unknown, atMs: number, sinceMs = atMs): void {
     const entry = this.#entries.get(key as K);
-    const same = this.#options.equals ?? Object.is;
-    if (entry !== undefined && !same(entry.value, value as V)) {
+    if (entry?.isThere && !this.#isSame(entry.value as V, value as V)) {
       // The packet may be older than what is known: a station has moved since it sent it.
       if (sinceMs < entry.writtenMs) return;
       if (atMs - entry.movedMs < (this.#options.holdMs ?? 1000)) {
@@ -274,14 +242,17 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
         return;
       }
     }
-    this.#set(key as K, value as V, atMs);
+    this.#set(key as K, value as V, atMs, entry);
   }
 
-  #set(key: K, value: V, atMs: number): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return this.#add(key, value, atMs);
-    const same = this.#options.equals ?? Object.is;
-    if (same(entry.value, value)) {
+  #isSame(a: V, b: V): boolean {
+    const { equals } = this.#options;
+    return equals === undefined ? Object.is(a, b) : equals(a, b);
+  }
+
+  #set(key: K, value: V, atMs: number, entry = this.#entries.get(key)): void {
+    if (entry === undefined || !entry.isThere) return this.#add(key, value, atMs);
+    if (this.#isSame(entry.value as V, value)) {
       entry.usedMs = Math.max(entry.usedMs, atMs);
       return;
     }
@@ -289,13 +260,18 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     entry.movedMs = atMs;
     entry.writtenMs = atMs;
     entry.value = value;
+    this.#tell(entry);
+  }
+
+  /** Tells who rests on a key, and who rests on all. */
+  #tell(entry: Entry<K, V>): void {
     if (entry.dependency !== 0) notify(entry.dependency);
-    if (this.#all !== 0) notify(this.#all);
+    if (this.#whole !== 0) notify(this.#whole);
   }
 
   #add(key: K, value: V, atMs: number): void {
     const { max = 65_536, full = "evict" } = this.#options;
-    if (this.#entries.size >= max) {
+    if (this.#size >= max) {
       if (full === "refuse") {
         this.counters.refused++;
         return;
@@ -303,39 +279,38 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       this.#evict();
     }
     // A key that an index cannot have throws here, before anything is changed.
-    const bits: Words[] = [];
-    for (const { place } of this.#indexes.values()) bits.push(parse(place, key as Value));
-    const entry: Entry<K, V> = {
-      key,
-      value,
-      usedMs: atMs,
-      movedMs: -Infinity,
-      writtenMs: atMs,
-      dependency: 0,
-    };
-    this.#entries.set(key, entry);
-    this.#numbers.clear();
-    let i = 0;
-    for (const index of this.#indexes.values()) {
-      const { width } = index.place;
-      const at = bits[i++] as Words;
-      enter(index, at, entry);
-      if (index.blocks.size > 0) index.blocks.above(at, width, (id) => notify(id));
+    for (const { place, bits } of this.#indexes.values()) {
+      parse(place, key as Value, bits);
     }
-    const absent = this.#absent.get(key);
-    if (absent !== undefined) notify(absent);
-    if (this.#all !== 0) notify(this.#all);
+    let entry = this.#entries.get(key);
+    if (entry === undefined) this.#entries.set(key, entry = new Entry(key));
+    entry.value = value;
+    entry.isThere = true;
+    entry.usedMs = atMs;
+    entry.writtenMs = atMs;
+    entry.movedMs = -Infinity;
+    entry.before = this.#last;
+    if (this.#last === undefined) this.#first = entry;
+    else this.#last.after = entry;
+    this.#last = entry;
+    this.#size++;
+    if (this.#numbers.size > 0) this.#numbers.clear();
+    for (const index of this.#indexes.values()) {
+      const { bits, blocks, place: { width } } = index;
+      enter(index, bits, entry);
+      if (blocks.size > 0) blocks.above(bits, width, (id) => notify(id));
+    }
+    this.#tell(entry);
   }
 
   /**
    * Makes room: of the entries that are in the map longest, the one that was silent longest goes.
    */
   #evict(): void {
-    let oldest: Entry<K, V> | undefined;
-    let seen = 0;
-    for (const entry of this.#entries.values()) {
-      if (oldest === undefined || entry.usedMs < oldest.usedMs) oldest = entry;
-      if (++seen === 16) break;
+    let oldest = this.#first;
+    let next = oldest;
+    for (let seen = 0; next !== undefined && seen < 16; seen++, next = next.after) {
+      if (next.usedMs < (oldest as Entry<K, V>).usedMs) oldest = next;
     }
     if (oldest === undefined) return;
     this.counters.evicted++;
@@ -346,7 +321,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   delete(key: K): boolean {
     refuseInRun(this.name);
     const entry = this.#entries.get(key);
-    if (entry === undefined) return false;
+    if (!entry?.isThere) return false;
     wrote({ name: this.name, op: "delete", key });
     this.#remove(entry);
     return true;
@@ -356,17 +331,24 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   clear(): void {
     refuseInRun(this.name);
     wrote({ name: this.name, op: "clear" });
-    for (const entry of [...this.#entries.values()]) this.#remove(entry);
+    for (const entry of this.#all()) this.#remove(entry);
   }
 
   #remove(entry: Entry<K, V>): void {
-    this.#entries.delete(entry.key);
-    this.#numbers.clear();
+    const { before, after } = entry;
+    if (before === undefined) this.#first = after;
+    else before.after = after;
+    if (after === undefined) this.#last = before;
+    else after.before = before;
+    entry.before = entry.after = entry.value = undefined;
+    entry.isThere = false;
+    this.#size--;
+    if (this.#numbers.size > 0) this.#numbers.clear();
     for (const index of this.#indexes.values()) {
-      leave(index, parse(index.place, entry.key as Value), entry);
+      leave(index, parse(index.place, entry.key as Value, index.bits), entry);
     }
-    if (entry.dependency !== 0) notify(entry.dependency);
-    if (this.#all !== 0) notify(this.#all);
+    if (entry.dependency === 0) this.#entries.delete(entry.key);
+    this.#tell(entry);
   }
 
   /**
@@ -376,7 +358,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     const { idleMs } = this.#options;
     if (idleMs === undefined) return Infinity;
     let next = nowMs + idleMs;
-    for (const entry of [...this.#entries.values()]) {
+    for (const entry of this.#all()) {
       const end = entry.usedMs + idleMs;
       if (end <= nowMs) {
         this.counters.expired++;
@@ -389,25 +371,22 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
 
   /** @ignore */
   forget(_id: number, key: unknown): void {
-    const made = key as Key<K, V>;
-    if (made.of === "entry") made.entry.dependency = 0;
-    else if (made.of === "absent") this.#absent.delete(made.key);
-    else if (made.of === "block") made.index.blocks.delete(made.bits, made.length);
-    else this.#all = 0;
+    if (key instanceof Entry) {
+      key.dependency = 0;
+      if (!key.isThere) this.#entries.delete(key.key);
+    } else if (key instanceof Block) key.index.blocks.delete(key.bits, key.length);
+    else this.#whole = 0;
   }
 
   /** @ignore */
   describe(key: unknown): string {
-    const made = key as Key<K, V>;
-    switch (made.of) {
-      case "entry":
-        return `${this.name}[${String(made.entry.key)}] = ${String(made.entry.value)}`;
-      case "absent":
-        return `${this.name} has no ${String(made.key)}`;
-      case "block":
-        return `${this.name} has nothing within /${made.length} of the packet's ${made.index.place.name}`;
-      default:
-        return `all of ${this.name}`;
+    if (key instanceof Entry) {
+      const name = String(key.key);
+      if (!key.isThere) return `${this.name} has no ${name}`;
+      return `${this.name}[${name}] = ${String(key.value)}`;
     }
+    if (!(key instanceof Block)) return `all of ${this.name}`;
+    const { length, index: { place } } = key;
+    return `${this.name} has nothing within /${length} of the packet's ${place.name}`;
   }
 }

@@ -14,9 +14,10 @@ import {
   prefixMask,
   type Value,
   type Words,
-  words,
 } from "../packet/leaf.ts";
 import type { Tracker } from "../packet/tracker.ts";
+import type { Field } from "./field.ts";
+import { Trie } from "./trie.ts";
 
 /** What a rule wants of a leaf: a value, a prefix as text (`"10.0.0.0/8"`), or value and mask. */
 export type Wanted = Value | readonly [value: Value, mask: Value];
@@ -112,9 +113,8 @@ export function signatureOf(parts: readonly Part[]): string {
 /**
  * Length of the prefix that a part is, of a field that tries are kept for; undefined if it is none.
  */
-export function prefixLength({ place, mask }: Part): number | undefined {
-  const isOfNetwork = /^(ipv[46]\.(src|dst)|(tcp|udp|sctp)\.(src|dst))$/.test(place.name);
-  if (!isOfNetwork) return undefined;
+export function prefixLength(field: Field, { mask }: Part): number | undefined {
+  if (field.trie === undefined) return undefined;
   let length = 0;
   for (let i = 0; i < 4; i++) {
     const zeros = ~(mask[i] as number);
@@ -126,14 +126,18 @@ export function prefixLength({ place, mask }: Part): number | undefined {
   return mask.every((word, i) => word === kept[i]) ? length : undefined;
 }
 
-const value = words();
-
 /** Rules of one mask. */
 export class Subtable<R> {
   /** What their mask is. */
-  readonly parts: readonly Part[];
-  /** The parts that are prefixes of a field with a trie. */
-  readonly prefixes: readonly { readonly place: Place; readonly length: number }[];
+  readonly #parts: readonly Part[];
+  /** What each part is about. */
+  readonly #fields: readonly Field[];
+  /** Those of which it is a prefix that a trie knows, and how long. */
+  readonly #tried: readonly Field[];
+  readonly #lengths: readonly number[];
+  /** Which part each of them is, and the prefixes that rules of this subtable want of it. */
+  readonly #triedAt: readonly number[];
+  readonly #own: readonly Trie<number>[];
   /** Best priority in it. */
   maxPriority = -Infinity;
   /** First part behind each stage but the last that has any. */
@@ -143,13 +147,15 @@ export class Subtable<R> {
   readonly #rules = new Map<number, Kept<R>[]>();
   #size = 0;
 
-  /** Makes the subtable of rules with the mask of `parts`. */
-  constructor(parts: readonly Part[]) {
-    this.parts = parts;
-    this.prefixes = parts.flatMap((part) => {
-      const length = prefixLength(part);
-      return length === undefined ? [] : [{ place: part.place, length }];
-    });
+  /** Makes the subtable of rules with the mask of `parts`, which are about `fields`. */
+  constructor(parts: readonly Part[], fields: readonly Field[]) {
+    this.#parts = parts;
+    this.#fields = fields;
+    const lengths = fields.map((field, i) => prefixLength(field, parts[i] as Part));
+    this.#tried = fields.filter((_, i) => lengths[i] !== undefined);
+    this.#lengths = lengths.filter((length) => length !== undefined);
+    this.#triedAt = [...lengths.keys()].filter((i) => lengths[i] !== undefined);
+    this.#own = this.#tried.map(({ place }) => new Trie(place.width));
     const ends: number[] = [];
     for (let s = 0; s < STAGES; s++) {
       const end = parts.findLastIndex(({ place }) => stage(place) === s) + 1;
@@ -168,6 +174,7 @@ export class Subtable<R> {
   add(kept: Kept<R>): void {
     this.#size++;
     this.maxPriority = Math.max(this.maxPriority, kept.priority);
+    this.#count(kept, 1);
     for (const [i, stage] of this.#stages.entries()) {
       const hash = hashOf(kept.parts, this.#ends[i] as number);
       stage.set(hash, (stage.get(hash) ?? 0) + 1);
@@ -178,9 +185,21 @@ export class Subtable<R> {
     else same.push(kept);
   }
 
+  /** Counts the prefixes of a rule more or less often. */
+  #count({ parts }: Kept<R>, by: number): void {
+    for (const [i, own] of this.#own.entries()) {
+      const { value } = parts[this.#triedAt[i] as number] as Part;
+      const length = this.#lengths[i] as number;
+      const count = (own.get(value, length) ?? 0) + by;
+      if (count === 0) own.delete(value, length);
+      else own.set(value, length, count);
+    }
+  }
+
   /** Removes a rule that was added. */
   delete(kept: Kept<R>): void {
     this.#size--;
+    this.#count(kept, -1);
     for (const [i, stage] of this.#stages.entries()) {
       const hash = hashOf(kept.parts, this.#ends[i] as number);
       const left = (stage.get(hash) ?? 1) - 1;
@@ -200,66 +219,124 @@ export class Subtable<R> {
     }
   }
 
+  /** Visits the leaves that it asks for, with the length of a prefix that a trie knows. */
+  eachField(visit: (field: Field, length: number | undefined) => void): void {
+    for (const [i, field] of this.#fields.entries()) {
+      const tried = this.#triedAt.indexOf(i);
+      visit(field, tried < 0 ? undefined : this.#lengths[tried]);
+    }
+  }
+
+  /** Masks what tells that the packet has all leaves that it asks for; false if it lacks one. */
+  isTold(tracker: Tracker): boolean {
+    const fields = this.#fields;
+    for (let i = 0; i < fields.length; i++) {
+      if (!(fields[i] as Field).tell(tracker)) return false;
+    }
+    return true;
+  }
+
   /**
-   * The best rule that the packet matches; what told so is masked. The packet must have all that
-   * the parts are about.
+   * Masks what proves that no rule here matches a packet that has the leaves, because no prefix of
+   * a leaf fits it; answers which leaf.
+   */
+  ruleOut(tracker: Tracker): Field | undefined {
+    const tried = this.#tried;
+    for (let i = 0; i < tried.length; i++) {
+      const [field, length] = [tried[i] as Field, this.#lengths[i] as number];
+      if (field.fits(length)) continue;
+      if (field.tell(tracker)) field.prove(tracker, length, this.#own[i] as Trie<number>);
+      return field;
+    }
+    return undefined;
+  }
+
+  /**
+   * The best rule that the packet matches; what told so is masked. For one that is not ruled out.
    */
   find(tracker: Tracker): Kept<R> | undefined {
-    const { parts } = this;
+    const parts = this.#parts;
     let hash = 0;
     let next = 0;
     for (let i = 0; i < parts.length; i++) {
-      const { place, mask } = parts[i] as Part;
-      tracker.valueOf(place, value);
-      for (let w = 0; w < 4; w++) {
+      const { mask } = parts[i] as Part;
+      const { value, count } = this.#fields[i] as Field;
+      for (let w = 0; w < count; w++) {
         hash = mix(hash, (value[w] as number) & (mask[w] as number));
       }
       if (this.#ends[next] !== i + 1) continue;
       if (this.#stages[next]?.has(hash) !== true) {
-        this.#lay(tracker, i + 1);
+        if (!this.#isProvenByOne(tracker)) this.#lay(tracker, i + 1);
         return undefined;
       }
       next++;
     }
-    this.#lay(tracker, parts.length);
-    let best: Kept<R> | undefined;
-    for (const kept of this.#rules.get(hash) ?? []) {
-      if (best !== undefined && best.priority >= kept.priority) continue;
-      if (fits(kept.parts, tracker)) best = kept;
+    const best = this.#bestOf(this.#rules.get(hash));
+    if (best !== undefined || !this.#isProvenByOne(tracker)) {
+      this.#lay(tracker, parts.length);
     }
     return best;
   }
 
+  /**
+   * Whether one field alone tells that no rule here fits, for none wants a prefix that its value
+   * has; what tells so is masked.
+   */
+  #isProvenByOne(tracker: Tracker): boolean {
+    const tried = this.#tried;
+    for (let i = 0; i < tried.length; i++) {
+      const field = tried[i] as Field;
+      const { value, proof } = (this.#own[i] as Trie<number>).find(field.value);
+      if (value !== undefined) continue;
+      tracker.layPrefix(field.place, proof);
+      return true;
+    }
+    return false;
+  }
+
+  #bestOf(rules: readonly Kept<R>[] | undefined): Kept<R> | undefined {
+    if (rules === undefined) return undefined;
+    let best: Kept<R> | undefined;
+    for (let i = 0; i < rules.length; i++) {
+      const kept = rules[i] as Kept<R>;
+      if (best !== undefined && best.priority >= kept.priority) continue;
+      if (this.#fits(kept.parts)) best = kept;
+    }
+    return best;
+  }
+
+  #fits(parts: readonly Part[]): boolean {
+    for (let i = 0; i < parts.length; i++) {
+      const { value: wanted, mask } = parts[i] as Part;
+      const { value, count } = this.#fields[i] as Field;
+      for (let w = 0; w < count; w++) {
+        const cared = ((value[w] as number) & (mask[w] as number)) >>> 0;
+        if (cared !== wanted[w]) return false;
+      }
+    }
+    return true;
+  }
+
   #lay(tracker: Tracker, end: number): void {
     for (let i = 0; i < end; i++) {
-      const { place, mask } = this.parts[i] as Part;
+      const { place, mask } = this.#parts[i] as Part;
       tracker.layBits(place, mask);
     }
   }
 }
 
-function fits(parts: readonly Part[], tracker: Tracker): boolean {
-  for (const { place, value: wanted, mask } of parts) {
-    tracker.valueOf(place, value);
-    for (let w = 0; w < 4; w++) {
-      const cared = ((value[w] as number) & (mask[w] as number)) >>> 0;
-      if (cared !== wanted[w]) return false;
-    }
-  }
-  return true;
-}
-
+/** Small integers: others would be objects to a map. */
 function mix(hash: number, word: number): number {
   const mixed = Math.imul(hash ^ word, 0x9e3779b1);
-  return (mixed ^ mixed >>> 15) >>> 0;
+  return (mixed ^ mixed >>> 15) & 0x3fffffff;
 }
 
 function hashOf(parts: readonly Part[], end: number): number {
   let hash = 0;
   for (let i = 0; i < end; i++) {
-    for (let w = 0; w < 4; w++) {
-      hash = mix(hash, ((parts[i] as Part).value[w] as number) | 0);
-    }
+    const { value, place } = parts[i] as Part;
+    const count = place.width + 31 >> 5;
+    for (let w = 0; w < count; w++) hash = mix(hash, (value[w] as number) | 0);
   }
   return hash;
 }

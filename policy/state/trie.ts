@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { commonBits, type Words } from "../packet/leaf.ts";
+import type { Words } from "../packet/leaf.ts";
 
 /** What a walk found. */
 export interface Walk<T> {
@@ -23,6 +23,16 @@ function bitOf(bits: Words, at: number): number {
   return (bits[at >> 5] as number) >>> (31 - (at & 31)) & 1;
 }
 
+/** Leading bits that a value shares with the prefix of a node; 128 if all of them. */
+function shared(bits: Words, all: Uint32Array, node: number): number {
+  const at = 4 * node;
+  for (let i = 0; i < 4; i++) {
+    const differ = (bits[i] as number) ^ (all[at + i] as number);
+    if (differ !== 0) return 32 * i + Math.clz32(differ);
+  }
+  return 128;
+}
+
 const ROOT = 1;
 
 /** A trie over prefixes of values of one width. */
@@ -31,8 +41,8 @@ export class Trie<T> {
   #next = new Int32Array(32);
   /** Bits that the prefix of a node has. */
   #length = new Uint8Array(16);
-  /** The prefix of a node; bits behind it are any. */
-  readonly #bits: Words[] = [new Uint32Array(4), new Uint32Array(4)];
+  /** Four words for each node: its prefix; bits behind that are any. */
+  #bits = new Uint32Array(64);
   readonly #values: (T | undefined)[] = [undefined, undefined];
   readonly #free: number[] = [];
   readonly #found: Walk<T> = { value: undefined, length: 0, proof: 0 };
@@ -69,7 +79,7 @@ export class Trie<T> {
       found.proof = at + 1;
       if (child === 0) break;
       const length = this.#length[child] as number;
-      const common = commonBits(bits, this.#bits[child] as Words);
+      const common = shared(bits, this.#bits, child);
       found.proof = common + 1;
       if (common < length) break;
       node = child;
@@ -80,6 +90,30 @@ export class Trie<T> {
       found.length = at;
     }
     return found;
+  }
+
+  /**
+   * Sets a bit in `to`, which has room for 129, for the length of each prefix of `bits` that has a
+   * value, and clears the others; answers how many leading bits prove all that.
+   */
+  lengths(bits: Words, to: Uint32Array): number {
+    to.fill(0);
+    const next = this.#next;
+    let node = ROOT;
+    for (;;) {
+      const at = this.#length[node] as number;
+      if (this.#values[node] !== undefined) {
+        to[at >> 5] = (to[at >> 5] as number) | 1 << (at & 31);
+      }
+      const left = next[2 * node] as number;
+      const right = next[2 * node + 1] as number;
+      if (left === 0 && right === 0) return at;
+      const child = bitOf(bits, at) === 0 ? left : right;
+      if (child === 0) return at + 1;
+      const common = shared(bits, this.#bits, child);
+      if (common < (this.#length[child] as number)) return common + 1;
+      node = child;
+    }
   }
 
   /** The value of exactly this prefix. */
@@ -96,16 +130,18 @@ export class Trie<T> {
       if (at >= length) return node;
       const child = this.#next[2 * node + bitOf(bits, at)] as number;
       const least = Math.min(this.#length[child] as number, length);
-      if (child === 0 || commonBits(bits, this.#bits[child] as Words) < least) return 0;
+      if (child === 0 || shared(bits, this.#bits, child) < least) return 0;
       node = child;
     }
   }
 
-  /** Puts a value at a prefix; what was there is replaced. */
-  set(bits: Words, length: number, value: T): void {
+  /** Puts a value at a prefix; answers what was there, which is replaced. */
+  set(bits: Words, length: number, value: T): T | undefined {
     const node = this.#at(bits, length);
-    if (this.#values[node] === undefined) this.#size++;
+    const before = this.#values[node];
+    if (before === undefined) this.#size++;
     this.#values[node] = value;
+    return before;
   }
 
   /** The node of a prefix, made if there is none. */
@@ -118,15 +154,15 @@ export class Trie<T> {
       const child = this.#next[slot] as number;
       if (child === 0) return this.#hang(slot, bits, length);
       const reach = this.#length[child] as number;
-      const childBits = this.#bits[child] as Words;
-      const common = Math.min(commonBits(bits, childBits), length);
+      const common = Math.min(shared(bits, this.#bits, child), length);
       if (common >= reach) {
         node = child;
         continue;
       }
       // They part here, or the new prefix ends here: a node comes between.
       const between = this.#hang(slot, bits, common);
-      this.#next[2 * between + bitOf(childBits, common)] = child;
+      const word = this.#bits[4 * child + (common >> 5)] as number;
+      this.#next[2 * between + (word >>> (31 - (common & 31)) & 1)] = child;
       node = between;
     }
   }
@@ -137,11 +173,10 @@ export class Trie<T> {
     if (made >= this.#length.length) {
       this.#next = grown(this.#next, new Int32Array(2 * this.#next.length));
       this.#length = grown(this.#length, new Uint8Array(2 * this.#length.length));
+      this.#bits = grown(this.#bits, new Uint32Array(2 * this.#bits.length));
     }
     this.#length[made] = length;
-    const own = this.#bits[made];
-    if (own === undefined) this.#bits[made] = bits.slice();
-    else own.set(bits);
+    for (let i = 0; i < 4; i++) this.#bits[4 * made + i] = bits[i] as number;
     this.#next[slot] = made;
     return made;
   }
@@ -158,7 +193,7 @@ export class Trie<T> {
       if (node === 0) return false;
     }
     if (this.#length[node] !== length || this.#values[node] === undefined) return false;
-    if (length > 0 && commonBits(bits, this.#bits[node] as Words) < length) return false;
+    if (length > 0 && shared(bits, this.#bits, node) < length) return false;
     this.#values[node] = undefined;
     this.#size--;
     if (node === ROOT) return true;
@@ -193,7 +228,7 @@ export class Trie<T> {
       node = this.#next[2 * node + bitOf(bits, at)] as number;
       const reach = this.#length[node] as number;
       if (node === 0 || reach > length) return;
-      if (commonBits(bits, this.#bits[node] as Words) < reach) return;
+      if (shared(bits, this.#bits, node) < reach) return;
     }
   }
 
@@ -209,7 +244,7 @@ export class Trie<T> {
   }
 }
 
-function grown<A extends Int32Array | Uint8Array>(from: A, to: A): A {
+function grown<A extends Int32Array | Uint8Array | Uint32Array>(from: A, to: A): A {
   to.set(from);
   return to;
 }

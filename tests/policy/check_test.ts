@@ -5,6 +5,7 @@ import { seeded } from "../../policy/check/random.ts";
 import { checkPolicy } from "../../policy/check/check.ts";
 import { PolicyUnsound } from "../../policy/check/outcome.ts";
 import { drop, forward } from "../../policy/decision.ts";
+import { StateMap } from "../../policy/state/state_map.ts";
 import { hintsOf, randomPolicy, State } from "./random_policy.ts";
 
 const seeds = Number(Deno.env.get("POLICY_SEEDS") ?? 60);
@@ -30,6 +31,19 @@ Deno.test("oracle: policies at random have sound flows, also when state changes"
     }
   }
   ok(mutants > seeds * 1000, `${mutants} packets were tried`);
+});
+
+Deno.test("oracle: what was taught is as it was when it was taught", () => {
+  const seen = new StateMap<string, { turn: number }>({ name: "seen" });
+  const scratch = { turn: 0 };
+  let calls = 0;
+  throws(() =>
+    checkPolicy((packet) => {
+      // Alike in the two runs of the first packet, and another from then on.
+      scratch.turn = calls++ < 2 ? 0 : 1;
+      packet.learn(seen, "last", scratch);
+      return drop();
+    }), PolicyUnsound);
 });
 
 Deno.test("oracle: a policy that reads around its packet is found", () => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Datapath and policy against the bare function: packets at random and changes of state, packet by packet. `POLICY_PACKETS=1000000`
- * makes it long.
+ * Datapath and policy against the bare function: packets at random and changes of state, packet by
+ * packet. `POLICY_PACKETS=1000000` makes it long.
  */
 import { deepStrictEqual, ok } from "node:assert/strict";
 import { Arbitrary } from "../../policy/check/arbitrary.ts";

@@ -1,28 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
-import { deepStrictEqual, notStrictEqual, strictEqual } from "node:assert/strict";
-import { type FlowParts, Ledger } from "../../policy/run/ledger.ts";
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { Layout } from "../../policy/packet/layout.ts";
+import { NO_EFFECTS } from "../../policy/packet/effect.ts";
+import type { FlowParts, FlowRecord } from "../../policy/run/flow_record.ts";
+import { Ledger } from "../../policy/run/ledger.ts";
+import { type Mask, wordsOf } from "../../policy/run/mask_table.ts";
 import { Continuations } from "../../policy/stage.ts";
 import { ActionTable } from "../../policy/verdicts.ts";
 import { ufid } from "../../providers/ids.ts";
-import { encodeKey } from "../../providers/odp/mod.ts";
+import { encodeKey, ufidBytes } from "../../providers/odp/mod.ts";
 
 const continuations = new Continuations();
 const actions = new ActionTable(continuations).of([]);
 
-function parts(port: number, more: Partial<FlowParts> = {}): FlowParts {
-  const key = encodeKey({ inPort: port, etherType: 0x0806 });
-  const mask = new Uint8Array(key.length).fill(0xff);
-  const decision = { actions: [] };
-  const at = undefined;
-  return { key, mask, actions, decision, at, aligned: true, nowMs: 0, step: 1, ...more };
+const keyOf = (port: number) => encodeKey({ inPort: port, etherType: 0x0806 });
+const layout = new Layout(keyOf(0));
+
+/** A mask of all bits, or of none. */
+function maskOf(ledger: Ledger, bits = 0xff): Mask {
+  const bytes = new Uint8Array(layout.size).fill(bits);
+  return ledger.masks.of(wordsOf(bytes), bytes.length);
+}
+
+function parts(ledger: Ledger, port: number, ufid?: string): FlowParts {
+  const keyWords = wordsOf(keyOf(port));
+  const mask = maskOf(ledger);
+  return {
+    ...(ufid !== undefined && { ufid }),
+    ...{ keyWords, layout, mask, hash: ledger.hashOf(keyWords, layout, mask) },
+    ...{ actions, decision: { actions: [] }, at: undefined, effects: NO_EFFECTS },
+    ...{ nowMs: 1_000_000, step: 1 },
+  };
+}
+
+function find(ledger: Ledger, port: number, mask: Mask): FlowRecord | undefined {
+  const words = wordsOf(keyOf(port));
+  return ledger.find(words, layout, mask, ledger.hashOf(words, layout, mask));
 }
 
 Deno.test("ledger: a flow is found by its name, and a name is never given twice", () => {
   const ledger = new Ledger(continuations);
   const names = new Set<string>();
   for (let i = 0; i < 5000; i++) {
-    const flow = ledger.add(parts(i % 7));
+    const flow = ledger.add(parts(ledger, i % 7));
     strictEqual(ufid(flow.ufid), flow.ufid);
+    deepStrictEqual(flow.id, ufidBytes(flow.ufid));
     strictEqual(ledger.byUfid(flow.ufid), flow);
     names.add(flow.ufid);
     // Its number is used again, its name is not.
@@ -36,12 +58,12 @@ Deno.test("ledger: a flow is found by its name, and a name is never given twice"
 
 Deno.test("ledger: names that others gave are found, those that look like ours too", () => {
   const ledger = new Ledger(continuations);
-  const ours = ledger.add(parts(1));
+  const ours = ledger.add(parts(ledger, 1));
   const foreign = "00000000-0000-4000-a000-000000000001";
   const alike = ours.ufid.slice(0, 20) + "fff" + ours.ufid.slice(23);
   for (const name of [foreign, alike]) {
     strictEqual(ledger.byUfid(name), undefined);
-    const flow = ledger.add(parts(2, { ufid: name }));
+    const flow = ledger.add(parts(ledger, 2, name));
     strictEqual(ledger.byUfid(name), flow);
     ledger.remove(flow, 0);
     strictEqual(ledger.byUfid(name), undefined);
@@ -51,20 +73,43 @@ Deno.test("ledger: names that others gave are found, those that look like ours t
 
 Deno.test("ledger: keys are copied, and found under their masks", () => {
   const ledger = new Ledger(continuations);
-  const flows = Array.from({ length: 100 }, (_, port) => {
-    const given = parts(port);
-    strictEqual(ledger.find(given.key, given.mask, true), undefined);
+  const flows = Array.from({ length: 1000 }, (_, port) => {
+    strictEqual(find(ledger, port, maskOf(ledger)), undefined);
+    const given = parts(ledger, port);
     const flow = ledger.add(given);
-    notStrictEqual(flow.key.buffer, given.key.buffer);
-    given.key.fill(0);
+    given.keyWords.fill(0);
     return flow;
   });
   for (const [port, flow] of flows.entries()) {
-    const { key, mask } = parts(port);
-    deepStrictEqual(flow.key, key);
-    strictEqual(ledger.find(key, mask, true), flow);
-    const wide = parts(port, { mask: new Uint8Array(key.length) });
-    strictEqual(ledger.find(wide.key, wide.mask, true), undefined);
+    deepStrictEqual(flow.key, keyOf(port));
+    strictEqual(find(ledger, port, maskOf(ledger)), flow);
+    strictEqual(find(ledger, port, maskOf(ledger, 0)), undefined);
   }
   strictEqual(ledger.masks.size, 1);
+});
+
+Deno.test("ledger: the room of a key that goes is for the next", () => {
+  const ledger = new Ledger(continuations);
+  const flows = Array.from({ length: 100 }, (_, i) => ledger.add(parts(ledger, i)));
+  const places = new Set(flows.map(({ keyAt }) => keyAt));
+  for (const flow of flows) ledger.remove(flow, 0);
+  strictEqual(flows[0]?.key.length, 0);
+  for (let i = 0; i < 100; i++) {
+    const flow = ledger.add(parts(ledger, 500 + i));
+    strictEqual(places.delete(flow.keyAt), true);
+    deepStrictEqual(flow.key, keyOf(500 + i));
+  }
+});
+
+Deno.test("ledger: times of flows, in ms, now and in the past", () => {
+  const ledger = new Ledger(continuations);
+  const flow = ledger.add(parts(ledger, 1));
+  strictEqual(flow.createdMs, 1_000_000);
+  strictEqual(flow.deadline, Infinity);
+  const now = Date.now();
+  flow.usedMs = now;
+  flow.lookedMs = now + 1;
+  flow.deadline = now + 40 * 365 * 86_400_000;
+  deepStrictEqual([flow.usedMs, flow.lookedMs], [now, now + 1]);
+  strictEqual(flow.deadline, now + 40 * 365 * 86_400_000);
 });

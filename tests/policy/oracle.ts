@@ -1,91 +1,112 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The oracle at length: `deno task policy:oracle [PACKETS [MUTANTS [SEED]]]`, 1,000,000 packets
- * with 64 mutants each for every one of five policies if nothing is said. Ends with an error at the
- * first counterexample.
+ * The oracle at length: 1,000,000 packets with 64 mutants each for every one of five policies if
+ * nothing else is said. It takes hours, so that it may be ended at any time and goes on where it
+ * was: what was checked is a line in a file.
+ *
+ *     deno task policy:oracle [--packets N] [--mutants N] [--seed N] [--jobs N] [--log FILE] [POLICY…]
+ *
+ * Work comes in slices of 10,000 packets, each with state of its own in a Worker of its own, so
+ * that a slice is the same whatever ran before it. Ends with status 1 at the first counterexample.
  *
  * @module
  */
-import * as balancer from "../../examples/balancer.ts";
-import * as firewall from "../../examples/firewall_policy.ts";
-import * as router from "../../examples/router.ts";
-import * as learning from "../../examples/switch.ts";
-import {
-  checkPolicy,
-  drop,
-  forward,
-  type Hints,
-  type Policy,
-  PortsView,
-  type Random,
-} from "../../policy/mod.ts";
-import { seeded } from "../../policy/check/random.ts";
-import { hints, State } from "./random_policy.ts";
+import { parseArgs } from "node:util";
+import { type Checked, policies, type Slice } from "./oracle_policies.ts";
 
-const packets = Number(Deno.args[0] ?? 1_000_000);
-const mutants = Number(Deno.args[1] ?? 64);
-const first = Number(Deno.args[2] ?? 1);
+/** Packets of a slice: many, for code to be compiled; few, for what is learned to stay small. */
+const SLICE = 10_000;
 
-const ports = new PortsView([1, 2, 3]);
-const state = new State(seeded(99));
-const rules: Policy = (packet) => {
-  const rule = state.rules.match(packet);
-  return rule === undefined ? drop("no rule") : forward(rule.to);
-};
-const addresses: Hints = {
-  ...hints,
-  ipv4: ["10.0.0.100", "10.1.2.3", "10.2.0.1", "10.2.9.9"],
-};
+const { values, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    packets: { type: "string", default: "1000000" },
+    mutants: { type: "string", default: "64" },
+    seed: { type: "string", default: "1" },
+    jobs: { type: "string", default: `${navigator.hardwareConcurrency}` },
+    log: { type: "string", default: "policy_oracle.log" },
+  },
+});
+const [packets, mutants, seed, jobs] = [
+  values.packets,
+  values.mutants,
+  values.seed,
+  values.jobs,
+].map(Number) as [number, number, number, number];
+const names = positionals.length > 0 ? positionals : Object.keys(policies);
+for (const name of names) {
+  if (name in policies) continue;
+  console.error(`no policy ${name}: there are ${Object.keys(policies).join(", ")}`);
+  Deno.exit(2);
+}
 
-const policies: Readonly<
-  Record<string, readonly [Policy, Hints, (random: Random) => void]>
-> = {
-  learning: [
-    learning.policy,
-    hints,
-    (random) => ports.update([1, 2, 3, 4].slice(0, 2 + random(3))),
-  ],
-  firewall: [firewall.policy, hints, () => {}],
-  router: [router.policy, addresses, (random) => {
-    if (random(2) === 0) router.neighbours.delete("10.2.0.1");
-    else router.neighbours.set("10.2.0.1", `02:00:00:00:02:0${random(3)}`);
-    if (random(2) === 0) router.routes.delete("10.1.2.0/24");
-    else router.routes.set("10.1.2.0/24", { port: 1 + random(3) });
-  }],
-  balancer: [balancer.policy, addresses, () => {
-    const [one, ...rest] = balancer.servers.value;
-    if (one) balancer.servers.value = [...rest, one];
-  }],
-  rules: [rules, hints, (random) => {
-    for (let i = 0; i < 8; i++) state.change(random);
-  }],
-};
+/** What a slice is, as text: equal for equal work. */
+const nameOf = ({ policy, runs, seed, mutants }: Slice): string =>
+  `${policy} ${runs} ${mutants} ${seed}`;
 
-/** Packets of one check: what is learned in it stays small. */
-const SLICE = 2000;
-
-for (const [name, [policy, near, change]] of Object.entries(policies)) {
-  const start = performance.now();
-  let tried = 0;
-  let checked = 0;
-  let masks = 0;
-  for (let done = 0; done < packets; done += SLICE) {
-    const report = checkPolicy(policy, {
-      runs: Math.min(SLICE, packets - done),
-      seed: first * 1_000_003 + done,
-      mutants,
-      hints: near,
-      ports,
-      change: (random) => random(16) === 0 && change(random),
-    });
-    tried += report.mutants;
-    checked += report.runs;
-    masks = Math.max(masks, report.masks);
+const done = new Map<string, Checked>();
+try {
+  for (const line of Deno.readTextFileSync(values.log).split("\n")) {
+    if (line === "") continue;
+    const { slice, ...checked } = JSON.parse(line) as Checked & { slice: string };
+    done.set(slice, checked);
   }
-  const seconds = (performance.now() - start) / 1000;
+} catch (error) {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+}
+
+// In turn over the policies: what is ended early has looked at all of them.
+const slices: Slice[] = [];
+for (let at = 0; at < packets; at += SLICE) {
+  for (const policy of names) {
+    const runs = Math.min(SLICE, packets - at);
+    slices.push({ policy, runs, mutants, seed: seed * 1_000_003 + at });
+  }
+}
+const waiting = slices.filter((slice) => !done.has(nameOf(slice)));
+console.log(`${slices.length} slices, ${slices.length - waiting.length} done before`);
+
+/** Has a Worker check a slice. */
+function check(slice: Slice): Promise<Checked> {
+  const worker = new Worker(new URL("oracle_policies.ts", import.meta.url), {
+    type: "module",
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<Checked>();
+  worker.onmessage = ({ data }: MessageEvent<Checked>) => resolve(data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    reject(new Error(event.message));
+  };
+  worker.postMessage(slice);
+  return promise.finally(() => worker.terminate());
+}
+
+async function work(): Promise<void> {
+  for (let slice = waiting.shift(); slice !== undefined; slice = waiting.shift()) {
+    const checked = await check(slice);
+    if (checked.unsound !== undefined) {
+      console.error(`${nameOf(slice)}: ${checked.unsound}`);
+      Deno.exit(1);
+    }
+    done.set(nameOf(slice), checked);
+    const line = JSON.stringify({ slice: nameOf(slice), ...checked });
+    Deno.writeTextFileSync(values.log, `${line}\n`, { append: true });
+  }
+}
+
+await Promise.all(Array.from({ length: jobs }, work));
+
+for (const name of names) {
+  const all = slices.filter(({ policy }) => policy === name)
+    .map((slice) => done.get(nameOf(slice)) as Checked);
+  const sum = (of: (one: Checked) => number): number =>
+    all.reduce((total, one) => total + of(one), 0);
+  const masks = Math.max(...all.map((one) => one.masks));
   console.log(
-    `${name}: ${checked} packets, ${tried} others, ${masks} masks, 0 counterexamples, ${
-      seconds.toFixed(0)
-    } s`,
+    `${name}: ${sum((one) => one.runs)} packets with a flow, ${
+      sum((one) => one.mutants)
+    } others, ${sum((one) => one.changes)} changes of state, up to ${masks} masks, ` +
+      `0 counterexamples, ${sum((one) => one.seconds).toFixed(0)} s`,
   );
 }

@@ -18,6 +18,7 @@ import {
   stage,
   StateMap,
 } from "../../policy/mod.ts";
+import { encodeKey } from "../../providers/odp/key.ts";
 import { tcpFrame, udpFrame } from "../support/frames.ts";
 import { onEach } from "./bench.ts";
 import { frame, learning, mac } from "./stations.ts";
@@ -121,3 +122,93 @@ onEach("explain: reads, state, flow, through stages", async (bench) => {
   ok(`${text}`.includes("verdict"), `${text}`);
   strictEqual(run.stats.flows, 0);
 });
+
+Deno.test("replay: what packets taught then they teach again, whenever it is replayed", () => {
+  const places = new StateMap<string, number>({ name: "places" });
+  const [a, b] = [mac(1), mac(2)];
+  const learn: Policy = (packet) => {
+    packet.learn(places, packet.ethernet?.src ?? "", packet.inPort);
+    const to = places.lookup(packet, "ethernet.dst");
+    return to === undefined ? drop() : forward(to);
+  };
+  // The program has put in what it knew before, just now.
+  places.set(b, 7);
+  places.set(b, 8);
+  const atMs = Date.now() - 60_000;
+  const came = (
+    after: number,
+    inPort: number,
+    src: string,
+    dst: string,
+    verdict: string,
+  ) => {
+    const key = encodeKey({ inPort, ethernet: { src, dst }, etherType: 0x1234 }).toHex();
+    return JSON.stringify({ event: "upcall", at: atMs + after, key, verdict, mask: key });
+  };
+  const { differences } = replay(
+    [
+      JSON.stringify({
+        event: "state",
+        at: atMs,
+        name: "places",
+        op: "set",
+        key: a,
+        value: 1,
+      }),
+      JSON.stringify({
+        event: "state",
+        at: atMs,
+        name: "places",
+        op: "set",
+        key: a,
+        value: 3,
+      }),
+      came(500, 5, a, mac(9), "drop"), // Held: it was moved just before.
+      came(5000, 2, a, b, "8"),
+      came(6000, 4, b, a, "2"),
+      came(7000, 2, a, b, "4"),
+    ],
+    learn,
+    [places],
+  );
+  deepStrictEqual(differences, []);
+  strictEqual(places.get(a), 2);
+});
+
+onEach(
+  "replay: packets without a flow needed none",
+  async (bench) => {
+    const record = new Recorder();
+    const policy: Policy = (packet) => ({
+      actions: forward(2),
+      cache: packet.ethernet?.src === mac(1),
+    });
+    await using run = await runPolicy(bench.dp, policy, { record });
+    for (const from of [1, 2, 3, 4]) await bench.send(1, frame(from, 9));
+    strictEqual(run.stats.flows, 1);
+    deepStrictEqual(replay(record.lines(), policy).flows, { before: 1, after: 1 });
+  },
+  3,
+  ["fake"],
+);
+
+onEach(
+  "replay: what came while masks were few needed what it read",
+  async (bench) => {
+    const record = new Recorder();
+    const policy: Policy = (packet) => {
+      for (let bit = 0; bit < 16; bit++) {
+        if (packet.equals("tcp.dst", 0x8000 >> bit)) return forward(2);
+      }
+      return forward(3);
+    };
+    await using run = await runPolicy(bench.dp, policy, { record, masks: 4 });
+    const ports = Array.from({ length: 40 }, (_, i) => i * 40503 & 0xffff >> i % 16);
+    await bench.sendAll(ports.map((dstPort) => [1, tcpFrame({ dstPort })]));
+    const { before, after } = replay(record.lines(), policy).flows;
+    const without = run.stats.withoutFlow.mask_budget ?? 0;
+    ok(before <= after && after <= before + without, `${before} ${after} ${without}`);
+  },
+  3,
+  ["fake"],
+);

@@ -153,7 +153,7 @@ onEach("flows that are idle go, and stations with them", async (bench) => {
   const { policy, stations } = learning(dp, 400);
   await using run = await runPolicy(dp, policy, { idleMs: 200 });
   await bench.send(1, frame(1, 2));
-  strictEqual(run.stats.flows, 1);
+  strictEqual(run.stats.setUps, 1); // On a busy machine the flow may have gone again.
   await until("the flow to go", () => run.stats.flows === 0);
   strictEqual(run.stats.gone.idle, 1);
   await until("the station to be forgotten", () => stations.size === 0);
@@ -318,7 +318,9 @@ onEach(
           return bytes;
         }, forward(2));
       }
-      return toProgram("strange", { perSecond: 2, userdata: new Uint8Array([7]) });
+      // So slow that no time which a busy machine takes makes room for a third.
+      const rate = { perSecond: 0.001, burst: 2 };
+      return toProgram("strange", { ...rate, userdata: new Uint8Array([7]) });
     }, {
       onPacket: ({ reason, userdata }) => void got.push(`${reason} ${userdata[0]}`),
     });
@@ -328,7 +330,7 @@ onEach(
     for (let i = 0; i < 6; i++) await bench.send(1, frame(5, 2));
     strictEqual(got.length, 2, "the rate bounds it");
     strictEqual(got[0], "strange 7");
-    ok((run.stats.failures.to_program_rate ?? 0) >= 3);
+    strictEqual(run.stats.failures.to_program_rate, 4);
   },
 );
 

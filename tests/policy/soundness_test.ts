@@ -5,6 +5,7 @@
  */
 import {
   deepStrictEqual,
+  notDeepStrictEqual,
   notStrictEqual,
   ok,
   strictEqual,
@@ -16,6 +17,7 @@ import {
   Cell,
   checkPolicy,
   Counter,
+  decide,
   drop,
   forward,
   type Policy,
@@ -47,6 +49,21 @@ onEach("a flow that takes another's room keeps what both rest on", async (bench)
   await run.settled();
   await bench.send(1, frame(2, 9));
   deepStrictEqual(bench.where(), { 3: 1 });
+});
+
+Deno.test("a removed key leaves no bits that a miss has to tell apart", () => {
+  const packet = "in_port(1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02)," +
+    "eth_type(0x0806),arp()";
+  const maskOf = (map: StateMap<string, number>) =>
+    decide((asked) => forward(map.lookup(asked, "ethernet.dst") ?? 9), packet).mask;
+  const [never, once] = [1, 2].map((n) =>
+    new StateMap<string, number>({ name: `map${n}` }).set("12:00:00:00:00:01", 1)
+  );
+  ok(never !== undefined && once !== undefined);
+  once.set("02:00:00:00:00:02", 2);
+  notDeepStrictEqual(maskOf(once), maskOf(never));
+  once.delete("02:00:00:00:00:02");
+  deepStrictEqual(maskOf(once), maskOf(never));
 });
 
 onEach("keys of one value in two spellings", async (bench) => {
@@ -125,6 +142,37 @@ onEach(
     await bench.send(1, frame(1, 9));
     deepStrictEqual(bench.where(), { 3: 1 });
   },
+);
+
+onEach(
+  "adopt: a flow is changed under the key that the datapath gave",
+  async ({ dp }) => {
+    // As of a kernel that tracks no connections: it refuses what it does not know.
+    dp.flows.put({
+      key: "in_port(1),eth(src=02:00:00:00:00:01),eth_type(0x1234)",
+      mask: { inPort: true, recircId: true, ethernet: { src: true }, etherType: true },
+      actions: "2",
+    });
+    const [before] = [...dp.flows.dump()];
+    ok(before?.key?.ctState === undefined);
+    const keys: unknown[] = [];
+    const operate = dp.operate.bind(dp);
+    Object.assign(dp, {
+      operate(ops: Parameters<typeof operate>[0]) {
+        for (const op of ops) if (op.op === "put") keys.push(op.key);
+        return operate(ops);
+      },
+    });
+    await using run = await runPolicy(
+      dp,
+      (packet) => packet.ethernet?.src === mac(1) ? forward(3) : drop(),
+      { existing: "adopt", audit: { perSecond: 0 } },
+    );
+    strictEqual(run.stats.flows, 1);
+    deepStrictEqual(keys, [before?.raw.key]);
+  },
+  3,
+  ["fake"],
 );
 
 onEach("what packets teach is a copy of theirs", async (bench) => {
