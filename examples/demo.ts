@@ -83,7 +83,7 @@ async function demo(): Promise<void> {
 
   const started = performance.now();
   await startSwitch([left.device, right.device]);
-  await run("ip", ...on(left, "ping", "-c", "1", "-W", "5", right.address));
+  await firstPing(left, right);
   const took = ((performance.now() - started) / 1000).toFixed(1);
   screen.say(`The switch forwards: first packet after ${took} s.`);
 
@@ -140,6 +140,18 @@ async function* reports(
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) yield JSON.parse(line);
+  }
+}
+
+/** On a busy machine the first answer may take longer than a host asks for an address. */
+async function firstPing(from: Host, to: Host): Promise<void> {
+  for (let left = 10; left > 0; left--) {
+    try {
+      await run("ip", ...on(from, "ping", "-c", "1", "-W", "2", to.address));
+      return;
+    } catch (error) {
+      if (left === 1) throw error;
+    }
   }
 }
 

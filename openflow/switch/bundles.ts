@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Bundles that a peer fills: messages as bytes, one behind the other.
+ *
+ * Messages are checked as they come and read again when the bundle is committed: as bytes they take
+ * a tenth of what they take as objects. What the bundles of all peers take together is bounded.
+ *
+ * @module
+ */
+import { clockMs } from "../../policy/clock.ts";
+import { OfError } from "../wire/error.ts";
+import { lengthAt } from "../wire/header.ts";
+
+/** Bundles that a peer may fill at once. */
+const MAX_BUNDLES = 64;
+/** Messages and bytes in all bundles of a peer. */
+const MAX_MESSAGES = 1_000_000;
+const MAX_BYTES = 1 << 28;
+/** Bytes in all bundles of all peers. */
+const MAX_ALL_BYTES = 1 << 29;
+const IDLE_MS = 10_000;
+/** Bytes of a bundle's first piece, and of pieces at most: a message is longer at times. */
+const FIRST_PIECE = 1024;
+const PIECE = 1 << 18;
+
+/** What bundles take. */
+export interface Taken {
+  messages: number;
+  bytes: number;
+}
+
+/** What the bundles of all peers take, and may. */
+export interface Budget extends Taken {
+  readonly maxBytes: number;
+}
+
+/** A budget of which nothing is taken. */
+export function makeBudget(maxBytes = MAX_ALL_BYTES): Budget {
+  return { messages: 0, bytes: 0, maxBytes };
+}
+
+/** A bundle. */
+export class Bundle {
+  readonly flags: number;
+  isClosed = false;
+  usedMs = clockMs();
+  readonly #pieces: { bytes: Uint8Array; size: number }[] = [];
+  /** What it takes: memory, and not only what is in use of it. */
+  readonly taken: Taken = { messages: 0, bytes: 0 };
+
+  /** Without messages. */
+  constructor(flags: number) {
+    this.flags = flags;
+  }
+
+  /** Bytes that a message would take more. */
+  costOf(length: number): number {
+    const last = this.#pieces.at(-1);
+    if (last !== undefined && last.size + length <= last.bytes.length) return 0;
+    const next = last === undefined ? FIRST_PIECE : 2 * last.bytes.length;
+    return Math.max(Math.min(next, PIECE), length);
+  }
+
+  /** Adds a copy of a message, which begins with its header. */
+  add(message: Uint8Array): void {
+    const cost = this.costOf(message.length);
+    if (cost > 0) this.#pieces.push({ bytes: new Uint8Array(cost), size: 0 });
+    const last = this.#pieces.at(-1) as { bytes: Uint8Array; size: number };
+    last.bytes.set(message, last.size);
+    last.size += message.length;
+    this.taken.bytes += cost;
+    this.taken.messages++;
+    this.usedMs = clockMs();
+  }
+
+  /** The messages, in order; not copies. */
+  *messages(): IterableIterator<Uint8Array> {
+    for (const { bytes, size } of this.#pieces) {
+      for (let at = 0; at < size;) {
+        const end = at + lengthAt(bytes, at);
+        yield bytes.subarray(at, end);
+        at = end;
+      }
+    }
+  }
+}
+
+/** The bundles of a peer. */
+export class Bundles {
+  readonly #bundles = new Map<number, Bundle>();
+  readonly #own: Taken = { messages: 0, bytes: 0 };
+  readonly #all: Budget;
+
+  /** Without any. `all` is that of all peers. */
+  constructor(all: Budget) {
+    this.#all = all;
+  }
+
+  /** A bundle; undefined if it is not open. */
+  get(id: number): Bundle | undefined {
+    return this.#bundles.get(id);
+  }
+
+  /** Opens a bundle. Throws {@linkcode OfError}. */
+  open(id: number, flags: number): Bundle {
+    if (this.#bundles.size >= MAX_BUNDLES) throw new OfError("OFPBFC_OUT_OF_BUNDLES");
+    if (flags & ~3) throw new OfError("OFPBFC_BAD_FLAGS");
+    const made = new Bundle(flags);
+    this.#bundles.set(id, made);
+    return made;
+  }
+
+  /** Adds a copy of a message to a bundle. Throws {@linkcode OfError} where that is too much. */
+  add(bundle: Bundle, message: Uint8Array): void {
+    const cost = bundle.costOf(message.length);
+    const [own, all] = [this.#own, this.#all];
+    if (
+      own.messages >= MAX_MESSAGES || own.bytes + cost > MAX_BYTES ||
+      all.bytes + cost > all.maxBytes
+    ) throw new OfError("OFPBFC_MSG_TOO_MANY");
+    bundle.add(message);
+    for (const taken of [own, all]) {
+      taken.messages++;
+      taken.bytes += cost;
+    }
+  }
+
+  /** Takes a bundle out, which goes on to count until it is released; false if it is not open. */
+  take(id: number): boolean {
+    return this.#bundles.delete(id);
+  }
+
+  /** Lets what a bundle took go. */
+  release({ taken: { messages, bytes } }: Bundle): void {
+    for (const taken of [this.#own, this.#all]) {
+      taken.messages -= messages;
+      taken.bytes -= bytes;
+    }
+  }
+
+  /** Lets a bundle go; false if it is not open. */
+  delete(id: number): boolean {
+    const bundle = this.#bundles.get(id);
+    if (bundle === undefined) return false;
+    this.#bundles.delete(id);
+    this.release(bundle);
+    return true;
+  }
+
+  /** Lets bundles go that were not used for a while; answers how many. */
+  expire(): number {
+    let count = 0;
+    for (const [id, { usedMs }] of this.#bundles) {
+      if (clockMs() - usedMs > IDLE_MS && this.delete(id)) count++;
+    }
+    return count;
+  }
+
+  /** Lets all of them go. */
+  clear(): void {
+    for (const id of [...this.#bundles.keys()]) this.delete(id);
+  }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A change of a switch: what is made beside that which holds, until all of it holds together.
+ *
+ * @module
+ */
+import type { Rule } from "../table/rule.ts";
+import type { Group } from "../translate/pipeline.ts";
+import { OfError } from "../wire/error.ts";
+import type { Ranked } from "./ranked.ts";
+
+/** A group as a change leaves it. */
+export interface StagedGroup {
+  readonly content: Group["content"]["value"];
+  /** Whether it comes by this change, and counts from zero. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Rules that are looked at for a change at most: others wait for it. Open vSwitch has no bound.
+ */
+const MAX_LOOKED = 1 << 23;
+
+/** What changes together. */
+export class Change {
+  /** Of the tables that it makes. */
+  readonly version: number;
+  readonly come: Rule[] = [];
+  readonly gone: Rule[] = [];
+  /** Groups by number; undefined for those that go. */
+  readonly groups: Map<number, StagedGroup | undefined> = new Map();
+  /**
+   * Which rules of a table go for others, by its number, where one had to; undefined where rules
+   * went since in another way.
+   */
+  readonly ranked: Map<number, Ranked | undefined> = new Map();
+  /** What is done once it holds: at once with it, and behind that. */
+  readonly with: (() => void)[] = [];
+  readonly after: (() => void)[] = [];
+  /** Rules that it adds more than it takes away. */
+  more = 0;
+  /** The same of groups, and of their buckets. */
+  moreGroups = 0;
+  moreBuckets = 0;
+  /** Rules that were looked at for it. */
+  #looked = 0;
+
+  /** Begins without anything. */
+  constructor(version: number) {
+    this.version = version;
+  }
+
+  /** Takes the work of so many rules; throws {@linkcode OfError} where that is too much. */
+  look(rules: number): void {
+    this.#looked += rules;
+    if (this.#looked > MAX_LOOKED) {
+      throw new OfError("OFPFMFC_UNKNOWN", "the change looks at too many flows");
+    }
+  }
+}
+
+/** What instructions may name, once a change holds. */
+export interface Known {
+  hasGroup(id: number, change: Change): boolean;
+  hasMeter(id: number): boolean;
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Ports of a switch: what they are now, and what of that is other than it was.
+ *
+ * @module
+ */
+import type { Datapath } from "../../providers/datapath.ts";
+import type { Bundle, PatchPeer, SwitchPort } from "../translate/pipeline.ts";
+import { sameTunnel } from "../translate/tunnel_port.ts";
+import type { MessageOf } from "../wire/message.ts";
+import { PortConfig, type PortDesc, PortState } from "../wire/object.ts";
+
+/** A port of a datapath. */
+type DatapathPort = NonNullable<ReturnType<Datapath["ports"]["get"]>>;
+/** Tells the ports of a datapath as they were when it was first asked, by number. */
+export type PortsThere = () => ReadonlyMap<number, DatapathPort>;
+
+/** The ports of a datapath, which are listed once. What it makes throws `DatapathError`. */
+export function portsThere(dp: Datapath): PortsThere {
+  let known: ReturnType<PortsThere> | undefined;
+  return () => known ??= new Map(Array.from(dp.ports.dump(), (port) => [port.no, port]));
+}
+
+/** A port as it is now: what controllers change of it is the switch's own. */
+export type PlannedPort =
+  & Pick<SwitchPort, "port" | "name" | "dp" | "patch" | "bundle" | "tunnel">
+  & {
+    /** Its address, `aa:bb:cc:dd:ee:ff`. */
+    readonly mac?: string | undefined;
+    /** Its link; it is up if absent. */
+    readonly link?: { readonly up: boolean; readonly speed?: number } | undefined;
+  };
+
+/** What a patch was, where it leads to the same port. */
+function samePatch(
+  before: PatchPeer | undefined,
+  now: PatchPeer | undefined,
+): PatchPeer | undefined {
+  const isSame = before?.pipeline === now?.pipeline && before?.port === now?.port;
+  return isSame ? before : now;
+}
+
+/** What a bundle was, where it is the same. */
+function sameBundle(before: Bundle | undefined, now: Bundle | undefined): typeof now {
+  const [a, b] = [before, now];
+  if (a === undefined || b === undefined) return now;
+  const isSame = sharesVlans(a, b) && a.isProtected === b.isProtected &&
+    a.priorityTags === b.priorityTags && a.ports.length === b.ports.length &&
+    a.ports.every((port, i) => port === b.ports[i]);
+  return isSame ? before : now;
+}
+
+/** Whether it is the same bundle, in the same VLANs. */
+function sharesVlans(a: Bundle, b: Bundle): boolean {
+  return a.name === b.name && a.mode === b.mode && a.tag === b.tag &&
+    (a.trunks === undefined) === (b.trunks === undefined) &&
+    new Set(a.trunks).symmetricDifference(new Set(b.trunks)).size === 0;
+}
+
+/** A port with what controllers know of it. `before` is what had its number. */
+export function portOf(
+  { port, name, dp, patch, bundle, tunnel, mac, link }: PlannedPort,
+  before: SwitchPort | undefined,
+  config: number,
+): SwitchPort {
+  const isUp = link?.up ?? true;
+  const speed = (link?.speed ?? 0) * 1000;
+  return {
+    port,
+    mac: BigInt(`0x${(mac ?? "").replaceAll(":", "") || "0"}`),
+    name,
+    dp,
+    patch: samePatch(before?.patch, patch),
+    bundle: sameBundle(before?.bundle, bundle),
+    tunnel: sameTunnel(before?.tunnel, tunnel),
+    config,
+    // As in Open vSwitch: the link of a port that is taken down is down too.
+    state: !isUp || config & PortConfig.down ? PortState.linkDown : PortState.live,
+    current: 0,
+    advertised: 0,
+    supported: 0,
+    peer: 0,
+    currentSpeed: speed,
+    maxSpeed: speed,
+  };
+}
+
+/** What peers are not told of a port. */
+const untold: readonly (keyof SwitchPort)[] = ["dp", "patch", "bundle", "tunnel"];
+const told = [
+  ...["port", "mac", "name", "config", "state", "current", "advertised", "supported"],
+  ...["peer", "currentSpeed", "maxSpeed"],
+] as readonly (keyof PortDesc)[];
+
+function isSame(
+  a: SwitchPort,
+  b: SwitchPort,
+  names: readonly (keyof SwitchPort)[],
+): boolean {
+  return names.every((name) => a[name] === b[name]);
+}
+
+/** What peers are told of what changed; `isOther` says whether something did that they are not. */
+export function compare(
+  before: ReadonlyMap<number, SwitchPort>,
+  now: ReadonlyMap<number, SwitchPort>,
+): { readonly changes: readonly MessageOf<"portStatus">[]; readonly isOther: boolean } {
+  const changes: MessageOf<"portStatus">[] = [];
+  let isOther = false;
+  for (const [port, desc] of now) {
+    const old = before.get(port);
+    if (old === undefined) changes.push({ kind: "portStatus", reason: "add", desc });
+    else if (!isSame(old, desc, told)) {
+      changes.push({ kind: "portStatus", reason: "modify", desc });
+    }
+    isOther ||= old === undefined || !isSame(old, desc, untold);
+  }
+  for (const [port, desc] of before) {
+    if (!now.has(port)) changes.push({ kind: "portStatus", reason: "delete", desc });
+  }
+  return { changes, isOther };
+}
+
+/** Whether what NORMAL learned at a port holds for what has its number now. */
+function learnsAlike(before: SwitchPort, now: SwitchPort | undefined): boolean {
+  if (now?.name !== before.name) return false;
+  const [a, b] = [before.bundle, now.bundle];
+  if (a === undefined || b === undefined) return a === b;
+  return sharesVlans(a, b);
+}
+
+/** Ports that are others now, or in other VLANs: what was learned there holds no more. */
+export function learnersOf(
+  before: ReadonlyMap<number, SwitchPort>,
+  now: ReadonlyMap<number, SwitchPort>,
+): ReadonlySet<number> {
+  return new Set(
+    [...before].filter(([port, old]) => !learnsAlike(old, now.get(port)))
+      .map(([port]) => port),
+  );
+}

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A packet's way through tables and lists of actions: where it goes on, where it ends, and where it
+ * stops to be looked up again.
+ *
+ * @module
+ */
+import { meter as meterAction } from "../../providers/odp/constructors.ts";
+import type { Action } from "../../providers/types_action.ts";
+import type { FlowTable } from "../table/flow_table.ts";
+import type { PacketFlow } from "../table/packet_flow.ts";
+import type { Rule } from "../table/rule.ts";
+import { type Instructions, NO_TABLE, type OfAction } from "../wire/action.ts";
+import { fieldOfName } from "../wire/field.ts";
+import { readBits, STAGE_ENDS, Word, writeBits } from "../wire/flow.ts";
+import { Port } from "../wire/port_number.ts";
+import { PacketInReason } from "../wire/message.ts";
+import { PortConfig } from "../wire/object.ts";
+import { addToSet, inOrder, outputOf } from "./action_set.ts";
+import { Bounds } from "./bounds.ts";
+import { frozenWords, METADATA_WORDS } from "./context.ts";
+import { type Entered, isAlike, PEER_WORK } from "./entered.ts";
+import { freezeRest, type Frozen, type Rest, textOfActions, thaw } from "./frozen.ts";
+import { isMore, looksBelow } from "./list_end.ts";
+import { type PatchPeer, type Pipeline, TABLES } from "./pipeline.ts";
+import { Sending } from "./sending.ts";
+import { Stack } from "./stack.ts";
+import { lookUp } from "../table/tuple.ts";
+import type { Credit } from "./way.ts";
+
+/** How fragments are looked up that are taken for what they are. */
+const NX_MATCH = 3;
+
+/** A packet on its way. */
+export abstract class Walking extends Sending {
+  /** Why the packet was dropped, if something did not let it through. */
+  reason: string | undefined;
+  /** Whether nothing becomes of the packet because it was too much, or cannot be done. */
+  isRefused = false;
+  /** The rule whose actions are done; undefined for those of none, and behind a recirculation. */
+  protected rule: Rule | undefined;
+  /** Whether the next lookup is by the tuple that the packet's connection began with. */
+  protected isOfConnection = false;
+  /** Groups that the packet is in. */
+  groups = 0;
+  /** Whether the connection tracker said something of it. */
+  tracked = false;
+  /** Which hash the datapath has computed of it; empty for none. */
+  hashed = "";
+  #set: OfAction[] = [];
+  protected stack = new Stack();
+  /** How often the packet was looked up again before. */
+  #depth = 0;
+  protected readonly bounds = new Bounds();
+  protected stopped = false;
+  protected listEnded = false;
+  /** How the way ends where it goes on later; the lists that are left are in `rests`. */
+  protected freezing: ((frozen: Frozen) => readonly Action[]) | undefined;
+  protected rests: Rest[] = [];
+  /** Whether the action set is done at the end of what is done: not at that of a bucket. */
+  protected hasSet = true;
+
+  /** Begins with a packet. `credit` is told which counters it is for. */
+  constructor(pipeline: Pipeline, packet: PacketFlow, credit: Credit) {
+    super(pipeline, packet, credit, packet.flow[Word.inPort] as number);
+    for (const word of METADATA_WORDS) this.written[word] = 0xffffffff;
+    this.written[Word.actsetOutput] = 0xffffffff;
+    this.set = [];
+  }
+
+  /** The action set, whose output later tables may match. */
+  protected get set(): OfAction[] {
+    return this.#set;
+  }
+
+  protected set set(list: OfAction[]) {
+    this.#set = list;
+    this.now.flow[Word.actsetOutput] = outputOf(list);
+    this.changed();
+  }
+
+  /** Whether the freezing is that of a group which wants a hash of the packet. */
+  protected isHashing = false;
+
+  /** Does an action; `rest` is what is behind it in its list. False if that is done, too. */
+  protected abstract do(
+    action: OfAction,
+    rest: () => Instructions,
+  ): boolean | void;
+
+  /** Runs the tables from the first one on. */
+  run(table = 0): void {
+    const { fragments, ports } = this.pipeline;
+    const config = ports.value.get(this.inPort)?.config ?? 0;
+    const isOff = config & (PortConfig.noReceive | PortConfig.down);
+    if (isOff) return this.drop("port is down");
+    const isFragment = (this.now.flow[Word.nw] as number) & 3;
+    if (isFragment && fragments.value === 1) return this.drop("fragment");
+    if (this.pipeline.failOpen.value) this.output(Port.normal);
+    else this.goTo(table, true);
+    this.end();
+  }
+
+  /** Does actions that a controller sent with a packet. */
+  runActions(list: readonly OfAction[]): void {
+    this.reasonOfOutput = PacketInReason.packetOut;
+    this.apply(list);
+    this.end();
+  }
+
+  /** Goes on with a packet where it was frozen. */
+  resume(frozen: Frozen): void {
+    const { flow } = this.now;
+    // Not that of the datapath's key: controllers and patch ports have none there.
+    flow[Word.inPort] = this.inPort = frozen.inPort;
+    this.written[Word.inPort] = 0xffffffff;
+    for (const [word, value, mask] of frozen.words) {
+      flow[word] = (flow[word] as number) & ~mask | value;
+      this.written[word] = (this.written[word] as number) | mask;
+    }
+    this.stack = new Stack(frozen.stack);
+    this.#depth = frozen.depth;
+    this.tracked = frozen.tracked;
+    this.hashed = frozen.hashed;
+    const { set, rests } = thaw(frozen, this.pipeline.tlv) ??
+      { set: [], rests: undefined };
+    if (rests === undefined) this.drop("an option of tunnels is gone");
+    this.set = set;
+    for (const rest of rests ?? []) {
+      this.rule = undefined;
+      if (this.stopped || this.freezing !== undefined) this.rests.push(rest);
+      else this.doRest(rest);
+    }
+    if (frozen.table !== NO_TABLE && !this.stopped) this.goTo(frozen.table, true);
+    this.end();
+  }
+
+  protected doRest({ table, cookie, what }: Rest): void {
+    this.table = table;
+    this.cookie = cookie;
+    const next = this.instructions(what);
+    if (next !== undefined) this.walk(next, true);
+  }
+
+  /** As in Open vSwitch: nothing becomes of a packet that was too much work. */
+  protected end(): void {
+    this.finishSet();
+    this.finishFreezing();
+    if (this.refused !== undefined) this.drop(this.refused);
+    else {
+      this.bounds.told(this.actions, this.handedBytes);
+      if (this.goesOn()) return;
+    }
+    const nothing = { actions: [], edit: undefined, lessons: [] };
+    Object.assign(this, { ...nothing, isRefused: true });
+  }
+
+  /** Notes why nothing becomes of the packet. */
+  drop(reason: string): void {
+    this.reason ??= reason;
+    this.stopped = true;
+  }
+
+  /** Notes why nothing becomes of the packet, where a bound was reached; whether none was. */
+  protected goesOn(): boolean {
+    const { reached } = this.bounds;
+    if (reached !== undefined) this.drop(reached);
+    return reached === undefined;
+  }
+
+  /** Whether the packet may be put through so many more actions or buckets. */
+  spend(count: number): boolean {
+    this.bounds.spend(count);
+    return this.goesOn();
+  }
+
+  /** As in {@linkcode Way}: one that goes on and on, from switch to switch, soon floods no more. */
+  spendOnFlood(): boolean {
+    return this.spend(Math.max(1, this.#entered.length - 1) ** 2);
+  }
+
+  /** What is known of the packet, to go on at a table, or with the lists that are left. */
+  protected frozen(table: number, tracked: boolean, rests: readonly Rest[]): Frozen {
+    const { flow } = this.now;
+    const depth = this.#depth + 1;
+    this.bounds.recirculate(depth);
+    return {
+      of: this.pipeline.id,
+      table,
+      inPort: this.inPort,
+      words: frozenWords(flow, this.wrote),
+      stack: [...this.stack.items],
+      set: textOfActions(this.set),
+      rests: rests.map(freezeRest),
+      hashed: "",
+      tracked,
+      depth,
+    };
+  }
+
+  /** The action that has the packet looked up again, in a table. */
+  recirculate(table: number, tracked: boolean): Action {
+    return this.pipeline.recirculation(this.frozen(table, tracked, []));
+  }
+
+  /**
+   * Stops here: what is left of all lists is done when the packet comes again. `how` makes the
+   * actions by which it does.
+   */
+  freeze(how: (frozen: Frozen) => readonly Action[]): void {
+    this.freezing = how;
+    this.rests = [];
+  }
+
+  protected finishFreezing(): void {
+    const how = this.freezing;
+    if (how === undefined || this.stopped) return;
+    this.freezing = undefined;
+    this.commit();
+    this.actions.push(...how(this.frozen(NO_TABLE, this.tracked, this.rests)));
+    this.rests = [];
+  }
+
+  protected find(table: FlowTable): Rule | undefined {
+    const { isOfConnection, pipeline: { fragments, tight } } = this;
+    this.isOfConnection = false;
+    const isPart = ((this.now.flow[Word.nw] as number) & 3) !== 0;
+    const hidesPorts = isPart && fragments.value !== NX_MATCH;
+    const { rule, count, words, bits } = lookUp(table, this, isOfConnection, hidesPorts);
+    const { seen, wrote } = this;
+    for (let k = 0; k < count; k++) {
+      const [i, found] = [words[k] as number, bits[k] as number];
+      const own = tight || i < (STAGE_ENDS[0] as number) ? ~(wrote[i] as number) : ~0;
+      if (i === Word.vlan) this.seeTag(found);
+      else seen[i] = (seen[i] as number) | found & own;
+    }
+    this.credit(table.lookups);
+    if (rule !== undefined) {
+      this.credit(table.matched);
+      this.credit(rule.counter);
+    }
+    return rule;
+  }
+
+  /** Has the rest be done when the packet comes again. The set of others is not done there. */
+  #nextPass(what: Instructions, hasSet = true): false {
+    const { table, cookie } = this;
+    this.freeze((frozen) => [
+      this.pipeline.recirculation(hasSet ? frozen : { ...frozen, set: "" }),
+    ]);
+    this.rests.push({ table, cookie, what });
+    return false;
+  }
+
+  /** Goes to a table, and to those after it. */
+  protected goTo(id: number, honoursMiss: boolean): void {
+    const { cookie, rule } = this;
+    this.walk(id, honoursMiss);
+    Object.assign(this, { cookie, rule });
+  }
+
+  protected walk(id: number, honoursFirst: boolean): void {
+    let honoursMiss = honoursFirst;
+    for (let at = id; at < TABLES;) {
+      this.bounds.lookUp();
+      if (!this.goesOn()) return;
+      if (this.isBlind) return void this.#nextPass({ goto: at });
+      const table = this.pipeline.table(at);
+      this.table = at;
+      const rule = this.find(table);
+      if (rule !== undefined) {
+        this.isMiss = rule.priority === 0 && rule.match.shape.words.length === 0;
+        this.cookie = rule.cookie;
+        this.rule = rule;
+        const next = this.instructions(rule.instructions);
+        if (next === undefined) return;
+        [at, honoursMiss] = [next, true];
+        continue;
+      }
+      if (!honoursMiss) return;
+      const config = table.miss.value;
+      if (config === 1) at++;
+      else if (config === 2 || config === 0 && !this.pipeline.missToController.value) {
+        // As in Open vSwitch: what the action set has is done all the same.
+        this.reason ??= `table ${at}: no flow fits`;
+        return;
+      } else return this.missed();
+    }
+  }
+
+  /** Does instructions; the table that they go on to, if any. */
+  protected instructions(what: Instructions): number | undefined {
+    // What is done later comes behind the meter.
+    const { meter, ...behind } = what;
+    const { apply, clear, write, metadata, goto } = behind;
+    if (meter !== undefined) this.meter(meter);
+    if (apply !== undefined && !this.apply(apply, { ...behind, apply: [] })) {
+      return undefined;
+    }
+    if (clear) this.set = [];
+    if (write !== undefined && !this.spend(write.length)) return undefined;
+    if (write !== undefined) this.set = addToSet(this.set, write);
+    if (metadata !== undefined) {
+      const field = fieldOfName("metadata");
+      const { flow } = this.now;
+      const before = readBits(flow, field);
+      writeBits(flow, field, before & ~metadata.mask | metadata.value & metadata.mask);
+      this.changed();
+    }
+    return goto;
+  }
+
+  protected meter(id: number): void {
+    const meter = this.pipeline.meter(id);
+    if (meter !== undefined) this.actions.push(meterAction(meter));
+  }
+
+  protected finishSet(): void {
+    if (this.stopped || this.freezing !== undefined || this.set.length === 0) return;
+    const list = inOrder(this.set);
+    this.set = [];
+    this.reasonOfOutput = PacketInReason.actionSet;
+    this.apply(list);
+  }
+
+  /**
+   * Does actions on what the packet is now, and has it be again what it was before. A clone does
+   * the action set too, as in Open vSwitch.
+   */
+  aside(list: readonly OfAction[], reason = this.reasonOfOutput, isClone = false): void {
+    this.separately(isClone, reason, () => {
+      this.apply(list);
+      if (isClone) this.finishSet();
+    });
+  }
+
+  /** Has the packet be again what it was before; of its own the set and the stack too. */
+  protected separately(isOwn: boolean, reason: number, what: () => void): void {
+    const [set, before] = [this.set, this.reasonOfOutput];
+    const stack = new Stack(this.stack.items);
+    const { freezing, rests, tracked, hasSet } = this;
+    this.freezing = undefined;
+    this.hasSet = isOwn;
+    this.reasonOfOutput = reason;
+    this.apart(() => {
+      what();
+      this.finishFreezing();
+    }, isOwn);
+    Object.assign(this, { freezing, rests, tracked, hasSet });
+    this.stopped = this.bounds.reached !== undefined;
+    this.listEnded = false;
+    this.reasonOfOutput = before;
+    this.stack = stack;
+    if (isOwn) this.set = set;
+  }
+
+  /** How the packet came into switches that it is still in, by patch ports. */
+  readonly #entered: Entered[] = [];
+
+  /** Goes on in the switch behind a patch port, which knows nothing of registers and tunnels. */
+  protected override enterPeer({ pipeline, port }: PatchPeer): void {
+    if (!this.spend(PEER_WORK)) return;
+    const before = { pipeline: this.pipeline, inPort: this.inPort };
+    const { cookie, table, isMiss } = this;
+    this.separately(true, PacketInReason.action, () => {
+      Object.assign(this, { pipeline, inPort: port, tracked: false });
+      this.enter(port);
+      [this.set, this.stack] = [[], new Stack()];
+      const { now: { flow, tags }, groups, isBlind } = this;
+      const entered = { pipeline, flow: flow.slice(), tags, groups, isBlind };
+      // One that comes again as it was goes round for ever: its end need not be waited for.
+      if (this.#entered.some((one) => isAlike(one, entered))) {
+        this.bounds.goesRound();
+        return void this.goesOn();
+      }
+      this.#entered.push(entered);
+      this.back(() => this.run());
+      this.#entered.pop();
+    });
+    Object.assign(this, { ...before, cookie, table, isMiss });
+  }
+
+  /** As in {@linkcode Way}. */
+  back(look: () => void): void {
+    this.bounds.back(look);
+    this.goesOn();
+  }
+
+  /**
+   * Does a list; false if something in it ended the list, or all of the way. `then` is what comes
+   * behind it.
+   */
+  protected apply(list: readonly OfAction[], then: Instructions = {}): boolean {
+    const went = this.bounds.within(() => this.applyEach(list, then));
+    return this.goesOn() && went;
+  }
+
+  protected applyEach(list: readonly OfAction[], then: Instructions): boolean {
+    const { table, cookie } = this;
+    for (const [i, action] of list.entries()) {
+      if (this.stopped || !this.spend(1)) return false;
+      const from = (at: number): Instructions => ({ ...then, apply: list.slice(at) });
+      // What is below a label is known in the next pass, and ARP and ICMP are set at its start.
+      if (this.isBlind && looksBelow(action)) return this.#nextPass(from(i));
+      const went = this.do(action, () => from(i + 1));
+      if (this.takeHeld()) return this.#nextPass(from(i), this.hasSet);
+      if (went === false) return false;
+      if (this.freezing !== undefined) {
+        // A group that hashes is done again, with the hash.
+        const isAgain = action.type === "group" && this.isHashing;
+        this.isHashing = false;
+        const what = from(isAgain ? i : i + 1);
+        const isLeft = what.apply?.length !== 0 || isMore(then);
+        if (isLeft) this.rests.push({ table, cookie, what });
+        return false;
+      }
+      if (!this.listEnded) continue;
+      this.listEnded = false;
+      return false;
+    }
+    return !this.stopped;
+  }
+}

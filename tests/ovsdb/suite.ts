@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Open vSwitch's own test suite with our daemon in the place of ovs-vswitchd.
+ *
+ * The tests are those of Debian's package openvswitch-source; the tools that they call are Debian's
+ * too. `deno task test:ovs-suite [KEYWORD|NUMBER...]` runs some of them, `ofproto` if nothing is
+ * said, and compares with the list of those that pass: `tests/ovsdb/suite_passes.txt`. `--write`
+ * adds those to the list that pass now, and takes those off that do not; `--jobs=N` runs N at a
+ * time.
+ *
+ * @module
+ */
+import { root } from "../support/tree.ts";
+
+const TARBALL = "/usr/src/openvswitch/openvswitch.tar.gz";
+const LIST = `${root}tests/ovsdb/suite_passes.txt`;
+
+const localSettings: Readonly<Record<string, string>> = {
+  PYTHON3: "python3",
+  EGREP: "grep -E",
+  CFLAGS: "-O2",
+  HAVE_OPENSSL: "no",
+  OPENSSL_SUPPORTS_SNI: "no",
+  HAVE_UNBOUND: "no",
+};
+
+async function run(
+  program: string,
+  args: readonly string[],
+  cwd: string,
+  env: Record<string, string> = {},
+): Promise<number> {
+  const { status } = new Deno.Command(program, {
+    args: [...args],
+    cwd,
+    env,
+    stdin: "null",
+    stdout: "null",
+    stderr: "inherit",
+  }).spawn();
+  return (await status).code;
+}
+
+/** Makes the suite in a folder: `tests/testsuite` in the folder that is returned. */
+async function make(folder: string): Promise<string> {
+  const code = await run("tar", ["xf", TARBALL], folder);
+  if (code !== 0) throw new Error(`cannot read ${TARBALL}: install openvswitch-source`);
+  const top = `${folder}/openvswitch`;
+  const args = ["--language=autotest", "-I", ".", "-o", "tests/testsuite"];
+  if (await run("autom4te", [...args, "tests/testsuite.at"], top) !== 0) {
+    throw new Error("autom4te failed: install autoconf");
+  }
+  await Deno.chmod(`${top}/tests/testsuite`, 0o755);
+  const local = await Deno.readTextFile(`${top}/tests/atlocal.in`);
+  await Deno.writeTextFile(
+    `${top}/tests/atlocal`,
+    local.replace(/@(\w+)@/g, (_, name) => localSettings[name] ?? ""),
+  );
+  const places = ["abs_top_srcdir", "abs_top_builddir"].map((name) => `${name}='${top}'`);
+  await Deno.writeTextFile(
+    `${top}/tests/atconfig`,
+    [
+      "at_testdir='tests'",
+      `abs_builddir='${top}/tests'`,
+      `at_srcdir='.'`,
+      `abs_srcdir='${top}/tests'`,
+      "at_top_srcdir='..'",
+      ...places,
+      "at_top_build_prefix='../'",
+      `AUTOTEST_PATH='tests'`,
+      "SHELL=${CONFIG_SHELL-'/bin/sh'}",
+      "",
+    ].join("\n"),
+  );
+  return top;
+}
+
+/** What became of tests, by title. */
+async function outcomes(top: string): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  const text = await Deno.readTextFile(`${top}/tests/testsuite.log`);
+  for (const line of text.split("\n")) {
+    const parts = /^\d+\. \S+: +\d+\. (.*) \(\S+:\d+\): (ok|FAILED|skipped)/.exec(line);
+    if (parts !== null) found.set(parts[1] as string, parts[2] as string);
+  }
+  return found;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const words = args.filter((arg) => !arg.startsWith("--"));
+  const folder = await Deno.makeTempDir({ prefix: "suite" });
+  const top = await make(folder);
+  const which = words.length === 0 ? ["ofproto"] : words;
+  const chosen = which.flatMap((word) => /^[\d-]+$/.test(word) ? [word] : ["-k", word]);
+  const path = `${root}packaging:/usr/sbin:/usr/bin:/sbin:/bin`;
+  const jobs = args.find((arg) => arg.startsWith("--jobs="))?.slice(7) ?? "1";
+  const tests = ["./testsuite", `-j${jobs}`, ...chosen, `AUTOTEST_PATH=${path}`];
+  await run("sh", tests, `${top}/tests`, {
+    PATH: `${root}packaging:${Deno.env.get("PATH") ?? ""}:/usr/sbin`,
+  });
+  const became = await outcomes(top);
+  const ok = [...became].filter(([, what]) => what === "ok").map(([title]) => title);
+  console.log(`${ok.length} of ${became.size} ok, in ${top}/tests/testsuite.dir`);
+  const list = await Deno.readTextFile(LIST).catch(() => "");
+  const expected = new Set(list.split("\n").filter((line) => line !== ""));
+  if (args.includes("--write")) {
+    const kept = [...expected].filter((title) => !became.has(title));
+    const all = [...new Set([...kept, ...ok])].sort();
+    await Deno.writeTextFile(LIST, all.map((title) => `${title}\n`).join(""));
+    return 0;
+  }
+  const lost = [...became].filter(([title, what]) =>
+    expected.has(title) && what !== "ok"
+  );
+  for (const [title, what] of lost) console.error(`passed before, ${what} now: ${title}`);
+  return lost.length === 0 ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A bridge: a switch of OpenFlow with the ports that the database says, and its peers.
+ *
+ * @module
+ */
+import type { PlannedPort, PortsThere } from "../openflow/switch/ports.ts";
+import { Switch } from "../openflow/switch/switch.ts";
+import { parseFlow } from "../openflow/text/flow.ts";
+import type { Bundle, PatchPeer } from "../openflow/translate/pipeline.ts";
+import { tunnelOf, type TunnelPort } from "../openflow/translate/tunnel_port.ts";
+import { Port } from "../openflow/wire/port_number.ts";
+import type { Port as DatapathPort, PortRequest } from "../providers/contract/ports.ts";
+import { DatapathError } from "../providers/errors.ts";
+import type { PortNo } from "../providers/ids.ts";
+import type { BridgeConfig, FaceConfig } from "./config.ts";
+import type { Backing } from "./datapaths.ts";
+import { errorText, isTunnel, requestOf } from "./face.ts";
+import { setLink } from "./link.ts";
+import { Numbers } from "./numbers.ts";
+import { Peers } from "./peers.ts";
+import { TableLimits } from "./table_limits.ts";
+
+/** Number of the local port in the database, as OpenFlow 1.0 has it. */
+const LOCAL = 0xfffe;
+
+/** An interface that there is, or cannot be. */
+export interface Face {
+  config: FaceConfig;
+  /** What was asked of the datapath, as text; undefined for a patch port. */
+  readonly asked: string | undefined;
+  /** Its port in the datapath. */
+  readonly dp: PortNo | undefined;
+  /** Why there is none. */
+  readonly error: string | undefined;
+  /** Number in OpenFlow; -1 for none. */
+  number: number;
+  readonly bundle: Bundle;
+  /** The address of a port in memory. */
+  readonly address?: string | undefined;
+}
+
+/** What a bridge asks of the others. */
+export interface Neighbours {
+  /** The folder of sockets. */
+  readonly folder: string;
+  /** The end of a patch that is called so, if it leads to a port that is called `from`. */
+  patchEnd(name: string, from: string, backing: Backing): PatchPeer | undefined;
+}
+
+/** A bridge that runs. */
+export class Bridge {
+  readonly name: string;
+  readonly backing: Backing;
+  readonly of: Switch;
+  /** Controllers, and programs that came by themselves. */
+  readonly peers: Peers;
+  readonly #neighbours: Neighbours;
+  readonly #limits: TableLimits;
+  readonly #numbers = new Numbers();
+  readonly #faces = new Map<string, Face>();
+  #config: BridgeConfig;
+  /** The address that its controllers know it by, if nothing else is said. */
+  #address = "";
+  #isStandalone: boolean | undefined;
+
+  /** Begins without ports. */
+  constructor(config: BridgeConfig, backing: Backing, neighbours: Neighbours) {
+    this.name = config.name;
+    this.backing = backing;
+    this.#config = config;
+    this.#neighbours = neighbours;
+    this.of = new Switch(backing.dp, {
+      name: config.name,
+      datapathId: config.datapathId ?? 0n,
+      tight: false,
+      ports: (there) => this.#plan(there),
+    });
+    this.#limits = new TableLimits(this.of);
+    this.peers = new Peers(this.of, neighbours.folder);
+  }
+
+  /** What the database says. */
+  get config(): BridgeConfig {
+    return this.#config;
+  }
+
+  /** Interfaces by name. */
+  get faces(): ReadonlyMap<string, Face> {
+    return this.#faces;
+  }
+
+  /** The address of its local port. */
+  get address(): string {
+    return this.#address;
+  }
+
+  *#plan(there: PortsThere): IterableIterator<PlannedPort> {
+    for (const face of this.#faces.values()) {
+      const { number, dp, bundle, config: { name, type, options } } = face;
+      if (number < 0) continue;
+      const port = number === LOCAL ? Port.local : number;
+      if (type === "patch") {
+        const peer = options.get("peer") ?? "";
+        const patch = this.#neighbours.patchEnd(peer, name, this.backing);
+        yield { port, name, patch, bundle };
+      } else if (dp !== undefined) {
+        const known = there().get(dp);
+        // One that went, and whose number another has by now, is no port of this bridge.
+        if (known?.name !== name) continue;
+        const mac = this.#addressOf(face, known);
+        const tunnel = sayByFlows(face.config);
+        yield { port, name, dp, bundle, tunnel, mac, link: known.link };
+      }
+    }
+  }
+
+  /** Its end of a patch, if that is called `name` and leads to `to`. */
+  patchEnd(name: string, to: string): PatchPeer | undefined {
+    const face = this.#faces.get(name);
+    if (face?.config.type !== "patch" || face.number < 0) return undefined;
+    if (face.config.options.get("peer") !== to) return undefined;
+    return { pipeline: this.of, port: face.number };
+  }
+
+  /**
+   * Takes ports away that are not to be there any more, or not so, and forgets those that went by
+   * themselves. What other bridges are to have is free then.
+   */
+  async shrink(config: BridgeConfig): Promise<void> {
+    this.#config = config;
+    const wanted = new Map(this.#wanted().map((one) => [one.config.name, one]));
+    for (const [name, face] of this.#faces) {
+      const now = wanted.get(name);
+      const isThere = face.dp === undefined || this.portOf(face) !== undefined;
+      const stays = now !== undefined && face.error === undefined && isThere &&
+        now.asked === face.asked && now.error === undefined;
+      if (stays) continue;
+      this.#faces.delete(name);
+      await this.#detach(face);
+    }
+  }
+
+  async #detach({ dp, config: { name } }: Face): Promise<void> {
+    const { closed } = this.backing.dp;
+    if (dp !== undefined && !closed) await this.backing.leftovers.remove(dp, name);
+  }
+
+  /** Interfaces that are to be there, with what is asked of the datapath for them. */
+  #wanted(): (Omit<Face, "dp" | "number"> & { readonly request?: PortRequest })[] {
+    const all = this.#config.ports.flatMap(({ name, faces, bundle }) =>
+      faces.map((config) => ({ config, of: name, bundle }))
+    );
+    return all.map(({ config, of, bundle }) => {
+      const whole: Bundle = { ...bundle, name: of, ports: [] };
+      try {
+        const isLocal = config.name === this.name;
+        const own = isLocal && config.type !== "patch" && config.type === "system"
+          ? { ...config, type: "internal" }
+          : config;
+        const { folder } = this.#neighbours;
+        const request = requestOf(own, this.backing.kind, folder);
+        // Its MTU is changed while it is there.
+        const asked = JSON.stringify(
+          requestOf({ ...own, mtu: undefined }, this.backing.kind, folder),
+        );
+        return {
+          config,
+          asked,
+          error: undefined,
+          bundle: whole,
+          ...(request && { request }),
+        };
+      } catch (error) {
+        const text = errorText(config.name, error);
+        return { config, asked: undefined, error: text, bundle: whole };
+      }
+    });
+  }
+
+  /** Adds ports that are to be there, and numbers them all. `taken` has names of other bridges. */
+  async grow(taken: Map<string, string>): Promise<void> {
+    const made: Face[] = [];
+    for (const { request, ...face } of this.#wanted()) {
+      const { name } = face.config;
+      const owner = taken.get(name);
+      if (owner !== undefined) {
+        const error = `${name} is a port of bridge ${owner} already`;
+        if (owner !== this.name) made.push({ ...face, dp: undefined, number: -1, error });
+        continue;
+      }
+      taken.set(name, this.name);
+      const before = this.#faces.get(name);
+      if (before !== undefined) {
+        const { dp, address } = before;
+        made.push({ ...face, dp, address, number: -1 });
+      } else made.push(await this.#attach(face, request));
+    }
+    this.#faces.clear();
+    const isGood = ({ error, config }: Face): boolean =>
+      error === undefined && config.name !== this.name;
+    const numbers = this.#numbers.assign(made.filter(isGood).map(({ config }) => config));
+    const members = new Map<string, number[]>();
+    for (const face of made) {
+      const { name } = face.config;
+      const number = name === this.name && face.error === undefined
+        ? LOCAL
+        : numbers.get(name);
+      face.number = number ?? -1;
+      const of = face.bundle.name;
+      const port = number === LOCAL ? Port.local : number;
+      if (port !== undefined) members.set(of, [...members.get(of) ?? [], port]);
+      this.#faces.set(name, face);
+    }
+    const bundles = new Map<string, Bundle>();
+    for (const [name, face] of this.#faces) {
+      const { bundle } = face;
+      const ports = members.get(bundle.name) ?? [];
+      const whole = bundles.get(bundle.name) ?? this.#known({ ...bundle, ports });
+      bundles.set(bundle.name, whole);
+      this.#faces.set(name, { ...face, bundle: whole });
+    }
+    this.#bundles = bundles;
+  }
+
+  /** Bundles as they were last: the same object while nothing changed. */
+  #bundles: ReadonlyMap<string, Bundle> = new Map();
+
+  #known(bundle: Bundle): Bundle {
+    const before = this.#bundles.get(bundle.name);
+    return before !== undefined && textOf(before) === textOf(bundle) ? before : bundle;
+  }
+
+  async #attach(
+    face: Omit<Face, "dp" | "number">,
+    request: PortRequest | undefined,
+  ): Promise<Face> {
+    const { config: { name }, error } = face;
+    if (error !== undefined) return { ...face, dp: undefined, number: -1 };
+    if (request === undefined) return { ...face, dp: undefined, number: 0 };
+    const { ports } = this.backing.dp;
+    try {
+      if (this.backing.leftovers.has(name)) {
+        throw new Error("the port that it was before cannot be taken away");
+      }
+      // One that a daemon before this one left in the kernel is taken over, if it is such a one.
+      const there = ports.get(name);
+      if (there !== undefined) {
+        if (isSuch(there, request)) return { ...face, dp: there.no, number: 0 };
+        await ports.delete(there.no);
+      }
+      const free = request.no !== undefined && ports.get(request.no) !== undefined
+        ? { ...request, no: undefined }
+        : request;
+      const { no: _, ...rest } = free;
+      const { no } = await ports.add(
+        free.no === undefined ? rest : { ...rest, no: free.no },
+      );
+      const address = this.backing.kind === "dummy" ? dummyAddress() : undefined;
+      return { ...face, dp: no, number: 0, address };
+    } catch (error) {
+      return { ...face, dp: undefined, number: -1, error: errorText(name, error) };
+    }
+  }
+
+  /**
+   * Has controllers, and what NORMAL is told, be what the database says. Throws what keeps it from
+   * its sockets in the folder; all else is done then.
+   */
+  async settle(folder: string): Promise<void> {
+    const { datapathId, forwardBpdu, floodVlans, controllers, failMode } = this.#config;
+    this.#address = this.#chooseAddress();
+    for (const face of this.#faces.values()) await this.#adapt(face);
+    const before = this.of.datapathId;
+    this.of.datapathId = datapathId ?? BigInt(`0x${this.#address.replaceAll(":", "")}`);
+    const isOther = before !== 0n && before !== this.of.datapathId;
+    const { normal } = this.of;
+    const isSame = normal.value.forwardBpdu === forwardBpdu &&
+      [...normal.value.floodVlans].join() === [...floodVlans].join();
+    if (!isSame) normal.value = { forwardBpdu, floodVlans };
+    await this.#limits.set(this.#config.tables);
+    const callable = controllers.filter(({ target }) => !target.startsWith("p"));
+    this.#standAlone(
+      failMode === "standalone" && callable.length === 0,
+      callable.length > 0,
+    );
+    await this.peers.call(this.#config, isOther);
+    await this.peers.listen(`${folder}/${this.name}`, this.#config.versions);
+  }
+
+  /** Has a port the MTU and the address that it is to have. What cannot be is told. */
+  async #adapt(face: Face): Promise<void> {
+    const { config: { name, type, mtu }, dp } = face;
+    const port = this.portOf(face);
+    if (port === undefined || dp === undefined || isTunnel(type)) return;
+    const isOwn = this.backing.kind !== "dummy" &&
+      (name === this.name || type === "internal" || type === "tap");
+    try {
+      if (mtu !== undefined && port.mtu !== mtu) {
+        const isDevice = this.backing.kind !== "dummy" && (isOwn || type === "system");
+        if (isDevice) setLink(port.device ?? name, { mtu });
+        else await this.backing.dp.ports.setConfig(dp, { mtu: `${mtu}` });
+      }
+      const address = this.macOf(face);
+      if (isOwn && address !== undefined && address !== port.mac) {
+        setLink(port.device ?? name, { address });
+      }
+    } catch (error) {
+      if (!(error instanceof DatapathError)) throw error;
+      this.of.runtime.failed(error);
+    }
+  }
+
+  /** An interface's port of the datapath, as it is now; undefined if that is not there any more. */
+  portOf({ dp, config: { name } }: Face): DatapathPort | undefined {
+    const port = dp === undefined ? undefined : this.backing.dp.ports.get(dp);
+    return port?.name === name ? port : undefined;
+  }
+
+  /** The address of an interface. */
+  macOf(face: Face): string | undefined {
+    return this.#addressOf(face, this.portOf(face));
+  }
+
+  #addressOf(face: Face, port: DatapathPort | undefined): string | undefined {
+    if (face.config.name === this.name && this.#address !== "") return this.#address;
+    return face.config.address ?? face.address ?? port?.mac;
+  }
+
+  /** The least address of its ports, as Open vSwitch has it, but for one that it is told. */
+  #chooseAddress(): string {
+    const { address } = this.#config;
+    if (address !== undefined) return address;
+    const own = this.#faces.get(this.name);
+    const macs = [...this.#faces.values()].flatMap((face) => {
+      const mac = this.macOf(face);
+      const isPlain = face.config.type !== "internal" && face.config.name !== this.name;
+      return isPlain && mac !== undefined && !/^[0:]+$/.test(mac) ? [mac] : [];
+    }).sort();
+    const local = own?.address ?? (own === undefined ? undefined : this.portOf(own)?.mac);
+    const zero = local === undefined || /^[0:]+$/.test(local);
+    return macs[0] ?? (zero ? this.#random ??= randomAddress() : local);
+  }
+  #random: string | undefined;
+
+  /**
+   * Without controllers, a switch that stands alone has one flow, which is NORMAL; with them it is
+   * theirs to fill.
+   */
+  #standAlone(isStandalone: boolean, isControlled: boolean): void {
+    const before = this.#isStandalone;
+    this.#isStandalone = isStandalone;
+    if (before === isStandalone) return;
+    if (before !== undefined && (before || isControlled || isStandalone)) {
+      this.of.flows.apply({ ...parseFlow("actions=drop"), command: "delete" }, {
+        isOld: false,
+      });
+    }
+    if (isStandalone) {
+      this.of.flows.apply(parseFlow("priority=0,actions=NORMAL"), { isOld: false });
+    }
+  }
+
+  /** Ends it and its peers; `cleanup` takes its ports out of the datapath. */
+  async close(cleanup: boolean): Promise<void> {
+    try {
+      await this.peers.close();
+      this.backing.switches.delete(this.of);
+    } finally {
+      if (cleanup) {
+        for (const face of this.#faces.values()) await this.#detach(face);
+        this.#faces.clear();
+      }
+    }
+  }
+}
+
+/** What flows say of a tunnel's packets; undefined where its port says all of it, or is none. */
+function sayByFlows({ type, options }: FaceConfig): TunnelPort | undefined {
+  const byFlow = ["remote_ip", "key", "out_key"].some((name) =>
+    options.get(name) === "flow"
+  );
+  if (!isTunnel(type) || !byFlow) return undefined;
+  const own = Object.fromEntries(options);
+  const cut = options.get("df_default");
+  return tunnelOf({ type, options: { ...own, ...(cut !== undefined && { df: cut }) } });
+}
+
+/** Whether a port is what is asked for, as far as the datapath tells. */
+function isSuch({ type, options = {} }: DatapathPort, request: PortRequest): boolean {
+  return type === (request.type ?? "system") &&
+    Object.entries(request.options ?? {}).every(([name, value]) =>
+      options[name] === `${value}`
+    );
+}
+
+function textOf(bundle: Bundle): string {
+  return JSON.stringify({ ...bundle, trunks: [...bundle.trunks ?? []] });
+}
+
+let dummies = 0;
+
+/** The next address of a port in memory: tests of Open vSwitch count on these. */
+function dummyAddress(): string {
+  const digits = (dummies++ & 0xffff).toString(16).padStart(4, "0");
+  return `aa:55:aa:55:${digits.slice(0, 2)}:${digits.slice(2)}`;
+}
+
+/** An address of Open vSwitch's own: 00:23:20 and 24 bits at random. */
+function randomAddress(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(3));
+  return `00:23:20:${
+    Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":")
+  }`;
+}
