@@ -12,19 +12,23 @@ import { buildLibrary } from "../ffi/build.ts";
 
 const root = new URL("../", import.meta.url).pathname;
 
-/** Folders and files that programs need; tests and tools stay behind. */
-const shipped = [
+/** Files and folders that programs need, and all that these import; no tests, no tools. */
+export const shipped = [
   "mod.ts",
   "dpctl.ts",
+  "switchd.ts",
   "deno.json",
   "cli",
   "control",
   "examples",
   "ffi",
   "frames",
+  "openflow",
+  "ovsdb",
   "policy",
   "providers",
   "testing",
+  "vswitch",
   "c",
 ];
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The same flows and packets to two datapaths that have nothing in common: the classifier in C with its partitions, pruned
- * masks and vector code, and one that goes through a list. They must agree on every packet.
+ * The same flows and packets to two datapaths that have nothing in common: the classifier in C with
+ * its partitions, pruned masks and vector code, and one that goes through a list. They must agree
+ * on every packet.
  */
 import assert from "node:assert/strict";
 import { holdLibrary } from "../providers/netdev/library.ts";
@@ -116,7 +117,9 @@ function forget(matches: Map<string, Match>, found: Match): void {
   }
 }
 
-/** Whether a packet could be covered by both. Which of the two it then goes by is up to a datapath. */
+/**
+ * Whether a packet could be covered by both. Which of the two it then goes by is up to a datapath.
+ */
 function overlap(a: Match, b: Match): boolean {
   for (const [path, bits] of a.mask) {
     const others = b.mask.get(path) ?? [];

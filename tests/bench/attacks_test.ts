@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Attacks leave those alone who have a flow; see `attack_bench.c`, `attack_share_bench.c` and `ct_attack_bench.c`. */
+/**
+ * Attacks leave those alone who have a flow; see `attack_bench.c`, `attack_share_bench.c` and
+ * `ct_attack_bench.c`.
+ */
 import { buildProgram } from "../support/c_build.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Draws what `bench:peers` measured as an SVG: one row a scenario, the ratio to Open vSwitch as a bar.
+ * Draws what `bench:peers` measured as an SVG: one row a scenario, the ratio to Open vSwitch as a
+ * bar.
  *
  *     deno task bench:peers --json peers.json
  *     deno run -A tests/bench/chart.ts peers.svg peers.json…
@@ -17,6 +18,8 @@ interface Row {
   readonly name: string;
   readonly limit: number | undefined;
   readonly peer: number | undefined;
+  /** Open vSwitch built for the processor of the machine. */
+  readonly native: number | undefined;
   readonly ours: number;
   readonly ratio: number | undefined;
 }
@@ -35,7 +38,15 @@ export const titles: Readonly<Record<string, string>> = {
   "exact-100k": "100,000 exact flows",
   "rewrite-10k": "addresses, TTL and VLAN changed",
   "ipv6-10k": "10,000 connections of IPv6",
+  "vlan-10k": "10,000 connections, VLAN-tagged",
+  "mixed": "six kinds of packets at random, IMIX",
+  "acl-10k": "10,000 flows of access lists, 100 masks",
+  "multi-out": "10,000 connections to 8 ports",
   "explosion-512": "512 masks, no cache helps",
+  "vxlan-push-10k": "into a VXLAN tunnel, ready headers",
+  "vxlan-set-10k": "into a VXLAN tunnel, set by a flow",
+  "vxlan-pop-10k": "out of a VXLAN tunnel",
+  "geneve-pop-10k": "out of a Geneve tunnel, one option",
   "ct-udp-10k": "10,000 tracked connections",
   "ct-udp-1M": "1,000,000 tracked connections",
   "ct-tcp-10k": "10,000 tracked connections of TCP",
@@ -44,15 +55,18 @@ export const titles: Readonly<Record<string, string>> = {
   "ct-new": "new connections, one a packet",
 };
 
-const width = 760;
-const left = 230;
-const right = 150;
-const top = 72;
+const width = 820;
+const left = 262;
+const right = 170;
+const top = 92;
 const rowHeight = 24;
 /** The largest ratio of the scale. */
 const most = 2000;
 
-/** The rows of a chart: scenarios that forward or begin connections, where this project has a figure. */
+/**
+ * The rows of a chart: scenarios that forward or begin connections, where this project has a
+ * figure.
+ */
 export function chartRows(reports: readonly Report[]): Row[] {
   const last = new Map<string, ScenarioResult>();
   for (const { results } of reports) {
@@ -72,7 +86,14 @@ export function chartRows(reports: readonly Report[]): Row[] {
     if (ours === undefined) return [];
     const peers = [rate("ovs"), rate("ovs-smc")].filter((value) => value !== undefined);
     const peer = peers.length === 0 ? undefined : Math.max(...peers);
-    return [{ name: scenario, limit: rate("testpmd"), peer, ours, ratio }];
+    return [{
+      name: scenario,
+      limit: rate("testpmd"),
+      peer,
+      native: rate("ovs-native"),
+      ours,
+      ratio,
+    }];
   });
 }
 
@@ -92,7 +113,11 @@ function millions(rate: number): string {
   return rate.toFixed(rate < 1 ? 2 : rate < 10 ? 1 : 0);
 }
 
-function drawRow({ name, ours, peer, limit, ratio }: Row, i: number): string {
+/** Pixels that the text of a ratio takes, and those between it and what is left of it. */
+const ratioWidth = 40;
+const gap = 5;
+
+function drawRow({ name, ours, peer, native, limit, ratio }: Row, i: number): string {
   const y = top + i * rowHeight;
   const title = titles[name] ?? name;
   const parts = [`<text class="name" x="${left - 8}" y="${y + 12}">${title}</text>`];
@@ -101,20 +126,23 @@ function drawRow({ name, ours, peer, limit, ratio }: Row, i: number): string {
     return parts.join("\n");
   }
   const end = x(ratio);
+  const mark = limit === undefined ? undefined : x(limit / peer);
+  const isCrossed = mark !== undefined && mark > end && mark < end + gap + ratioWidth;
+  const text = isCrossed ? mark : end;
+  const rates = [ours, peer, ...(native === undefined ? [] : [native])].map(millions);
   parts.push(
     `<rect class="ours" x="${left}" y="${y + 2}" width="${
       (end - left).toFixed(1)
     }" height="13" rx="2"/>`,
-    `<text class="ratio" x="${(end + 5).toFixed(1)}" y="${y + 13}">${
+    `<text class="ratio" x="${(text + gap).toFixed(1)}" y="${y + 13}">${
       times(ratio)
     }</text>`,
-    `<text class="figure" x="${width - 6}" y="${y + 12}">${millions(ours)} / ${
-      millions(peer)
-    }</text>`,
+    `<text class="figure" x="${width - 6}" y="${y + 12}">${rates.join(" / ")}</text>`,
   );
-  if (limit !== undefined) {
-    parts.push(`<path class="limit" d="M${x(limit / peer)} ${y}v17"/>`);
+  if (native !== undefined && native > peer && native < ours) {
+    parts.push(`<path class="native" d="M${x(native / peer)} ${y + 2}v13"/>`);
   }
+  if (mark !== undefined) parts.push(`<path class="limit" d="M${mark} ${y}v17"/>`);
   return parts.join("\n");
 }
 
@@ -129,13 +157,16 @@ export function drawChart(rows: readonly Row[], caption: string): string {
 <style>
 text { fill: #24292f } .name, .figure, .head { text-anchor: end } .ratio { font-weight: bold } .tick { text-anchor: middle; font-size: 10px }
 .figure, .head { font-size: 11px } .caption { font-size: 11px } .title { font-size: 14px; font-weight: bold }
-.ours { fill: #0a7d5a } .limit { stroke: #c2410c; stroke-width: 2 } .grid { stroke: #d0d7de }
+.ours { fill: #0a7d5a } .limit { stroke: #c2410c; stroke-width: 2 } .native { stroke: #ffffff; stroke-width: 2 } .grid { stroke: #d0d7de }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .ours { fill: #2fbf8f } .grid { stroke: #30363d } }
 </style>
 <text class="title" x="6" y="18">How many times the packets of Open vSwitch, on one core</text>
-<text class="caption" x="6" y="35">1× is the better of Open vSwitch's two settings. Red: testpmd, which forwards without looking. The scale is logarithmic.</text>
-<text class="caption" x="6" y="50">${caption}</text>
-<text class="head" x="${width - 6}" y="${top - 6}">M packets/s: here / there</text>
+<text class="caption" x="6" y="35">1× is the better of Open vSwitch's two settings. Red: testpmd, which forwards without looking.</text>
+<text class="caption" x="6" y="49">White: Open vSwitch built for this very processor. The scale is logarithmic.</text>
+<text class="caption" x="6" y="63">${caption}</text>
+<text class="head" x="${width - 6}" y="${
+    top - 6
+  }">M packets/s: here / there / built for it</text>
 ${ticks.join("\n")}
 ${rows.map(drawRow).join("\n")}
 </svg>

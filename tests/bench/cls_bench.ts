@@ -9,15 +9,15 @@
  *     deno run -A tests/bench/cls_bench.ts verify [PACKETS]
  *     deno run -A tests/bench/cls_bench.ts meter [SECONDS]
  *     deno run -A tests/bench/cls_bench.ts record
- *     deno run -A tests/bench/cls_bench.ts waits
+ *     deno run -A tests/bench/cls_bench.ts waits [FLOWS [ROUNDS]]
  *
  * The first prints cycles a packet of the lookup, the second flow operations a second, the third
  * what attacks cost established flows, the fourth what they leave of a poll thread. The fifth
  * compares every build of the lookup with a search of all flows, by default for 12,000,000 fuzzed
- * packets, which takes minutes. The sixth prints cycles a packet of a hot meter, and what four threads
- * let pass beside its rate; the seventh what recording costs an iteration of a poll thread; the last what control calls
- * wait for each other. They need neither root
- * nor devices; a quiet machine helps.
+ * packets, which takes minutes. The sixth prints cycles a packet of a hot meter, and what four
+ * threads let pass beside its rate; the seventh what recording costs an iteration of a poll thread;
+ * the last what control calls wait for each other. They need neither root nor devices; a quiet
+ * machine helps.
  */
 import { buildProgram } from "../support/c_build.ts";
 import { helpIfAsked } from "./usage.ts";

@@ -105,3 +105,45 @@ export class ControlPage {
     return Number(this.#view.getBigUint64(at, true));
   }
 }
+
+/** The pages of all ports that send, looked at as one. */
+export class SenderPages implements Disposable {
+  readonly #pages: readonly ControlPage[];
+
+  /** Makes `count` pages in `folder`. */
+  constructor(folder: string, count: number) {
+    this.#pages = Array.from(
+      { length: count },
+      (_, i) => new ControlPage(`${folder}/sender${i}`),
+    );
+  }
+
+  /** For the `control` arguments of the devices. */
+  get paths(): string[] {
+    return this.#pages.map(({ path }) => path);
+  }
+
+  /** Cycles a second of the time stamp counter; 0 before a program made the ports. */
+  tscHz(): number {
+    return this.#pages[0]?.tscHz() ?? 0;
+  }
+
+  /** The sums of all; the time is that of the last. */
+  sample(): Sample {
+    const samples = this.#pages.map((page) => page.sample());
+    const sum = (name: Exclude<keyof Sample, "ms">): number =>
+      samples.reduce((sum, sample) => sum + sample[name], 0);
+    return {
+      ms: samples.at(-1)?.ms ?? 0,
+      received: sum("received"),
+      missed: sum("missed"),
+      sent: sum("sent"),
+      sentBytes: sum("sentBytes"),
+      starved: sum("starved"),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    for (const page of this.#pages) page[Symbol.dispose]();
+  }
+}

@@ -9,8 +9,8 @@ import { delay, run } from "./child.ts";
 import { POLL_CORE } from "./machine.ts";
 
 /**
- * Below this share of the best speed, somebody else is at work on the physical core. Measured on such a
- * machine: 1.46 to 1.48 alone, 1.2 to 1.39 in company, and programs at 0.6 of their speed.
+ * Below this share of the best speed, somebody else is at work on the physical core. Measured on
+ * such a machine: 1.46 to 1.48 alone, 1.2 to 1.39 in company, and programs at 0.6 of their speed.
  */
 const QUIET_SHARE = 0.965;
 const SAMPLES = 40;
@@ -33,7 +33,9 @@ export class CoreClock implements AsyncDisposable {
     this.#output = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Compiles the program to `path` and looks for the best speed of `POLL_CORE`, or of another core. */
+  /**
+   * Compiles the program to `path` and looks for the best speed of `POLL_CORE`, or of another core.
+   */
   static async start(
     path: string,
     { core = POLL_CORE }: { core?: number } = {},

@@ -7,9 +7,10 @@
  *     deno run -A tests/bench/ct_bench.ts million
  *     deno run -A tests/bench/ct_bench.ts threads [ROUNDS]
  *
- * The first prints cycles a packet that is tracked and forwarded (`ct_bench.c`), the second what attacks cost established
- * connections (`ct_attack_bench.c`), the third what a million connections take (`ct_million_bench.c`), the fourth what a second thread adds
- * (`ct_threads_bench.c`). They need neither root nor devices; a quiet machine helps, and the fourth needs two quiet cores.
+ * The first prints cycles a packet that is tracked and forwarded (`ct_bench.c`), the second what
+ * attacks cost established connections (`ct_attack_bench.c`), the third what a million connections
+ * take (`ct_million_bench.c`), the fourth what a second thread adds (`ct_threads_bench.c`). They
+ * need neither root nor devices; a quiet machine helps, and the fourth needs two quiet cores.
  */
 import { buildProgram } from "../support/c_build.ts";
 import { helpIfAsked } from "./usage.ts";

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Flows put, listed and deleted from TypeScript in a large table while packets are forwarded at full rate:
+ * Flows put, listed and deleted from TypeScript in a large table while packets are forwarded at
+ * full rate:
  *
  *     deno run -A tests/bench/flows_bench.ts [FLOWS [ROUNDS]]
  *
- * FLOWS is 1,000,000 and ROUNDS 3. Flows are exact UDP connections in batches of 256: given as objects, as a program
- * that learns connections has them, and as bytes. Each figure is the median of the rounds, with the lowest and the
- * highest. The poll thread, on core 0, forwards all that DPDK's null device receives, which is endless; what it forwards beside is
- * given too. Exit status 1 if a figure misses its target: 400,000 puts a second of keys in bytes, as upcalls bring them, and a dump in 2 s per million flows.
+ * FLOWS is 1,000,000 and ROUNDS 3. Flows are exact UDP connections in batches of 256: given as
+ * objects, as a program that learns connections has them, and as bytes. Each figure is the median
+ * of the rounds, with the lowest and the highest. The poll thread, on core 0, forwards all that
+ * DPDK's null device receives, which is endless; what it forwards beside is given too. Exit status
+ * 1 if a figure misses its target: 400,000 puts a second of keys in bytes, as upcalls bring them,
+ * and a dump in 2 s per million flows.
  */
 import {
   encodeActions,
@@ -71,7 +74,10 @@ const source = await dp.ports.add({
 await dp.ports.add({ name: "sink", type: "null", no: 2 });
 dp.flows.put({ key: `recirc_id(0),in_port(${source.no}),eth_type(0x0000)`, actions });
 
-/** Runs `work` and returns its seconds and how many million packets a second were forwarded meanwhile. */
+/**
+ * Runs `work` and returns its seconds and how many million packets a second were forwarded
+ * meanwhile.
+ */
 function timed(work: () => void): { seconds: number; forwarded: number } {
   const before = dp.stats().hit;
   const start = performance.now();

@@ -2,19 +2,22 @@
 /**
  * What a datapath costs that has nothing to do, and how long its first packet takes after a nap:
  *
- *     deno task bench:idle [--seconds S] [--packets N] [--max-sleep-us U]
+ *     deno task bench:idle [--seconds S] [--packets N] [--max-sleep-us U] [--blind]
  *
- * Eight ports on one poll thread, which naps, and after long idleness sleeps until a port wakes it. The first figure is its processor
- * time, the second is the time from before a frame is put into a port until it has come out of another, as the program sees it: the
- * wake-up, and what it takes to look. Beside it stands how long the machine takes to wake any thread on that core, which sleeps too
- * then: what is above that is the datapath's. Promises: 3 % of a core, and 60 us in the median. A promise that does not hold ends it
- * with status 1.
- * `--max-sleep-us 0` shows both without naps.
+ * Eight ports on one poll thread, which naps, and after long idleness sleeps until a port wakes it.
+ * The first figure is its processor time, the second is the time from before a frame is put into a
+ * port until it has come out of another, as the program sees it: the wake-up, and what it takes to
+ * look. Beside it stands how long the machine takes to wake any thread on that core, in turn with
+ * the packets, and which sleeps too: what is above that is the datapath's. Promises: 3 % of a core,
+ * and 60 us in the median, or that much above it where the machine itself takes more than 30. A
+ * promise that does not hold ends it with status 1.
+ * `--max-sleep-us 0` shows both without naps. With `--blind` one port has no descriptor to wait
+ * for, so that the thread naps on by the clock, but for what the others bring.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { openDatapath } from "../../mod.ts";
+import { type Datapath, openDatapath } from "../../mod.ts";
 import { udpFrame } from "../support/frames.ts";
 import { medianOf } from "./measure.ts";
 import { helpIfAsked, numberOf, orComplain } from "./usage.ts";
@@ -24,6 +27,8 @@ const PORTS = 8;
 const LOST_MS = 5_000;
 const MOST_CPU = 3;
 const MOST_US = 60;
+/** A machine that takes longer to wake any thread is none that this holds for. */
+const NORMAL_US = 30;
 
 /** Processor time of the poll threads of this process, ms. */
 function pollThreadMs(): number {
@@ -46,23 +51,19 @@ function spread(times: number[]): string {
   return `90 % within ${at(0.9)}, 99 % within ${at(0.99)}, the slowest ${at(1)}`;
 }
 
-/** What `wake` takes after pauses like those between packets, us each. `done`: it has been answered. */
-async function after(
-  packets: number,
-  wake: (i: number) => void,
+/** What `wake` takes until it has been answered, us. */
+async function answer(
+  pauseMs: number,
+  wake: () => void,
   done: () => boolean,
-): Promise<number[]> {
-  const times: number[] = [];
-  for (let i = 0; i < packets; i++) {
-    await pause(5 + i % 17); // Asleep again, at different depths.
-    const start = performance.now();
-    wake(i);
-    while (!done()) {
-      if (performance.now() - start > LOST_MS) throw new Error("a packet was lost");
-    }
-    times.push((performance.now() - start) * 1000);
+): Promise<number> {
+  await pause(pauseMs);
+  const start = performance.now();
+  wake();
+  while (!done()) {
+    if (performance.now() - start > LOST_MS) throw new Error("a packet was lost");
   }
-  return times;
+  return (performance.now() - start) * 1000;
 }
 
 /** A thread that sleeps on a core, and answers when it is woken. */
@@ -89,8 +90,8 @@ self.onmessage = ({ data: { cells, core } }) => {
   self.close();
 };`;
 
-/** How long a thread of this process takes to wake on a core, us each. */
-async function wakeUps(count: number, core: number): Promise<number[]> {
+/** A thread of this process on a core: `wake()` and `awake()`, and `end()`. */
+async function startSleeper(core: number) {
   const cells = new Int32Array(new SharedArrayBuffer(8));
   const worker = new Worker(`data:text/javascript,${encodeURIComponent(sleeper)}`, {
     type: "module",
@@ -100,11 +101,26 @@ async function wakeUps(count: number, core: number): Promise<number[]> {
     Atomics.store(cells, 0, value);
     Atomics.notify(cells, 0);
   };
+  const awake = () => Atomics.load(cells, 1) === Atomics.load(cells, 0);
   set(1);
-  while (Atomics.load(cells, 1) !== 1) await pause(1);
-  const done = () => Atomics.load(cells, 1) === Atomics.load(cells, 0);
-  const times = await after(count, (i) => set(i + 2), done);
-  set(-1);
+  while (!awake()) await pause(1);
+  let next = 2;
+  return { wake: () => set(next++), awake, end: () => set(-1) };
+}
+
+/** First packets, and wake-ups of the machine in turn, so that its other work meets both; us. */
+async function measure(dp: Datapath, packets: number, core: number) {
+  const machine = await startSleeper(core);
+  const frame = udpFrame();
+  const times: { machine: number[]; packet: number[] } = { machine: [], packet: [] };
+  for (let i = 0; i < packets; i++) {
+    const ms = 5 + i % 17; // Asleep again, at different depths.
+    times.machine.push(await answer(ms, machine.wake, machine.awake));
+    const inject = () => dp.ports.inject?.(1, frame);
+    const came = () => dp.ports.collect?.(2) !== undefined;
+    times.packet.push(await answer(ms, inject, came));
+  }
+  machine.end();
   return times;
 }
 
@@ -115,6 +131,7 @@ async function main(): Promise<number> {
       seconds: { type: "string", default: "5" },
       packets: { type: "string", default: "300" },
       "max-sleep-us": { type: "string", default: "50" },
+      blind: { type: "boolean", default: false },
     },
   });
   const seconds = numberOf("--seconds", values.seconds, 600);
@@ -124,7 +141,14 @@ async function main(): Promise<number> {
     create: "exclusive",
     config: { local: "none", maxSleepUs },
   });
-  for (let i = 1; i <= PORTS; i++) await dp.ports.add({ name: `p${i}`, type: "dummy" });
+  const blind = values.blind ? 1 : 0;
+  for (let i = 1; i <= PORTS - blind; i++) {
+    await dp.ports.add({ name: `p${i}`, type: "dummy" });
+  }
+  if (blind) {
+    const options = { role: "server", socket: `idle${Deno.pid}` };
+    await dp.ports.add({ name: `p${PORTS}`, type: "memif", options });
+  }
   dp.flows.put({ key: "in_port(1),eth(),eth_type(0x0800)", actions: "2" });
   await pause(500);
   const [before, began] = [pollThreadMs(), performance.now()];
@@ -132,23 +156,27 @@ async function main(): Promise<number> {
   const cpu = 100 * (pollThreadMs() - before) / (performance.now() - began);
   console.log(`idle with ${PORTS} ports: ${cpu.toFixed(2)} % of a core [${MOST_CPU}]`);
   const [{ core = 0 } = {}] = dp.pollThreads?.dump() ?? [];
-  const machine = await wakeUps(packets, core);
+  const counters = () => dp.pollThreads?.dump()[0]?.counters ?? {};
+  const slept = counters();
+  const { machine, packet } = await measure(dp, packets, core);
+  const [usual, median] = [medianOf(machine), medianOf(packet)];
   console.log(
-    `a thread that sleeps on core ${core} wakes in ${medianOf(machine).toFixed(1)} us, ${
+    `a thread that sleeps on core ${core} wakes in ${usual.toFixed(1)} us, ${
       spread(machine)
     }`,
   );
-  const frame = udpFrame();
-  const inject = () => dp.ports.inject?.(1, frame);
-  const times = await after(packets, inject, () => dp.ports.collect?.(2) !== undefined);
-  const median = medianOf(times);
   console.log(
     `first packet after a nap: ${median.toFixed(1)} us [${MOST_US}], ${
-      (median - medianOf(machine)).toFixed(1)
-    } above that, ${spread(times)}`,
+      (median - usual).toFixed(1)
+    } above that, ${spread(packet)}`,
+  );
+  const more = (name: string): bigint => (counters()[name] ?? 0n) - (slept[name] ?? 0n);
+  console.log(
+    `${more("sleeps")} sleeps meanwhile, of which packets ended ${more("woken")}`,
   );
   if (maxSleepUs === 0) return 0;
-  const broken = [cpu > MOST_CPU && "processor time", median > MOST_US && "first packet"]
+  const own = usual > NORMAL_US ? median - usual : median;
+  const broken = [cpu > MOST_CPU && "processor time", own > MOST_US && "first packet"]
     .filter((name) => name !== false);
   for (const name of broken) console.log(`BROKEN: ${name}`);
   return broken.length === 0 ? 0 : 1;

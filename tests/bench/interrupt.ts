@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Clean-up when the benches are interrupted: processes, hugepages, namespaces and temporary folders do not
- * outlive them.
+ * Clean-up when the benches are interrupted: processes, hugepages, namespaces and temporary folders
+ * do not outlive them.
  *
  * @module
  */
@@ -17,8 +17,8 @@ const SIGNALS: Readonly<Partial<Record<Deno.Signal, number>>> = {
 };
 
 /**
- * Runs `cleanUp` once: when what is returned is disposed of, or when the program is interrupted, the latest
- * first.
+ * Runs `cleanUp` once: when what is returned is disposed of, or when the program is interrupted,
+ * the latest first.
  */
 export function cleanedUp(cleanUp: () => void | Promise<void>): AsyncDisposable {
   remaining.add(cleanUp);
@@ -32,8 +32,8 @@ export function cleanedUp(cleanUp: () => void | Promise<void>): AsyncDisposable 
 let interrupted = false;
 
 /**
- * Runs the whole program. When it is interrupted, what fails for want of what was cleaned up is of no interest any
- * more: the signal's handler ends it.
+ * Runs the whole program. When it is interrupted, what fails for want of what was cleaned up is of
+ * no interest any more: the signal's handler ends it.
  */
 export async function untilInterrupted(main: () => Promise<number>): Promise<void> {
   helpIfAsked(Deno.mainModule);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The switches that `iperf.ts` puts between two hosts: this project, also as a firewall and as a gateway that
- * translates addresses, Open vSwitch's userspace datapath with and without its segmentation offload, the Linux bridge, two rules of
- * nft, and Scapy. Each forwards between `p1` and `p2`.
+ * The switches that `iperf.ts` puts between two hosts: this project, also as a firewall and as a
+ * gateway that translates addresses, Open vSwitch's userspace datapath with and without its
+ * segmentation offload, the Linux bridge, two rules of nft, and Scapy. Each forwards between `p1`
+ * and `p2`.
  *
  * @module
  */
@@ -10,11 +11,15 @@ import { Child, run } from "./child.ts";
 import { VethHosts } from "./veth_hosts.ts";
 
 /**
- * Names of the switches. `firewall` and `gateway` are examples, which track connections. `ovs-no-tso` and `ovs-no-tx` are `ovs`, with hosts that leave no segments whole,
- * and no checksums open either.
+ * Names of the switches. `upcall` polls without a pause, `upcall-naps` sleeps between polls when
+ * nothing comes, `upcall-xdp` has AF_XDP ports instead of AF_PACKET ones. `firewall` and `gateway`
+ * are examples, which track connections. `ovs-no-tso` and `ovs-no-tx` are `ovs`, with hosts that
+ * leave no segments whole, and no checksums open either.
  */
 export const SWITCHES = [
   "upcall",
+  "upcall-naps",
+  "upcall-xdp",
   "firewall",
   "gateway",
   "ovs",
@@ -50,10 +55,15 @@ export function startSwitch(
   folder: string,
 ): Promise<AsyncDisposable> {
   if (name === "bridge") return startBridge(between);
-  if (name === "upcall") return startUpcall(between, folder);
-  if (name === "firewall") return startUpcall(between, folder, [name]);
+  if (name === "upcall") return startUpcall(between, folder, { napUs: 0 });
+  if (name === "upcall-naps") return startUpcall(between, folder);
+  if (name === "upcall-xdp") {
+    return startUpcall(between, folder, { napUs: 0, type: "afxdp" });
+  }
+  if (name === "firewall") return startUpcall(between, folder, { example: [name] });
   if (name === "gateway") {
-    return startUpcall(between, folder, ["nat_gateway", GATEWAY_ADDRESS]);
+    const example = ["nat_gateway", GATEWAY_ADDRESS];
+    return startUpcall(between, folder, { example });
   }
   if (name === "nft") return startNft(between);
   if (name === "scapy") return startScapy(between, folder);
@@ -71,7 +81,9 @@ async function startBridge(between: string): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: async () => void await ip("link delete linux0") };
 }
 
-/** Two rules of the kernel's packet filter, which send what comes in by one device out by the other. */
+/**
+ * Two rules of the kernel's packet filter, which send what comes in by one device out by the other.
+ */
 async function startNft(between: string): Promise<AsyncDisposable> {
   const nft = async (text: string): Promise<void> => {
     const [command = "", ...args] = VethHosts.inside(between, ["nft", text]);
@@ -110,16 +122,28 @@ function inNamespace(
   return new Child(first, rest, { log, env });
 }
 
-/** With an example's name and what it is told besides, that instead of two flows. */
+/** How this project is run. */
+interface UpcallOptions {
+  /** An example and what it is told besides, instead of two flows. */
+  readonly example?: readonly string[];
+  /** Type of the ports; the one for a Linux device when absent. */
+  readonly type?: string;
+  /** Longest nap of an idle poll thread, µs; the datapath's own choice when absent. */
+  readonly napUs?: number;
+}
+
 async function startUpcall(
   between: string,
   folder: string,
-  [example, ...more]: readonly string[] = [],
+  { example: [example, ...more] = [], type, napUs }: UpcallOptions = {},
 ): Promise<AsyncDisposable> {
   const command = [Deno.execPath(), "run", "-A", "--quiet", SIDE];
   const words = ["netdev@iperf", "p1", "p2", ...more];
   const child = example === undefined
-    ? inNamespace(between, command, `${folder}/upcall.log`)
+    ? inNamespace(between, command, `${folder}/upcall.log`, {
+      ...(type !== undefined && { IPERF_TYPE: type }),
+      ...(napUs !== undefined && { IPERF_NAP_US: `${napUs}` }),
+    })
     : inNamespace(between, [...command, ...words], `${folder}/upcall.log`, {
       IPERF_EXAMPLE: example,
       UPCALL_RUNDIR: folder,

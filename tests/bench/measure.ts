@@ -62,7 +62,8 @@ function isQuiet(window: Window, clock: CoreClock): boolean {
 export interface Gauges {
   readonly clock: CoreClock;
   readonly receiver: ControlPage;
-  readonly sender: ControlPage;
+  /** Of all ports that send. */
+  readonly sender: Pick<ControlPage, "sample">;
   readonly attacker: ControlPage;
 }
 
@@ -128,8 +129,9 @@ async function forwardingWindow(
 }
 
 /**
- * Measures a paused program three times in a row: what it forwards at most, then whether it forwards `load` of that, then
- * whether it still does when another port gets as many packets of the attack as it takes.
+ * Measures a paused program three times in a row: what it forwards at most, then whether it
+ * forwards `load` of that, then whether it still does when another port gets as many packets of the
+ * attack as it takes.
  */
 export function measureAttack(
   child: Child,
@@ -229,8 +231,8 @@ export function measureSetUps(
 }
 
 /**
- * Has a paused program forget its connections, opens the gate for a while and counts how many there are then. `most`: how many the
- * packets can begin.
+ * Has a paused program forget its connections, opens the gate for a while and counts how many there
+ * are then. `most`: how many the packets can begin.
  */
 export function measureConnections(
   program: Program,
@@ -315,8 +317,8 @@ export function summarize(
 }
 
 /**
- * What is wrong with the windows of a program that forwards: packets lost, or frames of another size than `bytes`. Undefined
- * when nothing is.
+ * What is wrong with the windows of a program that forwards: packets lost, or frames of another
+ * size than `bytes`. Undefined when nothing is.
  */
 export function findFault(windows: readonly Window[], bytes: number): string | undefined {
   const worst = Math.max(...windows.map((window) => window.lossShare));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Packets whose headers take long to read: deep label stacks, chains of extension headers, fragments. What an attacker sends.
+ * Packets whose headers take long to read: deep label stacks, chains of extension headers,
+ * fragments. What an attacker sends.
  *
  * @module
  */
@@ -16,7 +17,8 @@ export interface OddSpec {
 
 /**
  * - `mpls`: 1 to 20 labels, more than a key has room for, before an IPv4 packet;
- * - `chains`: up to 10 extension headers of IPv6 in any order, fragment headers among them, before UDP or nothing;
+ * - `chains`: up to 10 extension headers of IPv6 in any order, fragment headers among them, before
+ *   UDP or nothing;
  * - `fragments`: first and later fragments of IPv4, a third each of first, middle and last ones.
  */
 export type OddKind = "mpls" | "chains" | "fragments";

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Open vSwitch with DPDK, as the distribution ships it: its own database, sockets and network
- * namespace in a folder of its own, so that nothing of the machine's is touched.
+ * Open vSwitch with DPDK, as the distribution ships it or built for this processor: its own
+ * database, sockets and network namespace in a folder of its own, so that nothing of the machine's
+ * is touched.
  *
  * @module
  */
 import { applyMask } from "./prefix.ts";
 import { Child, delay, run } from "./child.ts";
 import { CONTROL_CORE, ealOptions, POLL_CORE } from "./machine.ts";
+import { hasVectors, nativeVswitchd, VECTORS } from "./open_vswitch_native.ts";
 import { FLOW_LIMIT, type Program, type Setting } from "./program.ts";
 import type { FlowText } from "./scenario.ts";
+import { TUNNEL_PORT, type TunnelSpec } from "./tunnelled.ts";
 
 const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
 const VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
@@ -21,14 +24,17 @@ const MAX_IDLE_MS = 3_600_000;
 /** It ranks its subtables by use once a second, and fills its caches by chance. */
 const RANKING_MS = 4_000;
 
-/** Starts Open vSwitch with its signature-match cache on or off. */
+/**
+ * Starts Open vSwitch with its signature-match cache on or off, as shipped or built for this
+ * processor.
+ */
 export async function startOpenVswitch(
   setting: Setting,
-  options: { readonly smc: boolean },
+  options: { readonly smc: boolean; readonly native?: boolean },
 ): Promise<Program> {
   const switching = new OpenVswitch(setting);
   try {
-    await switching.start(options.smc);
+    await switching.start(options);
   } catch (error) {
     await switching[Symbol.asyncDispose]();
     throw error;
@@ -58,7 +64,10 @@ class OpenVswitch implements Program {
     return this.#daemon;
   }
 
-  async start(smc: boolean): Promise<void> {
+  async start(
+    { smc, native = false }: { smc: boolean; native?: boolean },
+  ): Promise<void> {
+    const daemon = native ? await nativeVswitchd() : VSWITCHD;
     const { folder, netGen, hugepages, prepared } = this.#setting;
     const file = `${folder}/conf.db`;
     await run("ovsdb-tool", ["create", file, SCHEMA]);
@@ -91,7 +100,7 @@ class OpenVswitch implements Program {
     ]);
     this.#daemon = new Child("unshare", [
       "-n",
-      VSWITCHD,
+      daemon,
       `unix:${socket}`,
       `--unixctl=${folder}/vswitchd.ctl`,
       "-vconsole:info",
@@ -110,15 +119,23 @@ class OpenVswitch implements Program {
       await this.#appctl("dpctl/ct-set-maxconns", DATAPATH, String(maxConnections));
     }
     await this.#addPort(1, this.#setting.receiver);
-    await this.#addPort(2, this.#setting.sender);
+    for (const [i, sender] of this.#setting.senders.entries()) {
+      await this.#addPort(2 + i, sender);
+    }
     if (this.#setting.attacker !== undefined) {
       await this.#addPort(3, this.#setting.attacker);
+    }
+    const { tunnel } = prepared.scenario;
+    if (tunnel !== undefined) await this.#addTunnel(tunnel);
+    // Only now is there a poll thread, of which these commands are.
+    if (native && await hasVectors()) {
+      for (const command of VECTORS) await this.#appctl(...command);
     }
   }
 
   /** Waits until every flow of the scenario was set up by its first packet, and compares them. */
   async settle(): Promise<number> {
-    const { flows: wanted, attack } = this.#setting.prepared;
+    const { megaflows: wanted, attack } = this.#setting.prepared;
     const deadline = performance.now() + 60_000;
     let count = 0;
     while (performance.now() < deadline) {
@@ -130,8 +147,11 @@ class OpenVswitch implements Program {
     await this.#pauseRevalidators(true);
     const found = await this.#appctl("dpctl/dump-flows", DATAPATH);
     const ports = await this.#portNumbers();
-    // What an attack makes of its rules is Open vSwitch's own affair.
-    const ours = found.split("\n").filter((line) => inPort(line, ports) !== "3");
+    // What an attack makes of its rules is Open vSwitch's own affair, and so is what the host says
+    // by its own port.
+    const ours = found.split("\n").filter((line) =>
+      !["0", "3"].includes(inPort(line, ports) ?? "")
+    );
     compareFlows(wanted, ours.join("\n"), ports);
     await delay(RANKING_MS);
     return count;
@@ -186,6 +206,31 @@ class OpenVswitch implements Program {
     }
   }
 
+  /**
+   * The bridge itself has this end's addresses: packets to it for the tunnel end there, and it
+   * sends those of the tunnel.
+   */
+  async #addTunnel({ kind, vni, local, localMac, remote, remoteMac }: TunnelSpec) {
+    await this.#vsctl(["set", "bridge", "br0", `other-config:hwaddr="${localMac}"`]);
+    for (const words of [`address add ${local}/24 dev br0`, "link set br0 up"]) {
+      const inside = ["-t", `${this.child.pid}`, "-n", "ip"];
+      await run("nsenter", [...inside, ...words.split(" ")]);
+    }
+    await this.#vsctl([
+      ..."add-port br0 tunnel -- set interface tunnel".split(" "),
+      ...[`type=${kind}`, `ofport_request=${TUNNEL_PORT}`],
+      ...[`options:remote_ip=${remote}`, `options:key=${vni}`],
+    ]);
+    await this.#appctl("tnl/neigh/set", "br0", remote, remoteMac);
+    const found = async () =>
+      /dev br0/.test(await this.#appctl("ovs/route/lookup", local));
+    const deadline = performance.now() + START_SECONDS * 1000;
+    while (!await found().catch(() => false)) {
+      if (performance.now() > deadline) throw new Error(`no route to ${local}`);
+      await delay(50);
+    }
+  }
+
   /** Open vSwitch 3.1 hangs when revalidators are to go on that were not paused. */
   async #pauseRevalidators(pause: boolean): Promise<void> {
     if (pause === this.#paused) return;
@@ -203,8 +248,16 @@ class OpenVswitch implements Program {
   /** What the datapath's port numbers are in the scenario: Open vSwitch chooses its own. */
   async #portNumbers(): Promise<ReadonlyMap<string, string>> {
     const text = await this.#appctl("dpctl/show", DATAPATH);
-    const ports = text.matchAll(/port (\d+): p(\d+) /g);
-    return new Map([...ports].map(([, theirs = "", ours = ""]) => [theirs, ours]));
+    const names = [...text.matchAll(/port (\d+): (\S+) /g)];
+    const ours = (name: string): string | undefined => {
+      if (name === "br0") return "0";
+      if (/^\w+_sys_\d+$/.test(name)) return `${TUNNEL_PORT}`;
+      return /^p(\d+)$/.exec(name)?.[1];
+    };
+    return new Map(names.flatMap(([, theirs = "", name = ""]) => {
+      const no = ours(name);
+      return no === undefined ? [] : [[theirs, no]];
+    }));
   }
 
   async #vsctl(args: readonly string[]): Promise<string> {
@@ -225,8 +278,8 @@ class OpenVswitch implements Program {
 }
 
 /**
- * Throws unless the flows that dpctl printed are exactly those wanted. `ports` has the numbers that the
- * scenario gives to the datapath's ports.
+ * Throws unless the flows that dpctl printed are exactly those wanted. `ports` has the numbers that
+ * the scenario gives to the datapath's ports.
  */
 export function compareFlows(
   wanted: readonly FlowText[],
@@ -265,7 +318,11 @@ function plainFlow(line: string, ports: ReadonlyMap<string, string>): string {
       (_, value: string, mask: string) => `${applyMask(value, mask)}/${mask}`,
     );
   const actions = (/actions:(.*)$/.exec(line)?.[1] ?? "")
-    .replace(/(^|,)(\d+)$/, (_, before: string, no: string) => before + port(no));
+    .replace(/(^|,)(\d+)$/, (_, before: string, no: string) => before + port(no))
+    .replace(
+      /(tnl_port|out_port|tnl_pop)\((\d+)\)/g,
+      (_, of, no) => `${of}(${port(no)})`,
+    );
   return `${key} ${actions}`;
 }
 

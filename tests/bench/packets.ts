@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Packets of a scenario: UDP in IPv4 or IPv6, TCP in IPv4, fields drawn from pools of prefixes, the same
- * bytes on every machine for the same seed; and the capture file that they are played from.
+ * Packets of a scenario: UDP, TCP or ICMP in IPv4 or IPv6, with a VLAN tag or without, fields drawn
+ * from pools of prefixes, the same bytes on every machine for the same seed; and the capture file
+ * that they are played from.
  *
  * @module
  */
-import { build, ethernet, ipv4, ipv6, payload, tcp, udp } from "../../frames/mod.ts";
+import {
+  type FieldName,
+  Frame,
+  type PacketFields,
+  type PacketKind,
+} from "./packet_frame.ts";
 import {
   expandPool,
   type FieldKind,
@@ -14,56 +20,58 @@ import {
   type Prefix,
   Random,
 } from "./prefix.ts";
+import { OuterFrame, type TunnelSpec } from "./tunnelled.ts";
 
 /** The packets of a scenario, as its file has them. */
 export interface PacketSpec {
   /** Headers. */
-  readonly kind: "udp4" | "udp6" | "tcp4" | "syn4";
+  readonly kind: PacketKind;
+  /** VLAN that all are tagged with; untagged if absent. */
+  readonly vlan?: number;
   /** How many different packets. */
   readonly count: number;
   /** Start of the random numbers. */
   readonly seed: number;
   /** Bytes of a frame without its check sequence; 60 when absent, never less than the headers. */
   readonly size?: number;
+  /** Several sizes instead, each as often as it is listed, in random order. */
+  readonly sizes?: readonly number[];
   readonly src?: PoolSpec;
   readonly dst: PoolSpec;
   readonly sport?: PoolSpec;
   readonly dport?: PoolSpec;
-  /** Addresses of IPv4 such that both together have the same CRC32C in every packet, whatever it starts from. */
+  /**
+   * Addresses of IPv4 such that both together have the same CRC32C in every packet, whatever it
+   * starts from.
+   */
   readonly collide?: "crc32c";
   /** Each packet is followed by its answer, addresses and ports the other way round. */
   readonly answered?: true;
   /** The IPv4 address that answers go to, where the flows translate the source of packets to it. */
   readonly translated?: string;
+  /** They come through the scenario's tunnel. */
+  readonly tunnelled?: true;
 }
-
-/** The fields that vary. */
-export type FieldName = "src" | "dst" | "sport" | "dport";
 
 /** One combination of prefixes: all its packets agree in them. */
 export type PacketClass = Readonly<Record<FieldName, Prefix>>;
 
-/** Fields of one packet; overwritten by the next. */
-export type PacketFields = Readonly<Record<FieldName, Uint32Array>>;
-
 const FIELDS: readonly FieldName[] = ["src", "dst", "sport", "dport"];
-const ETHERNET = 14;
-const UDP = 8;
-const SOURCE_MAC = "02:00:00:00:00:01";
-const DESTINATION_MAC = "02:00:00:00:00:02";
-const TTL = 64;
 
 /** The packets that a specification describes. */
 export class PacketSource {
   /** Every combination of the pools' prefixes. */
   readonly classes: readonly PacketClass[];
   readonly spec: PacketSpec;
+  readonly #outer: OuterFrame | undefined;
 
-  constructor(spec: PacketSpec) {
+  /** `tunnel`: the scenario's, if it has one. */
+  constructor(spec: PacketSpec, tunnel?: TunnelSpec) {
     this.spec = spec;
+    if (spec.tunnelled && tunnel !== undefined) this.#outer = new OuterFrame(tunnel);
     const random = new Random(spec.seed);
-    const address: FieldKind = spec.kind === "udp6" ? "ipv6" : "ipv4";
-    const anyAddress = spec.kind === "udp6" ? "2001:db8:ffff::/48" : "192.168.0.0/16";
+    const address: FieldKind = spec.kind.endsWith("6") ? "ipv6" : "ipv4";
+    const anyAddress = address === "ipv6" ? "2001:db8:ffff::/48" : "192.168.0.0/16";
     const src = expandPool(address, spec.src ?? anyAddress, random);
     const dst = expandPool(address, spec.dst, random);
     const sport = expandPool("port", spec.sport ?? "0/0", random);
@@ -86,15 +94,25 @@ export class PacketSource {
     this.classes = classes;
   }
 
-  /** Bytes of every frame. */
+  /** Bytes of a frame, on average. */
   get frameSize(): number {
-    return new Frame(this.spec).bytes.length;
+    const sizes = this.#frames().map(({ bytes }) => bytes.length);
+    const headers = this.#outer?.headerSize ?? 0;
+    return headers + sizes.reduce((sum, size) => sum + size, 0) / sizes.length;
   }
 
-  /** Calls `visit` for each packet, classes evenly and in random order. */
-  forEach(visit: (fields: PacketFields) => void): void {
+  /** A frame for each size that is listed. */
+  #frames(): Frame[] {
+    const { kind, size = 60, sizes = [size], vlan } = this.spec;
+    return sizes.map((bytes) => new Frame(kind, bytes, vlan));
+  }
+
+  /**
+   * The packets, classes evenly and in random order. What is yielded is overwritten by the next.
+   */
+  *packets(): Generator<PacketFields> {
     const random = new Random(this.spec.seed + 1);
-    const words = this.spec.kind === "udp6" ? 4 : 1;
+    const words = this.spec.kind.endsWith("6") ? 4 : 1;
     const fields = {
       src: new Uint32Array(words),
       dst: new Uint32Array(words),
@@ -117,40 +135,85 @@ export class PacketSource {
         }
       }
       if (colliding.length > 0) collide(fields, colliding, i + 1);
-      visit(fields);
+      yield fields;
     }
   }
 
-  /** Writes the packets, or the first `limit` of them, to a capture file and returns their number. */
-  async write(path: string, limit = Infinity): Promise<number> {
-    const frame = new Frame(this.spec);
-    const { translated } = this.spec;
+  /** Their frames, each of which is overwritten by the next. */
+  *frames(): Generator<Uint8Array> {
+    const { answered, seed, translated } = this.spec;
+    const random = new Random(seed + 2);
+    const frames = this.#frames();
     const outside = translated === undefined
       ? undefined
       : expandPool("ipv4", translated, new Random(0))[0]?.words;
-    return await writeCapture(path, (add) => {
-      let count = 0;
-      this.forEach((fields) => {
-        if (count++ >= limit) return;
-        frame.fill(fields);
-        add(frame.bytes);
-        if (!this.spec.answered) return;
-        const { src: dst, dst: src, sport: dport, dport: sport } = fields;
-        frame.fill({
-          src,
-          dst: outside === undefined ? dst : Uint32Array.from(outside),
-          sport,
-          dport,
-        }, true);
-        add(frame.bytes);
-      });
-    });
+    let i = 0;
+    for (const fields of this.packets()) {
+      if (i % frames.length === 0) random.shuffle(frames);
+      const frame = frames[i++ % frames.length];
+      if (frame === undefined) return;
+      frame.fill(fields);
+      yield this.#outer?.around(frame.bytes, fields) ?? frame.bytes;
+      if (!answered) continue;
+      const { src: dst, dst: src, sport: dport, dport: sport } = fields;
+      const answers = {
+        src,
+        dst: outside === undefined ? dst : Uint32Array.from(outside),
+      };
+      frame.fill({ ...answers, sport, dport }, true);
+      yield frame.bytes;
+    }
   }
+
+  /**
+   * Writes the packets, or the first `limit` of them with their answers, to a capture file; returns
+   * their number.
+   */
+  async write(path: string, limit = Infinity): Promise<number> {
+    return await writeFrames(path, this.frames(), this.spec.answered ? 2 * limit : limit);
+  }
+}
+
+/** Frames of several sources, as many as all of them have, in random order. */
+export function* mixed(
+  sources: readonly PacketSource[],
+  seed: number,
+): Generator<Uint8Array> {
+  const random = new Random(seed);
+  const left = sources.map((source) => ({
+    frames: source.frames(),
+    count: source.spec.count * (source.spec.answered ? 2 : 1),
+  }));
+  for (let all = left.reduce((sum, { count }) => sum + count, 0); all > 0; all--) {
+    let at = random.below(all);
+    const next = left.find(({ count }) => (at -= count) < 0);
+    if (next === undefined) return;
+    next.count--;
+    const { value } = next.frames.next();
+    if (value !== undefined) yield value;
+  }
+}
+
+/** Writes frames, `limit` at most, to a capture file; returns their number. */
+export async function writeFrames(
+  path: string,
+  frames: Iterable<Uint8Array>,
+  limit = Infinity,
+): Promise<number> {
+  return await writeCapture(path, (add) => {
+    let count = 0;
+    for (const frame of frames) {
+      if (count++ >= limit) return;
+      add(frame);
+    }
+  });
 }
 
 const CHUNK = 4 << 20;
 
-/** Writes the frames that `produce` hands to its argument to a capture file; returns their number. */
+/**
+ * Writes the frames that `produce` hands to its argument to a capture file; returns their number.
+ */
 export async function writeCapture(
   path: string,
   produce: (add: (frame: Uint8Array) => void) => void,
@@ -198,8 +261,8 @@ export function crc32c(words: readonly [number, number]): number {
 }
 
 /**
- * A basis of the values whose CRC32C is 0, by elimination: the CRC is linear, so every sum of them has that CRC too, and
- * a secret start value changes nothing.
+ * A basis of the values whose CRC32C is 0, by elimination: the CRC is linear, so every sum of them
+ * has that CRC too, and a secret start value changes nothing.
  */
 function kernelOfCrc32c(): [number, number][] {
   const rows: { image: number; row: [number, number] }[] = [];
@@ -239,78 +302,4 @@ function collide(
 
 function swapBytes(word: number): number {
   return (word << 24 | (word & 0xff00) << 8 | word >>> 8 & 0xff00 | word >>> 24) >>> 0;
-}
-
-/** Numbers of both sides of a TCP connection that stays where it is. */
-const SEQUENCE = 1000;
-const ANSWERS_SEQUENCE = 5000;
-const WINDOW = 60_000;
-const TCP = 20;
-
-/** One frame, of which only addresses, ports and checksums are written anew. */
-class Frame {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly #view: DataView;
-  readonly #ip: 4 | 6;
-  readonly #tcp: boolean;
-  readonly #l4: number;
-  readonly #l4Size: number;
-
-  constructor(spec: PacketSpec) {
-    this.#ip = spec.kind === "udp6" ? 6 : 4;
-    this.#tcp = spec.kind === "tcp4" || spec.kind === "syn4";
-    this.#l4 = ETHERNET + (this.#ip === 4 ? 20 : 40);
-    const header = this.#tcp ? TCP : UDP;
-    const size = Math.max(spec.size ?? 60, this.#l4 + header);
-    // A segment without payload: its window does not move.
-    this.#l4Size = this.#tcp ? TCP : size - this.#l4;
-    const frame = build([
-      ethernet({ src: SOURCE_MAC, dst: DESTINATION_MAC }),
-      this.#ip === 4 ? ipv4({ ttl: TTL }) : ipv6({ hlimit: TTL }),
-      this.#tcp
-        ? tcp({ flags: spec.kind === "syn4" ? 0x02 : 0x10, window: WINDOW })
-        : udp(),
-      payload(this.#l4Size - header),
-    ]);
-    this.bytes = new Uint8Array(size);
-    this.bytes.set(frame);
-    this.#view = new DataView(this.bytes.buffer);
-  }
-
-  fill(fields: PacketFields, answer = false): void {
-    const view = this.#view;
-    const source = ETHERNET + (this.#ip === 4 ? 12 : 8);
-    const words = fields.src.length;
-    for (let w = 0; w < words; w++) {
-      view.setUint32(source + 4 * w, fields.src[w] ?? 0);
-      view.setUint32(source + 4 * (words + w), fields.dst[w] ?? 0);
-    }
-    view.setUint16(this.#l4, (fields.sport[0] ?? 0) >>> 16);
-    view.setUint16(this.#l4 + 2, (fields.dport[0] ?? 0) >>> 16);
-    if (this.#tcp) {
-      view.setUint32(this.#l4 + 4, answer ? ANSWERS_SEQUENCE : SEQUENCE);
-      view.setUint32(this.#l4 + 8, answer ? SEQUENCE : ANSWERS_SEQUENCE);
-    }
-    if (this.#ip === 4) {
-      view.setUint16(ETHERNET + 10, 0);
-      view.setUint16(ETHERNET + 10, checksum(this.#sum(ETHERNET, this.#l4)));
-    }
-    const field = this.#l4 + (this.#tcp ? 16 : 6);
-    view.setUint16(field, 0);
-    // Addresses, header and length are the whole of pseudo-header and payload that is not zero.
-    const sum = this.#sum(source, this.#l4 + (this.#tcp ? TCP : UDP)) +
-      (this.#tcp ? 6 : 17) + this.#l4Size;
-    view.setUint16(field, this.#tcp ? checksum(sum) : checksum(sum) || 0xffff);
-  }
-
-  #sum(from: number, to: number): number {
-    let sum = 0;
-    for (let at = from; at < to; at += 2) sum += this.#view.getUint16(at);
-    return sum;
-  }
-}
-
-function checksum(sum: number): number {
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Measures this project side by side with DPDK's testpmd and Open vSwitch with DPDK: one poll thread
- * on one core, the same packets, all programs in turns within seconds of each other.
+ * Measures this project side by side with DPDK's testpmd and Open vSwitch with DPDK: one poll
+ * thread on one core, the same packets, all programs in turns within seconds of each other.
  *
- *     deno task bench:peers [--scenario NAME|FILE]… [--peer testpmd|ovs|ovs-smc|upcall]…
+ *     deno task bench:peers [--scenario NAME|FILE]… [--peer testpmd|ovs|ovs-smc|ovs-native|upcall|upcall-small]…
  *                           [--source gen|pcap]… [--rss] [--rounds N] [--seconds S] [--json FILE]
  *
- * The source `pcap` is DPDK's own net_pcap, which plays no more than the first 100,000 packets, and can neither be shut nor held back:
- * set-ups and attacks are measured with `gen` only. With `--rss`, packets of `gen` have the hash that a network card computes; Open vSwitch
- * then computes none.
+ * Two programs are only run when they are asked for: `upcall-small` is this project without
+ * hugepages, `ovs-native` Open vSwitch built for this very processor, with its vectors on. Ratios
+ * are to Debian's Open vSwitch; that to `ovs-native` has a column of its own.
+ *
+ * The source `pcap` is DPDK's own net_pcap, which plays no more than the first 100,000 packets, and
+ * can neither be shut nor held back: set-ups and attacks are measured with `gen` only. With
+ * `--rss`, packets of `gen` have the hash that a network card computes; Open vSwitch then computes
+ * none.
  *
  * Every program of a scenario is started, its flow table filled and compared with what the
  * scenario asks for, and then stopped (SIGSTOP). In each round each of them runs for one window.
@@ -16,7 +21,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { ControlPage } from "./control_page.ts";
+import { ControlPage, SenderPages } from "./control_page.ts";
 import { CoreClock } from "./core_clock.ts";
 import { temporaryFolder, untilInterrupted } from "./interrupt.ts";
 import { BenchError, numberOf, showProgress } from "./usage.ts";
@@ -38,6 +43,8 @@ import {
 } from "./measure.ts";
 import { startOpenVswitch } from "./open_vswitch.ts";
 import {
+  NATIVE,
+  ON_REQUEST,
   type Program,
   type ProgramName,
   PROGRAMS,
@@ -71,15 +78,18 @@ const HUGE_MEBIBYTES = 4096;
 const START_SECONDS = 120;
 /** Set-ups slow down as the table grows, so their windows are this many times as long. */
 const SET_UP_WINDOWS = 5;
-/** And so many come first that do not count: tables take memory, which the kernel clears, the first time they grow. */
+/**
+ * And so many come first that do not count: tables take memory, which the kernel clears, the first
+ * time they grow.
+ */
 const SET_UP_WARM_UPS = 2;
 /** So many windows of every program must be quiet for the others to be left out. */
 const QUIET_WINDOWS = 2;
 /** Beyond this many packets the pcap source finds no room in a program's mempool. */
 const PCAP_PACKETS = 100_000;
 /**
- * What established traffic offers during an attack, of what the program forwards alone: somewhat less than the half that a fair
- * share of a poll thread between two busy ports is.
+ * What established traffic offers during an attack, of what the program forwards alone: somewhat
+ * less than the half that a fair share of a poll thread between two busy ports is.
  */
 const LOAD = 0.4;
 
@@ -87,7 +97,9 @@ const STARTERS: Record<ProgramName, (setting: Setting) => Promise<Program>> = {
   testpmd: startTestpmd,
   ovs: (setting) => startOpenVswitch(setting, { smc: false }),
   "ovs-smc": (setting) => startOpenVswitch(setting, { smc: true }),
-  upcall: startUpcall,
+  upcall: (setting) => startUpcall(setting),
+  "ovs-native": (setting) => startOpenVswitch(setting, { smc: false, native: true }),
+  "upcall-small": (setting) => startUpcall(setting, { hugepages: false }),
 };
 
 function readOptions(args: string[]): Options {
@@ -123,7 +135,7 @@ function readOptions(args: string[]): Options {
   }
   return {
     scenarios: values.scenario,
-    programs: among("peer", values.peer, PROGRAMS),
+    programs: among("peer", values.peer, [...PROGRAMS, ...ON_REQUEST]),
     sources: among("source", values.source, ["gen", "pcap"] as const),
     rounds: Math.ceil(numberOf("--rounds", values.rounds, 999)),
     seconds: numberOf("--seconds", values.seconds, 999),
@@ -132,19 +144,22 @@ function readOptions(args: string[]): Options {
   };
 }
 
+/** Bytes of a frame that the source copies: the headers of all scenarios. */
+const HEAD = 128;
+
 /** One program of a scenario with its control pages. */
 class Contestant implements AsyncDisposable {
   readonly receiver: ControlPage;
-  readonly sender: ControlPage;
+  readonly senders: SenderPages;
   readonly attacker: ControlPage;
   readonly windows: Window[] = [];
   flows = 0;
   #program: Program | undefined;
 
-  constructor(readonly name: ProgramName, readonly folder: string) {
+  constructor(readonly name: ProgramName, readonly folder: string, outputs: number) {
     Deno.mkdirSync(folder);
     this.receiver = new ControlPage(`${folder}/receiver`);
-    this.sender = new ControlPage(`${folder}/sender`);
+    this.senders = new SenderPages(folder, outputs);
     this.attacker = new ControlPage(`${folder}/attacker`);
   }
 
@@ -164,9 +179,10 @@ class Contestant implements AsyncDisposable {
       netGen: bench.netGen,
       hugepages: bench.hugepages.available,
       receiver: source === "gen"
-        ? `net_gen0,file=${file},control=${this.receiver.path},shuffle=1${rss}`
+        ? `net_gen0,file=${file},control=${this.receiver.path},shuffle=1,head=${HEAD}${rss}`
         : `net_pcap0,rx_pcap=${file},infinite_rx=1`,
-      sender: `net_gen1,control=${this.sender.path}`,
+      // Scenarios with an attacker (net_gen2) have one sender only.
+      senders: this.senders.paths.map((path, i) => `net_gen${1 + i},control=${path}`),
       ...(prepared.attack && {
         attacker: `net_gen2,file=${attack},control=${this.attacker.path}${rss}`,
       }),
@@ -175,7 +191,7 @@ class Contestant implements AsyncDisposable {
       this.receiver.setOpen(true);
       const packets = packetsBefore(prepared);
       await this.program.child.until(
-        () => this.sender.sample().sent > packets || undefined,
+        () => this.senders.sample().sent > packets || undefined,
         START_SECONDS,
       );
       this.attacker.setOpen((prepared.attack?.flows.length ?? 0) > 0);
@@ -187,7 +203,7 @@ class Contestant implements AsyncDisposable {
 
   async measure(prepared: Prepared, bench: Bench): Promise<void> {
     const ms = bench.options.seconds * 1000;
-    const { receiver, sender, attacker } = this;
+    const { receiver, senders: sender, attacker } = this;
     const gauges = { clock: bench.clock, receiver, sender, attacker };
     const { child } = this.program;
     this.windows.push(
@@ -207,15 +223,15 @@ class Contestant implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#program?.[Symbol.asyncDispose]();
     this.receiver[Symbol.dispose]();
-    this.sender[Symbol.dispose]();
+    this.senders[Symbol.dispose]();
     this.attacker[Symbol.dispose]();
     await Deno.remove(this.folder, { recursive: true });
   }
 }
 
 /**
- * How many packets a program is to forward before anything is measured. The first time they come in any order, so that only after
- * the third all connections are established.
+ * How many packets a program is to forward before anything is measured. The first time they come in
+ * any order, so that only after the third all connections are established.
  */
 function packetsBefore({ scenario }: Prepared): number {
   const { answered, count } = scenario.packets;
@@ -255,7 +271,11 @@ async function compare(
   await using cleanup = new AsyncDisposableStack();
   let running: Contestant[] = [];
   for (const name of contestantsOf(prepared, bench.options.programs)) {
-    const contestant = new Contestant(name, `${bench.folder}/${name}`);
+    const contestant = new Contestant(
+      name,
+      `${bench.folder}/${name}`,
+      scenario.outputs ?? 1,
+    );
     try {
       await contestant.start(prepared, source, bench);
       running.push(cleanup.use(contestant));
@@ -285,7 +305,7 @@ async function compare(
   for (const { name, windows } of running) {
     // testpmd only rewrites addresses.
     const grows = name === "testpmd" ? 0 : scenario.grows ?? 0;
-    const fault = findFault(windows, prepared.source.frameSize + grows);
+    const fault = findFault(windows, prepared.frameSize + grows);
     if (fault !== undefined) failures[name] = fault;
   }
   running = running.filter(({ name }) => failures[name] === undefined);
@@ -296,8 +316,8 @@ async function compare(
   const quiet = running.every(({ windows }) =>
     quietWindows(windows, bench.clock).length >= QUIET_WINDOWS
   );
-  for (const { name, sender, windows, flows } of running) {
-    tscHz = sender.tscHz() || tscHz;
+  for (const { name, senders, windows, flows } of running) {
+    tscHz = senders.tscHz() || tscHz;
     const chosen = quiet ? quietWindows(windows, bench.clock) : windows;
     programs[name] = summarize(windows, chosen, { tscHz, flows, quiet });
   }
@@ -309,6 +329,7 @@ async function compare(
       `not ${100 * keeps} %`;
   }
   const ratio = ratioOf(programs);
+  const nativeRatio = ratioOf(programs, [NATIVE]);
   const result: ScenarioResult = {
     scenario: scenario.name,
     about: scenario.about,
@@ -317,6 +338,7 @@ async function compare(
     programs,
     failures,
     ...(ratio === undefined ? {} : { ratio }),
+    ...(nativeRatio === undefined ? {} : { nativeRatio }),
   };
   return { result, tscHz };
 }
@@ -350,7 +372,7 @@ async function main(): Promise<number> {
       }
       const most = source === "pcap" ? PCAP_PACKETS : Infinity;
       showProgress(`${name}: starting the programs and filling their tables`);
-      await prepared.source.write(packetsOf(source, bench), most);
+      await prepared.write(packetsOf(source, bench), most);
       const { result, tscHz } = await compare(prepared, source, bench);
       const machine = report?.machine ??
         await describeMachine(hugepages.available, tscHz);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What policies promise at scale, one figure a line. A promise that does not hold ends it with status 1.
+ * What policies promise at scale, one figure a line. A promise that does not hold ends it with
+ * status 1.
  *
- *     deno task bench:policy-figures [counters|explosion|faults|limit|memory|moves|reload|replay|scan …]
+ *     deno task bench:policy-figures [--packets N] [counters|explosion|faults|limit|memory|moves|reload|replay|scan …]
+ *
+ * `counters` sends 1,000,000 packets if nothing else is said.
  *
  * @module
  */
+import { parseArgs } from "node:util";
 import {
   Counter,
   forward,
@@ -18,10 +22,11 @@ import {
 import type { Datapath } from "../../providers/datapath.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
 import { tcpFrame } from "../support/frames.ts";
-import { BenchError, helpIfAsked, orComplain } from "./usage.ts";
+import { BenchError, helpIfAsked, numberOf, orComplain } from "./usage.ts";
 import { explosion, faults, limit, reload } from "./policy_bounds.ts";
 import {
   batches,
+  cpuSeconds,
   Fed,
   mac,
   many,
@@ -32,6 +37,7 @@ import {
 } from "./policy_feed.ts";
 
 let isBroken = false;
+let wanted = 1_000_000;
 
 /** Says whether a promise holds. */
 function promise(text: string, holds: boolean): void {
@@ -89,12 +95,14 @@ const figures: Readonly<Record<string, () => Promise<void> | void>> = {
         upcall(1000 + i, { dst: mac(i % 200) }))));
       const moves: number[] = [];
       const ports: number[] = [];
+      const cpu: number[] = [];
       for (let round = 0; round < 4 * ROUNDS; round++) {
         let start = performance.now();
         stations.set(mac(round), 3); // 50 flows go to it.
         await run.settled();
         moves.push(performance.now() - start);
         start = performance.now();
+        const cpuStart = cpuSeconds();
         const port = await dp.ports.add({ name: `q${round}`, type: "dummy" });
         // Half of all flows flood: each is to have the new port.
         while (run.stats.modified < 50 * (round + 1) + 5000 * (2 * round + 1)) {
@@ -103,6 +111,7 @@ const figures: Readonly<Record<string, () => Promise<void> | void>> = {
           );
         }
         ports.push(performance.now() - start);
+        cpu.push((cpuSeconds() - cpuStart) * 1000);
         await dp.ports.delete(port.no);
         while (run.stats.modified < 50 * (round + 1) + 5000 * (2 * round + 2)) {
           await new Promise((resolve) => setTimeout(resolve));
@@ -110,6 +119,7 @@ const figures: Readonly<Record<string, () => Promise<void> | void>> = {
       }
       say("50 flows true again after their station moved", "ms", moves);
       say("5,000 flows true again after a port came", "ms", ports);
+      say("the same, what making the port takes included", "ms of CPU", cpu);
       fed.end();
       await run.close();
     }),
@@ -183,7 +193,7 @@ const figures: Readonly<Record<string, () => Promise<void> | void>> = {
         return frame;
       });
       let sent = 0;
-      for (let round = 0; round < 2000; round++) {
+      for (let round = 0; round < wanted / 500; round++) {
         for (let i = 0; i < 500; i++) {
           dp.ports.inject?.(1, frames[(round + i * i) % 40] as Uint8Array);
         }
@@ -225,7 +235,13 @@ function seen(dp: Datapath): number {
 
 async function main(): Promise<void> {
   helpIfAsked(import.meta.url);
-  const names = Deno.args.length > 0 ? Deno.args : Object.keys(figures);
+  const { values, positionals } = parseArgs({
+    args: Deno.args,
+    allowPositionals: true,
+    options: { packets: { type: "string", default: "1000000" } },
+  });
+  wanted = numberOf("--packets", values.packets, 100_000_000);
+  const names = positionals.length > 0 ? positionals : Object.keys(figures);
   for (const name of names) {
     const figure = figures[name];
     if (figure === undefined) {

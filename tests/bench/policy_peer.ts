@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Open vSwitch beside policies: its own userspace datapath on dummy ports, which are given packets by its control socket.
+ * Open vSwitch beside policies: its own userspace datapath on dummy ports, which are given packets
+ * by its control socket.
  *
  * @module
  */
@@ -143,6 +144,16 @@ export class PeerSwitch implements AsyncDisposable {
   /** Runs ovs-ofctl. */
   ofctl(...args: string[]): Promise<string> {
     return this.#dummy.ofctl(...args);
+  }
+
+  /** Its process. */
+  get pid(): number {
+    return this.#dummy.pid;
+  }
+
+  /** The socket at which its bridge listens for OpenFlow. */
+  get socket(): string {
+    return this.#dummy.socket;
   }
 
   /** CPU time that it took, s. */

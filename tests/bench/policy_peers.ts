@@ -1,45 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Policies beside Open vSwitch, with the same rules and the same packets: what a set-up costs, how many flows packets need, what a
- * changed rule and an idle table cost.
+ * Policies beside Open vSwitch, with the same rules and the same packets: what a set-up costs, how
+ * many flows packets need, what a changed rule and an idle table cost.
  *
  *     deno task bench:policy-peers [--packets N] [--flows N] [--seed N] [learning|rules|megaflows|rule|idle …]
  *
- * Open vSwitch is the machine's own `ovs-vswitchd`, with its userspace datapath on dummy ports. Costs are CPU time, not time: who
- * else uses the machine changes them little. Of Open vSwitch's set-ups the cost of a hit, and of bringing the packet in, is taken
- * off: the same packets are sent again. Nothing is taken off ours.
+ * Open vSwitch is the machine's own `ovs-vswitchd`, with its userspace datapath on dummy ports.
+ * Costs are CPU time, not time: who else uses the machine changes them little. Of Open vSwitch's
+ * set-ups the cost of a hit, and of bringing the packet in, is taken off: the same packets are sent
+ * again. Nothing is taken off ours.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { seeded } from "../../policy/check/random.ts";
-import {
-  drop,
-  forward,
-  type Policy,
-  type Rule,
-  RuleTable,
-  runPolicy,
-} from "../../policy/mod.ts";
+import { type Policy, runPolicy } from "../../policy/mod.ts";
 import { policy as learningSwitch } from "../../examples/switch.ts";
-import type { Upcall } from "../../providers/upcall.ts";
-import {
-  batches,
-  cpuSeconds,
-  Fed,
-  ip,
-  mac,
-  say,
-  upcall,
-  withDatapath,
-} from "./policy_feed.ts";
+import { batches, cpuSeconds, Fed, ip, mac, say, withDatapath } from "./policy_feed.ts";
 import { PeerSwitch, type Sent } from "./policy_peer.ts";
+import {
+  packet,
+  packetsFor,
+  type PeerRule,
+  policyOf,
+  rulesOf,
+  upcallOf,
+} from "./policy_rules.ts";
 import { BenchError, helpIfAsked, numberOf, orComplain } from "./usage.ts";
-
-/** A rule, as both have it. */
-interface PeerRule extends Rule {
-  readonly to: number;
-}
 
 interface Options {
   readonly packets: number;
@@ -47,25 +33,9 @@ interface Options {
   readonly seed: number;
 }
 
-const upcallOf = ({ n, src, dst, ipSrc, ipDst, srcPort, dstPort }: Sent): Upcall =>
-  upcall(n, { src, dst, ip: ipDst, ipSrc, srcPort, dstPort });
-
 /** Packets of stations that are new, to one that is known. */
 const stationsOf = (from: number, count: number): Sent[] =>
   Array.from({ length: count }, (_, i) => packet(from + i, { src: mac(from + i) }));
-
-function packet(n: number, fields: Partial<Sent> = {}): Sent {
-  return {
-    n,
-    src: mac(2),
-    dst: mac(1),
-    ipSrc: ip(0x0a000001),
-    ipDst: ip(0x0a000002),
-    srcPort: 1000,
-    dstPort: 80,
-    ...fields,
-  };
-}
 
 /** Feeds a policy; CPU time of each packet that comes up, flows and masks. */
 async function feed(
@@ -105,29 +75,6 @@ async function feed(
   return { us: cost * 1e6, flows, masks };
 }
 
-/** Rules of five fields, as those of ClassBench: prefixes of both addresses, protocol, ports. */
-function rulesOf(count: number, seed: number): PeerRule[] {
-  const random = seeded(seed * 7919 + 11);
-  const one = <T>(values: readonly T[]): T => values[random(values.length)] as T;
-  const lengths = [8, 16, 20, 24, 28, 32];
-  const prefix = (): string => `${ip(0x0a000000 + random(1 << 24))}/${one(lengths)}`;
-  return Array.from({ length: count }, (_, i) => {
-    const [ports, proto] = [random(2) === 0, one([6, 6, 17, 0])];
-    return {
-      match: {
-        etherType: 0x0800,
-        ...(random(3) > 0 && { "ipv4.src": prefix() }),
-        ...(random(6) > 0 && { "ipv4.dst": prefix() }),
-        ...(ports ? { "ipv4.proto": 6 } : proto > 0 && { "ipv4.proto": proto }),
-        ...(ports && { "tcp.dst": one([22, 25, 53, 80, 443, 8080]) }),
-        ...(ports && random(4) === 0 && { "tcp.src": 1024 + random(64) }),
-      },
-      priority: count - i,
-      to: 2,
-    };
-  });
-}
-
 const names: Readonly<Record<string, string>> = {
   etherType: "dl_type",
   "ipv4.src": "nw_src",
@@ -143,43 +90,6 @@ const openFlow = ({ match, priority }: PeerRule): string =>
     ...Object.entries(match).map(([leaf, value]) => `${names[leaf]}=${value}`),
     "actions=output:10",
   ].join(",");
-
-/** Packets some of which the rules match: addresses of theirs, and any. */
-function packetsFor(rules: readonly PeerRule[], count: number, seed: number): Sent[] {
-  const random = seeded(seed * 104_729 + 3);
-  const address = (leaf: "ipv4.src" | "ipv4.dst"): string => {
-    const { match } = rules[random(rules.length)] as PeerRule;
-    const wanted = match[leaf];
-    if (typeof wanted !== "string" || random(4) === 0) {
-      return ip(0x0a000000 + random(1 << 24));
-    }
-    const [base = "", length = "32"] = wanted.split("/");
-    const bits = base.split(".").reduce((all, part) => all * 256 + Number(part), 0);
-    const free = 32 - Number(length);
-    return ip(
-      free === 0
-        ? bits
-        : Math.floor(bits / 2 ** free) * 2 ** free + random(2 ** Math.min(free, 31)),
-    );
-  };
-  const ports = [22, 25, 53, 80, 443, 8080, 0];
-  return Array.from({ length: count }, (_, n) =>
-    packet(n, {
-      ipSrc: address("ipv4.src"),
-      ipDst: address("ipv4.dst"),
-      srcPort: 1024 + random(random(2) === 0 ? 64 : 60_000),
-      dstPort: ports[random(ports.length)] || 1 + random(65_535),
-    }));
-}
-
-function policyOf(rules: readonly PeerRule[]): Policy {
-  const table = new RuleTable<PeerRule>();
-  table.transact((t) => rules.forEach((rule) => t.add(rule)));
-  return (packet) => {
-    const rule = table.match(packet);
-    return rule === undefined ? drop("no rule") : forward(rule.to);
-  };
-}
 
 const compare = (what: string, ours: number, theirs: number): void => {
   say(`${what}, policy`, "us of CPU", [ours]);

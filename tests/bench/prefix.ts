@@ -23,8 +23,8 @@ export interface Prefix {
  * How a scenario writes the prefixes that a field takes:
  *
  * - `"10.0.0.0/8"`, `"2001:db8::/32"`, `"80"`: one prefix;
- * - `first`, `lengths`, `each`: for each length from the lower to the upper bound, `each` different prefixes
- *   whose first octet is that of `first`, plus one for each step of length;
+ * - `first`, `lengths`, `each`: for each length from the lower to the upper bound, `each` different
+ *   prefixes whose first octet is that of `first`, plus one for each step of length;
  * - `diverge`, `lengths`: for each length, the prefix that agrees with the value except in
  *   its last bit: what a search for that value has to look at to tell them apart.
  */

@@ -9,8 +9,14 @@ import type { Prepared } from "./scenario.ts";
 
 /** The programs: the limit, Open vSwitch in two settings, and this project. */
 export const PROGRAMS = ["testpmd", "ovs", "ovs-smc", "upcall"] as const;
+/** This project where it finds no hugepages: for those who ask what they are worth. */
+export const WITHOUT_HUGEPAGES = "upcall-small";
+/** Open vSwitch built for this very processor: for those who would run it so. */
+export const NATIVE = "ovs-native";
+/** Programs that are only run when they are asked for. */
+export const ON_REQUEST = [WITHOUT_HUGEPAGES, NATIVE] as const;
 /** Name of a program. */
-export type ProgramName = (typeof PROGRAMS)[number];
+export type ProgramName = (typeof PROGRAMS)[number] | (typeof ON_REQUEST)[number];
 
 /** Where the packets come from. */
 export type SourceName = "gen" | "pcap";
@@ -28,9 +34,9 @@ export interface Setting {
   readonly hugepages: boolean;
   /** Devargs of the port that receives. */
   readonly receiver: string;
-  /** Devargs of the port that sends. */
-  readonly sender: string;
-  /** Devargs of the port that the attack comes by, where there is one. */
+  /** Devargs of the ports that send, from number 2 on. */
+  readonly senders: readonly string[];
+  /** Devargs of the port that the attack comes by, number 3, where there is one. */
   readonly attacker?: string;
 }
 

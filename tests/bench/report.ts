@@ -6,7 +6,7 @@
  */
 import type { MachineRecord } from "./machine.ts";
 import { medianOf, type Series } from "./measure.ts";
-import type { ProgramName, SourceName } from "./program.ts";
+import { NATIVE, type ProgramName, type SourceName } from "./program.ts";
 import type { Measure } from "./scenario.ts";
 
 /** What came of one scenario with one source. */
@@ -20,6 +20,8 @@ export interface ScenarioResult {
   readonly failures: Partial<Record<ProgramName, string>>;
   /** This project against the better of Open vSwitch's settings. */
   readonly ratio?: number;
+  /** This project against Open vSwitch built for this processor. */
+  readonly nativeRatio?: number;
 }
 
 /** Everything of one run. */
@@ -33,12 +35,16 @@ export interface Report {
 }
 
 /**
- * This project over the better Open vSwitch: of medians on a quiet core, else the median of the ratios of
- * each round, whose windows lie next to each other in time. Undefined when either is missing.
+ * This project over the better of some peers (by default Open vSwitch as it is shipped): of medians
+ * on a quiet core, else the median of the ratios of each round, whose windows lie next to each
+ * other in time. Undefined when either is missing.
  */
-export function ratioOf(programs: ScenarioResult["programs"]): number | undefined {
+export function ratioOf(
+  programs: ScenarioResult["programs"],
+  peers: readonly ProgramName[] = ["ovs", "ovs-smc"],
+): number | undefined {
   const ours = programs.upcall;
-  const [better] = [programs.ovs, programs["ovs-smc"]]
+  const [better] = peers.map((name) => programs[name])
     .filter((series) => series !== undefined && series.median > 0)
     .sort((a, b) => (b?.median ?? 0) - (a?.median ?? 0));
   if (ours === undefined || better === undefined) return undefined;
@@ -63,7 +69,13 @@ export function formatHead(
     "Under attack, cycles give way to the share of its rate that established traffic kept, at a fixed load.",
     "A ! marks figures of a core that somebody else kept busy as well, for all programs alike.",
     "",
-    row(["scenario", "source", ...programs, "ratio"]),
+    row([
+      "scenario",
+      "source",
+      ...programs,
+      "ratio",
+      ...(programs.includes(NATIVE) ? ["to native"] : []),
+    ]),
   ].join("\n");
 }
 
@@ -86,8 +98,15 @@ export function formatResult(
         : `${Math.round(100 * series.kept)}%`) +
       (series.quiet ? "" : " !");
   });
-  const ratio = result.ratio === undefined ? "-" : `${result.ratio.toFixed(2)}x`;
-  return row([result.scenario, result.source, ...cells, ratio]);
+  const times = (ratio: number | undefined): string =>
+    ratio === undefined ? "-" : `${ratio.toFixed(2)}x`;
+  return row([
+    result.scenario,
+    result.source,
+    ...cells,
+    times(result.ratio),
+    ...(programs.includes(NATIVE) ? [times(result.nativeRatio)] : []),
+  ]);
 }
 
 /** Three digits. */

@@ -4,10 +4,12 @@
  *
  *     deno task bench:scale [--flows N] [--ports N] [--handlers N]
  *
- * One poll thread plays a capture over and over while the table grows to N flows (10,000,000), is listed, while ports come (1,000) and go,
- * and while handlers (64) open. It records its iterations: one that takes longer than 50 us is a stall, of packets too. Each step says
- * how many there were, and how long the longest can have been, by the bins of its histogram. The first line, where nothing happens,
- * shows what the machine does by itself: on a busy one, the scheduler. Memory is that of the process, a flow's share of it said.
+ * One poll thread plays a capture over and over while the table grows to N flows (10,000,000), is
+ * listed, while ports come (1,000) and go, and while handlers (64) open. It records its iterations:
+ * one that takes longer than 50 us is a stall, of packets too. Each step says how many there were,
+ * and how long the longest can have been, by the bins of its histogram. The first line, where
+ * nothing happens, shows what the machine does by itself: on a busy one, the scheduler. Memory is
+ * that of the process, a flow's share of it said.
  *
  * @module
  */

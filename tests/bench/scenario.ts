@@ -11,13 +11,23 @@
  * @module
  */
 import { ODD_KINDS, type OddSpec, writeOddPackets } from "./odd_packets.ts";
-import { type PacketClass, PacketSource, type PacketSpec } from "./packets.ts";
+import {
+  mixed,
+  type PacketClass,
+  PacketSource,
+  type PacketSpec,
+  writeFrames,
+} from "./packets.ts";
 import { formatCidr, formatMasked, type Prefix, widthOf } from "./prefix.ts";
+import { tunnelFault, type TunnelSpec } from "./tunnelled.ts";
 
 /** How often a template is written out. */
 export type Repeat = "once" | "class" | "packet";
 
-/** What is measured: packets forwarded, flows set up from upcalls, connections begun, or what of a fixed load an attack leaves. */
+/**
+ * What is measured: packets forwarded, flows set up from upcalls, connections begun, or what of a
+ * fixed load an attack leaves.
+ */
 export type Measure = "forward" | "upcall" | "connections" | "attack";
 
 const MEASURES: readonly unknown[] = [
@@ -42,33 +52,50 @@ export interface RuleTemplate {
 }
 
 /**
- * Traffic that comes by a port of its own, 3, as fast as the program takes it, and leaves by port 1, while the scenario's
- * packets come by port 1 at a fixed rate.
+ * Traffic that comes by a port of its own, 3, as fast as the program takes it, and leaves by port
+ * 1, while the scenario's packets come by port 1 at a fixed rate.
  */
 export interface Attack {
   readonly packets: PacketSpec | OddSpec;
-  /** None: every packet is a miss; the program sets flows up, and stops at as many as Open vSwitch. */
+  /**
+   * None: every packet is a miss; the program sets flows up, and stops at as many as Open vSwitch.
+   */
   readonly flows: readonly FlowTemplate[];
   readonly openflow: readonly RuleTemplate[];
   /** The share of its rate that established traffic must keep. */
   readonly keeps: number;
 }
 
+/** Packets of one kind, and what forwards them. */
+export interface Kind {
+  readonly packets: PacketSpec;
+  /**
+   * Flows as ovs-dpctl(8) takes and prints them. Ports: 1 receives, 2 sends, and so do those behind
+   * it.
+   */
+  readonly flows: FlowTemplate | readonly FlowTemplate[];
+  /** OpenFlow rules as ovs-ofctl(8) takes them. */
+  readonly openflow: readonly RuleTemplate[];
+}
+
 /** A scenario file. */
-export interface Scenario {
+export interface Scenario extends Kind {
   readonly name: string;
   /** A sentence for people. */
   readonly about: string;
   readonly measure?: Measure;
-  readonly packets: PacketSpec;
+  /** Other kinds of packets, which come among those above at random. */
+  readonly also?: readonly Kind[];
+  /** Ports that send: 2 and up; 1 when absent. */
+  readonly outputs?: number;
   /** Bytes that the actions add to a frame; 0 when absent. */
   readonly grows?: number;
-  /** Flows as ovs-dpctl(8) takes and prints them. Ports: 1 receives, 2 sends. */
-  readonly flows: FlowTemplate | readonly FlowTemplate[];
-  /** OpenFlow rules as ovs-ofctl(8) takes them. */
-  readonly openflow: readonly RuleTemplate[];
   /** How many connections the table may have; a program's default when absent. */
   readonly maxConnections?: number;
+  /** Its port is number 9. */
+  readonly tunnel?: TunnelSpec;
+  /** Flows as Open vSwitch has them, where the same is said in other words there. */
+  readonly openvswitch?: readonly FlowTemplate[];
   /** With `"measure": "attack"`. */
   readonly attack?: Attack;
 }
@@ -82,9 +109,14 @@ export interface FlowText {
 /** A scenario with its templates written out. */
 export interface Prepared {
   readonly scenario: Scenario;
-  readonly source: PacketSource;
+  /** Bytes of a frame on average. */
+  readonly frameSize: number;
+  /** Writes the packets, or the first `limit` of them, to a capture file; returns their number. */
+  write(path: string, limit?: number): Promise<number>;
   /** Empty when flows come from upcalls. */
   readonly flows: readonly FlowText[];
+  /** The same as Open vSwitch prints them. */
+  readonly megaflows: readonly FlowText[];
   readonly rules: readonly string[];
   /** Flows of the attacking port, and how to write its packets; absent where nobody attacks. */
   readonly attack?: {
@@ -167,9 +199,27 @@ export function checkScenario(value: unknown, from: string): Scenario {
       text(object(rule, "an OpenFlow rule").rule, "rule");
     }
   };
-  packets(top.packets, "packets", REGULAR);
-  for (const part of [top.flows].flat()) flow(part, "flows");
-  rules(top.openflow, "openflow");
+  const kind = (part: Record<string, unknown>, what: string): void => {
+    packets(part.packets, `${what}packets`, REGULAR);
+    for (const one of [part.flows].flat()) flow(one, `${what}flows`);
+    rules(part.openflow, `${what}openflow`);
+  };
+  kind(top, "");
+  const also = top.also ?? [];
+  for (const part of Array.isArray(also) ? also : wrong("also must be a list")) {
+    kind(object(part, "also"), "also.");
+  }
+  if (!Array.isArray(top.openvswitch ?? [])) wrong("openvswitch must be a list");
+  for (const part of [top.openvswitch ?? []].flat()) flow(part, "openvswitch");
+  const fault = top.tunnel === undefined ? undefined : tunnelFault(top.tunnel);
+  if (fault !== undefined) wrong(fault);
+  const outputs = top.outputs ?? 1;
+  if (!Number.isSafeInteger(outputs) || Number(outputs) < 1 || Number(outputs) > 16) {
+    wrong("outputs must be an integer from 1 to 16");
+  }
+  if (outputs !== 1 && top.attack !== undefined) {
+    wrong("attack and outputs exclude each other");
+  }
   if ((top.measure === "attack") !== (top.attack !== undefined)) {
     wrong('attack and "measure": "attack" go together');
   }
@@ -185,21 +235,40 @@ export function checkScenario(value: unknown, from: string): Scenario {
   return value as Scenario;
 }
 
-const REGULAR: readonly string[] = ["udp4", "udp6", "tcp4", "syn4"];
+const REGULAR: readonly string[] = ["udp4", "udp6", "tcp4", "tcp6", "syn4", "icmp4"];
 
 /** Writes out the templates of a scenario. */
 export function prepare(scenario: Scenario): Prepared {
-  const source = new PacketSource(scenario.packets);
-  const { attack } = scenario;
+  const kinds = [scenario, ...scenario.also ?? []].map((kind) => ({
+    kind,
+    source: new PacketSource(kind.packets, scenario.tunnel),
+  }));
+  const sources = kinds.map(({ source }) => source);
+  const [first, ...more] = sources;
+  if (first === undefined) throw new TypeError("a scenario without packets");
+  const { attack, openvswitch } = scenario;
   const attacked = attack && prepareAttack(attack);
+  const flows = scenario.measure === "upcall"
+    ? []
+    : kinds.flatMap(({ kind, source }) =>
+      [kind.flows].flat().flatMap((flow) => expandFlow(flow, source))
+    );
+  const sum = (of: (source: PacketSource) => number): number =>
+    sources.reduce((sum, source) => sum + of(source), 0);
   return {
     scenario,
-    source,
-    flows: scenario.measure === "upcall"
-      ? []
-      : [scenario.flows].flat().flatMap((flow) => expandFlow(flow, source)),
+    frameSize: sum(({ frameSize, spec }) => frameSize * spec.count) /
+      sum(({ spec }) => spec.count),
+    write: (path, limit) =>
+      more.length === 0
+        ? first.write(path, limit)
+        : writeFrames(path, mixed(sources, scenario.packets.seed), limit),
+    flows,
+    megaflows: openvswitch?.flatMap((flow) => expandFlow(flow, first)) ?? flows,
     rules: [
-      ...scenario.openflow.flatMap(({ each, rule }) => expand(rule, each, source)),
+      ...kinds.flatMap(({ kind, source }) =>
+        kind.openflow.flatMap(({ each, rule }) => expand(rule, each, source))
+      ),
       ...attacked?.rules ?? [],
     ],
     ...(attacked === undefined ? {} : { attack: attacked }),
@@ -236,7 +305,7 @@ function expand(template: string, each: Repeat, source: PacketSource): string[] 
   const texts = new Set<string>();
   const kinds = source.classes[0];
   if (kinds === undefined) return [];
-  source.forEach((fields) => {
+  for (const fields of source.packets()) {
     const exact = (name: keyof PacketClass): Prefix => ({
       kind: kinds[name].kind,
       words: [...fields[name]],
@@ -248,7 +317,7 @@ function expand(template: string, each: Repeat, source: PacketSource): string[] 
       sport: exact("sport"),
       dport: exact("dport"),
     }));
-  });
+  }
   return [...texts];
 }
 

@@ -4,7 +4,7 @@ import { run } from "./child.ts";
 import { findFault } from "./measure.ts";
 import { compareFlows } from "./open_vswitch.ts";
 import { ODD_KINDS, type OddKind, writeOddPackets } from "./odd_packets.ts";
-import { crc32c, PacketSource } from "./packets.ts";
+import { crc32c, mixed, PacketSource } from "./packets.ts";
 import {
   applyMask,
   expandPool,
@@ -35,6 +35,9 @@ Deno.test("a scenario that is not one is refused with the reason", () => {
     [{ ...good, packets: { ...good.packets, count: 0 } }, /packets\.count/],
     [{ ...good, flows: { ...good.flows, each: "never" } }, /flows\.each/],
     [{ ...good, openflow: [{ each: "once" }] }, /rule must be text/],
+    [{ ...good, also: {} }, /also must be a list/],
+    [{ ...good, also: [{ packets: good.packets }] }, /also\.flows must be an object/],
+    [{ ...good, outputs: 0 }, /outputs must be an integer from 1 to 16/],
   ];
   for (const [value, reason] of bad) {
     assert.throws(() => checkScenario(value, "x"), {
@@ -66,6 +69,18 @@ Deno.test("the tables have the sizes that their scenarios are named for", () => 
     );
     assert.equal(new Set(shapes).size, masks, name);
   }
+});
+
+Deno.test("kinds of packets come in random order, all of them", () => {
+  const kinds = [1, 2].map((seed) =>
+    new PacketSource({ kind: "udp4", count: 500, seed, dst: `${seed}0.0.0.0/8` })
+  );
+  const order = [...mixed(kinds, 7)].map((frame) => frame[30]).join(" ");
+  assert.equal(order.match(/10/g)?.length, 500);
+  assert.equal(order.match(/20/g)?.length, 500);
+  // As often as not, one kind follows the other.
+  const turns = (order.match(/10 (?=20)|20 (?=10)/g) ?? []).length;
+  assert.ok(turns > 420 && turns < 580, `${turns} turns`);
 });
 
 Deno.test("prefixes are written as the two command lines take them", () => {
@@ -110,9 +125,9 @@ Deno.test("packets are the same for the same seed, and every class gets its shar
   } as const;
   const list = (seed: number): string[] => {
     const packets: string[] = [];
-    new PacketSource({ ...spec, seed }).forEach((fields) => {
+    for (const fields of new PacketSource({ ...spec, seed }).packets()) {
       packets.push([fields.src, fields.dst, fields.sport, fields.dport].join());
-    });
+    }
     return packets;
   };
   assert.deepEqual(list(5), list(5));
@@ -120,14 +135,14 @@ Deno.test("packets are the same for the same seed, and every class gets its shar
   assert.equal(new Set(list(5)).size, 1000);
   const source = new PacketSource(spec);
   const shares = source.classes.map(() => 0);
-  source.forEach((fields) => {
+  for (const fields of source.packets()) {
     const found = source.classes.findIndex((
       { src },
     ) => (((fields.src[0] ?? 0) >>> (32 - src.length)) ===
       (src.words[0] ?? 0) >>> (32 - src.length))
     );
     shares[found] = (shares[found] ?? 0) + 1;
-  });
+  }
   assert.deepEqual(shares, shares.map(() => 1000 / shares.length));
   assert.throws(() => new PacketSource({ ...spec, count: 3 }), RangeError);
 });
@@ -156,6 +171,32 @@ Deno.test(
         assert.equal(text.match(/\[udp sum ok\]/g)?.length, 500, text.slice(0, 400));
         assert.doesNotMatch(text, /cksum|truncated|\[\|/);
       }
+      // What all kinds have, a tag, and several sizes.
+      const prepared = prepare({
+        ...readScenario("mixed"),
+        name: "of every kind",
+      });
+      const written = await prepared.write(path, 2400);
+      assert.equal(written, 2400);
+      const all = await run("tcpdump", ["-r", path, "-nevv"]);
+      assert.doesNotMatch(all, /incorrect|bad udp cksum|bad cksum|wrong icmp cksum/);
+      const count = (what: RegExp): number => all.match(what)?.length ?? 0;
+      for (
+        const [what, share] of [
+          [/vlan 100, p 0, ethertype IPv4/g, 0.2],
+          [/ethertype IPv6/g, 0.3],
+          [/ICMP echo request/g, 0.1],
+          [/proto TCP|next-header TCP/g, 0.3],
+        ] as const
+      ) {
+        const found = count(what) / written;
+        assert.ok(Math.abs(found - share) < 0.04, `${what}: ${found}`);
+      }
+      const lengths = [...all.matchAll(/^\S+ \S+ > \S+ .*?, length (\d+): /gm)]
+        .map(([, length]) => Number(length));
+      assert.equal(lengths.length, written);
+      const mean = lengths.reduce((sum, length) => sum + length, 0) / written;
+      assert.ok(Math.abs(mean / prepared.frameSize - 1) < 0.08, `${mean} bytes`);
       for (const kind of ["tcp4", "syn4"] as const) {
         const source = new PacketSource({
           kind,
@@ -215,6 +256,9 @@ Deno.test("the ratio is against the better Open vSwitch", () => {
   assert.equal(ratioOf(programs), 2.5);
   assert.equal(ratioOf({ ovs: series(10), upcall: series(50) }), 5);
   assert.equal(ratioOf({ ovs: series(10) }), undefined);
+  const native = { ...programs, "ovs-native": series(25) };
+  assert.equal(ratioOf(native), 2.5);
+  assert.equal(ratioOf(native, ["ovs-native"]), 2);
   assert.equal(ratioOf({ upcall: series(10) }), undefined);
   const noisy = (...rates: number[]) => ({
     ...series(rates[1] ?? 0),
@@ -240,10 +284,10 @@ Deno.test("colliding addresses are many, and have one CRC32C", () => {
   const found = new Set<string>();
   const swapped = (word = 0): number =>
     new DataView(Uint32Array.of(word).buffer).getUint32(0);
-  new PacketSource(attack.packets).forEach(({ src, dst }) => {
+  for (const { src, dst } of new PacketSource(attack.packets).packets()) {
     assert.equal(crc32c([swapped(src[0]), swapped(dst[0])]), 0);
     found.add(`${src[0]} ${dst[0]}`);
-  });
+  }
   assert.equal(found.size, 10_000);
   // Without the inversions of the wire's CRC32C, whose sum over eight zero bytes would not be 0.
   assert.notEqual(crc32c([1, 0]), 0);
@@ -283,3 +327,23 @@ Deno.test(
     }
   }),
 );
+
+Deno.test("packets of a tunnel have its headers in front, and a source port for each flow", () => {
+  for (const [name, size] of [["vxlan-pop-10k", 50], ["geneve-pop-10k", 58]] as const) {
+    const { packets, tunnel, grows } = readScenario(name);
+    assert.equal(grows, -size);
+    const few = { ...packets, count: 50 };
+    const copies = (source: PacketSource) =>
+      Array.from(source.frames(), (frame) => frame.slice());
+    const inner = copies(new PacketSource(few));
+    const source = new PacketSource(few, tunnel);
+    const outer = copies(source);
+    assert.equal(source.frameSize, 60 + size);
+    assert.deepEqual(outer.map((frame) => frame.slice(size)), inner);
+    const heads = outer.map((frame) => frame.slice(0, size).toHex());
+    // But for the source port they are alike.
+    const alike = heads.map((head) => head.slice(0, 68) + head.slice(72));
+    assert.equal(new Set(alike).size, 1);
+    assert.ok(new Set(heads).size > 40, `${new Set(heads).size}`);
+  }
+});

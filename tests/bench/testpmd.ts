@@ -19,7 +19,7 @@ export function startTestpmd(setting: Setting): Promise<Program> {
     "--vdev",
     setting.receiver,
     "--vdev",
-    setting.sender,
+    setting.senders[0] ?? "", // It forwards in pairs of ports.
     "--",
     "--forward-mode=mac",
     "--nb-cores=1",

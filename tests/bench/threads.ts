@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How poll threads scale: what two of them forward, on two cores, by one flow table, against one of them, while the TypeScript
- * thread sleeps. A port with two receive queues plays the packets of a scenario.
+ * How poll threads scale: what two of them forward, on two cores, by one flow table, against one of
+ * them, while the TypeScript thread sleeps. A port with two receive queues plays the packets of a
+ * scenario.
  *
  *     deno task bench:threads [--scenario NAME] [--rounds N] [--seconds S]
  *
- * Two virtual cores may be one physical core, which no program can make twice as fast. Therefore each round also measures
- * two processes with one poll thread each, which share nothing: what is lost against them is lost by sharing. And two empty
- * loops, which gain nothing where the cores are one. On a busy machine look at packets for each second of CPU time: one core's
- * share of 1 is what two free cores would make twice.
+ * Two virtual cores may be one physical core, which no program can make twice as fast. Therefore
+ * each round also measures two processes with one poll thread each, which share nothing: what is
+ * lost against them is lost by sharing. And two empty loops, which gain nothing where the cores are
+ * one. On a busy machine look at packets for each second of CPU time: one core's share of 1 is what
+ * two free cores would make twice.
  *
  * @module
  */
@@ -129,7 +131,7 @@ async function spinBoth(clocks: readonly CoreClock[]): Promise<number> {
 
 async function prepareFolder(folder: string, prepared: Prepared): Promise<void> {
   await buildNetGen(`${folder}/net_gen.so`);
-  await prepared.source.write(`${folder}/packets.pcap`);
+  await prepared.write(`${folder}/packets.pcap`);
   await Deno.writeTextFile(`${folder}/flows.json`, JSON.stringify(prepared.flows));
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The process that `threads.ts` measures: a datapath whose receiving port has two queues. A line of standard input is the mask
- * of cores that shall poll; each is answered when it holds. Between lines this thread sleeps.
+ * The process that `threads.ts` measures: a datapath whose receiving port has two queues. A line of
+ * standard input is the mask of cores that shall poll; each is answered when it holds. Between
+ * lines this thread sleeps.
  *
  *     threads_side.ts NAME RECEIVER SENDER FLOWS
  *

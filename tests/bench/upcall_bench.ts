@@ -2,8 +2,9 @@
 /**
  * What a decision costs in TypeScript: upcall, key, decision, put and execute. The target is 1 µs.
  *
- * The provider is one that answers at once with prepared upcalls and packs operations into nothing, so that what is measured is
- * the layers above it; the last two benches measure the whole way, library included.
+ * The provider is one that answers at once with prepared upcalls and packs operations into nothing,
+ * so that what is measured is the layers above it; the last two benches measure the whole way,
+ * library included.
  */
 import type { RawUpcall, UpcallHandler } from "../../providers/contract/upcalls.ts";
 import type { MacAddress, PortNo } from "../../providers/ids.ts";

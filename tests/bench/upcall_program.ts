@@ -6,6 +6,7 @@
  * @module
  */
 import { Child } from "./child.ts";
+import type { TunnelSpec } from "./tunnelled.ts";
 import { FLOW_LIMIT, type Program, type Setting } from "./program.ts";
 
 const SIDE = new URL("./upcall_side.ts", import.meta.url).pathname;
@@ -15,9 +16,10 @@ export type Order =
   | {
     readonly order: "start";
     readonly receiver: string;
-    readonly sender: string;
+    readonly senders: readonly string[];
     readonly attacker?: string;
     readonly maxConnections?: number;
+    readonly tunnel?: TunnelSpec;
   }
   /** Installs the flows of a file: a JSON list of `{key, actions}`. */
   | { readonly order: "install"; readonly file: string }
@@ -40,8 +42,21 @@ export interface Answer {
   readonly error?: string;
 }
 
+/** Runs a program that sees no hugepages, under the same process id. */
+const BLIND = [
+  "unshare",
+  "--mount",
+  "sh",
+  "-c",
+  'mount -t tmpfs none /sys/kernel/mm/hugepages; exec "$@"',
+  "sh",
+];
+
 /** Starts this project's datapath with the flows of the scenario. */
-export async function startUpcall(setting: Setting): Promise<Program> {
+export async function startUpcall(
+  setting: Setting,
+  { hugepages = true }: { readonly hugepages?: boolean } = {},
+): Promise<Program> {
   const file = `${setting.folder}/flows.json`;
   await Deno.writeTextFile(
     file,
@@ -50,7 +65,13 @@ export async function startUpcall(setting: Setting): Promise<Program> {
       ...setting.prepared.attack?.flows ?? [],
     ]),
   );
-  const child = new Child(Deno.execPath(), ["run", "-A", "--quiet", SIDE], {
+  const [program = "", ...args] = [
+    ...hugepages ? [] : BLIND,
+    Deno.execPath(),
+    ..."run -A --quiet".split(" "),
+    SIDE,
+  ];
+  const child = new Child(program, args, {
     env: { LD_PRELOAD: setting.netGen },
     log: `${setting.folder}/upcall.log`,
   });
@@ -66,14 +87,15 @@ export async function startUpcall(setting: Setting): Promise<Program> {
     return answer;
   };
   try {
-    const { receiver, sender, attacker, prepared } = setting;
-    const { maxConnections } = prepared.scenario;
+    const { receiver, senders, attacker, prepared } = setting;
+    const { maxConnections, tunnel } = prepared.scenario;
     await tell({
       order: "start",
       receiver,
-      sender,
+      senders,
       ...(attacker && { attacker }),
       ...(maxConnections && { maxConnections }),
+      ...(tunnel && { tunnel }),
     });
     if (prepared.scenario.measure === "upcall") await tell({ order: "decide", to: 2 });
     else await tell({ order: "install", file });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The process of this project in the comparison: a `netdev` datapath with two `dpdk` ports. It obeys
- * the orders of `upcall_program.ts` on standard input.
+ * The process of this project in the comparison: a `netdev` datapath with two `dpdk` ports. It
+ * obeys the orders of `upcall_program.ts` on standard input.
  *
  * @module
  */
@@ -15,6 +15,7 @@ import {
 } from "../../mod.ts";
 import { POLL_CORE } from "./machine.ts";
 import type { FlowText } from "./scenario.ts";
+import { TUNNEL_PORT, type TunnelSpec } from "./tunnelled.ts";
 import type { Answer, Order } from "./upcall_program.ts";
 
 const BATCH = 256;
@@ -53,11 +54,14 @@ async function obey(order: Order): Promise<void> {
     case "start":
       await dp.pollThreads?.set(`0x${(1 << POLL_CORE).toString(16)}`);
       await addPort(RECEIVER, order.receiver);
-      await addPort(SENDER, order.sender);
+      for (const [i, sender] of order.senders.entries()) {
+        await addPort(portNo(SENDER + i), sender);
+      }
       if (order.attacker !== undefined) await addPort(ATTACKER, order.attacker);
       if (order.maxConnections !== undefined) {
         dp.conntrack?.maxConnections?.set(order.maxConnections);
       }
+      if (order.tunnel !== undefined) await addTunnel(order.tunnel);
       return;
     case "install":
       install(JSON.parse(Deno.readTextFileSync(order.file)) as FlowText[]);
@@ -89,6 +93,16 @@ async function addPort(no: PortNo, devargs: string): Promise<void> {
   await dp.ports.add({ name: `p${no}`, no, ...port });
 }
 
+/** Its outer packets leave by the sender. */
+async function addTunnel({ kind, local, remote, remoteMac }: TunnelSpec): Promise<void> {
+  await dp.ports.add({ name: "tunnel", no: portNo(TUNNEL_PORT), type: kind });
+  const device = `p${SENDER}`;
+  const prefix = { address: local, length: 24 };
+  dp.tunnels?.addAddress({ device, prefix });
+  dp.tunnels?.addRoute({ destination: prefix, device });
+  dp.tunnels?.setNeighbour({ device, address: remote, mac: remoteMac });
+}
+
 /** Puts the flows in an order that has nothing to do with that of the packets. */
 function install(flows: FlowText[]): void {
   const order = flows.map((_, i) => i);
@@ -110,8 +124,9 @@ function install(flows: FlowText[]): void {
 }
 
 /**
- * The program that is measured in `upcall`: a decision in TypeScript for every new flow. A packet that comes again
- * before its flow is in the table gives no second set-up: such a put fails with EEXIST.
+ * The program that is measured in `upcall`: a decision in TypeScript for every new flow. A packet
+ * that comes again before its flow is in the table gives no second set-up: such a put fails with
+ * EEXIST.
  */
 async function decide(to: PortNo, most: number): Promise<void> {
   const actions = [output(to)];

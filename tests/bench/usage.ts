@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What people see of a bench besides its figures: help, complaints without a stack, and how far it is.
+ * What people see of a bench besides its figures: help, complaints without a stack, and how far it
+ * is.
  *
  * @module
  */
@@ -17,7 +18,9 @@ export function isExpected(error: unknown): error is Error {
   return error instanceof BenchError || `${code}`.startsWith("ERR_PARSE_ARGS");
 }
 
-/** For `--help`, prints the opening comment of a bench, which says how it is called, and ends it. */
+/**
+ * For `--help`, prints the opening comment of a bench, which says how it is called, and ends it.
+ */
 export function helpIfAsked(url: string): void {
   if (!Deno.args.includes("--help") && !Deno.args.includes("-h")) return;
   const [, comment = ""] = /^\/\*\*\n([^]*?)\n \*\//m.exec(

@@ -13,17 +13,35 @@ import { cleanedUp } from "./interrupt.ts";
 const ADDRESS_A = "10.199.0.1";
 const ADDRESS_B = "10.199.0.2";
 const IPERF_PORT = "5201";
-const TCP_GRACE_SECONDS = 5;
+const GRACE_SECONDS = 5;
+/** Payload of a UDP packet whose frame is the shortest: 64 bytes with its check sequence. */
+const SMALL_PAYLOAD = "18";
 
 /** What the hosts saw. */
 export interface Traffic {
-  /** TCP from A to B, bits a second as received. */
+  /** TCP from A to B in one stream, bits a second as received. */
   readonly bitsPerSecond: number;
   readonly retransmits: number;
-  /** Median round trip, µs. */
+  /** The same in several streams at once, by their number. */
+  readonly streams: Readonly<Record<string, number>>;
+  /** UDP in frames of 64 bytes from A to B, packets a second as received. */
+  readonly smallPerSecond: number;
+  /** Median round trip, µs, and what one in a hundred takes longer than. */
   readonly rttUs: number;
+  readonly rttP99Us: number;
   /** Share of pings without an answer. */
   readonly lossShare: number;
+}
+
+/** The parts of iperf3's report that are read. */
+interface IperfEnd {
+  readonly sum_received?: { readonly bits_per_second?: number };
+  readonly sum_sent?: { readonly retransmits?: number };
+  readonly sum?: {
+    readonly packets?: number;
+    readonly lost_packets?: number;
+    readonly seconds?: number;
+  };
 }
 
 /** The namespaces; dispose removes them with all that is in them. */
@@ -59,8 +77,11 @@ export class VethHosts implements AsyncDisposable {
     return ["ip", "netns", "exec", namespace, ...command];
   }
 
-  /** Pings, then sends TCP for `seconds`. Throws when no ping gets through. */
-  async measure(seconds: number): Promise<Traffic> {
+  /**
+   * Pings, then sends TCP, also in as many streams at once as `streams` says, and small UDP, for
+   * `seconds` each. Throws when no ping gets through.
+   */
+  async measure(seconds: number, streams: readonly number[] = []): Promise<Traffic> {
     const ping = await this.#onA([
       "ping",
       "-n",
@@ -78,9 +99,16 @@ export class VethHosts implements AsyncDisposable {
       .sort((a, b) => a - b);
     const sent = Number(/(\d+) packets transmitted/.exec(ping)?.[1] ?? 0);
     const tcp = await this.#tcp(seconds);
+    const several: Record<string, number> = {};
+    for (const count of streams) {
+      several[count] = (await this.#tcp(seconds, count)).bitsPerSecond;
+    }
     return {
       ...tcp,
+      streams: several,
+      smallPerSecond: await this.#small(seconds),
       rttUs: times[times.length >> 1] ?? NaN,
+      rttP99Us: times[Math.floor(times.length * 0.99)] ?? NaN,
       lossShare: sent === 0 ? 1 : 1 - times.length / sent,
     };
   }
@@ -155,30 +183,35 @@ export class VethHosts implements AsyncDisposable {
   }
 
   /** A switch that breaks TCP, by checksums or segments that it cannot handle, gets 0. */
-  async #tcp(seconds: number): Promise<Pick<Traffic, "bitsPerSecond" | "retransmits">> {
-    const limit = String(seconds + TCP_GRACE_SECONDS);
-    const client = [
-      "iperf3",
-      "-J",
-      "-c",
-      ADDRESS_B,
-      "-p",
-      IPERF_PORT,
-      "-t",
-      String(seconds),
-    ];
-    let text: string;
-    try {
-      text = await this.#onA(["timeout", limit, ...client, "--connect-timeout", "2000"]);
-    } catch {
-      return { bitsPerSecond: 0, retransmits: 0 };
-    }
-    // iperf3 may also end well with a report of its trouble and without sums.
-    const { end } = JSON.parse(text);
+  async #tcp(
+    seconds: number,
+    streams = 1,
+  ): Promise<Pick<Traffic, "bitsPerSecond" | "retransmits">> {
+    const end = await this.#iperf(seconds, ["-P", String(streams)]);
     return {
-      bitsPerSecond: Number(end.sum_received?.bits_per_second ?? 0),
-      retransmits: Number(end.sum_sent?.retransmits ?? 0),
+      bitsPerSecond: Number(end?.sum_received?.bits_per_second ?? 0),
+      retransmits: Number(end?.sum_sent?.retransmits ?? 0),
     };
+  }
+
+  /** Packets a second that arrive of those that A can send. */
+  async #small(seconds: number): Promise<number> {
+    const end = await this.#iperf(seconds, ["-u", "-b", "0", "-l", SMALL_PAYLOAD]);
+    const { packets = 0, lost_packets = 0, seconds: took = seconds } = end?.sum ?? {};
+    return (packets - lost_packets) / took;
+  }
+
+  /** What iperf3 says at its end; undefined if that was not a good one. */
+  async #iperf(seconds: number, words: readonly string[]): Promise<IperfEnd | undefined> {
+    const limit = String(seconds + GRACE_SECONDS);
+    const client = ["iperf3", "-J", "-c", ADDRESS_B, "-p", IPERF_PORT];
+    const rest = ["-t", String(seconds), "--connect-timeout", "2000", ...words];
+    try {
+      // It may also end well with a report of its trouble and without sums.
+      return JSON.parse(await this.#onA(["timeout", limit, ...client, ...rest])).end;
+    } catch {
+      return undefined;
+    }
   }
 
   #onA(command: readonly string[]): Promise<string> {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_push.c tnl/tnl_inner.c tnl/tnl_outer.c tnl/tnl_pop.c tnl/tnl_bundle.c tnl/tnl_read.c segment/segment_merge.c packet/worker.c record/record.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c tnl/tnl_ready.c tnl/tnl_inner.c tnl/tnl_outer.c tnl/tnl_pop.c tnl/tnl_bundle.c tnl/tnl_read.c segment/segment_merge.c packet/worker.c record/record.c
  * eal: yes
  * sanitize: address
  *
@@ -67,8 +67,16 @@ static void test_prerequisites(void)
     al_end(&l, nest);
     expect_why(&l, &udp, "actions[2].set.ipv4: what the packet is by now only another lookup tells: recirc before");
     l.size = 0;
-    al_u32(&l, 25, 0);
-    expect_why(&l, &udp, "actions[0].psample: psample is the kernel's: sample with userspace brings packets to a program here");
+    nest = al_begin(&l, 25);
+    al_add(&l, 2, 16);
+    al_end(&l, nest);
+    expect_why(&l, &udp, "actions[0].psample: psample without a group");
+    l.size = 0;
+    nest = al_begin(&l, 25);
+    al_u32(&l, 1, 7);
+    al_add(&l, 2, 17);
+    al_end(&l, nest);
+    expect_why(&l, &udp, "actions[0].psample: psample attribute unknown or of the wrong size");
     l.size = 0;
     al_u32(&l, 24, 0);
     al_u32(&l, OVS_ACTION_ATTR_OUTPUT, 1);

@@ -305,6 +305,9 @@ static inline bool model_run(struct model *m, const uint8_t *attrs, uint32_t siz
             model_emit(m, EVENT_UPCALL, 0, fn, to);
             m->cut = 0;
             break;
+        case 25: /* psample: nobody looks. */
+            m->cut = 0;
+            break;
         case OVS_ACTION_ATTR_RECIRC:
             m->cut = 0;
             model_emit(m, EVENT_RECIRC, word, fn, to);

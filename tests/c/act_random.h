@@ -278,6 +278,14 @@ static inline void al_random(struct act_list_text *l, uint64_t *state, uint32_t 
             al_u32(l, OVS_ACTION_ATTR_OUTPUT, 1 + frame_random(state) % 4);
             break;
         case 3:
+            if (frame_random(state) % 3 == 0) {
+                nest = al_begin(l, 25); /* psample */
+                al_u32(l, 1, 7);
+                if (frame_random(state) & 1)
+                    al_add(l, 2, frame_random(state) % 17);
+                al_end(l, nest);
+                break;
+            }
             nest = al_begin(l, OVS_ACTION_ATTR_USERSPACE);
             al_u32(l, OVS_USERSPACE_ATTR_PID, 7);
             if (frame_random(state) & 1)

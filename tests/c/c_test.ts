@@ -5,10 +5,10 @@
  * Such a file has a `main` that returns 0 when all is well, and 77, after a line on stdout
  * that says what is missing, when it cannot run here (78 when not every machine that has DPDK
  * can). Its first comment may say which units
- * of `c/` are linked, `link: cls/*.c base/hash.c` (all if it does not), and under which sanitizers it
- * runs, `sanitize: address thread` (AddressSanitizer, with UndefinedBehaviorSanitizer, if it
- * does not). Each also runs as users' libraries are compiled: what an optimizer makes of code
- * that is not as it should be, an aligned load say, no sanitizer shows.
+ * of `c/` are linked, `link: cls/*.c base/hash.c` (all if it does not), and under which sanitizers
+ * it runs, `sanitize: address thread` (AddressSanitizer, with UndefinedBehaviorSanitizer, if it
+ * does not). Each also runs as users' libraries are compiled: what an optimizer makes of code that
+ * is not as it should be, an aligned load say, no sanitizer shows.
  *
  * Also holds every unit, header and C test to the warnings of `ffi/flags.ts`.
  */
@@ -23,7 +23,10 @@ import {
 import { skippable, Unsupported } from "../support/skip.ts";
 
 const here = new URL("./", import.meta.url).pathname;
-const timeoutMs = 300_000; // Of a machine that is busy with other things.
+/** Of `dp_rounds_test.c`: more rounds than a run of all tests has time for. */
+const rounds = Deno.env.get("DP_ROUNDS");
+/** Of a machine that is busy with other things. */
+const timeoutMs = rounds === undefined ? 300_000 : 7_200_000;
 
 /** Allocations of libraries that are not ours to mend, kept for the life of the process. */
 const leakSuppressions = [
@@ -76,6 +79,7 @@ async function runProgram(program: string): Promise<void> {
       const missing = said.trim().split("\n").at(-1) ?? "something";
       throw new Unsupported(missing, { requirement: code === 77 ? "netdev" : "peer" });
     }
+    if (rounds !== undefined) console.log(said);
     if (code !== 0) {
       throw new Error(
         `exit status ${code}\n${said}\n${new TextDecoder().decode(stderr)}`,

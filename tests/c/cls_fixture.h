@@ -129,7 +129,12 @@ static inline void random_mask(enum shape shape, struct key *mask)
         mask->base.dp_hash = rnd(2) ? 3 : 0;
         mask->ct.skb_priority = rnd(2) ? 1 : 0;
         mask->tunnel.id = rnd(2) ? 3 : 0;
-        mask->ct.label[rnd(16)] = 1;
+        if (!rnd(2)) {
+            mask->tunnel.options_size = 0xff;
+            mask->options[rnd(rnd(2) ? 4 : KEY_OPTIONS)] = 1;
+        }
+        if (rnd(2))
+            mask->ct.label[rnd(16)] = 1;
         break;
     default:
         for (uint32_t n = rnd(12); n; n--)
@@ -176,6 +181,9 @@ static inline void random_md(struct pkt *pkt, uint32_t in_port, uint32_t recirc_
     pkt->md.more = (uint8_t)rnd(4);
     pkt->tunnel.id = rnd(4);
     pkt->tunnel.src.ip4 = rnd(2);
+    pkt->tunnel.options_size = (uint8_t)(rnd(2) ? 0 : 4 * rnd(64));
+    for (uint32_t i = 0; i < pkt->tunnel.options_size; i++)
+        pkt->options[i] = (uint8_t)rnd(2);
     pkt->ct.label[0] = (uint8_t)rnd(2);
     pkt->ct.orig_src[0] = (uint8_t)rnd(2);
     pkt->ct.orig_proto = (uint8_t)rnd(2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c packet/partial.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c odp/odp_*.c tnl/tnl_push.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c packet/partial.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c odp/odp_*.c tnl/tnl_ready.c
  * eal: yes
  * sanitize: address
  *
@@ -109,6 +109,33 @@ static void look_up_burst(struct cls_replica *replica)
     }
 }
 
+/* A flow below `end` comes if it is not there, or goes if it may. */
+static void change(uint32_t end, enum shape shape, bool may_go, uint32_t *alive)
+{
+    const uint32_t flow = 1 + rnd(end);
+
+    if (!model[flow].alive) {
+        add_flow(flow, shape);
+        ++*alive;
+    } else if (may_go) {
+        remove_flow(flow);
+        --*alive;
+    }
+}
+
+/* One replica goes and another comes, bit by bit, while flows come and go. */
+static struct cls_replica *exchange(struct cls_replica *replica, enum shape shape, uint32_t *alive)
+{
+    while (cls_replica_fold(cls, replica, 1 + rnd(5)))
+        change(FLOWS, shape, true, alive);
+    cls_replica_remove(cls, replica);
+    replica = cls_replica_begin(cls, 2);
+    CHECK(replica && cls_replica_begin(cls, 2) == replica);
+    while (cls_replica_fill(cls, replica, 1 + rnd(5)))
+        change(FLOWS, shape, true, alive);
+    return replica;
+}
+
 /* Tables of one shape under constant change. */
 static void test_shape(enum shape shape)
 {
@@ -118,23 +145,11 @@ static void test_shape(enum shape shape)
     setup();
     replica = cls_replica_add(cls, 1);
     for (uint32_t round = 0; round < 300; round++) {
-        uint32_t flow = 1 + rnd(FLOWS);
-
-        for (uint32_t n = rnd(12); n; n--) {
-            flow = 1 + rnd(round < 150 ? FLOWS : FLOWS / 10);
-            if (!model[flow].alive) {
-                add_flow(flow, shape);
-                alive++;
-            } else if (round > 100) {
-                remove_flow(flow);
-                alive--;
-            }
-        }
+        for (uint32_t n = rnd(12); n; n--)
+            change(round < 150 ? FLOWS : FLOWS / 10, shape, round > 100, &alive);
         CHECK(cls_flow_count(cls) == alive);
-        if (round == 200) { /* One that comes late knows what came before. */
-            cls_replica_remove(cls, replica);
-            replica = cls_replica_add(cls, 2);
-        }
+        if (round == 200) /* One that comes late knows what came before. */
+            replica = exchange(replica, shape, &alive);
         for (int i = 0; i < 4; i++)
             look_up_burst(replica);
         rcu_reclaim(rcu);
@@ -241,6 +256,10 @@ static void test_counters(void)
     cls_entries(b)[1].tcp_flags = 0x10;
     cls_counters(cls, 1, &sum);
     CHECK(sum.packets == 7 && sum.bytes == 300 && sum.used_ms == later && sum.tcp_flags == 0x12);
+    while (cls_replica_fold(cls, a, 1)) { /* At no time anything is missing, or counted twice. */
+        cls_counters(cls, 1, &sum);
+        CHECK(sum.packets == 7 && sum.bytes == 300 && sum.used_ms == later && sum.tcp_flags == 0x12);
+    }
     cls_replica_remove(cls, a);
     cls_replica_remove(cls, b);
     cls_counters(cls, 1, &sum);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c packet/partial.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c odp/odp_*.c tnl/tnl_push.c
+ * link: act/act_*.c cls/cls*.c packet/csum.c base/error.c packet/extract.c packet/partial.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c odp/odp_*.c tnl/tnl_ready.c
  * eal: yes
  * sanitize: address
  *
@@ -272,7 +272,7 @@ static void compare(const struct table *table, struct packet *packets, uint32_t 
         if (cls_isa_set(isa, false))
             continue;
         /* Where kinds and keys alternate, shortcuts pause: not here. */
-        replica->same_pause = replica->like.pause = 0;
+        cls_habit_of(replica, 1, 0)->same_pause = cls_habit_of(replica, 1, 0)->like.pause = 0;
         whole = cls_lookup(replica, 1, 0, mbufs, n, &md, flows[isa], tcp_flags, &stat);
         for (uint32_t i = 0; i < n; i++) {
             struct key key;
@@ -305,6 +305,7 @@ static void try_long_headers(void)
     uint32_t flows[CLS_BURST];
     uint8_t frame[FRAME_MAX];
     const uint32_t size = frame_named("IPv6 TCP", frame);
+    struct cls_habit *habit = cls_habit_of(replica, 1, 0);
 
     for (uint32_t i = 0; i < CLS_BURST; i++) {
         packets[i] = packet_create(frame, size);
@@ -313,9 +314,9 @@ static void try_long_headers(void)
     for (uint32_t isa = 1; isa < 3; isa++) {
         if (cls_isa_set(isa, false))
             continue;
-        replica->same_pause = replica->like.pause = replica->like.size = 0;
+        habit->same_pause = habit->like.pause = habit->like.size = 0;
         cls_lookup(replica, 1, 0, mbufs, CLS_BURST, &md, flows, tcp_flags, &stat);
-        CHECK(replica->like.pause && !replica->like.size);
+        CHECK(habit->like.pause && !habit->like.size);
     }
     for (uint32_t i = 0; i < CLS_BURST; i++)
         packet_free(&packets[i]);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sanitize: address thread
  *
- * Long batches of several threads: each lets the others in after a thousand operations, with
- * nothing in its hand that they need.  A lock that it kept, those of connections included, would
- * be waited for under the mutex that it then waits for. */
+ * Long batches of several threads: each lets the others in after a fraction of a millisecond, with
+ * nothing in its hand that they need.  A lock that it kept, those of connections and of handlers
+ * included, would be waited for under the mutex that it then waits for. */
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "dp_fixture.h"
 
 #define OPERATIONS 5000u
-#define BATCHES 20u
+#define BATCHES 4u
 #define THREADS 2u
 
 static _Atomic uint32_t done[THREADS];
@@ -62,9 +62,85 @@ static void test_long_batches(void)
     OK(dp_close(datapath));
 }
 
+/* --- Turns ------------------------------------------------------------------------------------ */
+
+#define SLOW 500u                    /* Operations, fewer than were ever done without a look at others. */
+#define OUTPUTS 200u
+#define TURNS 4u
+
+static _Atomic uint32_t turns;
+static _Atomic bool stop;
+static uint64_t handler;
+
+static void *ask(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&stop)) {
+        fixture_stats(datapath);
+        if (handler)
+            OK(dp_upcall_purge(datapath));
+        atomic_fetch_add(&turns, 1);
+    }
+    return NULL;
+}
+
+/* Whether others have turns while one batch is under way whose operations take long: a packet each
+ * that is sent many times. */
+static void see_turns(void)
+{
+    static uint8_t slow[SLOW * 4096] __attribute__((aligned(8))), results[SLOW * 128] __attribute__((aligned(8)));
+    struct dp_op op = { .type = DP_OP_EXECUTE, .packet_size = 1500 };
+    const uint32_t out = 2;
+    uint8_t key[256], actions[OUTPUTS * 8], frame[1500];
+    uint32_t size = 0, used, most = 0;
+    pthread_t thread;
+
+    op.key_size = fixture_key(key, 1, 0);
+    fixture_frame(frame, sizeof frame, 0);
+    for (uint32_t i = 0; i < OUTPUTS; i++)
+        op.actions_size += fixture_attribute(actions + op.actions_size, 1, &out, 4);
+    for (uint32_t i = 0; i < SLOW; i++) {
+        CHECK(size + 4096 <= sizeof slow);
+        size += fixture_append(slow + size, &op, key, actions, frame);
+    }
+    atomic_store(&stop, false);
+    CHECK(!pthread_create(&thread, NULL, ask, NULL));
+    EVENTUALLY(atomic_load(&turns));
+    /* The other thread may have waited for the processor, not for the mutex. */
+    for (int i = 0; i < 20 && most < TURNS; i++) {
+        const uint32_t before = atomic_load(&turns);
+        struct dp_exchange exchange;
+        uint32_t taken;
+
+        if (handler)
+            OK(dp_upcall_exchange(handler, slow, size, SLOW, results, sizeof results, 1, &exchange));
+        else
+            OK(dp_operate(datapath, slow, size, SLOW, results, sizeof results, &used));
+        taken = atomic_load(&turns) - before;
+        most = taken > most ? taken : most;
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    if (most < TURNS)
+        FAIL("others had %u turns in %u operations", most, SLOW);
+}
+
+static void test_turns(void)
+{
+    struct dp_handler_info info;
+
+    datapath = fixture_dp("turns", 2);
+    see_turns();
+    OK(dp_upcall_open(datapath, 0, &info));
+    handler = info.handler;
+    see_turns();
+    OK(dp_upcall_close(handler));
+    OK(dp_close(datapath));
+}
+
 int main(void)
 {
-    static void (*const tests[])(void) = { test_long_batches };
+    static void (*const tests[])(void) = { test_long_batches, test_turns };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);
 }

@@ -5,8 +5,10 @@
  * changes, threads move, the table is flushed, all flows are dumped.  What passes between two
  * other ports loses nothing and keeps its order, and every mbuf comes home.
  *
- * A few rounds with a small table; as many as DP_ROUNDS says, with 100,000 flows: 1,000 take an
- * hour under the thread sanitizer, which is more than c_test.ts waits.  Run the program itself. */
+ * A few rounds with a small table; as many as DP_ROUNDS says, with 100,000 flows, half a second to a
+ * second each without a sanitizer, or as many as DP_SECONDS are enough for, with DP_FLOWS:
+ *
+ *     DP_ROUNDS=1000 deno test -A tests/c/c_test.ts --filter "c: dp_rounds optimized" */
 #include <errno.h>
 #include <net/if.h>
 #include <pthread.h>
@@ -82,18 +84,41 @@ static void *steady(void *unused)
     return NULL;
 }
 
-/* Whatever port 3 takes goes to a sink, and what has no flow meanwhile is lost. */
-static void *flood(void *unused)
+/* Port 3 brings as much as poll threads take: it goes to a sink, and what has no flow meanwhile is lost. */
+static void add_flood(void)
 {
-    uint8_t frame[64];
+    const uint32_t head[6] = { 0xa1b2c3d4, 0x00040002, 0, 0, 65535, 1 }, record[4] = { 0, 0, 60, 60 };
+    char path[] = "/tmp/upcall-rounds-XXXXXX", options[128];
+    uint8_t frame[60];
+    int fd = mkstemp(path);
 
-    (void)unused;
-    for (uint32_t i = 0; !atomic_load(&stop); i++) {
-        fixture_frame(frame, 60, i);
-        if (dp_dummy_inject(dp, 3, frame, 60))
-            usleep(20);
-    }
-    return NULL;
+    fixture_frame(frame, sizeof frame, 0);
+    CHECK(fd >= 0 && write(fd, head, sizeof head) == sizeof head && write(fd, record, sizeof record) == sizeof record);
+    CHECK(write(fd, frame, sizeof frame) == sizeof frame && !close(fd));
+    snprintf(options, sizeof options, "rx_pcap=%s\ninfinite_rx=1", path);
+    OK(fixture_port(dp, 3, "flood", "pcap", options, NULL));
+    unlink(path);
+}
+
+/* What a round is made of, and how long that took in all. */
+enum part { THREADS, PORTS, MTU, DUMP, FLUSH, PARTS };
+static const char *const part_names[PARTS] = { "threads", "ports", "MTU", "dumps", "flushes and puts" };
+static double part_s[PARTS];
+
+static double now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static double take_time(enum part part, double since)
+{
+    const double now = now_s();
+
+    part_s[part] += now - since;
+    return now;
 }
 
 static void put_flows(void)
@@ -121,7 +146,7 @@ static void put_flows(void)
 
 static void dump(void)
 {
-    static uint8_t records[1 << 16] __attribute__((aligned(8)));
+    static uint8_t records[1 << 18] __attribute__((aligned(8)));
     uint32_t count, used, sum = 0;
     uint64_t dumped;
 
@@ -160,11 +185,14 @@ static void change(uint32_t round, uint32_t cores, const char *tap)
 {
     const uint64_t before = atomic_load(&passed);
     struct dp_port_info info;
+    double since = now_s();
 
     OK(dp_poll_threads_set(dp, cores == 1 ? 1 : 1 + round % cores, 0, round % 4 * 10));
+    since = take_time(THREADS, since);
     OK(fixture_port(dp, 5, "a", "patch", "peer=b", NULL));
     OK(fixture_port(dp, 6, "b", "patch", "peer=a", NULL));
     fixture_flow(dp, 3, round % 2 ? 5 : SINK);
+    since = take_time(PORTS, since);
     if (tap) {
         CHECK(change_mtu(tap, round % 2 ? 1400 : 9000));
         OK(dp_port_find(dp, tap, &info));
@@ -173,42 +201,50 @@ static void change(uint32_t round, uint32_t cores, const char *tap)
             OK(fixture_port(dp, TAP, tap, "tap", "", NULL));
         }
     }
+    since = take_time(MTU, since);
     dump();
+    since = take_time(DUMP, since);
     OK(dp_port_delete(dp, round % 2 ? 5 : 6));
     OK(dp_port_delete(dp, round % 2 ? 6 : 5));
+    since = take_time(PORTS, since);
     if (round % 10 == 1)
         flush();
+    take_time(FLUSH, since);
     EVENTUALLY(atomic_load(&passed) > before);
 }
 
 int main(void)
 {
     const char *asked = getenv("DP_ROUNDS");
-    const uint32_t rounds = asked ? (uint32_t)atoi(asked) : ROUNDS;
+    const char *seconds = getenv("DP_SECONDS");
+    const double end = seconds ? now_s() + atof(seconds) : 1e18;
+    const uint32_t most = asked ? (uint32_t)atoi(asked) : ROUNDS;
+    uint32_t rounds = 0;
     const uint32_t cores = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 3 : 1;
     char tap[16];
-    pthread_t threads[2];
+    pthread_t thread;
     uint64_t baseline;
     bool has_tap;
 
     if (asked)
-        flows = FLOWS_MANY;
+        flows = getenv("DP_FLOWS") ? (uint32_t)atoi(getenv("DP_FLOWS")) : FLOWS_MANY;
     fixture_start();
     baseline = fixture_mbufs();
-    dp = fixture_dp("rounds", 3);
+    dp = fixture_dp("rounds", 2);
+    add_flood();
     OK(fixture_port(dp, SINK, "sink", "null", "", NULL));
     snprintf(tap, sizeof tap, "rounds%d", getpid() % 1000000);
     has_tap = !fixture_port(dp, TAP, tap, "tap", "", NULL);
     put_flows();
-    CHECK(!pthread_create(&threads[0], NULL, steady, NULL));
-    CHECK(!pthread_create(&threads[1], NULL, flood, NULL));
-    for (uint32_t round = 0; round < rounds; round++)
-        change(round, cores, has_tap ? tap : NULL);
+    CHECK(!pthread_create(&thread, NULL, steady, NULL));
+    while (rounds < most && now_s() < end)
+        change(rounds++, cores, has_tap ? tap : NULL);
     atomic_store(&stop, true);
-    pthread_join(threads[0], NULL);
-    pthread_join(threads[1], NULL);
+    pthread_join(thread, NULL);
     printf("%u rounds%s, %llu packets passed, none lost\n", rounds, has_tap ? "" : " without an MTU",
            (unsigned long long)atomic_load(&passed));
+    for (uint32_t i = 0; i < PARTS; i++)
+        printf("%s: %.1f ms a round\n", part_names[i], 1000 * part_s[i] / rounds);
     OK(dp_poll_threads_set(dp, 1, 0, 10));
     OK(dp_close(dp));
     EVENTUALLY(fixture_mbufs() == baseline);

@@ -54,7 +54,7 @@ static void test_put(void)
     CHECK(r.stats.used_ms <= worker_clock() && worker_clock() - r.stats.used_ms < 60000);
     CHECK(!r.error && r.stats.packets == 2 && r.stats.bytes == 2 * size && r.stats.tcp_flags == 2 && r.stats.used_ms);
     CHECK(hit(frame, size));
-    r = PUT(CREATE | MODIFY, NULL, &key, &wide, &output);
+    r = PUT(CREATE | MODIFY | DP_OPF_WANT_STATS, NULL, &key, &wide, &output);
     CHECK(!r.error && r.stats.packets == 3);
     r = PUT(MODIFY | DP_OPF_ZERO_STATS, NULL, &key, &wide, &output);
     CHECK(!r.error && r.stats.packets == 3);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Small objects: none overlaps another, what is put back is used again, and all memory goes.
- * link: base/slab.c */
+ * link: base/slab.c base/mem.c */
 #include <string.h>
 
 #include "check.h"

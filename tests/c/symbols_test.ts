@@ -125,6 +125,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "tnl/tnl_pop.c": {},
   "tnl/tnl_push.c": { tnl_map_gone: "an address to compare with" },
   "tnl/tnl_read.c": {},
+  "tnl/tnl_ready.c": {},
   "tnl/tnl_sift.c": { tnl_map_gone: "an address to compare with" },
   "tnl/tnl_snoop.c": { tnl_map_gone: "an address to compare with" },
   "tnl/tnl_too_big.c": {},
@@ -142,6 +143,7 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     malloc: "the flow that a callback asks for, once a flow",
     odp_key_write: "of the key, for the callback; touches nothing else",
   },
+  "path/gather.c": {},
   "path/tx_device.c": {},
   "path/tx.c": {
     port_follow_mtu:
@@ -154,8 +156,10 @@ const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     eal_pool_large: "returns a pointer, but for the first packet of all",
   },
   "segment/segment_fix.c": {},
+  "segment/segment_fragment.c": {},
   "segment/segment_merge.c": {},
   "segment/segment_walk.c": {},
+  "segment/segment_wrapped.c": {},
   "port/port_vnet.c": {
     eal_pool: "returns a pointer",
     eal_pool_large: "returns a pointer, but for the first packet of all",

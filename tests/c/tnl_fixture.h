@@ -13,6 +13,7 @@
 
 #define ATTR_OUTPUT 1
 #define ATTR_SET 3
+#define ATTR_TNL_POP 27
 #define KEY_TUNNEL_ATTR 16
 #define FRAME_ROOM 70000u
 

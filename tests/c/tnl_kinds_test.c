@@ -276,9 +276,71 @@ static void test_fixed_and_mtu(void)
     OK(dp_close(dp));
 }
 
+#define ALIKE 6u
+
+/* Sends frames in one burst, or each in its own, and collects what leaves. */
+static void send_all(uint64_t dp, const struct bytes *frames, const struct nest *nests, bool at_once, struct bytes *left)
+{
+    static uint8_t ops[ALIKE * 2048], results[4096] __attribute__((aligned(8)));
+    uint32_t size = 0, used, ten = 10;
+
+    for (uint32_t i = 0; i < ALIKE; i++) {
+        struct dp_op op = { .type = DP_OP_EXECUTE, .packet_size = frames[i].size };
+
+        op.actions_size = send_actions(actions, &nests[i], ten);
+        size += fixture_append(ops + size, &op, NULL, actions, frames[i].at);
+        if (at_once && i + 1 < ALIKE)
+            continue;
+        OK(dp_operate(dp, ops, size, at_once ? ALIKE : 1, results, sizeof results, &used));
+        size = 0;
+    }
+    for (uint32_t i = 0; i < ALIKE; i++)
+        collected(dp, 2, &left[i]);
+}
+
+/* Packets of a burst leave as they leave alone, be they like the one before or not. */
+static void test_alike(void)
+{
+    static const char *const kinds[] = { "vxlan", "geneve" }, *const remotes[] = { REMOTE4, REMOTE6 };
+    static struct bytes frames[ALIKE], alone[ALIKE], together[ALIKE];
+    struct nest nests[ALIKE];
+
+    for (uint32_t k = 0; k < 4; k++) {
+        const uint64_t dp = tunnel_dp("alike", kinds[k / 2], "csum=false");
+
+        for (uint32_t i = 0; i < ALIKE; i++) {
+            const uint8_t tos = 0xb8;
+
+            nests[i] = tunnel_nest(i == 3 ? 9 : 5, NULL, remotes[k % 2]);
+            nest_put(&nests[i], 3, &tos, 1);
+            if (i != 4)
+                df(&nests[i]);
+            from_hex("50540000000b5054000000090800" INNER_IP, &frames[i]);
+            frames[i].at[15] = (uint8_t)(0xb8 | i % 4); /* ECN; nobody looks at the checksum. */
+            frames[i].at[29] = (uint8_t)i;
+            frames[i].size += i;
+        }
+        send_all(dp, frames, nests, false, alone);
+        send_all(dp, frames, nests, true, together);
+        for (uint32_t i = 0; i < ALIKE; i++) {
+            EQUAL(together[i].size, alone[i].size);
+            if (i == 4 && k % 2 == 0) { /* Its identification is random, and so its checksum. */
+                memset(alone[i].at + 18, 0, 2);
+                memset(together[i].at + 18, 0, 2);
+                memset(alone[i].at + 24, 0, 2);
+                memset(together[i].at + 24, 0, 2);
+            }
+            for (uint32_t at = 0; at < alone[i].size; at++)
+                if (alone[i].at[at] != together[i].at[at])
+                    FAIL("packet %u of %u, byte %u: %02x, not %02x", i, k, at, together[i].at[at], alone[i].at[at]);
+        }
+        OK(dp_close(dp));
+    }
+}
+
 int main(void)
 {
-    static void (*const tests[])(void) = { test_geneve, test_gbp, test_gre, test_erspan, test_gtpu, test_bareudp, test_ready,
+    static void (*const tests[])(void) = { test_alike, test_geneve, test_gbp, test_gre, test_erspan, test_gtpu, test_bareudp, test_ready,
                                            test_fixed_and_mtu };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);

@@ -288,3 +288,20 @@ Deno.test(
     }
   }),
 );
+
+Deno.test("help of serve explains each of its options", () =>
+  inFolder(async (folder) => {
+    const [serve] = toolVerbs;
+    const options = serve.usage.match(/--[a-z-]+/g) ?? [];
+    assert(options.length >= 7);
+    for (const words of ["help serve", "serve --help"]) {
+      const { code, out } = await call(folder, words);
+      assert.equal(code, 0, words);
+      const [, ...rows] = out.split("\n");
+      for (const option of options) {
+        const row = rows.find((row) => row.startsWith(`  ${option} `));
+        assert.match(row ?? "", / {2}[a-z].{10,}/, option);
+        assert(row !== undefined && row.length <= 90, option);
+      }
+    }
+  }));

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Calls of dpctl and ovs-dpctl, right and wrong, that must come to the same on the kernel's datapath.
+ * Calls of dpctl and ovs-dpctl, right and wrong, that must come to the same on the kernel's
+ * datapath.
  *
  * @module
  */
 
-/** One call: a line of words for dpctl, split like a shell does, with what it reads from standard input. */
+/**
+ * One call: a line of words for dpctl, split like a shell does, with what it reads from standard
+ * input.
+ */
 export interface Call {
   readonly words: readonly string[];
   readonly input?: string;
@@ -43,9 +47,10 @@ in_port(7),eth(),eth_type(0x0806),arp() nonsense
 /**
  * All calls. They run in order, on one kernel, with no datapath at first.
  *
- * Left out is what version 3.1 of ovs-dpctl does wrong: a tunnel port without `remote_ip=flow` fails without a word, and a
- * complete tuple cannot be flushed, nor any where the kernel has no zones. So is the action `drop`: ovs-dpctl sends an attribute for it that kernels before 6.6 refuse, and here it is the empty
- * list, which every kernel takes.
+ * Left out is what version 3.1 of ovs-dpctl does wrong: a tunnel port without `remote_ip=flow`
+ * fails without a word, and a complete tuple cannot be flushed, nor any where the kernel has no
+ * zones. So is the action `drop`: ovs-dpctl sends an attribute for it that kernels before 6.6
+ * refuse, and here it is the empty list, which every kernel takes.
  */
 export const calls: readonly Call[] = [
   ...lines(`

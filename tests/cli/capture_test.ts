@@ -70,8 +70,8 @@ const lastly = (frame: Uint8Array): Uint8Array => Uint8Array.of(...frame, ...end
 const endMark = new TextEncoder().encode("the last of all");
 
 /**
- * Captures `traffic` and then one more packet, `last`, which ends the capture if it comes as number `count + 1`. The
- * packets before it.
+ * Captures `traffic` and then one more packet, `last`, which ends the capture if it comes as number
+ * `count + 1`. The packets before it.
  */
 async function captured(
   bench: NetdevBench,

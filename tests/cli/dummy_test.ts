@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A served userspace datapath against ovs-vswitchd's: the same session of ovs-appctl, the same answers.
+ * A served userspace datapath against ovs-vswitchd's: the same session of ovs-appctl, the same
+ * answers.
  */
 import assert from "node:assert/strict";
 import { serve } from "../../control/serve.ts";

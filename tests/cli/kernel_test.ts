@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * dpctl against ovs-dpctl on the kernel's datapath: the same calls, the same words, exit status and effect.
+ * dpctl against ovs-dpctl on the kernel's datapath: the same calls, the same words, exit status and
+ * effect.
  */
 import assert from "node:assert/strict";
 import { dpctl } from "../../cli/dpctl.ts";

@@ -11,7 +11,10 @@ import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
 
-/** Runs the tool beside a served datapath that tracks in zones 7 and 8; what it printed and its exit status. */
+/**
+ * Runs the tool beside a served datapath that tracks in zones 7 and 8; what it printed and its exit
+ * status.
+ */
 async function monitored(
   words: readonly string[],
   act: (bench: NetdevBench, printed: () => string, stop: () => void) => Promise<void>,

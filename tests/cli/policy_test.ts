@@ -66,8 +66,12 @@ Deno.test("a served policy explains itself, is recorded, and is taken anew with 
   strictEqual(why.code, 0, why.err);
   match(why.out, /read +ethernet.dst in heard/);
   match(why.out, /verdict +2/);
-  const shown = await call("--socket", socket, "policy", "show");
+  const shown = await call("--socket", socket, "--json", "policy", "show");
   strictEqual(JSON.parse(shown.out).flows, 1);
+  const told = await call("--socket", socket, "policy", "show");
+  match(told.out, /^flows: +1 of at most \d+, of 1 masks\n/);
+  match(told.out, /^upcalls: +\d+: 1 set up a flow, /m);
+  match(told.out, /^failures: +none$/m);
   const record = await call("--socket", socket, "policy", "record");
   const events = record.out.trim().split("\n").map((line) => JSON.parse(line).event);
   ok(events.includes("upcall"));

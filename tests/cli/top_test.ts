@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { serve } from "../../control/serve.ts";
 import xterm from "npm:@xterm/headless@5.5.0";
+import { pageOf } from "../../cli/top/page.ts";
 import { top } from "../../cli/top/top.ts";
 import { parseCommandLine } from "../../control/options.ts";
 import { arpFrame } from "../support/frames.ts";
@@ -153,3 +154,18 @@ Deno.test(
     }
   }),
 );
+
+Deno.test("top puts the flow that is busiest now before those that were", () => {
+  const at = (atMs: number, packets: readonly [string, number][]) => ({
+    ...{ name: "netdev@d", atMs, hit: 0, missed: 0, lost: 0, flows: 2 },
+    ...{ ports: [], drops: {}, threads: [] },
+    top: packets.map(([id, packets]) => ({ id, packets, bytes: 0, text: `flow ${id}` })),
+  });
+  const before = at(0, [["old", 1000], ["new", 10], ["slow", 500]]);
+  const now = at(1000, [["old", 1000], ["slow", 502], ["new", 60]]);
+  const page = pageOf(before, now, { columns: 80, rows: 24 });
+  assert.deepEqual(
+    page.filter((row) => row.includes("flow ")).map((row) => row.trim().split(/ +/)),
+    [["50", "flow", "new"], ["2", "flow", "slow"], ["0", "flow", "old"]],
+  );
+});

@@ -11,7 +11,10 @@ import type { Datapath } from "../../providers/datapath.ts";
 import type { Upcall } from "../../providers/upcall.ts";
 import { patience } from "../support/wait.ts";
 
-/** Asserts that something throws or rejects with one of `codes`, and that the error tells what was tried. */
+/**
+ * Asserts that something throws or rejects with one of `codes`, and that the error tells what was
+ * tried.
+ */
 export async function fails(
   run: () => unknown,
   ...codes: ErrnoName[]

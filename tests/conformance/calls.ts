@@ -3,8 +3,8 @@
  * Every public call with odd arguments, and what comes of it: one outcome for all providers, or one
  * for each and the reason.
  *
- * An outcome is `ok`, with the value if it is a simple one, the code of a `DatapathError`, or the name
- * of another error. A facet that a provider lacks is `absent`, which every call of it may be.
+ * An outcome is `ok`, with the value if it is a simple one, the code of a `DatapathError`, or the
+ * name of another error. A facet that a provider lacks is `absent`, which every call of it may be.
  */
 import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";

@@ -36,7 +36,8 @@ export function track({ dp, ports: [a, b] }: Bench, from: string, answers: strin
 }
 
 /**
- * A zone of the test's own: 0, and then without a label, where this kernel knows no other zone. Nothing is in it.
+ * A zone of the test's own: 0, and then without a label, where this kernel knows no other zone.
+ * Nothing is in it.
  */
 export function freshZone(bench: Bench): number {
   const { dp, ports: [a] } = bench;

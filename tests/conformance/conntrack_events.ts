@@ -35,7 +35,9 @@ function within<T>(promise: Promise<T>): Promise<T> {
   return Promise.race([promise, late]);
 }
 
-/** Of one source port, as other tests may leave connections of their own in a kernel's only zone. */
+/**
+ * Of one source port, as other tests may leave connections of their own in a kernel's only zone.
+ */
 async function nextOf(stream: Stream, port: number): Promise<ConntrackEvent> {
   for (;;) {
     const { value } = await within(stream.next());

@@ -40,7 +40,10 @@ export interface Environment {
   addPort(dp: Datapath, name: string): Promise<PortNo>;
   /** Puts a frame into a port, as if a neighbour had sent it. */
   inject(dp: Datapath, port: PortNo, frame: Uint8Array): void | Promise<void>;
-  /** Frames that were sent to a port since the last call, oldest first; waits until nothing is under way. */
+  /**
+   * Frames that were sent to a port since the last call, oldest first; waits until nothing is under
+   * way.
+   */
   collect(dp: Datapath, port: PortNo): Promise<Uint8Array[]>;
   /** Waits until what was injected was dealt with. */
   settle(dp: Datapath): Promise<void>;
@@ -52,7 +55,10 @@ export interface Environment {
     dp: Datapath,
     ends: { readonly own: string; readonly far: string; readonly farMac: string },
   ): string | Promise<string>;
-  /** Takes down what `create` and `addPort` made around the datapath, and checks that nothing was leaked. */
+  /**
+   * Takes down what `create` and `addPort` made around the datapath, and checks that nothing was
+   * leaked.
+   */
   cleanUp?(): Promise<void>;
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Fragments: what is set can be read, and what waits can be seen. A provider without the facet has nothing to hold it to. */
+/**
+ * Fragments: what is set can be read, and what waits can be seen. A provider without the facet has
+ * nothing to hold it to.
+ */
 import assert from "node:assert/strict";
 import { fragmentsOf } from "../support/fragments.ts";
 import { udpFrame } from "../support/frames.ts";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Every member of Open vSwitch's `struct dpif_class`, from version 2.5 to now, and what stands for it here; where
- * a provider has none, the null pointer of the original, the reason. `members_test.ts` holds the contract
- * and both providers to it.
+ * Every member of Open vSwitch's `struct dpif_class`, from version 2.5 to now, and what stands for
+ * it here; where a provider has none, the null pointer of the original, the reason.
+ * `members_test.ts` holds the contract and both providers to it.
  *
  * @module
  */

@@ -17,7 +17,10 @@ function metered(
     bench.dp.meters === undefined ? undefined : test(bench, bench.dp.meters);
 }
 
-/** Sends frames through `actions`; gives how many left by the ports 2 and 3, and how many seconds it took. */
+/**
+ * Sends frames through `actions`; gives how many left by the ports 2 and 3, and how many seconds it
+ * took.
+ */
 async function send(
   { env, dp, ports: [one, two, three] }: Bench,
   count: number,

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What is named is what counts: sets of parts of a field, masks left out, and masks that cannot be honoured. */
+/**
+ * What is named is what counts: sets of parts of a field, masks left out, and masks that cannot be
+ * honoured.
+ */
 import assert from "node:assert/strict";
 import {
   encodeKey,

@@ -142,7 +142,9 @@ const differences: readonly Difference[] = [
   },
 ];
 
-/** Frames whose transport layer has a checksum that addresses are part of, where it is hard to find. */
+/**
+ * Frames whose transport layer has a checksum that addresses are part of, where it is hard to find.
+ */
 const hidden: readonly Uint8Array[] = [
   // The last fragment of an IPv4 packet, whose payload looks like TCP.
   "06aabbccddee021122334455080045b90035123400033d06511e0a010203c0a84d09" +

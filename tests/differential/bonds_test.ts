@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Bonds beside a running ovs-vswitchd: its bond of two members, which LACP has brought up, balances TCP by
- * `lb_output`. Its table of buckets goes into ours; then the same frames leave by the same members here and there,
- * and their buckets have counted the bytes of these.
+ * Bonds beside a running ovs-vswitchd: its bond of two members, which LACP has brought up, balances
+ * TCP by `lb_output`. Its table of buckets goes into ours; then the same frames leave by the same
+ * members here and there, and their buckets have counted the bytes of these.
  */
 import assert from "node:assert/strict";
 import type { PortNo } from "../../providers/ids.ts";
@@ -21,13 +21,18 @@ const STATIONS = { src: "02:00:00:00:00:07", dst: "02:00:00:00:00:99" } as const
 /** Where the frames come in. */
 const CLIENT = 7;
 const BUCKETS = 256;
-/** Frames of a call that brings load: as many as a dummy port of Open vSwitch takes at once, nearly. */
+/**
+ * Frames of a call that brings load: as many as a dummy port of Open vSwitch takes at once, nearly.
+ */
 const CALL_FRAMES = 64;
 
 /** Ports that are members. */
 const sides: readonly PortNo[] = [21, 22];
 
-/** The bond of these ports: `bond-id 2:` and its lines `bucket 0 - member 21`. The other end is a bond as well. */
+/**
+ * The bond of these ports: `bond-id 2:` and its lines `bucket 0 - member 21`. The other end is a
+ * bond as well.
+ */
 function readBond(text: string): { id: number; members: PortNo[] } | undefined {
   for (const section of text.split(/^ *bond-id /m).slice(1)) {
     const members: PortNo[] = [];
@@ -61,9 +66,10 @@ Deno.test(
       const text = await dummy.call("bond/show", "bond0");
       return text.match(/^member \S+: enabled$/gm)?.length === sides.length;
     }, { limitMs: 120_000 });
-    // Both members have buckets at once, or the first that is up has all until traffic is balanced. Open vSwitch
-    // looks whether to do that when its revalidators have listed the flows, at most once a second, and moves buckets
-    // only if a member has 100,000 bytes more than the other: they run, and a call brings many frames.
+    // Both members have buckets at once, or the first that is up has all until traffic is balanced.
+    // Open vSwitch looks whether to do that when its revalidators have listed the flows, at most
+    // once a second, and moves buckets only if a member has 100,000 bytes more than the other: they
+    // run, and a call brings many frames.
     const large = () =>
       build([
         ethernet(STATIONS),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Packets of conversations that are half right: two clients, two servers, numbers near the edges of windows, answers nobody
- * asked for, errors about what was sent.
+ * Packets of conversations that are half right: two clients, two servers, numbers near the edges of
+ * windows, answers nobody asked for, errors about what was sent.
  *
  * @module
  */
@@ -116,7 +116,10 @@ export class Conversation {
     return list[this.#next(list.length)] as T;
   }
 
-  /** Ends of a packet that arrives at `port`. Servers answer the address that clients are translated to, too. */
+  /**
+   * Ends of a packet that arrives at `port`. Servers answer the address that clients are translated
+   * to, too.
+   */
   #ends(port: 1 | 2): { src: string; dst: string } {
     const { clients, servers, nat } = hosts[this.#version];
     const client = this.#next(5) === 0 ? clients[1] : clients[0];

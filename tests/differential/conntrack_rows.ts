@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What connection tracking does otherwise than Open vSwitch's userspace datapath, each with its reason and how it is known.
+ * What connection tracking does otherwise than Open vSwitch's userspace datapath, each with its
+ * reason and how it is known.
  *
  * @module
  */
@@ -25,7 +26,9 @@ export interface Difference {
   readonly applies: (found: Found) => boolean;
 }
 
-/** How a sequence differs: in what came out for its last packet, or in the connections at its end. */
+/**
+ * How a sequence differs: in what came out for its last packet, or in the connections at its end.
+ */
 interface Found {
   readonly world: World;
   readonly arrivals: readonly Arrival[];
@@ -106,7 +109,9 @@ function announced(arrivals: readonly Arrival[]): number {
   return arrivals.filter(({ what }) => /"(?:port|eprt|227|229) /i.test(what)).length;
 }
 
-/** Whether a frame is related there, and not here; and the same but for what was found out about it. */
+/**
+ * Whether a frame is related there, and not here; and the same but for what was found out about it.
+ */
 function isRelatedThere(theirs: string, ours: string): boolean {
   const tag = 2 * 14;
   const [there = 0, here = 0] = [theirs, ours].map((hex) =>
@@ -117,7 +122,10 @@ function isRelatedThere(theirs: string, ours: string): boolean {
       ours.slice(0, tag) + ours.slice(tag + 4);
 }
 
-/** Whether one side begins anew what the other has acknowledged or it has ended itself, or is answered by no SYN. */
+/**
+ * Whether one side begins anew what the other has acknowledged or it has ended itself, or is
+ * answered by no SYN.
+ */
 function isHalfOpen(arrivals: readonly Arrival[]): boolean {
   const open = new Set<string>();
   const acknowledged = new Set<string>();
@@ -142,7 +150,10 @@ function asksElsewhere(arrivals: readonly Arrival[]): boolean {
   return arrivals.some(({ port, what }) => port === 1 && / UDP \d+>(?!69$)/.test(what));
 }
 
-/** Whether a frame is related here, and not there, with the mark that comes of it; and the same else. */
+/**
+ * Whether a frame is related here, and not there, with the mark that comes of it; and the same
+ * else.
+ */
 function isRelatedHere(theirs: string, ours: string): boolean {
   const tag = 2 * 14;
   const [there, here] = [theirs, ours].map((hex) =>
@@ -179,7 +190,9 @@ function isOf(line: string, clients: ReadonlySet<number>): boolean {
   return port !== undefined && clients.has(Number(port));
 }
 
-/** Whether frames with a tag and an ICMPv6 error are equal but for its checksum and what is inside. */
+/**
+ * Whether frames with a tag and an ICMPv6 error are equal but for its checksum and what is inside.
+ */
 function isSameOutside(theirs: string, ours: string): boolean {
   const checksum = 2 * (18 + 40 + 2);
   return theirs.length === ours.length &&

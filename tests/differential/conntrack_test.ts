@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Connection tracking beside Open vSwitch's userspace datapath: the same flows and the same packets into both; the same
- * states, marks, labels, bytes and connections out of both.
+ * Connection tracking beside Open vSwitch's userspace datapath: the same flows and the same packets
+ * into both; the same states, marks, labels, bytes and connections out of both.
  *
- * What a packet became is written into a VLAN tag: a flow for each ct_state, mark and label pushes a tag of its own.
+ * What a packet became is written into a VLAN tag: a flow for each ct_state, mark and label pushes
+ * a tag of its own.
  */
 import assert from "node:assert/strict";
 import { connectionText } from "../../control/text/conntrack.ts";

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where this userspace datapath does otherwise than Open vSwitch's, and why: one row each, with what either does.
- * `edges_test.ts` holds both to it, and `tests/system/edges_test.ts` the kernel, which decides most of them.
+ * Where this userspace datapath does otherwise than Open vSwitch's, and why: one row each, with
+ * what either does. `edges_test.ts` holds both to it, and `tests/system/edges_test.ts` the kernel,
+ * which decides most of them.
  *
  * @module
  */
 import { be32, bytes, ethernet, neighbourFrame, udpFrame } from "../support/frames.ts";
 
-/** What left by ports 2 and 3, each frame as its length and the last byte of its destination: `60:02`. */
+/**
+ * What left by ports 2 and 3, each frame as its length and the last byte of its destination:
+ * `60:02`.
+ */
 export type Sent = readonly [two: readonly string[], three: readonly string[]];
 
 /** A row of the table. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Cases at random: a frame, and flows that make of it what their actions say. Headers come and go in
- * front of it (Ethernet, service headers, labels, tags), lists branch, and packets are looked up
+ * Cases at random: a frame, and flows that make of it what their actions say. Headers come and go
+ * in front of it (Ethernet, service headers, labels, tags), lists branch, and packets are looked up
  * again by the key that they have then.
  *
  * The same seed gives the same cases. What is known to differ from Open vSwitch, or to end it, is

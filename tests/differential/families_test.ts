@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The cases of families.ts, here and in Open vSwitch's own code: the same frames leave by the same
- * ports in the same order, every flow counts the same packets and bytes, and what no flow takes goes
- * up with the same key. And keys of frames at random, byte for byte.
+ * ports in the same order, every flow counts the same packets and bytes, and what no flow takes
+ * goes up with the same key. And keys of frames at random, byte for byte.
  *
  * `FAMILIES=5000 FAMILIES_KEYS=100000 FAMILIES_SEED=2` runs more, and others.
  */
@@ -44,9 +44,10 @@ function outermost(actions: string): string[] {
 }
 
 /**
- * Some outputs of the first round go by the bond, and some lists end with a drop for a reason. Later rounds do
- * not: a packet's hash is taken there when it is first asked for, and not when it comes in. Nor do outputs behind
- * pop_mpls, which makes Open vSwitch forget the hash, so that a copy's is whatever its memory held.
+ * Some outputs of the first round go by the bond, and some lists end with a drop for a reason.
+ * Later rounds do not: a packet's hash is taken there when it is first asked for, and not when it
+ * comes in. Nor do outputs behind pop_mpls, which makes Open vSwitch forget the hash, so that a
+ * copy's is whatever its memory held.
  */
 function spiced(one: FamilyCase): FamilyCase {
   const flows = one.flows.map((flow) => {
@@ -79,10 +80,10 @@ const actionsOf = (actions: string) =>
   actions.replace(/<(\d)>/, (_, round) => `${idOf(Number(round))}`);
 
 /**
- * Attributes in the order of their numbers, in hexadecimal: either side has its own order. Two ways of
- * saying nothing are alike: Open vSwitch leaves out TCP flags that are all zero, which the kernel has
- * too, and labels that a frame was too short for, which are zero here, as in all keys of three labels.
- * The opcode 255 of ARP it writes as 65535, which it does not read.
+ * Attributes in the order of their numbers, in hexadecimal: either side has its own order. Two ways
+ * of saying nothing are alike: Open vSwitch leaves out TCP flags that are all zero, which the
+ * kernel has too, and labels that a frame was too short for, which are zero here, as in all keys of
+ * three labels. The opcode 255 of ARP it writes as 65535, which it does not read.
  */
 function sorted(bytes: Uint8Array): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

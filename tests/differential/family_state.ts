@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What is known of a packet at a place in the lists of families.ts: the frames that it begins as, the
- * key that it has then, and frames at random.
+ * What is known of a packet at a place in the lists of families.ts: the frames that it begins as,
+ * the key that it has then, and frames at random.
  *
  * @module
  */
@@ -35,7 +35,9 @@ export interface State {
   labels: boolean[];
   /** What is below the labels, or the service headers. */
   inner: State[];
-  /** Of what is below: its Ethernet header, if it has one, is behind the label and not before it. */
+  /**
+   * Of what is below: its Ethernet header, if it has one, is behind the label and not before it.
+   */
   whole: boolean;
   /** Metadata that was set. */
   mark: string | undefined;
@@ -121,7 +123,9 @@ export function stateOf(frame: Uint8Array): State {
   };
 }
 
-/** The key that packets in this state have, as far as prerequisites go; undefined: text has no such. */
+/**
+ * The key that packets in this state have, as far as prerequisites go; undefined: text has no such.
+ */
 export function keyText(state: State): string | undefined {
   const layers = layerText(state);
   if (layers === undefined) return undefined;

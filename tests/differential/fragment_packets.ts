@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Datagrams of a client and a server, cut into fragments that are half right: in any order, twice, too small, overlapping, without a
- * part, behind the end.
+ * Datagrams of a client and a server, cut into fragments that are half right: in any order, twice,
+ * too small, overlapping, without a part, behind the end.
  *
  * @module
  */

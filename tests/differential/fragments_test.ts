@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Fragments on their way through `ct`, beside Open vSwitch's userspace datapath: the same frames out of both, with the same states, the
- * same packets that wait, the same counters, in the same words.
+ * Fragments on their way through `ct`, beside Open vSwitch's userspace datapath: the same frames
+ * out of both, with the same states, the same packets that wait, the same counters, in the same
+ * words.
  *
  * What a fragment became is written into a VLAN tag, as in `conntrack_test.ts`.
  */
@@ -48,7 +49,9 @@ const match = (version: Version, frag: string): string =>
     ? `eth(),eth_type(0x0800),ipv4(frag=${frag})`
     : `eth(),eth_type(0x86dd),ipv6(frag=${frag})`;
 
-/** What Open vSwitch 3.1.0 sees otherwise, from a fragment on that others of its packet came before. */
+/**
+ * What Open vSwitch 3.1.0 sees otherwise, from a fragment on that others of its packet came before.
+ */
 interface Difference {
   readonly reason: string;
   readonly applies: (part: Part, before: readonly Part[]) => boolean;
@@ -144,7 +147,8 @@ class Pair implements AsyncDisposable {
   async verb(...words: readonly string[]): Promise<[string, string]> {
     const [verb = "", ...args] = words;
     const more = verb === "ipf-get-status" ? ["-m"] : [];
-    // Options count among the arguments there: for the datapath is no room then, and there is one only.
+    // Options count among the arguments there: for the datapath is no room then, and there is one
+    // only.
     const theirs = await this.#dummy.call(
       `dpctl/${verb}`,
       ...more.length ? more : [dp],
@@ -175,11 +179,15 @@ class Pair implements AsyncDisposable {
   }
 }
 
-/** Frames by the flow that sent them: Open vSwitch sends those of a burst that one flow matched together, and so before others. */
+/**
+ * Frames by the flow that sent them: Open vSwitch sends those of a burst that one flow matched
+ * together, and so before others.
+ */
 function byFlow(frames: readonly string[]): string {
   const flows = new Map<string, string[]>();
   for (const hex of frames) {
-    // The tag that tells the state; whether it is the first fragment: flags of IPv4 or of the header behind IPv6's.
+    // The tag that tells the state; whether it is the first fragment: flags of IPv4 or of the
+    // header behind IPv6's.
     const v4 = hex.slice(32, 36) === "0800";
     const field = parseInt(v4 ? hex.slice(48, 52) : hex.slice(120, 124), 16);
     const later = (field & (v4 ? 0x1fff : 0xfff8)) !== 0;
@@ -224,7 +232,10 @@ async function sequence(
   return known && { story: story.join("\n"), known };
 }
 
-/** Lines of packets that wait, with these identifications; and counters that only grow with what came. */
+/**
+ * Lines of packets that wait, with these identifications; and counters that only grow with what
+ * came.
+ */
 function comparable(status: string, from: number): string[] {
   return status.split("\n").map((line) => line.trim()).filter((line) => {
     const [, id] = /ip_id=(\d+)/.exec(line) ?? [];
@@ -289,7 +300,9 @@ Deno.test(
   }),
 );
 
-/** What a status has more than an earlier one, and the packets that wait from an identification on. */
+/**
+ * What a status has more than an earlier one, and the packets that wait from an identification on.
+ */
 function grown(before: string, after: string, from: number): string[] {
   const old = comparable(before, from);
   return comparable(after, from).map((line) => {

@@ -10,8 +10,8 @@ import type { Random } from "../support/random.ts";
 import { type Arrival, summed, type Version } from "./conntrack_packets.ts";
 
 /**
- * What a helper reads; `active` and `passive`: only one side announces anything; `plain`: one client,
- * whose requests come first and go to the one port.
+ * What a helper reads; `active` and `passive`: only one side announces anything; `plain`: one
+ * client, whose requests come first and go to the one port.
  */
 export type HelperKind = "ftp" | "ftp active" | "ftp passive" | "tftp" | "tftp plain";
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Meters beside Open vSwitch's: the same meter, list and frames into both; the same frames out of both, the same counters, and the
- * same text about it. Rates are so low that nothing depends on time: a case that took long enough to be judged by the
- * clock is done again.
+ * Meters beside Open vSwitch's: the same meter, list and frames into both; the same frames out of
+ * both, the same counters, and the same text about it. Rates are so low that nothing depends on
+ * time: a case that took long enough to be judged by the clock is done again.
  */
 import assert from "node:assert/strict";
 import { runVerb } from "../../control/verbs/verbs.ts";
@@ -45,7 +45,10 @@ interface Case {
   readonly sizes: readonly number[];
 }
 
-/** Units that a drop must be away from being none, if nothing fills the buckets: half a second's at the highest rate. */
+/**
+ * Units that a drop must be away from being none, if nothing fills the buckets: half a second's at
+ * the highest rate.
+ */
 const MARGIN = 1500;
 
 /** Whether the clock would have to tell much time to make another outcome. */
@@ -188,7 +191,8 @@ Deno.test(
           dropped += Number(/^0: packet_count:(\d+)/m.exec(us.stats)?.[1]);
           return true;
         }
-        // A bucket got a packet's worth meanwhile: only a busy machine makes that happen, and not again and again.
+        // A bucket got a packet's worth meanwhile: only a busy machine makes that happen, and not
+        // again and again.
         differences = `${text(one.config)} ${one.list} ${one.sizes}\n` +
           `theirs ${JSON.stringify(them)}\nours   ${JSON.stringify(us)}`;
         return undefined;

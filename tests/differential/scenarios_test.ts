@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where each scenario that Open vSwitch tests its userspace datapath, poll threads, tunnels, labels, service
- * headers and packet types with is tested here, or why there is none. The list of them is that of Debian's package
- * openvswitch-source, so that a later one's new scenarios ask for a row.
+ * Where each scenario that Open vSwitch tests its userspace datapath, poll threads, tunnels,
+ * labels, service headers and packet types with is tested here, or why there is none. The list of
+ * them is that of Debian's package openvswitch-source, so that a later one's new scenarios ask for
+ * a row.
  */
 import assert from "node:assert/strict";
 import { shell } from "../support/command.ts";

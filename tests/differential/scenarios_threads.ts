@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where each scenario that Open vSwitch tests its poll threads with is tested here, or why there is none.
+ * Where each scenario that Open vSwitch tests its poll threads with is tested here, or why there is
+ * none.
  *
  * @module
  */

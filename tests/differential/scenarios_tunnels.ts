@@ -16,6 +16,7 @@ const peer = "tests/netdev/tunnels/peers_test.ts";
 const resolver = "tests/netdev/tunnels/resolver_test.ts";
 const commands = "tests/cli/tunnel_commands_test.ts";
 const bytes = "tests/differential/tunnels_test.ts";
+const rules = "tests/differential/tunnel_rules_test.ts";
 
 const marks: Row = [resolver, "marks are followed, by policy routing"];
 const withOpenVswitch: Row = [peer, "with Open vSwitch's userspace datapath"];
@@ -63,14 +64,14 @@ export const tunnelRows: Readonly<Record<string, Readonly<Record<string, Row>>>>
     "tunnel - Mix Geneve/GRE options": [bytes, "popFlows"],
     "tunnel - neighbor entry add and deletion": [commands, "tnl/neigh/flush"],
     "tunnel - GTP-U basic": [kinds, "static void test_gtpu"],
-    "tunnel - GTP-U push and pop": [pairs, 'name: "gtpu"'],
+    "tunnel - GTP-U push and pop": [rules, "headers of GTP-U and ERSPAN"],
     "tunnel - re-create port with different types": [
       conformance,
       "ports of every kind are added, listed and deleted",
     ],
   },
   "tunnel-push-pop.at": {
-    "tunnel_push_pop - erspan": withOpenVswitch,
+    "tunnel_push_pop - erspan": [rules, "headers of GTP-U and ERSPAN"],
     "tunnel_push_pop - action": [bytes, "headers and metadata are Open vSwitch's"],
     "tunnel_push_pop - packet_out": [packets, "static void test_sent_and_depth"],
     "tunnel_push_pop - packet_out debug_slow":
@@ -89,7 +90,7 @@ export const tunnelRows: Readonly<Record<string, Readonly<Record<string, Row>>>>
   },
   "tunnel-push-pop-ipv6.at": {
     "tunnel_push_pop_ipv6 - ip6gre": withOpenVswitch,
-    "tunnel_push_pop_ipv6 - ip6erspan": withOpenVswitch,
+    "tunnel_push_pop_ipv6 - ip6erspan": [rules, "headers of GTP-U and ERSPAN"],
     "tunnel_push_pop_ipv6 - action": [bytes, "headers and metadata are Open vSwitch's"],
   },
 };

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { checksum } from "../support/frames.ts";
 import { type Random, random, randomBytes } from "../support/random.ts";
 
 /** The kinds whose headers Open vSwitch 3.1 reads from text. */
@@ -28,7 +29,9 @@ const types = [[0x0800, ",ipv4()"], [0x86dd, ",ipv6()"], [0x0806, ",arp()"], [
 
 const hex = (value: number) => `0x${value.toString(16)}`;
 
-/** The header of Ethernet and the beginning of the next one are what they say; the rest is random. */
+/**
+ * The header of Ethernet and the beginning of the next one are what they say; the rest is random.
+ */
 function frameOf(n: number, next: Random): { frame: Uint8Array; type: string } {
   const frame = randomBytes(next, 14 + 46 + next(1300));
   const [type, layer] = types[next(types.length)] ?? types[0];
@@ -84,6 +87,57 @@ function ownHeader(kind: TunnelKind, next: Random, isIpv6: boolean) {
     size: 4 * parts.length,
     type: isIpv6 ? 109 : 3,
   };
+}
+
+/** A packet of ERSPAN, whose headers Open vSwitch 3.1 prints and does not read. */
+export interface ErspanCase {
+  /** As it comes. */
+  readonly outer: Uint8Array;
+  /** What is inside. */
+  readonly inner: Uint8Array;
+}
+
+const word = (value: number) => [
+  value >>> 24,
+  value >>> 16 & 255,
+  value >>> 8 & 255,
+  value & 255,
+];
+
+/** Ethernet and IPv4 from 1.1.2.92 to 1.1.2.88, with a good checksum. */
+export function outerOf(
+  protocol: number,
+  next: Random,
+  rest: readonly number[],
+  tos = next(256),
+): number[] {
+  const size = 20 + rest.length;
+  const ip = [0x45, tos, size >> 8, size & 255, next(256), next(256), 0x40, 0];
+  ip.push(1 + next(255), protocol, 0, 0, 1, 1, 2, 92, 1, 1, 2, 88);
+  const sum = checksum(Uint8Array.from(ip));
+  ip[10] = sum >> 8;
+  ip[11] = sum & 255;
+  const macs = [0xaa, 0x55, 0xaa, 0x55, 0, 0, 0xf8, 0xbc, 0x12, 0x44, 0x34, 0xb6];
+  return [...macs, 8, 0, ...ip, ...rest];
+}
+
+/** Of both versions, of whose hardware number text shows four bits. */
+export function erspanCases(count: number, seed: number): ErspanCase[] {
+  const next = random(seed);
+  return Array.from({ length: count }, (_, n) => {
+    const { frame } = frameOf(n, next);
+    const version = 1 + n % 2;
+    const session = version << 28 | next(1 << 14) << 10 | next(1024);
+    const gre = [0x10, 0, ...(version === 1 ? [0x88, 0xbe] : [0x22, 0xeb])];
+    const own = version === 1
+      ? word(next(1 << 20))
+      : [...randomBytes(next, 4), 0, 0, 0, next(16) << 4 | next(2) << 3];
+    const header = [...gre, ...randomBytes(next, 4), ...word(session), ...own];
+    return {
+      outer: Uint8Array.from(outerOf(47, next, [...header, ...frame])),
+      inner: frame,
+    };
+  });
 }
 
 /** The cases of a seed. */

@@ -8,11 +8,15 @@ import { toKeyAndMaskBytes } from "../../providers/odp/input.ts";
 import { encodeKey, formatKey } from "../../providers/odp/mod.ts";
 import { type Dummy, startDummy } from "../odp/ovs_dummy.ts";
 import { figure } from "../support/figure.ts";
-import { checksum } from "../support/frames.ts";
 import { collectAll, NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
-import { until } from "../support/wait.ts";
-import { type TunnelCase, tunnelCases, type TunnelKind } from "./tunnel_cases.ts";
+import {
+  erspanCases,
+  type TunnelCase,
+  tunnelCases,
+  type TunnelKind,
+} from "./tunnel_cases.ts";
+import { plain, through } from "./tunnel_judge.ts";
 
 const count = Number(Deno.env.get("TUNNEL_CASES") ?? 1020);
 const seed = Number(Deno.env.get("TUNNEL_SEED") ?? 15);
@@ -26,7 +30,10 @@ const ufidOf = (n: number) =>
   `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
 
 /** Adds ports of each kind to Open vSwitch; gives their numbers in its datapath. */
-async function addTunnels(dummy: Dummy): Promise<Numbers> {
+async function addTunnels<K extends string>(
+  dummy: Dummy,
+  kinds: readonly K[],
+): Promise<Readonly<Record<K, number>>> {
   for (const kind of kinds) {
     await dummy.vsctl(
       ...["add-port", "br0", `t-${kind}`, "--", "set", "interface", `t-${kind}`],
@@ -35,9 +42,9 @@ async function addTunnels(dummy: Dummy): Promise<Numbers> {
   }
   const shown = await dummy.call("dpctl/show", dp);
   return Object.fromEntries(
-    [...shown.matchAll(/port (\d+): \S+ \((vxlan|geneve|gre)\b/g)]
+    [...shown.matchAll(/port (\d+): \S+ \((\w+)/g)]
       .map(([, no, kind]) => [kind, Number(no)]),
-  ) as Numbers;
+  ) as Record<K, number>;
 }
 
 /** Puts flows into Open vSwitch in place of all that it has. */
@@ -50,51 +57,6 @@ async function setFlows(dummy: Dummy, lines: readonly string[]): Promise<void> {
   } finally {
     await Deno.remove(file);
   }
-}
-
-/** Gives frames to a port of Open vSwitch, and those that come out of another. */
-async function through(
-  dummy: Dummy,
-  frames: readonly Uint8Array[],
-  [from, to]: readonly [string, number],
-  want = frames.length,
-): Promise<Uint8Array[]> {
-  const sent: Uint8Array[] = [];
-  assert.deepEqual(await dummy.sent(to), []);
-  for (const frame of frames) {
-    await dummy.call("netdev-dummy/receive", from, frame.toHex());
-  }
-  await until(`${want} frames from Open vSwitch`, async () => {
-    await dummy.call("version");
-    sent.push(...await dummy.sent(to));
-    return sent.length >= want;
-  }, { state: () => `${sent.length} came` });
-  return sent;
-}
-
-/** A frame without what is random in it: UDP's source port, which its checksum then is right for. */
-function plain(frame: Uint8Array): string {
-  const bytes = frame.slice();
-  const isIpv6 = bytes[12] === 0x86;
-  const l4 = isIpv6 ? 54 : 34;
-  if (bytes[isIpv6 ? 20 : 23] !== 17) return bytes.toHex();
-  const port = (bytes[l4] ?? 0) << 8 | (bytes[l4 + 1] ?? 0);
-  assert.ok(port >= 32768 && port < 61000, `source port ${port}`);
-  if ((bytes[l4 + 6] ?? 0) | (bytes[l4 + 7] ?? 0)) {
-    const rest = bytes.subarray(l4);
-    const pseudo = [0, 0, rest.length >> 8, rest.length & 0xff, 0, 17];
-    const sum = checksum(
-      Uint8Array.from([
-        ...bytes.subarray(isIpv6 ? 22 : 26, l4),
-        ...pseudo,
-        ...rest,
-      ]),
-    );
-    assert.equal(sum, 0, `UDP checksum of ${frame.toHex()}`);
-    bytes.set([1, 1], l4 + 6);
-  }
-  bytes.set([0, 0], l4);
-  return bytes.toHex();
 }
 
 const pushText = ({ kind, header }: TunnelCase, numbers: Numbers, out: number) =>
@@ -118,7 +80,7 @@ Deno.test(
     await using bench = await NetdevBench.open();
     await bench.ports("p1", "p2", "p3");
     await dummy.call("upcall/set-flow-limit", "0");
-    const theirs = await addTunnels(dummy);
+    const theirs = await addTunnels(dummy, kinds);
     const ours = {} as Record<TunnelKind, number>;
     for (const kind of kinds) {
       ours[kind] = (await bench.dp.ports.add({ name: `t-${kind}`, type: kind })).no;
@@ -178,5 +140,39 @@ Deno.test(
       cases.map(({ frame }) => frame.toHex()),
     );
     figure(`${count} packets got headers, and lost them again, as in Open vSwitch`);
+  }),
+);
+
+Deno.test(
+  "tunnels: ERSPAN comes out as in Open vSwitch, with the same metadata",
+  skippable(async () => {
+    await using dummy = await startDummy();
+    await using bench = await NetdevBench.open();
+    await bench.ports("p1", "p2", "p3");
+    await dummy.call("upcall/set-flow-limit", "0");
+    const theirs = await addTunnels(dummy, ["erspan"]);
+    const { no: ours } = await bench.dp.ports.add({ name: "t-erspan", type: "erspan" });
+    const outer = `${outerKey("0x0800")},ipv4(proto=47,frag=no)`;
+    bench.dp.flows.put({ key: outer, actions: `tnl_pop(${ours})` });
+    const cases = erspanCases(Math.ceil(count / 4), seed);
+    const upcalls = bench.dp.upcalls({ signal: AbortSignal.timeout(300_000) });
+    const exact: string[] = [];
+    for (const [n, { outer, inner }] of cases.entries()) {
+      bench.inject(3 as never, outer);
+      const { value: upcall } = await upcalls.next();
+      assert.ok(upcall);
+      assert.equal(upcall.packet.toHex(), inner.toHex(), `case ${n} of seed ${seed}`);
+      const key = { ...upcall.key, inPort: theirs.erspan as never };
+      const text = formatKey(toKeyAndMaskBytes(encodeKey(key)), { verbose: true });
+      exact.push(`ufid:${ufidOf(n + 100)},${text} 4`);
+    }
+    await upcalls.return?.();
+    await setFlows(dummy, [`${outer} tnl_pop(${theirs.erspan})`, ...exact]);
+    const popped = await through(dummy, cases.map(({ outer }) => outer), ["p3", 4]);
+    assert.deepEqual(
+      popped.map((frame) => frame.toHex()),
+      cases.map(({ inner }) => inner.toHex()),
+    );
+    figure(`${cases.length} packets of ERSPAN came out as in Open vSwitch`);
   }),
 );

@@ -3,8 +3,10 @@
  * Programs in pages. A comment before a block says what the block is:
  *
  * - `<!-- file: switch.ts -->` is saved under that name, beside the other files of the page;
- * - `<!-- run: deno run -A switch.ts -->` is saved under the name of its last word, and run as it says;
- * - `<!-- prints -->` before a block without language is what the program before it prints, where `…` stands for anything;
+ * - `<!-- run: deno run -A switch.ts -->` is saved under the name of its last word, and run as it
+ *   says;
+ * - `<!-- prints -->` before a block without language is what the program before it prints, where
+ *   `…` stands for anything;
  * - `<!-- examples/switch.ts -->` is the text of that file, after its first comments.
  *
  * A block of TypeScript is type-checked, unless its language says `ignore`.

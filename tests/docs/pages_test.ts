@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Every program in a page is type-checked, and run as the page says; every command and link leads somewhere. */
+/**
+ * Every program in a page is type-checked, and run as the page says; every command and link leads
+ * somewhere.
+ */
 import assert from "node:assert/strict";
 import { toolVerbs } from "../../cli/tool_verbs.ts";
 import { parseCommandLine } from "../../control/options.ts";
@@ -126,7 +129,7 @@ Deno.test("pages: every command is one of the tool's, with options that there ar
         assert(names.has(command.words[0] ?? ""), `${at(block)}: ${line}`);
         seen++;
       }
-      const [, task] = /\bdeno task ([\w:]+)/.exec(line) ?? [];
+      const [, task] = /\bdeno task ([\w:-]+)/.exec(line) ?? [];
       if (task !== undefined) assert(task in config.tasks, `${at(block)}: ${line}`);
     }
   }

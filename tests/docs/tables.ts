@@ -4,8 +4,9 @@
  *
  *     deno run -A tests/docs/tables.ts
  *
- * What there is comes from where it is checked: the library answers a wrong type, option or setting with those that it knows. The
- * reasons for drops are written by `deno task gen`. What each is for is said here; the tests fail for one that nothing is said of.
+ * What there is comes from where it is checked: the library answers a wrong type, option or setting
+ * with those that it knows. The reasons for drops are written by `deno task gen`. What each is for
+ * is said here; the tests fail for one that nothing is said of.
  *
  * @module
  */
@@ -52,6 +53,8 @@ const options: Readonly<Record<string, string>> = {
   "tx-flow-ctrl": "`true`: pause frames are sent when receive queues fill up",
   "flow-ctrl-autoneg": "`true`: both ends agree on pause frames",
   "dpdk-lsc-interrupt": "`true`: changes of the link are told at once, by interrupt",
+  "rx-interrupt":
+    "`true`: the card interrupts the sleep of an idle poll thread, which otherwise looks after each nap",
   "dpdk-vf-mac": "MAC address of the virtual function that a representor stands for",
   "rx-steering": "`rss`, the default, or `rss+lacp`: a further queue for LACP alone",
   "tx-steering":
@@ -125,7 +128,7 @@ const settings: Readonly<Record<string, readonly [what: string, otherwise: strin
   local: ["kind of port 0: `dummy`, `tap`, `null`, or `none` for no port 0", "`dummy`"],
   pollThreads: [
     'hexadecimal mask of cores, `"0x6"`; one poll thread on each',
-    "the last core",
+    "the last free core",
   ],
   maxSleepUs: [
     "longest nap of an idle poll thread, microseconds, up to 10,000; 0: it never sleeps",

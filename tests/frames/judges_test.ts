@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Frames judged by scapy and tshark: theirs are read here, ours are read there, and checksums are right for both. */
+/**
+ * Frames judged by scapy and tshark: theirs are read here, ours are read there, and checksums are
+ * right for both.
+ */
 import assert from "node:assert/strict";
 import { build, parse, summary } from "../../frames/mod.ts";
 import { run } from "../support/command.ts";
@@ -9,7 +12,10 @@ import { kinds } from "./kinds.ts";
 
 const frames = kinds.map((layers) => build(layers));
 
-/** Takes what is computed out of a frame, has it computed, and prints the frame: as it was, if it was right. */
+/**
+ * Takes what is computed out of a frame, has it computed, and prints the frame: as it was, if it
+ * was right.
+ */
 const rebuild = `
 import sys
 load_contrib("geneve"); load_contrib("mpls")

@@ -2,11 +2,12 @@
 /**
  * A short run of every fuzzer: `tests/fuzz/*_fuzz.c` defines `LLVMFuzzerTestOneInput` and is
  * compiled under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer with the units
- * that `link:` in its first comment names (all if it does not). It starts from the inputs in `tests/fuzz/corpus/NAME/`.
+ * that `link:` in its first comment names (all if it does not). It starts from the inputs in
+ * `tests/fuzz/corpus/NAME/`.
  *
- * `FUZZ_SECONDS` sets how long each runs (10 if unset), five times as long those of what strangers can send to a
- * connection, `FUZZ_SEED` repeats a run. An input that fails is kept in the
- * folder that the error names.
+ * `FUZZ_SECONDS` sets how long each runs (10 if unset), five times as long those of what strangers
+ * can send to a connection, `FUZZ_SEED` repeats a run. An input that fails is kept in the folder
+ * that the error names.
  */
 import { buildProgram } from "../support/c_build.ts";
 import { skippable } from "../support/skip.ts";

@@ -13,8 +13,8 @@ const first = 4000;
 const last = 2000;
 
 /**
- * The lines that name a failure: what the harness printed, what a sanitizer found, the stack. Where that is long its
- * beginning counts, because the rest of a failure follows from that.
+ * The lines that name a failure: what the harness printed, what a sanitizer found, the stack. Where
+ * that is long its beginning counts, because the rest of a failure follows from that.
  */
 export function failureOf(said: string): string {
   const lines = said.split("\n").filter((line) => !ordinary.test(line));

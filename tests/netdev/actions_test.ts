@@ -25,7 +25,10 @@ import { patience } from "../support/wait.ts";
 
 const { dst } = defaults;
 
-/** One packet through a list of actions, by execute and by a flow: what has to come out of ports 2 and 3. */
+/**
+ * One packet through a list of actions, by execute and by a flow: what has to come out of ports 2
+ * and 3.
+ */
 interface Case {
   readonly name: string;
   readonly actions: string;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Which poll thread polls which queue: settings, pins, isolation, and that traffic goes on. The rules are tested in C. */
+/**
+ * Which poll thread polls which queue: settings, pins, isolation, and that traffic goes on. The
+ * rules are tested in C.
+ */
 import assert from "node:assert/strict";
 import { controlCommands } from "../../control/commands.ts";
 import { Log } from "../../control/log.ts";

@@ -14,7 +14,9 @@ import { skippable } from "../support/skip.ts";
 
 const CASES = 1500;
 
-/** What a list hands on without copying: the last of its steps that does anything with the packet. */
+/**
+ * What a list hands on without copying: the last of its steps that does anything with the packet.
+ */
 function withoutCopies(actions: readonly Action[]): Action[] {
   const branches = new Set(["clone", "sample", "checkPktLen"]);
   const kept = actions.filter(({ type }) => !branches.has(type) && type !== "trunc");

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Bonds: `lb_output` takes the bucket that Open vSwitch's userspace datapath (3.1) takes, and counts what it sends. */
+/**
+ * Bonds: `lb_output` takes the bucket that Open vSwitch's userspace datapath (3.1) takes, and
+ * counts what it sends.
+ */
 import assert from "node:assert/strict";
 import { controlCommands } from "../../control/commands.ts";
 import { Log } from "../../control/log.ts";

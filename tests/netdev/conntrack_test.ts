@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Connection tracking of the userspace datapath: what flows see of it, and what it does to packets. */
+/**
+ * Connection tracking of the userspace datapath: what flows see of it, and what it does to packets.
+ */
 import assert from "node:assert/strict";
 import type { PortNo } from "../../providers/ids.ts";
 import { formatKey } from "../../providers/odp/mod.ts";
@@ -180,7 +182,9 @@ Deno.test(
   }),
 );
 
-/** What a verb of dpctl prints of the datapaths of this process; rejects with what it complains of. */
+/**
+ * What a verb of dpctl prints of the datapaths of this process; rejects with what it complains of.
+ */
 async function verb(line: string, flags: Partial<Flags> = {}): Promise<string> {
   let out = "";
   let complaints = "";

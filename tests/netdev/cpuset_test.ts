@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Poll threads in a cpuset of the kernel's: they run on its cores and no others, and say which those are. */
+/**
+ * Poll threads in a cpuset of the kernel's: they run on its cores and no others, and say which
+ * those are.
+ */
 import assert from "node:assert/strict";
 import { openNetdev } from "../support/netdev.ts";
 import { skippable, Unsupported } from "../support/skip.ts";

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What ports open and leave: descriptors, sockets in the file system, devices, and what children get of it. */
+/**
+ * What ports open and leave: descriptors, sockets in the file system, devices, and what children
+ * get of it.
+ */
 import assert from "node:assert/strict";
 import type { PortRequest } from "../../providers/contract/ports.ts";
 import { DatapathError } from "../../providers/errors.ts";

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Devices that go, come back, are renamed, belong to somebody else, or are none that can be a port. */
+/**
+ * Devices that go, come back, are renamed, belong to somebody else, or are none that can be a port.
+ */
 import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { PortRequest } from "../../providers/contract/mod.ts";

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What ports of type dpdk may ask of their devices: granted by some, refused by name by others, never ignored. */
+/**
+ * What ports of type dpdk may ask of their devices: granted by some, refused by name by others,
+ * never ignored.
+ */
 import assert from "node:assert/strict";
 import type { DatapathError } from "../../providers/errors.ts";
 import { run } from "../support/command.ts";
 import { udpFrame } from "../support/frames.ts";
-import { makeHosts, on } from "../support/netns.ts";
+import { makeHosts, on, sendFrom } from "../support/netns.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needRoot, skippable } from "../support/skip.ts";
-import { until } from "../support/wait.ts";
+import { pause, until } from "../support/wait.ts";
 
 type Options = Readonly<Record<string, string | number | boolean>>;
 
@@ -36,6 +39,7 @@ Deno.test(
       [{ "tx-flow-ctrl": "true" }, /tx-flow-ctrl/],
       [{ "flow-ctrl-autoneg": "true" }, /flow-ctrl-autoneg/],
       [{ "dpdk-lsc-interrupt": "true" }, /driver net_null does not interrupt/],
+      [{ "rx-interrupt": "true" }, /driver does not interrupt for packets/],
       [{ "dpdk-vf-mac": "02:00:00:00:00:09" }, /stands for no virtual function/],
       [{ "rx-steering": "rss+lacp" }, /rss\+lacp: the device cannot/],
       [{ "rx-steering": "rss+lacp", n_rxq: 2 }, /rss\+lacp: the device cannot/],
@@ -49,6 +53,7 @@ Deno.test(
     }
     const wrong: readonly (readonly [Options, RegExp])[] = [
       [{ "rx-flow-ctrl": "yes" }, /rx-flow-ctrl is "yes", expected true or false/],
+      [{ "rx-interrupt": "1" }, /rx-interrupt is "1", expected true or false/],
       [{ "dpdk-vf-mac": "01:00:00:00:00:09" }, /the MAC address of one station/],
       [{ "dpdk-vf-mac": "here" }, /the MAC address/],
       [{ "rx-steering": "lacp" }, /expected rss or rss\+lacp/],
@@ -99,6 +104,31 @@ Deno.test(
     await until("the link to be down", () => dp.ports.get("x")?.link?.up === false);
     await run("ip", "link", "set", name, "up");
     await until("the link to be up", () => dp.ports.get("x")?.link?.up === true);
+  }),
+);
+
+Deno.test(
+  "dpdk: packets of a device that interrupts for them end the sleep of an idle thread",
+  skippable(async () => {
+    needRoot("netdev");
+    await using bench = await NetdevBench.open({ config: { maxSleepUs: 10_000 } });
+    const { dp } = bench;
+    const name = `dpi${Deno.pid % 100000}`;
+    const devargs = `${device("net_tap")},iface=${name}`;
+    const { no } = await add(bench, { devargs, "rx-interrupt": true });
+    await run("ip", "link", "set", name, "up");
+    const count = (of: string): bigint => dp.pollThreads?.dump()[0]?.counters[of] ?? 0n;
+    const woken = count("woken");
+    const received = (): bigint => dp.ports.stats(no).rxPackets;
+    // Each is for a thread that has slept for long.
+    for (let i = 0; i < 5; i++) {
+      await pause(20);
+      const before = received();
+      await sendFrom(name, udpFrame());
+      await until("a packet", () => received() > before);
+    }
+    assert.ok(count("woken") - woken >= 3n, `woken ${count("woken") - woken} times`);
+    await dp.ports.delete(no);
   }),
 );
 
@@ -168,7 +198,8 @@ for (const offload of ["none", "checksum", "tso"] as const) {
       const veth = await dp.ports.add({ name: client.device, type: "system" });
       await run("ip", "address", "add", "10.79.0.9/24", "dev", name);
       await run("ip", "link", "set", name, "up");
-      // net_tap of DPDK 22.11 has a segment's Ethernet header fit into its MTU as well, or sends nothing.
+      // net_tap of DPDK 22.11 has a segment's Ethernet header fit into its MTU as well, or sends
+      // nothing.
       await run(
         ...on(client, "ip", "link", "set", client.inner, "mtu", "1400") as [string],
       );

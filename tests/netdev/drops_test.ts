@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Packets that are dropped are shown with the reason that they are counted under, to one that looks. */
+/**
+ * Packets that are dropped are shown with the reason that they are counted under, to one that
+ * looks.
+ */
 import assert from "node:assert/strict";
 import type { DroppedPacket } from "../../providers/contract/drops.ts";
 import { LOCAL_PORT, type PortNo } from "../../providers/ids.ts";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * TCP in every encapsulation that this kernel can make, of which the senders leave the inner checksum and the cutting
- * undone: what passes a Linux bridge passes the datapath, beside it.
+ * TCP in every encapsulation that this kernel can make, of which the senders leave the inner
+ * checksum and the cutting undone: what passes a Linux bridge passes the datapath, beside it.
  */
 import assert from "node:assert/strict";
 import { run, tryRun } from "../support/command.ts";
@@ -10,7 +10,10 @@ import { NetdevBench } from "../support/netdev.ts";
 import { needProgram, needRoot, skippable, Unsupported } from "../support/skip.ts";
 import { addPort, iperf, learn } from "./switch.ts";
 
-/** Commands of ip(8) that make one end, for a host and its peer; the inner address is 192.0.2.N or fd99::N. */
+/**
+ * Commands of ip(8) that make one end, for a host and its peer; the inner address is 192.0.2.N or
+ * fd99::N.
+ */
 interface Encapsulation {
   readonly name: string;
   readonly family: 4 | 6;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** How a process with poll threads ends: by itself, by an error, by a signal; quickly, with the right status. */
+/**
+ * How a process with poll threads ends: by itself, by an error, by a signal; quickly, with the
+ * right status.
+ */
 import assert from "node:assert/strict";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
@@ -179,7 +182,8 @@ Deno.test(
     await dp.close();`);
     assert.equal(end.code, 0, end.stderr);
     const { before, after } = JSON.parse(end.stdout.slice(end.stdout.indexOf("{")));
-    // A hundred rounds: what is leaked in each shows, what Deno itself opens and starts now and then does not.
+    // A hundred rounds: what is leaked in each shows, what Deno itself opens and starts now and
+    // then does not.
     assert.ok(after[0] <= before[0] + 20, `descriptors ${before[0]} to ${after[0]}`);
     assert.ok(after[1] <= before[1] + 20, `threads ${before[1]} to ${after[1]}`);
     assert.ok(after[2] <= before[2] + 30_000, `resident KiB ${before[2]} to ${after[2]}`);

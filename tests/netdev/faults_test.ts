@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Faults from outside and requests at their limits: what must hold through them, and afterwards. */
+/**
+ * Faults from outside and requests at their limits: what must hold through them, and afterwards.
+ */
 import assert from "node:assert/strict";
 import { encodeActions } from "../../providers/odp/mod.ts";
 import type { Action } from "../../providers/types.ts";
@@ -46,7 +48,9 @@ Deno.test(
     await using bench = await NetdevBench.open();
     const { dp } = bench;
     await bench.ports("p1", "p2");
-    /** Bytes of a list nested `depth` times, made without the encoder, which has a limit of its own. */
+    /**
+     * Bytes of a list nested `depth` times, made without the encoder, which has a limit of its own.
+     */
     const nested = (depth: number, kind: "clone" | "sample"): Uint8Array => {
       let bytes: Uint8Array = encodeActions([{ type: "output", port: 2 }]);
       for (let i = 0; i < depth; i++) {
@@ -144,7 +148,10 @@ Deno.test(
 
 const mod = new URL("../../mod.ts", import.meta.url).href;
 
-/** A program that says when a packet has passed, and then how many have, and how long ago by the flow. */
+/**
+ * A program that says when a packet has passed, and then how many have, and how long ago by the
+ * flow.
+ */
 const program = `
   import { openDatapath } from ${JSON.stringify(mod)};
   const dp = await openDatapath("netdev@fault", { create: true, onNotice: () => {} });

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What dump-flows prints is what add-flow takes, for every kind of flow: a table comes back from its own text. */
+/**
+ * What dump-flows prints is what add-flow takes, for every kind of flow: a table comes back from
+ * its own text.
+ */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import { flowText } from "../../control/text/flow.ts";
@@ -92,7 +95,10 @@ function cut(line: string): { key: string; actions: string } {
   return { key, actions: list };
 }
 
-/** Lines without counters and identifiers, sorted; and the bytes, for a text can leave out what matters. */
+/**
+ * Lines without counters and identifiers, sorted; and the bytes, for a text can leave out what
+ * matters.
+ */
 function listing(dp: Datapath, verbose: boolean): string[] {
   return [...dp.flows.dump()].map((one) => {
     const { key, actions } = cut(flowText(one, { verbose }));

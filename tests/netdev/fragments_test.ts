@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Fragments on their way through `ct` of the userspace datapath: whole before it, in pieces behind it. */
+/**
+ * Fragments on their way through `ct` of the userspace datapath: whole before it, in pieces behind
+ * it.
+ */
 import assert from "node:assert/strict";
 import type { PortNo } from "../../providers/ids.ts";
 import { fragmentsOf, joined } from "../support/fragments.ts";
@@ -23,7 +26,9 @@ const later = {
   6: "eth(),eth_type(0x86dd),ipv6(frag=later)",
 };
 
-/** Two ports; what comes in by the first is tracked by `track` and goes on to the second by state. */
+/**
+ * Two ports; what comes in by the first is tracked by `track` and goes on to the second by state.
+ */
 async function open(version: 4 | 6, track: string): Promise<NetdevBench> {
   const bench = await NetdevBench.open();
   await bench.ports("p1", "p2", "p3");

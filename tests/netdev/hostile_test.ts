@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Frames that nobody would send: cut anywhere, random, too short, too long. Every one is accounted for. */
+/**
+ * Frames that nobody would send: cut anywhere, random, too short, too long. Every one is accounted
+ * for.
+ */
 import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
 import { decodeKey, encodeKey, extractKey } from "../../providers/odp/mod.ts";

@@ -223,3 +223,62 @@ Deno.test(
     assert.match(said, /vhost-user: .* ok /);
   }),
 );
+
+/** Hides the hugepages that there are from a program. */
+const without = 'mount -t tmpfs none /sys/kernel/mm/hugepages; exec "$@"';
+
+Deno.test(
+  "hugepages: without them the kernel makes transparent ones, and virtio_user says what it needs",
+  skippable(async () => {
+    needRoot("netdev");
+    const setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+    const enabled = await Deno.readTextFile(setting).catch(() => "[never]");
+    if (/\[never\]/.test(enabled)) {
+      throw new Unsupported("transparent hugepages", { requirement: "netdev" });
+    }
+    const program = `
+      import { openDatapath } from ${module("mod.ts")};
+      await using dp = await openDatapath("netdev@thp", { create: true });
+      const huge = Deno.readTextFileSync("/proc/self/smaps_rollup");
+      console.log(/AnonHugePages: +(\\d+)/.exec(huge)?.[1]);
+      await dp.ports.add({
+        name: "v", type: "dpdk", options: { devargs: "net_virtio_user0,path=/nosuch" },
+      }).catch(({ message }) => console.log(message));
+    `;
+    const { stdout, stderr } = await new Deno.Command("unshare", {
+      args: ["--mount", "sh", "-ec", without, "sh", Deno.execPath(), "eval", program],
+      stdin: "null",
+      env: { NO_COLOR: "1" },
+    }).output();
+    const [huge, refusal] = new TextDecoder().decode(stdout).split("\n");
+    const said = new TextDecoder().decode(stderr);
+    // The pool of packet buffers alone is 40 MiB.
+    assert.ok(Number(huge) >= 40 << 10, `${huge} KiB in huge pages\n${said}`);
+    assert.match(said, /too few free hugepages .*: using transparent ones/);
+    assert.match(
+      refusal ?? "",
+      /virtio_user shares this process's memory.* EOPNOTSUPP|EOPNOTSUPP/,
+    );
+  }),
+);
+
+Deno.test(
+  "hugepages: where private memory is limited, ordinary memory is used",
+  skippable(async () => {
+    needRoot("netdev");
+    const program = `
+      import { openDatapath } from ${module("mod.ts")};
+      await using dp = await openDatapath("netdev@lim", { create: true });
+      console.log((await dp.ports.add({ name: "p", type: "dummy" })).name);
+    `;
+    const { stdout, stderr } = await new Deno.Command("prlimit", {
+      args: [`--data=${2 ** 34}`, "unshare", "--mount", "sh", "-ec", without, "sh"]
+        .concat(Deno.execPath(), "eval", program),
+      stdin: "null",
+      env: { NO_COLOR: "1" },
+    }).output();
+    const said = new TextDecoder().decode(stderr);
+    assert.equal(new TextDecoder().decode(stdout), "p\n", said);
+    assert.match(said, /too few free hugepages .*: using ordinary memory/);
+  }),
+);

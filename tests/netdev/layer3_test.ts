@@ -175,7 +175,6 @@ Deno.test(
           "check_pkt_len(size=100,gt(2),le(3,pop_nsh()))",
           "actions[0].check_pkt_len.le[1].pop_nsh: the key does not say",
         ],
-        [plain, "psample(group=1)", "actions[0].psample: psample is the kernel's"],
       ] as const
     ) {
       assert.throws(() => dp.flows.put({ key, actions }), (error: Error) => {

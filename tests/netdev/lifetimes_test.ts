@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Who waits, who holds what, and what becomes of it when its owner goes: streams, handlers, Workers, stuck poll threads. */
+/**
+ * Who waits, who holds what, and what becomes of it when its owner goes: streams, handlers,
+ * Workers, stuck poll threads.
+ */
 import assert from "node:assert/strict";
 import { encodeMask, exact, output } from "../../providers/odp/mod.ts";
 import { udpFrame } from "../support/frames.ts";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The manners of all examples: they say how they are called, when they are ready, answer dpctl, and end when they are told to.
+ * The manners of all examples: they say how they are called, when they are ready, answer dpctl, and
+ * end when they are told to.
  */
 import assert from "node:assert/strict";
 import { control } from "../../control/socket.ts";
@@ -80,8 +81,8 @@ for (
 }
 
 /**
- * A program in a process of its own, which is ready, answers dpctl, and ends with status 0 by Ctrl-C.
- * `words` are those behind `deno`.
+ * A program in a process of its own, which is ready, answers dpctl, and ends with status 0 by
+ * Ctrl-C. `words` are those behind `deno`.
  */
 async function comesAndGoes(
   words: readonly string[],

@@ -8,7 +8,10 @@ import { NetdevBench } from "../support/netdev.ts";
 import { needRoot, skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
 
-/** Says mark and priority of frames that leave by a device, a line each; 41 bytes are nobody's length. */
+/**
+ * Says mark and priority of frames that leave by a device, a line each; 41 bytes are nobody's
+ * length.
+ */
 const sniffer = `
 import socket, struct, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))

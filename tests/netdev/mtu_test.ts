@@ -2,9 +2,11 @@
 /** Frames of every size, and devices whose MTU changes while they are ports. */
 import assert from "node:assert/strict";
 import type { Datapath } from "../../providers/datapath.ts";
+import type { PortNo } from "../../providers/ids.ts";
 import { decideMisses } from "../../cli/miss_policy.ts";
 import { Log } from "../../control/log.ts";
 import { run, shell, tryRun } from "../support/command.ts";
+import { udpFrame } from "../support/frames.ts";
 import { type Host, makeHosts, on, ping, pinged } from "../support/netns.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needRoot, skippable, Unsupported } from "../support/skip.ts";
@@ -71,9 +73,74 @@ Deno.test(
   ),
 );
 
+Deno.test(
+  "mtu: a setting changes it while packets pass, and stays when the device comes again",
+  skippable(async () => {
+    needRoot("netdev");
+    await using bench = await NetdevBench.open();
+    const { dp } = bench;
+    const [from, to] = await bench.ports("from", "to");
+    dp.flows.put({
+      key: `in_port(${from}),eth(),eth_type(0x0800),ipv4(frag=no)`,
+      actions: `${to}`,
+    });
+    const sent = async (): Promise<number> => {
+      bench.inject(from, udpFrame({ payload: new Uint8Array(100) }));
+      await bench.settle();
+      return dp.ports.collect?.(to) === undefined ? 0 : 1;
+    };
+    assert.equal(await sent(), 1);
+    await dp.ports.setConfig?.(to, { mtu: "100" });
+    assert.equal(dp.ports.get(to)?.mtu, 100);
+    assert.equal(await sent(), 0);
+    assert.equal(oversize(dp), 1n);
+    await dp.ports.setConfig?.(to, { mtu_request: "1500" });
+    assert.equal(await sent(), 1);
+
+    const name = `nms${Deno.pid % 100000}`;
+    const { no } = await dp.ports.add({ name, type: "tap" });
+    const mtu = async () =>
+      (await Deno.readTextFile(`/sys/class/net/${name}/mtu`)).trim();
+    await dp.ports.setConfig?.(no, { mtu: "9000" });
+    assert.deepEqual([await mtu(), dp.ports.get(no)?.mtu], ["9000", 9000]);
+    await run("ip", "link", "delete", name);
+    await until(
+      "the device to be made anew",
+      () => mtu().then((n) => n === "9000", () => false),
+    );
+
+    const devargs = `net_null_ms${Deno.pid}`;
+    const null0 = await dp.ports.add({
+      name: "null",
+      type: "dpdk",
+      options: { devargs },
+    });
+    await dp.ports.setConfig?.(null0.no, { mtu: "1400" });
+    assert.equal(dp.ports.get(null0.no)?.mtu, 1400);
+    // A driver that does not know how.
+    const socket = `upcall-mtu-${Deno.pid}`;
+    const memif = { name: "memif", type: "memif", options: { role: "server", socket } };
+    const added = await dp.ports.add(memif);
+    const wrong: [PortNo, Record<string, string>, RegExp][] = [
+      [added.no, { mtu: "1400" }, /delete the port, and add it with mtu=1400 \(/],
+      [to, { mtu: "67" }, /mtu is "67", expected a number from 68 to /],
+      [to, { mtu: "many" }, /mtu is "many", expected/],
+      [to, { queue: "5" }, /no setting "queue" \(there are: mtu, pmd-rxq-affinity\)/],
+    ];
+    for (const [port, config, text] of wrong) {
+      const { mtu } = dp.ports.get(port) ?? {};
+      await assert.rejects(async () => await dp.ports.setConfig?.(port, config), text);
+      assert.equal(dp.ports.get(port)?.mtu, mtu);
+    }
+  }),
+);
+
 const python = "/usr/bin/python3";
 
-/** Lets a device have segments larger than IP packets (BIG TCP); iproute2 before 6.3 knows the half of it. */
+/**
+ * Lets a device have segments larger than IP packets (BIG TCP); iproute2 before 6.3 knows the half
+ * of it.
+ */
 const enlarge = `
 import socket, struct, sys
 link = socket.socket(16, 3, 0)
@@ -82,7 +149,10 @@ sizes = b"".join(struct.pack("HHI", 8, name, 185000) for name in (41, 58, 63, 64
 link.send(struct.pack("IHHIIBxHiII", 32 + len(sizes), 16, 5, 1, 0, 0, 0, index, 0, 0) + sizes)
 sys.exit(-struct.unpack("i", link.recv(4096)[16:20])[0])`;
 
-/** Prints "ready", then what came by TCP, and how many frames above 64 KiB came to a device meanwhile. */
+/**
+ * Prints "ready", then what came by TCP, and how many frames above 64 KiB came to a device
+ * meanwhile.
+ */
 const sink = `
 import hashlib, socket, sys, threading
 address, device = sys.argv[1:]
@@ -131,7 +201,10 @@ function listen(
   return { ready, said };
 }
 
-/** Sends 48 MiB from a host to another; returns how many frames of it reached the receiver's stack that were above 64 KiB. */
+/**
+ * Sends 48 MiB from a host to another; returns how many frames of it reached the receiver's stack
+ * that were above 64 KiB.
+ */
 async function transfer(from: Host, to: Host, address: string): Promise<number> {
   const listener = listen(to, sink, address, to.inner);
   await listener.ready;
@@ -201,7 +274,10 @@ try:
 except OSError: pass
 print(*(f"{count}x{size}" for size, count in sizes.items()))`;
 
-/** 5 times 40 datagrams of 1200 bytes, each 40 in one call (UDP_SEGMENT, as programs that speak QUIC send). */
+/**
+ * 5 times 40 datagrams of 1200 bytes, each 40 in one call (UDP_SEGMENT, as programs that speak QUIC
+ * send).
+ */
 const datagramSource = `
 import socket, sys, time
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What poll threads do with their time: text beside ovs-vswitchd's, histograms, suspicious iterations, and queues dealt out anew. */
+/**
+ * What poll threads do with their time: text beside ovs-vswitchd's, histograms, suspicious
+ * iterations, and queues dealt out anew.
+ */
 import assert from "node:assert/strict";
 import { controlCommands } from "../../control/commands.ts";
 import { Log } from "../../control/log.ts";

@@ -47,7 +47,10 @@ async function withResponder(
   }
 }
 
-/** What a script of scapy says in the host's namespace, where it has the host's device as `dev` and MAC as `mac`. */
+/**
+ * What a script of scapy says in the host's namespace, where it has the host's device as `dev` and
+ * MAC as `mac`.
+ */
 function ask(host: Host, script: string): Promise<string> {
   return scapy(`dev="${host.inner}"\nmac="${host.mac}"\n${script}`, [], on(host));
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Open vSwitch's scenarios of connection tracking (`tests/conformance/scenarios/`) on the userspace datapath. */
+/**
+ * Open vSwitch's scenarios of connection tracking (`tests/conformance/scenarios/`) on the userspace
+ * datapath.
+ */
 import { runScenarios } from "../conformance/scenarios/suite.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { needRoot, skippable } from "../support/skip.ts";

@@ -22,7 +22,12 @@ const specifier = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
 /** The other process: sends back what it receives, until its input ends. */
 const peer = (far: Near): string => `
   const { openDatapath } = await import(${specifier});
-  await using dp = await openDatapath("netdev@peer", { create: true, onNotice: () => {} });
+  await using dp = await openDatapath("netdev@peer", {
+    create: true,
+    onNotice: () => {},
+    // Memory that the other end can be given, with hugepages or without.
+    config: { eal: "--no-huge\\n--no-shconf\\n--no-pci\\n--no-telemetry\\n--iova-mode=va\\n-m\\n512" },
+  });
   const { no } = await dp.ports.add({ name: "far", ...${JSON.stringify(far)} });
   dp.flows.put({
     key: \`recirc_id(0),in_port(\${no}),eth_type(0x0800),ipv4(frag=no)\`,
@@ -70,15 +75,15 @@ async function roundTrip(
   assert.deepEqual(got, sent);
 }
 
-/** Both ends of a way from one process to another. */
+/** Both ends of a way from one process to another; the near one is made first. */
 const links: Record<string, (socket: string) => { far: Near; near: Near }> = {
   "memif": (socket) => ({
-    far: { type: "memif", options: { socket, role: "server", id: "7" } },
-    near: { type: "memif", options: { socket, role: "client", id: "7" } },
+    far: { type: "memif", options: { socket, role: "client", id: "7" } },
+    near: { type: "memif", options: { socket, role: "server", id: "7" } },
   }),
   "vhost-user": (socket) => ({
-    far: { type: "vhost-user", options: { path: socket } },
-    near: { type: "dpdk", options: { devargs: `net_virtio_user7,path=${socket}` } },
+    far: { type: "dpdk", options: { devargs: `net_virtio_user7,path=${socket}` } },
+    near: { type: "vhost-user", options: { path: socket } },
   }),
 };
 
@@ -89,15 +94,12 @@ for (const [name, ends] of Object.entries(links)) {
       const folder = await Deno.makeTempDir({ prefix: "upcall-shared-" });
       const socket = `${folder}/socket`;
       const { far, near: end } = ends(socket);
+      await using bench = await NetdevBench.open();
+      const { dp } = bench;
+      const [host, out] = await bench.ports("host", "out");
+      const { no: near } = await dp.ports.add({ name: "near", ...end });
       const child = await startPeer(far);
       try {
-        await using bench = await NetdevBench.open();
-        const { dp } = bench;
-        const [host, out] = await bench.ports("host", "out");
-        const { no: near } = await dp.ports.add({
-          name: "near",
-          ...end,
-        });
         for (const [from, to] of [[host, near], [near, out]] as const) {
           dp.flows.put({
             key: `recirc_id(0),in_port(${from}),eth_type(0x0800),ipv4(frag=no)`,

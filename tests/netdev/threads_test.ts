@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Poll threads and ports that come, move and go while packets pass. */
 import assert from "node:assert/strict";
+import { run, tryRun } from "../support/command.ts";
 import { udpFrame } from "../support/frames.ts";
 import { NetdevBench } from "../support/netdev.ts";
-import { skippable, Unsupported } from "../support/skip.ts";
+import { sendFrom } from "../support/netns.ts";
+import { needRoot, skippable, Unsupported } from "../support/skip.ts";
 import { pause, until } from "../support/wait.ts";
+import { addPort } from "./switch.ts";
 
 const frame = udpFrame();
 
@@ -238,3 +241,32 @@ Deno.test(
     assert.equal([...ports.dump()].length, 1);
   }),
 );
+
+for (const type of ["system", "afxdp"]) {
+  Deno.test(
+    `poll threads: packets of type ${type} end the sleep of an idle one`,
+    skippable(async () => {
+      needRoot("netdev");
+      await using bench = await NetdevBench.open({ config: { maxSleepUs: 10_000 } });
+      const { dp } = bench;
+      const name = `rs${Deno.pid % 100000}`;
+      await run("ip", "link", "add", name, "type", "veth", "peer", "name", `${name}p`);
+      try {
+        for (const end of [name, `${name}p`]) await run("ip", "link", "set", end, "up");
+        const no = await addPort(dp, name, type);
+        const woken = () => dp.pollThreads?.dump()[0]?.counters["woken"] ?? 0n;
+        const before = woken();
+        for (let i = 0; i < 5; i++) {
+          await pause(20); // It has slept for long.
+          const { rxPackets } = dp.ports.stats(no);
+          await sendFrom(`${name}p`, frame);
+          await until("a packet", () => dp.ports.stats(no).rxPackets > rxPackets);
+        }
+        assert.ok(woken() - before >= 3n, `packets ended ${woken() - before} sleeps`);
+        await dp.ports.delete(no);
+      } finally {
+        await tryRun("ip", "link", "del", name);
+      }
+    }),
+  );
+}

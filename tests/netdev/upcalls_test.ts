@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Upcalls of the userspace datapath when the program throws, hangs, is slow, or decides in other ways. */
+/**
+ * Upcalls of the userspace datapath when the program throws, hangs, is slow, or decides in other
+ * ways.
+ */
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
 import { openLibrary } from "../../ffi/library.ts";

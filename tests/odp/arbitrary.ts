@@ -231,7 +231,10 @@ export const flow: fc.Arbitrary<RandomFlow> = fc.record({
 const wide = fc.tuple(fc.bigInt(0n, (1n << 64n) - 1n), fc.bigInt(0n, (1n << 64n) - 1n))
   .map(([value, mask]): Masked => ({ value: value & mask, mask }));
 
-/** Open vSwitch and the kernel leave fields of a tunnel out that are 0, so that their mask does not show. */
+/**
+ * Open vSwitch and the kernel leave fields of a tunnel out that are 0, so that their mask does not
+ * show.
+ */
 const orWild = (field: fc.Arbitrary<Masked>): fc.Arbitrary<Masked> =>
   field.map(({ value, mask }) => {
     const nothing = typeof value === "string" ? value : 0;

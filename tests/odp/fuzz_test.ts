@@ -177,7 +177,8 @@ Deno.test("mutated masks decode to what encodes to the same again, or are refuse
     assert.deepEqual(encodeMask(decodeMask(canonical, key), key), canonical);
     guarded(() => formatKey({ key, mask: bytes }), AttributeError);
     guarded(() => normalize(key, bytes), AttributeError);
-    // Unknown attributes that differ in their flag bits only are kept, and are duplicates when levels are split.
+    // Unknown attributes that differ in their flag bits only are kept, and are duplicates when
+    // levels are split.
     const once = guarded(() => normalize(key, canonical), AttributeError);
     if (once === undefined) return;
     assert.deepEqual(normalize(once.key, once.mask), once);

@@ -13,6 +13,8 @@ import { until } from "../support/wait.ts";
 export interface Dummy extends AsyncDisposable {
   /** Process of ovs-vswitchd. */
   readonly pid: number;
+  /** The socket at which its bridge listens for OpenFlow. */
+  readonly socket: string;
   /** Calls a command of ovs-appctl and returns what it prints; rejects with its complaint. */
   call(method: string, ...params: string[]): Promise<string>;
   /** Runs ovs-ofctl on its bridge `br0`: `ofctl("add-meter", "br0", "meter=1 …")`. */
@@ -21,7 +23,10 @@ export interface Dummy extends AsyncDisposable {
   vsctl(...args: string[]): Promise<string>;
   /** Lines of its log, from the message on: `PMD auto load balance is disabled.` */
   logged(): Promise<string[]>;
-  /** Frames that were sent to port `pN` since the last call. All that came before another `call` is there. */
+  /**
+   * Frames that were sent to port `pN` since the last call. All that came before another `call` is
+   * there.
+   */
   sent(port: number): Promise<Uint8Array[]>;
 }
 
@@ -61,8 +66,8 @@ async function check(): Promise<void> {
 const members = [21, 22] as const;
 
 /**
- * Words for ovs-vsctl by which `br0` has a bond that balances TCP by `lb_output`, and another bridge the other
- * end of it, for LACP.
+ * Words for ovs-vsctl by which `br0` has a bond that balances TCP by `lb_output`, and another
+ * bridge the other end of it, for LACP.
  */
 function bondWords(folder: string): string[] {
   const end = (bridge: string, bond: string, first: string, stream: string) => {
@@ -97,8 +102,8 @@ function bondWords(folder: string): string[] {
 }
 
 /**
- * Starts ovsdb-server and ovs-vswitchd in a folder of their own, with eight dummy ports. `bond`: ports 21 and 22
- * are members of one, `bond0`, which is balanced every second.
+ * Starts ovsdb-server and ovs-vswitchd in a folder of their own, with eight dummy ports. `bond`:
+ * ports 21 and 22 are members of one, `bond0`, which is balanced every second.
  */
 export async function startDummy(options: { bond?: boolean } = {}): Promise<Dummy> {
   await check();
@@ -214,6 +219,7 @@ export async function startDummy(options: { bond?: boolean } = {}): Promise<Dumm
   );
   return {
     pid: started.at(-1)?.pid ?? 0,
+    socket: `${folder}/br0.mgmt`,
     call,
     ofctl: async (...args) => {
       const { success, stdout, stderr } = await new Deno.Command("ovs-ofctl", {

@@ -71,7 +71,9 @@ Deno.test(
   }),
 );
 
-/** Outside the lookups that are chosen when the library runs, no instruction is newer than its base. */
+/**
+ * Outside the lookups that are chosen when the library runs, no instruction is newer than its base.
+ */
 async function onlyChosenVectors(path: string): Promise<void> {
   const objdump = findProgram("objdump");
   if (objdump === undefined || Deno.build.arch !== "x86_64") return;

@@ -5,8 +5,9 @@
  *
  *     sudo deno task newcomer [--root DEBIAN.tar] [--suite bookworm] [--mirror URL]
  *
- * Needs root, mmdebstrap (unless a file system is given), a mirror of Debian, and the registry of npm,
- * by the settings that this machine has for them.  What needs no registry runs without a network.
+ * Needs root, mmdebstrap (unless a file system is given), a mirror of Debian, and the registry of
+ * npm, by the settings that this machine has for them.  What needs no registry runs without a
+ * network.
  *
  * @module
  */
@@ -128,12 +129,26 @@ async function perform(
   };
   const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const { code, stdout, stderr } = await tryRun(
-    ...["unshare", "--mount", "--ipc", "--uts", ...(network ? [] : ["--net"])],
+    // With processes of its own, all of which end with the first.
+    ...["unshare", "--mount", "--ipc", "--uts", "--pid", "--fork", "--kill-child"],
+    ...(network ? [] : ["--net"]),
     ...["sh", "-c", enter, "sh", folder],
     ...(by === "user" ? ["runuser", "-u", user, "--"] : []),
     ...["env", "-i", "-C", `${home}/upcall`, ...settings, "sh", "-euc", script],
   );
   return { code, said: stdout + stderr };
+}
+
+/** Ends what runs when a signal comes, so that the file system that was begun can be removed. */
+function stopOnSignals(): AbortSignal {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(signal, () => {
+      stop.abort(new Error(`interrupted by ${signal}`));
+      void tryRun("pkill", "-TERM", "-P", `${Deno.pid}`);
+    });
+  }
+  return stop.signal;
 }
 
 async function isInstalled(program: string): Promise<boolean> {
@@ -164,12 +179,14 @@ async function main(): Promise<number> {
     return 1;
   }
   const folder = await Deno.makeTempDir({ prefix: "upcall-bare-" });
+  const interrupted = stopOnSignals();
   try {
     await Deno.chmod(folder, 0o755);
     let sum = 0;
     const timed = async <T>(name: string, task: () => Promise<T>): Promise<T> => {
       const started = performance.now();
       const result = await task();
+      interrupted.throwIfAborted();
       const seconds = (performance.now() - started) / 1000;
       sum += seconds;
       figure(`newcomer: ${name}: ${seconds.toFixed(1)} s`);
@@ -193,6 +210,10 @@ async function main(): Promise<number> {
     }
     figure(`newcomer: all of it: ${sum.toFixed(1)} s`);
     return 0;
+  } catch (error) {
+    if (!interrupted.aborted) throw error;
+    console.error(interrupted.reason.message);
+    return 130;
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

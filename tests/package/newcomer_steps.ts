@@ -14,7 +14,9 @@ export interface NewcomerStep {
   readonly script: string;
   /** Whose step it is: of one who may do all, or of an ordinary user. */
   readonly by: "root" | "user";
-  /** Whether it fetches something. `deno task` does so once a user: packages that the tests import. */
+  /**
+   * Whether it fetches something. `deno task` does so once a user: packages that the tests import.
+   */
   readonly network?: boolean;
   /** Whether it changes the machine, so that it is for a bare one only. */
   readonly installs?: boolean;

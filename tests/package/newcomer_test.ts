@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What a new user does, step by step, each timed: install, look at the machine, the first switch of
- * one's own, a test of it without root, the dashboard.  The package is made in `package_test.ts`, the
- * demo in `tests/demo/`.
+ * one's own, a test of it without root, the dashboard.  The package is made in `package_test.ts`,
+ * the demo in `tests/demo/`.
  */
 import assert from "node:assert/strict";
 import { findToolchain } from "../../ffi/toolchain.ts";

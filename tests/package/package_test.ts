@@ -4,7 +4,7 @@
  * two capabilities, and what would be published.
  */
 import assert from "node:assert/strict";
-import { makePackage } from "../../packaging/deb.ts";
+import { makePackage, shipped } from "../../packaging/deb.ts";
 import { findToolchain } from "../../ffi/toolchain.ts";
 import { run, tryRun } from "../support/command.ts";
 import { figure } from "../support/figure.ts";
@@ -17,6 +17,21 @@ import {
 } from "../support/skip.ts";
 import { root } from "../support/tree.ts";
 import { until } from "../support/wait.ts";
+
+Deno.test("whatever the package's programs import is in the package", async () => {
+  const missing = new Set<string>();
+  for (const program of shipped.filter((name) => name.endsWith(".ts"))) {
+    const text = await run(Deno.execPath(), "info", "--json", `${root}${program}`);
+    const { modules } = JSON.parse(text) as { modules: { specifier: string }[] };
+    for (const { specifier } of modules) {
+      const name = specifier.slice(`file://${root}`.length);
+      const isHere = specifier.startsWith(`file://${root}`);
+      const isShipped = shipped.some((one) => name === one || name.startsWith(`${one}/`));
+      if (isHere && !isShipped) missing.add(name);
+    }
+  }
+  assert.deepEqual([...missing], []);
+});
 
 Deno.test("deno install makes a command of dpctl", async () => {
   const folder = await Deno.makeTempDir({ prefix: "upcall-install-" });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The workflows of `.github`: well-formed, and every command of theirs one that is there and takes the
- * options that it is given.
+ * The workflows of `.github`: well-formed, and every command of theirs one that is there and takes
+ * the options that it is given.
  */
 import assert from "node:assert/strict";
 import { parse } from "npm:yaml@2.9.1";

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { cacheDirectory } from "../../ffi/build.ts";
+import { cacheDirectory } from "../../ffi/build_cache.ts";
 import { compileFlags, portableFlags } from "../../ffi/flags.ts";
 import { run } from "./command.ts";
 import { needProgram, Unsupported } from "./skip.ts";

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { cacheDirectory, objectsOf, sourceNames } from "../../ffi/build.ts";
+import { objectsOf, sourceNames } from "../../ffi/build.ts";
+import { cacheDirectory } from "../../ffi/build_cache.ts";
 import { compileFlags, machineFlags, warningFlags } from "../../ffi/flags.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { dpdkFlags, findToolchain } from "../../ffi/toolchain.ts";
@@ -251,8 +252,8 @@ async function linked(link: readonly string[] | undefined): Promise<{ name: stri
 }
 
 /**
- * A hash of what a test in `folder` may include beside the headers of `c/`: headers beside it, units,
- * and headers of other folders of tests (`../c/…`), which fuzzers and benches share.
+ * A hash of what a test in `folder` may include beside the headers of `c/`: headers beside it,
+ * units, and headers of other folders of tests (`../c/…`), which fuzzers and benches share.
  */
 export async function includesOf(text: string, folder: string): Promise<string> {
   const headers = headersOf(folder);

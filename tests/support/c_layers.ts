@@ -131,6 +131,7 @@ export function declaredBy({ text }: SourceFile): string[] {
     if (/^(static|typedef|struct \w+ ?;|union|enum|_Static_assert)\b/.test(declaration)) {
       continue;
     }
+    if (/^[A-Z_]+\(/.test(declaration)) continue; // A macro that makes a type: LIST_HEAD().
     if (declaration.startsWith("extern ") && !declaration.includes("(")) {
       names.push(
         ...declaration.slice(0, -1).split(",").map((part) =>

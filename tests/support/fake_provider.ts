@@ -2,9 +2,10 @@
 /**
  * A small datapath in memory: the contract, with nothing underneath.
  *
- * It shows what a provider is at the least, lets the layers above be tested without DPDK or a kernel, and keeps the
- * conformance suite honest, for a suite that only one implementation passes may test that implementation.  It forwards when it is
- * told to (`inject`), looks flows up by going through all of them, and knows the actions output, userspace, trunc, recirc.
+ * It shows what a provider is at the least, lets the layers above be tested without DPDK or a
+ * kernel, and keeps the conformance suite honest, for a suite that only one implementation passes
+ * may test that implementation.  It forwards when it is told to (`inject`), looks flows up by going
+ * through all of them, and knows the actions output, userspace, trunc, recirc.
  *
  * @module
  */

@@ -18,7 +18,7 @@ import type { RawUpcall } from "../../providers/contract/upcalls.ts";
 import { DatapathError } from "../../providers/errors.ts";
 import type { ErrnoName } from "../../providers/errno.ts";
 import type { PortNo, Ufid } from "../../providers/ids.ts";
-import { encodeKey, extractKey } from "../../providers/odp/mod.ts";
+import { encodeKey, extractKey, ufidText } from "../../providers/odp/mod.ts";
 import type { FakeHandler } from "./fake_handler.ts";
 
 const KEY_ENCAP = 1;
@@ -187,12 +187,16 @@ export function operateOne(table: FakeTable, op: ProviderOp): OpResult {
   }
   if (op.op === "put") return put(table, op);
   const flow = op.ufid !== undefined
-    ? [...table.flows].find(({ ufid }) => ufid === op.ufid)
+    ? [...table.flows].find(({ ufid }) => ufid === nameOf(op.ufid))
     : table.lookup(attributes(op.key ?? fail("EINVAL")));
   if (flow === undefined) return fail("ENOENT");
   if (op.op === "get") return { ok: true, flow: rawFlow(flow, {}) };
   table.flows.delete(flow);
   return op.wantStats ? { ok: true, stats: statsOf(flow) } : { ok: true };
+}
+
+function nameOf(ufid: Ufid | Uint8Array | undefined): Ufid | undefined {
+  return ufid instanceof Uint8Array ? ufidText(ufid) : ufid;
 }
 
 /** Throws `EINVAL` for what is no list of actions, and for output to what no port can be. */
@@ -230,7 +234,7 @@ function put(table: FakeTable, op: ProviderFlowPut): OpResult {
       maskBytes: maskBytes.slice(),
       key: attributes(op.key.slice()),
       mask: attributes(maskBytes.slice()),
-      ufid: op.ufid ?? crypto.randomUUID(),
+      ufid: nameOf(op.ufid) ?? crypto.randomUUID(),
       actions: op.actions.slice(),
       packets: 0n,
       bytes: 0n,

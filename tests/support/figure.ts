@@ -2,8 +2,8 @@
 /**
  * Figures that tests measure: printed, whatever becomes of the test.
  *
- * `deno test --quiet` swallows what tests that pass print, so that figures also go into the file that
- * `UPCALL_FIGURES` names, which `tests/support/run.ts` prints.
+ * `deno test --quiet` swallows what tests that pass print, so that figures also go into the file
+ * that `UPCALL_FIGURES` names, which `tests/support/run.ts` prints.
  *
  * @module
  */

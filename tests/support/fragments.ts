@@ -16,7 +16,10 @@ export interface FragmentFields {
   readonly more?: boolean;
 }
 
-/** A fragment of an untagged IP frame without options: `size` bytes of what IP carries, from `start` on. */
+/**
+ * A fragment of an untagged IP frame without options: `size` bytes of what IP carries, from `start`
+ * on.
+ */
 export function fragmentOf(
   frame: Uint8Array,
   start: number,

@@ -5,9 +5,9 @@
  *
  *     deno task guest [--timeout SECONDS] [--keep FOLDER] [--zones] PROGRAM [ARGUMENT...]
  *
- * A PROGRAM that ends in `.ts` is run by Deno, one in `.sh` by the shell. The guest is root, sees the
- * files of this machine, and what it writes is gone when it ends, but for files in the folder that
- * `$SHARED` names. The exit status is the program's; 125: the guest did not come up.
+ * A PROGRAM that ends in `.ts` is run by Deno, one in `.sh` by the shell. The guest is root, sees
+ * the files of this machine, and what it writes is gone when it ends, but for files in the folder
+ * that `$SHARED` names. The exit status is the program's; 125: the guest did not come up.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A kernel that speaks netlink of Open vSwitch's families, honestly or not: what an honest one would say, at
- * random, and the same cut, changed, doubled, lost or late.
+ * A kernel that speaks netlink of Open vSwitch's families, honestly or not: what an honest one
+ * would say, at random, and the same cut, changed, doubled, lost or late.
  *
  * @module
  */
@@ -133,7 +133,8 @@ export function randomBody(next: Random, type: number): Uint8Array {
     }
     if (type >> 8 === 1 && next(4) !== 0) return writeConnection(writer, next);
     if (type >> 8 === 8) return writePolicy(writer, next);
-    // Route (16 bytes of header) and netfilter (4): nests in nests, whose depth and numbers are those of both.
+    // Route (16 bytes of header) and netfilter (4): nests in nests, whose depth and numbers are
+    // those of both.
     writer.putBytes(randomBytes(next, type < 20 ? 16 : 4));
     const nest = (depth: number): void => {
       for (let n = 1 + next(6); n > 0; n--) {

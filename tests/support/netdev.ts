@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The userspace datapath in tests: opened where this machine can, frames in and out, and the account of packets.
+ * The userspace datapath in tests: opened where this machine can, frames in and out, and the
+ * account of packets.
  *
  * @module
  */
@@ -120,7 +121,9 @@ export class NetdevBench implements AsyncDisposable {
   }
 }
 
-/** Test files run in one process: a name that no other of them has, nor a test that failed before. */
+/**
+ * Test files run in one process: a name that no other of them has, nor a test that failed before.
+ */
 export function freshName(): string {
   return `t${crypto.randomUUID().slice(0, 12)}`;
 }
@@ -147,7 +150,9 @@ export function collectAll(dp: Datapath, port: PortNo): Uint8Array[] {
   }
 }
 
-/** Waits until `injected` packets were received, handled to the end, and nothing changes any more. */
+/**
+ * Waits until `injected` packets were received, handled to the end, and nothing changes any more.
+ */
 export async function settled(dp: Datapath, injected: number): Promise<void> {
   let now = "";
   const read = (): bigint => {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { shell, tryRun } from "./command.ts";
+import { run, shell, tryRun } from "./command.ts";
 
 /** One host. */
 export interface Host {
@@ -25,9 +25,10 @@ export interface Hosts extends AsyncDisposable {
 }
 
 /**
- * Makes `count` hosts in one subnet, 10.`net`.0.0/24 and fd00:`net`::/64, host i with number i+1.  `prefix`,
- * of four letters at most, begins every name, so that tests do not meet; the process's number follows, so that neither do
- * two runs, nor one and what was left by another that was killed.
+ * Makes `count` hosts in one subnet, 10.`net`.0.0/24 and fd00:`net`::/64, host i with number i+1.
+ * `prefix`, of four letters at most, begins every name, so that tests do not meet; the process's
+ * number follows, so that neither do two runs, nor one and what was left by another that was
+ * killed.
  */
 export async function makeHosts(
   prefix: string,
@@ -75,11 +76,12 @@ export function on(host: Host, ...words: string[]): string[] {
 }
 
 /**
- * Pings `address` from a host, and tells which of the first `count` came back, as numbers from 1. `options` are more
- * words for ping(8).
+ * Pings `address` from a host, and tells which of the first `count` came back, as numbers from 1.
+ * `options` are more words for ping(8).
  *
- * With a deadline, ping goes on until `count` have come back, however late they are. With `-W` it waits for the
- * last ones no longer than an interval, if any has come back (iputils 20221126): a busy machine takes longer.
+ * With a deadline, ping goes on until `count` have come back, however late they are. With `-W` it
+ * waits for the last ones no longer than an interval, if any has come back (iputils 20221126): a
+ * busy machine takes longer.
  */
 export async function pinged(
   host: Host,
@@ -109,4 +111,16 @@ export async function ping(host: Host, address: string, count = 2): Promise<void
 export async function answers(host: Host, address: string): Promise<boolean> {
   const words = on(host, "ping", "-n", "-c", "1", "-W", "0.5", address);
   return (await tryRun(...words)).code === 0;
+}
+
+const sender = `
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((sys.argv[1], 0))
+s.send(bytes.fromhex(sys.argv[2]))
+`;
+
+/** Has a device of this namespace send a frame. */
+export async function sendFrom(device: string, frame: Uint8Array): Promise<void> {
+  await run("python3", "-c", sender, device, frame.toHex());
 }

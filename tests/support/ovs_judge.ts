@@ -5,9 +5,9 @@
  *
  *     deno run -A tests/support/ovs_judge.ts
  *
- * Done once, by the first test that asks; most of the time goes to configure.  The source is Debian's package
- * openvswitch-source.  What it can do and ovs-vswitchd cannot is read any action and any key: text has no
- * pop_eth, nsh() or add_mpls.
+ * Done once, by the first test that asks; most of the time goes to configure.  The source is
+ * Debian's package openvswitch-source.  What it can do and ovs-vswitchd cannot is read any action
+ * and any key: text has no pop_eth, nsh() or add_mpls.
  *
  * @module
  */
@@ -22,9 +22,9 @@ const generated = "include/odp-netlink.h include/odp-netlink-macros.h lib/dirs.c
   "lib/meta-flow.inc lib/nx-match.inc";
 
 /**
- * What packets go through, and what that logs and counts with: a fifth of the library. What these files
- * call beyond them (devices, databases, sockets) is left unresolved, and would end the judge if it
- * were called.
+ * What packets go through, and what that logs and counts with: a fifth of the library. What these
+ * files call beyond them (devices, databases, sockets) is left unresolved, and would end the judge
+ * if it were called.
  */
 const units = "async-append-null cmap coverage cpu crc32c csum dirs dp-packet " +
   "dpif-netdev-private-extract dynamic-string entropy fatal-signal flow guarded-list hash hmap jhash " +
@@ -45,7 +45,9 @@ async function cacheFolder(): Promise<string> {
   return `${cacheRoot()}/ovs-judge-${size}-${mtime?.getTime() ?? 0}`;
 }
 
-/** Compiles what is needed of the source into a folder, which another process may be doing as well. */
+/**
+ * Compiles what is needed of the source into a folder, which another process may be doing as well.
+ */
 async function buildObjects(folder: string, jobs: number): Promise<void> {
   const work = await Deno.makeTempDir({ dir: cacheRoot(), prefix: "ovs-judge-" });
   try {
@@ -67,7 +69,9 @@ async function buildObjects(folder: string, jobs: number): Promise<void> {
   }
 }
 
-/** Builds the objects and the program, as far as they are not there, and gives the program's path. */
+/**
+ * Builds the objects and the program, as far as they are not there, and gives the program's path.
+ */
 export async function buildJudge(jobs: number): Promise<string> {
   const folder = await cacheFolder();
   const path = `${folder}/ovs_judge`;
@@ -102,7 +106,9 @@ export class Judge implements AsyncDisposable {
     this.#reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Starts one, and builds it first if it has not been. Throws `Unsupported` without the source. */
+  /**
+   * Starts one, and builds it first if it has not been. Throws `Unsupported` without the source.
+   */
   static async start(): Promise<Judge> {
     if (!(await exists(TARBALL))) {
       throw new Unsupported("Open vSwitch's source (package openvswitch-source)", {

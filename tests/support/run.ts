@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs the tests, for `deno task test`: sets the machine up, runs every test file, says what
- * was skipped and what failed and why, and ends with one line `N passed, N failed, N skipped`. The exit
- * status is 1 if anything failed.
+ * was skipped and what failed and why, and ends with one line `N passed, N failed, N skipped`. The
+ * exit status is 1 if anything failed.
  *
  * Files are run in one process per folder, so that a crash costs the tests of that folder
  * only. `deno task test FOLDER…` runs some folders.
@@ -138,26 +138,42 @@ function complain(error: unknown): false {
   return false;
 }
 
-/** The guest's tests take one core, and ten minutes and more where system calls are slow. */
-const aside = "tests/system";
-
-/** What runs beside them, in this order: none of it judges a time, and most of it is one thread. */
+/**
+ * What runs two at a time, in this order: none of it judges a time, and most of it is one thread.
+ * The guest's tests come first: they take one core, and ten minutes and more where system calls are
+ * slow.
+ */
 const patient = [
+  "tests/system",
   "control",
+  "cli",
+  "docs",
   "ffi",
   "providers",
   "tests/docs",
+  "tests/web",
   "tests/fuzz",
   "tests/odp",
   "tests/package",
   "tests/policy",
+  "tests/openflow",
+  "tests/ovsdb",
+  "tests/testing",
+  "tests/support",
+  "tests/ovsdb",
+  "openflow",
+  "policy",
+  "frames",
+  "tests/frames",
+  "tests/differential",
+  "tests/*",
+  "tests/tidy",
   "tests/c",
 ];
 
 /** The groups in the order in which they run: those that run beside others come first. */
 function inOrder(groups: Map<string, string[]>): [string, string[]][] {
   const rank = ([group]: [string, unknown]): number => {
-    if (group === aside) return -1;
     const at = patient.indexOf(group);
     return at < 0 ? patient.length : at;
   };
@@ -202,21 +218,23 @@ async function main(folders: readonly string[]): Promise<number> {
     folders.some((at) => at === group || at === file || file.startsWith(`${at}/`));
   const deadline = AbortSignal.timeout(limitMs);
   const sum = emptyTally();
-  let beside: Promise<Tally> | undefined;
-  for (const [group, all] of inOrder(await testGroups())) {
-    const files = all.filter((file) => isAsked(group, file));
-    if (files.length === 0) continue;
-    if (group === aside) {
-      beside = runGroup(group, files, { deadline, quietly: true });
-      continue;
+  const asked = inOrder(await testGroups()).map(([group, all]) =>
+    [group, all.filter((file) => isAsked(group, file))] as const
+  ).filter(([, files]) => files.length > 0);
+  const together = asked.filter(([group]) => patient.includes(group));
+  // What two groups print at once nobody could read: it comes when a group is over.
+  const quietly = together.length > 1;
+  const queue = together.values();
+  const lane = async (): Promise<void> => {
+    for (const [group, files] of queue) {
+      addTally(sum, await runGroup(group, files, { deadline, quietly }));
     }
-    if (beside && !patient.includes(group)) {
-      addTally(sum, await beside);
-      beside = undefined;
-    }
+  };
+  await Promise.all([lane(), lane()]);
+  for (const [group, files] of asked) {
+    if (patient.includes(group)) continue;
     addTally(sum, await runGroup(group, files, { deadline, quietly: false }));
   }
-  if (beside) addTally(sum, await beside);
   console.log(summary(sum).join("\n"));
   return sum.failed.length === 0 && sum.passed > 0 ? 0 : 1;
 }

@@ -14,8 +14,8 @@ export interface ScriptResult {
 }
 
 /**
- * Runs TypeScript text. `flags` are of `deno run`: there are no permissions but these. `under`: a program, with its
- * arguments, that Deno is run by.
+ * Runs TypeScript text. `flags` are of `deno run`: there are no permissions but these. `under`: a
+ * program, with its arguments, that Deno is run by.
  */
 export async function runScript(
   text: string,

@@ -15,17 +15,22 @@ export const packages = {
   library: ["gcc", "libc6-dev", "pkg-config", "libdpdk-dev", "libmnl0"],
   /** Namespaces and traffic: the demo and the tests on real devices. */
   traffic: ["iproute2", "iputils-ping", "iperf3", "ethtool", "tcpdump"],
+  /** A database server and its tools: the switch daemon. */
+  database: ["openvswitch-switch"],
+  /** OVN, which drives switch daemons, and what hosts of its networks run. */
+  ovn: ["ovn-central", "ovn-host", "curl", "udhcpc"],
   /** The C side's tests: sanitizers, fuzzers, libmnl's header. */
   tools: ["clang", "libclang-rt-dev", "libmnl-dev", "valgrind"],
   /** Judges of the tests, and what the benches are measured against. */
   peers: [
+    "autoconf",
     "chromium",
     "conntrack",
     "dpdk-dev",
     "nftables",
     "openvswitch-source",
-    "openvswitch-switch",
     "openvswitch-switch-dpdk",
+    "python3-os-ken",
     "python3-scapy",
     "tshark",
     "user-mode-linux",
@@ -66,8 +71,9 @@ if [ ! -e "$policy" ]; then
   made=yes
   printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy" || exit 1
 fi
-had_switch=no
-[ -e /etc/init.d/openvswitch-switch ] && had_switch=yes
+services="openvswitch-switch ovn-central ovn-host"
+had=
+for name in $services; do [ ! -e "/etc/init.d/$name" ] || had="$had $name "; done
 install() {
   apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
@@ -78,10 +84,12 @@ else
   apt-get update -q || echo "setup: some lists could not be fetched; going on with the others"
   install "$@" || exit 1
 fi
-if [ "$had_switch" = no ] && [ -e /etc/init.d/openvswitch-switch ]; then
-  update-rc.d openvswitch-switch disable > /dev/null 2>&1 || :
-  echo "setup: the openvswitch-switch service is installed but neither started nor enabled"
-fi
+for name in $services; do
+  case "$had" in *" $name "*) continue ;; esac
+  [ -e "/etc/init.d/$name" ] || continue
+  update-rc.d "$name" disable > /dev/null 2>&1 || :
+  echo "setup: the $name service is installed but neither started nor enabled"
+done
 `;
 
 /** Installs what is missing. Returns whether everything is there now. */
@@ -94,7 +102,15 @@ export async function setup(wanted: readonly string[]): Promise<boolean> {
     console.error(
       "setup: this is not a Debian system, so nothing was installed. Needed are: " +
         `a C compiler, pkg-config, DPDK 22.11 or newer with headers, libmnl; for tests also\n` +
-        `  ${[...packages.traffic, ...packages.tools, ...packages.peers].join(" ")}`,
+        `  ${
+          [
+            ...packages.traffic,
+            ...packages.database,
+            ...packages.ovn,
+            ...packages.tools,
+            ...packages.peers,
+          ].join(" ")
+        }`,
     );
     return true;
   }
@@ -156,6 +172,8 @@ function isFile(path: string): boolean {
 const usage = `usage: deno task setup [GROUP...]
   library   a C compiler, DPDK, libmnl: all that programs need
   traffic   what the demo makes namespaces and traffic with
+  database  a database server and ovs-vsctl: the switch daemon
+  ovn       OVN, and what hosts of its networks run
   tools     sanitizers, fuzzers, valgrind
   peers     what tests and benches are judged by: other switches, a browser
 Without words, all of them.`;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * TAP devices for tests: what is written to one comes in at the device, what goes out of the device can be read.
+ * TAP devices for tests: what is written to one comes in at the device, what goes out of the device
+ * can be read.
  *
  * @module
  */
@@ -9,7 +10,8 @@ import { cString } from "../../ffi/memory.ts";
 
 const symbols = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
-  // Variadic in C; its one further argument is a pointer here, which is passed alike on x86-64 and arm64.
+  // Variadic in C; its one further argument is a pointer here, which is passed alike on x86-64 and
+  // arm64.
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },

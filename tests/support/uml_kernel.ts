@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Builds a user-mode Linux kernel with conntrack zones, which Debian's own lacks, and keeps it in the cache.
+ * Builds a user-mode Linux kernel with conntrack zones, which Debian's own lacks, and keeps it in
+ * the cache.
  *
  *     deno run -A tests/support/uml_kernel.ts
  *

@@ -17,7 +17,9 @@ export function patience(): AbortSignal {
   return AbortSignal.timeout(patienceMs);
 }
 
-/** Lets other work go on for `ms`, at least. Only to have something to interrupt, or between looks. */
+/**
+ * Lets other work go on for `ms`, at least. Only to have something to interrupt, or between looks.
+ */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Open vSwitch's scenarios of connection tracking (`tests/conformance/scenarios/`) on the kernel's datapath. */
+/**
+ * Open vSwitch's scenarios of connection tracking (`tests/conformance/scenarios/`) on the kernel's
+ * datapath.
+ */
 import { runScenarios } from "../conformance/scenarios/suite.ts";
 import { makeDatapath, systemTest } from "./system.ts";
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Connection tracking and meters, read and set; what needs zones runs where the kernel has them. */
+/**
+ * Connection tracking and meters, read and set; what needs zones runs where the kernel has them.
+ */
 import {
   deepStrictEqual as deepEqual,
   ok,
@@ -130,10 +132,11 @@ systemTest("a zone has as many connections as its limit says", async () => {
   needZones(dp);
   const conntrack = conntrackOf(dp);
   ok(conntrack.limits);
-  // A zone that had no connection yet. The kernel keeps a list of what it let in, and looks over it for what is
-  // gone once a jiffy at most (nf_conncount, seen in Linux 6.1.176): connections that were flushed within the same
-  // 10 ms count as if they were there, and so do those that it refused. Of 2000 rounds in zones of
-  // their own all began with two that passed; of 1000 in one zone that was flushed between, half did not.
+  // A zone that had no connection yet. The kernel keeps a list of what it let in, and looks over it
+  // for what is gone once a jiffy at most (nf_conncount, seen in Linux 6.1.176): connections that
+  // were flushed within the same 10 ms count as if they were there, and so do those that it
+  // refused. Of 2000 rounds in zones of their own all began with two that passed; of 1000 in one
+  // zone that was flushed between, half did not.
   const zone = 9;
   conntrack.limits.set([{ zone, limit: 2 }]);
   for (const srcPort of [1, 2]) commit(dp, udpFrame({ srcPort }), `,zone=${zone}`);

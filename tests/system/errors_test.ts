@@ -82,7 +82,9 @@ function refusals(dp: Datapath): WrongCall[] {
   }));
 }
 
-/** Clones in clones, deeper than the kernel follows them; as bytes, for text is not taken that deep. */
+/**
+ * Clones in clones, deeper than the kernel follows them; as bytes, for text is not taken that deep.
+ */
 function tooDeep(dp: Datapath): WrongCall {
   const depth = 17;
   let actions = encodeActions([output(2)]);

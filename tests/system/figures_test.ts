@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Figures, side by side with ovs-dpctl in the same machine: puts and dumps a second, latency of a miss, memory.
+ * Figures, side by side with ovs-dpctl in the same machine: puts and dumps a second, latency of a
+ * miss, memory.
  *
- * They are printed, with the median of interleaved rounds and the lowest and the highest. What a test judges by
- * them is a bound far away, because other programs share the machine. What is reported is made by
+ * They are printed, with the median of interleaved rounds and the lowest and the highest. What a
+ * test judges by them is a bound far away, because other programs share the machine. What is
+ * reported is made by
  *
  *     UPCALL_FLOWS=100000 UPCALL_ROUNDS=7 UPCALL_CYCLES=10000 \
  *       deno run -A tests/system/in_guest.ts tests/system/figures_test.ts
@@ -23,7 +25,10 @@ const flowCount = setting("FLOWS", 5_000);
 const rounds = setting("ROUNDS", 3);
 const cycles = setting("CYCLES", 100);
 
-/** How many times as long as ovs-dpctl, start-up and all, it may take: on a machine that others use too. */
+/**
+ * How many times as long as ovs-dpctl, start-up and all, it may take: on a machine that others use
+ * too.
+ */
 const farBound = 4;
 
 async function milliseconds(action: () => unknown): Promise<number> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests of the kernel's datapath in a user-mode Linux guest, where this kernel has none, and
- * reports each as a test of this file.
+ * Runs the tests of the kernel's datapath in a user-mode Linux guest, where this kernel has none,
+ * and reports each as a test of this file.
  */
 import { figure } from "../support/figure.ts";
 import { isRequired, skippable, type SkipRecord, Unsupported } from "../support/skip.ts";
@@ -91,7 +91,9 @@ async function runFiles(files: string[], kernel?: string): Promise<GuestTest[]> 
   return tests;
 }
 
-/** What Debian's guest kernel skips for want of zones is run by the kernel that was built for it. */
+/**
+ * What Debian's guest kernel skips for want of zones is run by the kernel that was built for it.
+ */
 async function runSuite(): Promise<GuestTest[]> {
   const tests = await runFiles([
     "tests/system/",

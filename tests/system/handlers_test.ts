@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Who gets the upcalls of a datapath of the kernel, and what becomes of that when others come and go. */
+/**
+ * Who gets the upcalls of a datapath of the kernel, and what becomes of that when others come and
+ * go.
+ */
 import {
   deepStrictEqual as deepEqual,
   ok,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs test files in a user-mode guest and prints what they print, for work on them and for figures:
+ * Runs test files in a user-mode guest and prints what they print, for work on them and for
+ * figures:
  *
  *     deno run -A tests/system/in_guest.ts [--zones] FILE… [--filter NAME]
  *
- * `--zones` boots the kernel that `tests/support/uml_kernel.ts` builds. Variables that begin with `UPCALL_`, `FUZZ_`
- * or `REQUIRE` reach the tests.
+ * `--zones` boots the kernel that `tests/support/uml_kernel.ts` builds. Variables that begin with
+ * `UPCALL_`, `FUZZ_` or `REQUIRE` reach the tests, and where the cache is.
  */
 import { runInGuest } from "../support/uml.ts";
 import { builtKernel } from "../support/uml_kernel.ts";
@@ -17,7 +18,7 @@ if (kernel === undefined && words.length < Deno.args.length) {
   Deno.exit(1);
 }
 const passed = Object.entries(Deno.env.toObject())
-  .filter(([name]) => /^(UPCALL|FUZZ)_|^REQUIRE$/.test(name));
+  .filter(([name]) => /^(UPCALL|FUZZ)_|^(REQUIRE|XDG_CACHE_HOME)$/.test(name));
 const { status } = await runInGuest(
   [Deno.execPath(), "test", "-A", "--no-check", ...words],
   {

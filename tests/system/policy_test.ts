@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Policies on the kernel's datapath, between namespaces. */
-import { ok, strictEqual as equal } from "node:assert/strict";
+/**
+ * Policies on the kernel's datapath, between namespaces.
+ *
+ * `UPCALL_PINGS=1000000 deno run -A tests/system/in_guest.ts tests/system/policy_test.ts --filter
+ * killed` pings for a quarter of an hour while the program is killed; without a number, for
+ * seconds.
+ */
+import { deepStrictEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { policy as firewall } from "../../examples/firewall_policy.ts";
 import { policy as learning } from "../../examples/switch.ts";
 import { type Datapath, openDatapath } from "../../mod.ts";
 import { type PolicyRun, runPolicy } from "../../policy/mod.ts";
 import { run as command, tryRun } from "../support/command.ts";
+import { figure } from "../support/figure.ts";
 import { answers, type Host, makeHosts, on, ping } from "../support/netns.ts";
 import { needProgram } from "../support/skip.ts";
 import { makeDatapath, systemTest, until } from "./system.ts";
@@ -107,4 +114,88 @@ systemTest("policy: a firewall tracks connections by a stage", async () => {
   }
   isClean(run);
   ok([...run.flows()].some(({ stage }) => stage === "known"));
+});
+
+const PINGS = Number(Deno.env.get("UPCALL_PINGS") ?? 3000);
+/** A program lives for so long, and the switch is without one for so long, ms. */
+const [LIFE_MS, GAP_MS] = [1500, 300];
+
+/** Starts a program, and waits until it has adopted. */
+async function start(datapath: string): Promise<{ adopted: number } & AsyncDisposable> {
+  const file = new URL("policy_program.ts", import.meta.url);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", file.pathname, datapath],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const lines = child.stdout.getReader();
+  let said = "";
+  while (!said.includes("\n")) {
+    const { value, done } = await lines.read();
+    if (done) throw new Error(`the program ended: ${said}`);
+    said += new TextDecoder().decode(value);
+  }
+  return {
+    adopted: Number(/^ready (\d+)/.exec(said)?.[1]),
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await lines.cancel();
+      await child.status;
+    },
+  };
+}
+
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+systemTest("policy: a killed program loses neither packets nor flows", async () => {
+  await using made = await makeDatapath();
+  await using net = await makeHosts("pk", 2);
+  const [a, b] = net.hosts;
+  if (!a || !b) throw new Error("no hosts");
+  for (const { device } of net.hosts) await made.dp.ports.add({ name: device });
+  // While there is no program nobody answers a miss: neighbours that ask each other again would
+  // wait.
+  for (const [host, other] of [[a, b], [b, a]] as const) {
+    const words = ["neigh", "replace", other.ipv4, "lladdr", other.mac];
+    await command(...on(host, "ip", ...words, "dev", host.inner, "nud", "permanent"));
+  }
+  {
+    await using _ = await start(made.dp.fullName);
+    await until(() => answers(a, b.ipv4));
+    ok(await answers(a, b.ipv4));
+  }
+  const flows = (): string[] => [...made.dp.flows.dump()].map(({ ufid }) => `${ufid}`);
+  const [program = "", ...args] = on(
+    a,
+    ...["ping", "-q", "-n", "-i", "0.001", "-c", `${PINGS}`, "-W", "5", b.ipv4],
+  );
+  const pinging = new Deno.Command(program, { args, stdin: "null", stdout: "piped" })
+    .spawn();
+  let isDone = false;
+  const output = pinging.output().finally(() => isDone = true);
+  let kills = 0;
+  let most = 0;
+  let kept = 0;
+  while (!isDone) {
+    const before = flows();
+    {
+      await using running = await start(made.dp.fullName);
+      const after = new Set(flows());
+      most += before.length;
+      kept += before.filter((ufid) => after.has(ufid)).length;
+      ok(running.adopted > 0, "nothing was adopted");
+      await wait(LIFE_MS);
+    }
+    kills++;
+    await wait(GAP_MS);
+  }
+  const text = new TextDecoder().decode((await output).stdout);
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(text) ?? [];
+  figure(
+    `${kills} kills, ${sent} pings, ${received} answers, ${kept} of ${most} flows kept`,
+  );
+  deepStrictEqual([sent, received], [`${PINGS}`, `${PINGS}`]);
+  ok(kept >= 0.99 * most, `${kept} of ${most} flows were kept`);
+  equal(kills > 0, true);
 });

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Scenarios that others test the kernel's datapath by, as far as no other file has them: see README.md. */
+/**
+ * Scenarios that others test the kernel's datapath by, as far as no other file has them: see
+ * README.md.
+ */
 import { ok, strictEqual as equal } from "node:assert/strict";
 import {
   type Datapath,

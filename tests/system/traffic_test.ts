@@ -134,8 +134,9 @@ for (
   ] as const
 ) {
   systemTest(`${type} carries packets between two datapaths`, async () => {
-    // Two machines: namespaces m1 and m2 with a cable between them; each has a datapath with one host port
-    // and one tunnel port.  A datapath belongs to a namespace, so each side is made there.
+    // Two machines: namespaces m1 and m2 with a cable between them; each has a datapath with one
+    // host port and one tunnel port.  A datapath belongs to a namespace, so each side is made
+    // there.
     await using net = await makeHosts("tt", 2, { net: 90 });
     const [m1, m2] = net.hosts;
     if (!m1 || !m2) throw new Error("no hosts");

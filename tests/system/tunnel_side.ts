@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** One side of a tunnel test: makes a datapath with a local host and a tunnel port in this namespace. */
+/**
+ * One side of a tunnel test: makes a datapath with a local host and a tunnel port in this
+ * namespace.
+ */
 import { openDatapath } from "../../mod.ts";
 
 const { type, name, actions, index } = JSON.parse(Deno.args[0] ?? "{}");

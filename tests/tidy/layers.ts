@@ -13,6 +13,7 @@ import { isTest } from "./rooms.ts";
  */
 const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])[] = [
   ["words", 0, /^providers\/(types\w*|ids|check|errno|errors)\.ts$/],
+  ["ovsdb", 0.5, /^ovsdb\//],
   ["codec", 1, /^providers\/codec\//],
   ["frames", 1.4, /^frames\//],
   ["odp", 1.5, /^providers\/odp\//],
@@ -25,7 +26,8 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
   ["policy", 5, /^policy\//],
   ["openflow", 6, /^openflow\//],
   ["control", 7, /^control\//],
-  ["cli", 8, /^(cli\/|dpctl\.ts$)/],
+  ["vswitch", 7.5, /^vswitch\//],
+  ["cli", 8, /^(cli\/|(dpctl|switchd)\.ts$)/],
   ["mod", 9, /^mod\.ts$/],
   ["examples", 10, /^examples\//],
   ["site", 10, /^docs\/site\//],
@@ -39,7 +41,15 @@ function layerOf(path: string): readonly [layer: string, rank: number] | undefin
 }
 
 /** Layers that use shared libraries: the providers, and the tools that examine a machine. */
-const usersOfFfi = ["netlink", "system", "netdev", "control", "cli", "packaging"];
+const usersOfFfi = [
+  "netlink",
+  "system",
+  "netdev",
+  "control",
+  "vswitch",
+  "cli",
+  "packaging",
+];
 
 /** Layers that see a datapath as programs do, and what they may import besides themselves. */
 const programs: Readonly<Record<string, readonly string[]>> = {

@@ -88,7 +88,9 @@ export function longFiles(files: readonly SourceFile[]): string[] {
     .map(({ path, lines }) => `${path} has ${lines} lines`);
 }
 
-/** Lines of comments that are too long to be read; a line that is one long word cannot be shorter. */
+/**
+ * Lines of comments that are too long to be read; a line that is one long word cannot be shorter.
+ */
 export function wideComments({ path, text }: SourceFile): string[] {
   return text.split("\n").flatMap((line, at) => {
     const comment = /^\s*(?:\/\*\*?|\*|\/\/)\s*(.*)$/.exec(line)?.[1];
@@ -97,7 +99,10 @@ export function wideComments({ path, text }: SourceFile): string[] {
   });
 }
 
-/** Turns of phrase that make a reader turn the sentence round. Spelled so as not to match themselves. */
+/**
+ * Turns of phrase that make a reader turn the sentence round. Spelled so as not to match
+ * themselves.
+ */
 const crooked: readonly RegExp[] = [
   /\bwhoeve[r]\b/i,
   /\bwho ask[s]\b/i,

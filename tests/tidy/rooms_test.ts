@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** No circles, no crowds, nothing too long: the rules, and that each of them notices an offender. */
+/**
+ * No circles, no crowds, nothing too long: the rules, and that each of them notices an offender.
+ */
 import { deepStrictEqual } from "node:assert/strict";
 import {
   circles,

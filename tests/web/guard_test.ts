@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Who the dashboard answers: this machine's programs and its own page, and others with the token. */
+/**
+ * Who the dashboard answers: this machine's programs and its own page, and others with the token.
+ */
 import assert from "node:assert/strict";
 import { serveDashboard } from "../../control/web/dashboard.ts";
 import { Guard } from "../../control/web/guard.ts";

@@ -101,7 +101,9 @@ function checkGallery(folder: string): void {
   }
 }
 
-/** Opens the first page and follows every link to every page of ours, and one into each API part. */
+/**
+ * Opens the first page and follows every link to every page of ours, and one into each API part.
+ */
 async function checkInBrowser(
   folder: string,
   files: ReadonlySet<string>,

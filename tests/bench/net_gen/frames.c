@@ -42,7 +42,8 @@ static int walk(struct frames *frames, const uint8_t *file, size_t size)
             record.captured > size - at)
             return EINVAL;
         if (frames->bytes) {
-            memcpy(frames->bytes + (size_t)count * frames->stride, file + at, record.captured);
+            memcpy(frames->bytes + (size_t)count * frames->stride, file + at,
+                   record.captured < frames->stride ? record.captured : frames->stride);
             frames->length[count] = (uint16_t)record.captured;
         }
         if (record.captured > longest)
@@ -50,6 +51,8 @@ static int walk(struct frames *frames, const uint8_t *file, size_t size)
         at += record.captured;
         count++;
     }
+    if (frames->head && longest > frames->head)
+        longest = frames->head;
     frames->count = count;
     frames->stride = (longest + LINE - 1) / LINE * LINE;
     return count ? 0 : EINVAL;
@@ -123,11 +126,12 @@ static int load(struct frames *frames, int fd, uint64_t seed)
     return error;
 }
 
-int frames_open(struct frames *frames, const char *path, uint64_t seed)
+int frames_open(struct frames *frames, const char *path, uint64_t seed, uint32_t head)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC), error;
 
     memset(frames, 0, sizeof *frames);
+    frames->head = head;
     if (fd < 0)
         return errno;
     error = load(frames, fd, seed);

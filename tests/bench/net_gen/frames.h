@@ -22,16 +22,18 @@ struct frames {
     uint32_t *order;  /* of the first pass; NULL: the order of the file */
     uint32_t *rss;    /* hash of frame i; NULL: none was asked for */
     uint32_t count;
-    uint32_t stride;
+    uint32_t stride;  /* bytes of a frame that are kept and copied, in whole lines */
+    uint32_t head;    /* at most so many; 0: all */
     size_t mapped;
 };
 
 /*
  * Reads the classic pcap file `path` (microseconds or nanoseconds, this machine's byte order).
  * `seed` other than 0 shuffles the first pass. Returns 0 or a positive errno: EINVAL for a
- * file that is not a whole capture of complete frames.
+ * file that is not a whole capture of complete frames. `head` other than 0: of each frame so many bytes
+ * are kept, rounded up to a line; what follows in a packet is whatever its mbuf held.
  */
-int frames_open(struct frames *, const char *path, uint64_t seed);
+int frames_open(struct frames *, const char *path, uint64_t seed, uint32_t head);
 /* Fills in `rss`: Toeplitz with the key that Microsoft published, as cards have it by default. ENOMEM. */
 int frames_hash(struct frames *);
 void frames_close(struct frames *);

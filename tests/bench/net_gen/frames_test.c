@@ -57,7 +57,7 @@ static void test_whole(void)
     struct frames frames;
 
     save(size);
-    assert(frames_open(&frames, path, 0) == 0);
+    assert(frames_open(&frames, path, 0, 0) == 0);
     assert(frames.count == FRAMES && !frames.order);
     assert(frames.stride % 64 == 0 && frames.stride >= length_of(FRAMES - 1));
     assert((uintptr_t)frames.bytes % 64 == 0);
@@ -69,13 +69,29 @@ static void test_whole(void)
     frames_close(&frames);
 }
 
+/* The lengths stay those of the frames. */
+static void test_head(void)
+{
+    struct frames frames;
+
+    save(size);
+    assert(frames_open(&frames, path, 0, 100) == 0);
+    assert(frames.count == FRAMES && frames.stride == 128);
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        assert(frames.length[i] == length_of(i));
+        for (uint32_t at = 0; at < 128; at++)
+            assert(frames.bytes[(size_t)i * 128 + at] == (at < length_of(i) ? i + 1 : 0));
+    }
+    frames_close(&frames);
+}
+
 static void test_order(void)
 {
     struct frames frames, again;
     uint32_t seen = 0, moved = 0;
 
-    assert(frames_open(&frames, path, 7) == 0);
-    assert(frames_open(&again, path, 7) == 0);
+    assert(frames_open(&frames, path, 7, 0) == 0);
+    assert(frames_open(&again, path, 7, 0) == 0);
     assert(!memcmp(frames.order, again.order, FRAMES * sizeof *frames.order));
     for (uint32_t i = 0; i < FRAMES; i++) {
         for (uint32_t j = 0; j < FRAMES; j++)
@@ -116,7 +132,7 @@ static void test_cuts(void)
         for (uint32_t i = 1; i <= FRAMES; i++)
             whole = ends[i] == cut ? i : whole;
         save(cut);
-        assert(frames_open(&frames, path, 1) == (whole ? 0 : EINVAL));
+        assert(frames_open(&frames, path, 1, 0) == (whole ? 0 : EINVAL));
         assert(frames.count == whole);
         frames_close(&frames);
     }
@@ -130,7 +146,7 @@ static void expect_refused(size_t at, uint32_t word)
     build();
     memcpy(file + at, &word, sizeof word);
     save(size);
-    assert(frames_open(&frames, path, 0) == EINVAL);
+    assert(frames_open(&frames, path, 0, 0) == EINVAL);
     assert(!frames.bytes && !frames.length && !frames.count);
 }
 
@@ -142,8 +158,8 @@ static void test_lies(void)
     expect_refused(ends[3] + 8, 0xffffffff); /* captured */
     expect_refused(ends[3] + 8, 5000);
     expect_refused(ends[3] + 12, 1500); /* captured only in part */
-    assert(frames_open(&frames, "/proc/nothing", 0) == ENOENT);
-    assert(frames_open(&frames, "/", 0) != 0);
+    assert(frames_open(&frames, "/proc/nothing", 0, 0) == ENOENT);
+    assert(frames_open(&frames, "/", 0, 0) != 0);
 }
 
 int main(int argc, char **argv)
@@ -152,6 +168,7 @@ int main(int argc, char **argv)
     path = argv[1];
     build();
     test_whole();
+    test_head();
     test_order();
     test_hash();
     test_cuts();

@@ -7,7 +7,7 @@
  * a transmit less, so nearly all the time that is measured belongs to the program. Preload the
  * shared object (LD_PRELOAD) and any DPDK program can open a port with the devargs
  *
- *     net_gen0,file=CAPTURE,control=PAGE,shuffle=SEED,rss=1
+ *     net_gen0,file=CAPTURE,control=PAGE,shuffle=SEED,rss=1,head=128
  *
  * file     pcap file of the frames; without it the port never receives (a sink)
  * control  file of one `struct control`, mapped shared: the measuring program opens the gate
@@ -15,6 +15,7 @@
  *          in the same way. Without it the gate is open and the counters are seen through ethdev only
  * shuffle  order of the first pass, see frames.h
  * rss      1: packets come with the hash of addresses and ports that a network card gives
+ * head     bytes of each frame that are copied, all if absent: a card writes payload without the core's help
  *
  * A port has as many queues as it has counters for. Each receive queue plays the whole file, the
  * second one from its middle.
@@ -48,6 +49,7 @@ struct port {
     char *page;
     uint64_t seed;
     uint64_t rss;
+    uint64_t head;
 };
 
 static int port_configure(struct rte_eth_dev *dev)
@@ -206,7 +208,7 @@ static int take_number(const char *key, const char *value, void *to)
 
 static int read_devargs(struct port *port, const char *text)
 {
-    static const char *const keys[] = {"file", "control", "shuffle", "rss", NULL};
+    static const char *const keys[] = {"file", "control", "shuffle", "rss", "head", NULL};
     struct rte_kvargs *args = rte_kvargs_parse(text, keys);
     int error;
 
@@ -219,6 +221,8 @@ static int read_devargs(struct port *port, const char *text)
         error = rte_kvargs_process(args, "shuffle", take_number, &port->seed);
     if (!error)
         error = rte_kvargs_process(args, "rss", take_number, &port->rss);
+    if (!error)
+        error = rte_kvargs_process(args, "head", take_number, &port->head);
     rte_kvargs_free(args);
     return error < 0 ? error : 0;
 }
@@ -252,7 +256,7 @@ static int prepare(struct port *port, const char *devargs)
     atomic_store_explicit(&port->control->tsc_hz, rte_get_tsc_hz(), memory_order_relaxed);
     if (!port->file)
         return 0;
-    error = frames_open(&port->frames, port->file, port->seed);
+    error = frames_open(&port->frames, port->file, port->seed, (uint32_t)port->head);
     if (!error && port->rss)
         error = frames_hash(&port->frames);
     for (unsigned i = 0; i < RX_QUEUES; i++) {

@@ -40,7 +40,7 @@ static inline uint16_t fill(const struct frames *frames, uint64_t rearm, struct 
     uint16_t length = frames->length[index];
 
     rte_prefetch0(from + AHEAD * (size_t)frames->stride);
-    copy_lines((uint8_t *)mbuf->buf_addr + RTE_PKTMBUF_HEADROOM, from, length);
+    copy_lines((uint8_t *)mbuf->buf_addr + RTE_PKTMBUF_HEADROOM, from, RTE_MIN(length, frames->stride));
     memcpy(&mbuf->rearm_data, &rearm, sizeof rearm);
     mbuf->ol_flags = 0;
     mbuf->packet_type = 0;

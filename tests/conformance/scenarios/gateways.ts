@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The examples that track connections, run as programs between hosts with real clients, on any provider.
+ * The examples that track connections, run as programs between hosts with real clients, on any
+ * provider.
  *
  * @module
  */

@@ -126,7 +126,8 @@ export const nat: readonly Scenario[] = [
     async run(world) {
       snat(world, `${outside}:34568`);
       assert.equal((await world.udp({ source: 4001 })).port, 34568);
-      // Nothing is left: the kernel drops the packet, Open vSwitch's userspace passes it untranslated.
+      // Nothing is left: the kernel drops the packet, Open vSwitch's userspace passes it
+      // untranslated.
       await world.a.try("udp", { to: address(4, 2), port: 53, source: 4002, limit: 0.3 });
       assert.equal(world.found({ proto: 17, replyDst: outside }).length, 1);
       assert.equal((await world.udp({ source: 4001 })).port, 34568);

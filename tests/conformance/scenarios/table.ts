@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The table of Open vSwitch's scenarios, `tests/conformance/conntrack_scenarios.md`, from the scenarios themselves:
+ * The table of Open vSwitch's scenarios, `tests/conformance/conntrack_scenarios.md`, from the
+ * scenarios themselves:
  *
  *     deno run -A tests/conformance/scenarios/table.ts
  *

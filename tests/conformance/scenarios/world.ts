@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Two hosts on ports 1 and 2 of a datapath, and what scenarios of connection tracking say and ask of them.
+ * Two hosts on ports 1 and 2 of a datapath, and what scenarios of connection tracking say and ask
+ * of them.
  *
  * @module
  */

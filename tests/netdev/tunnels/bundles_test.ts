@@ -50,10 +50,9 @@ async function send({ ends }: Wire, address: string, path: string): Promise<stri
   }
 }
 
-/** Whether Linux knows UDP packets that hold many. */
-function hasLargeUdp(): boolean {
+function isLinux(wantedMajor: number, wantedMinor: number): boolean {
   const [major = 0, minor = 0] = Deno.osRelease().split(".").map(Number);
-  return major > 6 || (major === 6 && minor >= 2);
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
 for (const [name, version] of [["vxlan", 4], ["geneve", 6], ["bareudp", 4]] as const) {
@@ -86,7 +85,12 @@ for (const [name, version] of [["vxlan", 4], ["geneve", 6], ["bareudp", 4]] as c
         }, async (capture) => {
           const words = ["tshark", "-n", "-r", capture, "-Y", "frame.len > 1600"];
           const large = (await run(...words)).split("\n").filter((line) => line !== "");
-          assert.equal(large.length > 0, hasLargeUdp(), `${large.length} large packets`);
+          // Linux 6.2 knows UDP packets that hold many.
+          assert.equal(large.length > 0, isLinux(6, 2), `${large.length} large packets`);
+          // Without an outer checksum Linux cuts the packet inside, which is one until then.
+          if (name !== "vxlan" || !isLinux(6, 6)) return;
+          const whole = ["tshark", "-n", "-r", capture, "-Y", "tcp.len > 1600"];
+          assert.notEqual(await run(...whole), "", "no large TCP packets");
         });
       } finally {
         await Deno.remove(path);

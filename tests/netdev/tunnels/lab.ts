@@ -129,7 +129,9 @@ export async function startSide(end: End, spec: SideSpec): Promise<Side> {
   };
 }
 
-/** Makes a device of the kernel at an end; throws `Unsupported` where the kernel has no such kind. */
+/**
+ * Makes a device of the kernel at an end; throws `Unsupported` where the kernel has no such kind.
+ */
 export async function kernelDevice(end: End, words: string): Promise<void> {
   const made = await tryRun(
     "ip",

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** examples/overlay.ts on two hosts: ping and iperf3 through VXLAN and Geneve, and who is behind whom. */
+/**
+ * examples/overlay.ts on two hosts: ping and iperf3 through VXLAN and Geneve, and who is behind
+ * whom.
+ */
 import assert from "node:assert/strict";
 import { control } from "../../../control/socket.ts";
 import { run } from "../../support/command.ts";

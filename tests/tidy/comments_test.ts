@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Comments of `c/`, as one can read them. */
+/** Comments, as one can read them. */
 import { deepStrictEqual } from "node:assert/strict";
 import { readTree } from "../support/tree.ts";
 
@@ -36,6 +36,20 @@ Deno.test("c: a line with a comment has at most 100 columns", () => {
       "a.c:4",
     ],
   );
+});
+
+Deno.test("ts: a comment has lines of at most 100 columns", () => {
+  const isComment = (line: string): boolean => /^ *(?:\/\/|\/?\*)/.test(line);
+  // What cannot be broken: commands as one types them, and addresses.
+  const isWhole = (line: string): boolean => /^ *\* {4,}\S|https?:|deno-lint/.test(line);
+  const offenders = readTree((path) => path.endsWith(".ts")).flatMap(({ path, text }) =>
+    text.split("\n").flatMap((line, at) =>
+      [...line].length > columns && isComment(line) && !isWhole(line)
+        ? [`${path}:${at + 1}`]
+        : []
+    )
+  );
+  deepStrictEqual(offenders, []);
 });
 
 Deno.test("c: comments put the subject first, in plain words", () => {
