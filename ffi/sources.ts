@@ -302,7 +302,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "c2a1f0fa089f5b261609bb73e226efea87809f57fc3180a05c07b3d92e28bfbc",
+    sha256: "f00a2fcab26d6a9343628ff2174d21b4876897573843740b231a52e8ac24bb70",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
@@ -327,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_like.h",
-    sha256: "b654cca82374ec3fdcf8584e8e0a8390fdfefd296807c7e3246067c945656f49",
+    sha256: "c52418177e4a5ad560c8bbba52ee280801c1cd87f24561f60dd037371307ed6e",
     load: () => import("../c/cls/cls_hot_like.h", { with: { type: "text" } }),
   },
   {
@@ -337,12 +337,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "316a2a92e79ee4b1466912e75cbd488a09ce15bdadb837e6018a8f47395a9a63",
+    sha256: "982c462af64e20ab871cb9c3f71a6314b121a50463f254c81fa79df3ea6cf030",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_isa.c",
-    sha256: "3073c4680a10ca6100e6eb8d9d883a052982b1792ee88e01325e38b81ee60ccc",
+    sha256: "e366fc720705b79563e34f1aeb528d9745ffa432e56d19ce98c1e69e301d9f85",
     load: () => import("../c/cls/cls_isa.c", { with: { type: "text" } }),
   },
   {
@@ -837,7 +837,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "odp/odp_plain.c",
-    sha256: "33a0f13a1d5a00597042241a617cd2a385af280c84cb6f7f2893a0427560f984",
+    sha256: "0beafc63534d48dc98389a5bd0078f5b18580d9e00d825cf80a9d7c25b778471",
     load: () => import("../c/odp/odp_plain.c", { with: { type: "text" } }),
   },
   {

@@ -14,8 +14,7 @@
  * without a lookup.  The chain never leaves the burst, so it cannot outlive a flow or a view; every
  * packet here has a key (runts never come), so its predecessor is always the one compared with.
  * Where fewer than half of the packets of a port gain from it, it pauses for 1024 bursts of that
- * port: what is saved by a
- * hit is lost again by a branch that was mispredicted. */
+ * port: what is saved by a hit is lost again by a branch that was mispredicted. */
 #include <rte_prefetch.h>
 
 #include "cls/cls_int.h"

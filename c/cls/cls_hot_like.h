@@ -6,8 +6,8 @@
  * the frame.
  *
  * Of two packets in a row that are unlike, the second is what is expected from now on.  Where more
- * than one in four are unlike, nothing is expected for LIKE_PAUSE bursts: kinds that alternate
- * would cost more than they save.
+ * than one in four of a port are unlike, nothing is expected of it for LIKE_PAUSE bursts: kinds
+ * that alternate would cost more than they save.
  *
  * Threads: the owner of the replica. */
 #ifndef UPCALL_CLS_HOT_LIKE_H

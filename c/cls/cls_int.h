@@ -145,8 +145,8 @@ struct cls_like {
     uint32_t pause;                 /* Bursts for which nothing is expected. */
 };
 
-/* What a thread expects of the packets of a port, or of those that recirculate by an id: what others
- * send does not change it, or an attacker's packets would make everybody's dear. */
+/* What a thread expects of the packets of a port, or of those that recirculate by an id.  What
+ * others send does not change it: an attacker's packets would make everybody's cost more. */
 struct cls_habit {
     struct cls_like like;
     /* Same-key shortcut (cls_hot.c): packets that it was tried on and that it served; bursts for
@@ -354,6 +354,7 @@ struct cls_burst {
     uint32_t probes;                /* Out: masks probed. */
     bool whole;                     /* Out: see cls_lookup(). */
 };
+
 static inline struct cls_habit *cls_habit_of(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id)
 {
     return &replica->habits[(in_port + recirc_id) & (CLS_HABITS - 1)];

@@ -18,7 +18,7 @@ static cls_hot_fn spoilt;
 static uint32_t wrong_flows, wrong_flags;
 
 /* The first packets of a burst get another flow or other flags than they should. */
-static void spoilt(struct cls_replica *r, const struct cls_view *view, struct cls_burst *burst)
+static void spoilt(const struct cls_replica *r, const struct cls_view *view, struct cls_burst *burst)
 {
     cls_hot_scalar(r, view, burst);
     for (uint32_t i = 0; i < wrong_flows; i++)
