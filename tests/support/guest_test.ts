@@ -2,6 +2,7 @@
 /** `deno task guest`: programs of people on the kernel's datapath, on a machine that has none. */
 import assert from "node:assert/strict";
 import { parseCall } from "./guest.ts";
+import { runInGuest } from "./uml.ts";
 import { needProgram, needRoot, skippable } from "./skip.ts";
 import { root } from "./tree.ts";
 import { tryRun } from "./command.ts";
@@ -58,5 +59,18 @@ Deno.test(
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
+  }),
+);
+
+Deno.test(
+  "a guest whose kernel panics ends at once, and says why",
+  skippable(async () => {
+    needRoot("system");
+    needProgram("linux.uml", { requirement: "system" });
+    const panic = "echo c > /proc/sysrq-trigger; sleep 600";
+    await assert.rejects(
+      () => runInGuest(["/bin/sh", "-c", panic], { timeoutMs: 300_000 }),
+      /^Error: The guest did not come up: [^]*Kernel panic - not syncing: sysrq/,
+    );
   }),
 );

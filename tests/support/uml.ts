@@ -82,13 +82,18 @@ function moduleFiles(): string[] {
   return order;
 }
 
-async function compileInit(folder: string): Promise<string> {
-  const output = `${folder}/init`;
-  const source = new URL("./uml_init.c", import.meta.url).pathname;
-  const args = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Wno-unused-result"];
+/** Compiles `uml_NAME.c` beside this file. */
+async function compile(
+  folder: string,
+  name: string,
+  more: readonly string[] = [],
+): Promise<string> {
+  const output = `${folder}/${name}`;
+  const source = new URL(`./uml_${name}.c`, import.meta.url).pathname;
+  const args = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Wno-unused-result", ...more];
   const cc = new Deno.Command("cc", { args: [...args, "-o", output, source] });
   const { success, stderr } = await cc.output();
-  if (!success) throw new Error(`cc uml_init.c: ${new TextDecoder().decode(stderr)}`);
+  if (!success) throw new Error(`cc uml_${name}.c: ${new TextDecoder().decode(stderr)}`);
   return output;
 }
 
@@ -150,7 +155,8 @@ export async function runInGuest(
   try {
     await Deno.mkdir(`${control}/shared`);
     await Deno.mkdir(`${control}/uml`);
-    const init = await compileInit(control);
+    const init = await compile(control, "init");
+    await compile(control, "registers", ["-shared", "-fPIC"]);
     const modules = options.kernel === undefined ? moduleFiles() : [];
     await Deno.writeTextFile(`${control}/modules`, modules.join("\n"));
     await Deno.writeTextFile(`${control}/arguments`, strings(command));
@@ -191,10 +197,12 @@ async function boot(
     ...(options.kernel === undefined ? [] : ["seccomp=on"]),
     `upcall_guest=${control}`,
   ];
-  // In a PID namespace of its own, so that its traced processes end with it.  The kernel cannot
-  // poll a regular file, hence the pipe to cat.
+  // In a PID namespace of its own, so that its traced processes end with it; not the first there,
+  // for that has no SIGABRT, by which a kernel ends that panics.  The kernel cannot poll a regular
+  // file, hence the pipe to cat.
   const script =
-    `{ taskset -c ${lastCpu()} unshare --pid --fork --kill-child=KILL --mount-proc "$@" 2>&1 </dev/null |` +
+    `{ taskset -c ${lastCpu()} unshare --pid --fork --kill-child=KILL --mount-proc ` +
+    `sh -c 'LD_PRELOAD="$0" "$@"; exit $?' "${control}/registers" "$@" 2>&1 </dev/null |` +
     ` cat >"${control}/boot.log"; } 3>&1 4>&2 >&2`;
   const child = new Deno.Command("sh", {
     args: ["-c", script, "sh", ...words],
