@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests, for `deno task test`: sets the machine up, runs every test file, says what
- * was skipped and what failed and why, and ends with one line `N passed, N failed, N skipped`. The
- * exit status is 1 if anything failed.
+ * Runs the tests, for `deno task test`: sets the machine up, checks types, runs every test file,
+ * says what was skipped and what failed and why, and ends with one line `N passed, N failed, N
+ * skipped`. The exit status is 1 if anything failed.
  *
  * Files are run in one process per folder, so that a crash costs the tests of that folder
  * only. `deno task test FOLDER…` runs some folders.
@@ -24,6 +24,8 @@ const root = new URL("../../", import.meta.url).pathname;
 const limitMs = 70 * 60_000;
 /** A test that hangs costs its folder only. */
 const groupLimitMs = 50 * 60_000;
+/** Groups that run beside each other: one more than processors, for each waits now and then. */
+const lanes = navigator.hardwareConcurrency + 1;
 
 /** Test files by the process they run in: `tests/X`, or the top folder of unit tests. */
 export async function testGroups(): Promise<Map<string, string[]>> {
@@ -54,11 +56,17 @@ interface Output {
   writeSync(bytes: Uint8Array): number;
 }
 
-/** Runs files in one `deno test`. */
+/** Runs files in one `deno test`. It checks no types: each process would do so anew. */
 export async function runTests(
   name: string,
   files: readonly string[],
-  options: { signal?: AbortSignal; stdout?: Output; stderr?: Output } = {},
+  options: {
+    signal?: AbortSignal;
+    stdout?: Output;
+    stderr?: Output;
+    /** Only tests of such names. */
+    filter?: string;
+  } = {},
 ): Promise<Tally> {
   const { stdout: out = Deno.stdout, stderr: err = Deno.stderr } = options;
   const work = await Deno.makeTempDir({ prefix: "upcall-tests-" });
@@ -67,7 +75,11 @@ export async function runTests(
     const skips = `${work}/skips`;
     const figures = `${work}/figures`;
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["test", "-A", "--quiet", `--junit-path=${junit}`, ...files],
+      args: [
+        ...["test", "-A", "--no-check", "--quiet", `--junit-path=${junit}`],
+        ...options.filter === undefined ? [] : [`--filter=${options.filter}`],
+        ...files,
+      ],
       cwd: root,
       env: { UPCALL_SKIPS: skips, UPCALL_FIGURES: figures },
       stdin: "null",
@@ -98,6 +110,18 @@ export async function runTests(
   } finally {
     await Deno.remove(work, { recursive: true });
   }
+}
+
+/** Checks the types of files, all at once. */
+async function checkTypes(files: readonly string[]): Promise<Tally> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["check", "--quiet", ...files],
+    cwd: root,
+    stdin: "null",
+  }).output();
+  if (success) return { ...emptyTally(), passed: 1 };
+  const why = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  return { ...emptyTally(), failed: [{ test: "types", why }] };
 }
 
 async function readIfThere(path: string): Promise<string> {
@@ -139,74 +163,111 @@ function complain(error: unknown): false {
 }
 
 /**
- * What runs two at a time, in this order: none of it judges a time, and most of it is one thread.
- * The guest's tests come first: they take one core, and ten minutes and more where system calls are
- * slow.
+ * What runs by itself, when all else is over: it judges times, or what all of the machine has. A
+ * group, or a file of one.
  */
-const patient = [
-  "tests/system",
-  "control",
-  "cli",
-  "docs",
-  "ffi",
-  "providers",
-  "tests/docs",
-  "tests/web",
-  "tests/fuzz",
-  "tests/odp",
-  "tests/package",
-  "tests/policy",
-  "tests/openflow",
-  "tests/ovsdb",
-  "tests/testing",
-  "tests/support",
-  "tests/ovsdb",
-  "openflow",
-  "policy",
-  "frames",
-  "tests/frames",
-  "tests/differential",
-  "tests/*",
-  "tests/tidy",
-  "tests/c",
+export const alone: readonly string[] = [
+  "tests/bench",
+  "tests/netdev/cpuset_test.ts",
+  "tests/netdev/demo_test.ts",
+  "tests/netdev/hugepages_test.ts",
+  "tests/netdev/poll_figures_test.ts",
+  "tests/netdev/threads_test.ts",
 ];
 
-/** The groups in the order in which they run: those that run beside others come first. */
-function inOrder(groups: Map<string, string[]>): [string, string[]][] {
-  const rank = ([group]: [string, unknown]): number => {
-    const at = patient.indexOf(group);
-    return at < 0 ? patient.length : at;
+/**
+ * What takes longest, in the order in which it begins, so that no processor waits at the end for
+ * one of these; all else follows. The guest's tests take one processor from the first to the last.
+ */
+export const longest: readonly string[] = [
+  "tests/system",
+  "tests/netdev",
+  "tests/c",
+  "tests/openflow",
+  "tests/fuzz",
+  "tests/ovsdb",
+  "tests/docs",
+  "tests/package",
+  "tests/policy",
+  "tests/differential",
+  "tests/web",
+  "tests/conformance",
+];
+
+/** The group that is no test: files whose types are checked. */
+const types = "types";
+
+/** Files that one process runs, as a group of that name. */
+export type Group = readonly [name: string, files: readonly string[]];
+
+/** Parts groups into what runs beside others, longest first, and what runs by itself. */
+export function timetable(groups: Iterable<Group>): { beside: Group[]; alone: Group[] } {
+  const isAlone = (name: string, file: string): boolean =>
+    alone.includes(name) || alone.includes(file);
+  const rank = ([name]: Group): number => {
+    const at = longest.indexOf(name);
+    return at < 0 ? longest.length : at;
   };
-  return [...groups].sort((a, b) => rank(a) - rank(b));
+  const all = [...groups];
+  const some = (wanted: boolean): Group[] =>
+    all.map(([name, files]): Group => [
+      name,
+      files.filter((file) => isAlone(name, file) === wanted),
+    ]).filter(([, files]) => files.length > 0);
+  return { beside: some(false).sort((a, b) => rank(a) - rank(b)), alone: some(true) };
+}
+
+/** How a group is run. */
+interface RunOptions {
+  readonly deadline?: AbortSignal;
+  /** What it prints comes when it is over. */
+  readonly quietly: boolean;
 }
 
 /** Runs one group. Whatever happens to it, the others are run and the figures come last. */
 async function runGroup(
-  group: string,
-  files: readonly string[],
-  { deadline, quietly }: { deadline: AbortSignal; quietly: boolean },
+  [name, files]: Group,
+  { deadline = new AbortController().signal, quietly }: RunOptions,
 ): Promise<Tally> {
   if (deadline.aborted) {
-    return { ...emptyTally(), failed: [{ test: group, why: "out of time" }] };
+    return { ...emptyTally(), failed: [{ test: name, why: "out of time" }] };
   }
   const said: Uint8Array[] = [];
   const keep: Output = { writeSync: (bytes) => said.push(bytes.slice()) && bytes.length };
   const start = performance.now();
   const signal = AbortSignal.any([deadline, AbortSignal.timeout(groupLimitMs)]);
-  if (!quietly) console.log(`\n=== ${group}`);
+  if (!quietly) console.log(`\n=== ${name}`);
   try {
-    return await runTests(group, files, {
+    if (name === types) return await checkTypes(files);
+    return await runTests(name, files, {
       signal,
       ...(quietly && { stdout: keep, stderr: keep }),
     });
   } catch (error) {
-    return { ...emptyTally(), failed: [{ test: group, why: `${error}` }] };
+    return { ...emptyTally(), failed: [{ test: name, why: `${error}` }] };
   } finally {
-    if (quietly) console.log(`\n=== ${group}`);
+    if (quietly) console.log(`\n=== ${name}`);
     for (const bytes of said) Deno.stdout.writeSync(bytes);
     const seconds = (performance.now() - start) / 1000;
-    console.log(`${group} took ${seconds.toFixed(0)} s`);
+    console.log(`${name} took ${seconds.toFixed(0)} s`);
   }
+}
+
+/** Runs groups beside each other, in the order in which they are given. */
+export async function runBeside(
+  groups: readonly Group[],
+  { lanes, deadline }: { lanes: number; deadline?: AbortSignal },
+): Promise<Tally> {
+  const sum = emptyTally();
+  // What two groups print at once nobody could read.
+  const quietly = groups.filter(([name]) => name !== types).length > 1;
+  const options = { quietly, ...(deadline && { deadline }) };
+  const queue = groups.values();
+  const lane = async (): Promise<void> => {
+    for (const group of queue) addTally(sum, await runGroup(group, options));
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return sum;
 }
 
 async function main(folders: readonly string[]): Promise<number> {
@@ -217,23 +278,15 @@ async function main(folders: readonly string[]): Promise<number> {
     folders.length === 0 ||
     folders.some((at) => at === group || at === file || file.startsWith(`${at}/`));
   const deadline = AbortSignal.timeout(limitMs);
-  const sum = emptyTally();
-  const asked = inOrder(await testGroups()).map(([group, all]) =>
-    [group, all.filter((file) => isAsked(group, file))] as const
-  ).filter(([, files]) => files.length > 0);
-  const together = asked.filter(([group]) => patient.includes(group));
-  // What two groups print at once nobody could read: it comes when a group is over.
-  const quietly = together.length > 1;
-  const queue = together.values();
-  const lane = async (): Promise<void> => {
-    for (const [group, files] of queue) {
-      addTally(sum, await runGroup(group, files, { deadline, quietly }));
-    }
-  };
-  await Promise.all([lane(), lane()]);
-  for (const [group, files] of asked) {
-    if (patient.includes(group)) continue;
-    addTally(sum, await runGroup(group, files, { deadline, quietly: false }));
+  const asked = [...await testGroups()].map(([name, all]): Group => [
+    name,
+    all.filter((file) => isAsked(name, file)),
+  ]).filter(([, files]) => files.length > 0);
+  const { beside, alone: last } = timetable(asked);
+  const modules = folders.length === 0 ? ["."] : asked.flatMap(([, files]) => files);
+  const sum = await runBeside([[types, modules], ...beside], { lanes, deadline });
+  for (const group of last) {
+    addTally(sum, await runGroup(group, { deadline, quietly: false }));
   }
   console.log(summary(sum).join("\n"));
   return sum.failed.length === 0 && sum.passed > 0 ? 0 : 1;
