@@ -154,7 +154,9 @@ struct cls_habit {
     uint32_t same_tried, same_hit, same_pause;
 } __attribute__((aligned(64)));
 
-#define CLS_HABITS 64u              /* Ports further apart share one; a power of two. */
+/* Ports further apart share one; and so many are for recirculated packets, of which some share one
+ * by chance.  A power of two. */
+#define CLS_HABITS 64u
 #define CLS_NEXTS 128u              /* Flows whose next ones are remembered; a power of two. */
 
 struct cls_replica {
@@ -164,7 +166,7 @@ struct cls_replica {
     /* Flows below these indexes were copied to it; their counters were folded into replica 0.
      * Control side. */
     uint32_t filled, folded;
-    struct cls_habit habits[CLS_HABITS];
+    struct cls_habit habits[2 * CLS_HABITS];
     struct cls_next nexts[CLS_NEXTS];
 } __attribute__((aligned(64)));
 
@@ -355,9 +357,13 @@ struct cls_burst {
     bool whole;                     /* Out: see cls_lookup(). */
 };
 
+/* Both are small numbers mostly: a sum of them would be another port's number. */
 static inline struct cls_habit *cls_habit_of(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id)
 {
-    return &replica->habits[(in_port + recirc_id) & (CLS_HABITS - 1)];
+    const uint32_t at = recirc_id ? CLS_HABITS + (cls_part_hash(cls_part_id(in_port, recirc_id)) & (CLS_HABITS - 1))
+                                  : in_port & (CLS_HABITS - 1);
+
+    return &replica->habits[at];
 }
 
 typedef void cls_hot_fn(const struct cls_replica *, const struct cls_view *, struct cls_burst *);

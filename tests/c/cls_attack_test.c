@@ -265,6 +265,42 @@ static void hazard_13_cold(void)
         cls_remove(cls, 1 + i);
 }
 
+/* Packets of one port that alternate, as they come and when they come round again, have others pay nothing. */
+static void hazard_13_habits(void)
+{
+    enum { PORTS = 40, IDS = 40 };
+    struct packet packets[CLS_BURST];
+    struct rte_mbuf *mbufs[CLS_BURST];
+    uint16_t tcp_flags[CLS_BURST];
+    uint32_t flows[CLS_BURST];
+    uint8_t frame[FRAME_MAX];
+    uint32_t size = frame_named("IPv4 UDP", frame);
+    struct key key, mask;
+
+    always(&mask);
+    mask.base.ip4_src = UINT32_MAX;
+    for (uint32_t i = 0; i < CLS_BURST; i++) {
+        memcpy(frame + 26, &i, 4);
+        packets[i] = packet_create(frame, size);
+        mbufs[i] = packets[i].m;
+    }
+    for (uint32_t id = 0; id < IDS; id++) {
+        const struct pkt_md md = { .in_port = 1, .recirc_id = id };
+
+        extract_key(frame, size, size, &md, NULL, &key, NULL);
+        CHECK(cls_insert(cls, 1 + id, &key, &mask, act_verdict(program)) == 0);
+        for (uint32_t n = 0; n < 200; n++)
+            cls_lookup(replica, 1, id, mbufs, CLS_BURST, &md, flows, tcp_flags, &stat);
+        CHECK(cls_habit_of(replica, 1, id)->same_pause);
+    }
+    for (uint32_t port = 2; port < PORTS; port++)
+        CHECK(!cls_habit_of(replica, port, 0)->same_pause && !cls_habit_of(replica, port, 0)->same_tried);
+    for (uint32_t i = 0; i < CLS_BURST; i++)
+        packet_free(&packets[i]);
+    for (uint32_t id = 0; id < IDS; id++)
+        cls_remove(cls, 1 + id);
+}
+
 static uint32_t count(cls_table table, uint32_t buckets)
 {
     uint32_t n = 0;
@@ -325,6 +361,7 @@ int main(void)
 {
     static void (*const hazards[])(void) = {
         hazard_11_collisions, hazard_11_equal_signatures, hazard_11_growing, hazard_12_bits_fall, hazard_12_explosion, hazard_13_cold,
+        hazard_13_habits,
     };
 
     for_each_build(hazards, sizeof hazards / sizeof hazards[0]);
