@@ -280,28 +280,39 @@ struct written {
     uint32_t *errors;                /* Of the list under way. */
 };
 
+/* Begins the result of a step, the first one of a list if it is of one.  False: when it was looked
+ * over it was to be smaller. */
+static bool begin_result(struct written *to, struct dp_result *result, const struct flow_step *step)
+{
+    const uint32_t size = (uint32_t)sizeof *result + flow_list_size(step->listed);
+
+    if (size > to->kept)
+        return false;
+    memset(result, 0, size);
+    result->size = size;
+    to->kept -= size;
+    to->errors = (uint32_t *)(result + 1);
+    return true;
+}
+
 /* Step `i`, and its result.  Written in place: a copy would wait for every store of the operation,
- * misses of the table included. */
-static void take_step(struct flow_table *table, struct worker *control, struct batch *batch, uint32_t i, int ended, struct written *to)
+ * misses of the table included.  False: its bytes are not those that were looked over. */
+static bool take_step(struct flow_table *table, struct worker *control, struct batch *batch, uint32_t i, int ended, struct written *to)
 {
     const struct flow_step *step = &batch->slots[i % SLOTS].step;
     struct dp_result *result = (struct dp_result *)(to->at + to->used), of_listed;
     const char *why = NULL;
     int error = ended;
 
-    if (!step->number) {
-        memset(result, 0, sizeof *result + flow_list_size(step->listed));
-        result->size = (uint32_t)sizeof *result + flow_list_size(step->listed);
-        to->kept -= result->size;
-        to->errors = (uint32_t *)(result + 1);
-    }
+    if (i >= batch->read || (!step->number && !begin_result(to, result, step)))
+        return false;
     if (step->listed) {
         if (!ended)
             error = perform(table, control, batch, i, &of_listed, NULL, 0, &why);
         if (!step->number)
             to->used += result->size;
         to->errors[step->number] = (uint32_t)error;
-        return;
+        return true;
     }
     if (!ended)
         error = perform(table, control, batch, i, result, (uint8_t *)(result + 1),
@@ -310,6 +321,7 @@ static void take_step(struct flow_table *table, struct worker *control, struct b
     to->used += result->size;
     if (!ended && error && !(step->op.flags & DP_OPF_PROBE))
         error_set(error, "%s", why ? why : strerror(error));
+    return true;
 }
 
 int flow_operate(struct flow_table *table, struct worker *control, const struct upcall_taken *upcalls, const struct flow_pause *pause,
@@ -347,7 +359,8 @@ int flow_operate(struct flow_table *table, struct worker *control, const struct 
         read_ahead(table, &batch, i, ended);
         if (!ended)
             look_closer(table, &batch, i);
-        take_step(table, control, &batch, i, ended, &written);
+        if (!take_step(table, control, &batch, i, ended, &written))
+            break;
     }
     burst_settle(control);
     if (control->ct)
