@@ -144,7 +144,7 @@ static struct ipf_list *take_out(struct ipf *ipf, uint32_t id)
     *(list->newer == IPF_NONE ? &ipf->newest : &ipf->lists[list->newer].older) = list->older;
     list->used = 0;
     for (uint32_t i = list->first; i != IPF_NONE; i = ipf->pieces[i].next)
-        eal_release(&ipf->hold, &ipf->pieces[i].m, 1);
+        eal_release(&ipf->hold[ipf_is_ct(&list->key)], &ipf->pieces[i].m, 1);
     return list;
 }
 
@@ -192,6 +192,7 @@ static void put(struct ipf *ipf, struct ipf_list *list, const struct ipf_fragmen
         list->last = id;
     list->pieces++;
     list->bytes += piece->size;
+    list->ecns |= (uint8_t)(1u << f->ecn);
     if (!f->more)
         list->end = (uint32_t)piece->start + piece->size;
     if (!piece->start) {
@@ -199,6 +200,7 @@ static void put(struct ipf *ipf, struct ipf_list *list, const struct ipf_fragmen
         list->field_at = f->field_at;
     }
     atomic_store_explicit(&ipf->held, atomic_load_explicit(&ipf->held, memory_order_relaxed) + 1, memory_order_relaxed);
+    ipf->held_apart += !ipf_is_ct(&list->key);
     ipf_count(&ipf->accepted[list->key.family == 6], 1);
 }
 
@@ -220,11 +222,20 @@ static bool is_small_enough(const struct ipf *ipf, const struct ipf_list *list)
     return header + list->end <= UINT16_MAX;
 }
 
+/* Whether as many are held as may be.  Who sends to an address of ours has no flow to pass, and
+ * must not have those of flows refused. */
+static bool is_full(const struct ipf *ipf, const struct ipf_key *key)
+{
+    const uint32_t max = atomic_load_explicit(&ipf->max, memory_order_relaxed);
+
+    return atomic_load_explicit(&ipf->held, memory_order_relaxed) >= max || (!ipf_is_ct(key) && ipf->held_apart >= max / 2);
+}
+
 static enum ipf_verdict add(struct ipf *ipf, struct ipf_fragment *f, uint32_t id, uint32_t bucket, uint64_t now, struct ipf_list **list)
 {
     uint32_t before = IPF_NONE;
 
-    if (atomic_load_explicit(&ipf->held, memory_order_relaxed) >= atomic_load_explicit(&ipf->max, memory_order_relaxed)) {
+    if (is_full(ipf, &f->key)) {
         ipf_count(&ipf->full, 1);
         return IPF_REFUSED;
     }
@@ -239,7 +250,7 @@ static enum ipf_verdict add(struct ipf *ipf, struct ipf_fragment *f, uint32_t id
             return IPF_REFUSED;
         }
     }
-    if (!eal_hold(&ipf->hold, &f->piece.m, 1)) {
+    if (!eal_hold(&ipf->hold[ipf_is_ct(&f->key)], &f->piece.m, 1)) {
         ipf_count(&ipf->no_mbuf, 1);
         return IPF_REFUSED;
     }
@@ -274,6 +285,7 @@ static void give_back(struct ipf *ipf, struct ipf_list *list, _Atomic uint64_t c
     list->next = ipf->free_list;
     ipf->free_list = id;
     atomic_store_explicit(&ipf->held, atomic_load_explicit(&ipf->held, memory_order_relaxed) - n, memory_order_relaxed);
+    ipf->held_apart -= ipf_is_ct(&list->key) ? 0 : n;
     ipf_unlock(ipf);
 }
 

@@ -49,7 +49,7 @@ struct rte_mbuf;
 #define IPF_MIN_LEAST 400u
 /* recirc_id of fragments that are for no `ct`; no packet that is recirculated has it.  They may be
  * as small as the minimum may be: those of others' packets would go on without the last one, which
- * has no minimum and is held. */
+ * has no minimum and is held.  Of what may be held they get half at most. */
 #define IPF_NO_CT UINT32_MAX
 #define IPF_TIMEOUT_MS 15000u
 
@@ -68,6 +68,7 @@ struct ipf_whole {
     /* A chain, the headers in its first segment.  They may be read and changed, its size and its
      * segments may not. */
     struct rte_mbuf *m;
+    uint8_t ecns;                    /* ECN of all fragments, bit 1 << ECN of each. */
     /* The caller's. */
     struct ipf_whole *next;
     const void *then;

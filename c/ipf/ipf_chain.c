@@ -57,6 +57,7 @@ void ipf_join(struct ipf *ipf, struct ipf_list *list)
     m->ol_flags &= ~(uint64_t)RTE_MBUF_F_RX_L4_CKSUM_MASK;
     list->whole.m = m;
     list->whole.next = NULL;
+    list->whole.ecns = list->ecns;
     list->cutting = 0;
 }
 

@@ -51,6 +51,7 @@ struct ipf_fragment {
     struct ipf_piece piece;
     uint16_t field;                  /* Offset and flags as they stand in the header. */
     uint16_t field_at;               /* Where in the frame. */
+    uint8_t ecn;
     bool more;
 };
 
@@ -79,6 +80,7 @@ struct ipf_list {
     uint8_t failed;                  /* Whole, but too large: it waits for its end. */
     uint8_t used;                    /* In the table. */
     uint8_t cutting;
+    uint8_t ecns;                    /* Of all fragments, as bits. */
     struct ipf_result result;
 };
 
@@ -90,7 +92,9 @@ struct ipf {
     uint32_t oldest, newest;         /* Lists; IPF_NONE. */
     uint32_t free_list, free_piece;
     uint32_t fresh_list, fresh_piece; /* From here on never used. */
-    struct eal_hold hold;
+    /* Of fragments that are for no `ct`, and of the others: by ipf_is_ct(). */
+    struct eal_hold hold[2];
+    uint32_t held_apart;             /* Pieces that are for no `ct`. */
     /* Written under the lock, but `too_small` and `bad`. */
     _Atomic uint32_t held;           /* Pieces that are not free. */
     _Atomic uint32_t max, enabled[2], min_size[2];
@@ -100,10 +104,16 @@ struct ipf {
     struct ipf_piece pieces[IPF_MAX_MOST];
 };
 
+/* Whether fragments are for a `ct`. */
+static inline bool ipf_is_ct(const struct ipf_key *key)
+{
+    return key->recirc_id != IPF_NO_CT;
+}
+
 /* Bytes that all fragments of a packet but the last one have, from the IP header on. */
 static inline uint32_t ipf_least(const struct ipf *ipf, const struct ipf_key *key)
 {
-    return key->recirc_id == IPF_NO_CT ? IPF_MIN_LEAST : atomic_load_explicit(&ipf->min_size[key->family == 6], memory_order_relaxed);
+    return !ipf_is_ct(key) ? IPF_MIN_LEAST : atomic_load_explicit(&ipf->min_size[key->family == 6], memory_order_relaxed);
 }
 
 static inline void ipf_lock(struct ipf *ipf)

@@ -48,6 +48,7 @@ static uint32_t read_v4(const struct rte_mbuf *m, const uint8_t *ip, struct ipf_
     f->key.id = be16(ip + 4);
     memcpy(f->key.src, ip + 12, 4);
     memcpy(f->key.dst, ip + 16, 4);
+    f->ecn = ip[1] & 3;
     f->field_at = (uint16_t)(f->piece.l3 + 6);
     f->field = be16(ip + 6);
     f->more = f->field & MORE_V4;
@@ -73,6 +74,7 @@ static uint32_t read_v6(const uint8_t *ip, uint32_t room, struct ipf_fragment *f
     f->key.family = 6;
     f->key.id = be32(ip + at + 4);
     memcpy(f->key.src, ip + 8, 32); /* And the destination. */
+    f->ecn = ip[1] >> 4 & 3;
     f->field_at = (uint16_t)(f->piece.l3 + at + 2);
     f->field = be16(ip + at + 2);
     f->more = f->field & MORE_V6;

@@ -18,7 +18,7 @@ static enum tnl_gathered take(struct worker *worker, uint16_t zone, struct rte_m
     pkt_of(m)->md.recirc_id = IPF_NO_CT;
     switch (ipf_take(worker->ipf, zone, m, worker->now, &made)) {
     case IPF_WHOLE:
-        *whole = (struct tnl_whole){ made->m, made };
+        *whole = (struct tnl_whole){ .m = made->m, .by = made, .ecns = made->ecns };
         return TNL_MADE_WHOLE;
     case IPF_HELD:
         return TNL_GATHERED;

@@ -190,6 +190,15 @@ static bool is_listened_to(const struct tnl_listens *listens, uint8_t proto)
     return false;
 }
 
+/* ECN of a packet is that of all its fragments (RFC 3168, 5.3, as Linux has it).  False: they
+ * contradict each other. */
+static bool join_ecn(struct tnl_seen *seen, uint8_t ecns)
+{
+    if (ecns & 8)
+        seen->tos |= 3;
+    return !(ecns & 1) || ecns == 1;
+}
+
 /* A fragment for an address of ours, of what may be for a tunnel.  False: it goes on as it is. */
 static bool gather(struct worker *worker, const struct tnl_listens *listens, uint32_t port, const struct tnl_gather *how,
                    struct rte_mbuf *m)
@@ -210,10 +219,12 @@ static bool gather(struct worker *worker, const struct tnl_listens *listens, uin
     at = tnl_see(whole.m, &seen) ? listen_of(listens, &seen) : -1;
     if (at >= 0)
         taker = receiver_of(worker->tnl, listens, at, &seen);
-    if (taker)
+    if (!taker)
+        how->pass(worker, port, &whole);
+    else if (join_ecn(&seen, whole.ecns))
         receive(worker, taker, how->keep(worker, &whole), &seen, NULL);
     else
-        how->pass(worker, port, &whole);
+        worker_drop(worker, how->keep(worker, &whole), DROP_tunnel_ecn);
     return true;
 }
 

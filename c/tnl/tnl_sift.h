@@ -14,6 +14,7 @@ struct worker;
 struct tnl_whole {
     struct rte_mbuf *m;          /* As if it had come whole. */
     void *by;                    /* Of who did it. */
+    uint8_t ecns;                /* ECN of all fragments, bit 1 << ECN of each. */
 };
 
 enum tnl_gathered {

@@ -223,6 +223,44 @@ static void test_small(void)
     OK(dp_close(dp));
 }
 
+/* Sends a packet to port 2 in two fragments, of this ECN each. */
+static void inject_marked(uint64_t dp, const struct bytes *whole, uint8_t first, uint8_t second)
+{
+    static struct bytes fragment;
+
+    for (uint32_t at = 0; at <= 504; at += 504) {
+        fragment_of(whole, at, at ? whole->size - 34 - at : 504, &fragment);
+        fragment.at[15] = at ? second : first;
+        set_checksum(fragment.at + 14);
+        OK(dp_dummy_inject(dp, 2, fragment.at, fragment.size));
+    }
+}
+
+/* Congestion that any fragment met is the packet's; what cannot be is dropped. */
+static void test_congestion(void)
+{
+    const uint64_t dp = tunnel_dp("congestion", "vxlan", "remote_ip=1.1.2.92\nkey=9");
+    static struct bytes inner, whole, got;
+
+    put_output(dp, 10, 0x0800, 3);
+    inner_frame(&inner);
+    inner.at[15] = 2;
+    set_checksum(inner.at + 14);
+    outer_packet("12b5", &inner, &whole);
+    inject_marked(dp, &whole, 2, 2);
+    collected(dp, 3, &got);
+    EQUAL(got.at[15], 2);
+    inject_marked(dp, &whole, 2, 3);
+    collected(dp, 3, &got);
+    EQUAL(got.at[15], 3);
+    inject_marked(dp, &whole, 0, 3);
+    EVENTUALLY(fixture_drops(dp, "tunnel_ecn") == 1);
+    inject_marked(dp, &whole, 0, 0);
+    collected(dp, 3, &got);
+    EQUAL(got.at[15], 2);
+    OK(dp_close(dp));
+}
+
 /* Actions that take a fragment for a tunnel's packet: it has a part of it only, and is not waited for. */
 static void test_popped(void)
 {
@@ -268,7 +306,7 @@ static void test_expired(void)
 
 int main(void)
 {
-    static void (*const tests[])(void) = { test_sent, test_received, test_small, test_popped, test_expired };
+    static void (*const tests[])(void) = { test_sent, test_received, test_small, test_congestion, test_popped, test_expired };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);
 }
