@@ -126,14 +126,14 @@ class NetdevHandler implements UpcallHandler {
     return this.#batch === batch && this.#closing === undefined;
   }
 
-  /** Runs operations that may be about what the arena holds. Returns errno. */
+  /** Runs operations that may be about what the arena holds. Returns errno; unless 0, none ran. */
   operate(
     ops: Uint8Array<ArrayBuffer>,
     size: number,
     count: number,
     results: Uint8Array<ArrayBuffer>,
   ): number {
-    return this.#context.symbols.dp_upcall_exchange(
+    const errno = this.#context.symbols.dp_upcall_exchange(
       this.#handle,
       ops,
       size,
@@ -143,6 +143,9 @@ class NetdevHandler implements UpcallHandler {
       0,
       this.#exchange,
     );
+    // The handler was closed behind them: done again, they would send packets twice.
+    const isDone = this.#exchangeWords[dpExchange.resultsUsed >> 2] !== 0;
+    return errno === ESHUTDOWN && isDone ? 0 : errno;
   }
 
   async wait(): Promise<void> {
