@@ -337,7 +337,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "982c462af64e20ab871cb9c3f71a6314b121a50463f254c81fa79df3ea6cf030",
+    sha256: "6c56c1d4db3a6f11ec75390324049f5a12b6368cf3d99cf517449d30db3e1eb1",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -657,7 +657,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_op.c",
-    sha256: "f7ca3cf985a3936ee4569bb0f3443b810e826b96bc9bc6db2ae379f033d41283",
+    sha256: "8fa7efb4dd164ed8051a6bc62c9756603a15313fbf618400ede68fdc703bc8f8",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -682,27 +682,27 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf.c",
-    sha256: "ed48123e00a8c9ab14d92716e1a9b769cb558f1a731d15db6b034ad3a1a1ead6",
+    sha256: "0e690ea7fa5a4415d4c96c21c7b084165cc8197d09c624025fbd12b69acdbc4c",
     load: () => import("../c/ipf/ipf.c", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf.h",
-    sha256: "bb3f7b2c5160e83755b82cbd4d9492d55a6bf601e7bb4c1a1ccad39595671429",
+    sha256: "d53765d91572f3e8f3354ecc6e769d4792f27a2b729d0816548089c75340e550",
     load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf_chain.c",
-    sha256: "ce90f35ca3651c74844e8c54ce2b9b14b7bd21a41ecae1a24369451c6384b8e9",
+    sha256: "64298bf17c1d95388b9eb6fdb87e81898e77868ce2303a4f16991a44fea9418e",
     load: () => import("../c/ipf/ipf_chain.c", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf_int.h",
-    sha256: "81c4c1dad525b4b9ab61737062f8bd4f530735a690a77bfa21ffddae022a68fc",
+    sha256: "98b4cf45203e1bb089afe48713424484952449b4dc01b2c4c557c4a18e076e53",
     load: () => import("../c/ipf/ipf_int.h", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf_read.c",
-    sha256: "6f7f11c9a71fec9fef64cdf2205200aaa0c8175775d19bd2a4799d2b066913a8",
+    sha256: "83da39da1ea709cb0e57d62fccf4faaba03a9701f872676679e621c194ad5236",
     load: () => import("../c/ipf/ipf_read.c", { with: { type: "text" } }),
   },
   {
@@ -992,7 +992,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/gather.c",
-    sha256: "9825eef26ebbc7c2aa9ec8ff058026846e7236d2111b63036665ce02e8086b03",
+    sha256: "ac605e39666205752ad3855d3ddc580e2e971bfe48af5535ae6f881391ed93cc",
     load: () => import("../c/path/gather.c", { with: { type: "text" } }),
   },
   {
@@ -1437,12 +1437,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_sift.c",
-    sha256: "af36d8cc4c516bbec4057afd6ca71d877989715e4172b28f06994eeb69226063",
+    sha256: "496a79079c667010832f7255c4326e51fd2b7070ed616e2358e49339ed36e778",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_sift.h",
-    sha256: "2e8959d84dd54126f4fe3aee304d1cb0fcece10355603b7aacf6623607182871",
+    sha256: "b68526451657d7f8f3ecdf72a9a7d7e78479dc0e66f755e930ec0dc3433e3d72",
     load: () => import("../c/tnl/tnl_sift.h", { with: { type: "text" } }),
   },
   {
@@ -1462,12 +1462,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall.h",
-    sha256: "bb330a70a5dfc856b235800851b07fd75efa4e9ea6fec4156a00445b2ce1bb3e",
+    sha256: "9fafad2e809d8a82f6e826a7eed4ddb869ebeafd801d9032390878ad578a4690",
     load: () => import("../c/upcall/upcall.h", { with: { type: "text" } }),
   },
   {
     name: "upcall/upcall_admit.c",
-    sha256: "95b82f0e60e0999fcb23e7b8373ede1b4f724a3bdd8c70f0a842c52854d0ec1d",
+    sha256: "6cc7bad46aaeeda768aeeb904c96018e5af8c5b2a7fb842631c6efdb95a8cd71",
     load: () => import("../c/upcall/upcall_admit.c", { with: { type: "text" } }),
   },
   {
@@ -1492,7 +1492,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "upcall/upcall_int.h",
-    sha256: "cec8d8f2571492b4e0b9e592ea06bb87b1143be275fc03e82a37ac909f224ef0",
+    sha256: "f0de83be97e0bcbb82d7b2a36401e60b797d744dab143130b75bd927dd985b75",
     load: () => import("../c/upcall/upcall_int.h", { with: { type: "text" } }),
   },
 ];

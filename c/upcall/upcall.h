@@ -14,7 +14,8 @@
  * no more upcalls waiting than the ring has room left.  One port alone gets half of the ring, two a
  * third each, and so on; what is more is lost as DROP_upcall_quota, or as DROP_upcall_full where
  * there is no room at all.  `upcall-quota` may allow less.  Several poll threads may together
- * exceed a share by a burst each.
+ * exceed a share by a burst each.  So it is with mbufs, of which a large packet takes many:
+ * DROP_upcall_mbufs.
  *
  * Misses that repeat one that is pending go up like any others as long as there is room, because
  * they are the next packets of a new connection.  Once a port has used half of its share, or half

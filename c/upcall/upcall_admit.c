@@ -73,18 +73,24 @@ static uint32_t limit_of(const struct rte_mempool *pool)
     return pool->size / 2;
 }
 
-/* mbufs that a handler may have more.  One handler alone gets half of what all may hold, two a
- * third each, and so on: however many are stalled, the next one finds some left. */
-static uint32_t mbufs_left(const struct handler *handler, uint32_t pool, uint32_t limit)
+static struct upcall_waiting *waiting_of(const struct handler *handler, uint32_t in_port)
+{
+    return &handler->waiting[in_port & (WORKER_PORTS - 1)];
+}
+
+/* mbufs that a port may have more in a handler's ring.  One handler alone gets half of what all may
+ * hold, two a third each, and so on: however many are stalled, the next one finds some left.  Of
+ * that a port has a share. */
+static uint32_t mbufs_left(const struct handler *handler, const struct upcall_waiting *waiting, uint32_t pool, uint32_t limit)
 {
     const uint32_t all = atomic_load_explicit(&held[pool], memory_order_relaxed);
     const uint32_t own = atomic_load_explicit(&handler->held[pool], memory_order_relaxed);
 
-    return all + own < limit ? limit - all - own : 0;
+    return all + own < limit ? share_left(limit - all - own, atomic_load_explicit(&waiting->mbufs[pool], memory_order_relaxed), 0) : 0;
 }
 
 /* How many of the first packets may hold their mbufs. */
-static unsigned int affordable(const struct handler *handler, struct rte_mbuf **packets, unsigned int n)
+static unsigned int affordable(const struct handler *handler, const struct upcall_waiting *waiting, struct rte_mbuf **packets, unsigned int n)
 {
     uint32_t want[UPCALL_POOLS] = { 0 };
 
@@ -94,7 +100,7 @@ static unsigned int affordable(const struct handler *handler, struct rte_mbuf **
         for (uint32_t k = s->nb_segs;; s = s->next) {
             const uint32_t pool = pool_of(handler, s);
 
-            if (++want[pool] > mbufs_left(handler, pool, limit_of(s->pool)))
+            if (++want[pool] > mbufs_left(handler, waiting, pool, limit_of(s->pool)))
                 return i;
             if (!--k)
                 break; /* Mostly at once, and `next` lies in another line. */
@@ -103,7 +109,8 @@ static unsigned int affordable(const struct handler *handler, struct rte_mbuf **
     return n;
 }
 
-static void count_mbufs(struct handler *handler, struct rte_mbuf **packets, unsigned int n, bool enter)
+/* Packets of one port enter the ring, or leave it. */
+static void count_mbufs(struct handler *handler, struct upcall_waiting *waiting, struct rte_mbuf **packets, unsigned int n, bool enter)
 {
     uint32_t sum[UPCALL_POOLS] = { 0 };
 
@@ -120,6 +127,7 @@ static void count_mbufs(struct handler *handler, struct rte_mbuf **packets, unsi
             continue;
         atomic_fetch_add_explicit(&held[pool], change, memory_order_relaxed);
         atomic_fetch_add_explicit(&handler->held[pool], change, memory_order_relaxed);
+        atomic_fetch_add_explicit(&waiting->mbufs[pool], change, memory_order_relaxed);
     }
 }
 
@@ -153,26 +161,26 @@ static unsigned int sift(struct worker *worker, const struct hash_key *seed, str
 
 bool upcall_is_full(const struct handler *handler, uint32_t in_port, enum stat_drop *reason)
 {
-    const uint32_t waiting = atomic_load_explicit(&handler->waiting[in_port & (WORKER_PORTS - 1)], memory_order_relaxed);
+    const struct upcall_waiting *waiting = waiting_of(handler, in_port);
     const uint32_t free_count = rte_ring_free_count(handler->ring);
 
-    if (!mbufs_left(handler, 0, limit_of(handler->pool))) {
+    if (!mbufs_left(handler, waiting, 0, limit_of(handler->pool))) {
         *reason = DROP_upcall_mbufs;
         return true;
     }
     *reason = free_count ? DROP_upcall_quota : DROP_upcall_full;
-    return !share_left(free_count, waiting, handler->quota);
+    return !share_left(free_count, atomic_load_explicit(&waiting->n, memory_order_relaxed), handler->quota);
 }
 
 unsigned int upcall_admit(struct worker *worker, struct handler *handler, struct rte_mbuf **packets, unsigned int n,
                           struct upcall_refused *refused)
 {
     const struct pkt *first = pkt_of(packets[0]);
-    _Atomic uint32_t *waiting = &handler->waiting[first->md.in_port & (WORKER_PORTS - 1)];
-    const uint32_t before = atomic_load_explicit(waiting, memory_order_relaxed);
+    struct upcall_waiting *waiting = waiting_of(handler, first->md.in_port);
+    const uint32_t before = atomic_load_explicit(&waiting->n, memory_order_relaxed);
     const uint32_t free_count = rte_ring_free_count(handler->ring);
     const uint32_t share = share_left(free_count, before, handler->quota);
-    const unsigned int afford = affordable(handler, packets, n), room = RTE_MIN(share, afford);
+    const unsigned int afford = affordable(handler, waiting, packets, n), room = RTE_MIN(share, afford);
     unsigned int kept = RTE_MIN(n, room);
 
     INVARIANT(n && n <= WORKER_BURST);
@@ -182,22 +190,23 @@ unsigned int upcall_admit(struct worker *worker, struct handler *handler, struct
         kept = sift(worker, &worker->upcalls->hash_key, packets, n, room, &refused->duplicates);
     refused->reason = afford < share && afford < n ? DROP_upcall_mbufs : free_count ? DROP_upcall_quota : DROP_upcall_full;
     if (kept) {
-        atomic_fetch_add_explicit(waiting, kept, memory_order_relaxed);
-        count_mbufs(handler, packets, kept, true);
+        atomic_fetch_add_explicit(&waiting->n, kept, memory_order_relaxed);
+        count_mbufs(handler, waiting, packets, kept, true);
     }
     return kept;
 }
 
 void upcall_leave(struct handler *handler, struct rte_mbuf **packets, unsigned int n)
 {
-    count_mbufs(handler, packets, n, false);
-    /* Those of one port at once: poll threads read its counter. */
+    /* Those of one port at once: poll threads read its counters. */
     for (unsigned int i = 0, first = 0; i < n; first = i) {
         const uint32_t port = pkt_of(packets[first])->md.in_port;
+        struct upcall_waiting *waiting = waiting_of(handler, port);
 
         while (i < n && pkt_of(packets[i])->md.in_port == port)
             i++;
-        INVARIANT(atomic_load_explicit(&handler->waiting[port & (WORKER_PORTS - 1)], memory_order_relaxed) >= i - first);
-        atomic_fetch_sub_explicit(&handler->waiting[port & (WORKER_PORTS - 1)], i - first, memory_order_relaxed);
+        INVARIANT(atomic_load_explicit(&waiting->n, memory_order_relaxed) >= i - first);
+        atomic_fetch_sub_explicit(&waiting->n, i - first, memory_order_relaxed);
+        count_mbufs(handler, waiting, packets + first, i - first, false);
     }
 }

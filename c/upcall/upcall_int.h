@@ -46,6 +46,11 @@
  * together. */
 #define UPCALL_POOLS 3
 
+/* Of one port in a ring: upcalls, and their mbufs. */
+struct upcall_waiting {
+    _Atomic uint32_t n, mbufs[UPCALL_POOLS];
+};
+
 struct handler {
     /* The owner, and the datapath until a grace period after the handler left the set. */
     _Atomic uint32_t users;
@@ -53,7 +58,7 @@ struct handler {
     struct rte_ring *ring;
     struct rte_mempool *pool;        /* That of all packets. */
     _Atomic uint32_t held[UPCALL_POOLS]; /* mbufs of the packets in the ring, by pool. */
-    _Atomic uint32_t *waiting;       /* Per port: its upcalls in the ring. */
+    struct upcall_waiting *waiting;  /* By port. */
     uint32_t quota;                  /* Of each port; 0: only its share. */
     uint32_t id;
     int doorbell;                    /* eventfd. */

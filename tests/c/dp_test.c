@@ -232,6 +232,33 @@ static void test_held(void)
     OK(dp_close(dp));
 }
 
+/* Large packets of one port that nobody takes leave buffers for upcalls of another. */
+static void test_shared(void)
+{
+    uint64_t dp = fixture_dp("shared", 2), missed;
+    struct dp_handler_info handler;
+    static uint8_t frame[60000];
+
+    OK(dp_upcall_open(dp, 0, &handler));
+    for (uint32_t i = 0; i < 1000; i++) {
+        fixture_frame(frame, sizeof frame, i);
+        while (dp_dummy_inject(dp, 1, frame, sizeof frame))
+            usleep(50);
+    }
+    EVENTUALLY(fixture_stats(dp).received == 1000 && at_rest(dp));
+    CHECK(fixture_stats(dp).drops[DROP_upcall_mbufs]);
+    missed = fixture_stats(dp).missed;
+    for (uint32_t i = 0; i < 20; i++)
+        fixture_inject(dp, 2, 60, i);
+    EVENTUALLY(fixture_stats(dp).received == 1020 && at_rest(dp));
+    EQUAL(fixture_stats(dp).missed, missed + 20);
+    while (take(handler.handler, 256).count)
+        ;
+    balance(dp, 0);
+    OK(dp_upcall_close(handler.handler));
+    OK(dp_close(dp));
+}
+
 /* No buffer is left at all: nobody gets stuck, what needs one is told so, and it goes on when there
  * are some again. */
 static void test_exhausted(void)
@@ -296,7 +323,7 @@ static void test_hostile(void)
 int main(void)
 {
     void (*const tests[])(void) = {
-        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_exhausted, test_hostile,
+        test_end_to_end, test_accounts, test_quota, test_handlers, test_held, test_shared, test_exhausted, test_hostile,
     };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);

@@ -53,7 +53,7 @@ static uint64_t drops(enum stat_drop reason)
 
 static uint32_t waiting(uint32_t port)
 {
-    return atomic_load(&dp->upcalls->open[0]->waiting[port]);
+    return atomic_load(&dp->upcalls->open[0]->waiting[port].n);
 }
 
 /* Takes `n` upcalls; returns how many came from each port. */
