@@ -148,7 +148,7 @@ async function transfer(
   const rates: number[] = [];
   for (const more of [[], ["-R"]]) {
     try {
-      const words = ["--connect-timeout", "5000", ...more];
+      const words = ["--connect-timeout", "5000", "--bytes", "24M", ...more];
       const { sum_received } = await iperf(left, right, address, ...words);
       rates.push(
         sum_received.bytes > 0 ? Math.max(1, sum_received.bits_per_second / 8) : 0,

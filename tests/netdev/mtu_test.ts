@@ -42,7 +42,7 @@ Deno.test(
     withSwitch({ prefix: "nma", mtu: 9000 }, async ({ dp }, left, right) => {
       assert.equal(await whole(left, right, 8000), 3);
       assert.equal(await whole(right, left, 8972), 3);
-      const tcp = await iperf(left, right, right.ipv4);
+      const tcp = await iperf(left, right, right.ipv4, "--bytes", "24M");
       assert.ok(tcp.sum_received.bits_per_second > 0.02e9);
       assert.equal(oversize(dp), 0n);
     })
@@ -63,7 +63,7 @@ Deno.test(
       await ping(left, right.ipv4);
 
       // Segments of TCP that are too large for the device leave it in smaller ones.
-      const tcp = await iperf(left, right, right.ipv4);
+      const tcp = await iperf(left, right, right.ipv4, "--bytes", "24M");
       assert.ok(tcp.sum_received.bits_per_second > 0.02e9);
 
       // And up.

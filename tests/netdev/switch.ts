@@ -70,7 +70,7 @@ export async function addRequest(dp: Datapath, request: PortRequest): Promise<Po
   }
 }
 
-/** Runs iperf3 for a second and returns the end of its report. */
+/** Runs iperf3 for a second, or for as many `--bytes` as asked, and gives the end of its report. */
 export async function iperf(from: Host, to: Host, address: string, ...args: string[]) {
   const iperf3 = needProgram("iperf3", { requirement: "peer" });
   const server = new Deno.Command("ip", {
@@ -93,8 +93,7 @@ export async function iperf(from: Host, to: Host, address: string, ...args: stri
       iperf3,
       "--client",
       address,
-      "--time",
-      "1",
+      ...(args.includes("--bytes") ? [] : ["--time", "1"]),
       "--json",
       ...args,
     );

@@ -194,7 +194,13 @@ export async function objections(path: string): Promise<string[]> {
   return text.split("\n").filter((line) => line !== "");
 }
 
-/** TCP or UDP by iperf3 from one end to an address at the other; gives the rate, bits a second. */
+/** What iperf3 sends in a test: enough for windows that grow and segments that are bundled. */
+const MUCH = "24M";
+
+/**
+ * 24 MB of TCP, or what `options` say, by iperf3 from one end to an address at the other; gives the
+ * rate, bits a second.
+ */
 export async function iperf(
   [from, to]: readonly [End, End],
   address: string,
@@ -208,7 +214,7 @@ export async function iperf(
   const said = lines(server.stdout);
   try {
     for await (const line of said) if (line.includes("listening")) break;
-    const words = ["iperf3", "-J", "-t", "1", "-c", address, ...options];
+    const words = ["iperf3", "-J", "-n", MUCH, "-c", address, ...options];
     const { stdout } = await tryRun(...at(from, "timeout", "60", ...words));
     const report = JSON.parse(stdout) as {
       error?: string;
@@ -256,7 +262,7 @@ export async function pingThrough(
     for (const address of addresses) {
       await reach(from, address);
       for (const size of [56, 1352, 4000]) {
-        const options = `-n -c 3 -i 0.1 -w 30 -s ${size} ${address}`.split(" ");
+        const options = `-n -c 3 -i 0.02 -w 30 -s ${size} ${address}`.split(" ");
         const { stdout, code } = await tryRun(...at(from, "ping", ...options));
         assert.equal(code, 0, `ping ${options.join(" ")}: ${stdout}`);
       }
@@ -272,7 +278,7 @@ export async function rates(
   const measured = [
     await iperf(ends, ipv4),
     await iperf(ends, ipv6, ["-R"]),
-    await iperf(ends, ipv4, ["-u", "-b", "20M", "-l", "1200"]),
+    await iperf(ends, ipv4, ["-u", "-b", "20M", "-l", "1200", "-n", "480K"]),
   ];
   for (const rate of measured) assert.ok(rate > 0, `${measured}`);
   const [tcp, back, udp] = measured.map((rate) => (rate / 1e6).toFixed(0));
