@@ -17,7 +17,7 @@ const USAGE =
   `usage: deno run -A switchd.ts --bridge [TYPE@]NAME [--port DEVICE[:TYPE]]...
        [--controller tcp:HOST[:PORT]|unix:PATH]... [--listen ptcp:PORT[:HOST]|punix:PATH]...
        [--protocols 1.0,1.3,...] [--datapath-id HEX] [--tight]
-   or: deno run -A switchd.ts [DATABASE] [OPTION]..., as --help tells
+   or: deno run -A switchd.ts [DATABASE] [OPTION]..., a daemon: "switchd.ts --help" tells
 
 Runs a bridge that controllers drive by OpenFlow 1.0 to 1.5. The datapath is the userspace one
 ("netdev@NAME") unless TYPE says otherwise. --tight masks only what decides about a packet; without
@@ -99,6 +99,10 @@ export function readArguments(args: readonly string[]): Arguments {
 }
 
 async function main(): Promise<void> {
+  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
+    console.log(USAGE);
+    return;
+  }
   const { bridge, ports, options } = readArguments(Deno.args);
   await using dp = await openDatapath(bridge, { create: true });
   for (const port of ports) {

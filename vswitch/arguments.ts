@@ -35,7 +35,8 @@ export const DAEMON_USAGE =
        [-vSPEC]... [--unixctl=SOCKET] [--enable-dummy[=override|=system]]
 
 Runs a switch as a database of ovsdb-server says: DATABASE is unix:PATH or tcp:HOST:PORT, or
-unix:$OVS_RUNDIR/db.sock. Bridges of type netdev are userspace datapaths, others the kernel's.`;
+unix:$OVS_RUNDIR/db.sock. Bridges of type netdev are userspace datapaths, others the kernel's.
+Without a database, one bridge for controllers: "switchd.ts --bridge NAME --help" tells.`;
 
 /** Options of Open vSwitch that are taken, and that there is nothing to do for. */
 const passed: ReadonlySet<string> = new Set([

@@ -2,11 +2,15 @@
 /**
  * A switch to try: a database server, a daemon and a bridge in a folder that goes with them.
  *
- * `deno task switch`, and in another shell `ovs-vsctl` and `ovs-ofctl` as it tells.
+ * `deno task switch`, and in another shell `ovs-vsctl`, `ovs-ofctl` and `ovs-appctl` as it tells.
  *
  * @module
  */
+import { type ControlCommand, ControlSocket } from "../control/socket.ts";
+import { daemonCommands } from "./commands/commands.ts";
 import { Daemon } from "./daemon.ts";
+import { DaemonLog } from "./log.ts";
+import { PidFile } from "./pid_file.ts";
 
 const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
 
@@ -14,8 +18,6 @@ const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
 export interface SandboxOptions {
   /** The kind of datapath of its bridge. */
   readonly type: "netdev" | "dummy";
-  /** Told what happens. */
-  readonly log?: (text: string) => void;
 }
 
 /** A program that is needed, and is not there, or does not do what it is to do. */
@@ -30,19 +32,32 @@ export class Sandbox implements AsyncDisposable {
   readonly #server: Deno.ChildProcess;
   /** The daemon. */
   readonly daemon: Daemon;
+  /** Resolves when `ovs-appctl exit` ends it. */
+  readonly exited: Promise<void>;
+  /** What `ovs-appctl` finds the daemon by. */
+  readonly #control: AsyncDisposable;
   #closing: Promise<void> | undefined;
 
-  private constructor(folder: string, server: Deno.ChildProcess, daemon: Daemon) {
+  private constructor(
+    folder: string,
+    server: Deno.ChildProcess,
+    daemon: Daemon,
+    control: Control,
+  ) {
     this.folder = folder;
     this.#server = server;
     this.daemon = daemon;
+    this.#control = control;
+    this.exited = control.exited;
   }
 
   /** Makes one with a bridge `br0`. Throws {@linkcode SandboxError}. */
-  static async open({ type, log = () => {} }: SandboxOptions): Promise<Sandbox> {
+  static async open({ type }: SandboxOptions): Promise<Sandbox> {
     const folder = await Deno.makeTempDir({ prefix: "switch" });
     let server: Deno.ChildProcess | undefined;
     let daemon: Daemon | undefined;
+    const log = new DaemonLog();
+    log.set("console:warn");
     try {
       const database = `unix:${folder}/db.sock`;
       await run("ovsdb-tool", ["create", `${folder}/conf.db`, SCHEMA]);
@@ -66,12 +81,11 @@ export class Sandbox implements AsyncDisposable {
         database,
         folder,
         dummy: type === "dummy" ? "override" : "no",
-        log: (module, level, text) => {
-          if (level !== "dbg" && level !== "info") log(`${module}: ${text}`);
-        },
+        log: (module, level, text) => log.say(module, level, text),
       });
       await daemon.ready;
-      return new Sandbox(folder, server, daemon);
+      const control = await openControl(folder, { daemon, log });
+      return new Sandbox(folder, server, daemon, control);
     } catch (error) {
       await daemon?.close();
       await endServer(server);
@@ -86,6 +100,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    await this.#control[Symbol.asyncDispose]();
     await this.daemon.close({ cleanup: true });
     await endServer(this.#server);
     await Deno.remove(this.folder, { recursive: true });
@@ -95,6 +110,31 @@ export class Sandbox implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** A control socket, and when its `exit` was called. */
+interface Control extends AsyncDisposable {
+  readonly exited: Promise<void>;
+}
+
+/** Has `ovs-appctl` find a daemon in its folder: by the number in a file, and the socket's name. */
+async function openControl(
+  folder: string,
+  { daemon, log }: { readonly daemon: Daemon; readonly log: DaemonLog },
+): Promise<Control> {
+  const exited = Promise.withResolvers<void>();
+  await using made = new AsyncDisposableStack();
+  made.use(new PidFile(`${folder}/ovs-vswitchd.pid`));
+  const commands = new Map<string, ControlCommand>(
+    daemonCommands({ daemon, log, exit: () => exited.resolve() }),
+  );
+  const path = `${folder}/ovs-vswitchd.${Deno.pid}.ctl`;
+  made.use(await ControlSocket.serve(path, commands));
+  const all = made.move();
+  return {
+    exited: exited.promise,
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
 }
 
 async function endServer(server: Deno.ChildProcess | undefined): Promise<void> {
@@ -142,15 +182,20 @@ async function listening(path: string): Promise<void> {
 
 /** What to type in another shell. */
 function help(folder: string, type: "netdev" | "dummy"): string {
-  const port = type === "dummy" ? "" : "    # any Linux device";
+  const ports = type === "dummy"
+    ? "  ovs-vsctl add-port br0 p1"
+    : `  ovs-vsctl add-port br0 eth1    # any Linux device but the one that you work by
+  ovs-vsctl add-br br1 -- set Bridge br1 datapath_type=netdev`;
   return `A switch with the bridge br0 (${type}) runs. In another shell:
 
   export OVS_RUNDIR=${folder}
-  ovs-vsctl --db=unix:$OVS_RUNDIR/db.sock show
-  ovs-vsctl --db=unix:$OVS_RUNDIR/db.sock add-port br0 eth1${port}
+  ovs-vsctl show
+${ports}
   ovs-ofctl dump-flows br0
+  ovs-appctl ofproto/trace br0 in_port=LOCAL,icmp
+  ovs-appctl list-commands
 
-Ctrl-C ends it and takes all of it away.`;
+Complaints are printed here. Ctrl-C ends it and takes all of it away.`;
 }
 
 async function main(): Promise<number> {
@@ -161,12 +206,9 @@ async function main(): Promise<number> {
     Deno.addSignalListener(signal, () => ended.resolve());
   }
   try {
-    await using sandbox = await Sandbox.open({
-      type,
-      log: (text) => console.error(text),
-    });
+    await using sandbox = await Sandbox.open({ type });
     console.log(help(sandbox.folder, type));
-    await ended.promise;
+    await Promise.race([ended.promise, sandbox.exited]);
     return 0;
   } catch (error) {
     if (!(error instanceof SandboxError)) throw error;

@@ -32,6 +32,14 @@ Deno.test(
       );
       await ping(one, two.ipv4);
       await ping(one, two.ipv6);
+      // As the sandbox tells people: no socket and no database is named.
+      const traced = await say(
+        "ovs-appctl",
+        ["ofproto/trace", "br0", "in_port=LOCAL,icmp"],
+        folder,
+      );
+      match(traced.stdout, /^Datapath actions: \S/m, traced.stderr);
+      match((await say("ovs-vsctl", ["show"], folder)).stdout, /Bridge br0/);
       // The host itself is behind the local port.
       strictEqual(
         (await tryRun("ip", "addr", "add", "10.77.0.9/24", "dev", "br0")).code,
