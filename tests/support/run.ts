@@ -260,7 +260,7 @@ export async function runBeside(
 ): Promise<Tally> {
   const sum = emptyTally();
   // What two groups print at once nobody could read.
-  const quietly = groups.filter(([name]) => name !== types).length > 1;
+  const quietly = groups.length > 1;
   const options = { quietly, ...(deadline && { deadline }) };
   const queue = groups.values();
   const lane = async (): Promise<void> => {
@@ -271,9 +271,6 @@ export async function runBeside(
 }
 
 async function main(folders: readonly string[]): Promise<number> {
-  if (!await setup(Object.values(packages).flat()).catch(complain)) {
-    console.error("setup: going on with what is there; what needs the rest is skipped");
-  }
   const isAsked = (group: string, file: string): boolean =>
     folders.length === 0 ||
     folders.some((at) => at === group || at === file || file.startsWith(`${at}/`));
@@ -282,9 +279,17 @@ async function main(folders: readonly string[]): Promise<number> {
     name,
     all.filter((file) => isAsked(name, file)),
   ]).filter(([, files]) => files.length > 0);
-  const { beside, alone: last } = timetable(asked);
   const modules = folders.length === 0 ? ["."] : asked.flatMap(([, files]) => files);
-  const sum = await runBeside([[types, modules], ...beside], { lanes, deadline });
+  // Types want none of what is being installed meanwhile.
+  const [sum, isReady] = await Promise.all([
+    runBeside([[types, modules]], { lanes: 1, deadline }),
+    setup(Object.values(packages).flat()).catch(complain),
+  ]);
+  if (!isReady) {
+    console.error("setup: going on with what is there; what needs the rest is skipped");
+  }
+  const { beside, alone: last } = timetable(asked);
+  addTally(sum, await runBeside(beside, { lanes, deadline }));
   for (const group of last) {
     addTally(sum, await runGroup(group, { deadline, quietly: false }));
   }
