@@ -9,6 +9,7 @@
 #include <rte_pause.h>
 
 #include "base/invariant.h"
+#include "base/slab.h"
 
 /* Callbacks that rcu_reclaim() runs at once, and of those that are waiting a share, so that they
  * cannot become ever more; but no more than take STEP_US. */
@@ -33,6 +34,7 @@ struct rcu {
     pthread_mutex_t *guard;
     struct deferred *first, **last; /* Oldest first. */
     uint32_t n;
+    struct slab slab;               /* Of struct deferred: there may be a million at a time. */
 };
 
 struct rcu *rcu_create(void)
@@ -131,7 +133,7 @@ static void run_first(struct rcu *rcu)
         rcu->last = &rcu->first;
     rcu->n--;
     d->free_fn(d->object, d->arg);
-    free(d);
+    slab_put(&rcu->slab, d, sizeof *d);
 }
 
 void rcu_destroy(struct rcu *rcu)
@@ -139,6 +141,7 @@ void rcu_destroy(struct rcu *rcu)
     if (!rcu)
         return;
     rcu_drain(rcu);
+    slab_clear(&rcu->slab);
     free(rcu->qsbr);
     free(rcu);
 }
@@ -157,7 +160,7 @@ void rcu_unregister(struct rcu *rcu, unsigned int thread)
 
 void rcu_defer(struct rcu *rcu, void (*free_fn)(void *object, void *arg), void *object, void *arg)
 {
-    struct deferred *d = malloc(sizeof *d);
+    struct deferred *d = slab_get(&rcu->slab, sizeof *d);
 
     check_guard(rcu);
     /* Slow, but neither a leak nor a use after free; with the mutex: the caller is in the midst of

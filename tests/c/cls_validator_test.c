@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_*.c cls/cls.c cls/cls_replica.c cls/cls_hot.c cls/cls_part.c cls/cls_prune.c cls/cls_choose.c cls/cls_table.c packet/csum.c base/error.c packet/extract.c packet/partial.c base/hash.c base/rcu.c base/stat.c packet/userdata.c base/mem.c cls/cls_pack.c cls/cls_view.c odp/odp_*.c tnl/tnl_ready.c
+ * link: act/act_*.c cls/cls.c cls/cls_replica.c cls/cls_hot.c cls/cls_part.c cls/cls_prune.c cls/cls_choose.c cls/cls_table.c packet/csum.c base/error.c packet/extract.c packet/partial.c base/hash.c base/rcu.c base/slab.c base/stat.c packet/userdata.c base/mem.c cls/cls_pack.c cls/cls_view.c odp/odp_*.c tnl/tnl_ready.c
  * eal: yes
  * sanitize: address
  *

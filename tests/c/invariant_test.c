@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What must hold is checked under sanitizers, and costs nothing where users are.
- * link: base/rcu.c base/stat.c
+ * link: base/rcu.c base/slab.c base/mem.c base/stat.c
  * sanitize: address thread */
 #include <pthread.h>
 #include <stdbool.h>

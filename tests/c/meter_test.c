@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Meters one thread at a time: what was seen of Open vSwitch 3.1.0, random ones beside the plainest way to write its arithmetic, and the
  * table's errors.
- * link: meter/meter.c meter/meter_run.c base/rcu.c base/mem.c */
+ * link: meter/meter.c meter/meter_run.c base/rcu.c base/slab.c base/mem.c */
 #include <errno.h>
 
 #include "meter_fixture.h"

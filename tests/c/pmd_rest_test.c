@@ -2,7 +2,7 @@
  * sanitize: address thread
  * A descriptor that is readable for ever, of a port that brings nothing, does not make a poll thread
  * spin; and one that has a queue to make up for does not sleep.  The ports are played here.
- * link: pmd/pmd.c pmd/pmd_rest.c pmd/perf.c pmd/rxq.c base/histogram.c base/rcu.c base/stat.c */
+ * link: pmd/pmd.c pmd/pmd_rest.c pmd/perf.c pmd/rxq.c base/histogram.c base/rcu.c base/slab.c base/mem.c base/stat.c */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a thread armed to be woken by a queue is disarmed while the queue moves to another and nobody
  * has it.  Threads and ports are played here.
- * link: pmd/pmd_set.c pmd/rxq.c base/rcu.c base/error.c */
+ * link: pmd/pmd_set.c pmd/rxq.c base/rcu.c base/slab.c base/mem.c base/error.c */
 #include <stdlib.h>
 #include <string.h>
 

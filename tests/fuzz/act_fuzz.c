@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * link: act/act_build*.c act/act_known.c act/act_ct.c base/error.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c packet/worker.c record/record.c segment/segment.c segment/segment_fix.c segment/segment_fragment.c segment/segment_merge.c segment/segment_walk.c base/rcu.c tnl/tnl*.c
+ * link: act/act_build*.c act/act_known.c act/act_ct.c base/error.c base/hash.c base/mem.c ct/ct*.c ipf/ipf*.c packet/eal_hold.c act/act_compile.c act/act_frame.c act/act_hash.c act/act_header.c act/act_set.c packet/csum.c packet/extract.c packet/partial.c odp/odp_*.c packet/userdata.c packet/worker.c record/record.c segment/segment.c segment/segment_fix.c segment/segment_fragment.c segment/segment_merge.c segment/segment_walk.c base/rcu.c base/slab.c tnl/tnl*.c
  * eal: yes
  *
  * Any bytes as actions; what compiles is run on any frame, whole and in a chain.  No mbuf may be lost, no byte read or written that is not the
