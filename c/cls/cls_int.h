@@ -108,6 +108,7 @@ struct cls_part {
     /* Control side only. */
     uint32_t flows;
     uint32_t sub_count, sub_room;   /* Slots in use; slots that the arrays have. */
+    uint32_t buckets;               /* Of all their tables, which do not get smaller. */
     struct cls_sub **subs;          /* By slot. */
     uint64_t *mask_hashes;
     uint32_t sub_last;              /* Slot that was found last: flows come many to a mask. */

@@ -356,6 +356,7 @@ int cls_sub_add(struct cls *cls, struct cls_part *part, const struct key *mask, 
     part->subs[slot] = sub;
     part->mask_hashes[slot] = hash_mask(cls, &sub->key_mask);
     part->sub_count++;
+    part->buckets += cls_bucket_mask(sub->table) + 1;
     count_subs(cls, 1);
     cls_view_publish(cls, part, view);
     *out = sub;
@@ -372,6 +373,7 @@ void cls_sub_remove(struct cls *cls, struct cls_sub *sub)
         return;
     part->subs[sub->slot] = NULL;
     part->sub_count--;
+    part->buckets -= cls_bucket_mask(sub->table) + 1;
     count_subs(cls, -1);
     cls_view_publish(cls, part, view);
     rcu_defer(cls->rcu, free_removed_sub, sub, cls);
@@ -403,6 +405,7 @@ int cls_sub_make_room(struct cls *cls, struct cls_sub *sub)
         return 0; /* Its memory comes first. */
     if (!cls_table_copy(table, sub->next, &sub->copied, full ? UINT32_MAX : GROW_STEP))
         return 0;
+    sub->part->buckets += cls_bucket_mask(sub->next) - cls_bucket_mask(table);
     atomic_store_explicit(&sub->table, sub->next, memory_order_release);
     sub->next = 0;
     rcu_defer(cls->rcu, free_table, (void *)table, cls);

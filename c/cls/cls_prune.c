@@ -22,6 +22,12 @@
  * for ten million it takes a second, and others wait for the mutex. */
 #define AT_ONCE 4096u
 #define INDEXES 32u
+#define INDEXES_MOST 512u
+#define COUNTED_MOST 8u
+/* Where most flows have gone, tables are as large as they were, and to go through them for the few
+ * that are left takes longer than anybody may wait: none who brings or takes a flow does, but whole
+ * calls do a share each, for as long as they have time (cls_tend()). */
+#define BUCKETS_MOST (2 * AT_ONCE)
 
 void cls_prune_map(const struct cls_view *view, const struct key *key, uint64_t *map)
 {
@@ -189,19 +195,23 @@ static void count_all(const struct cls *cls, struct cls_part *part)
     part->next->flow = UINT32_MAX;
 }
 
-/* Counts some flows in: so many that it is done before there are half as many more. */
+/* Counts some flows in: so many that it is done before there are half as many more, or as many as
+ * nobody notices. */
 static void count_some(const struct cls *cls, struct cls_part *part)
 {
     struct cls_prune_next *next = part->next;
-    const uint64_t end = RTE_MIN((uint64_t)cls->flow_end, next->flow + INDEXES + 4ull * cls->flow_end / part->flows);
+    const uint64_t some = RTE_MIN(INDEXES + 4ull * cls->flow_end / part->flows, (uint64_t)INDEXES_MOST);
+    const uint64_t end = next->n ? RTE_MIN((uint64_t)cls->flow_end, next->flow + some) : 0;
 
-    for (; next->flow < end; next->flow++) {
+    for (uint32_t counted = 0; next->flow < end && counted < COUNTED_MOST; next->flow++) {
         struct cls_sub *sub = cls->sub_of[next->flow];
 
-        if (sub && sub->part == part)
-            count_next(cls, part, sub, next->flow);
+        if (!sub || sub->part != part)
+            continue;
+        count_next(cls, part, sub, next->flow);
+        counted++;
     }
-    if (next->flow >= cls->flow_end)
+    if (next->flow >= cls->flow_end || !next->n)
         next->flow = UINT32_MAX;
 }
 
@@ -239,10 +249,17 @@ static bool is_due(const struct cls_part *part)
            || part->flows >= part->chosen_flows + part->chosen_flows / 2 + 8 || part->flows <= part->chosen_flows / 4;
 }
 
+static bool is_sparse(const struct cls_part *part)
+{
+    return part->flows <= AT_ONCE && part->buckets > BUCKETS_MOST;
+}
+
 /* Goes on with the choice: so far that it is made before there are a quarter more flows. */
 static void choose_some(struct cls *cls, struct cls_part *part)
 {
-    const uint32_t steps = part->flows <= CHOOSE_AT_ONCE ? UINT32_MAX : 1 + 4 * cls_choice_steps(part->choice) / part->flows;
+    const uint32_t steps = is_sparse(part)                  ? 1
+                           : part->flows <= CHOOSE_AT_ONCE ? UINT32_MAX
+                                                           : 1 + 4 * cls_choice_steps(part->choice) / part->flows;
     uint16_t bytes[CLS_PRUNE];
     uint32_t n;
 
@@ -258,8 +275,10 @@ static void choose_some(struct cls *cls, struct cls_part *part)
     }
 }
 
-static void review(struct cls *cls, struct cls_part *part)
+static void review(struct cls *cls, struct cls_part *part, bool tending)
 {
+    if (is_sparse(part) && (part->choice || part->next) && !tending)
+        return;
     if (!part->choice && !part->next) {
         if (!is_due(part))
             return;
@@ -269,7 +288,7 @@ static void review(struct cls *cls, struct cls_part *part)
     }
     if (part->choice) {
         choose_some(cls, part);
-        if (!part->next || part->flows > AT_ONCE)
+        if (!part->next || part->flows > AT_ONCE || is_sparse(part))
             return;
         count_all(cls, part);
     } else if (part->next && part->next->flow != UINT32_MAX) {
@@ -279,18 +298,23 @@ static void review(struct cls *cls, struct cls_part *part)
         finish(cls, part);
 }
 
-void cls_prune_review(struct cls *cls, struct cls_part *part)
+static void go_on(struct cls *cls, struct cls_part *part, bool tending)
 {
-    review(cls, part);
+    review(cls, part, tending);
     if (part->choice || part->next)
         cls->making = part;
     else if (cls->making == part)
         cls->making = NULL;
 }
 
+void cls_prune_review(struct cls *cls, struct cls_part *part)
+{
+    go_on(cls, part, false);
+}
+
 bool cls_tend(struct cls *cls)
 {
     if (cls->making)
-        cls_prune_review(cls, cls->making);
+        go_on(cls, cls->making, true);
     return cls->making;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_cycles.h>
+
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "flow/flow_int.h"
@@ -13,6 +15,9 @@
 /* Last counters are waited for so long: a poll thread that is stuck in a device must not hold up a
  * program for good. */
 #define FINAL_MS 100u
+/* A flush lets others in after so long at most, and looks at the clock after so many flows. */
+#define FLUSH_US 300u
+#define FLUSH_LOOK 16u
 
 /* Wants what a step of flows from this index on will touch. */
 static void want(struct flow_table *table, uint32_t first)
@@ -319,11 +324,14 @@ void flow_await_finals(struct flow_table *table, struct flow_finals *finals)
 
 bool flow_flush(struct flow_table *table, uint32_t *at, uint32_t max)
 {
+    const uint64_t end = max == UINT32_MAX ? UINT64_MAX : rte_rdtsc() + rte_get_tsc_hz() / 1000000 * FLUSH_US;
+
     for (*at = *at ? *at : 1; *at < table->end && max; ++*at) {
         if (!table->flows[*at])
             continue;
         flow_remove(table, table->flows[*at]);
-        max--;
+        if (!(--max % FLUSH_LOOK) && rte_rdtsc() > end)
+            break;
     }
     return *at < table->end;
 }

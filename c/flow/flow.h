@@ -49,7 +49,8 @@ int flow_operate(struct flow_table *, struct worker *control, const struct upcal
 /* Fetches some memory that flows to come will touch, if there is any, with the mutex let go of.  An
  * error of `pause`. */
 int flow_fetch(struct flow_table *, const struct flow_pause *pause);
-/* Removes up to `max` flows from index `*at` on, which is 0 at first; false: there are no more. */
+/* Removes up to `max` flows from index `*at` on, which is 0 at first, or, unless that is
+ * UINT32_MAX, as many as take a fraction of a millisecond; false: there are no more. */
 bool flow_flush(struct flow_table *, uint32_t *at, uint32_t max);
 
 /* A dump gives each flow that stays through it exactly once, whatever else comes and goes. */

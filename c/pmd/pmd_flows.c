@@ -4,7 +4,7 @@
 #include "cls/cls.h"
 #include "pmd/pmd_int.h"
 
-#define FLOWS_STEP 1024u             /* A fraction of a millisecond, also where memory is far. */
+#define FLOWS_STEP 512u              /* A fraction of a millisecond, also where memory is far. */
 
 void pmd_flows_fold(struct pmd_set *set, struct cls_replica *replica)
 {
