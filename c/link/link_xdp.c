@@ -4,13 +4,17 @@
  * that is killed leaves it there, and the device then swallows what it receives. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
+#include <linux/if_xdp.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -19,9 +23,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <rte_common.h>
+
+#include "base/plt.h"
 #include "link/link_xdp.h"
 
 #define PROGRAM "anon_inode:bpf-prog"
+#define BOUND 1024u              /* Sockets that are told apart. */
 
 struct request {
     struct nlmsghdr header;
@@ -186,6 +194,34 @@ int link_xdp_clean(const char *device, int *owner)
     return *owner ? EBUSY : 0;
 }
 
+/* --- Words ------------------------------------------------------------------------------------ */
+
+static int say_nothing(int level, const char *format, va_list arguments)
+{
+    (void)level, (void)format, (void)arguments;
+    return 0;
+}
+
+static void silence(const char *library, const char *function)
+{
+    void *(*set_print)(int (*)(int, const char *, va_list));
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+
+    if (!handle)
+        return;
+    *(void **)&set_print = dlsym(handle, function);
+    if (set_print)
+        set_print(say_nothing);
+    dlclose(handle);
+}
+
+void link_xdp_silence(void)
+{
+    silence("libbpf.so.1", "libbpf_set_print");
+    silence("libbpf.so.0", "libbpf_set_print");
+    silence("libxdp.so.1", "libxdp_set_print");
+}
+
 /* --- Sockets ---------------------------------------------------------------------------------- */
 
 static bool is_socket(int fd)
@@ -225,6 +261,58 @@ void link_xdp_without(struct link_xdp_sockets *sockets, const struct link_xdp_so
             sockets->fds[n++] = sockets->fds[i];
     }
     sockets->n = n;
+}
+
+/* What libxdp, or libbpf before it, bound to queues of devices.  Neither it nor every Linux tells
+ * afterwards which of a device's sockets is whose. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+    int fd;
+    uint32_t queue;
+} bound[BOUND];
+static uint32_t bound_n; /* Ever; the oldest are forgotten. */
+
+static void note(int fd, uint32_t queue)
+{
+    uint32_t i = 0;
+
+    pthread_mutex_lock(&lock);
+    while (i < RTE_MIN(bound_n, BOUND) && bound[i].fd != fd)
+        i++;
+    if (i == RTE_MIN(bound_n, BOUND))
+        i = bound_n++ % BOUND;
+    bound[i].fd = fd;
+    bound[i].queue = queue;
+    pthread_mutex_unlock(&lock);
+}
+
+static int bind_noted(int fd, const struct sockaddr *address, socklen_t size)
+{
+    const int answer = bind(fd, address, size);
+
+    if (!answer && size >= sizeof(struct sockaddr_xdp) && address->sa_family == AF_XDP)
+        note(fd, ((const struct sockaddr_xdp *)(const void *)address)->sxdp_queue_id);
+    return answer;
+}
+
+void link_xdp_follow(void)
+{
+    static const struct plt_divert diverts[] = { { "libxdp.so", "bind", (void *)bind_noted }, { "libbpf.so", "bind", (void *)bind_noted } };
+
+    plt_divert(diverts, sizeof diverts / sizeof diverts[0]);
+}
+
+int link_xdp_socket_of(const struct link_xdp_sockets *sockets, uint32_t queue)
+{
+    int found = -1;
+
+    pthread_mutex_lock(&lock);
+    for (uint32_t i = 0; i < RTE_MIN(bound_n, BOUND); i++) {
+        for (uint32_t k = 0; bound[i].queue == queue && k < sockets->n; k++)
+            found = sockets->fds[k] == bound[i].fd ? bound[i].fd : found;
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
 }
 
 void link_xdp_close(const struct link_xdp_sockets *sockets)

@@ -13,6 +13,9 @@
  * has it, whose number `*owner` is. */
 int link_xdp_clean(const char *device, int *owner);
 
+/* libbpf and libxdp tell stderr what they try on the way to success: no longer. */
+void link_xdp_silence(void);
+
 /* AF_XDP sockets of this process, as many as are told apart. */
 struct link_xdp_sockets {
     uint32_t n;
@@ -22,6 +25,11 @@ struct link_xdp_sockets {
 void link_xdp_sockets(struct link_xdp_sockets *);
 /* Takes the others out. */
 void link_xdp_without(struct link_xdp_sockets *, const struct link_xdp_sockets *others);
+/* To be called once their libraries are loaded, before sockets are opened: notes which queue each
+ * is for. */
+void link_xdp_follow(void);
+/* Which of them receives from a queue of the device; -1: none, or it was not noted. */
+int link_xdp_socket_of(const struct link_xdp_sockets *, uint32_t queue);
 /* Closes those that are still open. */
 void link_xdp_close(const struct link_xdp_sockets *);
 

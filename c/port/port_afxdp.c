@@ -11,12 +11,10 @@
  * takes those back.  And checksums that veth left partial come without a word: they are told by
  * their value. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,26 +177,6 @@ static uint32_t exclude_outside(struct rte_mempool *pool)
 
 /* --- Port ------------------------------------------------------------------------------------- */
 
-static int say_nothing(int level, const char *format, va_list arguments)
-{
-    (void)level, (void)format, (void)arguments;
-    return 0;
-}
-
-/* libbpf and libxdp tell stderr what they try on the way to success. */
-static void silence(const char *library, const char *function)
-{
-    void *(*set_print)(int (*)(int, const char *, va_list));
-    void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
-
-    if (!handle)
-        return;
-    *(void **)&set_print = dlsym(handle, function);
-    if (set_print)
-        set_print(say_nothing);
-    dlclose(handle);
-}
-
 static struct rte_mempool *make_pool(void)
 {
     struct rte_mempool *pool = eal_pool_make(POOL_MBUFS, MBUF_BYTES - MBUF_HEADERS, OPS, SOCKET_ID_ANY);
@@ -233,6 +211,17 @@ static void count_full(struct port *port)
         full->all = sum;
 }
 
+/* Each queue's socket tells of its packets. */
+static void wake_by(struct port *port, const struct link_xdp_sockets *open)
+{
+    uint32_t first = 0;
+
+    if (port_option_number(port, "start_queue", 0, UINT16_MAX, 0, &first))
+        return; /* The driver takes it for what it is. */
+    for (uint16_t q = 0; q < port->rxq_count; q++)
+        eth_wake_by(port, q, port->rxq_count == 1 && open->n == 1 ? open->fds[0] : link_xdp_socket_of(open, first + q));
+}
+
 static int reopen(struct port *port);
 
 /* DPDK 22.11.11 with libxdp 1.3.1 leaves the first socket of a closed device open, and as long as
@@ -265,8 +254,7 @@ static int open_sockets(struct port *port, const char *devargs)
     } else {
         s->next = sockets;
         sockets = s;
-        /* Which of several is whose is not known. */
-        eth_wake_by(port, port->rxq_count == 1 && s->open.n == 1 ? s->open.fds[0] : -1);
+        wake_by(port, &s->open);
     }
     return error;
 }
@@ -345,9 +333,8 @@ static int afxdp_open(struct port *port)
         return error;
     if (link_xdp_clean(port->device, &owner))
         return error_set(EBUSY, "process %d has AF_XDP sockets on %s", owner, port->device);
-    silence("libbpf.so.1", "libbpf_set_print");
-    silence("libbpf.so.0", "libbpf_set_print");
-    silence("libxdp.so.1", "libxdp_set_print");
+    link_xdp_silence();
+    link_xdp_follow();
     /* The kernel lets go of a device a while after the socket was closed or its process killed, and
      * the driver says no more than EINVAL. */
     for (unsigned int tries = 0; (error = open_first(port, arguments)) == EINVAL && tries < OPEN_TRIES; tries++)

@@ -15,8 +15,6 @@
 #include "port/port_eth.h"
 #include "port/port_eth_int.h"
 
-static _Atomic uint32_t serial;          /* Of names of devices. */
-
 /* --- Queues ----------------------------------------------------------------------------------- */
 
 /* When it returns, no thread is in the driver, and none will be while they are stopped. */
@@ -271,22 +269,47 @@ static void attend(void *arg)
     port_follow_link(port);
 }
 
-/* A device that stays: its link comes and goes. */
-static void attend_link(void *port)
+/* --- A card asks to be reset ------------------------------------------------------------------ */
+
+static void reset(struct port *port)
 {
+    struct eth *eth = port->state;
+    int error;
+
+    set_stopped(port, true);
+    rte_spinlock_lock(&eth->ask); /* By trial everywhere else. */
+    count(port, eth);
+    eth->before = eth->last;
+    atomic_store_explicit(&eth->reset_asked, false, memory_order_relaxed);
+    error = eth_dev_reset(port);
+    if (error)
+        atomic_store_explicit(&eth->reset_asked, true, memory_order_relaxed);
+    rte_spinlock_unlock(&eth->ask);
+    if (error) {
+        port_set_gone(port); /* And tried again later. */
+        return;
+    }
+    memset(&eth->retry, 0, sizeof eth->retry);
+    set_stopped(port, false);
+    port_set_here(port);
+}
+
+/* A device that stays: its link comes and goes. */
+static void attend_link(void *arg)
+{
+    struct port *port = arg;
+    struct eth *eth = port->state;
+
+    if (atomic_load_explicit(&eth->reset_asked, memory_order_acquire) && eth_retry_now(&eth->retry, 0, worker_clock()))
+        reset(port);
     port_follow_link(port);
 }
 
-/* The device comes and goes from now on. */
-static int follow(struct port *port)
+static int make_queues(struct port *port)
 {
     const uint32_t n = (uint32_t)port->rxq_count + port->txq_count;
     struct eth *eth = port->state;
 
-    eth->linux_device.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (eth->linux_device.fd < 0)
-        return error_set(errno, "cannot open a socket: %s", strerror(errno));
-    port->linux_device = &eth->linux_device;
     eth->queues = aligned_alloc(64, n * sizeof *eth->queues);
     if (!eth->queues)
         return ENOMEM;
@@ -294,7 +317,21 @@ static int follow(struct port *port)
         eth->queues[i].stopped = false;
         rte_spinlock_init(&eth->queues[i].lock);
     }
-    return link_watch_add(port, attend);
+    return 0;
+}
+
+/* The device comes and goes from now on. */
+static int follow(struct port *port)
+{
+    struct eth *eth = port->state;
+    int error;
+
+    eth->linux_device.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (eth->linux_device.fd < 0)
+        return error_set(errno, "cannot open a socket: %s", strerror(errno));
+    port->linux_device = &eth->linux_device;
+    error = make_queues(port);
+    return error ? error : link_watch_add(port, attend);
 }
 
 /* --- Opening ---------------------------------------------------------------------------------- */
@@ -320,13 +357,14 @@ int eth_open(struct port *port, const struct eth_request *request)
     port->state = eth;
     eth->own_pool = request->pool;
     eth->linux_device.fd = -1;
-    atomic_init(&eth->descriptor, -1);
     rte_spinlock_init(&eth->ask);
     rte_spinlock_init(&eth->switching);
     port->eth_port = UINT16_MAX;
     error = remember(eth, request);
     if (!error)
         error = eth_dev_begin(port, request);
+    if (!error && request->resets && !eth->linux_device.index)
+        error = make_queues(port);
     if (!error && eth->linux_device.index)
         error = follow(port);
     else if (!error && !request->watched)
@@ -367,29 +405,7 @@ void eth_close(struct port *port)
         close(eth->linux_device.fd);
     free((char *)eth->request.devargs);
     free(eth->queues);
+    free(eth->descriptors);
     free(eth);
     port->state = NULL;
-}
-
-/* --- Arguments -------------------------------------------------------------------------------- */
-
-int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
-{
-    char value[DP_TEXT_SIZE], key[DP_NAME_SIZE];
-    uint32_t used = (uint32_t)snprintf(text, size, "%s_up%u%s", driver, atomic_fetch_add(&serial, 1), extra);
-
-    for (const char *at = passed; *at; at += strspn(at, " ")) {
-        size_t n = strcspn(at, " ");
-
-        snprintf(key, sizeof key, "%.*s", (int)n, at);
-        at += n;
-        if (!port_option(port, key, value, sizeof value))
-            continue;
-        if (strpbrk(value, ",[]"))
-            return error_set(EINVAL, "option %s is \"%s\", and DPDK takes no comma or bracket there", key,
-                             value);
-        if (used < size)
-            used += (uint32_t)snprintf(text + used, size - used, ",%s=%s", key, value);
-    }
-    return used < size ? 0 : error_set(EINVAL, "its options are too long");
 }

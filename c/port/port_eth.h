@@ -4,7 +4,9 @@
  * port_eth_dev.c finds, starts and removes a device, and port_eth_wish.c asks it for what only some
  * cards can do, such as to wake threads.  port_eth.c runs it, and opens it again
  * when the Linux device that it stands on went and came back.  port_eth_kinds.c says for each kind
- * of port which device that is: the devargs that its options come to.
+ * of port which device that is: the devargs that its options come to.  A card that asks to be reset,
+ * as a virtual function does whose physical one was, is stopped, reset and set up again, and
+ * what it counted before counts on.
  *
  * Threads: as port.h says. */
 #ifndef UPCALL_PORT_ETH_H
@@ -27,6 +29,7 @@ struct eth_request {
      * received by. */
     bool paired;
     bool watched;                /* The kind adds the port to link_watch.h itself. */
+    bool resets;                 /* A card, which may ask to be reset. */
 };
 
 /* Probes a device, starts it and fills in the port.  On failure everything is undone and the pool

@@ -255,6 +255,24 @@ static int removed(uint16_t id, enum rte_eth_event_type type, void *arg, void *r
     return 0;
 }
 
+/* Who calls this holds locks of the driver: it is done later (port_eth.c). */
+static int reset_asked(uint16_t id, enum rte_eth_event_type type, void *arg, void *result)
+{
+    (void)id, (void)type, (void)result;
+    atomic_store_explicit(&((struct eth *)((struct port *)arg)->state)->reset_asked, true, memory_order_release);
+    return 0;
+}
+
+static void hear(struct port *port, const struct eth_wishes *wishes)
+{
+    struct eth *eth = port->state;
+
+    eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
+    eth->interrupts = wishes->lsc && !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_LSC, link_changed, port);
+    if (eth->request.resets)
+        rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RESET, reset_asked, port);
+}
+
 static int start(struct port *port, const struct eth_request *request)
 {
     struct eth *eth = port->state;
@@ -275,8 +293,7 @@ static int start(struct port *port, const struct eth_request *request)
         return fail(error, "cannot start the device");
     eth->started = true;
     rte_eth_promiscuous_enable(port->eth_port); /* Virtual devices that cannot need not. */
-    eth->watched = !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_RMV, removed, port);
-    eth->interrupts = plan.wishes.lsc && !rte_eth_dev_callback_register(port->eth_port, RTE_ETH_EVENT_INTR_LSC, link_changed, port);
+    hear(port, &plan.wishes);
     error = eth_wishes_apply(port, &plan.wishes, (uint16_t)plan.rxqs);
     if (!error && plan.wishes.rx_interrupt)
         error = eth_wake_begin(port, (uint16_t)plan.rxqs);
@@ -319,6 +336,8 @@ void eth_dev_end(struct port *port)
         forget(port, RTE_ETH_EVENT_INTR_RMV, removed);
     if (eth->interrupts)
         forget(port, RTE_ETH_EVENT_INTR_LSC, link_changed);
+    if (eth->request.resets)
+        forget(port, RTE_ETH_EVENT_INTR_RESET, reset_asked);
     eth_wake_end(port);
     if (eth->started)
         rte_eth_dev_stop(port->eth_port);
@@ -347,6 +366,25 @@ bool eth_dev_restart(struct port *port)
     log_captured();
     pthread_mutex_unlock(&lock);
     return eth->started;
+}
+
+int eth_dev_reset(struct port *port)
+{
+    struct eth *eth = port->state;
+    struct eth_request request = eth->request;
+    int error;
+
+    request.pool = eth->own_pool;
+    pthread_mutex_lock(&lock);
+    log_capture();
+    eth_wake_end(port);
+    error = -rte_eth_dev_reset(port->eth_port); /* It is stopped first. */
+    eth->started = false;
+    if (!error)
+        error = start(port, &request);
+    log_captured();
+    pthread_mutex_unlock(&lock);
+    return error;
 }
 
 void eth_dev_give_back(struct eth *eth)

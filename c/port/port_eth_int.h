@@ -55,6 +55,7 @@ struct eth {
     /* The Linux device that it stands on, by which name it will be back; index 0: on none. */
     struct link_device linux_device;
     bool started, watched, interrupts;
+    _Atomic bool reset_asked;     /* By the card. */
     struct eth_retry retry;
     bool makes_device;            /* The driver makes it, and nobody else. */
     struct eth_wake *wakes;       /* Of receive queues; NULL: no interrupts. */
@@ -62,8 +63,9 @@ struct eth {
     /* Held, by trial only, by the thread that switches an interrupt of a queue: drivers keep those
      * of several in one mask, which they read, change and write without a lock. */
     rte_spinlock_t switching;
-    _Atomic int descriptor;       /* eth_wake_by(). */
-    struct eth_queue *queues;     /* Receiving ones first; NULL: no device to follow. */
+    _Atomic int *descriptors;     /* Of receive queues: eth_wake_by(); NULL: none. */
+    /* Receiving ones first; NULL: the device is neither followed nor reset. */
+    struct eth_queue *queues;
     /* Held by the thread that asks the device, or opens it again. */
     rte_spinlock_t ask;
     _Atomic bool up;              /* When last asked. */
@@ -119,14 +121,13 @@ static inline uint32_t eth_txqs(uint32_t most, uint32_t cores)
 }
 
 /* What a poll thread sleeps on that has queues of the device: interrupts, if rx-interrupt asks for
- * them, or the one descriptor that a kind of port says.  DPDK's own epoll reads what has to be read
+ * them, or the descriptors that a kind of port says.  DPDK's own epoll reads what has to be read
  * of an interrupt, so that each queue has such an epoll, and a thread sleeps on that.
  *
  * Of a device that was started with interrupts.  errno, and error_set(). */
 int eth_wake_begin(struct port *, uint16_t queues);
-/* A descriptor of a kind's own, for its one queue, which is readable while that has packets; -1:
- * none. */
-void eth_wake_by(struct port *, int descriptor);
+/* A descriptor of a kind's own, which is readable while the queue has packets; -1: none. */
+void eth_wake_by(struct port *, uint16_t queue, int descriptor);
 /* Neither any more: before the device is closed. */
 void eth_wake_end(struct port *);
 /* `rx_wait` and `rx_resume` of classes. */
@@ -141,5 +142,8 @@ void eth_dev_end(struct port *);
 void eth_dev_give_back(struct eth *);
 /* Stops and starts it.  False: it did not start. */
 bool eth_dev_restart(struct port *);
+/* Resets it as its driver does, sets it up as it was, and starts it; errno.  With no thread in
+ * it. */
+int eth_dev_reset(struct port *);
 
 #endif

@@ -246,12 +246,26 @@ void eth_wake_end(struct port *port)
     free(eth->wakes);
     eth->wakes = NULL;
     eth->wake_n = 0;
-    atomic_store_explicit(&eth->descriptor, -1, memory_order_relaxed);
+    for (uint16_t q = 0; eth->descriptors && q < port->rxq_count; q++)
+        atomic_store_explicit(&eth->descriptors[q], -1, memory_order_relaxed);
 }
 
-void eth_wake_by(struct port *port, int descriptor)
+/* Those that nothing is said of have none. */
+static void make_descriptors(const struct port *port, struct eth *eth)
 {
-    atomic_store_explicit(&((struct eth *)port->state)->descriptor, descriptor, memory_order_relaxed);
+    eth->descriptors = malloc(port->rxq_count * sizeof *eth->descriptors);
+    for (uint16_t q = 0; eth->descriptors && q < port->rxq_count; q++)
+        atomic_init(&eth->descriptors[q], -1);
+}
+
+void eth_wake_by(struct port *port, uint16_t queue, int descriptor)
+{
+    struct eth *eth = port->state;
+
+    if (!eth->descriptors) /* No thread has the port yet. */
+        make_descriptors(port, eth);
+    if (eth->descriptors)
+        atomic_store_explicit(&eth->descriptors[queue], descriptor, memory_order_relaxed);
 }
 
 /* Drivers without a switch for it (net_tap) have descriptors that always tell.  While another
@@ -293,7 +307,9 @@ int eth_wake_wait(struct port *port, uint16_t queue)
 
     if (atomic_load_explicit(&port->gone, memory_order_relaxed) || !eth_enter(port, queue))
         return PORT_CANNOT_WAIT;
-    fd = eth->wakes ? arm(port, eth, queue) : atomic_load_explicit(&eth->descriptor, memory_order_relaxed);
+    fd = eth->wakes         ? arm(port, eth, queue)
+         : eth->descriptors ? atomic_load_explicit(&eth->descriptors[queue], memory_order_relaxed)
+                            : -1;
     eth_leave(port, queue);
     return fd < 0 ? PORT_CANNOT_WAIT : fd;
 }

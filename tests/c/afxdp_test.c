@@ -2,18 +2,24 @@
  * sanitize: address
  *
  * AF_XDP ports on a veth pair: every buffer of the pool works in both directions, with hugepages and without; what found a ring full is counted; a device
- * that another process has is refused, and one that a killed process left behind is not. */
+ * that another process has is refused, and one that a killed process left behind is not; each of several queues tells of its own packets. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "dp_fixture.h"
+#include "dp_int.h"
+#include "port/port.h"
 
 #define FRAMES_SENT 9000u            /* More than the port has buffers. */
 #define SIZE 200u
@@ -32,25 +38,36 @@ static void remove_devices(void)
         return; /* Never made. */
 }
 
-static void make_devices(void)
+/* The devices are up, and `wire` is at the other end. */
+static void begin_devices(void)
 {
     struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(TYPE) };
     char command[512];
     int size = 8 << 20;
 
+    snprintf(command, sizeof command, "ip link set %s up addrgenmode none && ip link set %s up addrgenmode none", device, peer);
+    OK(system(command));
+    if (wire)
+        close(wire);
+    wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
+    address.sll_ifindex = (int)if_nametoindex(peer);
+    CHECK(wire >= 0 && !bind(wire, (struct sockaddr *)&address, sizeof address));
+    OK(setsockopt(wire, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size));
+}
+
+static void make_devices(void)
+{
+    char command[512];
+
     snprintf(device, sizeof device, "uxa%d", getpid());
     snprintf(peer, sizeof peer, "uxb%d", getpid());
-    snprintf(command, sizeof command, "ip link add %s type veth peer name %s && ip link set %s up addrgenmode none && ip link set %s up addrgenmode none",
-             device, peer, device, peer);
+    snprintf(command, sizeof command, "ip link add %s type veth peer name %s", device, peer);
     if (geteuid() || system(command)) {
         printf("root, for a veth pair\n");
         exit(77);
     }
     atexit(remove_devices);
-    wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
-    address.sll_ifindex = (int)if_nametoindex(peer);
-    CHECK(wire >= 0 && !bind(wire, (struct sockaddr *)&address, sizeof address));
-    OK(setsockopt(wire, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size));
+    begin_devices();
 }
 
 static void send_frame(uint32_t tag)
@@ -178,7 +195,7 @@ static void test_sending(void)
     OK(dp_close(dp));
 }
 
-/* --- Losses ----------------------------------------------------------------------------------------------- */
+/* --- Queues ----------------------------------------------------------------------------------------------- */
 
 static _Atomic bool held, released;
 
@@ -191,6 +208,105 @@ static int hold(struct dp_direct_upcall *up, void *aux)
         usleep(500);
     return EPERM;
 }
+
+/* DPDK's driver wants channels that receive and send, which veth does not say that it has: here it does. */
+static _Atomic bool has_channels;
+
+__attribute__((visibility("default"))) int ioctl(int fd, unsigned long request, ...)
+{
+    struct ethtool_channels *channels;
+    va_list arguments;
+    struct ifreq *asked;
+    long answer;
+
+    va_start(arguments, request);
+    asked = va_arg(arguments, void *);
+    va_end(arguments);
+    answer = syscall(SYS_ioctl, fd, request, asked);
+    if (request != SIOCETHTOOL || !atomic_load(&has_channels) || strcmp(asked->ifr_name, device))
+        return (int)answer;
+    channels = (void *)asked->ifr_data;
+    if (channels->cmd == ETHTOOL_GCHANNELS)
+        channels->max_combined = channels->combined_count = 2;
+    return (int)answer;
+}
+
+static bool has_some(int fd)
+{
+    struct pollfd at = { .fd = fd, .events = POLLIN };
+
+    return poll(&at, 1, 0) == 1;
+}
+
+static uint64_t came_by(uint64_t dp, uint32_t queue)
+{
+    struct dp_rxq_info info;
+
+    for (uint32_t i = 0; !dp_rxq_get(dp, i, &info); i++)
+        if (info.port == 1 && info.queue == queue)
+            return info.packets;
+    FAIL("there is no queue %u", queue);
+}
+
+/* What a thread sleeps on for each queue tells of that queue's packets, and of no other's. */
+static void test_queues(void)
+{
+    uint64_t dp = fixture_dp("queues", 0);
+    const struct port_class *class;
+    char command[512];
+    struct dp *of;
+    struct port *port;
+    int fds[2] = { -1, -1 }, one = 1;
+    bool told[2];
+
+    remove_devices();
+    snprintf(command, sizeof command, "ip link add %s numrxqueues 2 numtxqueues 2 type veth peer name %s numrxqueues 2 numtxqueues 2", device, peer);
+    OK(system(command));
+    begin_devices();
+    OK(setsockopt(wire, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one)); /* The processor chooses the queue. */
+    atomic_store(&has_channels, true);
+    OK(fixture_port(dp, 1, device, "afxdp", "n_rxq=2\nqueue_count=2", NULL));
+    of = dp_of(dp);
+    port = port_get(of->ports, 1);
+    class = port->class;
+    EQUAL(port->rxq_count, 2);
+    for (uint16_t q = 0; q < 2; q++) /* A thread may have the queue at this moment. */
+        for (int tries = 0; fds[q] < 0 && tries < 1000; tries++, usleep(500))
+            fds[q] = class->rx_wait(port, q);
+    CHECK(fds[0] >= 0 && fds[1] >= 0 && fds[0] != fds[1]);
+    OK(dp_upcall_direct(dp, (uintptr_t)hold, 0));
+    for (int core = 0; core < 2 && core < sysconf(_SC_NPROCESSORS_CONF); core++) {
+        uint64_t before[2] = { came_by(dp, 0), came_by(dp, 1) };
+        cpu_set_t all, here;
+
+        atomic_store(&held, false);
+        atomic_store(&released, false);
+        OK(pthread_getaffinity_np(pthread_self(), sizeof all, &all));
+        CPU_ZERO(&here);
+        CPU_SET(core, &here);
+        if (pthread_setaffinity_np(pthread_self(), sizeof here, &here))
+            continue;
+        send_frame(0);
+        EVENTUALLY(atomic_load(&held));
+        for (uint32_t tag = 0; tag < 100; tag++)
+            send_frame(tag);
+        OK(pthread_setaffinity_np(pthread_self(), sizeof all, &all));
+        EVENTUALLY(has_some(fds[0]) || has_some(fds[1]));
+        usleep(100000);
+        told[0] = has_some(fds[0]);
+        told[1] = has_some(fds[1]);
+        atomic_store(&released, true);
+        EVENTUALLY(came_by(dp, 0) + came_by(dp, 1) == before[0] + before[1] + 101);
+        printf("core %d: queue 0 %llu packets, told %d; queue 1 %llu, told %d\n", core, (unsigned long long)(came_by(dp, 0) - before[0]),
+               told[0], (unsigned long long)(came_by(dp, 1) - before[1]), told[1]);
+        for (uint32_t q = 0; q < 2; q++)
+            EQUAL(told[q], came_by(dp, q) - before[q] > 1);
+    }
+    dp_unref(of);
+    OK(dp_close(dp));
+}
+
+/* --- Losses ----------------------------------------------------------------------------------------------- */
 
 /* What came in and what did not are all that was sent, whichever ring was the one that was full. */
 static void lose(const char *options)
@@ -222,7 +338,7 @@ static void test_losses(void)
 
 int main(int argc, char **argv)
 {
-    void (*const tests[])(void) = { test_owner, test_receiving, test_sending, test_losses };
+    void (*const tests[])(void) = { test_owner, test_receiving, test_sending, test_losses, test_queues };
 
     if (argc == 2)
         return other_process(argv[1]);
