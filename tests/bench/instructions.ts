@@ -22,7 +22,15 @@ type Counts = Record<string, Record<string, number>>;
 const BENCHES: Readonly<Record<string, Bench>> = {
   cls_bench: {
     counted: "burst_receive",
-    shapes: ["one-flow", "l3-1k", "masks20-10k", "masks64-10k", "ipv6-10k"],
+    shapes: [
+      "one-flow",
+      "l3-1k",
+      "masks20-10k",
+      "masks64-10k",
+      "ipv6-10k",
+      "mixed",
+      "multi-out",
+    ],
   },
   ct_bench: { // Which receives bursts before that do not count.
     counted: "receive_bursts",
