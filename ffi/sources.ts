@@ -237,7 +237,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/rcu.c",
-    sha256: "3951e2a5760940f26e1b1e85d8ca86c0127178a06ae1e4fcabc8367161b79550",
+    sha256: "e267588c9539c72a11a0243c1541f03f0db74046829d8074af54ebd75753a6df",
     load: () => import("../c/base/rcu.c", { with: { type: "text" } }),
   },
   {
@@ -247,7 +247,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/slab.c",
-    sha256: "93e63b0e5a6f6c81c89304f102a58a6dd6d0cf36e0ac179b180e53940d1360d2",
+    sha256: "a07106f795c51fec17bd5eceac5f497435b0d53b949feb3cdda23e134bff03ca",
     load: () => import("../c/base/slab.c", { with: { type: "text" } }),
   },
   {
@@ -337,7 +337,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "6c56c1d4db3a6f11ec75390324049f5a12b6368cf3d99cf517449d30db3e1eb1",
+    sha256: "5de92cd3294331ee7a2c84879d8178b6cb8a043b62cfb07329db9b1ff8ea07d4",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -362,12 +362,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_part.c",
-    sha256: "03052c6aa08ad0518d7088f2d1d025b12202d92ce3d75422c139928fbb2b24ca",
+    sha256: "c498f2067341db82d5dc978eacdcd3a3a2f41d84418ffc1ec52abe2a3ece2748",
     load: () => import("../c/cls/cls_part.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_prune.c",
-    sha256: "2b0e10a007b0a32966ff20f3d1a8ab4f358e0f3c3020ee5b577273db77e200bd",
+    sha256: "80c105a690df3c217e559b3c53e9e9433e53ed6c26fc2493f2a0cd9a650f5eb3",
     load: () => import("../c/cls/cls_prune.c", { with: { type: "text" } }),
   },
   {
@@ -627,12 +627,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow.c",
-    sha256: "c8b7e6eacbc3d60441d763fc08c4808af39feba9e2d9ee0968349c19c432c516",
+    sha256: "8d5327c978062b93abd67d8ca1ca0d7836c276948d2167ed400d6f264f26f416",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
     name: "flow/flow.h",
-    sha256: "9170b3e51eac94c1bd24436b0533a04ac51acb2c205991bf59f86f9475c1791d",
+    sha256: "0bfe9e1eb5ed7fe29abe4b0befbe25bdd447aab4b813b56972880ed47ec55c50",
     load: () => import("../c/flow/flow.h", { with: { type: "text" } }),
   },
   {
@@ -762,12 +762,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "link/link_xdp.c",
-    sha256: "0b730bef056c060e1d5461222a669c3f6041092d486b6232927fefdbe7205586",
+    sha256: "8e7209110980f63c22bd70756826c0960c0961dcdfa536bfdbb483ed74009160",
     load: () => import("../c/link/link_xdp.c", { with: { type: "text" } }),
   },
   {
     name: "link/link_xdp.h",
-    sha256: "fe87a1775b319798b1a43891f5b2d903095978bb47602514e3c3eb2ad96cc4bf",
+    sha256: "9329a4f6892795d7864e4f44cc38cee6cf0fdf8190abb2863d447e9349599514",
     load: () => import("../c/link/link_xdp.h", { with: { type: "text" } }),
   },
   {
@@ -1077,7 +1077,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_flows.c",
-    sha256: "ef134b4554016e59a845c32683602a5a4e39d58dee7d7f75f3f4eeda542a8623",
+    sha256: "bb4894f063ddcce89835897805b6134431d2e338ff2cdc29f94d4494d753426e",
     load: () => import("../c/pmd/pmd_flows.c", { with: { type: "text" } }),
   },
   {
@@ -1147,7 +1147,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "052435588d991362d7f61fbfde8f54d69b84658d3316bc80df4df20dccffb7ce",
+    sha256: "8c15148452a4ec3ee853e91a21428505eb9c4fbb6a42739a98fb829d0f837603",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -1172,32 +1172,32 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "0860c21d46642c5dd5b32092d21cce7f66f9d391c46954a08f11a8038fe5e6a6",
+    sha256: "4d28c63ab9edfcec5b4f25615a8d5baca8a3794a5dfd0f09d00d1de8947f1225",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "ed0e3e12b3d8542de686a69b358f8f68e7d48a749642faf759361fa120f2488e",
+    sha256: "3aa98467461a68b5aae96bbe9c912161b4948b0b9fc98056f30b75c6d30361fc",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "a8b161381f88520d3e52ba012e2b89acc7f23fc6bfcf1f045946739b320b689b",
+    sha256: "909602ff3a6474d0982c27985e691d63834ce8cc5c94b22916e5fff56d632d5b",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_int.h",
-    sha256: "1ce2f58447f6c1cf67aaf6119067e97755d2516acba8824c2dc1bf7e26fb430e",
+    sha256: "27d95f434b02b91df03160ff1e86bf57607c0c11ca5ab1c6dda6fc65709ad86f",
     load: () => import("../c/port/port_eth_int.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "33c86ef1eb6a69816affd164c3e3b5db2dad82de53add248d66e91467882615a",
+    sha256: "dcd03e82e0d23e11c571505f523ff787044fc9a5b342bccbd7807a0ce4239582",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_wish.c",
-    sha256: "e1820b6f4b6366b3bb8242b8af165ee27f52becad5f5bbfce5547b8c3373133d",
+    sha256: "e3c0484462644944fb5da88486bf6a3e312ca136a0d13bcb163e46f61a066f02",
     load: () => import("../c/port/port_eth_wish.c", { with: { type: "text" } }),
   },
   {

@@ -15,6 +15,8 @@
 #include "port/port_eth.h"
 #include "port/port_eth_int.h"
 
+static _Atomic uint32_t serial;          /* Of names of devices. */
+
 /* --- Queues ----------------------------------------------------------------------------------- */
 
 /* When it returns, no thread is in the driver, and none will be while they are stopped. */
@@ -282,11 +284,10 @@ static void reset(struct port *port)
     eth->before = eth->last;
     atomic_store_explicit(&eth->reset_asked, false, memory_order_relaxed);
     error = eth_dev_reset(port);
-    if (error)
-        atomic_store_explicit(&eth->reset_asked, true, memory_order_relaxed);
     rte_spinlock_unlock(&eth->ask);
-    if (error) {
-        port_set_gone(port); /* And tried again later. */
+    if (error) { /* It is tried again later. */
+        atomic_store_explicit(&eth->reset_asked, true, memory_order_relaxed);
+        port_set_gone(port);
         return;
     }
     memset(&eth->retry, 0, sizeof eth->retry);
@@ -324,14 +325,12 @@ static int make_queues(struct port *port)
 static int follow(struct port *port)
 {
     struct eth *eth = port->state;
-    int error;
 
     eth->linux_device.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (eth->linux_device.fd < 0)
         return error_set(errno, "cannot open a socket: %s", strerror(errno));
     port->linux_device = &eth->linux_device;
-    error = make_queues(port);
-    return error ? error : link_watch_add(port, attend);
+    return link_watch_add(port, attend);
 }
 
 /* --- Opening ---------------------------------------------------------------------------------- */
@@ -363,7 +362,7 @@ int eth_open(struct port *port, const struct eth_request *request)
     error = remember(eth, request);
     if (!error)
         error = eth_dev_begin(port, request);
-    if (!error && request->resets && !eth->linux_device.index)
+    if (!error && (request->resets || eth->linux_device.index))
         error = make_queues(port);
     if (!error && eth->linux_device.index)
         error = follow(port);
@@ -408,4 +407,24 @@ void eth_close(struct port *port)
     free(eth->descriptors);
     free(eth);
     port->state = NULL;
+}
+
+int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
+{
+    char value[DP_TEXT_SIZE], key[DP_NAME_SIZE];
+    uint32_t used = (uint32_t)snprintf(text, size, "%s_up%u%s", driver, atomic_fetch_add(&serial, 1), extra);
+
+    for (const char *at = passed; *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+
+        snprintf(key, sizeof key, "%.*s", (int)n, at);
+        at += n;
+        if (!port_option(port, key, value, sizeof value))
+            continue;
+        if (strpbrk(value, ",[]"))
+            return error_set(EINVAL, "option %s is \"%s\", and DPDK takes no comma or bracket there", key, value);
+        if (used < size)
+            used += (uint32_t)snprintf(text + used, size - used, ",%s=%s", key, value);
+    }
+    return used < size ? 0 : error_set(EINVAL, "its options are too long");
 }

@@ -24,7 +24,7 @@
 
 /* DPDK's buses do not like to be changed by two at once. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool in_use[RTE_MAX_ETHPORTS]; /* By a port of ours. */
+static const struct port *users[RTE_MAX_ETHPORTS]; /* The port that has it, or NULL. */
 
 static int fail(int error, const char *what)
 {
@@ -74,9 +74,9 @@ static int probe(struct port *port, const char *devargs)
     id = find(devargs);
     if (id == UINT16_MAX)
         return fail(ENODEV, "the device is not a network device");
-    if (in_use[id])
-        return fail(EBUSY, "another port has the device");
-    in_use[id] = true;
+    if (users[id])
+        return error_set(EBUSY, "port \"%s\" has the device", users[id]->name);
+    users[id] = port;
     port->eth_port = id;
     port->numa = rte_eth_dev_socket_id(id) > 0 ? (uint16_t)rte_eth_dev_socket_id(id) : 0;
     return 0;
@@ -348,7 +348,7 @@ void eth_dev_end(struct port *port)
         rte_dev_remove(eth->device);
     eth->device = NULL;
     eth->started = eth->watched = eth->interrupts = false;
-    in_use[port->eth_port] = false;
+    users[port->eth_port] = NULL;
     port->eth_port = UINT16_MAX;
     log_captured();
     pthread_mutex_unlock(&lock);

@@ -20,32 +20,7 @@
 #include "port/port_eth_int.h"
 #include "link/link_socket.h"
 
-static _Atomic uint32_t serial;          /* Of names of devices. */
-
 #define VHOST_OPTIONS "queues iommu-support postcopy-support tso linear-buffer ext-buffer"
-
-/* --- Arguments -------------------------------------------------------------------------------- */
-
-int eth_devargs(const struct port *port, const char *driver, const char *passed, const char *extra, char *text, uint32_t size)
-{
-    char value[DP_TEXT_SIZE], key[DP_NAME_SIZE];
-    uint32_t used = (uint32_t)snprintf(text, size, "%s_up%u%s", driver, atomic_fetch_add(&serial, 1), extra);
-
-    for (const char *at = passed; *at; at += strspn(at, " ")) {
-        size_t n = strcspn(at, " ");
-
-        snprintf(key, sizeof key, "%.*s", (int)n, at);
-        at += n;
-        if (!port_option(port, key, value, sizeof value))
-            continue;
-        if (strpbrk(value, ",[]"))
-            return error_set(EINVAL, "option %s is \"%s\", and DPDK takes no comma or bracket there", key,
-                             value);
-        if (used < size)
-            used += (uint32_t)snprintf(text + used, size - used, ",%s=%s", key, value);
-    }
-    return used < size ? 0 : error_set(EINVAL, "its options are too long");
-}
 
 /* The value of an option that must be there. */
 static int need(const struct port *port, const char *key, const char *what, char *value, uint32_t size)

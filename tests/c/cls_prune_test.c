@@ -114,7 +114,7 @@ static void see_bits(void)
 /* Of two masks with many flows few are left, then of one: what was chosen for many is thought of again, when there is time. */
 static void leave_few(void)
 {
-    uint32_t steps = 0;
+    uint32_t turns = 0;
 
     if (!there[30])
         change(30);
@@ -126,8 +126,8 @@ static void leave_few(void)
     change(30);
     CHECK(part()->sub_count == 1 && (part()->choice || part()->next));
     while (cls_tend(cls)) /* Each of them goes through a little. */
-        steps++;
-    CHECK(steps > 10 && !part()->choice && !part()->next && !part()->prune_n);
+        turns++;
+    CHECK(turns > 10 && !part()->choice && !part()->next && !part()->prune_n);
     for (uint32_t i = 1; i <= FLOWS; i += 17)
         see(i);
 }

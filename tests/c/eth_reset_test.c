@@ -3,8 +3,8 @@
  *
  * A card asks to be reset, as a virtual function does when its physical one was: no thread is in
  * its driver meanwhile, packets go on flowing then, and what was counted before still counts.  One
- * that cannot be reset is gone, and tried again.  A virtual device plays the card, and this test
- * what DPDK's drivers do. */
+ * that cannot be reset is gone, and tried again.  No other port may have it.  A virtual device
+ * plays the card, and this test what DPDK's drivers do. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -93,6 +93,8 @@ int main(void)
     dp = fixture_dp("reset", 0);
     OK(fixture_port(dp, 1, "card", "dpdk", "devargs=" DEVICE, NULL));
     CHECK(asked);
+    EQUAL(fixture_port(dp, 2, "again", "dpdk", "devargs=" DEVICE, NULL), EBUSY);
+    CHECK(strstr(fixture_error(), "\"card\" has the device"));
     look_on();
     EVENTUALLY(received(dp) > 1000);
 
