@@ -1147,7 +1147,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_afxdp.c",
-    sha256: "8c15148452a4ec3ee853e91a21428505eb9c4fbb6a42739a98fb829d0f837603",
+    sha256: "a313ae445c1723ebb32bb35216170d938d16bd911ad152fe63187d2dda35374f",
     load: () => import("../c/port/port_afxdp.c", { with: { type: "text" } }),
   },
   {
@@ -1172,17 +1172,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "4d28c63ab9edfcec5b4f25615a8d5baca8a3794a5dfd0f09d00d1de8947f1225",
+    sha256: "662740aadfb50b616ae83e294c28b485febf54a421277ad903a5b497e530044b",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth.h",
-    sha256: "3aa98467461a68b5aae96bbe9c912161b4948b0b9fc98056f30b75c6d30361fc",
+    sha256: "610778e8937322a61f996a32b17dd85bafe56b133bfed56246a7cb4255e67b47",
     load: () => import("../c/port/port_eth.h", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "909602ff3a6474d0982c27985e691d63834ce8cc5c94b22916e5fff56d632d5b",
+    sha256: "c66dee201964c238a9505b7f50a2cd839bbdb7e085b53dbac6269be9c4d7bf48",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
@@ -1192,7 +1192,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_kinds.c",
-    sha256: "dcd03e82e0d23e11c571505f523ff787044fc9a5b342bccbd7807a0ce4239582",
+    sha256: "ea063769d1b35385d9f4b4b234e99398aa944a89856f3bb58c190befd6eeb1b2",
     load: () => import("../c/port/port_eth_kinds.c", { with: { type: "text" } }),
   },
   {

@@ -211,7 +211,7 @@ static void count_full(struct port *port)
         full->all = sum;
 }
 
-/* Each queue's socket tells of its packets. */
+/* Threads sleep on the socket of each queue. */
 static void wake_by(struct port *port, const struct link_xdp_sockets *open)
 {
     uint32_t first = 0;

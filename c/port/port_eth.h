@@ -2,11 +2,11 @@
  * port_eth.h - ports on DPDK's ethdev devices.
  *
  * port_eth_dev.c finds, starts and removes a device, and port_eth_wish.c asks it for what only some
- * cards can do, such as to wake threads.  port_eth.c runs it, and opens it again
- * when the Linux device that it stands on went and came back.  port_eth_kinds.c says for each kind
- * of port which device that is: the devargs that its options come to.  A card that asks to be reset,
- * as a virtual function does whose physical one was, is stopped, reset and set up again, and
- * what it counted before counts on.
+ * cards can do, such as to wake threads.  port_eth.c runs it, and opens it again when the Linux
+ * device that it stands on went and came back.  port_eth_kinds.c says for each kind of port which
+ * device that is: the devargs that its options come to.  A card that asks to be reset, as a virtual
+ * function does whose physical one was, is stopped, reset and set up again, and what it counted
+ * before counts on.
  *
  * Threads: as port.h says. */
 #ifndef UPCALL_PORT_ETH_H
