@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { clockMs } from "../policy/clock.ts";
+import { setImmediate } from "node:timers";
+import { clockMs, every } from "../policy/clock.ts";
 import {
   again,
   Cell,
@@ -39,7 +40,8 @@ import type { Thaw } from "./translate/frozen.ts";
 import { Credits } from "./translate/credits.ts";
 import { Translation } from "./translate/translation.ts";
 import { OfError } from "./wire/error.ts";
-import { Word } from "./wire/flow.ts";
+import { fieldOfName } from "./wire/field.ts";
+import { readBits, Word } from "./wire/flow.ts";
 import { Port } from "./wire/port_number.ts";
 import type { PacketOut, Resume } from "./wire/message.ts";
 
@@ -48,6 +50,8 @@ const NO_PORT = 0xffff;
 const inPort = placeOf("inPort");
 const dpHash = placeOf("dpHash");
 const scratch = words();
+
+const TUN_ID = fieldOfName("tun_id");
 
 /** How switches run. */
 export interface SwitchesOptions extends PolicyOptions {
@@ -82,7 +86,7 @@ export class Switches {
   readonly #dp: Datapath;
   readonly #abort = new AbortController();
   #run: PolicyRun | undefined;
-  #ticker: ReturnType<typeof setInterval> | undefined;
+  #ticker: Disposable | undefined;
   #watching: Promise<void> | undefined;
   #failed: (error: unknown) => void = () => {};
   readonly #layouts = new Layouts();
@@ -127,8 +131,7 @@ export class Switches {
       },
     });
     this.#watching = this.#watchPorts().catch(failed);
-    this.#ticker = setInterval(() => void this.expire(), TICK_MS);
-    Deno.unrefTimer(this.#ticker);
+    this.#ticker = every(TICK_MS, () => this.expire());
   }
 
   /** Lets go of flows whose time is over; called by itself twice a second. */
@@ -155,7 +158,7 @@ export class Switches {
 
   /** Ends the policy; the datapath and its flows stay. */
   async close(): Promise<void> {
-    clearInterval(this.#ticker);
+    this.#ticker?.[Symbol.dispose]();
     this.#abort.abort();
     await this.#watching;
     await this.#run?.close();
@@ -256,7 +259,11 @@ export class Switches {
     checkPacketOut(out);
     const { packet, inPort, actions, metadata } = out;
     const no = of.ports.value.get(inPort)?.dp ?? NO_PORT;
-    const key = encodeKey(extractKey(packet, { inPort: no }));
+    const tunnel = readBits(metadata.value, TUN_ID);
+    const key = encodeKey(extractKey(packet, {
+      inPort: no,
+      ...(tunnel !== 0n && { tunnel: { id: tunnel } }),
+    }));
     const flow = flowOfKey(key, this.#layouts.of(key));
     for (let i = 0; i < Word.tunId; i++) {
       flow.flow[i] = (flow.flow[i] as number) | (metadata.value[i] as number);
@@ -269,7 +276,7 @@ export class Switches {
       (counter) => counter.count(1, packet.length, nowMs, flow.flow[Word.tcpFlags] ?? 0),
     );
     way.runActions(actions);
-    this.#execute(way, packet, key);
+    this.#execute(of, way, packet, key);
   }
 
   /**
@@ -291,11 +298,11 @@ export class Switches {
       (counter) => counter.count(1, packet.length, nowMs, flow.flow[Word.tcpFlags] ?? 0),
     );
     way.resume(frozen);
-    this.#execute(way, packet, key);
+    this.#execute(of, way, packet, key);
   }
 
   /** Does what came of a packet that a controller sent. */
-  #execute(way: Translation, packet: Uint8Array, key: Uint8Array): void {
+  #execute(of: Switch, way: Translation, packet: Uint8Array, key: Uint8Array): void {
     // As in Open vSwitch, of what became too much on its way.
     if (way.isRefused) throw new OfError("OFPFMFC_UNKNOWN", way.reason ?? "refused");
     for (const { table, key: text, value } of way.lessons) {
@@ -303,11 +310,30 @@ export class Switches {
     }
     if (way.actions.length === 0) return;
     const frame = way.edit === undefined ? packet : editFrame(packet.slice(), way.edit);
+    const before = isHanding(way.actions) ? this.run.stats.upcalls : undefined;
     try {
       this.run.execute(frame, key, way.actions);
     } catch (error) {
       if (error instanceof DatapathError) throw new OfError("OFPBRC_BAD_PACKET");
       throw error;
     }
+    if (before === undefined) return;
+    of.handing ??= this.#handed(before).finally(() => void (of.handing = undefined));
   }
+
+  /** Waits a little until more upcalls came than there were. */
+  async #handed(before: number): Promise<void> {
+    const end = performance.now() + HANDED_MS;
+    while (this.run.stats.upcalls <= before && performance.now() < end) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
+/** What packet-outs hand to controllers is waited for so long at most, ms. */
+const HANDED_MS = 100;
+
+/** Whether packets of some actions are handed to controllers, as far as that is plain. */
+function isHanding(actions: readonly Action[]): boolean {
+  return actions.some((action) => action.type === "userspace");
 }

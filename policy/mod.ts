@@ -40,19 +40,14 @@ export {
   type Verdict,
 } from "./decision.ts";
 export { PolicyError, type PolicyErrorCode } from "./run/errors.ts";
-export type { Counters, GoneReason, HandedPacket } from "./run/core.ts";
+export type { Counters, GoneReason, HandedPacket, PutFlow } from "./run/core.ts";
 export type { FlowChange, FlowDiff } from "./run/diff.ts";
 export { type ExplainedRead, type ExplainedStep, Explanation } from "./run/explain.ts";
 export type { Leaf, PairPart, PlainField, TuplePart, Value } from "./packet/leaf.ts";
 export type { Packet, PacketFields, TunnelView } from "./packet/packet.ts";
 export { PolicyUnsound } from "./check/outcome.ts";
-export {
-  type PolicyOptions,
-  PolicyRun,
-  policyRunOf,
-  portsOf,
-  runPolicy,
-} from "./run/policy_run.ts";
+export { PolicyRun, policyRunOf, portsOf, runPolicy } from "./run/policy_run.ts";
+export type { PolicyOptions } from "./run/settings.ts";
 export type { PolicyFlow, PolicyStats } from "./run/policy_flow.ts";
 export { PrefixMap } from "./state/prefix_map.ts";
 export { type RecordedEvent, Recorder, type RecorderOptions } from "./run/recorder.ts";

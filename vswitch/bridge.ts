@@ -4,9 +4,9 @@
  *
  * @module
  */
+import type { ConnectionOptions } from "../openflow/connection/connection.ts";
 import type { PlannedPort, PortsThere } from "../openflow/switch/ports.ts";
 import { Switch } from "../openflow/switch/switch.ts";
-import { parseFlow } from "../openflow/text/flow.ts";
 import type { Bundle, PatchPeer } from "../openflow/translate/pipeline.ts";
 import { tunnelOf, type TunnelPort } from "../openflow/translate/tunnel_port.ts";
 import { Port } from "../openflow/wire/port_number.ts";
@@ -19,6 +19,7 @@ import { errorText, isTunnel, requestOf } from "./face.ts";
 import { setLink } from "./link.ts";
 import { Numbers } from "./numbers.ts";
 import { Peers } from "./peers.ts";
+import { Stance } from "./stance.ts";
 import { TableLimits } from "./table_limits.ts";
 
 /** Number of the local port in the database, as OpenFlow 1.0 has it. */
@@ -44,6 +45,8 @@ export interface Face {
 export interface Neighbours {
   /** The folder of sockets. */
   readonly folder: string;
+  /** What keeps the conversations of a switch. */
+  journal?(of: Switch): ConnectionOptions["journal"];
   /** The end of a patch that is called so, if it leads to a port that is called `from`. */
   patchEnd(name: string, from: string, backing: Backing): PatchPeer | undefined;
 }
@@ -57,12 +60,12 @@ export class Bridge {
   readonly peers: Peers;
   readonly #neighbours: Neighbours;
   readonly #limits: TableLimits;
+  readonly #stance: Stance;
   readonly #numbers = new Numbers();
   readonly #faces = new Map<string, Face>();
   #config: BridgeConfig;
   /** The address that its controllers know it by, if nothing else is said. */
   #address = "";
-  #isStandalone: boolean | undefined;
 
   /** Begins without ports. */
   constructor(config: BridgeConfig, backing: Backing, neighbours: Neighbours) {
@@ -77,7 +80,8 @@ export class Bridge {
       ports: (there) => this.#plan(there),
     });
     this.#limits = new TableLimits(this.of);
-    this.peers = new Peers(this.of, neighbours.folder);
+    this.#stance = new Stance(this.of);
+    this.peers = new Peers(this.of, neighbours.folder, neighbours.journal?.(this.of));
   }
 
   /** What the database says. */
@@ -279,11 +283,10 @@ export class Bridge {
       [...normal.value.floodVlans].join() === [...floodVlans].join();
     if (!isSame) normal.value = { forwardBpdu, floodVlans };
     await this.#limits.set(this.#config.tables);
+    this.of.bundleIdleMs = this.#config.bundleIdleMs;
     const callable = controllers.filter(({ target }) => !target.startsWith("p"));
-    this.#standAlone(
-      failMode === "standalone" && callable.length === 0,
-      callable.length > 0,
-    );
+    const isControlled = callable.length > 0;
+    this.#stance.take(failMode === "standalone" && !isControlled, isControlled);
     await this.peers.call(this.#config, isOther);
     await this.peers.listen(`${folder}/${this.name}`, this.#config.versions);
   }
@@ -342,24 +345,6 @@ export class Bridge {
     return macs[0] ?? (zero ? this.#random ??= randomAddress() : local);
   }
   #random: string | undefined;
-
-  /**
-   * Without controllers, a switch that stands alone has one flow, which is NORMAL; with them it is
-   * theirs to fill.
-   */
-  #standAlone(isStandalone: boolean, isControlled: boolean): void {
-    const before = this.#isStandalone;
-    this.#isStandalone = isStandalone;
-    if (before === isStandalone) return;
-    if (before !== undefined && (before || isControlled || isStandalone)) {
-      this.of.flows.apply({ ...parseFlow("actions=drop"), command: "delete" }, {
-        isOld: false,
-      });
-    }
-    if (isStandalone) {
-      this.of.flows.apply(parseFlow("priority=0,actions=NORMAL"), { isOld: false });
-    }
-  }
 
   /** Ends it and its peers; `cleanup` takes its ports out of the datapath. */
   async close(cleanup: boolean): Promise<void> {

@@ -30,6 +30,8 @@ export interface BridgeConfig {
   readonly address: string | undefined;
   readonly forwardBpdu: boolean;
   readonly floodVlans: ReadonlySet<number>;
+  /** Bundles of controllers that are not used for so long go, ms. */
+  readonly bundleIdleMs: number;
   /** What tables are limited to, by number. */
   readonly tables: ReadonlyMap<number, TableConfig>;
 }
@@ -73,6 +75,7 @@ export interface ControllerConfig {
   readonly maxBackoffMs: number;
 }
 
+const BUNDLE_IDLE_MS = 10_000;
 const PROBE_MS = 5000;
 const BACKOFF_MS = 8000;
 /** The largest MTU of a device. */
@@ -195,6 +198,8 @@ function tablesOf(rows: Replica, bridge: Row<"Bridge">): Map<number, TableConfig
 export function bridgesOf(rows: Replica): Map<string, BridgeConfig> {
   const [root] = rows.rows("Open_vSwitch");
   const found = new Map<string, BridgeConfig>();
+  const idle = Number(root?.other_config.get("bundle-idle-timeout") ?? 0);
+  const bundleIdleMs = timerMs(idle > 0 ? 1000 * idle : BUNDLE_IDLE_MS);
   for (const row of byName(rows.all("Bridge", root?.bridges ?? []))) {
     if (found.has(row.name) || !isGoodName(row.name)) continue;
     const { other_config: other } = row;
@@ -216,6 +221,7 @@ export function bridgesOf(rows: Replica): Map<string, BridgeConfig> {
       forwardBpdu: other.get("forward-bpdu") === "true",
       floodVlans: row.flood_vlans,
       tables: tablesOf(rows, row),
+      bundleIdleMs,
     });
   }
   return found;

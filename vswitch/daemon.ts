@@ -9,8 +9,10 @@
  * @module
  */
 import { Database } from "../ovsdb/database.ts";
+import { clockMs, every } from "../policy/clock.ts";
 import type { Values } from "../ovsdb/schema.ts";
 import type { Transaction } from "../ovsdb/transaction.ts";
+import type { Switch } from "../openflow/switch/switch.ts";
 import type { PatchPeer } from "../openflow/translate/pipeline.ts";
 import { Bridge, type Face, type Neighbours } from "./bridge.ts";
 import { capabilitiesOf } from "./capabilities.ts";
@@ -18,10 +20,11 @@ import { bridgesOf } from "./config.ts";
 import { type Backing, Datapaths } from "./datapaths.ts";
 import { type DatapathKind, faceTypes } from "./face.ts";
 import { Faults } from "./faults.ts";
+import type { Journal } from "../openflow/connection/connection.ts";
+import { journalOf } from "./journal.ts";
+import { logFlow } from "./flow_log.ts";
+import type { Say } from "./log.ts";
 import { devices, faceStatistics, faceValues, Written } from "./status.ts";
-
-/** How much a message matters. */
-export type Level = "emer" | "err" | "warn" | "info" | "dbg";
 
 /** How a daemon runs. */
 export interface DaemonOptions {
@@ -32,7 +35,7 @@ export interface DaemonOptions {
   /** Whether there are datapaths of dummy ports. */
   readonly dummy?: "no" | "yes" | "override";
   /** Told what happens. */
-  readonly log: (module: string, level: Level, text: string) => void;
+  readonly log: Say;
 }
 
 const STATS_MS = 5000;
@@ -62,7 +65,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
   #isClosing = false;
   #isIdle = true;
   #portsTimer: ReturnType<typeof setTimeout> | undefined;
-  readonly #timers: ReturnType<typeof setInterval>[] = [];
+  readonly #timers: Disposable[] = [];
   readonly #ready = Promise.withResolvers<void>();
   readonly #faults = new Faults((message) => this.#say(message));
   #closing: Promise<void> | undefined;
@@ -76,6 +79,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
       dummy,
       failed,
       onPorts: () => this.#portsChanged(),
+      onFlow: (flow, isNew) => logFlow(log, flow, isNew),
       wanted: (kind) => this.#wanted(kind),
     });
     this.database = new Database({
@@ -107,18 +111,15 @@ export class Daemon implements AsyncDisposable, Neighbours {
         log("reconnect", "info", `${options.database}: ${state}${why}`);
       },
     });
-    const every = (ms: number, what: () => void): void => {
-      const timer = setInterval(what, ms);
-      Deno.unrefTimer(timer);
-      this.#timers.push(timer);
-    };
-    every(STATS_MS, () => void this.#tellStatistics().catch(failed));
-    every(RETRY_MS, () => this.#retry());
-    every(FAIL_OPEN_MS, () => {
-      for (const { peers, config } of this.#bridges.values()) {
-        peers.failOpen(config, performance.now());
-      }
-    });
+    this.#timers.push(
+      every(STATS_MS, () => this.#tellStatistics().catch(failed)),
+      every(RETRY_MS, () => this.#retry()),
+      every(FAIL_OPEN_MS, () => {
+        for (const { peers, config } of this.#bridges.values()) {
+          peers.failOpen(config, clockMs());
+        }
+      }),
+    );
   }
 
   /** Resolves when the first configuration is in force. */
@@ -134,6 +135,11 @@ export class Daemon implements AsyncDisposable, Neighbours {
   /** @ignore */
   get folder(): string {
     return this.#options.folder;
+  }
+
+  /** @ignore */
+  journal(of: Switch): (transport: string) => Journal {
+    return journalOf(of, this.#options.log);
   }
 
   /** @ignore */
@@ -394,7 +400,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
 
   async #close(cleanup: boolean): Promise<void> {
     this.#isClosing = true;
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const timer of this.#timers) timer[Symbol.dispose]();
     clearTimeout(this.#portsTimer);
     // A server that does not answer is hung up on: nothing waits for it then.
     const patience = setTimeout(() => void this.database.close(), PATIENCE_MS);

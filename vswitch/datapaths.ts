@@ -5,6 +5,7 @@
  * @module
  */
 import { Switches } from "../openflow/switches.ts";
+import type { PutFlow } from "../policy/mod.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { DatapathError } from "../providers/errors.ts";
 import { openDatapath } from "../providers/registry.ts";
@@ -28,6 +29,8 @@ export interface DatapathsOptions {
   readonly failed: (error: unknown) => void;
   /** Told that ports of a datapath changed: one came, went, or has another link. */
   readonly onPorts: () => void;
+  /** Told of flows that a userspace datapath has taken. */
+  readonly onFlow?: (flow: PutFlow, isNew: boolean) => void;
   /** Names of the ports that are to be in the datapath of a kind. */
   readonly wanted: (kind: DatapathKind) => ReadonlySet<string>;
 }
@@ -86,7 +89,12 @@ export class Datapaths {
       if (isKernel) {
         await sweep(dp.ports, this.#options.wanted(kind), failed);
       }
-      await switches.start({ failed, onError: failed });
+      const { onFlow } = this.#options;
+      await switches.start({
+        failed,
+        onError: failed,
+        ...(!isKernel && onFlow && { onFlow }),
+      });
     } catch (error) {
       await dp.close();
       throw error;

@@ -7,7 +7,12 @@
  * @module
  */
 import { printableLine } from "../control/text/printable.ts";
-import type { Level } from "./daemon.ts";
+
+/** How much a message matters. */
+export type Level = "emer" | "err" | "warn" | "info" | "dbg";
+
+/** Says something of a module; what is given as a function is made only if it is said. */
+export type Say = (module: string, level: Level, text: string | (() => string)) => void;
 
 const levels = ["off", "emer", "err", "warn", "info", "dbg"] as const;
 const destinations = ["console", "syslog", "file"] as const;
@@ -29,20 +34,32 @@ export class DaemonLog implements Disposable {
     file: "info",
   };
   readonly #levels = new Map<string, Limit>();
+  /** How lines look, where that is not as usual. */
+  readonly #patterns = new Map<Destination, string>();
   #path: string | undefined;
   #file: Deno.FsFile | undefined;
   #serial = 0;
 
-  /** Says something, where that is to be said. */
-  say(module: string, level: Level, text: string): void {
+  /** Says something, where that is to be said; what a function gives may have more lines. */
+  say(module: string, level: Level, said: string | (() => string)): void {
+    const toFile = this.#file !== undefined && this.#says("file", module, level);
+    const toConsole = this.#says("console", module, level);
+    if (!toFile && !toConsole) return;
     const serial = `${++this.#serial}`.padStart(5, "0");
     const time = new Date().toISOString();
-    const line = `|${serial}|${module}|${level.toUpperCase()}|${printableLine(text)}\n`;
-    const seconds = `${time.slice(0, 19)}Z`;
-    if (this.#says("console", module, level)) write(Deno.stderr, `${seconds}${line}`);
-    if (this.#file !== undefined && this.#says("file", module, level)) {
-      write(this.#file, `${time}${line}`);
-    }
+    // Others may have given a text, and must not make lines of their own.
+    const text = typeof said === "string"
+      ? printableLine(said)
+      : said().split("\n").map(printableLine).join("\n");
+    const words = { c: module, p: level.toUpperCase(), m: text, N: serial };
+    const lineTo = (to: Destination, date: string): string => {
+      const pattern = this.#patterns.get(to);
+      return pattern === undefined
+        ? `${date}|${serial}|${module}|${words.p}|${text}\n`
+        : `${fill(pattern, { ...words, d: date, D: date })}\n`;
+    };
+    if (toConsole) write(Deno.stderr, lineTo("console", `${time.slice(0, 19)}Z`));
+    if (toFile && this.#file !== undefined) write(this.#file, lineTo("file", time));
   }
 
   #says(to: Destination, module: string, level: Level): boolean {
@@ -82,7 +99,15 @@ export class DaemonLog implements Disposable {
    * or white space between them. Throws `SyntaxError` and changes nothing then.
    */
   set(spec: string): void {
-    if (/^(pattern|facility):/i.test(spec)) return; // How lines look is fixed.
+    if (/^facility:/i.test(spec)) return; // Nothing is said to syslogd.
+    const [, place, pattern] = /^pattern:(\w+):(.*)$/is.exec(spec) ?? [];
+    if (place !== undefined && pattern !== undefined) {
+      for (const to of destinations) {
+        const lower = place.toLowerCase();
+        if (lower === "any" || lower === to) this.#patterns.set(to, pattern);
+      }
+      return;
+    }
     let level: Limit | undefined;
     let to: Destination | undefined;
     let module: string | undefined;
@@ -121,6 +146,16 @@ export class DaemonLog implements Disposable {
       return `${module.padEnd(16)}${row.join("")}\n`;
     }).join("");
   }
+}
+
+/** A line by its pattern, as ovs-appctl(8) has it; of what is not known here nothing is said. */
+function fill(pattern: string, words: Readonly<Record<string, string>>): string {
+  const parts = /%-?0?\d*([a-zA-Z%])(\{[^}]*\})?/g;
+  return pattern.replace(
+    parts,
+    (_, letter: string) =>
+      letter === "%" ? "%" : letter === "n" ? "\n" : words[letter] ?? "",
+  );
 }
 
 function write(to: { writeSync(bytes: Uint8Array): number }, text: string): void {

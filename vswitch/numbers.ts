@@ -10,6 +10,8 @@
  * @module
  */
 
+import { clockMs } from "../policy/clock.ts";
+
 /** A port that is to have a number. */
 export interface Numbered {
   readonly name: string;
@@ -33,7 +35,7 @@ export class Numbers {
   #last = 0;
 
   /** `now` is the time, ms. */
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number = clockMs) {
     this.#now = now;
   }
 

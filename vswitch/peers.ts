@@ -14,6 +14,7 @@ import {
   type Target,
 } from "../openflow/connection/endpoints.ts";
 import { listenAt } from "../control/socket_path.ts";
+import type { ConnectionOptions } from "../openflow/connection/connection.ts";
 import type { Switch } from "../openflow/switch/switch.ts";
 import type { BridgeConfig, ControllerConfig } from "./config.ts";
 import { confined } from "./confine.ts";
@@ -26,6 +27,7 @@ type PeerState = Pick<Endpoint, "isConnected" | "lastError">;
 export class Peers {
   readonly #of: Switch;
   readonly #folder: string;
+  readonly #journal: ConnectionOptions["journal"];
   readonly #controllers = new Map<string, { key: string; endpoint: Endpoint }>();
   /** Why there are not those that cannot be, by the number of their row. */
   readonly #refused = new Map<string, Error>();
@@ -36,7 +38,12 @@ export class Peers {
   #isClosed = false;
 
   /** Begins without any. Sockets of controllers are in `folder`. */
-  constructor(of: Switch, folder: string) {
+  constructor(
+    of: Switch,
+    folder: string,
+    journal: ConnectionOptions["journal"] = undefined,
+  ) {
+    this.#journal = journal;
     this.#of = of;
     this.#folder = folder;
   }
@@ -84,7 +91,12 @@ export class Peers {
       if (this.#management?.versions !== versions) {
         await attempt(() => this.#endManagement());
         await attempt(async () => {
-          const options = { versions, probeMs: 60_000, bind: listenAt };
+          const options = {
+            versions,
+            probeMs: 60_000,
+            bind: listenAt,
+            journal: this.#journal,
+          };
           const endpoint = await listen(this.#of, target, options);
           this.#management = { versions, endpoint };
         });
@@ -153,7 +165,8 @@ export class Peers {
       if (this.#controllers.has(one.uuid)) continue;
       const { target, probeMs, maxBackoffMs } = one;
       try {
-        const options = { versions, probeMs, maxPauseMs: maxBackoffMs };
+        const journal = this.#journal;
+        const options = { versions, probeMs, maxPauseMs: maxBackoffMs, journal };
         const endpoint = target.startsWith("p")
           ? await listen(this.#of, this.#at(parseListener(target)), {
             ...options,

@@ -12,6 +12,7 @@ import type { BridgeConfig } from "./config.ts";
 export class TableLimits {
   readonly #of: Switch;
   #limited: ReadonlySet<number> = new Set();
+  readonly #named = new Set<number>();
 
   /** Begins without any. */
   constructor(of: Switch) {
@@ -24,7 +25,11 @@ export class TableLimits {
     for (const id of new Set([...this.#limited, ...tables.keys()])) {
       const { name = "", most, groups } = tables.get(id) ?? {};
       const table = this.#of.table(id);
-      table.name = name;
+      // One that controllers gave stays, unless the database had given another.
+      if (name !== "" || this.#named.has(id)) table.name = name;
+      table.isNamed = name !== "";
+      if (name === "") this.#named.delete(id);
+      else this.#named.add(id);
       table.limits = { ...table.limits, most, keeps: groups && { groups } };
       if (table.size <= (most ?? Infinity)) continue;
       await flows.soon((change) => shrink(flows, table, change));

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { every } from "../../policy/clock.ts";
 import { Handler } from "../switch/handler.ts";
 import { Peer, type Urgency } from "../switch/peer.ts";
 import type { Switch } from "../switch/switch.ts";
@@ -28,6 +29,7 @@ export interface Stream {
   read(to: Uint8Array): Promise<number | null>;
   write(bytes: Uint8Array): Promise<number>;
   close(): void;
+  readonly remoteAddr?: Deno.Addr;
 }
 
 /** How a connection is kept. */
@@ -38,11 +40,25 @@ export interface ConnectionOptions {
   readonly isService: boolean;
   /** After so long without a word the peer is asked whether it is there, ms; 0 never asks. */
   readonly probeMs: number;
+  /** Keeps what is said, if it wants to. */
+  readonly journal?: ((transport: string) => Journal | undefined) | undefined;
+}
+
+/** Told what is said on a connection; it keeps no bytes. */
+export interface Journal {
+  sent(message: Message, version: Version, xid: number): void;
+  received(bytes: Uint8Array): void;
+  /** The version that is spoken, of own ones and of the peer's, as bits. */
+  agreed(version: Version, own: number, theirs: number): void;
+  /** The conversation is over. */
+  ended(): void;
 }
 
 /** Bytes that may wait while events are still taken, and while requests are still read. */
 const MAX_EVENTS = 1 << 20;
 const MAX_REPLIES = 1 << 22;
+/** So often it is looked which bundles are not used any more, ms. */
+const BUNDLES_MS = 1000;
 /** Messages of one peer are done for so long at a time, ms. */
 const TURN_MS = 10;
 /** Room that a read has at least, and bytes that are read ahead of what is done. */
@@ -81,6 +97,7 @@ export class Connection {
   #size = 0;
   /** The read that is under way, into what is free of the bytes. */
   #reading: Promise<number | null> | undefined;
+  readonly #journal: Journal | undefined;
   readonly #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
@@ -101,16 +118,20 @@ export class Connection {
     this.#switch = of;
     this.#stream = stream;
     this.#options = { ...options, probeMs: timerMs(options.probeMs) };
+    this.#journal = options.journal?.(stream.remoteAddr?.transport ?? "unix");
   }
 
   /** Talks until the peer or {@linkcode close} ends it. Never rejects. */
   async run(): Promise<void> {
     const { versions, probeMs } = this.#options;
     const first = highest(versions) ?? 1;
-    this.#put(encodeMessage({ kind: "hello", versions }, { version: first, xid: 1 }));
+    const hello = { kind: "hello", versions } as const;
+    this.#put(encodeMessage(hello, { version: first, xid: 1 }));
+    this.#journal?.sent(hello, first, 1);
     const everyMs = probeMs > 0 ? Math.max(10, probeMs / 5) : 1000;
     const timer = setInterval(() => this.#watch(), everyMs);
     Deno.unrefTimer(timer);
+    using _bundles = every(BUNDLES_MS, () => this.#handler?.expireBundles());
     try {
       await this.#read();
     } catch {
@@ -118,6 +139,7 @@ export class Connection {
     } finally {
       clearInterval(timer);
       this.close();
+      this.#journal?.ended();
       if (this.#peer !== undefined) this.#switch.leave(this.#peer);
       this.#handler?.close();
       await this.#writing?.catch(() => {});
@@ -132,7 +154,6 @@ export class Connection {
       if (nowMs - this.#sinceMs > HELLO_MS) this.close();
       return;
     }
-    this.#handler?.expireBundles();
     const { probeMs } = this.#options;
     if (probeMs === 0 || this.#isHeldUp || nowMs - this.#heardMs < probeMs) return;
     if (this.#askedMs === undefined) {
@@ -239,6 +260,7 @@ export class Connection {
   /** Does a message; promises its end where that does not come at once. */
   #message(bytes: Uint8Array): void | Promise<void> {
     if (!this.#options.isService) this.#switch.onSaid?.(bytes);
+    this.#journal?.received(bytes);
     if (this.#handler === undefined) return this.#hello(bytes);
     try {
       const done = this.#handler.handle(bytes);
@@ -296,11 +318,13 @@ export class Connection {
       void this.#writing?.finally(() => this.close());
       return;
     }
+    this.#journal?.agreed(agreed, own, said ?? upTo);
     const peer = new Peer(
       agreed,
       this.#options.isService,
       (message, xid, urgency) => this.#send(peer, message, xid, urgency),
       () => this.#ready(),
+      () => this.#waitingBytes,
     );
     this.#peer = peer;
     this.#handler = new Handler(this.#switch, peer);
@@ -310,6 +334,7 @@ export class Connection {
   #send(peer: Peer, message: Message, xid: number, urgency: Urgency): void {
     const version = versionOf(message) ?? peer.version;
     if (this.#isClosed) return;
+    this.#journal?.sent(message, version, xid);
     if (urgency === "event" && this.#waitingBytes > MAX_EVENTS) {
       peer.lost++;
       return;

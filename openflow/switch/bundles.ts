@@ -8,7 +8,8 @@
  * @module
  */
 import { clockMs } from "../../policy/clock.ts";
-import { OfError } from "../wire/error.ts";
+import { encodeMessage } from "../wire/codec.ts";
+import { OfError, type Version } from "../wire/error.ts";
 import { lengthAt } from "../wire/header.ts";
 
 /** Bundles that a peer may fill at once. */
@@ -18,7 +19,6 @@ const MAX_MESSAGES = 1_000_000;
 const MAX_BYTES = 1 << 28;
 /** Bytes in all bundles of all peers. */
 const MAX_ALL_BYTES = 1 << 29;
-const IDLE_MS = 10_000;
 /** Bytes of a bundle's first piece, and of pieces at most: a message is longer at times. */
 const FIRST_PIECE = 1024;
 const PIECE = 1 << 18;
@@ -42,6 +42,9 @@ export function makeBudget(maxBytes = MAX_ALL_BYTES): Budget {
 /** A bundle. */
 export class Bundle {
   readonly flags: number;
+  /** The message that opened it, and its number. */
+  readonly opening: Uint8Array;
+  readonly xid: number;
   isClosed = false;
   usedMs = clockMs();
   readonly #pieces: { bytes: Uint8Array; size: number }[] = [];
@@ -49,8 +52,10 @@ export class Bundle {
   readonly taken: Taken = { messages: 0, bytes: 0 };
 
   /** Without messages. */
-  constructor(flags: number) {
+  constructor(flags: number, opening: Uint8Array, xid: number) {
     this.flags = flags;
+    this.opening = opening;
+    this.xid = xid;
   }
 
   /** Bytes that a message would take more. */
@@ -102,10 +107,12 @@ export class Bundles {
   }
 
   /** Opens a bundle. Throws {@linkcode OfError}. */
-  open(id: number, flags: number): Bundle {
+  open(id: number, flags: number, version: Version = 5, xid = 0): Bundle {
     if (this.#bundles.size >= MAX_BUNDLES) throw new OfError("OFPBFC_OUT_OF_BUNDLES");
     if (flags & ~3) throw new OfError("OFPBFC_BAD_FLAGS");
-    const made = new Bundle(flags);
+    const request = { kind: "bundleControl", bundle: id, step: "openRequest" } as const;
+    const opening = encodeMessage({ ...request, flags }, { version, xid });
+    const made = new Bundle(flags, opening, xid);
     this.#bundles.set(id, made);
     return made;
   }
@@ -147,13 +154,13 @@ export class Bundles {
     return true;
   }
 
-  /** Lets bundles go that were not used for a while; answers how many. */
-  expire(): number {
-    let count = 0;
-    for (const [id, { usedMs }] of this.#bundles) {
-      if (clockMs() - usedMs > IDLE_MS && this.delete(id)) count++;
+  /** Lets bundles go that were not used for so long; answers which. */
+  expire(idleMs: number): Bundle[] {
+    const gone: Bundle[] = [];
+    for (const [id, bundle] of this.#bundles) {
+      if (clockMs() - bundle.usedMs > idleMs && this.delete(id)) gone.push(bundle);
     }
-    return count;
+    return gone;
   }
 
   /** Lets all of them go. */

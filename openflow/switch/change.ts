@@ -7,6 +7,7 @@
 import type { Rule } from "../table/rule.ts";
 import type { Group } from "../translate/pipeline.ts";
 import { OfError } from "../wire/error.ts";
+import type { Peer } from "./peer.ts";
 import type { Ranked } from "./ranked.ts";
 
 /** A group as a change leaves it. */
@@ -14,6 +15,22 @@ export interface StagedGroup {
   readonly content: Group["content"]["value"];
   /** Whether it comes by this change, and counts from zero. */
   readonly isNew: boolean;
+}
+
+/** Who makes a change, by which of its messages. */
+export interface By {
+  readonly peer: Peer;
+  readonly xid: number;
+}
+
+/** What becomes of a flow. */
+export interface FlowEvent {
+  readonly event: "added" | "removed" | "modified";
+  readonly rule: Rule;
+  /** What it was, if it is modified. */
+  readonly before?: Rule | undefined;
+  /** Why it goes. */
+  readonly reason: number;
 }
 
 /**
@@ -37,6 +54,10 @@ export class Change {
   /** What is done once it holds: at once with it, and behind that. */
   readonly with: (() => void)[] = [];
   readonly after: (() => void)[] = [];
+  /** Who makes it, if a peer does. */
+  by: By | undefined;
+  /** What becomes of flows, in order, where somebody is told. */
+  readonly events: FlowEvent[] = [];
   /** Rules that it adds more than it takes away. */
   more = 0;
   /** The same of groups, and of their buckets. */

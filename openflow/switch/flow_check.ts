@@ -17,18 +17,23 @@ import { factsOf } from "./facts.ts";
 /** Words that tell how a packet came to be looked up again. */
 const OWN_WORDS: ReadonlySet<number> = new Set([Word.dpHash, Word.recircId]);
 
+/** Throws {@linkcode OfError} for a change of flows in a table that has none of controllers. */
+export function checkTable({ command, table }: Pick<FlowMod, "command" | "table">): void {
+  if (command.startsWith("delete") || table === ALL_TABLES) return;
+  // As in Open vSwitch: the last one is the switch's own.
+  if (table === TABLES) throw new OfError("OFPBRC_EPERM");
+  if (table > TABLES) throw new OfError("OFPFMFC_BAD_TABLE_ID");
+}
+
 /** The instructions of a flow mod, with what the match says of them. Throws {@linkcode OfError}. */
 export function checkFlowMod(
   { command, instructions, match, table, bufferId }: FlowMod,
   isOld: boolean,
 ): Instructions {
-  const first = table === ALL_TABLES ? 0 : table;
   const options = { strict: !isOld, table: table === ALL_TABLES ? -1 : table };
   const resolved = resolveInstructions(instructions, match, options);
   if (command.startsWith("delete")) return resolved;
-  // As in Open vSwitch: the last one is the switch's own.
-  if (first === TABLES) throw new OfError("OFPBRC_EPERM");
-  if (first > TABLES) throw new OfError("OFPFMFC_BAD_TABLE_ID");
+  checkTable({ command, table });
   // As in Open vSwitch: what it keeps for itself is matched by flows of its own only.
   const isOwn = packMatch(match).shape.words.some((word) => OWN_WORDS.has(word));
   if (isOwn) throw new OfError("OFPBRC_EPERM");

@@ -12,7 +12,7 @@ import type { Instructions } from "../wire/action.ts";
 import { OfError } from "../wire/error.ts";
 import { ALL_TABLES, FlowFlag, type FlowMod, RemovedReason } from "../wire/message.ts";
 import { mayMeet, type PackedMatch, packMatch } from "../wire/packed/packed_match.ts";
-import { Change, type Known } from "./change.ts";
+import { Change, type FlowEvent, type Known } from "./change.ts";
 import { evict } from "./eviction.ts";
 import type { Filter } from "./meant.ts";
 import type { Taught, Users } from "./facts.ts";
@@ -55,6 +55,9 @@ export class Flows {
   readonly #orphans: Taught[] = [];
   /** Told of tables whose rules changed. */
   onChanged: (tables: ReadonlySet<number>) => void = () => {};
+  /** Told what becomes of flows, once that holds; the first says whether anybody is to be told. */
+  isWatched: () => boolean = () => false;
+  onEvents: (change: Change) => void = () => {};
 
   /** Begins without rules. */
   constructor(
@@ -241,7 +244,13 @@ export class Flows {
       learnedAs: mod.learnedAs,
     };
     const counter = mod.flags & FlowFlag.resetCounts ? undefined : before?.counter;
-    this.#put(new Rule(spec, nowMs, { counter }), before, change);
+    const rule = new Rule(spec, nowMs, { counter });
+    this.#put(rule, before, change);
+    this.#note({ event: "added", rule, reason: 0 }, change);
+  }
+
+  #note(event: FlowEvent, change: Change): void {
+    if (this.isWatched()) change.events.push(event);
   }
 
   /** Throws {@linkcode OfError} where there is no room for one more rule, and none may go. */
@@ -262,7 +271,7 @@ export class Flows {
       table: rule.table,
       match: rule.match,
       priority: rule.priority,
-      cookie: mod.newCookie ?? rule.cookie,
+      cookie: mod.keepsCookies ? rule.cookie : mod.newCookie ?? rule.cookie,
       idle: rule.idle,
       hard: rule.hard,
       importance: rule.importance,
@@ -271,7 +280,9 @@ export class Flows {
     };
     const { createdMs } = rule;
     const counter = mod.flags & FlowFlag.resetCounts ? undefined : rule.counter;
-    this.#put(new Rule(spec, nowMs, { createdMs, counter }), rule, change);
+    const now = new Rule(spec, nowMs, { createdMs, counter });
+    this.#put(now, rule, change);
+    this.#note({ event: "modified", rule: now, before: rule, reason: 0 }, change);
   }
 
   /** Has a rule come, into the place of another one if that is there. */
@@ -312,6 +323,7 @@ export class Flows {
   /** Has a rule go. */
   remove(rule: Rule, reason: number, change: Change): void {
     this.#retire(rule, change);
+    this.#note({ event: "removed", rule, reason }, change);
     change.after.push(() => this.#onRemoved(rule, reason));
   }
 
@@ -320,6 +332,7 @@ export class Flows {
     this.#tables.clock.version = change.version;
     this.#size += change.more;
     for (const act of change.with) act();
+    if (change.events.length > 0) this.onEvents(change);
     const { gone, version } = change;
     const come = new Map<number, Rule[]>();
     for (const rule of gone) {

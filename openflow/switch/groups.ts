@@ -17,7 +17,7 @@ import type { Job } from "./turns.ts";
 type Content = Group["content"]["value"];
 
 /** Groups at most, buckets of each, and buckets of all of them together. */
-export const MAX_GROUPS = 65_536;
+const MAX_GROUPS = 65_536;
 const MAX_BUCKETS = 8192;
 const MAX_ALL_BUCKETS = 1 << 20;
 

@@ -12,7 +12,8 @@ import { TABLES } from "../translate/pipeline.ts";
 import type { Message, MessageKind, MessageOf, PacketOut } from "../wire/message.ts";
 import { type Bundle, Bundles } from "./bundles.ts";
 import type { Change } from "./change.ts";
-import type { Peer } from "./peer.ts";
+import { type Peer, setRole, tellOthers } from "./peer.ts";
+import { checkTable } from "./flow_check.ts";
 import { flushConnections } from "./connections.ts";
 import { isNamed } from "./facts.ts";
 import { queuesOf, replies, wantsCounters } from "./replies.ts";
@@ -42,6 +43,9 @@ const bundled: ReadonlySet<MessageKind> = new Set([
 ]);
 /** Bytes of a request that come back with its error: all of it, as far as there is room. */
 const ECHOED = 65_000;
+
+/** Bytes of a packet that a peer gets which has not said how many. */
+const USUAL_MISS_LENGTH = 128;
 
 /** The error that goes to a peer; other faults are not for it. */
 export function errorOf(error: unknown, request: Uint8Array): MessageOf<"error"> {
@@ -116,6 +120,9 @@ export class Handler {
     xid: number,
   ): Promise<void> {
     const [of, peer] = [this.#switch, this.#peer];
+    if (request.type === "flowMonitor") {
+      return of.monitors.answer(peer, request.monitors, xid);
+    }
     if (wantsCounters(request)) await of.runtime.refresh();
     // The last part says that it is the last: one is held back.
     let before: MessageOf<"multipartReply"> | undefined;
@@ -141,6 +148,7 @@ export class Handler {
     const peer = this.#peer;
     switch (message.kind) {
       case "hello":
+      case "setFlowFormat":
       case "echoReply":
       case "error":
         return;
@@ -169,10 +177,13 @@ export class Handler {
       case "barrierRequest": {
         // What messages before it removed is told before it is answered.
         const answer = (): void => peer.reply({ kind: "barrierReply" }, xid);
-        return of.telling === undefined ? answer() : of.telling.then(answer);
+        if (of.telling === undefined && of.handing === undefined) return answer();
+        return Promise.all([of.telling, of.handing]).then(answer);
       }
       case "multipartRequest":
         return this.#statistics(message, xid);
+      case "monitorCancel":
+        return of.monitors.cancel(peer, message.id);
       case "queueConfigRequest":
         return peer.reply({
           kind: "queueConfigReply",
@@ -180,18 +191,19 @@ export class Handler {
           ports: queuesOf(of, message.port),
         }, xid);
       case "roleRequest":
-        return this.#setRole(message, xid);
+        return setRole(of, peer, message, xid);
       case "asyncRequest":
         return peer.reply({ kind: "asyncReply", asynchronous: peer.asynchronous }, xid);
       case "setAsync":
         peer.asynchronous = { ...peer.asynchronous, ...message.asynchronous };
-        return;
+        if (!peer.isDeaf) return;
+        // One that says what it wants to be told is told.
+        peer.missLength = USUAL_MISS_LENGTH;
+        return of.missesOf();
       case "bundleControl":
         return this.#bundleControl(message, xid);
       case "bundleAdd":
         return this.#bundleAdd(message);
-      case "setFlowFormat":
-        return;
       case "flowModTableId":
         peer.tableInCommand = message.enabled;
         return;
@@ -204,11 +216,17 @@ export class Handler {
       case "flowMod":
       case "groupMod":
       case "portMod":
-        return of.flows.soon((change) => this.#stage(message, change));
+        return of.flows.soon((change) => this.#stage(message, change, xid));
       case "meterMod": {
         const { command, meter } = message;
-        if (command !== "delete") return of.turns.soon(() => of.meters.apply(message));
-        return of.flows.soon((change) => of.meters.delete(meter, change));
+        const tell = (): void => tellOthers(of, peer, message, xid);
+        if (command !== "delete") {
+          return of.turns.soon(() => (of.meters.apply(message), tell()));
+        }
+        return of.flows.soon((change) => {
+          change.after.push(tell);
+          return of.meters.delete(meter, change);
+        });
       }
       // Those before of the same peer are done: changes of others need not be.
       case "packetOut":
@@ -223,12 +241,14 @@ export class Handler {
   }
 
   /** Messages that change the switch, in bundles too. */
-  #stage(message: Message, change: Change): Job<void> | void {
+  #stage(message: Message, change: Change, xid: number): Job<void> | void {
     const of = this.#switch;
+    change.by ??= { peer: this.#peer, xid };
     switch (message.kind) {
       case "flowMod":
         return of.flows.stage(message, { isOld: this.#peer.version === 1 }, change);
       case "groupMod":
+        change.after.push(() => tellOthers(of, this.#peer, message, xid));
         return of.groups.stage(message, change);
       case "portMod":
         of.checkPortMod(message);
@@ -286,33 +306,6 @@ export class Handler {
     };
   }
 
-  #setRole(
-    { role, generation }: MessageOf<"roleRequest" | "roleReply">,
-    xid: number,
-  ): void {
-    const of = this.#switch;
-    const peer = this.#peer;
-    if (generation !== undefined) {
-      const before = of.generation;
-      if (before !== undefined && BigInt.asIntN(64, generation - before) < 0n) {
-        throw new OfError("OFPRRFC_STALE");
-      }
-      of.generation = generation;
-    }
-    if (role !== "nochange") peer.role = role;
-    if (role === "primary") {
-      for (const other of of.peers) {
-        if (other === peer || other.role !== "primary") continue;
-        other.role = "secondary";
-        if (other.version >= 5 && other.wants("roleStatus", 0)) {
-          const { generation } = of;
-          other.tell({ kind: "roleStatus", role: "secondary", reason: 0, generation });
-        }
-      }
-    }
-    peer.reply({ kind: "roleReply", role: peer.role, generation: of.generation }, xid);
-  }
-
   #bundleControl(
     message: MessageOf<"bundleControl">,
     xid: number,
@@ -320,12 +313,14 @@ export class Handler {
     const bundles = this.#bundles;
     const { bundle: id, step, flags } = message;
     const answer = step.replace("Request", "Reply") as typeof step;
-    const reply = (): void => this.#peer.reply({ ...message, step: answer }, xid);
+    // As in Open vSwitch, without the flags.
+    const reply = (): void =>
+      this.#peer.reply({ ...message, step: answer, flags: 0 }, xid);
     this.expireBundles();
     const bundle = bundles.get(id);
     if (step === "openRequest") {
       if (bundles.delete(id)) throw new OfError("OFPBFC_BAD_ID");
-      bundles.open(id, flags);
+      bundles.open(id, flags, this.#peer.version, xid);
       return reply();
     }
     if (step === "discardRequest") {
@@ -352,16 +347,16 @@ export class Handler {
 
   /** Bundles that nobody fills any more end. */
   expireBundles(): void {
-    for (let left = this.#bundles.expire(); left > 0; left--) {
-      const data = new Uint8Array();
-      this.#peer.tell({ kind: "error", code: "OFPBFC_TIMEOUT", data });
+    for (const { opening, xid } of this.#bundles.expire(this.#switch.bundleIdleMs)) {
+      this.#peer.reply({ kind: "error", code: "OFPBFC_TIMEOUT", data: opening }, xid);
     }
   }
 
   #bundleAdd({ bundle: id, flags, inner }: MessageOf<"bundleAdd">): void {
     const bundles = this.#bundles;
     // One that is not open is opened by the first message in it.
-    const bundle = bundles.get(id) ?? bundles.open(id, flags);
+    const bundle = bundles.get(id) ??
+      bundles.open(id, flags, this.#peer.version, xidAt(inner));
     if (bundle.isClosed) {
       bundles.delete(id);
       throw new OfError("OFPBFC_BUNDLE_CLOSED");
@@ -370,6 +365,7 @@ export class Handler {
     const { message, version } = decodeMessage(inner, { options: this.#switch.tlv });
     if (version !== this.#peer.version) throw new OfError("OFPBFC_BAD_VERSION");
     if (!bundled.has(message.kind)) throw new OfError("OFPBFC_MSG_UNSUP");
+    if (message.kind === "flowMod") checkTable(message);
     bundles.add(bundle, inner);
   }
 
@@ -404,7 +400,7 @@ export class Handler {
           runtime.checkPacketOut(message);
           change.after.push(() => this.#send(message, bytes));
         } else {
-          const job = this.#stage(message, change);
+          const job = this.#stage(message, change, xidAt(bytes));
           if (job !== undefined) yield* job;
         }
       } catch (error) {

@@ -4,8 +4,16 @@
  *
  * @module
  */
-import type { Version } from "../wire/error.ts";
-import type { Asynchronous, Message, PacketInFormat, Role } from "../wire/message.ts";
+import { OfError, type Version } from "../wire/error.ts";
+import type {
+  Asynchronous,
+  GroupMod,
+  Message,
+  MessageOf,
+  MeterMod,
+  PacketInFormat,
+  Role,
+} from "../wire/message.ts";
 
 /** What messages cost that are not asked for: they are left out where a peer does not read. */
 export type Urgency = "reply" | "event";
@@ -41,6 +49,8 @@ export class Peer {
   readonly #send: (message: Message, xid: number, urgency: Urgency) => void;
   /** Resolves when more may be said: it reads what it is told, and others had their turn. */
   readonly ready: () => Promise<void>;
+  /** Bytes that it has not read yet. */
+  readonly waiting: () => number;
 
   /** `send` brings messages to it. */
   constructor(
@@ -48,12 +58,14 @@ export class Peer {
     isService: boolean,
     send: (message: Message, xid: number, urgency: Urgency) => void,
     ready: () => Promise<void> = () => Promise.resolve(),
+    waiting: () => number = () => 0,
   ) {
     this.version = version;
     this.isService = isService;
     this.missLength = isService ? 0 : 128;
     this.#send = send;
     this.ready = ready;
+    this.waiting = waiting;
   }
 
   /** Sends an answer. */
@@ -77,5 +89,55 @@ export class Peer {
     const [secondary, primary] = this.asynchronous[kind];
     const mask = this.role === "secondary" ? secondary : primary;
     return (mask >> reason & 1) === 1;
+  }
+}
+
+/** Peers of a switch. */
+interface Peers {
+  readonly peers: ReadonlySet<Peer>;
+  /** The last generation that a controller was elected in. */
+  generation: bigint | undefined;
+}
+
+/** Gives a peer the role that it asks for. Throws {@linkcode OfError}. */
+export function setRole(
+  of: Peers,
+  peer: Peer,
+  { role, generation }: MessageOf<"roleRequest" | "roleReply">,
+  xid: number,
+): void {
+  if (generation !== undefined) {
+    const before = of.generation;
+    if (before !== undefined && BigInt.asIntN(64, generation - before) < 0n) {
+      throw new OfError("OFPRRFC_STALE");
+    }
+    of.generation = generation;
+  }
+  if (role !== "nochange") peer.role = role;
+  if (role === "primary") {
+    for (const other of of.peers) {
+      if (other === peer || other.role !== "primary") continue;
+      other.role = "secondary";
+      // As in Open vSwitch: all are told who have such a message.
+      if (other.version < 4) continue;
+      const { generation } = of;
+      other.tell({ kind: "roleStatus", role: "secondary", reason: 0, generation });
+    }
+  }
+  peer.reply({ kind: "roleReply", role: peer.role, generation: of.generation }, xid);
+}
+
+/** Tells the others that want it of a change of groups or meters that a peer made. */
+export function tellOthers(
+  of: Peers,
+  peer: Peer,
+  inner: GroupMod | MeterMod,
+  xid: number,
+): void {
+  for (const other of of.peers) {
+    const isLate = inner.kind === "meterMod" && other.version < 4;
+    if (other === peer || isLate) continue;
+    if (!other.wants("requestForward", inner.kind === "groupMod" ? 0 : 1)) continue;
+    other.tell({ kind: "requestForward", inner, xid });
   }
 }

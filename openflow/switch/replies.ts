@@ -19,11 +19,11 @@ import type {
 import { ALL_GROUPS } from "../wire/object.ts";
 import { Port } from "../wire/port_number.ts";
 import { MAX_FLOWS } from "./flows.ts";
-import { MAX_GROUPS } from "./groups.ts";
 import type { Switch } from "./switch.ts";
 
 /** Entries of a part of a reply, of which none is long: parts stay below 64 KiB. */
 const PART = 100;
+const ALL_GROUP_NUMBERS = 0xffff_ff00;
 /** Groups of a part, each of which may be long. */
 const FEW = 16;
 
@@ -82,6 +82,15 @@ function tables(of: Switch, isDesc = false): TableStats[] {
   });
 }
 
+/** Gives a table a name. Throws {@linkcode OfError} where that is fixed. */
+function nameTable(of: Switch, id: number, name: string): void {
+  if (id >= TABLES) throw new OfError("OFPTFFC_BAD_TABLE");
+  const table = of.table(id);
+  if (table.name === name) return;
+  if (table.isNamed) throw new OfError("OFPTFFC_EPERM");
+  table.name = name;
+}
+
 /** Every queue. */
 const ALL_QUEUES = 0xffffffff;
 
@@ -116,6 +125,20 @@ const UNCOUNTED = {
   txDropped: UNKNOWN,
 };
 
+/** Counters that Open vSwitch's ports in memory have: of what came, and of each queue. */
+function dummyCounters(
+  { rxPackets, rxBytes, txPackets, txBytes }: typeof NO_STATS,
+): PortStatsEntry["custom"] {
+  return [
+    ["rx_custom_packets_1", rxPackets],
+    ["rx_custom_packets_2", rxPackets],
+    ["rx_q0_bytes", rxBytes],
+    ["rx_q0_packets", rxPackets],
+    ["tx_q0_bytes", txBytes],
+    ["tx_q0_packets", txPackets],
+  ];
+}
+
 function portStats(of: Switch, wanted: number): PortStatsEntry[] {
   const ports = [...of.ports.value.keys()].filter((port) =>
     wanted === Port.none || wanted === port
@@ -124,13 +147,11 @@ function portStats(of: Switch, wanted: number): PortStatsEntry[] {
     const no = of.ports.value.get(port)?.dp;
     const stats = no === undefined ? NO_STATS : of.dp.ports.stats(portNo(no));
     // A port in memory drops nothing, and counts no errors: as in Open vSwitch they are not known.
-    const unknown = no !== undefined && of.dp.ports.get(portNo(no))?.type === "dummy"
-      ? UNCOUNTED
-      : {};
+    const isDummy = no !== undefined && of.dp.ports.get(portNo(no))?.type === "dummy";
     return {
       port,
       ...stats,
-      ...unknown,
+      ...(isDummy && { ...UNCOUNTED, custom: dummyCounters(stats) }),
       ...age(of.portSince.get(port) ?? clockMs()),
     };
   });
@@ -186,7 +207,8 @@ export function* replies(
       yield { type, tables: tables(of, type === "tableDesc") };
       return;
     case "tableFeatures":
-      if (request.hasBody) throw new OfError("OFPTFFC_EPERM");
+      for (const [id, name] of request.names) nameTable(of, id, name);
+      if (request.more) return;
       for (const some of parts(tables(of), 16)) yield { type, tables: some };
       return;
     case "port":
@@ -221,7 +243,8 @@ export function* replies(
         type,
         types: 0xf,
         capabilities: 7,
-        maxGroups: MAX_GROUPS,
+        // As in Open vSwitch, as many as there are numbers: what is too much is refused.
+        maxGroups: ALL_GROUP_NUMBERS,
         actions: 0x03ff_9801,
       };
       return;

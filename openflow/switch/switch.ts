@@ -40,6 +40,7 @@ import { Flows } from "./flows.ts";
 import { Groups } from "./groups.ts";
 import { Learned } from "./learned.ts";
 import { Meters } from "./meters.ts";
+import { Monitors } from "./monitors.ts";
 import { metadataOf } from "./packet_in.ts";
 import type { Peer } from "./peer.ts";
 import {
@@ -49,9 +50,9 @@ import {
   portOf,
   type PortsThere,
   portsThere,
+  queuePriority,
 } from "./ports.ts";
 import type { Runtime } from "./runtime.ts";
-import { queuePriority } from "./queues.ts";
 import { type Job, Turns } from "./turns.ts";
 
 /** How a switch is made. */
@@ -101,6 +102,8 @@ export class Switch implements Pipeline {
     floodVlans: new Set(),
   });
   readonly peers = new Set<Peer>();
+  /** Bundles that are not used for so long go, ms. */
+  bundleIdleMs = 10_000;
   /** What the bundles of all peers take. */
   readonly bundled: Budget = makeBudget();
   /** Changes, one after the other. */
@@ -113,6 +116,7 @@ export class Switch implements Pipeline {
   readonly hashes: Pipeline["hashes"];
   readonly tlv = new TlvTable();
   readonly learned = new Learned(() => this.flows, (error) => this.runtime.failed(error));
+  readonly monitors: Monitors = new Monitors(() => this.flows.rules());
   readonly #plan: (there: PortsThere) => Iterable<PlannedPort>;
   /** Numbers of its ports by those of the datapath. */
   readonly #numbers = new Map<number, number>();
@@ -143,6 +147,8 @@ export class Switch implements Pipeline {
       { turns: this.turns, portOf: (no) => this.portOf(no) },
     );
     this.flows.onChanged = (tables) => this.learned.changed(tables);
+    this.flows.isWatched = () => !this.monitors.isEmpty;
+    this.flows.onEvents = ({ events, by }) => this.monitors.tell(events, by);
     this.groups = new Groups(
       (groups, change) => this.#removeUsers({ groups }, change),
       (stage) => this.flows.now(stage),
@@ -208,6 +214,7 @@ export class Switch implements Pipeline {
   /** A peer went. */
   leave(peer: Peer): void {
     this.peers.delete(peer);
+    this.monitors.leave(peer);
     this.missesOf();
   }
 
@@ -225,6 +232,8 @@ export class Switch implements Pipeline {
     readonly reason: number;
     readonly ms: number;
   }[] = [];
+  /** Ends when what packet-outs hand to controllers is on its way; undefined if it is. */
+  handing: Promise<void> | undefined;
   /** Ends when peers were told of all that went so far; undefined if they were. */
   telling: Promise<void> | undefined;
 

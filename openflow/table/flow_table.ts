@@ -117,6 +117,8 @@ export class FlowTable implements Owner {
   readonly #reader: FlowBitsReader;
   /** What it is called by who configures it. */
   name = "";
+  /** Whether its name is fixed: controllers may not give it another. */
+  isNamed = false;
   /** Whether flows go for others where there is no room, and whether controllers hear of room. */
   limits: {
     /** As controllers say. */

@@ -30,6 +30,11 @@ const flags: Readonly<Record<string, number>> = {
   no_byte_counts: FlowFlag.noByteCounts,
 };
 
+/** Flags of a flow, each a word. */
+export function flowFlags(bits: number): string[] {
+  return Object.entries(flags).filter(([, bit]) => bits & bit).map(([name]) => name);
+}
+
 /** What a flow is written from. */
 export type FlowText =
   & Pick<FlowMod, "table" | "match" | "priority" | "instructions">
@@ -43,9 +48,7 @@ export function formatFlow(flow: FlowText, ports?: PortNames): string {
   if (table !== 0 && table !== ALL_TABLES) parts.push(`table=${table}`);
   if (flow.idle) parts.push(`idle_timeout=${flow.idle}`);
   if (flow.hard) parts.push(`hard_timeout=${flow.hard}`);
-  for (const [name, bit] of Object.entries(flags)) {
-    if ((flow.flags ?? 0) & bit) parts.push(name);
-  }
+  parts.push(...flowFlags(flow.flags ?? 0));
   if (flow.importance) parts.push(`importance=${flow.importance}`);
   const what = formatMatch(match, priority, { ports });
   const all = [parts.join(", "), what].filter((part) => part !== "").join(", ");

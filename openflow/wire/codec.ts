@@ -65,6 +65,7 @@ import {
 import { readPortMod, writePort, writePortStatus } from "./port_message.ts";
 import { portFrom10, portFrom11 } from "./port_number.ts";
 import { writeQueues } from "./queue_message.ts";
+import { readTableProperties } from "./flow_stats.ts";
 
 /** Experimenters' kinds, as `vendor subtype`. */
 const nxRole = { request: 10, reply: 11 } as const;
@@ -77,6 +78,11 @@ const nx = {
   ctFlush: 32,
 } as const;
 const onfBundle = { control: 2300, add: 2301 } as const;
+/** Nicira's numbers of what monitors say, and the ONF's. */
+const monitor = {
+  [NICIRA]: { cancel: 21, paused: 22, resumed: 23 },
+  [ONF]: { cancel: 1870, paused: 1871, resumed: 1872 },
+} as const;
 
 /** A message with what its header says. */
 export interface Decoded {
@@ -181,29 +187,6 @@ function readBody(
   }
 }
 
-/** Properties of a table mod: what evicts is what the switch has, and bounds of vacancy. */
-function readTableProperties(
-  reader: Reader,
-): { readonly down: number; readonly up: number } | undefined {
-  let vacancy: { readonly down: number; readonly up: number } | undefined;
-  while (reader.left > 0) {
-    if (reader.left < 4) throw new OfError("OFPBPC_BAD_LEN");
-    const type = reader.u16();
-    const length = reader.u16();
-    if (length !== 8) throw new OfError("OFPBPC_BAD_LEN");
-    const body = reader.part(length - 4, "OFPBPC_BAD_LEN");
-    if (type === 2) {
-      if (body.u32() & ~7) throw new OfError("OFPTMFC_BAD_CONFIG");
-    } else if (type === 3) {
-      vacancy = { down: body.u8(), up: body.u8() };
-      if (vacancy.down > vacancy.up || vacancy.up > 100) {
-        throw new OfError("OFPBPC_BAD_VALUE");
-      }
-    } else throw new OfError("OFPBPC_BAD_TYPE");
-  }
-  return vacancy;
-}
-
 /** A message behind which nothing may be. */
 function whole<T>(reader: Reader, message: T): T {
   if (reader.left > 0) throw new OfError("OFPBRC_BAD_LEN");
@@ -224,6 +207,9 @@ function readVendor(
   if (vendor === ONF) {
     if (version === 4 && subtype === onfBundle.control) return readBundleControl(reader);
     if (version === 4 && subtype === onfBundle.add) return readBundleAdd(reader, xid);
+    if (version === 4 && subtype === monitor[ONF].cancel) {
+      return whole(reader, { kind: "monitorCancel", id: reader.u32() });
+    }
     throw new OfError("OFPBRC_BAD_SUBTYPE");
   }
   switch (subtype) {
@@ -253,6 +239,9 @@ function readVendor(
       return whole(reader, { kind: "setControllerId", id: reader.u16() });
     case 27:
       return { kind: "setAsync", asynchronous: readAsync(reader, 5) };
+    case monitor[NICIRA].cancel:
+      if (version > 3) throw new OfError("OFPBRC_BAD_SUBTYPE");
+      return whole(reader, { kind: "monitorCancel", id: reader.u32() });
     case nx.tlvMod:
       return readTlvTableMod(reader);
     case nx.tlvRequest:
@@ -319,6 +308,15 @@ function vendorOf(
       return version < 5 ? [ONF, onfBundle.control] : undefined;
     case "bundleAdd":
       return version < 5 ? [ONF, onfBundle.add] : undefined;
+    case "roleStatus":
+      return version === 4 ? [ONF, 1911] : undefined;
+    case "requestForward":
+      if (version >= 5) return undefined;
+      return version === 4 ? [ONF, 2350] : [NICIRA, 132];
+    case "monitorState": {
+      const vendor = version === 4 ? ONF : NICIRA;
+      return [vendor, monitor[vendor][message.event]];
+    }
     case "setFlowFormat":
       return [NICIRA, 12];
     case "flowModTableId":
@@ -382,8 +380,7 @@ function writeBody(writer: Writer, message: Message, version: Version): void {
     case "roleReply":
       return version < 3 ? writeNxRole(writer, message) : writeRole(writer, message);
     case "roleStatus":
-      writeRole(writer, message);
-      return;
+      return writeRole(writer, message);
     case "asyncReply":
     case "setAsync":
       return writeAsync(writer, message.asynchronous, version);
@@ -405,6 +402,10 @@ function writeBody(writer: Writer, message: Message, version: Version): void {
       return writeTlvTableReply(writer, message);
     case "ctFlush":
       return writeCtFlush(writer, message);
+    case "requestForward": {
+      const options = { version, xid: message.xid, options: writer.options };
+      return void writer.put(encodeMessage(message.inner, options));
+    }
     case "tableMod":
       return void writer.u8(message.table).zeros(3).u32(message.config);
     case "portMod":

@@ -137,7 +137,9 @@ export function writeAsync(
   if (version < 5) {
     for (const name of asyncNames.slice(0, 3)) {
       const [secondary, primary] = what[name] ?? [0, 0];
-      writer.u32(primary).u32(secondary);
+      // Reasons that come with meters, and those of OpenFlow 1.4, are not known there.
+      const known = name === "flowRemoved" ? 0xf : ~0;
+      writer.u32((primary & known) >>> 0).u32((secondary & known) >>> 0);
     }
     return;
   }

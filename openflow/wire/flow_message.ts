@@ -132,6 +132,7 @@ export function readFlowMod(reader: Reader, version: Version): FlowMod {
     cookieMask: isNew ? 0n : cookieMask,
     newCookie: isNew ? cookie : undefined,
     mayAdd,
+    ...(mayAdd && { keepsCookies: true }),
     idle,
     hard,
     importance: version >= 5 && command === "add" ? importance : 0,

@@ -6,7 +6,7 @@
  */
 import { readMatch, writeFlowCounts, writeMatch } from "./flow_message.ts";
 import type { Reader, Writer } from "./bytes.ts";
-import type { Version } from "./error.ts";
+import { OfError, type Version } from "./error.ts";
 import { fields } from "./field.ts";
 import { writeInstructions } from "./actions/instruction.ts";
 import { normalizeMatch } from "./match.ts";
@@ -91,21 +91,23 @@ export function writeFlowStats(
 }
 
 /** Fields of OpenFlow 1.2 as bits. */
-function fieldBits(of: "match" | "mask" | "set"): bigint {
+function fieldBits(of: "match" | "set"): bigint {
   let bits = 0n;
   for (const field of fields) {
     const { oxm } = field;
     if (oxm === undefined || oxm >>> 16 !== 0x8000) continue;
-    if (of === "mask" && !field.maskable || of === "set" && !field.writable) continue;
+    if (of === "set" && !field.writable) continue;
     const id = oxm >>> 9 & 0x7f;
     if (id < 40) bits |= 1n << BigInt(id);
   }
   return bits;
 }
 
-const ALL_ACTIONS = 0x00fff801;
+const ALL_ACTIONS = 0x03ff_8001;
 const ALL_ACTIONS11 = 0x01ff_e7ff;
 const INSTRUCTIONS = 0x3e;
+/** The last table that packets can be sent to. */
+const LAST_TABLE = 253;
 
 /** Writes a table's statistics. */
 export function writeTableStats(
@@ -114,19 +116,21 @@ export function writeTableStats(
   version: Version,
 ): void {
   const { table, name, maxEntries, active, lookups, matched, config } = stats;
+  // From the last table packets go nowhere else.
+  const instructions = table < LAST_TABLE ? INSTRUCTIONS : INSTRUCTIONS & ~2;
   writer.u8(table);
   switch (version) {
     case 1:
       writer.zeros(3).text(name, 32).u32(0x3fffff).u32(maxEntries).u32(active);
       break;
     case 2:
-      writer.zeros(7).text(name, 32).u32(0x3ff).u32(0xffff).u32(INSTRUCTIONS)
+      writer.zeros(7).text(name, 32).u32(0x3ff).u32(0xffff).u32(instructions)
         .u32(ALL_ACTIONS11).u32(ALL_ACTIONS11).u32(config).u32(maxEntries).u32(active);
       break;
     case 3:
-      writer.zeros(7).text(name, 32).u64(fieldBits("match")).u64(fieldBits("mask"))
+      writer.zeros(7).text(name, 32).u64(fieldBits("match")).u64(fieldBits("match"))
         .u32(ALL_ACTIONS).u32(ALL_ACTIONS).u64(fieldBits("set")).u64(fieldBits("set"))
-        .u64((1n << 64n) - 1n).u64((1n << 64n) - 1n).u32(INSTRUCTIONS).u32(config)
+        .u64((1n << 64n) - 1n).u64((1n << 64n) - 1n).u32(instructions).u32(config)
         .u32(maxEntries).u32(active);
       break;
     default:
@@ -197,3 +201,56 @@ const matchable = fields.flatMap(({ oxm, oxmSince, size, maskable, writable }) =
     : []
 );
 const settable = matchable.filter(({ writable }) => writable);
+
+/** Properties of a table mod: what evicts is what the switch has, and bounds of vacancy. */
+export function readTableProperties(
+  reader: Reader,
+): { readonly down: number; readonly up: number } | undefined {
+  let vacancy: { readonly down: number; readonly up: number } | undefined;
+  while (reader.left > 0) {
+    if (reader.left < 4) throw new OfError("OFPBPC_BAD_LEN");
+    const type = reader.u16();
+    const length = reader.u16();
+    if (length !== 8) throw new OfError("OFPBPC_BAD_LEN");
+    const body = reader.part(length - 4, "OFPBPC_BAD_LEN");
+    if (type === 2) {
+      if (body.u32() & ~7) throw new OfError("OFPTMFC_BAD_CONFIG");
+    } else if (type === 3) {
+      vacancy = { down: body.u8(), up: body.u8() };
+      if (vacancy.down > vacancy.up || vacancy.up > 100) {
+        throw new OfError("OFPBPC_BAD_VALUE");
+      }
+    } else throw new OfError("OFPBPC_BAD_TYPE");
+  }
+  return vacancy;
+}
+
+/** Bytes of a table's features before its properties, and where its name is. */
+const FEATURES_SIZE = 64;
+const NAME_AT = 8;
+const NAME_SIZE = 32;
+
+/** Names that a request gives tables. What else it says of them is as it is. */
+export function readTableNames(
+  reader: Reader,
+): (readonly [table: number, name: string])[] {
+  const names: (readonly [table: number, name: string])[] = [];
+  while (reader.left > 0) {
+    if (reader.left < FEATURES_SIZE) throw new OfError("OFPBPC_BAD_LEN");
+    const length = reader.u16();
+    if (length < FEATURES_SIZE || length - 2 > reader.left) {
+      throw new OfError("OFPBPC_BAD_LEN");
+    }
+    const features = reader.part(length - 2, "OFPBPC_BAD_LEN");
+    const table = features.u8();
+    features.skip(NAME_AT - 3);
+    const bytes = features.part(NAME_SIZE, "OFPBPC_BAD_LEN").rest();
+    const end = bytes.indexOf(0);
+    names.push([
+      table,
+      new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end)),
+    ]);
+    reader.skip(Math.min(reader.left, -length & 7));
+  }
+  return names;
+}

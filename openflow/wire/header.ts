@@ -88,6 +88,7 @@ const types:
     ["setAsync", 28, 4, 6],
     ["meterMod", 29, 4, 6],
     ["roleStatus", 30, 5, 6],
+    ["requestForward", 32, 5, 6],
     ["bundleControl", 33, 5, 6],
     ["bundleAdd", 34, 5, 6],
   ];

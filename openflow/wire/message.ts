@@ -45,6 +45,8 @@ export interface FlowMod {
   readonly cookieMask: bigint;
   /** The cookie that flows get; undefined leaves it. */
   readonly newCookie: bigint | undefined;
+  /** Whether only those get it that are added: OpenFlow 1.1. */
+  readonly keepsCookies?: boolean;
   /** Whether a modification that finds no flow adds one: OpenFlow 1.0 and 1.1. */
   readonly mayAdd: boolean;
   readonly idle: number;
@@ -342,6 +344,15 @@ export type Message =
     /** The message in it, with its header. */
     readonly inner: Uint8Array;
   }
+  /** What another controller changed, by its message with a number. */
+  | {
+    readonly kind: "requestForward";
+    readonly inner: GroupMod | MeterMod;
+    readonly xid: number;
+  }
+  | { readonly kind: "monitorCancel"; readonly id: number }
+  /** Before OpenFlow 1.4: a peer that does not read is told no more of flows, and again. */
+  | { readonly kind: "monitorState"; readonly event: "paused" | "resumed" }
   | { readonly kind: "setFlowFormat"; readonly format: number }
   | { readonly kind: "flowModTableId"; readonly enabled: boolean }
   | { readonly kind: "setPacketInFormat"; readonly format: PacketInFormat }

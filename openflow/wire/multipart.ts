@@ -18,6 +18,8 @@ import {
 } from "./flow_stats.ts";
 import { writeBands, writeGroupDesc, writeGroupStats } from "./group_message.ts";
 import { ALL_GROUPS } from "./message.ts";
+import { readTableNames } from "./flow_stats.ts";
+import { readMonitors, writeFlowUpdate } from "./monitor_message.ts";
 import type { MultipartReply, MultipartRequest } from "./multipart_types.ts";
 import { writePort, writePortStats } from "./port_message.ts";
 import { Port, portFrom10, portFrom11 } from "./port_number.ts";
@@ -42,6 +44,7 @@ const kinds:
     [13, "portDesc", 1],
     [14, "tableDesc", 5],
     [15, "queueDesc", 5],
+    [16, "flowMonitor", 5],
   ];
 /** The last table that packets can be sent to. */
 const LAST_TABLE = 253;
@@ -53,10 +56,14 @@ const VENDOR = 0xffff;
 const nxKinds: Readonly<Record<number, MultipartRequest["type"]>> = {
   0: "flow",
   1: "aggregate",
+  2: "flowMonitor",
   7: "group",
   8: "groupDesc",
   9: "groupFeatures",
 };
+
+/** The ONF's kind of what OpenFlow 1.4 has. */
+const ONF_MONITOR = 1870;
 
 /** Statistics of exporters, of which there are none here: of a bridge, of flows. */
 const nxIpfix: ReadonlySet<number> = new Set([3, 4]);
@@ -74,7 +81,10 @@ export function readMultipartRequest(reader: Reader, version: Version): Multipar
   if (flags & 1 && type !== "tableFeatures") {
     throw new OfError("OFPBRC_MULTIPART_BUFFER_OVERFLOW");
   }
-  const request = readBody(reader, type, version);
+  const body = readBody(reader, type, version);
+  const request = body.type === "tableFeatures"
+    ? { ...body, more: (flags & 1) !== 0 }
+    : body;
   if (reader.left > 0) throw new OfError("OFPBRC_BAD_LEN");
   return request;
 }
@@ -88,6 +98,8 @@ function readBody(
     case "flow":
     case "aggregate":
       return { type, filter: readFlowFilter(reader, version), isNicira: false };
+    case "flowMonitor":
+      return { type, monitors: readMonitors(reader, version) };
     case "port":
       return { type, port: readPortNumber(reader, version) };
     case "portDesc":
@@ -118,9 +130,7 @@ function readBody(
       return { type, meter };
     }
     case "tableFeatures": {
-      const hasBody = reader.left > 0;
-      reader.skip(reader.left);
-      return { type, hasBody };
+      return { type, names: readTableNames(reader), more: false };
     }
     default:
       return { type };
@@ -143,13 +153,21 @@ function readVendor(reader: Reader, version: Version): MultipartRequest {
   if (vendor !== NICIRA && vendor !== ONF) throw new OfError("OFPBRC_BAD_VENDOR");
   const subtype = reader.u32();
   if (version === 1) reader.skip(4);
-  const type = vendor === NICIRA ? nxKinds[subtype] : undefined;
+  const isMonitor = vendor === ONF && subtype === ONF_MONITOR && version === 4;
+  const type = vendor === NICIRA
+    ? nxKinds[subtype]
+    : isMonitor
+    ? "flowMonitor"
+    : undefined;
   if (vendor === NICIRA && nxIpfix.has(subtype)) throw new OfError("NXST_NOT_CONFIGURED");
   if (type === undefined) throw new OfError("OFPBRC_BAD_SUBTYPE");
   switch (type) {
     case "flow":
     case "aggregate":
       return { type, filter: readNxFlowFilter(reader), isNicira: true };
+    case "flowMonitor":
+      if (vendor === NICIRA && version > 3) throw new OfError("OFPBRC_BAD_SUBTYPE");
+      return { type, monitors: readMonitors(reader, version) };
     case "group":
     case "groupDesc":
       return { type, group: reader.left >= 4 ? reader.u32() : ALL_GROUPS };
@@ -166,7 +184,8 @@ export function writeMultipartReply(
   version: Version,
 ): void {
   const isNicira = "isNicira" in reply && reply.isNicira;
-  const nx = isNicira || version === 1 && reply.type.startsWith("group");
+  const isMonitor = reply.type === "flowMonitor" && version < 5;
+  const nx = isNicira || isMonitor || version === 1 && reply.type.startsWith("group");
   const id = nx ? VENDOR : (kinds.find(([, type]) => type === reply.type)?.[0] ?? 0);
   writer.u16(id).u16(more ? 1 : 0);
   if (version > 1) writer.zeros(4);
@@ -174,7 +193,8 @@ export function writeMultipartReply(
     const subtype = Object.keys(nxKinds).find((key) =>
       nxKinds[Number(key)] === reply.type
     );
-    writer.u32(NICIRA).u32(Number(subtype));
+    if (isMonitor && version === 4) writer.u32(ONF).u32(ONF_MONITOR);
+    else writer.u32(NICIRA).u32(Number(subtype));
     if (version === 1) writer.zeros(4);
   }
   writeReplyBody(writer, reply, version);
@@ -190,6 +210,9 @@ function writeReplyBody(writer: Writer, reply: MultipartReply, version: Version)
       for (const flow of reply.flows) {
         writeFlowStats(writer, flow, version, reply.isNicira);
       }
+      return;
+    case "flowMonitor":
+      for (const update of reply.updates) writeFlowUpdate(writer, update, version);
       return;
     case "aggregate":
       if (version < 6 || reply.isNicira) {
@@ -237,7 +260,8 @@ function writeReplyBody(writer: Writer, reply: MultipartReply, version: Version)
     case "groupFeatures":
       writer.u32(reply.types).u32(reply.capabilities);
       for (let i = 0; i < 4; i++) writer.u32(reply.maxGroups);
-      for (let i = 0; i < 4; i++) writer.u32(reply.actions);
+      // OpenFlow 1.0 has other actions, each a bit.
+      for (let i = 0; i < 4; i++) writer.u32(version === 1 ? 0xfff : reply.actions);
       return;
     case "meter":
       for (const meter of reply.meters) {

@@ -18,6 +18,39 @@ export interface FlowFilter {
   readonly outGroup: number;
 }
 
+/** What is done with a monitor. */
+export interface MonitorRequest {
+  readonly id: number;
+  readonly command: "add" | "modify" | "delete";
+  readonly flags: number;
+  readonly outPort: number;
+  readonly outGroup: number;
+  readonly table: number;
+  readonly match: Match;
+}
+
+/** What happened to a flow, or to what is told of flows. */
+export type FlowUpdate =
+  | {
+    readonly event: "initial" | "added" | "removed" | "modified";
+    /** Why it went. */
+    readonly reason: number;
+    readonly table: number;
+    readonly idle: number;
+    readonly hard: number;
+    readonly priority: number;
+    readonly cookie: bigint;
+    readonly match: Match;
+    readonly instructions: Instructions;
+  }
+  | {
+    /** The peer's own change did it, by its message with this number. */
+    readonly event: "abbreviated";
+    readonly xid: number;
+  }
+  /** From OpenFlow 1.4 on. */
+  | { readonly event: "paused" | "resumed" };
+
 /** A request. */
 export type MultipartRequest =
   | { readonly type: "desc" | "table" | "groupFeatures" }
@@ -36,7 +69,14 @@ export type MultipartRequest =
   }
   | { readonly type: "group" | "groupDesc"; readonly group: number }
   | { readonly type: "meter" | "meterConfig"; readonly meter: number }
-  | { readonly type: "tableFeatures"; readonly hasBody: boolean };
+  | {
+    readonly type: "tableFeatures";
+    /** Names that tables are to have, by number. */
+    readonly names: readonly (readonly [table: number, name: string])[];
+    /** Whether another part of the request follows. */
+    readonly more: boolean;
+  }
+  | { readonly type: "flowMonitor"; readonly monitors: readonly MonitorRequest[] };
 
 /** What became of a flow so far. */
 export interface FlowStats {
@@ -92,6 +132,8 @@ export interface PortStatsEntry {
   readonly txErrors: bigint;
   readonly seconds: number;
   readonly nanoseconds: number;
+  /** Counters of this kind of port, by name; told from OpenFlow 1.4 on. */
+  readonly custom?: readonly (readonly [name: string, count: bigint])[] | undefined;
 }
 
 /** A group's counters. */
@@ -146,6 +188,7 @@ export type MultipartReply =
     readonly flows: number;
     readonly isNicira: boolean;
   }
+  | { readonly type: "flowMonitor"; readonly updates: readonly FlowUpdate[] }
   | { readonly type: "table"; readonly tables: readonly TableStats[] }
   | { readonly type: "tableDesc"; readonly tables: readonly TableStats[] }
   | { readonly type: "tableFeatures"; readonly tables: readonly TableStats[] }

@@ -106,6 +106,22 @@ function checked(mod: MessageOf<"portMod">, known: number): MessageOf<"portMod">
 
 const UNKNOWN = (1n << 64n) - 1n;
 
+/** Intel's number, and that of its property of counters by name. */
+const INTEL = 0xaa01;
+const CUSTOM = 2;
+
+function writeCustom(
+  writer: Writer,
+  counters: NonNullable<PortStatsEntry["custom"]>,
+): void {
+  const start = writer.size;
+  writer.u16(0xffff).u16(0).u32(INTEL).u32(CUSTOM).zeros(2).u16(counters.length);
+  for (const [name, count] of counters) {
+    writer.u8(name.length).put(new TextEncoder().encode(name)).u64(count);
+  }
+  writer.set16(start + 2, writer.size - start).pad8(start);
+}
+
 /** Writes a port's counters. */
 export function writePortStats(
   writer: Writer,
@@ -133,6 +149,7 @@ export function writePortStats(
   if (version >= 5) {
     writer.u16(0).u16(40).zeros(4);
     for (const value of errors) writer.u64(value);
+    if (stats.custom !== undefined) writeCustom(writer, stats.custom);
     writer.set16(start, writer.size - start);
     return;
   }

@@ -17,6 +17,7 @@ import { PolicyError, type PolicyErrorCode } from "./errors.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import { Ledger } from "./ledger.ts";
 import type { Recorder } from "./recorder.ts";
+import type { Ufid } from "../../providers/ids.ts";
 import { type Fence, type Ran, Runner } from "../runner.ts";
 import { type Continuation, Continuations } from "../stage.ts";
 import type { PortsView } from "../state/state.ts";
@@ -32,6 +33,19 @@ export interface Settings {
   readonly recorder: Recorder | undefined;
   readonly onError: (error: PolicyError) => "drop" | "hold" | void;
   readonly onPacket: ((packet: HandedPacket) => void) | undefined;
+  readonly onFlow: ((flow: PutFlow, isNew: boolean) => void) | undefined;
+}
+
+/** A flow that the datapath has taken: attribute bytes, and its name. */
+export interface PutFlow {
+  /** Its name. */
+  readonly ufid: Ufid;
+  /** Its key. */
+  readonly key: Uint8Array;
+  /** Which bits of the key matter. */
+  readonly mask: { readonly bytes: Uint8Array };
+  /** What happens to its packets. */
+  readonly actions: { readonly bytes: Uint8Array };
 }
 
 /** A packet that a policy handed to the program. */

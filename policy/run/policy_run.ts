@@ -15,60 +15,22 @@ import type { PortNo, Ufid } from "../../providers/ids.ts";
 import type { Action } from "../../providers/types_action.ts";
 import type { KeyInput } from "../../providers/types.ts";
 import { adopt } from "./adopt.ts";
-import { Core, type HandedPacket, type Settings } from "./core.ts";
+import { Core } from "./core.ts";
 import type { Policy } from "../decision.ts";
 import { diffOf, type FlowDiff } from "./diff.ts";
-import type { PolicyError } from "./errors.ts";
 import { explainKey, Explanation, textOfEffect } from "./explain.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import type { Recorder } from "./recorder.ts";
 import { Revalidator } from "./revalidator.ts";
 import type { PolicyFlow, PolicyStats } from "./policy_flow.ts";
+import { type PolicyOptions, settingsOf } from "./settings.ts";
 import { SetUp } from "./setup.ts";
 import type { Learner } from "../packet/effect.ts";
 import { PortsView } from "../state/state.ts";
+import { clockMs, every } from "../clock.ts";
 import { Deadlines } from "./timers.ts";
 import { sameActions } from "../verdicts.ts";
 import { Walker } from "./walker.ts";
-
-/** How a policy runs. */
-export interface PolicyOptions {
-  /** Ends the run. */
-  readonly signal?: AbortSignal;
-  /** Flows without packets for so long go, ms; 10,000 if absent. */
-  readonly idleMs?: number;
-  /** Bounds of the table. */
-  readonly flows?: {
-    /** Most flows; 200,000 if absent. */
-    readonly max?: number;
-    /**
-     * Share of a core that statistics may take; 0.1 if absent. So far the table grows; flows that
-     * are there go where it takes three times that.
-     */
-    readonly cpu?: number;
-  };
-  /** Masks that the datapath is to have at most; 64 for `system`, 256 for others if absent. */
-  readonly masks?: number;
-  /** Flows that run again although nothing changed, to find what is not tracked. */
-  readonly audit?: {
-    /** So many a second; 10 if absent, 0 for none. */
-    readonly perSecond?: number;
-  };
-  /**
-   * What becomes of flows that are there at the start: `flush` (if absent) deletes them, `adopt`
-   * makes those that are true the policy's own, so that no packet is lost.
-   */
-  readonly existing?: "adopt" | "flush";
-  /** Keeps what happens. */
-  readonly record?: Recorder;
-  /**
-   * Told of faults, each at most once a second. For one of a flow that runs again, `"hold"` keeps
-   * the flow; else it goes.
-   */
-  readonly onError?: (error: PolicyError) => "drop" | "hold" | void;
-  /** Gets packets that `toProgram` hands up. */
-  readonly onPacket?: (packet: HandedPacket) => void;
-}
 
 const runs = new WeakMap<Datapath, PolicyRun>();
 
@@ -91,26 +53,6 @@ function numbersOf(dp: Datapath): PortNo[] {
 }
 
 const TICK_MS = 100;
-
-function settingsOf(dp: Datapath, options: PolicyOptions): Settings {
-  const { idleMs = 10_000, flows = {}, masks = dp.type === "system" ? 64 : 256 } =
-    options;
-  const { max = 200_000, cpu = 0.1 } = flows;
-  const positive = { idleMs, "flows.max": max, "flows.cpu": cpu, masks };
-  for (const [name, value] of Object.entries(positive)) {
-    if (!(value > 0)) throw new RangeError(`${name} must be above 0: it is ${value}`);
-  }
-  return {
-    idleMs,
-    maxFlows: max,
-    cpu,
-    maxMasks: masks,
-    auditsPerSecond: options.audit?.perSecond ?? 10,
-    recorder: options.record,
-    onError: options.onError ?? ((error) => console.error(`policy: ${error.message}`)),
-    onPacket: options.onPacket,
-  };
-}
 
 /**
  * Runs a policy on a datapath: decides what comes up, puts flows, and keeps them true. Returns when
@@ -140,7 +82,7 @@ export class PolicyRun implements AsyncDisposable {
   #deadlines = new Deadlines<FlowRecord>();
   readonly #abort = new AbortController();
   readonly #tasks: Promise<void>[] = [];
-  readonly #ticker: ReturnType<typeof setInterval>;
+  readonly #ticker: Disposable;
   readonly #onClose: Disposable;
   #audited = 0;
   #expireAtMs = 0;
@@ -172,8 +114,7 @@ export class PolicyRun implements AsyncDisposable {
     settings.recorder?.start();
     settings.recorder?.ports(numbersOf(dp), Date.now());
     this.#tasks.push(this.#serve(batches), this.#watchPorts());
-    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
-    Deno.unrefTimer(this.#ticker);
+    this.#ticker = every(TICK_MS, () => this.#tick());
     runs.set(dp, this);
     this.#onClose = dp.onClose(this);
     const { signal } = options;
@@ -216,10 +157,10 @@ export class PolicyRun implements AsyncDisposable {
     void this.close();
   }
 
-  #tick(): void {
+  #tick(): Promise<void> | undefined {
     const core = this.#core;
     if (core.dp.closed) return;
-    const nowMs = Date.now();
+    const nowMs = clockMs();
     if (nowMs >= this.#expireAtMs) {
       this.#expireAtMs = nowMs + 1000;
       for (const table of core.tables) {
@@ -237,8 +178,9 @@ export class PolicyRun implements AsyncDisposable {
     this.#setUp.limit = Math.min(core.settings.maxFlows, this.#walker.allowed);
     if (core.ledger.size > this.#setUp.limit) this.#walker.evict(this.#setUp.limit);
     const everyMs = core.settings.idleMs / 4;
-    if (nowMs - this.#walker.triedMs >= everyMs) void this.#walk();
+    const walk = nowMs - this.#walker.triedMs >= everyMs ? this.#walk() : undefined;
     this.#audit(core.settings.auditsPerSecond * TICK_MS / 1000);
+    return walk;
   }
 
   /** Deadlines are noted when flows are looked at; a flow is in the heap once for each. */
@@ -277,7 +219,7 @@ export class PolicyRun implements AsyncDisposable {
       if (flow === undefined || !flow.installed || flow.dirty) continue;
       this.#audited--;
       const said = flow.actions;
-      const ran = core.runFlow(flow, Date.now(), undefined);
+      const ran = core.runFlow(flow, clockMs(), undefined);
       core.runner.tracker.dropDependencies();
       if (ran === undefined || sameActions(ran.actions, said)) continue;
       core.report("untracked", "a verdict changed though nothing that was read did", {
@@ -410,7 +352,7 @@ export class PolicyRun implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#ticker);
+    this.#ticker[Symbol.dispose]();
     if (runs.get(this.#core.dp) === this) runs.delete(this.#core.dp);
     this.#abort.abort();
     this.#core.end();
@@ -418,7 +360,7 @@ export class PolicyRun implements AsyncDisposable {
     this.#onClose[Symbol.dispose]();
     await Promise.allSettled(this.#tasks);
     for (const flow of [...this.#core.ledger.all()]) {
-      this.#core.ledger.remove(flow, Date.now());
+      this.#core.ledger.remove(flow, clockMs());
     }
     this.#ended.resolve();
   }

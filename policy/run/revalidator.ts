@@ -242,7 +242,10 @@ export class Revalidator {
     const again: FlowRecord[] = [];
     for (const [i, flow] of installed.entries()) {
       const result = results[i];
-      if (result?.ok === true) continue;
+      if (result?.ok === true) {
+        core.settings.onFlow?.(flow, false);
+        continue;
+      }
       // Somebody deleted it: put it, as it is to be.
       if (result?.error.code === "ENOENT") again.push(flow);
       else {

@@ -312,6 +312,7 @@ export class SetUp {
         if (isFirst && flow !== undefined && !flow.gone) {
           flow.installed = true;
           core.counters.setUps++;
+          core.settings.onFlow?.(flow, true);
         }
         continue;
       }

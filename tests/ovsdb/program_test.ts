@@ -169,6 +169,41 @@ Deno.test(
   ),
 );
 
+Deno.test(
+  "ovs-vswitchd: its clock stands still and goes on by steps, and its log has what is said",
+  skippable(() =>
+    behind(async (server, appctl) => {
+      await server.vs("add-br", "br0", "--", "set-fail-mode", "br0", "secure");
+      const ofctl = async (...args: string[]): Promise<string> => {
+        const { code, stdout, stderr } = await say("ovs-ofctl", args, server.folder);
+        strictEqual(code, 0, stderr);
+        return stdout;
+      };
+      strictEqual(await appctl("time/stop"), "");
+      await ofctl("add-flow", "br0", "idle_timeout=30,in_port=1,actions=drop");
+      await ofctl("add-flow", "br0", "hard_timeout=60,in_port=2,actions=drop");
+      await ofctl("add-flow", "br0", "in_port=3,actions=drop");
+      match(await appctl("time/warp", "20000", "5000"), /^warped/);
+      match(await ofctl("dump-flows", "br0"), /duration=20s.*hard_timeout=60/);
+      await appctl("time/warp", "20000", "5000");
+      const left = await ofctl("--no-stats", "dump-flows", "br0");
+      strictEqual(left.match(/in_port=\d/g)?.join(), "in_port=2,in_port=3");
+      await appctl("time/warp", "30000");
+      const last = await ofctl("--no-stats", "dump-flows", "br0");
+      strictEqual(last.match(/in_port=\d/g)?.join(), "in_port=3");
+      const log = await Deno.readTextFile(`${server.folder}/v.log`);
+      match(
+        log,
+        /\|vconn\|DBG\|unix#\d+: received: OFPT_FLOW_MOD \(xid=0x\w+\): ADD in_port=3 act/,
+      );
+      match(
+        log,
+        /\|connmgr\|INFO\|br0<->unix#\d+: 1 flow_mods in the last 0 s \(1 adds\)/,
+      );
+    })
+  ),
+);
+
 Deno.test("ovs-vswitchd: its command line", () => {
   const read = (...args: string[]) =>
     readDaemonArguments(args, { OVS_RUNDIR: "/r", OVS_LOGDIR: "/l" });

@@ -11,6 +11,7 @@ import { version } from "../../control/version.ts";
 import { bridgeCommands } from "./bridge.ts";
 import { datapathCommands } from "./datapath.ts";
 import { type Add, type ServedDaemon, sortedBridges } from "./served.ts";
+import { timeCommands } from "./time.ts";
 import { traceCommands } from "./trace.ts";
 
 /** All commands of a daemon. */
@@ -21,6 +22,7 @@ export function daemonCommands(served: ServedDaemon): ControlCommands {
   generalCommands(add, served);
   bridgeCommands(add, served);
   datapathCommands(add, served);
+  timeCommands(add, served);
   traceCommands(add, served);
   return commands;
 }
