@@ -12,6 +12,7 @@ import {
   Cell,
   type Decision,
   drop,
+  forward,
   type HandedPacket,
   type Packet,
   type Policy,
@@ -41,7 +42,7 @@ import { Credits } from "./translate/credits.ts";
 import { Translation } from "./translate/translation.ts";
 import { OfError } from "./wire/error.ts";
 import { fieldOfName } from "./wire/field.ts";
-import { readBits, Word } from "./wire/flow.ts";
+import { giveWords, readBits, Word } from "./wire/flow.ts";
 import { Port } from "./wire/port_number.ts";
 import type { PacketOut, Resume } from "./wire/message.ts";
 
@@ -75,6 +76,12 @@ function trackerOf(packet: Packet): Tracker {
 /** Whether a packet may have come by a port: by one that is there, or by none. */
 function hasPort(of: Switch, port: number): boolean {
   return of.ports.value.has(port) || port >= Port.max && port !== Port.local;
+}
+
+/** A list of actions; of the most usual kind the same one each time. */
+function listOf(actions: readonly Action[]): readonly Action[] {
+  const [first] = actions;
+  return actions.length === 1 && first?.type === "output" ? forward(first.port) : actions;
 }
 
 function checkPacketOut({ packet }: PacketOut): void {
@@ -233,12 +240,13 @@ export class Switches {
     if (!credits.isEmpty) packet.credit(credits);
     layFlow(tracker, way.seen, way.seenInner);
     way.release();
+    giveWords(flow.flow);
     for (const { table, key, value } of way.lessons) packet.learn(table, key, value);
     const { actions, edit, reason } = way;
     if (edit !== undefined && actions.length > 0) {
       return { actions, edit: (frame) => editFrame(frame, edit) };
     }
-    if (actions.length > 0) return { actions };
+    if (actions.length > 0) return { actions: listOf(actions) };
     return drop(reason ?? "no output");
   }
 

@@ -82,7 +82,7 @@ export function decide(
       uncacheable: ran.uncacheable,
       deadlineMs: tracker.deadline,
       reads: tracker.reads,
-      dependencies: tracker.dependencies.map(describeDependency),
+      dependencies: tracker.dependencies.flatMap(describeDependency),
       effects: tracker.effects,
     };
   } finally {

@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { type Clock, FlowTable } from "../table/flow_table.ts";
+import { FlowTable } from "../table/flow_table.ts";
 import type { PortOf } from "../table/packet_flow.ts";
+import type { Clock } from "../table/passages.ts";
 import type { Rule } from "../table/rule.ts";
 import { TABLES } from "../translate/pipeline.ts";
 import { OfError } from "../wire/error.ts";
@@ -40,7 +41,7 @@ export class Tables {
   readonly #tables: (FlowTable | undefined)[] = [];
   readonly #portOf: PortOf | undefined;
   /** Which version of the rules holds. */
-  readonly clock: Clock = { version: 0 };
+  readonly clock: Clock = { version: 0, deletions: 0 };
   readonly index: RuleIndex = new RuleIndex();
 
   /** Without rules. */

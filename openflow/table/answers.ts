@@ -19,15 +19,17 @@ export interface Answer {
   readonly bits: Int32Array;
 }
 
+/** Numbers of a test: a word, its bits that are looked at, what they are. */
+const TEST = 3;
+
 /** An answer that is kept. */
-class Kept implements Answer {
+export class Kept implements Answer {
   readonly rule: Rule | undefined;
   readonly count: number;
   readonly words: Uint8Array;
   readonly bits: Int32Array;
-  /** Values of these words, as far as the lookup looked at them: `walked` has more bits. */
-  readonly values: Int32Array;
-  readonly walked: Int32Array;
+  /** What the lookup looked at, whether the answer rests on it or not. */
+  readonly tests: Int32Array;
   /** The version of the tables that it is of. */
   readonly version: number;
   readonly became: BecameKey;
@@ -47,76 +49,130 @@ class Kept implements Answer {
     this.count = count;
     this.words = words.slice(0, count);
     this.bits = bits.slice(0, count);
-    this.values = Int32Array.from(
-      this.words,
-      (word, i) => (flow[word] as number) & (this.bits[i] as number),
-    );
-    this.walked = new Int32Array(2 * TRIE_WORDS.length);
-    for (const [i, word] of TRIE_WORDS.entries()) {
-      this.walked[2 * i] = walked[i] as number;
-      this.walked[2 * i + 1] = (flow[word] as number) & (walked[i] as number);
-    }
+    this.tests = testsOf(this, flow, walked);
     this.version = version;
     this.became = became;
     this.looked = looked;
   }
+}
 
-  /** Whether a packet is looked up in the same way. */
-  isOf(flow: FlowWords): boolean {
-    const { words, bits, values, walked } = this;
-    for (let i = 0; i < words.length; i++) {
-      const word = (flow[words[i] as number] as number) & (bits[i] as number);
-      if (word !== values[i]) return false;
-    }
-    for (let i = 0; i < TRIE_WORDS.length; i++) {
-      const word = flow[TRIE_WORDS[i] as number] as number;
-      if ((word & (walked[2 * i] as number)) !== walked[2 * i + 1]) return false;
-    }
-    return true;
+/** What a lookup looked at of a packet: `walked` are the bits of {@linkcode TRIE_WORDS}. */
+function testsOf(
+  { words, bits }: Kept,
+  flow: FlowWords,
+  walked: Uint32Array,
+): Int32Array {
+  const made: number[] = [];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] as number;
+    const trie = TRIE_WORDS.indexOf(word);
+    const more = trie < 0 ? 0 : walked[trie] as number;
+    addTest(made, flow, word, (bits[i] as number) | more);
   }
+  for (const [i, word] of TRIE_WORDS.entries()) {
+    if (!words.includes(word)) addTest(made, flow, word, walked[i] as number);
+  }
+  return Int32Array.from(made);
+}
+
+function addTest(to: number[], flow: FlowWords, word: number, bits: number): void {
+  if (bits !== 0) to.push(word, bits | 0, (flow[word] as number) & bits);
+}
+
+/** All that some answers looked at of a packet. */
+export function joinedTests(some: readonly Kept[]): Int32Array {
+  const found = new Map<number, [bits: number, value: number]>();
+  for (const { tests } of some) {
+    for (let i = 0; i < tests.length; i += TEST) {
+      const word = tests[i] as number;
+      const [bits, value] = found.get(word) ?? [0, 0];
+      found.set(word, [
+        bits | (tests[i + 1] as number),
+        value | (tests[i + 2] as number),
+      ]);
+    }
+  }
+  return Int32Array.from(
+    [...found].flatMap(([word, [bits, value]]) => [word, bits, value]),
+  );
+}
+
+/** Whether a packet has the bits that tests ask for. */
+export function passes(tests: Int32Array, flow: FlowWords): boolean {
+  for (let i = 0; i < tests.length; i += TEST) {
+    const word = (flow[tests[i] as number] as number) & (tests[i + 1] as number);
+    if (word !== tests[i + 2]) return false;
+  }
+  return true;
 }
 
 /** Answers that a table keeps. */
 const KEPT = 4;
-/** Lookups after which a table that answers few again stops to keep any, and for how many. */
+
+/** Lookups after which what answers few of them again stops to be kept, and for how many. */
 const TRIED = 256;
 const PAUSE = 4096;
+
+/** Whether keeping anything is worth it: what comes seldom again is not kept for a while. */
+export class Worth {
+  #tried = 0;
+  #met = 0;
+  #paused = 0;
+
+  /** Notes that one is asked for; true where what is kept is to be let go. */
+  asked(): boolean {
+    if (++this.#tried <= TRIED) return false;
+    const isIdle = 8 * this.#met < this.#tried;
+    if (isIdle) this.#paused = PAUSE;
+    this.#tried = this.#met = 0;
+    return isIdle;
+  }
+
+  /** Notes that it was there. */
+  met(): void {
+    this.#met++;
+  }
+
+  /** Whether one more may be kept. */
+  mayKeep(): boolean {
+    if (this.#paused === 0) return true;
+    this.#paused--;
+    return false;
+  }
+}
+
+/** Has what is at a place of a list be one place further ahead. */
+export function bringForward<T>(list: T[], at: number): void {
+  if (at === 0) return;
+  const one = list[at] as T;
+  list[at] = list[at - 1] as T;
+  list[at - 1] = one;
+}
 
 /** The answers of a table that came last. */
 export class Answers {
   #kept: Kept[] = [];
-  #tried = 0;
-  #met = 0;
-  #paused = 0;
+  readonly #worth = new Worth();
 
   /** The answer that packets like this had, if that still is it. */
   find(
     flow: FlowWords,
     became: BecameKey,
     isValid: (version: number) => boolean,
-  ): (Answer & { readonly looked: Looked }) | undefined {
+  ): Kept | undefined {
     const kept = this.#kept;
     if (kept.length === 0) return undefined;
-    if (++this.#tried > TRIED) {
-      if (8 * this.#met < this.#tried) {
-        this.#paused = PAUSE;
-        this.#kept = [];
-      }
-      this.#tried = this.#met = 0;
-    }
+    if (this.#worth.asked()) this.#kept = [];
     for (let i = 0; i < kept.length; i++) {
       const one = kept[i] as Kept;
-      if (!one.isOf(flow) || !isSameKey(one.became, became)) continue;
+      if (!passes(one.tests, flow) || !isSameKey(one.became, became)) continue;
       // Nothing rests on it any more where it has no dependency: it is made anew.
       if (one.looked.id === 0 || !isValid(one.version)) {
         this.clear();
         return undefined;
       }
-      if (i > 0) {
-        kept[i] = kept[i - 1] as Kept;
-        kept[i - 1] = one;
-      }
-      this.#met++;
+      bringForward(kept, i);
+      this.#worth.met();
       return one;
     }
     return undefined;
@@ -129,11 +185,9 @@ export class Answers {
     walked: Uint32Array,
     of: ConstructorParameters<typeof Kept>[3],
   ): void {
-    if (this.#paused > 0) this.#paused--;
-    else {
-      if (this.#kept.length === KEPT) this.#kept.pop();
-      this.#kept.unshift(new Kept(answer, flow, walked, of));
-    }
+    if (!this.#worth.mayKeep()) return;
+    if (this.#kept.length === KEPT) this.#kept.pop();
+    this.#kept.unshift(new Kept(answer, flow, walked, of));
   }
 
   /** Forgets all of them. */

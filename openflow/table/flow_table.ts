@@ -38,16 +38,18 @@ import {
   matchOf,
 } from "./looked.ts";
 import { MeetIndex } from "./meet_index.ts";
+import {
+  type Clock,
+  type Passage,
+  Passages,
+  type Passed,
+  type Step,
+} from "./passages.ts";
 import type { Rule } from "./rule.ts";
 import { type Counter, Tally } from "./tally.ts";
 
 /** Rules that come together, of which each is asked by itself which flows it concerns. */
 const FEW = 64;
-
-/** Which version of the rules holds. */
-export interface Clock {
-  version: number;
-}
 
 /** A packet that is looked up. */
 export interface Looking {
@@ -55,6 +57,12 @@ export interface Looking {
   became(): Became;
   /** The same as a key. */
   becameKey(): BecameKey;
+}
+
+/** Has the flows run again that rest on a lookup, those aside that `touches` says no to. */
+function tell({ id, within }: Looked, touches?: Touches): void {
+  notify(id, touches);
+  for (const passage of within ?? []) notify(passage.id, touches);
 }
 
 /** Bits that a lookup rests on: zeros in between. */
@@ -93,7 +101,7 @@ function leastOf({ rule, soft }: Looked): number {
 }
 
 /** A table. */
-export class FlowTable implements Owner {
+export class FlowTable implements Owner, Passed {
   /** Its number. */
   readonly id: number;
   readonly #clock: Clock;
@@ -105,8 +113,11 @@ export class FlowTable implements Owner {
   size = 0;
   planned = 0;
   readonly #answers = new Answers();
+  readonly #passages: Passages;
   /** The last version in which a rule comes or goes. */
   #changedIn = 0;
+  /** How many rules had been deleted, of all tables, when one of this table was last. */
+  #deletedAt = 0;
   /** Whether what was found in a version holds: nothing has come or gone since. */
   readonly #isValid = (version: number): boolean =>
     version === this.#clock.version || this.#changedIn <= version;
@@ -137,9 +148,14 @@ export class FlowTable implements Owner {
   readonly matched: PacketCounter;
 
   /** Makes an empty table; `portOf` has the switch's numbers of the datapath's ports. */
-  constructor(id: number, clock: Clock = { version: 0 }, portOf?: PortOf) {
+  constructor(
+    id: number,
+    clock: Clock = { version: 0, deletions: 0 },
+    portOf?: PortOf,
+  ) {
     this.id = id;
     this.#clock = clock;
+    this.#passages = new Passages(clock);
     this.#reader = new FlowBitsReader(portOf);
     this.miss = new Cell(0);
     this.lookups = new PacketCounter(`table ${id} lookups`);
@@ -185,6 +201,7 @@ export class FlowTable implements Owner {
   delete(rule: Rule): void {
     // What it cost lookups it does no more.
     this.#answers.clear();
+    this.#deletedAt = ++this.#clock.deletions;
     const { beside, before, after } = rule;
     if (beside !== undefined) {
       beside.isReplaced = false;
@@ -209,8 +226,8 @@ export class FlowTable implements Owner {
     for (const { serial } of gone) {
       const some = this.#byRule.get(serial);
       if (some === undefined) continue;
-      for (const { id } of [...some]) {
-        notify(id);
+      for (const looked of [...some]) {
+        tell(looked);
         yield;
       }
     }
@@ -222,7 +239,7 @@ export class FlowTable implements Owner {
   *#came(rule: Rule): IterableIterator<void> {
     for (const looked of [...this.#byMatch.meeting(rule.match)]) {
       if (leastOf(looked) > rule.priority) continue;
-      notify(looked.id, this.#touches(rule.match, looked));
+      tell(looked, this.#touches(rule.match, looked));
       yield;
     }
   }
@@ -257,7 +274,7 @@ export class FlowTable implements Owner {
         return false;
       };
       if (meets(looked.match)) {
-        notify(looked.id, (flowBits) => {
+        tell(looked, (flowBits) => {
           const { flow, seen } = this.#reader.read(flowBits);
           return meets(matchOf(looked, flow, seen));
         });
@@ -291,6 +308,28 @@ export class FlowTable implements Owner {
       this.#answers.put(answer, flow, walked, { version, became: key, looked });
     }
     return answer;
+  }
+
+  /** Whether what was found in a version, when so many rules had been deleted, still is found. */
+  holds(version: number, deletions: number): boolean {
+    return this.#isValid(version) && this.#deletedAt <= deletions;
+  }
+
+  /** The lookups that packets like this go through from here; a run depends on them then. */
+  pass(flow: FlowWords, packet: Looking): Passage | undefined {
+    const tracker = currentTracker();
+    if (tracker === undefined) return undefined;
+    const found = this.#passages.find(flow, packet.becameKey());
+    if (found !== undefined) tracker.depend(found.id);
+    return found;
+  }
+
+  /**
+   * Notes lookups that a packet went through from here, all of which were known before. Answers
+   * those behind the ones that this table keeps together.
+   */
+  passed(steps: readonly Step[]): readonly Step[] {
+    return this.#passages.put(steps);
   }
 
   #lookedOf(rule: Rule | undefined, key: BecameKey, packet: Looking): Looked {

@@ -32,6 +32,8 @@ export interface Looked {
   readonly hash: number;
   /** Of the dependency; 0 where there is none, or none any more. */
   id: number;
+  /** Dependencies of which this is a part. */
+  within: Set<{ readonly id: number }> | undefined;
 }
 
 /** Numbers that {@linkcode BecameKey.rows} has of each word of a flow. */
@@ -136,7 +138,7 @@ export function makeLooked(
     }
   }
   const match = packMatch({ value: all, mask: bits });
-  return { rule, soft, match, became, hash, id: 0 };
+  return { rule, soft, match, became, hash, id: 0, within: undefined };
 }
 
 /** Bits of a word that were not the packet's own any more. */

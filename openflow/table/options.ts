@@ -13,9 +13,9 @@ import type { TlvTable } from "./tlv_table.ts";
  * exactly, whichever of them were looked at.
  */
 export function layOptions(tlv: TlvTable, flow: FlowWords, key: Uint8Array): void {
-  const isTunnelled = flow[Word.tunDst] !== 0 ||
-    flow.subarray(Word.tunIpv6Dst, Word.tunIpv6Dst + 4).some((word) => word !== 0);
-  if (!isTunnelled || tlv.maps().length === 0) return;
+  let outer = flow[Word.tunDst] as number;
+  for (let i = 0; i < 4; i++) outer |= flow[Word.tunIpv6Dst + i] as number;
+  if (outer === 0 || tlv.maps().length === 0) return;
   const options = decodeKey(key).tunnel?.geneve;
   if (options !== undefined) tlv.lay(flow, options);
 }

@@ -15,7 +15,15 @@ import {
 } from "../../policy/packet/leaf.ts";
 import type { FlowBits } from "../../policy/state/dependency.ts";
 import type { Tracker } from "../../policy/packet/tracker.ts";
-import { type FlowWords, flowWords, Nw, VLAN_PRESENT, Word } from "../wire/flow.ts";
+import {
+  type FlowWords,
+  flowWords,
+  giveWords,
+  Nw,
+  takeWords,
+  VLAN_PRESENT,
+  Word,
+} from "../wire/flow.ts";
 import type { Shape } from "../wire/packed/packed_match.ts";
 import { Port } from "../wire/port_number.ts";
 
@@ -25,17 +33,18 @@ interface Line {
   readonly word: number;
   readonly shift: number;
   readonly bits: number;
-  /** Layer 4: told by the protocol. */
-  readonly isTransport: boolean;
+  /** All of them, of up to 32; ARP's opcode has eight here. */
+  readonly ones: number;
   /** Of the tuple that a connection began with: told by its state. */
   readonly isTuple: boolean;
 }
 
 function line(leaf: string, word: number, shift = 0): Line {
   const place = placeOf(leaf);
-  const isTransport = /^(tcp|udp|sctp|icmp|nd)/.test(leaf);
   const isTuple = /^ctTuple/.test(leaf);
-  return { place, word, shift, bits: place.width, isTransport, isTuple };
+  const bits = leaf === "arp.op" ? 8 : Math.min(32, place.width);
+  const ones = bits === 32 ? -1 : 2 ** bits - 1;
+  return { place, word, shift, bits: place.width, ones, isTuple };
 }
 
 const lines: readonly Line[] = [
@@ -97,7 +106,6 @@ const lines: readonly Line[] = [
   line("nd.sll", Word.arpSha),
   line("nd.tll", Word.arpTha),
 ];
-const arpOp = placeOf("arp.op");
 const inPort = placeOf("inPort");
 const etherType = placeOf("etherType");
 const fragments = [placeOf("ipv4.frag"), placeOf("ipv6.frag")] as const;
@@ -113,6 +121,33 @@ const scratch = words();
 /** EtherType of a frame that has none. */
 const NO_TYPE = 0x05ff;
 
+/** Lines that matter for packets of a layout. */
+interface LayoutLines {
+  /** Of values that such packets have. */
+  readonly there: readonly Line[];
+  /** Of those that masks may have. */
+  readonly masked: readonly Line[];
+}
+
+const linesByLayout = new WeakMap<Layout, LayoutLines>();
+let lastLayout: Layout | undefined;
+let lastLines: LayoutLines = { there: [], masked: [] };
+
+function linesIn(layout: Layout): LayoutLines {
+  if (layout === lastLayout) return lastLines;
+  let found = linesByLayout.get(layout);
+  if (found === undefined) {
+    const isThere = ({ place }: Line): boolean => layout.key[place.slot] !== 0;
+    found = {
+      there: lines.filter(isThere),
+      masked: lines.filter((one) => isThere(one) || one.place.zero || one.isTuple),
+    };
+    linesByLayout.set(layout, found);
+  }
+  lastLayout = layout;
+  return lastLines = found;
+}
+
 /** The number that a switch has for a port of the datapath; `Port.none` for one of others. */
 export type PortOf = (no: number) => number;
 
@@ -127,11 +162,9 @@ export function dpPort(port: number): number {
 }
 
 /** Lays a value of a packet, as bits from the left, into a flow. */
-function put(flow: FlowWords, { word, shift, bits, place }: Line, value: Words): void {
+function put(flow: FlowWords, { word, shift, bits, ones }: Line, value: Words): void {
   if (bits <= 32) {
-    let number = (value[0] as number) >>> (32 - bits);
-    // ARP's opcode has eight bits here.
-    if (place === arpOp) number &= 0xff;
+    const number = (value[0] as number) >>> (32 - bits) & ones;
     flow[word] = (flow[word] as number) | number << shift;
     return;
   }
@@ -144,41 +177,39 @@ function put(flow: FlowWords, { word, shift, bits, place }: Line, value: Words):
 }
 
 /** Bits of a flow as those of a value, from the left; whether there are any. */
-function take(flow: FlowWords, { word, shift, bits, place }: Line, to: Words): boolean {
+function take(flow: FlowWords, line: Line, to: Words): boolean {
+  const { word, bits } = line;
+  const first = flow[word] as number;
   if (bits <= 32) {
-    const ones = bits === 32 ? 0xffffffff : 2 ** bits - 1;
-    let number = ((flow[word] as number) >>> shift & ones) >>> 0;
-    if (place === arpOp) number &= 0xff;
+    // Most lines have none.
+    const number = first >>> line.shift & line.ones;
     if (number === 0) return false;
-    to.fill(0);
     to[0] = number << (32 - bits);
+    to[1] = to[2] = to[3] = 0;
     return true;
   }
-  let any = 0;
-  for (let i = 0; i < bits / 32; i++) any |= flow[word + i] as number;
-  if (any === 0) return false;
-  to.fill(0);
   if (bits === 48) {
     const low = flow[word + 1] as number;
-    to[0] = (flow[word] as number) << 16 | low >>> 16;
+    if ((first | low) === 0) return false;
+    to[0] = first << 16 | low >>> 16;
     to[1] = low << 16;
-  } else for (let i = 0; i < bits / 32; i++) to[i] = flow[word + i] as number;
+    to[2] = to[3] = 0;
+    return true;
+  }
+  const count = bits >> 5;
+  let any = 0;
+  for (let i = 0; i < count; i++) any |= flow[word + i] as number;
+  if (any === 0) return false;
+  for (let i = 0; i < 4; i++) to[i] = i < count ? flow[word + i] as number : 0;
   return true;
 }
 
-/**
- * Fills a flow from bytes that begin at `from` and that a layout describes: of a key, or a mask.
- */
-function fill(
-  flow: FlowWords,
-  bytes: Uint8Array,
-  at: ArrayLike<number>,
-  from: number,
-): void {
+/** Fills a flow from a mask. */
+function fillMask(flow: FlowWords, bytes: Uint8Array, { mask }: Layout): void {
   for (const one of lines) {
-    const start = at[one.place.slot] as number;
+    const start = mask[one.place.slot] as number;
     if (start === 0) continue;
-    load(one.place, bytes, from + start + one.place.at, scratch);
+    load(one.place, bytes, start + one.place.at, scratch);
     put(flow, one, scratch);
   }
 }
@@ -207,15 +238,21 @@ export interface PacketFlow {
   readonly tags: readonly Tag[];
 }
 
-/** The flow of a key, which begins at `from`. */
+/** The flow of a key, which begins at `from`. Its words may be given back. */
 export function flowOfKey(
   key: Uint8Array,
   layout: Layout,
   from = 0,
   portOf: PortOf = ofPort,
 ): PacketFlow {
-  const flow = flowWords();
-  fill(flow, key, layout.key, from);
+  const flow = takeWords();
+  const { there } = linesIn(layout);
+  for (let i = 0; i < there.length; i++) {
+    const one = there[i] as Line;
+    const { place } = one;
+    load(place, key, from + (layout.key[place.slot] as number) + place.at, scratch);
+    put(flow, one, scratch);
+  }
   return { flow, tags: fillRest(flow, key, layout, from, portOf) };
 }
 
@@ -259,16 +296,22 @@ function isOfFamily({ name }: Place, { key }: Layout): boolean {
 /** Has the bits of a packet matter that a flow has in `seen`; `inner` are those of a second tag. */
 export function layFlow(tracker: Tracker, seen: FlowWords, inner: number): void {
   const { layout } = tracker;
-  let transport = false;
-  for (const one of lines) {
+  const { masked } = linesIn(layout);
+  for (let i = 0; i < masked.length; i++) {
+    const one = masked[i] as Line;
     if (!take(seen, one, scratch)) continue;
-    if (one.isTransport) transport = true;
     // Also where the packet has none: other packets have.
     if (one.isTuple && isOfFamily(one.place, layout)) tracker.present(one.place);
     const isThere = layout.key[one.place.slot] !== 0 || one.place.zero;
     if (isThere) tracker.layBits(one.place, scratch);
   }
-  if (transport) {
+  const asksNeighbours = seen[Word.ndTarget] !== 0 ||
+    seen[Word.ndTarget + 1] !== 0 || seen[Word.ndTarget + 2] !== 0 ||
+    seen[Word.ndTarget + 3] !== 0 || seen[Word.arpSha + 1] !== 0 ||
+    seen[Word.arpTha + 1] !== 0;
+  const isOfTransport = asksNeighbours || seen[Word.tp] !== 0 ||
+    seen[Word.tcpFlags] !== 0 || seen[Word.arpSha] !== 0 || seen[Word.arpTha] !== 0;
+  if (isOfTransport) {
     // That a packet has no such header is told by its protocol; a neighbour's target, by type and
     // code.
     for (const place of protocols) {
@@ -277,18 +320,17 @@ export function layFlow(tracker: Tracker, seen: FlowWords, inner: number): void 
       scratch[0] = 0xff << 24;
       tracker.layBits(place, scratch);
     }
-    const asksNeighbours = [0, 1, 2, 3].some((i) => seen[Word.ndTarget + i] !== 0) ||
-      seen[Word.arpSha + 1] !== 0 || seen[Word.arpTha + 1] !== 0;
     if (asksNeighbours) tracker.present(ndTarget);
   }
   if (inner === 0) return;
-  const tag = flowWords();
+  const tag = takeWords();
   tag[Word.vlan] = inner;
   for (const one of innerTag) {
     if (take(tag, one, scratch) && layout.key[one.place.slot] !== 0) {
       tracker.layBits(one.place, scratch);
     }
   }
+  giveWords(tag);
 }
 
 /** Lines of a shape's words. */
@@ -326,7 +368,7 @@ export class FlowBitsReader {
   } {
     const { flow } = flowOfKey(keyBytes, layout, keyFrom, this.#portOf);
     const seen = this.#seen.fill(0);
-    fill(seen, maskBytes, layout.mask, 0);
+    fillMask(seen, maskBytes, layout);
     seeAlways(seen, layout);
     return { flow, seen };
   }

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import type { Instructions } from "../wire/action.ts";
+import { type Instructions, NO_TABLE } from "../wire/action.ts";
 import type { Match } from "../wire/flow.ts";
 import { type PackedMatch, packMatch } from "../wire/packed/packed_match.ts";
+import { Port } from "../wire/port_number.ts";
 import { type Clause, clausesOf } from "./conjunction.ts";
 import { type Counter, Tally } from "./tally.ts";
 
@@ -62,6 +63,35 @@ export interface RuleSpec {
   readonly learnedAs?: string | undefined;
 }
 
+/** The table to which a rule has packets go on, when it does nothing else with them. */
+export interface Onward {
+  readonly table: number;
+  readonly isResubmit: boolean;
+}
+
+/** The same of instructions that are those of a rule in a table. */
+function onwardOf(
+  { apply = [], goto, meter, clear, write, metadata }: Instructions,
+  from: number,
+): Onward | undefined {
+  if (meter !== undefined || clear || write !== undefined || metadata !== undefined) {
+    return undefined;
+  }
+  if (apply.length === 0) {
+    return goto === undefined ? undefined : { table: goto, isResubmit: false };
+  }
+  const [one] = apply;
+  if (apply.length > 1 || goto !== undefined || one?.type !== "resubmit") {
+    return undefined;
+  }
+  const { table, port, isOfConnection = false } = one;
+  // Back to where packets were they go in other ways, and not for ever.
+  if (table === NO_TABLE || table <= from || port !== Port.inPort || isOfConnection) {
+    return undefined;
+  }
+  return { table, isResubmit: true };
+}
+
 /** The version in which a rule goes of which nothing says that it will. */
 export const NEVER = 0x3fffffff;
 
@@ -86,6 +116,7 @@ export class Rule {
   /** Clauses of conjunctions that it is of; empty for a rule that decides by itself. */
   readonly clauses: readonly Clause[];
   counter: RuleCounter;
+  #onward: Onward | undefined | null = null;
   /** When it was added, and when it was changed last, ms since 1970. */
   readonly createdMs: number;
   modifiedMs: number;
@@ -103,6 +134,9 @@ export class Rule {
   isReplaced = false;
   /** The next rule of its subtable that has its hash; kept by the classifier. */
   chained: Rule | undefined = undefined;
+  /** The events by which it came, and changed last, as monitors count them; 0 if none did then. */
+  addedAt = 0;
+  changedAt = 0;
   /** Its neighbours in its table; kept by the table. */
   before: Rule | undefined = undefined;
   after: Rule | undefined = undefined;
@@ -130,6 +164,12 @@ export class Rule {
     this.counter = counter ?? new RuleCounter(this.serial, nowMs);
     this.createdMs = createdMs;
     this.modifiedMs = nowMs;
+  }
+
+  /** Where packets go on to, if that is all that it does with them. */
+  get onward(): Onward | undefined {
+    if (this.#onward === null) this.#onward = onwardOf(this.instructions, this.table);
+    return this.#onward;
   }
 
   /** When its time is over, whatever its packets do, ms since 1970; infinite if never. */

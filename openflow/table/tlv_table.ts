@@ -32,6 +32,11 @@ export class TlvTable implements OptionFields {
     return [...this.#maps.value.values()].map(({ field }) => field);
   }
 
+  /** Another one when other options are known. */
+  get stamp(): unknown {
+    return this.#maps.value;
+  }
+
   /** All options, by the numbers of their fields. */
   maps(): TlvMap[] {
     return [...this.#maps.value.values()].map(({ field: _, ...map }) => map);

@@ -69,9 +69,25 @@ export class Bounds {
     return this.#check(hasRoom, "over 64 kB of stack");
   }
 
-  /** Whether it may be looked up once more. */
-  lookUp(): boolean {
-    return this.#check(++this.#lookups <= MAX_LOOKUPS, "too many lookups");
+  /** Whether it may be looked up so many times more. */
+  lookUp(count = 1): boolean {
+    this.#lookups += count;
+    return this.#check(this.#lookups <= MAX_LOOKUPS, "too many lookups");
+  }
+
+  /**
+   * Whether it may go on in another table by so many lists, one within the other, of one action
+   * each; {@linkcode leave} is told when it comes back.
+   */
+  goOn(lists: number): boolean {
+    this.#nested += lists;
+    this.spend(lists);
+    return this.#check(this.#nested <= MAX_NESTED, "too many lists within lists");
+  }
+
+  /** It comes back from that. */
+  leave(lists: number): void {
+    this.#nested -= lists;
   }
 
   /** Does a list within another one, if that may be. */

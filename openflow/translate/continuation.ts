@@ -17,7 +17,7 @@ import { type Match, readBits, Word } from "../wire/flow.ts";
 import { ctZone } from "../../providers/ids.ts";
 import type { FlowKeyFields } from "../../providers/types_key.ts";
 import { actionsOfText, type Frozen, thawRest } from "./frozen.ts";
-import { plainOf, valueOf } from "./plain.ts";
+import { plainOf, valueOf } from "../text/plain.ts";
 
 const Property = {
   bridge: 0x8000,

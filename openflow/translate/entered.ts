@@ -5,7 +5,7 @@
  * @module
  */
 import type { Tag } from "../table/packet_flow.ts";
-import type { FlowWords } from "../wire/flow.ts";
+import { type FlowWords, Word } from "../wire/flow.ts";
 import type { Pipeline } from "./pipeline.ts";
 
 /** What it is to come into a switch by a patch port, as so many actions. */
@@ -29,3 +29,11 @@ export function isAlike(a: Entered, b: Entered): boolean {
     a.flow.every((word, i) => word === b.flow[i]) && a.tags.length === b.tags.length &&
     a.tags.every(({ tpid, tci }, i) => tpid === b.tags[i]?.tpid && tci === b.tags[i].tci);
 }
+
+/** Words before the headers that a packet keeps on its way into another switch. */
+export const stays: ReadonlySet<number> = new Set([
+  Word.pktMark,
+  Word.dpHash,
+  Word.recircId,
+  Word.packetType,
+]);

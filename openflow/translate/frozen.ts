@@ -9,7 +9,7 @@ import type { Carry, Stage } from "../../policy/mod.ts";
 import type { Instructions, OfAction } from "../wire/action.ts";
 import { OfError } from "../wire/error.ts";
 import type { OptionFields } from "../wire/field.ts";
-import { plainOf, valueOf } from "./plain.ts";
+import { plainOf, valueOf } from "../text/plain.ts";
 
 /** A list that was not done to its end, and whose it is. */
 export interface Rest {

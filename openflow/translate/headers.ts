@@ -11,7 +11,13 @@ import { type Became, type BecameKey, keyOf } from "../table/looked.ts";
 import type { PacketFlow } from "../table/packet_flow.ts";
 import type { OfAction, SubField } from "../wire/action.ts";
 import { modField } from "../wire/actions/action_write.ts";
-import { type Field, fieldOfName, type Needs } from "../wire/field.ts";
+import {
+  type Field,
+  fieldOfName,
+  isOfTransport,
+  isRegister,
+  type Needs,
+} from "../wire/field.ts";
 import {
   FLOW_WORDS,
   type FlowWords,
@@ -31,6 +37,7 @@ import { allOf, hasWhatItNeeds, isMpls } from "../wire/match.ts";
 import { commit, type PacketState, takeEdit } from "./commit.ts";
 import { editFields, type HeaderEdit, isEdited, usesEdited } from "./edit.ts";
 import { keepsChange } from "./action_set.ts";
+import { stays } from "./entered.ts";
 import type { Pipeline } from "./pipeline.ts";
 
 /** Bits of one field at a time: zeros in between. */
@@ -100,12 +107,20 @@ export class Headers {
   /** Has bits of the packet matter, as far as they are still its own. */
   see(field: Field, mask: bigint = allOf(field)): void {
     if (field.word === Word.vlan) return this.seeTag(Number(mask) << field.shift);
+    if (field.wordCount === 1) {
+      return this.#seeWord(field.word, Number(mask) << field.shift);
+    }
     writeBits(some, field, mask);
     for (let i = field.word; i < field.word + field.wordCount; i++) {
       const own = this.pipeline.tight ? ~(this.wrote[i] as number) : ~0;
       this.seen[i] = (this.seen[i] as number) | (some[i] as number) & own;
       some[i] = 0;
     }
+  }
+
+  #seeWord(word: number, bits: number): void {
+    const own = this.pipeline.tight ? ~(this.wrote[word] as number) : ~0;
+    this.seen[word] = (this.seen[word] as number) | bits & own;
   }
 
   /** Bits of the outermost tag matter: of the first or the second that the packet came with. */
@@ -166,9 +181,14 @@ export class Headers {
    */
   write(field: Field, value: bigint, mask: bigint, isSet = true): void {
     const { flow } = this.now;
-    const isPacket = field.word >= (STAGE_ENDS[0] as number) ||
-      field.word === Word.pktMark;
-    if (isPacket) this.see(field, mask);
+    const { word, shift } = field;
+    if (isRegister(field)) {
+      const bits = Number(mask) << shift;
+      flow[word] = (flow[word] as number) & ~bits | Number(value) << shift & bits;
+      this.written[word] = (this.written[word] as number) | bits;
+      return;
+    }
+    if (word >= (STAGE_ENDS[0] as number) || word === Word.pktMark) this.see(field, mask);
     // Who sets a part of an IP header rests on the protocol (CVE-2023-1668).
     const isOfIp = /^ip(v4|v6)?$/.test(field.needs) && field.name !== "ip_dscp";
     if (isSet && isOfIp) this.see(fieldOfName("nw_proto"));
@@ -407,23 +427,3 @@ export class Headers {
     }
   }
 }
-
-/** Words before the headers that a packet keeps on its way into another switch. */
-const stays: ReadonlySet<number> = new Set([
-  Word.pktMark,
-  Word.dpHash,
-  Word.recircId,
-  Word.packetType,
-]);
-
-/** What fields of layer 4 need. */
-const isOfTransport: ReadonlySet<Needs> = new Set<Needs>([
-  "tcp",
-  "udp",
-  "sctp",
-  "icmp4",
-  "icmp6",
-  "nd",
-  "nd_solicit",
-  "nd_advert",
-]);

@@ -7,40 +7,28 @@
  */
 import { meter as meterAction } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
-import type { FlowTable } from "../table/flow_table.ts";
 import type { PacketFlow } from "../table/packet_flow.ts";
-import type { Rule } from "../table/rule.ts";
+import { Trail } from "../table/trail.ts";
 import { type Instructions, NO_TABLE, type OfAction } from "../wire/action.ts";
 import { fieldOfName } from "../wire/field.ts";
-import { readBits, STAGE_ENDS, Word, writeBits } from "../wire/flow.ts";
+import { readBits, Word, writeBits } from "../wire/flow.ts";
 import { Port } from "../wire/port_number.ts";
 import { PacketInReason } from "../wire/message.ts";
 import { PortConfig } from "../wire/object.ts";
 import { addToSet, inOrder, outputOf } from "./action_set.ts";
-import { Bounds } from "./bounds.ts";
 import { frozenWords, METADATA_WORDS } from "./context.ts";
 import { type Entered, isAlike, PEER_WORK } from "./entered.ts";
 import { freezeRest, type Frozen, type Rest, textOfActions, thaw } from "./frozen.ts";
 import { isMore, looksBelow } from "./list_end.ts";
+import { Lookups } from "./lookups.ts";
 import { type PatchPeer, type Pipeline, TABLES } from "./pipeline.ts";
-import { Sending } from "./sending.ts";
 import { Stack } from "./stack.ts";
-import { lookUp } from "../table/tuple.ts";
 import type { Credit } from "./way.ts";
 
-/** How fragments are looked up that are taken for what they are. */
-const NX_MATCH = 3;
-
 /** A packet on its way. */
-export abstract class Walking extends Sending {
-  /** Why the packet was dropped, if something did not let it through. */
-  reason: string | undefined;
+export abstract class Walking extends Lookups {
   /** Whether nothing becomes of the packet because it was too much, or cannot be done. */
   isRefused = false;
-  /** The rule whose actions are done; undefined for those of none, and behind a recirculation. */
-  protected rule: Rule | undefined;
-  /** Whether the next lookup is by the tuple that the packet's connection began with. */
-  protected isOfConnection = false;
   /** Groups that the packet is in. */
   groups = 0;
   /** Whether the connection tracker said something of it. */
@@ -51,8 +39,6 @@ export abstract class Walking extends Sending {
   protected stack = new Stack();
   /** How often the packet was looked up again before. */
   #depth = 0;
-  protected readonly bounds = new Bounds();
-  protected stopped = false;
   protected listEnded = false;
   /** How the way ends where it goes on later; the lists that are left are in `rests`. */
   protected freezing: ((frozen: Frozen) => readonly Action[]) | undefined;
@@ -155,25 +141,6 @@ export abstract class Walking extends Sending {
     Object.assign(this, { ...nothing, isRefused: true });
   }
 
-  /** Notes why nothing becomes of the packet. */
-  drop(reason: string): void {
-    this.reason ??= reason;
-    this.stopped = true;
-  }
-
-  /** Notes why nothing becomes of the packet, where a bound was reached; whether none was. */
-  protected goesOn(): boolean {
-    const { reached } = this.bounds;
-    if (reached !== undefined) this.drop(reached);
-    return reached === undefined;
-  }
-
-  /** Whether the packet may be put through so many more actions or buckets. */
-  spend(count: number): boolean {
-    this.bounds.spend(count);
-    return this.goesOn();
-  }
-
   /** As in {@linkcode Way}: one that goes on and on, from switch to switch, soon floods no more. */
   spendOnFlood(): boolean {
     return this.spend(Math.max(1, this.#entered.length - 1) ** 2);
@@ -221,27 +188,6 @@ export abstract class Walking extends Sending {
     this.rests = [];
   }
 
-  protected find(table: FlowTable): Rule | undefined {
-    const { isOfConnection, pipeline: { fragments, tight } } = this;
-    this.isOfConnection = false;
-    const isPart = ((this.now.flow[Word.nw] as number) & 3) !== 0;
-    const hidesPorts = isPart && fragments.value !== NX_MATCH;
-    const { rule, count, words, bits } = lookUp(table, this, isOfConnection, hidesPorts);
-    const { seen, wrote } = this;
-    for (let k = 0; k < count; k++) {
-      const [i, found] = [words[k] as number, bits[k] as number];
-      const own = tight || i < (STAGE_ENDS[0] as number) ? ~(wrote[i] as number) : ~0;
-      if (i === Word.vlan) this.seeTag(found);
-      else seen[i] = (seen[i] as number) | found & own;
-    }
-    this.credit(table.lookups);
-    if (rule !== undefined) {
-      this.credit(table.matched);
-      this.credit(rule.counter);
-    }
-    return rule;
-  }
-
   /** Has the rest be done when the packet comes again. The set of others is not done there. */
   #nextPass(what: Instructions, hasSet = true): false {
     const { table, cookie } = this;
@@ -260,6 +206,17 @@ export abstract class Walking extends Sending {
   }
 
   protected walk(id: number, honoursFirst: boolean): void {
+    const trail = new Trail();
+    this.#walkOn(id, honoursFirst, trail);
+    trail.end();
+    const { left, lists } = trail;
+    if (left === undefined) return;
+    this.bounds.leave(lists);
+    const { table, rule } = left;
+    Object.assign(this, { table, rule, cookie: rule.cookie });
+  }
+
+  #walkOn(id: number, honoursFirst: boolean, trail: Trail): void {
     let honoursMiss = honoursFirst;
     for (let at = id; at < TABLES;) {
       this.bounds.lookUp();
@@ -267,11 +224,20 @@ export abstract class Walking extends Sending {
       if (this.isBlind) return void this.#nextPass({ goto: at });
       const table = this.pipeline.table(at);
       this.table = at;
-      const rule = this.find(table);
+      const rule = this.pass(table, trail) ?? this.find(table, trail);
+      if (!this.goesOn()) return;
       if (rule !== undefined) {
         this.isMiss = rule.priority === 0 && rule.match.shape.words.length === 0;
         this.cookie = rule.cookie;
         this.rule = rule;
+        const { onward } = rule;
+        if (onward !== undefined) {
+          const { isResubmit } = onward;
+          if (isResubmit) this.goOn(trail, { table: this.table, rule }, 1);
+          [at, honoursMiss] = [onward.table, !isResubmit];
+          continue;
+        }
+        trail.end();
         const next = this.instructions(rule.instructions);
         if (next === undefined) return;
         [at, honoursMiss] = [next, true];

@@ -247,6 +247,23 @@ function fieldOf(
   };
 }
 
+/** Whether a field is a register of one word: nothing but later lookups depends on it. */
+export function isRegister({ word, wordCount }: Field): boolean {
+  return wordCount === 1 && word >= Word.metadata && word < Word.tunId;
+}
+
+/** What fields of layer 4 need. */
+export const isOfTransport: ReadonlySet<Needs> = new Set<Needs>([
+  "tcp",
+  "udp",
+  "sctp",
+  "icmp4",
+  "icmp6",
+  "nd",
+  "nd_solicit",
+  "nd_advert",
+]);
+
 /** All fields. */
 export const fields: readonly Field[] = lines.map(fieldOf);
 

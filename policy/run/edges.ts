@@ -129,12 +129,12 @@ export class Edges {
 
   /** What a flow rests on, in words. */
   describe(flow: FlowRecord): string[] {
-    const found: string[] = [];
+    const found: (readonly string[])[] = [];
     for (let edge = flow.edges; edge !== 0;) {
       found.push(describeDependency(this.#edges[EDGE * edge + 1] as number));
       edge = this.#edges[EDGE * edge + 4] as number;
     }
-    return found.reverse();
+    return found.reverse().flat();
   }
 }
 

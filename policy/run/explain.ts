@@ -140,7 +140,7 @@ function explainOne(
       ...read,
       value: textOfValue(valueIn(fields, read.leaf)),
     })),
-    dependencies: tracker.dependencies.map(describeDependency),
+    dependencies: tracker.dependencies.flatMap(describeDependency),
     effects: tracker.effects.map(textOfEffect),
     coarse,
     assumed,

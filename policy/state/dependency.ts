@@ -14,8 +14,8 @@ import type { Layout } from "../packet/layout.ts";
 export interface Owner {
   /** Nothing rests on the dependency any more: `key` is what it was made for. */
   forget(id: number, key: unknown): void;
-  /** What it is, for people. */
-  describe(key: unknown): string;
+  /** What it is, for people; some are several things. */
+  describe(key: unknown): string | readonly string[];
 }
 
 /** Says whether a flow whose key this is, under its mask, may be touched by a change. */
@@ -104,9 +104,9 @@ export function noteChange(): number {
   return ++changes;
 }
 
-/** What a dependency is, for people. */
-export function describeDependency(id: number): string {
-  return owners[id]?.describe(keys[id]) ?? `dependency ${id}`;
+/** What a dependency is, for people: mostly one thing. */
+export function describeDependency(id: number): readonly string[] {
+  return [owners[id]?.describe(keys[id]) ?? `dependency ${id}`].flat();
 }
 
 /** Tells those who keep flows that a dependency changed. */
