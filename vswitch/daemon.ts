@@ -19,6 +19,7 @@ import { capabilitiesOf } from "./capabilities.ts";
 import { bridgesOf } from "./config.ts";
 import { type Backing, Datapaths } from "./datapaths.ts";
 import { type DatapathKind, faceTypes } from "./face.ts";
+import { capturedPorts, DummyCaptures } from "./dummy_captures.ts";
 import { Faults } from "./faults.ts";
 import type { Journal } from "../openflow/connection/connection.ts";
 import { journalOf } from "./journal.ts";
@@ -66,6 +67,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
   #isIdle = true;
   #portsTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #timers: Disposable[] = [];
+  readonly #captures = new DummyCaptures((error) => this.#failed(error));
   readonly #ready = Promise.withResolvers<void>();
   readonly #faults = new Faults((message) => this.#say(message));
   #closing: Promise<void> | undefined;
@@ -202,6 +204,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
     for (const [name, bridge] of this.#bridges) {
       await faults.run(name, "ports that come", () => bridge.grow(taken));
     }
+    this.#captures.set(capturedPorts(this.#bridges.values()));
     this.readPorts();
     for (const [name, bridge] of this.#bridges) {
       await faults.run(name, "peers", () => bridge.settle(this.#options.folder));
@@ -402,6 +405,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
     this.#isClosing = true;
     for (const timer of this.#timers) timer[Symbol.dispose]();
     clearTimeout(this.#portsTimer);
+    this.#captures.close();
     // A server that does not answer is hung up on: nothing waits for it then.
     const patience = setTimeout(() => void this.database.close(), PATIENCE_MS);
     await this.#working;

@@ -6,13 +6,14 @@
  */
 import type { PutFlow } from "../policy/mod.ts";
 import { formatActions, formatKey } from "../providers/odp/mod.ts";
+import { withHanded } from "./handed_text.ts";
 import type { Say } from "./log.ts";
 
 /** Logs a flow that came, or that has other actions. */
 export function logFlow(log: Say, flow: PutFlow, isNew: boolean): void {
   const words = (verbose: boolean): string => {
     const { ufid, key, mask: { bytes: mask }, actions: { bytes } } = flow;
-    const actions = formatActions(bytes) || "drop";
+    const actions = withHanded(formatActions(bytes)) || "drop";
     return `ufid:${ufid} ${formatKey({ key, mask }, { verbose })}, actions:${actions}`;
   };
   const kind = isNew ? "create" : "modify";

@@ -6,7 +6,6 @@
  */
 import { Reader, Writer } from "../wire/bytes.ts";
 import { type FlowWords, Word } from "../wire/flow.ts";
-import { Port } from "../wire/port_number.ts";
 import type { PacketInContext } from "./pipeline.ts";
 
 /** The reason under which a policy hands packets to the switch. */
@@ -32,7 +31,8 @@ export function wordsOf(
   const actset: number = Word.actsetOutput;
   for (let i = Word.metadata; i < Word.dlDst; i++) {
     const value = flow[i] as number;
-    const isOwn = written[i] === 0 || i === actset && value === Port.unset;
+    // As in Open vSwitch, which does not tell where the action set leads.
+    const isOwn = written[i] === 0 || i === actset;
     if (!isOwn && (value !== 0 || i >= Word.tunId)) words.push([i, value]);
   }
   return words;

@@ -101,7 +101,7 @@ export abstract class Sending extends Headers {
     if (config & PortConfig.noPacketIn) {
       return this.way.drop("no packet-ins of this port");
     }
-    this.cookie = undefined;
+    this.cookie = 0n;
     const reason = PacketInReason.noMatch;
     this.toController({ maxLength: 128, controllerId: 0, reason });
   }

@@ -12,13 +12,14 @@ import type { ControlCommands } from "../../control/socket.ts";
 import { Log } from "../../control/log.ts";
 import { verbs } from "../../control/verbs/verbs.ts";
 import type { Bridge, Face } from "../bridge.ts";
+import { withHanded } from "../handed_text.ts";
 import type { Backing } from "../datapaths.ts";
 import { type Add, bridgeOf, type ServedDaemon, sortedBridges } from "./served.ts";
 
 /** Datapaths of dummy ports are userspace ones: their names here, and to their users. */
 const ours = (text: string): string => text.replaceAll(/\bdummy@/g, "netdev@");
 const theirs = (text: string): string =>
-  text.replaceAll(/\bnetdev@ovs-dummy\b/g, "dummy@ovs-dummy");
+  withHanded(text.replaceAll(/\bnetdev@ovs-dummy\b/g, "dummy@ovs-dummy"));
 
 /** Commands of a userspace datapath: of its tunnels, and of its poll threads. */
 const forwarded: readonly (readonly [name: string, usage: string])[] = [
@@ -115,7 +116,7 @@ export function datapathCommands(add: Add, served: ServedDaemon): void {
       if (!flags.some((flag) => flag.endsWith("names"))) flags.push("--no-names");
       const { fullName } = bridge.backing.dp;
       const command = commandsOf(bridge.backing).get("dpctl/dump-flows");
-      const text = await command?.run([...flags, fullName], client) ?? "";
+      const text = withHanded(await command?.run([...flags, fullName], client) ?? "");
       return text.split("\n").filter((line) => isOf(bridge, line))
         .map((line) => `${line}\n`).join("");
     },

@@ -17,6 +17,7 @@ import { flowOfKey, type PacketFlow } from "../../openflow/table/packet_flow.ts"
 import type { Rule } from "../../openflow/table/rule.ts";
 import { formatInstructions } from "../../openflow/text/action.ts";
 import { formatMatch, parseMatch } from "../../openflow/text/match.ts";
+import { Port } from "../../openflow/wire/port_number.ts";
 import { Translation } from "../../openflow/translate/translation.ts";
 import {
   type FlowWords,
@@ -24,6 +25,7 @@ import {
   VLAN_PRESENT,
   Word,
 } from "../../openflow/wire/flow.ts";
+import { withHanded } from "../handed_text.ts";
 import type { Bridge } from "../bridge.ts";
 import { type Add, type ServedDaemon, sortedBridges } from "./served.ts";
 
@@ -117,6 +119,7 @@ function tagsOf(flow: FlowWords): PacketFlow["tags"] {
 function wholeOf(flow: FlowWords): FlowWords {
   const mask = flowWords();
   for (let i = 0; i < flow.length; i++) if (flow[i] !== 0) mask[i] = 0xffffffff;
+  if (flow[Word.actsetOutput] === Port.unset) mask[Word.actsetOutput] = 0;
   mask[Word.dlType] = 0xffff;
   mask[Word.vlan] = flow[Word.vlan] === 0 ? 0 : 0xffff;
   return mask;
@@ -159,7 +162,9 @@ function traceText({ bridge, packet }: Asked): string {
     "",
     `Final flow: ${final}`,
     `Megaflow: recirc_id=0,eth${megaflow === "" ? "" : `,${megaflow}`}`,
-    `Datapath actions: ${way.actions.length === 0 ? "drop" : formatActions(way.actions)}`,
+    `Datapath actions: ${
+      way.actions.length === 0 ? "drop" : withHanded(formatActions(way.actions))
+    }`,
     "",
   ].join("\n");
 }
