@@ -173,13 +173,16 @@ async function compileAll(
   return objects;
 }
 
-/** Checks one file with all warnings as errors, producing nothing. */
+/**
+ * Checks one file with all warnings as errors. That it passed is kept as an object is, so that only
+ * what changed is checked again.
+ */
 export async function checkWarnings(
   path: string,
   extra: readonly string[] = [],
 ): Promise<void> {
   const dpdk = await toolchainFlags();
-  await runCompiler("cc", [
+  const flags = [
     ...compileFlags,
     ...dpdk.compile,
     ...machineFlags,
@@ -188,8 +191,17 @@ export async function checkWarnings(
     `-I${cDirectory}`,
     "-fsyntax-only",
     ...(path.endsWith(".h") ? ["-x", "c", "-Wno-unused-function"] : []),
-    path,
-  ]);
+  ];
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
+  const salt = await digestOf(cDirectory, await filesOf(".h")) +
+    await includesOf(await Deno.readTextFile(path), folder);
+  const passed = `${await objectDirectory()}/${await objectKey("cc", path, {
+    flags,
+    salt,
+  })}.passed`;
+  if (await exists(passed)) return;
+  await runCompiler("cc", [...flags, path]);
+  await into(passed, (temporary) => Deno.writeTextFile(temporary, ""));
 }
 
 async function toolchainFlags(): Promise<{ compile: string[]; link: string[] }> {
@@ -291,15 +303,24 @@ async function cachedObject(
   source: string,
   { flags, salt }: { flags: readonly string[]; salt: string },
 ): Promise<string> {
-  const text = await Deno.readTextFile(source);
-  // Without the place of the checkout: two checkouts of the same sources share their objects.
-  const parts = JSON.stringify([cc, flags, salt, source, text]).replaceAll(checkout, "");
-  const key = (await sha256(parts)).slice(0, 24);
+  const key = await objectKey(cc, source, { flags, salt });
   const object = `${await objectDirectory()}/${key}.o`;
   if (!await exists(object)) {
     await into(object, (path) => runCompiler(cc, [...flags, "-c", source, "-o", path]));
   }
   return object;
+}
+
+/** What tells apart all that comes of a source. */
+async function objectKey(
+  cc: string,
+  source: string,
+  { flags, salt }: { flags: readonly string[]; salt: string },
+): Promise<string> {
+  const text = await Deno.readTextFile(source);
+  // Without the place of the checkout: two checkouts of the same sources share their objects.
+  const parts = JSON.stringify([cc, flags, salt, source, text]).replaceAll(checkout, "");
+  return (await sha256(parts)).slice(0, 24);
 }
 
 /** Writes `path` by way of another name, so that it is whole or not there. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { deepStrictEqual, notEqual, throws } from "node:assert/strict";
-import { directives, includesOf } from "./c_build.ts";
+import { deepStrictEqual, notEqual, rejects, throws } from "node:assert/strict";
+import { checkWarnings, directives, includesOf } from "./c_build.ts";
+import { skippable } from "./skip.ts";
 
 Deno.test("directives() reads the first comment only", () => {
   const text = `/* SPDX-License-Identifier: Apache-2.0
@@ -48,3 +49,27 @@ Deno.test("includesOf() is another when a header changes, of this folder or of a
     await Deno.remove(root, { recursive: true });
   }
 });
+
+Deno.test(
+  "checkWarnings() sees what came after it passed, in the file and in a header beside it",
+  skippable(async () => {
+    const root = await Deno.makeTempDir();
+    const write = (name: string, text: string) =>
+      Deno.writeTextFile(`${root}/${name}`, text);
+    const check = () => checkWarnings(`${root}/one.c`);
+    try {
+      const text = '#include "beside.h"\nint one(void);\nint one(void) { return ONE; }\n';
+      await write("beside.h", "#define ONE 1\n");
+      await write("one.c", text);
+      await check();
+      await check();
+      await write("beside.h", "#define ONE 1\nint two(void) { return 2; }\n");
+      for (let i = 0; i < 2; i++) await rejects(check, /missing-prototypes/);
+      await write("beside.h", "#define ONE 1\n");
+      await write("one.c", `${text}int two(void) { return 2; }\n`);
+      await rejects(check, /missing-prototypes/);
+    } finally {
+      await Deno.remove(root, { recursive: true });
+    }
+  }),
+);

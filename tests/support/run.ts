@@ -99,6 +99,10 @@ export async function runTests(
     const records = (await readIfThere(skips)).split("\n").filter((line) => line !== "")
       .map((line) => JSON.parse(line) as SkipRecord);
     const result = tally(await readIfThere(junit), records);
+    if (options.filter !== undefined) {
+      // What was not asked for.
+      result.skipped = result.skipped.filter(({ why }) => why !== "ignored");
+    }
     result.failed.push(...uncaughtErrors(stdout));
     // A crash, or a file that does not compile. The test that ran is named last.
     if (code !== 0 && result.failed.length === 0) {
