@@ -11,6 +11,7 @@ import { ToolError, UsageError } from "./failure.ts";
 import type { CommandLine } from "../control/options.ts";
 import type { Log } from "../control/log.ts";
 import type { Datapath } from "../providers/datapath.ts";
+import { newState } from "../policy/state/keep.ts";
 import { Patience } from "./patience.ts";
 import { findPath } from "./target.ts";
 import { ask } from "./ask.ts";
@@ -88,7 +89,7 @@ export async function servePolicy(
   { log, signal }: ServeOptions,
 ): Promise<void> {
   const ended = Promise.withResolvers<void>();
-  await using run = await runPolicy(dp, await load(file), {
+  await using run = await runPolicy(dp, await newState(() => load(file)), {
     record: new Recorder({ events: 10_000, snap: 64 }),
     onError: (error) => {
       log.say("serve", "warn", `${error.message}${placeIn(error.cause, file)}`);

@@ -24,6 +24,12 @@ export interface Ran {
   readonly uncacheable: string | undefined;
 }
 
+/** A frame that a policy changed, and what happens to it. */
+export interface Edited {
+  readonly packet: Uint8Array;
+  readonly actions: Actions;
+}
+
 /** A key that is kept among others as words in host order, of a layout that is known. */
 export interface StoredKey {
   readonly chunk: { readonly words: Uint32Array };
@@ -119,17 +125,11 @@ export class Runner {
         : at.stage.then(this.#packet, at.carry as never, this.#ports);
       const { decision, actions } = this.actions.said(verdict);
       if (actions.setsNetwork) this.#coverProtocol();
-      return { decision, actions, uncacheable: this.#why(decision) };
+      const uncacheable = decision.cache === false ? "policy" : tracker.whyNone;
+      return { decision, actions, uncacheable };
     } finally {
       tracker.end();
     }
-  }
-
-  #why(decision: Decision): string | undefined {
-    const { tracker } = this;
-    if (decision.cache === false) return "policy";
-    if (tracker.readClock && tracker.deadline === Infinity) return "clock";
-    return tracker.uncacheable;
   }
 
   /** The recirculation id of a key; 0 if it has none. */
@@ -139,13 +139,17 @@ export class Runner {
     return at === 0 ? 0 : this.tracker.keyWords[at >> 2] as number;
   }
 
-  /** Runs `edit` of a decision on a frame, with a packet that it may read. */
-  edit(decision: Decision, frame: Uint8Array, key: Uint8Array): Uint8Array | undefined {
+  /**
+   * Runs `edit` of a decision on a frame, with a packet that it may read; what then happens to it
+   * may have parts of the packet in it, too.
+   */
+  edit(decision: Decision, frame: Uint8Array, key: Uint8Array): Edited | undefined {
     this.#taken = undefined;
     this.tracker.take(key);
     this.tracker.begin(clockMs());
     try {
-      return decision.edit?.(frame, this.#packet);
+      const packet = decision.edit?.(frame, this.#packet);
+      return packet && { packet, actions: this.actions.of(decision.actions) };
     } finally {
       this.tracker.end();
       this.tracker.dropDependencies();

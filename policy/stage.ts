@@ -9,7 +9,7 @@
  * @module
  */
 import { clockMs } from "./clock.ts";
-import { frozenCopy } from "./copy.ts";
+import { frozenCopy, isPlain } from "./copy.ts";
 import type { RecircId } from "../providers/ids.ts";
 import { ct as ctAction, type CtOptions } from "../providers/odp/constructors.ts";
 import type { Action, RecircAction } from "../providers/types_action.ts";
@@ -65,7 +65,7 @@ export function track<C extends Carry>(
   // The same list each time: its bytes are made once.
   let known = lists.get(next);
   if (known === undefined) lists.set(next, known = new Map());
-  const text = `${textOf(ct as unknown as Carry)} ${textOf(carry[0])}`;
+  const text = `${textOf(ct as unknown as Carry)} ${textOfCarried(carry[0])}`;
   let list = known.get(text);
   if (list === undefined) {
     list = frozenCopy([ctAction({ ...frozenCopy(ct) }), goTo(next, carry[0] as C)]);
@@ -163,7 +163,7 @@ export class Continuations {
     }
     if (this.#others !== undefined) this.#others.set(stage.name, stage);
     else if (named !== undefined) named.stage = stage;
-    const key = `${stage.name}\n${textOf(carry)}`;
+    const key = `${stage.name}\n${textOfCarried(carry)}`;
     let known = this.#byKey.get(key);
     if (known === undefined) {
       if (this.#byId.size >= MOST || this.#text + key.length > MOST_TEXT) {
@@ -305,16 +305,36 @@ export class Continuations {
   }
 }
 
-/** Text that is equal for equal data. */
+/** Text that is equal for equal data; of objects that are no data what is listed of them. */
 export function textOf(carry: Carry): string {
+  return written(carry, false);
+}
+
+/** The same of what a stage carries. Throws `TypeError` for what is no plain data. */
+function textOfCarried(carry: Carry): string {
+  return written(carry, true);
+}
+
+function written(carry: Carry, isStrict: boolean): string {
   if (typeof carry === "bigint") return `${carry}n`;
   if (typeof carry === "string") return JSON.stringify(carry);
   if (carry === null || typeof carry !== "object") {
+    const isData = typeof carry !== "function" && typeof carry !== "symbol";
+    if (isStrict && !isData) {
+      throw new TypeError(`a stage cannot carry a ${typeof carry}`);
+    }
     return Object.is(carry, -0) ? "-0" : String(carry);
   }
-  if (Array.isArray(carry)) return `[${carry.map(textOf).join()}]`;
+  if (Array.isArray(carry)) {
+    return `[${carry.map((one) => written(one, isStrict)).join()}]`;
+  }
+  // Other objects may be more than what is listed of them, and two would pass for one.
+  if (isStrict && !isPlain(carry)) {
+    throw new TypeError(`a stage cannot carry a ${carry.constructor?.name}`);
+  }
   const pairs = Object.entries(carry).sort(([a], [b]) => a < b ? -1 : 1);
   return `{${
-    pairs.map(([name, value]) => `${JSON.stringify(name)}:${textOf(value)}`).join()
+    pairs.map(([name, value]) => `${JSON.stringify(name)}:${written(value, isStrict)}`)
+      .join()
   }}`;
 }

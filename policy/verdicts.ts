@@ -72,7 +72,9 @@ export class ActionTable {
   /** What a policy said. Throws what encoding throws, and `TypeError` for what is no verdict. */
   said(verdict: Verdict): Said {
     if (Array.isArray(verdict)) return this.#saidBy(verdict);
-    const decision = decisionOf(verdict);
+    const given = decisionOf(verdict);
+    // As it is now: a program may use its object again for the next packet.
+    const decision = Object.isFrozen(given) ? given : { ...given };
     // What an edit will read of each packet is not known: all of them come up, whatever they are.
     const list = decision.edit === undefined ? decision.actions : handUp;
     return { decision, actions: this.#saidBy(list).actions };

@@ -14,6 +14,7 @@ import type {
 } from "./contract/flows.ts";
 import type { ProviderDatapath } from "./contract/provider.ts";
 import type { RawVerdict } from "./contract/upcalls.ts";
+import { type ErrnoName, errnoName } from "./errno.ts";
 import { DatapathError } from "./errors.ts";
 import { Flow } from "./flow.ts";
 import { type Ufid, ufid } from "./ids.ts";
@@ -135,10 +136,18 @@ export type Op =
   | (FlowReference & { readonly op: "get" })
   | (Execute & { readonly op: "execute" });
 
-/** What came of one operation: `stats` if they were wanted, `flow` for "get". */
+/**
+ * What came of one operation: `stats` if they were wanted, `flow` for "get". `code` is that of the
+ * error, which takes more to make than most operations.
+ */
 export type Result =
   | { readonly ok: true; readonly stats?: FlowStats; readonly flow?: Flow }
-  | { readonly ok: false; readonly error: DatapathError };
+  | { readonly ok: false; readonly error: DatapathError; readonly code?: ErrnoName };
+
+/** The code of a result's error; undefined where there is none. */
+export function codeOf(result: Result | undefined): ErrnoName | undefined {
+  return result === undefined || result.ok ? undefined : result.code ?? result.error.code;
+}
 
 /**
  * Makes bytes of an operation. Throws `TypeError`, `RangeError` or `SyntaxError` for arguments that
@@ -354,7 +363,7 @@ export function verdictResult(
   verdict: Verdict | undefined,
 ): Result | undefined {
   if (result === undefined || result.ok || verdict?.modify !== undefined) return result;
-  return result.error.code === "EEXIST" ? DONE : result;
+  return codeOf(result) === "EEXIST" ? DONE : result;
 }
 
 /**
@@ -371,6 +380,12 @@ class Failure {
     this.#failure = failure;
     this.#op = op;
     this.#datapath = datapath;
+  }
+
+  /** As of the error. */
+  get code(): ErrnoName {
+    const { code } = this.#failure;
+    return typeof code === "number" ? errnoName(code) : code;
   }
 
   get error(): DatapathError {

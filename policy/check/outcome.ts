@@ -10,7 +10,7 @@ import type { FlowKey } from "../../providers/types.ts";
 import type { Action } from "../../providers/types_action.ts";
 import { type Decision, decisionOf, type Policy } from "../decision.ts";
 import type { PortsView } from "../state/state.ts";
-import { frozenCopy, isForever } from "../copy.ts";
+import { areAlike, frozenCopy, isForever } from "../copy.ts";
 import { plainPacket } from "../packet/plain.ts";
 import { type Carry, isStageAction, type Stage, textOf } from "../stage.ts";
 import type { Effect } from "../packet/effect.ts";
@@ -79,7 +79,7 @@ export interface Outcome {
   readonly stages: readonly { readonly stage: Stage<never>; readonly carry: Carry }[];
 }
 
-/** Runs the bare function on a key; `read` gets the names of fields of which values were read. */
+/** Runs the bare function on a key; `read` gets the names of fields that it asked for. */
 export function outcome(part: Part, key: FlowKey, read?: Set<string>): Outcome {
   const packet = plainPacket(key, NOW, read);
   try {
@@ -120,35 +120,10 @@ export function saysTheSame(
   const { effects, deadline } = packet;
   // Mostly equal, which is found out without writing it down.
   const isEqual = of !== undefined && decision.edit === undefined &&
-    deadline === of.deadline && areEqual(decision, of.decision) &&
-    areEqual(effects, of.effects);
+    deadline === of.deadline && areAlike(decision, of.decision) &&
+    areAlike(effects, of.effects);
   return isEqual || say(decision, effects, deadline) === said;
 }
-
-/** Whether two values are made of the same; false where that is not known. */
-function areEqual(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
-    return false;
-  }
-  if (Array.isArray(a)) {
-    if (!Array.isArray(b) || a.length !== b.length) return false;
-    for (let i = 0; i < a.length; i++) if (!areEqual(a[i], b[i])) return false;
-    return true;
-  }
-  const [of, others] = [a, b] as Record<string, unknown>[] as [Fields, Fields];
-  if (Object.getPrototypeOf(a) !== Object.prototype) return false;
-  if (Object.getPrototypeOf(b) !== Object.prototype) return false;
-  let count = 0;
-  for (const name in of) {
-    count++;
-    if (!areEqual(of[name], others[name])) return false;
-  }
-  for (const _ in others) count--;
-  return count === 0;
-}
-
-type Fields = Record<string, unknown>;
 
 const actionTexts = new WeakMap<readonly Action[], string>();
 

@@ -371,18 +371,28 @@ function wideBytes(value: bigint, size: number, what: string): Uint8Array {
   );
 }
 
-/** Parses `10.0.0.0/8` into bits and their number; without a slash all bits count. */
+/**
+ * Parses `10.0.0.0/8` into bits and their number; without a slash all bits count. Throws
+ * `SyntaxError`, and `RangeError` for a number that is too large.
+ */
 export function parsePrefix(
   place: Place,
   text: string,
 ): { bits: Words; length: number } {
-  const [address = "", digits] = text.split("/");
-  const length = digits === undefined ? place.width : Number(digits);
-  if (!/^\d*$/.test(digits ?? "") || digits === "" || length > place.width) {
-    throw new SyntaxError(`"${text}" is not a prefix of ${place.width} bits at most`);
+  const { wire, width } = place;
+  const [address = "", digits, ...more] = text.split("/");
+  const length = digits === undefined ? width : Number(digits);
+  const isLength = digits === undefined || /^\d+$/.test(digits) && length <= width;
+  const isAddress = wire instanceof AddressLeaf;
+  const isValue = isAddress
+    ? wire.parse(address, 0, room.fill(0), 0) === address.length
+    : /^\d+$/.test(address);
+  if (!isLength || !isValue || more.length > 0) {
+    throw new SyntaxError(`"${text}" is not a prefix of ${width} bits at most`);
   }
-  const isAddress = place.wire instanceof AddressLeaf;
-  const bits = parse(place, isAddress ? address : Number(address));
+  const isBig = wire instanceof BigLeaf; // A number would lose digits.
+  const number = isBig ? BigInt(address) as unknown as number : Number(address);
+  const bits = parse(place, isAddress ? address : number);
   const kept = prefixMask(length);
   for (let i = 0; i < 4; i++) bits[i] = (bits[i] as number) & (kept[i] as number);
   return { bits, length };

@@ -32,6 +32,7 @@ import {
 } from "./leaf.ts";
 import { fromBig, parsePrefix, prefixMask, toBig, type Value, words } from "./leaf.ts";
 import type { Credited, Effect, Taught } from "./effect.ts";
+import { valueNow } from "../copy.ts";
 import type { Tracker } from "./tracker.ts";
 
 /** The parts of a tunnel key that a policy may read. */
@@ -143,12 +144,17 @@ export interface Packet extends PacketFields {
   bits(leaf: Leaf, mask: bigint): bigint;
   /**
    * Notes what a packet like this teaches: done for the packet itself when its verdict is known,
-   * and refreshed while its flow counts packets.
+   * and refreshed while its flow counts packets. Values are plain data, taken as they are now; state
+   * of policies and functions are themselves. Throws `TypeError` for other objects.
    */
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void;
   /** Packets and bytes of the flow go to a counter. */
   credit(counter: Credited): void;
-  /** The verdict holds no longer than this, ms since 1970. */
+  /**
+   * The verdict holds no longer than this, ms since 1970: its flow runs again then. A time that has
+   * come is for this packet alone, which gets no flow; `Infinity` says that the verdict does not
+   * end.
+   */
   until(atMs: number): void;
   /**
    * Milliseconds since 1970, one value for each run. Read without `until` the packet gets no flow.
@@ -375,7 +381,10 @@ export class PacketView {
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void {
     const { effects } = this.#tracker;
     if (typeof key === "object") key = detached(key);
-    if (typeof value === "object") value = detached(value);
+    // As it is now: a program may use its object again for the next packet.
+    if (typeof value === "object") {
+      value = valueNow(detached(value), "what packets teach");
+    }
     for (let i = 0; i < effects.length; i++) {
       const one = effects[i] as Effect;
       if (one.kind !== "learn" || one.table !== table as never) continue;
@@ -398,12 +407,11 @@ export class PacketView {
 
   until(atMs: number): void {
     if (!(atMs >= 0)) throw new RangeError(`until() needs a time: it is ${atMs}`);
-    this.#tracker.deadline = Math.min(this.#tracker.deadline, atMs);
+    this.#tracker.until(atMs);
   }
 
   get now(): number {
-    this.#tracker.readClock = true;
-    return this.#tracker.nowMs;
+    return this.#tracker.readTime();
   }
 }
 

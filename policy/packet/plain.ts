@@ -187,7 +187,7 @@ export class PlainPacket {
   readonly #key: FlowKey;
   readonly #read: Set<string> | undefined;
 
-  /** A packet with this key; `read` gets the names of its fields of which values are read. */
+  /** A packet with this key; `read` gets the names of its fields that are asked for. */
   constructor(key: FlowKey, nowMs: number, read?: Set<string>) {
     this.#key = key;
     this.now = nowMs;
@@ -195,9 +195,8 @@ export class PlainPacket {
   }
 
   #value(leaf: string): unknown {
-    const value = valueIn(this.#key, leaf);
-    if (value !== undefined) this.#read?.add(partsOf(leaf).of);
-    return value;
+    this.#read?.add(partsOf(leaf).of);
+    return valueIn(this.#key, leaf);
   }
 
   get [TRACKER](): undefined {
@@ -216,6 +215,7 @@ export class PlainPacket {
   }
 
   has(field: string): boolean {
+    this.#read?.add(field);
     return valueIn(this.#key, field) !== undefined;
   }
 

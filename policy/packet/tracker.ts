@@ -83,8 +83,9 @@ export class Tracker {
   deadline = Infinity;
   /** The clock of this run. */
   nowMs = 0;
-  /** Whether the clock was read. */
-  readClock = false;
+  /** Whether the clock was read, and whether the policy said when its verdict ends. */
+  #readClock = false;
+  #saidEnd = false;
   /** Reads in their order, when somebody wants to know them. */
   reads: Read[] | undefined;
   /** What an earlier run on this key rested on. */
@@ -138,7 +139,8 @@ export class Tracker {
     this.uncacheable = undefined;
     this.deadline = Infinity;
     this.nowMs = nowMs;
-    this.readClock = false;
+    this.#readClock = false;
+    this.#saidEnd = false;
     current = this;
   }
 
@@ -161,7 +163,24 @@ export class Tracker {
   end(): void {
     current = undefined;
     this.former.forget();
-    if (this.readClock && this.deadline === Infinity) this.uncacheable ??= "clock";
+  }
+
+  /** Why there is to be no flow, by what the run read and said; undefined if there may be one. */
+  get whyNone(): string | undefined {
+    if (this.#readClock && !this.#saidEnd) return "clock";
+    return this.deadline <= this.nowMs ? "expired" : this.uncacheable;
+  }
+
+  /** Reads the clock of this run. */
+  readTime(): number {
+    this.#readClock = true;
+    return this.nowMs;
+  }
+
+  /** The verdict ends at a time: the earliest that was said counts. */
+  until(atMs: number): void {
+    this.#saidEnd = true;
+    this.deadline = Math.min(this.deadline, atMs);
   }
 
   /** What the earlier run read here; 0 if that is not known. */

@@ -146,6 +146,8 @@ export class Core {
   /** Flows that wait to be run again; those before `#dirtyAt` were taken. */
   #dirty: FlowRecord[] = [];
   #dirtyAt = 0;
+  /** Called with the time when a verdict ends. */
+  onDeadline: (atMs: number) => void = () => {};
   /** Called when flows wait that did not before. */
   onDirty: () => void = () => {};
   policy: Policy;
@@ -210,7 +212,9 @@ export class Core {
   /** Says when a flow's verdict ends, and has it watched if it does. */
   setDeadline(flow: FlowRecord, deadline: number): void {
     flow.deadline = deadline;
-    if (deadline < Infinity) this.withDeadline.push(flow);
+    if (deadline === Infinity) return;
+    this.withDeadline.push(flow);
+    this.onDeadline(deadline);
   }
 
   /** Has a flow run again. */

@@ -153,6 +153,13 @@ export class FlowRecord implements KeyPlace, FlowBits {
     return true;
   }
 
+  /** Whether these are the words of its name. */
+  hasId(words: Uint32Array): boolean {
+    return typeof this.#name === "number" && words[3] === this.number &&
+      words[2] === (VARIANT | this.#name) >>> 0 &&
+      words[0] === prefixWords[0] && words[1] === prefixWords[1];
+  }
+
   /** Whether it has a name that was given here with this serial number, or this name. */
   isNamed(serial: number, ufid: Ufid): boolean {
     return this.#name === serial ? ufid.startsWith(prefix) : this.#name === ufid;

@@ -61,6 +61,12 @@ export class Ledger {
     return isIt ? flow : this.#foreign.get(ufid);
   }
 
+  /** The same, by the words of a name that was given here. */
+  byWords(words: Uint32Array): FlowRecord | undefined {
+    const flow = this.#flows[words[3] as number];
+    return flow?.hasId(words) === true ? flow : undefined;
+  }
+
   /** The hash of the key that `words` begin with under a mask. */
   hashOf(words: Uint32Array, layout: Layout, mask: Mask): number {
     return maskedHash(words, wordsFor(layout.size), mask.words, layout.isAligned);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { clockMs, every } from "../clock.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { toKeyBytes } from "../../providers/odp/input.ts";
 import { decodeActions } from "../../providers/odp/action.ts";
@@ -18,6 +19,7 @@ import { adopt } from "./adopt.ts";
 import { Core } from "./core.ts";
 import type { Policy } from "../decision.ts";
 import { diffOf, type FlowDiff } from "./diff.ts";
+import { Endings } from "./endings.ts";
 import { explainKey, Explanation, textOfEffect } from "./explain.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import type { Recorder } from "./recorder.ts";
@@ -27,8 +29,6 @@ import { type PolicyOptions, settingsOf } from "./settings.ts";
 import { SetUp } from "./setup.ts";
 import type { Learner } from "../packet/effect.ts";
 import { PortsView } from "../state/state.ts";
-import { clockMs, every } from "../clock.ts";
-import { Deadlines } from "./timers.ts";
 import { sameActions } from "../verdicts.ts";
 import { Walker } from "./walker.ts";
 
@@ -79,7 +79,7 @@ export class PolicyRun implements AsyncDisposable {
   readonly #setUp: SetUp;
   readonly #revalidator: Revalidator;
   readonly #walker: Walker;
-  #deadlines = new Deadlines<FlowRecord>();
+  readonly #endings: Endings;
   readonly #abort = new AbortController();
   readonly #tasks: Promise<void>[] = [];
   readonly #ticker: Disposable;
@@ -96,6 +96,7 @@ export class PolicyRun implements AsyncDisposable {
     const batches = dp.upcallBatches({ signal: this.#abort.signal, batch: 256 });
     portsOf(dp).update(numbersOf(dp));
     const core = this.#core = new Core(dp, policy, settings, portsOf(dp));
+    this.#endings = new Endings(core);
     this.#revalidator = new Revalidator(core);
     this.#walker = new Walker(core, (flow) => void adopt(core, this.#revalidator, flow));
     this.#setUp = new SetUp(
@@ -108,6 +109,7 @@ export class PolicyRun implements AsyncDisposable {
       else dp.flows.flush();
     } catch (error) {
       core.end();
+      this.#endings.end();
       this.#abort.abort();
       throw error;
     }
@@ -169,34 +171,13 @@ export class PolicyRun implements AsyncDisposable {
       }
       core.continuations.sweep(nowMs);
     }
-    this.#watchDeadlines();
-    for (const flow of this.#deadlines.due(nowMs)) {
-      if (flow.gone || flow.deadline > nowMs) continue;
-      core.markDirty(flow);
-      core.onDirty();
-    }
+    this.#endings.look(); // The clock may have been put forward.
     this.#setUp.limit = Math.min(core.settings.maxFlows, this.#walker.allowed);
     if (core.ledger.size > this.#setUp.limit) this.#walker.evict(this.#setUp.limit);
     const everyMs = core.settings.idleMs / 4;
     const walk = nowMs - this.#walker.triedMs >= everyMs ? this.#walk() : undefined;
     this.#audit(core.settings.auditsPerSecond * TICK_MS / 1000);
     return walk;
-  }
-
-  /** Deadlines are noted when flows are looked at; a flow is in the heap once for each. */
-  #watchDeadlines(): void {
-    const { withDeadline } = this.#core;
-    for (const flow of withDeadline.splice(0)) {
-      if (!flow.gone && flow.deadline < Infinity) {
-        this.#deadlines.add(flow.deadline, flow);
-      }
-    }
-    // Deadlines of flows that went stay until their time: not more of them than of others.
-    if (this.#deadlines.size <= 1024 + 4 * this.#core.ledger.size) return;
-    this.#deadlines = new Deadlines();
-    for (const flow of this.#core.ledger.all()) {
-      if (flow.deadline < Infinity) this.#deadlines.add(flow.deadline, flow);
-    }
   }
 
   async #walk(): Promise<void> {
@@ -215,11 +196,13 @@ export class PolicyRun implements AsyncDisposable {
     const core = this.#core;
     this.#audited += share;
     for (let tries = 0; this.#audited >= 1 && tries < 8; tries++) {
+      const nowMs = clockMs();
       const flow = core.ledger.at(1 + Math.floor(Math.random() * (core.ledger.end - 1)));
       if (flow === undefined || !flow.installed || flow.dirty) continue;
+      if (flow.deadline <= nowMs) continue; // It is about to run again.
       this.#audited--;
       const said = flow.actions;
-      const ran = core.runFlow(flow, clockMs(), undefined);
+      const ran = core.runFlow(flow, nowMs, undefined);
       core.runner.tracker.dropDependencies();
       if (ran === undefined || sameActions(ran.actions, said)) continue;
       core.report("untracked", "a verdict changed though nothing that was read did", {
@@ -353,6 +336,7 @@ export class PolicyRun implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#ticker[Symbol.dispose]();
+    this.#endings.end();
     if (runs.get(this.#core.dp) === this) runs.delete(this.#core.dp);
     this.#abort.abort();
     this.#core.end();

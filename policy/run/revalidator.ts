@@ -9,7 +9,9 @@
  * @module
  */
 import { clockMs } from "../clock.ts";
+import { areAlike } from "../copy.ts";
 import { setImmediate } from "node:timers";
+import { codeOf } from "../../providers/operations.ts";
 import { type Core, count, countNamed, hasCredit } from "./core.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import { chooseMask } from "./mask_choice.ts";
@@ -24,12 +26,19 @@ export type Became = "kept" | "modified" | "deleted";
 /** Flows that are looked at before the event loop gets a turn, ms. */
 const SLICE_MS = 4;
 const BATCH = 256;
+/** What the datapath did not do is tried again so much later, ms, and so often. */
+const LATER_MS = 100;
+const MOST_FAILED = 8;
 
 /** Runs again what waits. */
 export class Revalidator {
   readonly #core: Core;
   readonly #ops = new OpList();
   #scheduled = false;
+  /** Slices that failed since the last that did not. */
+  #failures = 0;
+  /** Flows of which the datapath may have other actions than their records. */
+  readonly #unsure = new Set<FlowRecord>();
   #idle: (() => void)[] = [];
   /** Told what became of each flow. */
   onBecame: ((flow: FlowRecord, became: Became, before: Uint8Array) => void) | undefined;
@@ -52,10 +61,30 @@ export class Revalidator {
     const core = this.#core;
     if (core.dp.closed) return this.#settled();
     const end = performance.now() + SLICE_MS;
-    while (core.waiting > 0 && performance.now() < end) this.#some(BATCH);
-    if (core.waiting === 0) return this.#settled();
+    try {
+      while (core.waiting > 0 && performance.now() < end) this.#some(BATCH);
+      this.#failures = 0;
+    } catch (cause) {
+      if (core.dp.closed) return this.#settled();
+      return this.#later(cause);
+    }
+    if (core.waiting === 0) {
+      this.#unsure.clear();
+      return this.#settled();
+    }
     this.#scheduled = true;
     setImmediate(() => this.#slice()); // A timer would wait a millisecond or two.
+  }
+
+  /** The datapath failed: what waits is looked at a little later. Throws where it does so again. */
+  #later(cause: unknown): void {
+    const core = this.#core;
+    count(core.counters.failures, "rerun_failed");
+    if (++this.#failures >= MOST_FAILED) throw cause;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    core.report("refused", `flows could not be changed: ${message}`, { cause });
+    this.#scheduled = true;
+    setTimeout(() => this.#slice(), LATER_MS);
   }
 
   #settled(): void {
@@ -150,6 +179,20 @@ export class Revalidator {
     const core = this.#core;
     const nowMs = clockMs();
     const batch = core.takeWaiting(most);
+    try {
+      this.#runAll(batch, nowMs);
+    } catch (cause) {
+      for (const flow of batch) {
+        if (flow.gone) continue;
+        this.#unsure.add(flow);
+        core.markDirty(flow);
+      }
+      throw cause;
+    }
+  }
+
+  #runAll(batch: readonly FlowRecord[], nowMs: number): void {
+    const core = this.#core;
     const modified: FlowRecord[] = [];
     const deleted: FlowRecord[] = [];
     for (const flow of batch) {
@@ -187,7 +230,8 @@ export class Revalidator {
       tracker.dropDependencies();
       return "deleted";
     }
-    const hadOther = !sameActions(flow.actions, ran.actions);
+    const isUnsure = this.#unsure.size > 0 && this.#unsure.delete(flow);
+    const hadOther = isUnsure || !sameActions(flow.actions, ran.actions);
     const isElsewhere = !areSameEffects(flow.effects, tracker.effects);
     if ((hadOther || isElsewhere) && flow.installed) {
       this.#settleStats(flow, nowMs, tracker.effects);
@@ -247,9 +291,10 @@ export class Revalidator {
         continue;
       }
       // Somebody deleted it: put it, as it is to be.
-      if (result?.error.code === "ENOENT") again.push(flow);
+      const code = codeOf(result);
+      if (code === "ENOENT") again.push(flow);
       else {
-        core.report("refused", `the datapath refused a change: ${result?.error.code}`, {
+        core.report("refused", `the datapath refused a change: ${code}`, {
           key: flow.key,
           cause: result?.error,
         });
@@ -272,7 +317,7 @@ export class Revalidator {
 function isSameEffect(a: Effect, b: Effect): boolean {
   if (a.kind === "credit") return b.kind === "credit" && a.counter === b.counter;
   return b.kind === "learn" && a.table === b.table && Object.is(a.key, b.key) &&
-    Object.is(a.value, b.value);
+    areAlike(a.value, b.value);
 }
 
 function areSameEffects(a: readonly Effect[], b: readonly Effect[]): boolean {

@@ -8,6 +8,7 @@
  * @module
  */
 import { clockMs } from "../clock.ts";
+import { codeOf, type Result } from "../../providers/operations.ts";
 import type { Upcall } from "../../providers/upcall.ts";
 import { Admission, portShare } from "./admission.ts";
 import { type Core, count, countNamed, hasCredit } from "./core.ts";
@@ -265,9 +266,9 @@ export class SetUp {
     }
     const { key } = core.runner;
     try {
-      const packet = core.runner.edit(ran.decision, upcall.packet.slice(), key);
-      if (packet === undefined) return undefined;
-      const { bytes } = core.runner.actions.of(ran.decision.actions);
+      const edited = core.runner.edit(ran.decision, upcall.packet.slice(), key);
+      if (edited === undefined) return undefined;
+      const { packet, actions: { bytes } } = edited;
       if (bytes.length > 0) core.dp.execute({ packet, key, actions: bytes });
     } catch (cause) {
       count(core.counters.failures, "edit_failed");
@@ -320,7 +321,7 @@ export class SetUp {
         count(core.counters.failures, "execute_failed");
         continue;
       }
-      this.#refused(flow, key, result?.error, nowMs);
+      this.#refused(flow, key, result, nowMs);
     }
   }
 
@@ -330,11 +331,11 @@ export class SetUp {
   #refused(
     flow: FlowRecord,
     key: Uint8Array,
-    error: { readonly code: string; readonly message: string } | undefined,
+    refusal: Result | undefined,
     nowMs: number,
   ): void {
     const core = this.#core;
-    let code = error?.code;
+    let code = codeOf(refusal);
     for (let i = 0; code === "EEXIST" && i < MOST_IN_THE_WAY; i++) {
       const [there] = core.dp.operate([{ op: "get", key }]);
       const ufid = there?.ok === true ? there.flow?.ufid : undefined;
@@ -355,9 +356,10 @@ export class SetUp {
         count(core.counters.failures, "replaced");
         return;
       }
-      code = result?.error.code;
+      code = codeOf(result);
     }
     count(core.counters.failures, "put_failed");
+    const error = refusal?.ok === false ? refusal.error : undefined;
     core.report("refused", `the datapath refused a flow: ${error?.code}`, {
       key,
       cause: error,

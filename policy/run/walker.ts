@@ -9,6 +9,7 @@ import { clockMs } from "../clock.ts";
 import { setImmediate } from "node:timers";
 import type { Flow } from "../../providers/flow.ts";
 import type { Ufid } from "../../providers/ids.ts";
+import { codeOf } from "../../providers/operations.ts";
 import { type Core, count } from "./core.ts";
 import type { FlowRecord } from "./flow_record.ts";
 
@@ -93,9 +94,7 @@ export class Walker {
     let failure: { readonly cause: unknown } | undefined;
     try {
       for (const flow of core.dp.flows.dump({ terse: true })) {
-        const record = flow.ufid === undefined
-          ? undefined
-          : core.ledger.byUfid(flow.ufid);
+        const record = this.#recordOf(flow);
         if (record === undefined) strangers.push(flow);
         else {
           record.walk = walk;
@@ -129,6 +128,18 @@ export class Walker {
     this.lastMs = clockMs();
   }
 
+  /** The record of a flow. Text of its name is made only where nothing else tells. */
+  #recordOf({ raw }: Flow): FlowRecord | undefined {
+    const { ledger } = this.#core;
+    if (raw.writeUfid !== undefined) {
+      raw.writeUfid(this.#name);
+      const record = ledger.byWords(this.#name);
+      if (record !== undefined) return record;
+    }
+    return raw.ufid === undefined ? undefined : ledger.byUfid(raw.ufid);
+  }
+  readonly #name = new Uint32Array(4);
+
   #one(
     record: FlowRecord,
     flow: Flow,
@@ -139,7 +150,8 @@ export class Walker {
     const core = this.#core;
     // What was listed before somebody asked would look like a flow that counts anew.
     const isOld = core.asked?.has(record) === true;
-    const more = isOld ? 0n : core.account(record, flow.stats, nowMs);
+    const isSilent = flow.raw.packetCount === Number(record.packets);
+    const more = isOld || isSilent ? 0n : core.account(record, flow.stats, nowMs);
     if (!isOld) record.recent = Number(more);
     // Some of the packets may have come right after the last look.
     if (more > 0n) core.learn(record.effects, nowMs, record.lookedMs);
@@ -165,7 +177,7 @@ export class Walker {
         const result = results[i];
         if (result?.ok === true && result.flow !== undefined) {
           core.account(flow, result.flow.stats, nowMs);
-        } else if (result?.ok === false && result.error.code === "ENOENT") {
+        } else if (codeOf(result) === "ENOENT") {
           count(core.counters.failures, "lost_flow");
           core.gone(flow, undefined, "lost", nowMs);
         }

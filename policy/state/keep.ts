@@ -16,27 +16,57 @@ export interface Keepable {
   takeOver(before: unknown): void;
 }
 
-/** The latest state of each name; what nobody holds any more is let go. */
-const named = new Map<string, WeakRef<Keepable>>();
-let predecessors: Map<string, WeakRef<Keepable>> | undefined;
+type Named = Map<string, WeakRef<Keepable>>;
 
-/** Notes state that its program gave a name. */
+/** The latest state of each name; what nobody holds any more is let go. */
+const named: Named = new Map();
+
+/** A program that is loaded: what it takes over, and what it made so far. */
+interface Loading {
+  readonly before: Named;
+  readonly made: Named;
+}
+
+let loading: Loading | undefined;
+
+/**
+ * Notes state that its program gave a name. Throws `TypeError` for a second one of a name while a
+ * program is loaded: both would take over the same.
+ */
 export function noteNamed(state: Keepable): void {
-  const before = predecessors?.get(state.name)?.deref();
+  const { name } = state;
+  if (loading?.made.has(name)) {
+    throw new TypeError(`two cells or maps have the name "${name}"`);
+  }
+  const before = loading?.before.get(name)?.deref();
   if (before !== undefined) state.takeOver(before);
-  named.set(state.name, new WeakRef(state));
+  const reference = new WeakRef(state);
+  (loading?.made ?? named).set(name, reference);
+}
+
+async function load<T>(make: () => Promise<T>, before: Named): Promise<T> {
+  const mine: Loading = { before, made: new Map() };
+  loading = mine;
+  try {
+    const made = await make();
+    for (const [name, state] of mine.made) named.set(name, state);
+    return made;
+  } finally {
+    if (loading === mine) loading = undefined;
+  }
 }
 
 /**
  * While `make` runs, state that is made takes over the content of that which had its name before:
  * maps what packets taught them, cells what was written to them. For programs that load their
- * policy again.
+ * policy again. If `make` throws, the next call takes over from what this one did. A name is for
+ * one cell or map: a second one that is made throws `TypeError`.
  */
 export async function keepState<T>(make: () => Promise<T>): Promise<T> {
-  predecessors = new Map(named);
-  try {
-    return await make();
-  } finally {
-    predecessors = undefined;
-  }
+  return await load(make, new Map(named));
+}
+
+/** As `keepState`, for a program that is loaded first: nothing is taken over. */
+export async function newState<T>(make: () => Promise<T>): Promise<T> {
+  return await load(make, new Map());
 }

@@ -14,17 +14,23 @@ import {
   words,
 } from "../packet/leaf.ts";
 import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
+import { noteThings } from "../copy.ts";
 import { dependOn, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import { leadingMasked } from "../packet/leading.ts";
 import { Trie } from "./trie.ts";
 
-/** A prefix and its value. */
-interface Entry<V> {
+/** A prefix and its value, as they are found: what was found once stays as it was. */
+interface Found<V> {
   readonly prefix: string;
+  readonly value: V;
+}
+
+/** The same as it is kept. */
+interface Entry<V> {
+  found: Found<V>;
   readonly bits: Words;
   readonly length: number;
-  value: V;
   dependency: number;
 }
 
@@ -82,20 +88,31 @@ export class PrefixMap<V> implements Owner {
     }
     const { bits, length } = parsePrefix(place, prefix);
     wrote({ name: this.name, op: "set", key: prefix, value });
-    this.#kind = place.kind;
+    if (this.#kind === undefined) this.#become(place.kind);
     const known = this.#trie.get(bits, length);
     if (known !== undefined) {
-      if (Object.is(known.value, value)) return this;
-      known.value = value;
+      if (Object.is(known.found.value, value)) return this;
+      known.found = Object.freeze({ prefix: known.found.prefix, value });
       if (known.dependency !== 0) notify(known.dependency);
       return this;
     }
-    this.#trie.set(bits, length, { prefix, bits, length, value, dependency: 0 });
+    const found = Object.freeze({ prefix, value });
+    this.#trie.set(bits, length, { found, bits, length, dependency: 0 });
     if (this.#count !== 0) notify(this.#count);
     // Blocks that the prefix is in, or that are in it: a longer prefix than theirs may have come.
     this.#blocks.above(bits, length, (id) => notify(id));
     this.#blocks.below(bits, length, (id) => notify(id));
     return this;
+  }
+
+  /** From now on lookups by addresses of another kind throw, which found nothing until now. */
+  #become(kind: string): void {
+    this.#kind = kind;
+    const none = words();
+    const found: number[] = [];
+    this.#blocks.above(none, 0, (id) => found.push(id));
+    this.#blocks.below(none, 0, (id) => found.push(id));
+    for (const id of found) notify(id);
   }
 
   /** Removes a prefix; false if it is not there. */
@@ -123,7 +140,7 @@ export class PrefixMap<V> implements Owner {
       throw new TypeError(`${this.name} has addresses of another kind than ${leaf}`);
     }
     const tracker = (packet as Packet & Tracked)[TRACKER];
-    if (tracker === undefined) return this.#scan(packet, leaf);
+    if (tracker === undefined) return this.#scan(packet, leaf)?.found;
     if (tracker.reads !== undefined) tracker.note(leaf, `in ${this.name}`);
     if (!tracker.present(place) && !place.zero) return undefined;
     const bits = tracker.valueOf(place, scratch);
@@ -140,7 +157,7 @@ export class PrefixMap<V> implements Owner {
     if (entry === undefined) return undefined;
     entry.dependency ||= makeDependency(this, entry);
     tracker.depend(entry.dependency);
-    return entry;
+    return entry.found;
   }
 
   /** For packets that nobody tracks: the plain way. */
@@ -148,7 +165,7 @@ export class PrefixMap<V> implements Owner {
     let best: Entry<V> | undefined;
     for (const entry of this.#all()) {
       if (best !== undefined && best.length >= entry.length) continue;
-      if (packet.within(leaf, entry.prefix)) best = entry;
+      if (packet.within(leaf, entry.found.prefix)) best = entry;
     }
     return best;
   }
@@ -168,7 +185,7 @@ export class PrefixMap<V> implements Owner {
       return;
     }
     const made = key as Entry<V> | Block;
-    if ("prefix" in made) made.dependency = 0;
+    if ("found" in made) made.dependency = 0;
     else this.#blocks.delete(made.bits, made.length);
   }
 
@@ -176,8 +193,10 @@ export class PrefixMap<V> implements Owner {
   describe(key: unknown): string {
     if (key === COUNT) return `${this.name} has ${this.#trie.size} prefixes`;
     const made = key as Entry<V> | Block;
-    return "prefix" in made
-      ? `${this.name}[${made.prefix}] = ${String(made.value)}`
+    return "found" in made
+      ? `${this.name}[${made.found.prefix}] = ${String(made.found.value)}`
       : `${this.name} has no longer prefix within /${made.length} of the packet's address`;
   }
 }
+
+noteThings(PrefixMap);

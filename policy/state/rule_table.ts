@@ -30,6 +30,7 @@ import {
   signatureOf,
   Subtable,
 } from "./subtable.ts";
+import { noteThings } from "../copy.ts";
 import { type Counter, dependOn, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Tracker } from "../packet/tracker.ts";
@@ -306,6 +307,8 @@ export class RuleTable<R extends Rule> implements Owner {
     return `${this.name}: priority ${rule.priority}, ${JSON.stringify(rule.match)}`;
   }
 }
+
+noteThings(RuleTable);
 
 type PlainPart = readonly [leaf: Leaf, value: bigint, mask: bigint];
 

@@ -10,7 +10,7 @@
 import type { PortNo } from "../../providers/ids.ts";
 import { output } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
-import { frozenCopy } from "../copy.ts";
+import { frozenCopy, noteThings } from "../copy.ts";
 import { makeDependency, notify, type Owner } from "./dependency.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
 import { wrote } from "./state_event.ts";
@@ -23,6 +23,12 @@ export function refuseInRun(what: string): void {
   throw new TypeError(
     `${what} was written while a policy runs: effects go through packet.learn`,
   );
+}
+
+/** A run that is under way gets no flow: it read what changes with each packet. */
+export function refuseFlow(why: string): void {
+  const tracker = currentTracker();
+  if (tracker !== undefined) tracker.uncacheable ??= why;
 }
 
 /**
@@ -128,8 +134,7 @@ export class Counter implements Credited {
   }
 
   #read<T>(value: T): T {
-    const tracker = currentTracker();
-    if (tracker !== undefined) tracker.uncacheable ??= "counter";
+    refuseFlow("counter");
     return value;
   }
 
@@ -196,3 +201,5 @@ export class PortsView implements Owner {
     return `the ports ${[...this.#ports].join(", ")}`;
   }
 }
+
+for (const kind of [Cell, Counter, PortsView]) noteThings(kind);

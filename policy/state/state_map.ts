@@ -5,6 +5,7 @@
  * @module
  */
 import { clockMs } from "../clock.ts";
+import { areAlike, noteThings } from "../copy.ts";
 import { keyIn, makeDependency, notify, type Owner } from "./dependency.ts";
 import { type Leaf, parse, type Place, placeOf, type Value } from "../packet/leaf.ts";
 import { words } from "../packet/leaf.ts";
@@ -12,7 +13,7 @@ import { numberOf, widthOf } from "../packet/plain.ts";
 import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
 import { Block, enter, Entry, type Index, leave } from "./map_entry.ts";
-import { dependOn, nameOf, refuseInRun } from "./state.ts";
+import { dependOn, nameOf, refuseFlow, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
 import { leadingMasked } from "../packet/leading.ts";
@@ -41,6 +42,14 @@ export interface StateMapOptions<V> {
   readonly holdMs?: number;
 }
 
+/** What a map counts. */
+interface MapCounters {
+  refused: number;
+  evicted: number;
+  expired: number;
+  flapping: number;
+}
+
 const scratch = words();
 
 /** What a run that asks for all keys rests on. */
@@ -52,9 +61,13 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   readonly name: string;
   /**
    * Entries that were refused or evicted because the map was full, and packets that moved a key too
-   * often.
+   * often. As a `Counter` that a policy reads, they give its packet no flow.
    */
-  readonly counters = { refused: 0, evicted: 0, expired: 0, flapping: 0 };
+  get counters(): Readonly<MapCounters> {
+    refuseFlow("counter");
+    return this.#counters;
+  }
+  readonly #counters: MapCounters = { refused: 0, evicted: 0, expired: 0, flapping: 0 };
   readonly #options: StateMapOptions<V>;
   readonly #entries = new Map<K, Entry<K, V>>();
   /** How many of them are there, the first that came, and the last. */
@@ -234,15 +247,25 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   /** @ignore */
   hear(key: unknown, value: unknown, atMs: number, sinceMs = atMs): void {
     const entry = this.#entries.get(key as K);
-    if (entry?.isThere && !this.#isSame(entry.value as V, value as V)) {
+    if (entry?.isThere) {
+      if (this.#isTaught(entry.value as V, value as V)) {
+        entry.usedMs = Math.max(entry.usedMs, atMs);
+        return;
+      }
       // The packet may be older than what is known: a station has moved since it sent it.
       if (sinceMs < entry.writtenMs) return;
       if (atMs - entry.movedMs < (this.#options.holdMs ?? 1000)) {
-        this.counters.flapping++;
+        this.#counters.flapping++;
         return;
       }
     }
     this.#set(key as K, value as V, atMs, entry);
+  }
+
+  /** Whether what a packet teaches is what is known: it is a copy, which no other one is. */
+  #isTaught(known: V, taught: V): boolean {
+    const { equals } = this.#options;
+    return equals === undefined ? areAlike(known, taught) : equals(known, taught);
   }
 
   #isSame(a: V, b: V): boolean {
@@ -273,7 +296,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     const { max = 65_536, full = "evict" } = this.#options;
     if (this.#size >= max) {
       if (full === "refuse") {
-        this.counters.refused++;
+        this.#counters.refused++;
         return;
       }
       this.#evict();
@@ -313,7 +336,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       if (next.usedMs < (oldest as Entry<K, V>).usedMs) oldest = next;
     }
     if (oldest === undefined) return;
-    this.counters.evicted++;
+    this.#counters.evicted++;
     this.#remove(oldest);
   }
 
@@ -361,7 +384,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     for (const entry of this.#all()) {
       const end = entry.usedMs + idleMs;
       if (end <= nowMs) {
-        this.counters.expired++;
+        this.#counters.expired++;
         wrote({ name: this.name, op: "delete", key: entry.key });
         this.#remove(entry);
       } else next = Math.min(next, end);
@@ -390,3 +413,5 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     return `${this.name} has nothing within /${length} of the packet's ${place.name}`;
   }
 }
+
+noteThings(StateMap);

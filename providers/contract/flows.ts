@@ -39,6 +39,13 @@ export interface RawFlow {
   readonly offloaded?: boolean | undefined;
   /** Text of the provider about the flow, for `-m` dumps. */
   readonly extraInfo?: string | undefined;
+  /**
+   * Writes the identifier as the four words that its bytes are, in host order, where that takes
+   * less than its text.
+   */
+  writeUfid?(to: Uint32Array): void;
+  /** Packets of `stats` as a number, where that takes less. */
+  readonly packetCount?: number;
 }
 
 /** Which flows to list, and how much of each. */

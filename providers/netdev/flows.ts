@@ -308,6 +308,19 @@ class ListedFlow implements RawFlow {
     return ufidText(this.#records.bytes, this.#at + dpFlowRecord.ufid);
   }
 
+  /** @ignore */
+  writeUfid(to: Uint32Array): void {
+    const { view } = this.#records;
+    const at = this.#at + dpFlowRecord.ufid;
+    for (let i = 0; i < 4; i++) to[i] = view.getUint32(at + 4 * i, true);
+  }
+
+  get packetCount(): number {
+    const { view } = this.#records;
+    const at = this.#at + dpFlowRecord.stats + dpFlowStats.packets;
+    return view.getUint32(at, true) + 2 ** 32 * view.getUint32(at + 4, true);
+  }
+
   get stats(): FlowStats {
     return readStats(this.#records.view, this.#at + dpFlowRecord.stats);
   }

@@ -97,6 +97,38 @@ onEach(
   ["fake"],
 );
 
+onEach(
+  "flows that the datapath failed to change are changed later",
+  async ({ dp, send, where }) => {
+    let fails = 0;
+    const to = new Cell(2, { name: "failing" });
+    const isOpen = new Cell(true, { name: "open" });
+    const failing = withOperate(dp, (ops: readonly Op[]) => {
+      const isChange = ops.some((op) =>
+        op.op === "delete" || op.op === "put" && op.modify
+      );
+      if (isChange && fails-- > 0) throw new Error("no buffer space");
+      return dp.operate(ops);
+    });
+    const codes: string[] = [];
+    await using run = await runPolicy(failing, (packet) => {
+      if (packet.equals("ethernet.src", mac(1))) return forward(to.value);
+      return isOpen.value ? forward(2) : { actions: [], cache: false };
+    }, { audit: { perSecond: 0 }, onError: ({ code }) => void codes.push(code) });
+    await send(1, frame(1, 9), frame(2, 9));
+    where();
+    fails = 2;
+    to.value = 3;
+    isOpen.value = false;
+    await run.settled();
+    await send(1, frame(1, 9), frame(2, 9));
+    deepStrictEqual(where(), { 3: 1 });
+    ok(codes.includes("refused") && (run.stats.failures.rerun_failed ?? 0) > 0);
+  },
+  3,
+  ["fake"],
+);
+
 onEach("replace: stages of one name are those of the policy that runs", async (bench) => {
   const [mine, theirs] = [new Cell(1, { name: "mine" }), new Cell(2, { name: "theirs" })];
   const isStaged = new Cell(false, { name: "staged" });

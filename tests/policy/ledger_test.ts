@@ -46,10 +46,19 @@ Deno.test("ledger: a flow is found by its name, and a name is never given twice"
     strictEqual(ufid(flow.ufid), flow.ufid);
     deepStrictEqual(flow.id, ufidBytes(flow.ufid));
     strictEqual(ledger.byUfid(flow.ufid), flow);
+    const words = wordsOf(ufidBytes(flow.ufid));
+    strictEqual(ledger.byWords(words), flow);
+    for (let n = 0; n < 4; n++) {
+      strictEqual(
+        ledger.byWords(words.map((word, w) => w === n ? ~word : word)),
+        undefined,
+      );
+    }
     names.add(flow.ufid);
     // Its number is used again, its name is not.
     ledger.remove(flow, 0);
     strictEqual(ledger.byUfid(flow.ufid), undefined);
+    strictEqual(ledger.byWords(words), undefined);
   }
   strictEqual(names.size, 5000);
   strictEqual(ledger.size, 0);

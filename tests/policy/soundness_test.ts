@@ -109,7 +109,7 @@ onEach("sizes of tables, and counters", async (bench) => {
 onEach("adopt: a verdict that ends at a time ends then", async (bench) => {
   let end = Date.now() + 60_000;
   const policy: Policy = (packet) => {
-    packet.until(end);
+    packet.until(packet.now < end ? end : Infinity);
     return forward(packet.now < end ? 2 : 3);
   };
   {

@@ -4,6 +4,7 @@ import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { Cell, Counter, forward, runPolicy } from "../../policy/mod.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { Flow } from "../../providers/flow.ts";
+import { ufidBytes } from "../../providers/odp/mod.ts";
 import { pause } from "../support/wait.ts";
 import { onEach } from "./bench.ts";
 import { frame, mac } from "./stations.ts";
@@ -142,4 +143,28 @@ onEach(
   },
   3,
   ["fake"],
+);
+
+onEach(
+  "a listing has names and counters as numbers that say the same",
+  async (bench) => {
+    await using run = await runPolicy(bench.dp, (packet) => {
+      void packet.ethernet?.src;
+      return forward(2);
+    }, quiet);
+    for (let i = 0; i < 3; i++) await bench.send(1, frame(1, 9), frame(2, 9));
+    const words = new Uint32Array(4);
+    let seen = 0;
+    for (const { ufid, stats, raw } of bench.dp.flows.dump({ terse: true })) {
+      raw.writeUfid?.(words);
+      deepStrictEqual(new Uint8Array(words.buffer), ufidBytes(ufid ?? ""));
+      strictEqual(raw.packetCount, Number(stats.packets));
+      seen++;
+    }
+    strictEqual(seen, 2);
+    await run.statistics();
+    deepStrictEqual([...run.flows()].map(({ packets }) => packets), [2n, 2n]);
+  },
+  3,
+  ["netdev"],
 );
