@@ -27,7 +27,7 @@ import {
 } from "../state/dependency.ts";
 import { Covered } from "./covered.ts";
 import { Flips } from "./flips.ts";
-import type { KeptFlow } from "./kept_flow.ts";
+import { isReadAlike, type KeptFlow } from "./kept_flow.ts";
 import { freeBits, isParsable, nameOf } from "./model.ts";
 import {
   NOW,
@@ -236,6 +236,7 @@ class Check {
       // Now and then as with many masks.
       const number = ++this.#tracked;
       if (number % 16 === 0) coarsen(tracker, number % 32 > 0 ? 2 : 4);
+      else if (number % 16 === 8) this.#borrow();
       const { key: whole } = this.#runner;
       const mask = this.#runner.mask.slice();
       const x = decodeKey(whole);
@@ -245,6 +246,7 @@ class Check {
         ...{ keyBytes: whole, keyFrom: 0, layout: tracker.layout, maskBytes: mask },
         covered: new Covered(x, mask, whole),
         flips: new Flips(x, whole, free, read),
+        read,
         dependencies: tracker.dependencies,
         changes: changesSoFar(),
         said: say(ran.decision, tracker.effects, tracker.deadline),
@@ -255,6 +257,13 @@ class Check {
     }
   }
   #tracked = 0;
+
+  /** A flow may have any mask that has all which was read: here with what others have beside. */
+  #borrow(): void {
+    const { layout, mask } = this.#runner.tracker;
+    const other = this.#kept.findLast((flow) => flow.layout === layout);
+    other?.mask.forEach((bits, i) => mask[i] = (mask[i] as number) | bits);
+  }
 
   /** Other packets of the same shape: one open bit flipped, some, most. */
   #flips(flow: KeptFlow): void {
@@ -285,7 +294,12 @@ class Check {
     for (let i = 0; i < Math.floor(mutants / 4); i++) {
       // Some draws cannot agree: twice as many are made as a packet is to have.
       const other = this.#relative(flow) ?? this.#relative(flow);
-      if (other !== undefined) this.#try(flow, other);
+      if (other === undefined) continue;
+      if (!isReadAlike(flow, other)) this.#try(flow, other);
+      else {
+        this.#report.mutants++;
+        this.#report.unread++;
+      }
     }
   }
 

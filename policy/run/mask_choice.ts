@@ -30,15 +30,17 @@ export interface Chosen {
 
 /** The mask for a flow of the run that `tracker` has, which masked no more than what it read. */
 export function chooseMask(masks: MaskTable, budget: number, tracker: Tracker): Chosen {
-  const mask = masks.of(tracker.maskWords, tracker.maskSize);
+  const { layout, maskWords, maskSize } = tracker;
+  const held = masks.held(maskWords, maskSize);
+  if (held !== undefined) return { mask: held, step: 1 };
   const step = stepFor(masks.size, budget);
-  if (mask.users > 0 || step === 1) return { mask, step: 1 };
-  const { layout } = tracker;
-  const near = masks.closest(mask, layout, NEAR);
-  if (near !== undefined) return { mask: near, step: 1 };
+  if (step === 1) return { mask: masks.of(maskWords, maskSize), step };
+  const isFull = masks.size >= budget;
+  const found = masks.closest(maskWords, maskSize, layout, isFull ? FAR : NEAR);
+  if (found !== undefined && masks.bitsBeside <= NEAR) return { mask: found, step: 1 };
   coarsen(tracker, step);
-  const coarse = masks.of(tracker.maskWords, tracker.maskSize);
-  if (coarse.users > 0 || masks.size < budget) return { mask: coarse, step };
+  const coarse = masks.of(maskWords, maskSize);
+  if (coarse.users > 0 || !isFull) return { mask: coarse, step };
   // The budget is used up: one that there is, if one has all that was read.
-  return { mask: masks.closest(mask, layout, FAR) ?? coarse, step };
+  return { mask: found ?? coarse, step };
 }

@@ -67,14 +67,19 @@ function areEqual(a: Uint32Array, b: Uint32Array, count: number): boolean {
   return true;
 }
 
-/** Masks of one length, and where they differ. */
+/** Masks of one length, those words of them in which they differ as rows of a matrix. */
 class MaskGroup {
   readonly masks: Mask[] = [];
   /** What all of them have but in the words of `varying`. */
   readonly #base: Uint32Array;
   /** Words in which some differ, and whether a word is one. */
-  readonly #varying: number[] = [];
+  #varying = new Int32Array(4);
+  #columns = 0;
   readonly #isVarying: Uint8Array;
+  /** A row for each mask, `#varying.length` words apart, the first `#columns` of which count. */
+  #rows = new Uint32Array(4 * 16);
+  /** The words that are looked for, as a row. */
+  #wanted = new Uint32Array(4);
 
   /** Begins with one. */
   constructor({ words }: Mask) {
@@ -83,12 +88,51 @@ class MaskGroup {
   }
 
   add(mask: Mask): void {
-    this.masks.push(mask);
+    mask.at = this.masks.push(mask) - 1;
     for (let i = 0; i < mask.words.length; i++) {
       if (mask.words[i] === this.#base[i] || this.#isVarying[i] !== 0) continue;
       this.#isVarying[i] = 1;
-      this.#varying.push(i);
+      this.#addColumn(i);
     }
+    const stride = this.#varying.length;
+    if (stride * this.masks.length > this.#rows.length) {
+      const rows = new Uint32Array(2 * this.#rows.length);
+      rows.set(this.#rows);
+      this.#rows = rows;
+    }
+    this.#write(mask);
+  }
+
+  /** Another word in which masks differ. */
+  #addColumn(word: number): void {
+    if (this.#columns === this.#varying.length) {
+      const varying = new Int32Array(2 * this.#columns);
+      varying.set(this.#varying);
+      this.#varying = varying;
+      this.#wanted = new Uint32Array(varying.length);
+      this.#rows = new Uint32Array(2 * this.#rows.length);
+    }
+    this.#varying[this.#columns++] = word;
+    for (const mask of this.masks) this.#write(mask);
+  }
+
+  #write({ words, at }: Mask): void {
+    const varying = this.#varying;
+    const from = at * varying.length;
+    for (let n = 0; n < this.#columns; n++) {
+      this.#rows[from + n] = words[varying[n] as number] as number;
+    }
+  }
+
+  /** Takes one out; whether none is left. */
+  remove({ at }: Mask): boolean {
+    const last = this.masks.pop() as Mask;
+    if (last.at !== at) {
+      last.at = at;
+      this.masks[at] = last;
+      this.#write(last);
+    }
+    return this.masks.length === 0;
   }
 
   /**
@@ -97,22 +141,45 @@ class MaskGroup {
    */
   besides(words: Uint32Array, most: number): number {
     let extra = 0;
-    for (let i = 0; i < words.length && extra < most; i++) {
+    for (let i = 0; i < this.#base.length && extra < most; i++) {
       if (words[i] === this.#base[i] || this.#isVarying[i] !== 0) continue;
       extra += bitsBeside(words[i] as number, this.#base[i] as number, most);
     }
     return extra;
   }
 
-  /** The same of one mask, in the words in which they differ; `extra` are known. */
-  beside(words: Uint32Array, one: Mask, extra: number, most: number): number {
+  /**
+   * The mask here that has all bits of `words` and the fewest beside, fewer than `most`, of those
+   * for keys of `layout`.
+   */
+  closest(words: Uint32Array, layout: Layout, most: number): Mask | undefined {
+    const extra = this.besides(words, most);
+    if (extra >= most) return undefined;
     const varying = this.#varying;
-    for (let n = 0; n < varying.length && extra < most; n++) {
-      const i = varying[n] as number;
-      extra += bitsBeside(words[i] as number, one.words[i] as number, most);
+    const [wanted, rows, columns] = [this.#wanted, this.#rows, this.#columns];
+    for (let n = 0; n < columns; n++) {
+      wanted[n] = words[varying[n] as number] as number;
     }
-    return extra;
+    let least = most;
+    let found: Mask | undefined;
+    const count = this.masks.length;
+    for (let i = 0; i < count; i++) {
+      const row = i * varying.length;
+      let bits = extra;
+      for (let n = 0; n < columns && bits < least; n++) {
+        bits += bitsBeside(wanted[n] as number, rows[row + n] as number, most);
+      }
+      if (bits >= least) continue;
+      const mask = this.masks[i] as Mask;
+      if (!layout.fitsWords(mask.words)) continue;
+      least = bits;
+      found = mask;
+    }
+    this.bits = least;
+    return found;
   }
+  /** Bits that the mask which was found last has beside what was wanted. */
+  bits = 0;
 }
 
 /** Masks by their words. */
@@ -134,22 +201,26 @@ export class MaskTable {
    * table when somebody holds it.
    */
   of(words: Uint32Array, size: number): Mask {
+    const held = this.held(words, size);
+    if (held !== undefined) return held;
     const count = wordsFor(size);
-    const last = this.#last;
-    if (last !== undefined && last.bytes.length === size) {
-      if (areEqual(last.words, words, count)) return last;
-    }
-    return this.#last = this.#find(words, count, size);
+    return this.#last = maskOf(words.slice(0, count), size, hashWords(words, count));
   }
 
-  #find(words: Uint32Array, count: number, size: number): Mask {
-    const hash = hashWords(words, count);
-    const same = this.#byHash.get(hash);
+  /** The same, if flows have it. */
+  held(words: Uint32Array, size: number): Mask | undefined {
+    const count = wordsFor(size);
+    const last = this.#last;
+    if (last !== undefined && last.users > 0 && last.bytes.length === size) {
+      if (areEqual(last.words, words, count)) return last;
+    }
+    const same = this.#byHash.get(hashWords(words, count));
     for (let i = 0; same !== undefined && i < same.length; i++) {
       const mask = same[i] as Mask;
-      if (mask.bytes.length === size && areEqual(mask.words, words, count)) return mask;
+      if (mask.bytes.length !== size || !areEqual(mask.words, words, count)) continue;
+      return this.#last = mask;
     }
-    return maskOf(words.slice(0, count), size, hash);
+    return undefined;
   }
 
   /** A flow more has it; `step` is for one that no other has. */
@@ -162,7 +233,6 @@ export class MaskTable {
     const { length } = mask.bytes;
     let group = this.#groups.get(length);
     if (group === undefined) this.#groups.set(length, group = new MaskGroup(mask));
-    mask.at = group.masks.length;
     group.add(mask);
     this.#size++;
   }
@@ -175,35 +245,28 @@ export class MaskTable {
     else this.#byHash.set(mask.hash, rest);
     this.#size--;
     const { length } = mask.bytes;
-    const { masks } = this.#groups.get(length) as MaskGroup;
-    const last = masks.pop() as Mask;
-    if (masks.length === 0) this.#groups.delete(length);
-    if (last === mask) return;
-    last.at = mask.at;
-    masks[mask.at] = last;
+    if (this.#groups.get(length)?.remove(mask)) this.#groups.delete(length);
   }
 
   /**
-   * The mask that flows have for keys of `layout` with all bits of `mask`, which is for those too,
-   * and the fewest others: `most` at most. A flow may have more bits than it needs, never fewer.
+   * The mask that flows have for keys of `layout` with all bits of the `size` bytes that begin
+   * `words`, which are for those too, and the fewest others: `most` at most. A flow may have more
+   * bits than it needs, never fewer.
    */
-  closest(mask: Mask, layout: Layout, most: number): Mask | undefined {
+  closest(
+    words: Uint32Array,
+    size: number,
+    layout: Layout,
+    most: number,
+  ): Mask | undefined {
     // Elsewhere the headers of a mask do not tell whose it is.
-    const group = layout.isAligned ? this.#groups.get(mask.bytes.length) : undefined;
-    if (group === undefined) return undefined;
-    let found: Mask | undefined;
-    let least = most + 1;
-    const extra = group.besides(mask.words, least);
-    if (extra >= least) return undefined;
-    for (let i = 0; i < group.masks.length; i++) {
-      const one = group.masks[i] as Mask;
-      const bits = group.beside(mask.words, one, extra, least);
-      if (bits >= least || !layout.fitsWords(one.words)) continue;
-      least = bits;
-      found = one;
-    }
+    const group = layout.isAligned ? this.#groups.get(size) : undefined;
+    const found = group?.closest(words, layout, most + 1);
+    this.bitsBeside = group?.bits ?? 0;
     return found;
   }
+  /** Bits that the mask which `closest` found has beside what was wanted. */
+  bitsBeside = 0;
 }
 
 /** How many bits `all` has that `some` has not; `most` if some are missing. */

@@ -13,13 +13,19 @@ import type { Tracker } from "../packet/tracker.ts";
 import type { Field } from "./field.ts";
 import type { Kept, Subtable } from "./subtable.ts";
 
+/** Subtables that want a prefix of a length. */
+interface AskedLength {
+  readonly length: number;
+  readonly by: Int32Array;
+}
+
 /** A leaf, and the subtables that ask for it. */
 interface Asked {
   readonly field: Field;
   /** Subtables that want any of it. */
   readonly by: Int32Array;
   /** Those that want a prefix of it, by its length. */
-  readonly lengths: readonly { readonly length: number; readonly by: Int32Array }[];
+  readonly lengths: readonly AskedLength[];
 }
 
 /** Subtables in the order of their best priority. */
@@ -53,11 +59,10 @@ export class Dispatch<R> {
         add(by, i);
       });
     }
-    this.#asked = [...asked].map(([field, { by, lengths }]) => ({
-      field,
-      by,
-      lengths: [...lengths].map(([length, by]) => ({ length, by })),
-    }));
+    this.#asked = [...asked].map(([field, { by, lengths }], at) => {
+      field.at = at;
+      return { field, by, lengths: [...lengths].map(([length, by]) => ({ length, by })) };
+    });
   }
 
   /** The best rule that the packet matches; what told so is masked. */
@@ -91,7 +96,7 @@ export class Dispatch<R> {
         continue;
       }
       for (let n = 0; n < lengths.length; n++) {
-        const one = lengths[n] as Asked["lengths"][number];
+        const one = lengths[n] as AskedLength;
         if (!field.fits(one.length)) remove(left, one.by);
       }
     }
@@ -120,21 +125,19 @@ export class Dispatch<R> {
         left[w] = word & word - 1;
         const subtable = this.#ordered[32 * w + lowest(word)] as Subtable<R>;
         const field = subtable.ruleOut(tracker);
-        const one = asked.find((one) => one.field === field);
-        if (one !== undefined) this.#removeProven(tracker, one);
+        if (field !== undefined) this.#removeProven(tracker, asked[field.at] as Asked);
       }
     }
   }
 
   /** Takes away the subtables that what is masked of a leaf rules out. */
   #removeProven(tracker: Tracker, { field, lengths }: Asked): void {
-    if (!field.isThere) return;
-    let masked = -1;
+    if (!field.isThere || lengths.length === 0) return;
+    const masked = field.masked(tracker);
+    const isAll = field.isProven(masked);
     for (let n = 0; n < lengths.length; n++) {
-      const { length, by } = lengths[n] as Asked["lengths"][number];
-      if (field.fits(length) || !overlaps(this.#left, by)) continue;
-      if (masked < 0) masked = field.masked(tracker);
-      if (masked >= field.needed(length)) remove(this.#left, by);
+      const { length, by } = lengths[n] as AskedLength;
+      if ((isAll || masked >= length) && !field.fits(length)) remove(this.#left, by);
     }
   }
 

@@ -30,7 +30,12 @@ export class Field {
   #isThereTold = false;
   /** A bit for each length of which a prefix fits the packet. */
   readonly #lengths = new Uint32Array(5);
+  /** Leading bits that prove which prefixes fit. */
   #proof = 0;
+  /** Those that are masked; -1 while that is not known. */
+  #masked = -1;
+  /** Where the table's dispatch has it. */
+  at = 0;
 
   /** Makes the field of a leaf. */
   constructor(readonly place: Place) {
@@ -41,6 +46,7 @@ export class Field {
   /** Looks at another packet: whether it has the leaf. Nothing is masked. */
   look(tracker: Tracker): boolean {
     this.#isTold = false;
+    this.#masked = -1;
     const { place, trie } = this;
     this.isThere = tracker.layout.key[place.slot] !== 0 || place.zero;
     if (!this.isThere) return false;
@@ -63,14 +69,15 @@ export class Field {
     return ((this.#lengths[length >> 5] as number) >>> (length & 31) & 1) !== 0;
   }
 
-  /** How many leading bits prove that no rule wants a prefix of this length. */
-  needed(length: number): number {
-    return Math.min(this.#proof, length);
+  /** Whether so many leading bits prove of every length that no rule wants a prefix of it. */
+  isProven(masked: number): boolean {
+    return masked >= this.#proof;
   }
 
-  /** How many of them are masked. */
+  /** How many leading bits are masked, once the lookup has only proofs to find. */
   masked(tracker: Tracker): number {
-    return leadingMasked(tracker, this.place);
+    if (this.#masked < 0) this.#masked = leadingMasked(tracker, this.place);
+    return this.#masked;
   }
 
   /**
@@ -79,9 +86,11 @@ export class Field {
    */
   prove(tracker: Tracker, length: number, own: Trie<number>): void {
     const masked = this.masked(tracker);
-    const needed = this.needed(length);
+    const needed = Math.min(this.#proof, length);
     if (masked >= needed) return;
     const enough = Math.min(needed, own.find(this.value).proof);
-    if (masked < enough) tracker.layPrefix(this.place, enough);
+    if (masked >= enough) return;
+    tracker.layPrefix(this.place, enough);
+    this.#masked = -1;
   }
 }

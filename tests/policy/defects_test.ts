@@ -38,25 +38,32 @@ async function seedThatFinds(defect: Defect | undefined): Promise<number | undef
       await Deno.mkdir(made.slice(0, made.lastIndexOf("/")), { recursive: true });
       await Deno.writeTextFile(made, elsewhere(text));
     }
-    const policies = "tests/policy/random_policy.ts";
-    const text = await Deno.readTextFile(`${root}${policies}`);
-    await Deno.writeTextFile(`${folder}/${policies}`, elsewhere(text));
+    for (const name of ["random_policy.ts", "hostile_policy.ts"]) {
+      const text = await Deno.readTextFile(`${root}tests/policy/${name}`);
+      await Deno.writeTextFile(`${folder}/tests/policy/${name}`, elsewhere(text));
+    }
     const { checkPolicy } = await import(`file://${folder}/policy/check/check.ts`);
     const { seeded } = await import(`file://${folder}/policy/check/random.ts`);
-    const { hintsOf, randomPolicy, State } = await import(`file://${folder}/${policies}`);
+    const { hintsOf, randomPolicy, State } = await import(
+      `file://${folder}/tests/policy/random_policy.ts`
+    );
+    const { hints, hostilePolicy, HostileState } = await import(
+      `file://${folder}/tests/policy/hostile_policy.ts`
+    );
+    const isHostile = defect?.policies === "hostile";
     // The seed that found it when it was written down comes first.
     const others = Array.from({ length: defect ? SEEDS : CLEAN_SEEDS }, (_, i) => i + 1);
     for (const seed of defect?.seed === undefined ? others : [defect.seed, ...others]) {
       const random = seeded(seed * 7919);
-      const state = new State(random);
-      const policy = randomPolicy(random, state);
+      const state = isHostile ? new HostileState(random, 12) : new State(random);
+      const policy = (isHostile ? hostilePolicy : randomPolicy)(random, state);
       const change = (next: unknown) => state.change(next);
       try {
         checkPolicy(policy, {
           runs: 60,
           seed,
           mutants: defect?.mutants ?? 24,
-          hints: hintsOf(seed),
+          hints: isHostile ? hints : hintsOf(seed),
           change,
         });
       } catch (error) {

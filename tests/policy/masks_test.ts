@@ -29,22 +29,24 @@ Deno.test("masks: the closest has all that is wanted, and the fewest bits beside
   ok(layout.isAligned);
   const at = layout.mask[placeOf("skbMark").slot] as number;
   const of = (bits: number) => maskOf(table, layout, at, bits);
+  const closest = ({ words, bytes }: Mask, most: number) =>
+    table.closest(words, bytes.length, layout, most);
   const held = [0b1111_0000, 0b0111_0001, 0b1111_1111].map((bits) => {
     const mask = of(bits);
     table.hold(mask, 1);
     return mask;
   });
-  strictEqual(table.closest(of(0b0111_0000), layout, 4), held[0]);
-  strictEqual(table.closest(of(0b0001_0001), layout, 4), held[1]);
-  strictEqual(table.closest(of(0b1000_0001), layout, 6), held[2]);
-  strictEqual(table.closest(of(0b1000_0001), layout, 5), undefined);
-  strictEqual(table.closest(of(0b1_0000_0000), layout, 32), undefined);
+  strictEqual(closest(of(0b0111_0000), 4), held[0]);
+  strictEqual(closest(of(0b0001_0001), 4), held[1]);
+  strictEqual(closest(of(0b1000_0001), 6), held[2]);
+  strictEqual(closest(of(0b1000_0001), 5), undefined);
+  strictEqual(closest(of(0b1_0000_0000), 32), undefined);
   table.release(held[0] as Mask);
-  strictEqual(table.closest(of(0b0111_0000), layout, 4), held[1]);
+  strictEqual(closest(of(0b0111_0000), 4), held[1]);
   strictEqual(table.size, 2);
   table.release(held[1] as Mask);
   table.release(held[2] as Mask);
-  strictEqual(table.closest(of(0), layout, 32), undefined);
+  strictEqual(closest(of(0), 32), undefined);
 });
 
 Deno.test("masks: those of other kinds of packets are not borrowed", () => {
@@ -55,7 +57,8 @@ Deno.test("masks: those of other kinds of packets are not borrowed", () => {
   const all = wordsOf(theirs.template).fill(~0);
   table.hold(table.of(all, theirs.template.length), 1);
   const wanted = table.of(wordsOf(mine.template), mine.template.length);
-  strictEqual(table.closest(wanted, mine, 1000), undefined);
+  const { words, bytes } = wanted;
+  strictEqual(table.closest(words, bytes.length, mine, 1000), undefined);
 });
 
 onEach("a budget of masks: others borrow, and their flows are true", async (bench) => {

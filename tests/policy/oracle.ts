@@ -6,12 +6,13 @@
  *
  *     deno task policy:oracle [--packets N] [--mutants N] [--seed N] [--jobs N] [--log FILE] [POLICY…]
  *
- * Work comes in slices of 10,000 packets, each with state of its own in a Worker of its own, so
+ * What was checked of other sources counts for nothing: a line has a hash of them. Work comes in slices of 10,000 packets, each with state of its own in a Worker of its own, so
  * that a slice is the same whatever ran before it. Ends with status 1 at the first counterexample.
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { readTree } from "../support/tree.ts";
 import { type Checked, policies, type Slice } from "./oracle_policies.ts";
 
 /** Packets of a slice: many, for code to be compiled; few, for what is learned to stay small. */
@@ -45,12 +46,29 @@ for (const name of names) {
 const nameOf = ({ policy, runs, seed, mutants }: Slice): string =>
   `${policy} ${runs} ${mutants} ${seed}`;
 
+/** A hash of all that a slice rests on. */
+async function hashOfSources(): Promise<string> {
+  const texts = readTree((path) =>
+    /^policy\/.*(?<!_test)\.ts$/.test(path) ||
+    /^providers\/(odp|codec)\/.*(?<!_test)\.ts$/.test(path) ||
+    /^tests\/policy\/(oracle|random)_polic(y|ies)\.ts$/.test(path) ||
+    /^examples\/(switch|firewall_policy|router|balancer)\.ts$/.test(path)
+  ).map(({ text }) => text);
+  const bytes = new TextEncoder().encode(texts.join("\n"));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return hash.subarray(0, 6).toHex();
+}
+
+const sources = await hashOfSources();
 const done = new Map<string, Checked>();
+let others = 0;
+type Line = Checked & { readonly slice: string; readonly sources?: string };
 try {
   for (const line of Deno.readTextFileSync(values.log).split("\n")) {
     if (line === "") continue;
-    const { slice, ...checked } = JSON.parse(line) as Checked & { slice: string };
-    done.set(slice, checked);
+    const { slice, sources: of, ...checked } = JSON.parse(line) as Line;
+    if (of === sources) done.set(slice, checked);
+    else others++;
   }
 } catch (error) {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -65,7 +83,8 @@ for (let at = 0; at < packets; at += SLICE) {
   }
 }
 const waiting = slices.filter((slice) => !done.has(nameOf(slice)));
-console.log(`${slices.length} slices, ${slices.length - waiting.length} done before`);
+const before = slices.length - waiting.length;
+console.log(`${slices.length} slices, ${before} done before, ${others} of other sources`);
 
 /** Has a Worker check a slice. */
 function check(slice: Slice): Promise<Checked> {
@@ -90,7 +109,7 @@ async function work(): Promise<void> {
       Deno.exit(1);
     }
     done.set(nameOf(slice), checked);
-    const line = JSON.stringify({ slice: nameOf(slice), ...checked });
+    const line = JSON.stringify({ slice: nameOf(slice), sources, ...checked });
     Deno.writeTextFileSync(values.log, `${line}\n`, { append: true });
   }
 }
