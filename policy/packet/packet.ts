@@ -144,8 +144,8 @@ export interface Packet extends PacketFields {
   bits(leaf: Leaf, mask: bigint): bigint;
   /**
    * Notes what a packet like this teaches: done for the packet itself when its verdict is known,
-   * and refreshed while its flow counts packets. Values are plain data, taken as they are now; state
-   * of policies and functions are themselves. Throws `TypeError` for other objects.
+   * and refreshed while its flow counts packets. Values are plain data, taken as they are now;
+   * state of policies and functions are themselves. Throws `TypeError` for other objects.
    */
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void;
   /** Packets and bytes of the flow go to a counter. */
@@ -407,11 +407,11 @@ export class PacketView {
 
   until(atMs: number): void {
     if (!(atMs >= 0)) throw new RangeError(`until() needs a time: it is ${atMs}`);
-    this.#tracker.until(atMs);
+    this.#tracker.time.until(atMs);
   }
 
   get now(): number {
-    return this.#tracker.readTime();
+    return this.#tracker.time.read();
   }
 }
 

@@ -19,6 +19,7 @@ import { type Effect, NO_EFFECTS } from "./effect.ts";
 import { callSite, type Read } from "./call_site.ts";
 import { Former } from "./former.ts";
 import { Layout, Layouts } from "./layout.ts";
+import { RunTime } from "./run_time.ts";
 import { lay, layWhole, load, type Place } from "./leaf.ts";
 import {
   ctState,
@@ -79,13 +80,8 @@ export class Tracker {
   uncacheable: string | undefined;
   /** Metadata that was read though the key lacks it. */
   readonly missing: Set<number> = new Set();
-  /** When the verdict ends, ms since 1970; infinite unless the policy said. */
-  deadline = Infinity;
-  /** The clock of this run. */
-  nowMs = 0;
-  /** Whether the clock was read, and whether the policy said when its verdict ends. */
-  #readClock = false;
-  #saidEnd = false;
+  /** The clock of this run, and how long its verdict holds. */
+  readonly time: RunTime = new RunTime();
   /** Reads in their order, when somebody wants to know them. */
   reads: Read[] | undefined;
   /** What an earlier run on this key rested on. */
@@ -137,10 +133,7 @@ export class Tracker {
     this.effects = NO_EFFECTS;
     if (this.missing.size > 0) this.missing.clear();
     this.uncacheable = undefined;
-    this.deadline = Infinity;
-    this.nowMs = nowMs;
-    this.#readClock = false;
-    this.#saidEnd = false;
+    this.time.begin(nowMs);
     current = this;
   }
 
@@ -165,22 +158,14 @@ export class Tracker {
     this.former.forget();
   }
 
+  /** When the verdict ends, ms since 1970; infinite unless the policy said. */
+  get deadline(): number {
+    return this.time.deadline;
+  }
+
   /** Why there is to be no flow, by what the run read and said; undefined if there may be one. */
   get whyNone(): string | undefined {
-    if (this.#readClock && !this.#saidEnd) return "clock";
-    return this.deadline <= this.nowMs ? "expired" : this.uncacheable;
-  }
-
-  /** Reads the clock of this run. */
-  readTime(): number {
-    this.#readClock = true;
-    return this.nowMs;
-  }
-
-  /** The verdict ends at a time: the earliest that was said counts. */
-  until(atMs: number): void {
-    this.#saidEnd = true;
-    this.deadline = Math.min(this.deadline, atMs);
+    return this.time.whyNone ?? this.uncacheable;
   }
 
   /** What the earlier run read here; 0 if that is not known. */

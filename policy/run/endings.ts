@@ -9,7 +9,7 @@ import type { Core } from "./core.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import { Deadlines } from "./timers.ts";
 
-/** After a look that came too early, as where the clock stands still, the next comes so late, ms. */
+/** After a look that was too early, as where the clock stands still, the next comes so late, ms. */
 const AGAIN_MS = 4;
 /** Timers take no longer delay, ms. */
 const LONGEST_MS = 2 ** 30;

@@ -42,14 +42,6 @@ export interface StateMapOptions<V> {
   readonly holdMs?: number;
 }
 
-/** What a map counts. */
-interface MapCounters {
-  refused: number;
-  evicted: number;
-  expired: number;
-  flapping: number;
-}
-
 const scratch = words();
 
 /** What a run that asks for all keys rests on. */
@@ -63,11 +55,16 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
    * Entries that were refused or evicted because the map was full, and packets that moved a key too
    * often. As a `Counter` that a policy reads, they give its packet no flow.
    */
-  get counters(): Readonly<MapCounters> {
+  get counters(): {
+    readonly refused: number;
+    readonly evicted: number;
+    readonly expired: number;
+    readonly flapping: number;
+  } {
     refuseFlow("counter");
     return this.#counters;
   }
-  readonly #counters: MapCounters = { refused: 0, evicted: 0, expired: 0, flapping: 0 };
+  readonly #counters = { refused: 0, evicted: 0, expired: 0, flapping: 0 };
   readonly #options: StateMapOptions<V>;
   readonly #entries = new Map<K, Entry<K, V>>();
   /** How many of them are there, the first that came, and the last. */

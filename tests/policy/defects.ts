@@ -192,7 +192,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "an absent key is no dependency",
-    seed: 77,
+    seed: 79,
     file: "state/state_map.ts",
     find:
       "    entry.dependency ||= makeDependency(this, entry);\n    tracker.depend(entry.dependency);\n    return entry;\n  }",
@@ -215,7 +215,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a new key tells nobody who found it absent",
-    seed: 77,
+    seed: 79,
     file: "state/state_map.ts",
     find: "    }\n    this.#tell(entry);",
     replace: "    }",
@@ -260,7 +260,7 @@ export const defects: readonly Defect[] = [
   },
   {
     what: "a shorter prefix does not tell the blocks in it",
-    seed: 77,
+    seed: 149,
     file: "state/prefix_map.ts",
     find: "    this.#blocks.below(bits, length, (id) => notify(id));\n",
     replace: "",

@@ -6,8 +6,9 @@
  *
  *     deno task policy:oracle [--packets N] [--mutants N] [--seed N] [--jobs N] [--log FILE] [POLICY…]
  *
- * What was checked of other sources counts for nothing: a line has a hash of them. Work comes in slices of 10,000 packets, each with state of its own in a Worker of its own, so
- * that a slice is the same whatever ran before it. Ends with status 1 at the first counterexample.
+ * What was checked of other sources counts for nothing: each line has a hash of them. Work comes in
+ * slices of 10,000 packets, each with state of its own in a Worker of its own, so that a slice is
+ * the same whatever ran before it. Ends with status 1 at the first counterexample.
  *
  * @module
  */
