@@ -237,12 +237,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/rcu.c",
-    sha256: "e267588c9539c72a11a0243c1541f03f0db74046829d8074af54ebd75753a6df",
+    sha256: "35adec3f6cdfafe91e69f9bdc0d31a24e14f7dbefebcfa0ca7b548fc02d4ce5b",
     load: () => import("../c/base/rcu.c", { with: { type: "text" } }),
   },
   {
     name: "base/rcu.h",
-    sha256: "1cf123277095712201b4984a38940cb8f90e8eaee18c2251a24a7c1ad72612aa",
+    sha256: "b6dd4dbb48153aff90ce3768e8588e5a419cca798386383252c6acf68300c35c",
     load: () => import("../c/base/rcu.h", { with: { type: "text" } }),
   },
   {

@@ -190,11 +190,12 @@ static void run_due(struct rcu *rcu, uint32_t most)
     }
 }
 
-/* Runs all that was deferred before a token that is over, with the mutex let go of in between. */
-static void run_before(struct rcu *rcu, uint64_t token)
+/* Runs what was deferred before a token that is over, until a time, with the mutex let go of in
+ * between. */
+static void run_before(struct rcu *rcu, uint64_t token, uint64_t end_ms)
 {
     run_due(rcu, UINT32_MAX);
-    while (rcu->first && rcu->first->token < token) {
+    while (rcu->first && rcu->first->token < token && now_ms() < end_ms) {
         let_others(rcu->guard);
         run_due(rcu, UINT32_MAX);
     }
@@ -212,17 +213,17 @@ void rcu_synchronize(struct rcu *rcu)
 
     check_guard(rcu);
     wait_for_readers(rcu, rcu->guard, token, UINT32_MAX);
-    run_before(rcu, token);
+    run_before(rcu, token, UINT64_MAX);
 }
 
 int rcu_synchronize_for(struct rcu *rcu, uint32_t timeout_ms)
 {
-    const uint64_t token = rte_rcu_qsbr_start(rcu->qsbr);
+    const uint64_t token = rte_rcu_qsbr_start(rcu->qsbr), end = now_ms() + timeout_ms;
 
     check_guard(rcu);
     if (!wait_for_readers(rcu, rcu->guard, token, timeout_ms))
         return ETIMEDOUT;
-    run_before(rcu, token);
+    run_before(rcu, token, end);
     return 0;
 }
 

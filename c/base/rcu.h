@@ -43,7 +43,7 @@ void rcu_reclaim(struct rcu *);
  * for a fraction of a millisecond at once. */
 void rcu_synchronize(struct rcu *);
 /* The same for `timeout_ms` at most; ETIMEDOUT: some thread has not come round, and what was
- * deferred waits on. */
+ * deferred waits on.  So may some of it otherwise: there may be millions. */
 int rcu_synchronize_for(struct rcu *, uint32_t timeout_ms);
 /* Runs everything that is deferred, and what that defers. */
 void rcu_drain(struct rcu *);

@@ -71,6 +71,27 @@ static struct dp_result delete_late(uint32_t flags, struct dp_result *other)
     return result;
 }
 
+static void take_long(void *object, void *arg)
+{
+    (void)object, (void)arg;
+    usleep(2000);
+}
+
+/* What others removed is much to free: it is not all waited for. */
+static void test_much_to_free(void)
+{
+    const struct bytes key = udp_key(1, 1), mask = dst_mask(32, UINT32_MAX), to = outputs(1);
+    uint64_t before;
+
+    for (uint32_t i = 0; i < 500; i++)
+        rcu_defer(rcu, take_long, NULL, NULL);
+    CHECK(PUT(CREATE, NULL, &key, &mask, &to).error == 0);
+    before = worker_clock();
+    CHECK(one(DP_OP_DELETE, DP_OPF_WANT_STATS | DP_OPF_FINAL_STATS, NULL, &key, NULL, NULL).error == 0);
+    CHECK(worker_clock() - before < 500);
+    rcu_drain(rcu);
+}
+
 int main(void)
 {
     struct dp_result result, other;
@@ -94,6 +115,7 @@ int main(void)
     rcu_drain(rcu);
     CHECK(!memcmp(results, untouched, sizeof untouched));
 
+    test_much_to_free();
     rcu_unregister(rcu, THREAD);
     cls_replica_remove(flow_table_cls(table), replica);
     teardown();
