@@ -27,30 +27,18 @@ export interface SitePage {
   }[];
 }
 
-/** The order of the guide; pages that are not named come behind, in order of their names. */
-const guideOrder = [
-  "docs/first_switch.md",
-  "docs/ports.md",
-  "docs/flows.md",
-  "docs/upcalls.md",
-  "docs/policy.md",
-  "docs/conntrack.md",
-  "docs/tunnels.md",
-  "docs/testing.md",
-  "docs/drops.md",
-  "docs/tuning.md",
-  "docs/deploying.md",
-  "docs/from_open_vswitch.md",
-  "docs/comparison.md",
-  "docs/architecture.md",
-];
-
-/** Pages of the guide by their paths in the checkout, in the order in which they are read. */
+/**
+ * Pages of the guide by their paths in the checkout, in the order in which its contents name them;
+ * others come behind.
+ */
 export function guidePages(root: string): string[] {
   const found = [...Deno.readDirSync(`${root}docs`)].map(({ name }) => name)
-    .filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`).sort();
-  const known = guideOrder.filter((path) => found.includes(path));
-  return [...known, ...found.filter((path) => !known.includes(path))];
+    .filter((name) => name.endsWith(".md")).sort();
+  const contents = Deno.readTextFileSync(`${root}docs/README.md`);
+  const named = contents.matchAll(/^\| \[[^\]]+\]\((\w+\.md)\)/gm);
+  const order = ["README.md", ...[...named].map(([, name = ""]) => name)];
+  return [...new Set([...order, ...found])].filter((name) => found.includes(name))
+    .map((name) => `docs/${name}`);
 }
 
 /** Where a page of the checkout is in the site. */

@@ -407,6 +407,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     }
     if (!(key instanceof Block)) return `all of ${this.name}`;
     const { length, index: { place } } = key;
+    if (length === 0) return `${this.name} is empty`;
     return `${this.name} has nothing within /${length} of the packet's ${place.name}`;
   }
 }
