@@ -374,7 +374,7 @@ Deno.test("openflow peer: times from outside are those of timers, whatever they 
         ok(ms >= 10 && ms < 2 ** 31, `${ms} ms for ${probeMs}`);
         for (let i = 0; i < 3; i++) what();
       }
-      strictEqual(timers.length, 1);
+      strictEqual(timers.length, 2, "one asks, one looks at bundles");
       strictEqual(line.heard.length, before, `asked at once, by ${probeMs}`);
       strictEqual(of.peers.size, 1);
       line.close();
