@@ -40,7 +40,9 @@ export async function ask(
     return await control(path, method, params);
   };
   try {
-    terminal.print(await patiently());
+    const answer = await patiently();
+    if (!withFile.includes(verb) || flags.json) terminal.print(answer);
+    else sayLines(answer, terminal);
     return 0;
   } catch (error) {
     const message = whyNot(error, path);
@@ -60,12 +62,25 @@ export async function ask(
       const hint = isRefused ? hintFor({ method, path }, message) : undefined;
       terminal.complain(
         isRefused && method.startsWith("dpctl/")
-          ? message
+          ? ours(message)
           : asText(new ToolError(message.trimEnd(), { hint })),
       );
     }
     return 1;
   }
+}
+
+/** Complaints of the other program as those of this one, which is what was called. */
+function ours(text: string): string {
+  return text.replaceAll(/^upcall: /gm, `${program}: `);
+}
+
+/** Answers of a verb whose complaints about lines of a file leave its exit status alone. */
+function sayLines(answer: string, terminal: Terminal): void {
+  const complaint = /^upcall: .*\n(?: {2}(?:reason|hint): .*\n)?/gm;
+  const complaints = (answer.match(complaint) ?? []).join("");
+  if (complaints !== "") terminal.complain(ours(complaints));
+  terminal.print(answer.replaceAll(complaint, ""));
 }
 
 /** What to do about a command that was refused: how it is called, if an argument was wrong. */

@@ -80,6 +80,18 @@ export function asText(error: Error): string {
 
 /** What to do; the reason is in the message itself. */
 function adviceFor(error: Error): Advice {
-  const hint = error instanceof ToolError ? error.hint : suggestionIn(error.message);
+  const hint = error instanceof ToolError
+    ? error.hint
+    : suggestionIn(error.message) ?? refusalHint(error);
   return hint === undefined ? {} : { hint };
+}
+
+/** What to do about a refusal that does not suggest it; undefined where its reason is enough. */
+function refusalHint({ message }: Error): string | undefined {
+  const [, name] = /\(system@([^)]+)\): the kernel has no family/.exec(message) ?? [];
+  if (name !== undefined) return `a datapath in user space is netdev@${name}`;
+  const [, device] = /^Cannot add port .*: no device ([^:]+): /.exec(message) ?? [];
+  return device === undefined
+    ? undefined
+    : `"ip link" lists devices, and a port of another type says so: ${device}:dummy`;
 }

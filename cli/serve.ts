@@ -203,6 +203,12 @@ async function serveWeb(
   try {
     return serveDashboard(dp, options);
   } catch (cause) {
+    if (cause instanceof TypeError && options.token === undefined) {
+      throw new ToolError(cause.message, {
+        cause,
+        hint: "--web-token FILE gives it one",
+      });
+    }
     if (!isOfSystem(cause)) throw cause;
     const at = `${options.hostname}:${options.port}`;
     throw new ToolError(`Cannot serve the dashboard at ${at}: ${cause.message}`, {

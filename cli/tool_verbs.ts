@@ -21,7 +21,10 @@ export const toolVerbs = [
         "NAME[:TYPE[,OPTION=...]]",
         "a port: of which types and options, docs/ports.md says",
       ],
-      ["--flows FILE", "flows to begin with, a line each, as dump-flows prints them"],
+      [
+        "--flows FILE",
+        "flows to begin with; a line is FLOW ACTIONS",
+      ],
       ["--miss POLICY", "what becomes of packets without a flow; drop if absent"],
       ["--policy FILE", "a program that decides instead; taken anew when it changes"],
       ["--poll-threads MASK", "cores of the poll threads, in hexadecimal: 6 is 1 and 2"],
@@ -61,6 +64,15 @@ export const toolVerbs = [
     name: "policy",
     usage: "show [DP] | record [DP] | replay RECORD --policy FILE",
     summary: "count, record and replay what a policy decides",
+    details: [
+      ["show", "print what the policy of a served datapath has done, and its flows"],
+      ["record", "print its last 10,000 events, a line of JSON each: > RECORD"],
+      [
+        "replay RECORD",
+        "run them under another policy, and print what it decides otherwise",
+      ],
+      ["--policy FILE", "that policy; exit status 1 if a packet gets another verdict"],
+    ],
   },
   {
     name: "capture",

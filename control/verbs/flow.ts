@@ -15,7 +15,7 @@ import {
 } from "../../providers/odp/mod.ts";
 import { flowJson, flowStatsJson, flowStatsText, flowText } from "../text/flow.ts";
 import { dumpFlows } from "./flow_dump.ts";
-import { adviceOf } from "./advice.ts";
+import { type Advice, adviceOf } from "./advice.ts";
 import { actionAdvice, keyAdvice, refusalHint } from "./flow_advice.ts";
 import { codeOf, failureOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 
@@ -173,23 +173,20 @@ function takeUfidOrComplain(run: VerbRun, text: string): Ufid | undefined {
   }
 }
 
-/**
- * Deletes a flow. `say` reports a failure: it is the exit status that a file of flows does not
- * have.
- */
+/** Deletes a flow. One of a file, in line `line`, may fail without harm to the exit status. */
 function deleteFlow(
   run: VerbRun,
   dp: Datapath,
   text: string,
-  say: "fail" | "complain" = "fail",
+  { line }: { readonly line?: number } = {},
 ): void {
   const { key, ufid: id } = parseFlow(text, dp, (syntax) => syntax);
   try {
     printStats(run, dp.flows.delete(id === undefined ? { key } : { ufid: id }));
   } catch (error) {
     const failure = failureOf("deleting flow", error);
-    if (say === "fail") run.fail(failure);
-    else run.complain(failure.message, failure.code, failure.advice);
+    if (line === undefined) run.fail(failure);
+    else run.complain(failure.message, failure.code, atLine(failure.advice, line));
     if (failure.code === "ENOENT" && id === undefined) {
       run.print("Perhaps you need to specify a UFID?\n");
     }
@@ -198,6 +195,12 @@ function deleteFlow(
 
 async function delFlow(run: VerbRun, args: readonly string[]): Promise<void> {
   await run.withDatapath(args, 2, (dp) => deleteFlow(run, dp, args.at(-1) ?? ""));
+}
+
+/** Advice about a line of a file, which nothing else tells. */
+function atLine({ reason, hint }: Advice, line: number): Advice {
+  const where = `it is line ${line}`;
+  return { reason, hint: hint === undefined ? where : `${where}; ${hint}` };
 }
 
 const lineWords = ["add", "delete", "modify"] as const;
@@ -262,11 +265,11 @@ function runLine(
     });
   }
   try {
-    if (word === "delete") deleteFlow(run, dp, flow, "complain");
+    if (word === "delete") deleteFlow(run, dp, flow, { line: number });
     else putFlow(run, dp, [flow, actions ?? ""], word === "add" ? adding : changing);
   } catch (error) {
     if (!(error instanceof VerbFailure)) throw error;
-    run.complain(error.message, error.code, error.advice);
+    run.complain(error.message, error.code, atLine(error.advice, number));
   }
 }
 

@@ -6,7 +6,9 @@
  * @module
  */
 import type { Datapath } from "../../providers/datapath.ts";
-import { type Advice, adviceOf } from "./advice.ts";
+import { actionNames } from "../../providers/odp/text/action_scan.ts";
+import { keyFieldNames } from "../../providers/odp/text/key_scan.ts";
+import { type Advice, adviceOf, didYouMean } from "./advice.ts";
 
 /** OpenFlow's words: `in_port=1`, `tcp`, `actions=…`. */
 const openFlow = /^(?:\w+=|(?:ip|ipv6|arp|rarp|icmp6?|[tu]dp|tcp6?|udp6?|sctp6?)(?:,|$))/;
@@ -22,12 +24,45 @@ export function keyAdvice(error: SyntaxError, text: string, dp: Datapath): Advic
         "in_port(1),eth(),eth_type(0x0800),ipv4(proto=6),tcp(dst=80)",
     };
   }
+  if (/^\w+@[^(]*$/.test(text)) {
+    const hint = `"${text}" is a datapath: behind it come FLOW and ACTIONS, two words`;
+    return { ...adviceOf(error), hint };
+  }
+  const [, length] = /^(\d+)[,)]/.exec(rest) ?? [];
+  const address = /[/(,=]([\da-f.:]+)\/$/i.exec(text.slice(0, Number(offset)))?.[1];
+  const mask = length === undefined || address === undefined
+    ? undefined
+    : maskOf(Number(length), address.includes(":") ? "ipv6" : "ipv4");
+  if (mask !== undefined) {
+    const hint = `masks are written as addresses: ${address}/${mask}`;
+    return { ...adviceOf(error), hint };
+  }
   const [, port] = /^([^)\d][^)]*)/.exec(rest) ?? [];
   if (port !== undefined && text.slice(0, Number(offset)).endsWith("in_port(")) {
     const names = [...dp.ports.dump()].slice(0, 12).map((one) => one.name);
     return { reason: `no port named ${port}`, hint: `the ports are ${names.join(", ")}` };
   }
-  return adviceOf(error);
+  const [, word = ""] =
+    /no field of this name at offset \d+: "(\w+)/.exec(error.message) ?? [];
+  return withHint(adviceOf(error), didYouMean(word, keyFieldNames));
+}
+
+/** Advice with a hint, if there is one. */
+function withHint(advice: Advice, hint: string | undefined): Advice {
+  return hint === undefined ? advice : { ...advice, hint };
+}
+
+/** The mask of a prefix, in the notation of addresses; undefined if it is too long. */
+function maskOf(length: number, family: "ipv4" | "ipv6"): string | undefined {
+  const [parts, bits] = family === "ipv4" ? [4, 8] : [8, 16];
+  if (length > parts * bits) return undefined;
+  const values = Array.from({ length: parts }, (_, i) => {
+    const ones = Math.min(Math.max(length - i * bits, 0), bits);
+    return 2 ** bits - 2 ** (bits - ones);
+  });
+  if (family === "ipv4") return values.join(".");
+  const text = values.map((value) => value.toString(16)).join(":");
+  return text.replace(/(?:^|:)0(?::0)*$/, "::");
 }
 
 /** What is wrong with the text of actions, and what to do. */
@@ -40,10 +75,15 @@ export function actionAdvice(error: unknown, dp: Datapath): Advice {
   if (number !== undefined) {
     return { ...advice, hint: `the number of a port alone is an output: ${number}` };
   }
+  if (/^packets:|^(?:recirc_id|in_port)\(/.test(rest)) {
+    const hint = "dump-flows prints more than is read: a line is FLOW ACTIONS, as in " +
+      "in_port(1),eth(),eth_type(0x0806),arp() 2";
+    return { ...advice, hint };
+  }
   const [word = ""] = rest.split(/[,(]/);
   const port = word === "" ? undefined : dp.ports.get(word);
   return port === undefined
-    ? advice
+    ? withHint(advice, didYouMean(word, actionNames()))
     : { ...advice, hint: `"${word}" is port ${port.no}: actions have its number` };
 }
 

@@ -90,8 +90,15 @@ async function add(
         ? `${name}: failed to open network device`
         : `adding ${name} to ${dpName} failed`,
       error,
+      code === "ENODEV" && type === "system" ? { hint: kindHint(name) } : {},
     );
   }
+}
+
+/** What to do where there is no such device: to say a type, in the way of this verb. */
+function kindHint(text: string): string {
+  const [name = "", type = "dummy"] = text.split(":");
+  return `"ip link" lists devices, and a port of another type says so: ${name},type=${type}`;
 }
 
 function hasDevice(name: string): boolean {

@@ -207,8 +207,9 @@ Deno.test(
           [
             `add-if ${full} nosuchdevice`,
             /adding nosuchdevice to .* failed \(No such device\)/,
-            /no device nosuchdevice/,
+            /no device nosuchdevice.*another type says so: nosuchdevice,type=dummy$/,
           ],
+          [`add-if ${full} a:tap`, /adding a:tap to/, /says so: a,type=tap$/],
           [`del-if ${full} uplnk`, /no port named uplnk/, /did you mean "uplink"\?/],
           [`del-if ${full} zzz`, /no port named zzz/, /the ports are adv\d+, uplink/],
           [`set-if ${full} zzz,a=b`, /zzz: failed to query port/, /the ports are adv/],
@@ -220,6 +221,42 @@ Deno.test(
             /no field of this name .*; keys are written as dump-flows prints them/,
           ],
           [`add-flow ${full} in_port(uplnk),eth() 2`, /parsing/, /no port named uplnk/],
+          [
+            `add-flow ${full} in_port(1),eth()`,
+            /parsing flow key/,
+            /come FLOW and ACTIONS/,
+          ],
+          [`add-flow ${full} in_prt(1),eth() 2`, /parsing/, /did you mean "in_port"\?$/],
+          [
+            `add-flow ${full} in_port(1) psh_vlan`,
+            /parsing/,
+            /did you mean "push_vlan"\?$/,
+          ],
+          [
+            `add-flow ${full} eth_type(0x0800),ipv4(prot=6) 2`,
+            /parsing/,
+            /no field of ipv4 \(src, dst, proto, .*frag\) at offset/,
+          ],
+          [
+            `add-flow ${full} eth_type(0x0800),ipv4(src=10.1.0.0/12,proto=6) 2`,
+            /parsing/,
+            /masks are written as addresses: 10.1.0.0\/255.240.0.0$/,
+          ],
+          [
+            `add-flow ${full} eth_type(0x86dd),ipv6(src=fc00::/7) 2`,
+            /parsing/,
+            /masks are written as addresses: fc00::\/fe00::$/,
+          ],
+          [
+            `add-flow ${full} eth_type(0x0800),ipv4(src=10.1.0.0/33) 2`,
+            /parsing/,
+            /expected an address \(ipv4\) at offset \d+: "33\)"$/,
+          ],
+          [
+            `add-flow ${full} in_port(1) packets:0,bytes:0,actions:2`,
+            /parsing actions/,
+            /dump-flows prints more than is read: a line is FLOW ACTIONS/,
+          ],
           [`add-flow ${full} in_port(1) output:2`, /parsing act/, /is an output: 2$/],
           [`add-flow ${full} in_port(1) uplink`, /parsing act/, /"uplink" is port 1/],
           [`add-flow ${full} in_port(1),eth() 2`, /updating/, /name the EtherType/],
@@ -250,9 +287,17 @@ Deno.test(
         const { code, err } = await call(folder, line);
         const [said = "", why = ""] = err.trimEnd().split("\n");
         assert.match(said, first, line);
+        assert.match(said, /^dpctl: /, line);
         assert.match(why, second, line);
         assert.equal(code, 1, line);
       }
+      const path = `${folder}/flows`;
+      await Deno.writeTextFile(
+        path,
+        "\n# A flow.\nin_port(1),eth(),eth_type(0x0806) 2\n",
+      );
+      const ofFile = await call(folder, `add-flows ${full} ${path}`);
+      assert.match(ofFile.err, /reason: .*; it is line 3; eth_type\(0x0800\) wants/);
       // A command of control sockets finds the only program, or that of the datapath it names.
       for (const words of ["pmd-rxq-show", `pmd-perf-show -nh ${full}`]) {
         const { code, out, err } = await call(folder, `dpif-netdev/${words}`);
@@ -276,6 +321,11 @@ Deno.test(
         ["--policy /nosuch.ts", /Cannot load \/nosuch.ts: Module not found/],
         ["--metrics 192.0.2.1:80", /Cannot serve metrics at 192.0.2.1:80: /],
         ["--metrics x", /--metrics x: expected ADDRESS:PORT/],
+        [
+          "--web 0.0.0.0:0",
+          /without a token: .*\n {2}hint: --web-token FILE gives it one/,
+        ],
+        ["nosuchdevice", /no device nosuchdevice.*\n {2}hint: .*: nosuchdevice:dummy\n$/],
         ["--socket /nosuch/x", /Cannot serve \/nosuch\/x: /],
         ["--flows /nosuch", /Opening file "\/nosuch" failed/],
       ] as const

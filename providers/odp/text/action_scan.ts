@@ -105,6 +105,11 @@ function scanAction(s: Scanner, actions: Action[]): void {
   actions.push({ type: "unknown", id: Number(number), bytes });
 }
 
+/** The names of actions. */
+export const actionNames = (): readonly string[] => [
+  ...new Set([...Object.keys(scanners), ...actionsByText.keys()]),
+];
+
 type Scan = (s: Scanner, start: number) => Action;
 
 /** Actions whose text is more than numbers. */

@@ -219,7 +219,10 @@ export function scanFields(
     const start = s.at;
     const index = fieldIndex(s, fields, next);
     const field = fields[index];
-    if (field === undefined) s.fail(`no field of ${codec.name}`, start);
+    if (field === undefined) {
+      const known = fields.map(({ text }) => text).join(", ");
+      s.fail(`no field of ${codec.name} (${known})`, start);
+    }
     if ((seen & 1 << index) !== 0) s.fail("field is given twice", start);
     seen |= 1 << index;
     next = index + 1;

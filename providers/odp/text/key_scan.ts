@@ -61,6 +61,9 @@ export function scanKey(s: Scanner, out: Pair, nested: boolean): void {
   }
 }
 
+/** The names of attributes of keys. */
+export const keyFieldNames: readonly string[] = named.map(({ text }) => text);
+
 /** Takes one attribute, `name(…)`, and returns its id. */
 export function scanAttribute(s: Scanner, out: Pair): number {
   const start = s.at;
