@@ -2,8 +2,9 @@
 /**
  * Bundles that a peer fills: messages as bytes, one behind the other.
  *
- * Messages are checked as they come and read again when the bundle is committed: as bytes they take
- * a tenth of what they take as objects. What the bundles of all peers take together is bounded.
+ * Messages are read as they come. So many of them are kept as objects; those behind are read again
+ * when the bundle is committed: as bytes they take a fourth of that. What the bundles of all peers
+ * take together is bounded.
  *
  * @module
  */
@@ -11,6 +12,7 @@ import { clockMs } from "../../policy/clock.ts";
 import { encodeMessage } from "../wire/codec.ts";
 import { OfError, type Version } from "../wire/error.ts";
 import { lengthAt } from "../wire/header.ts";
+import type { FlowMod, Message } from "../wire/message.ts";
 
 /** Bundles that a peer may fill at once. */
 const MAX_BUNDLES = 64;
@@ -19,6 +21,8 @@ const MAX_MESSAGES = 1_000_000;
 const MAX_BYTES = 1 << 28;
 /** Bytes in all bundles of all peers. */
 const MAX_ALL_BYTES = 1 << 29;
+/** Messages that are kept as objects, of all peers. */
+const MAX_READ = 1 << 18;
 /** Bytes of a bundle's first piece, and of pieces at most: a message is longer at times. */
 const FIRST_PIECE = 1024;
 const PIECE = 1 << 18;
@@ -27,6 +31,8 @@ const PIECE = 1 << 18;
 export interface Taken {
   messages: number;
   bytes: number;
+  /** Messages that are kept as objects. */
+  read: number;
 }
 
 /** What the bundles of all peers take, and may. */
@@ -36,7 +42,7 @@ export interface Budget extends Taken {
 
 /** A budget of which nothing is taken. */
 export function makeBudget(maxBytes = MAX_ALL_BYTES): Budget {
-  return { messages: 0, bytes: 0, maxBytes };
+  return { messages: 0, bytes: 0, read: 0, maxBytes };
 }
 
 /** A bundle. */
@@ -49,7 +55,12 @@ export class Bundle {
   usedMs = clockMs();
   readonly #pieces: { bytes: Uint8Array; size: number }[] = [];
   /** What it takes: memory, and not only what is in use of it. */
-  readonly taken: Taken = { messages: 0, bytes: 0 };
+  readonly taken: Taken = { messages: 0, bytes: 0, read: 0 };
+  /** Of the first messages what was read, and what that depended on; undefined for some. */
+  readonly #read: (FlowMod | undefined)[] = [];
+  #readWith: unknown;
+  /** Where the bytes of a message are: its number, its piece, its offset there. */
+  #place = { number: 0, piece: 0, at: 0 };
 
   /** Without messages. */
   constructor(flags: number, opening: Uint8Array, xid: number) {
@@ -78,14 +89,40 @@ export class Bundle {
     this.usedMs = clockMs();
   }
 
-  /** The messages, in order; not copies. */
-  *messages(): IterableIterator<Uint8Array> {
-    for (const { bytes, size } of this.#pieces) {
-      for (let at = 0; at < size;) {
-        const end = at + lengthAt(bytes, at);
-        yield bytes.subarray(at, end);
-        at = end;
+  /**
+   * Keeps what was read of the message that was added last, of those of which this is worth the
+   * room. `by` is what it depends on beside the bytes.
+   */
+  keep(message: Message, by: unknown): void {
+    if (this.#read.length === 0) this.#readWith = by;
+    if (by !== this.#readWith || this.#read.length !== this.taken.messages - 1) return;
+    this.#read.push(message.kind === "flowMod" ? message : undefined);
+    this.taken.read++;
+  }
+
+  /** What was read of a message, if that is kept, and depends on what it depends on now. */
+  known(number: number, by: unknown): FlowMod | undefined {
+    return by === this.#readWith ? this.#read[number] : undefined;
+  }
+
+  /** The bytes of a message: not a copy. */
+  bytes(number: number): Uint8Array {
+    if (number < this.#place.number) this.#place = { number: 0, piece: 0, at: 0 };
+    const place = this.#place;
+    for (;;) {
+      const { bytes, size } = this.#pieces[place.piece] as {
+        bytes: Uint8Array;
+        size: number;
+      };
+      if (place.at >= size) {
+        place.piece++;
+        place.at = 0;
+        continue;
       }
+      const end = place.at + lengthAt(bytes, place.at);
+      if (place.number === number) return bytes.subarray(place.at, end);
+      place.number++;
+      place.at = end;
     }
   }
 }
@@ -93,7 +130,7 @@ export class Bundle {
 /** The bundles of a peer. */
 export class Bundles {
   readonly #bundles = new Map<number, Bundle>();
-  readonly #own: Taken = { messages: 0, bytes: 0 };
+  readonly #own: Taken = { messages: 0, bytes: 0, read: 0 };
   readonly #all: Budget;
 
   /** Without any. `all` is that of all peers. */
@@ -117,8 +154,11 @@ export class Bundles {
     return made;
   }
 
-  /** Adds a copy of a message to a bundle. Throws {@linkcode OfError} where that is too much. */
-  add(bundle: Bundle, message: Uint8Array): void {
+  /**
+   * Adds a copy of a message to a bundle, and perhaps what was read of it, which depends on `by`
+   * too. Throws {@linkcode OfError} where that is too much.
+   */
+  add(bundle: Bundle, message: Uint8Array, read?: Message, by?: unknown): void {
     const cost = bundle.costOf(message.length);
     const [own, all] = [this.#own, this.#all];
     if (
@@ -130,6 +170,10 @@ export class Bundles {
       taken.messages++;
       taken.bytes += cost;
     }
+    if (read === undefined || all.read >= MAX_READ) return;
+    const before = bundle.taken.read;
+    bundle.keep(read, by);
+    all.read += bundle.taken.read - before;
   }
 
   /** Takes a bundle out, which goes on to count until it is released; false if it is not open. */
@@ -138,11 +182,12 @@ export class Bundles {
   }
 
   /** Lets what a bundle took go. */
-  release({ taken: { messages, bytes } }: Bundle): void {
+  release({ taken: { messages, bytes, read } }: Bundle): void {
     for (const taken of [this.#own, this.#all]) {
       taken.messages -= messages;
       taken.bytes -= bytes;
     }
+    this.#all.read -= read;
   }
 
   /** Lets a bundle go; false if it is not open. */

@@ -14,9 +14,6 @@ import { resolveInstructions } from "../wire/actions/resolve.ts";
 import type { Change, Known } from "./change.ts";
 import { factsOf } from "./facts.ts";
 
-/** Words that tell how a packet came to be looked up again. */
-const OWN_WORDS: ReadonlySet<number> = new Set([Word.dpHash, Word.recircId]);
-
 /** Throws {@linkcode OfError} for a change of flows in a table that has none of controllers. */
 export function checkTable({ command, table }: Pick<FlowMod, "command" | "table">): void {
   if (command.startsWith("delete") || table === ALL_TABLES) return;
@@ -35,8 +32,8 @@ export function checkFlowMod(
   if (command.startsWith("delete")) return resolved;
   checkTable({ command, table });
   // As in Open vSwitch: what it keeps for itself is matched by flows of its own only.
-  const isOwn = packMatch(match).shape.words.some((word) => OWN_WORDS.has(word));
-  if (isOwn) throw new OfError("OFPBRC_EPERM");
+  const { shape } = packMatch(match);
+  if (shape.hasIn(Word.dpHash, Word.recircId + 1)) throw new OfError("OFPBRC_EPERM");
   // No packets wait here.
   if (bufferId !== NO_BUFFER) throw new OfError("OFPBRC_BUFFER_UNKNOWN");
   return resolved;

@@ -7,7 +7,8 @@
 import { clockMs } from "../../policy/clock.ts";
 import type { FlowTable } from "../table/flow_table.ts";
 import type { PortOf } from "../table/packet_flow.ts";
-import { NEVER, Rule } from "../table/rule.ts";
+import { NEVER, type Rule } from "../table/rule.ts";
+import { added, modified } from "../table/rule_made.ts";
 import type { Instructions } from "../wire/action.ts";
 import { OfError } from "../wire/error.ts";
 import { ALL_TABLES, FlowFlag, type FlowMod, RemovedReason } from "../wire/message.ts";
@@ -231,22 +232,40 @@ export class Flows {
       }, change);
     }
     if (before === undefined) yield* this.#makeRoom(table, change);
-    const spec = {
-      table: table.id,
-      match,
-      priority: mod.priority,
-      cookie: mod.newCookie ?? 0n,
-      idle: mod.idle,
-      hard: mod.hard,
-      importance: mod.importance,
-      flags: mod.flags,
-      instructions,
-      learnedAs: mod.learnedAs,
-    };
-    const counter = mod.flags & FlowFlag.resetCounts ? undefined : before?.counter;
-    const rule = new Rule(spec, nowMs, { counter });
+    this.#place(mod, instructions, table, before, nowMs, change);
+  }
+
+  /**
+   * Does a flow mod in a change, at once; false for one that takes longer, and is not done. Throws
+   * as {@linkcode stage} does.
+   */
+  stageAtOnce(mod: FlowMod, { isOld }: FlowModOptions, change: Change): boolean {
+    if (mod.command !== "add" || mod.flags & FlowFlag.checkOverlap) return false;
+    const instructions = checkFlowMod(mod, isOld);
+    const table = this.table(mod.table === ALL_TABLES ? 0 : mod.table);
+    const before = table.get(packMatch(mod.match), mod.priority, change.version);
+    if (before === undefined && !this.#hasRoom(table, change)) return false;
+    checkNames(instructions, this.#known, change);
+    this.#place(mod, instructions, table, before, clockMs(), change);
+    return true;
+  }
+
+  #place(
+    mod: FlowMod,
+    instructions: Instructions,
+    table: FlowTable,
+    before: Rule | undefined,
+    nowMs: number,
+    change: Change,
+  ): void {
+    const rule = added(mod, instructions, table.id, before, nowMs);
     this.#put(rule, before, change);
     this.#note({ event: "added", rule, reason: 0 }, change);
+  }
+
+  #hasRoom(table: FlowTable, change: Change): boolean {
+    const { most = MAX_FLOWS } = table.limits;
+    return this.#size + change.more < MAX_FLOWS && table.planned < most;
   }
 
   #note(event: FlowEvent, change: Change): void {
@@ -255,8 +274,7 @@ export class Flows {
 
   /** Throws {@linkcode OfError} where there is no room for one more rule, and none may go. */
   *#makeRoom(table: FlowTable, change: Change): Job<void> {
-    const { most = MAX_FLOWS } = table.limits;
-    if (this.#size + change.more < MAX_FLOWS && table.planned < most) return;
+    if (this.#hasRoom(table, change)) return;
     if (!(yield* evict(this, table, change))) throw new OfError("OFPFMFC_TABLE_FULL");
   }
 
@@ -267,20 +285,7 @@ export class Flows {
     nowMs: number,
     change: Change,
   ): void {
-    const spec = {
-      table: rule.table,
-      match: rule.match,
-      priority: rule.priority,
-      cookie: mod.keepsCookies ? rule.cookie : mod.newCookie ?? rule.cookie,
-      idle: rule.idle,
-      hard: rule.hard,
-      importance: rule.importance,
-      flags: rule.flags,
-      instructions,
-    };
-    const { createdMs } = rule;
-    const counter = mod.flags & FlowFlag.resetCounts ? undefined : rule.counter;
-    const now = new Rule(spec, nowMs, { createdMs, counter });
+    const now = modified(rule, mod, instructions, nowMs);
     this.#put(now, rule, change);
     this.#note({ event: "modified", rule: now, before: rule, reason: 0 }, change);
   }

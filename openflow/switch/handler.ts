@@ -53,6 +53,9 @@ export function errorOf(error: unknown, request: Uint8Array): MessageOf<"error">
   return { kind: "error", code: error.code, data: request.slice(0, ECHOED) };
 }
 
+/** Messages of a bundle that are done before others may have their turn. */
+const TOGETHER = 8;
+
 /** Handles the messages of one peer, one after the other. */
 export class Handler {
   readonly #switch: Switch;
@@ -362,11 +365,12 @@ export class Handler {
       throw new OfError("OFPBFC_BUNDLE_CLOSED");
     }
     if (bundle.flags !== flags) throw new OfError("OFPBFC_BAD_FLAGS");
-    const { message, version } = decodeMessage(inner, { options: this.#switch.tlv });
+    const { tlv } = this.#switch;
+    const { message, version } = decodeMessage(inner, { options: tlv });
     if (version !== this.#peer.version) throw new OfError("OFPBFC_BAD_VERSION");
     if (!bundled.has(message.kind)) throw new OfError("OFPBFC_MSG_UNSUP");
     if (message.kind === "flowMod") checkTable(message);
-    bundles.add(bundle, inner);
+    bundles.add(bundle, inner, message, tlv.stamp);
   }
 
   /** Does all that is in a bundle, or nothing. */
@@ -392,22 +396,25 @@ export class Handler {
   }
 
   *#stageAll(bundle: Bundle, change: Change): Job<void> {
-    const { runtime } = this.#switch;
-    for (const bytes of bundle.messages()) {
+    const { runtime, flows, tlv } = this.#switch;
+    const how = { isOld: this.#peer.version === 1 };
+    for (let i = 0; i < bundle.taken.messages; i++) {
       try {
-        const { message } = decodeMessage(bytes, { options: this.#switch.tlv });
-        if (message.kind === "packetOut") {
-          runtime.checkPacketOut(message);
-          change.after.push(() => this.#send(message, bytes));
-        } else {
-          const job = this.#stage(message, change, xidAt(bytes));
-          if (job !== undefined) yield* job;
+        change.by ??= { peer: this.#peer, xid: xidAt(bundle.bytes(0)) };
+        const known = bundle.known(i, tlv.stamp);
+        if (known === undefined || !flows.stageAtOnce(known, how, change)) {
+          const bytes = bundle.bytes(i);
+          const { message } = decodeMessage(bytes, { options: tlv });
+          if (message.kind === "packetOut") {
+            runtime.checkPacketOut(message);
+            change.after.push(() => this.#send(message, bytes));
+          } else yield* this.#stage(message, change, xidAt(bytes)) ?? [];
         }
       } catch (error) {
-        this.#tell(error, bytes);
+        this.#tell(error, bundle.bytes(i));
         throw new OfError("OFPBFC_MSG_FAILED");
       }
-      yield;
+      if (i % TOGETHER === 0) yield;
     }
   }
 

@@ -134,9 +134,6 @@ export class Rule {
   isReplaced = false;
   /** The next rule of its subtable that has its hash; kept by the classifier. */
   chained: Rule | undefined = undefined;
-  /** The events by which it came, and changed last, as monitors count them; 0 if none did then. */
-  addedAt = 0;
-  changedAt = 0;
   /** Its neighbours in its table; kept by the table. */
   before: Rule | undefined = undefined;
   after: Rule | undefined = undefined;

@@ -16,6 +16,7 @@ import {
   Word,
   writeBits,
 } from "./flow.ts";
+import { packMatch } from "./packed/packed_match.ts";
 
 export const ETH_IP = 0x0800;
 export const ETH_IPV6 = 0x86dd;
@@ -111,10 +112,10 @@ export function saysConnection({ value, mask }: Match): boolean {
  * version of IP. Throws {@linkcode OfError} for a match that names it otherwise.
  */
 export function checkTuple(match: Match): void {
-  const { value, mask } = match;
-  const has = (from: number, to: number): boolean =>
-    mask.subarray(from, to).some((bits) => bits !== 0);
+  const { shape } = packMatch(match);
+  const has = (from: number, to: number): boolean => shape.hasIn(from, to);
   if (!has(Word.ctNwSrc, Word.tunOptions)) return;
+  const { value } = match;
   if (!saysConnection(match)) throw new OfError("OFPBMC_BAD_PREREQ", "the tuple of ct");
   const type = value[Word.dlType];
   const isOther = has(Word.ctNwSrc, Word.ctTp) && type !== ETH_IP ||

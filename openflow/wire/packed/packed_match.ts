@@ -25,6 +25,8 @@ export class Shape {
   /** The same for shapes that are the same. */
   readonly hash: number;
   #mask: FlowWords | undefined;
+  /** Whether there are bits in some words; asked for few ranges of them. */
+  readonly #hasIn = new Map<number, boolean>();
 
   /** Made by {@linkcode shapeOf}. */
   constructor(words: Uint16Array, bits: Int32Array, hash: number) {
@@ -36,6 +38,17 @@ export class Shape {
   /** As a mask of a flow, which is not to be written. */
   get mask(): FlowWords {
     return this.#mask ??= laid(this.words, this.bits);
+  }
+
+  /** Whether bits of words from one to before another one matter. */
+  hasIn(from: number, to: number): boolean {
+    const key = from << 8 | to;
+    let found = this.#hasIn.get(key);
+    if (found === undefined) {
+      found = this.words.some((word) => word >= from && word < to);
+      this.#hasIn.set(key, found);
+    }
+    return found;
   }
 }
 
