@@ -342,7 +342,10 @@ export class PolicyRun implements AsyncDisposable {
     this.#core.end();
     this.#core.settings.recorder?.stop();
     this.#onClose[Symbol.dispose]();
+    // What is waited for keeps no program from its end: this does.
+    const alive = setInterval(() => {}, 1000);
     await Promise.allSettled(this.#tasks);
+    clearInterval(alive);
     for (const flow of [...this.#core.ledger.all()]) {
       this.#core.ledger.remove(flow, clockMs());
     }
