@@ -119,7 +119,7 @@ onEach(
 /** A listed flow with counters of before. */
 function withStats(flow: Flow | undefined, stats: Flow["stats"] | undefined): Flow {
   const { ufid, offloaded } = flow as Flow;
-  return { ufid, offloaded, stats } as Flow;
+  return { ufid, offloaded, stats, raw: { ufid, stats } } as Flow;
 }
 
 onEach(
