@@ -117,6 +117,18 @@ static inline uint32_t fragment_frame(const struct datagram *d, uint32_t start, 
     return 14 + header + size;
 }
 
+/* DPDK's pools are not instrumented: what a thread did to an mbuf that it gave back happened before
+ * another one gets it.  Both say so, or a thread sanitizer takes a stranger's write of before for
+ * one of now. */
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#define MBUFS_GIVE() __tsan_release(&pool)
+#define MBUFS_GET() __tsan_acquire(&pool)
+#else
+#define MBUFS_GIVE() (void)0
+#define MBUFS_GET() (void)0
+#endif
+
 /* A frame in mbufs of at most `segment` bytes, `padding` zeros behind it. */
 static inline struct rte_mbuf *frame_mbuf(const uint8_t *frame, uint32_t size, uint32_t padding, uint32_t segment)
 {
@@ -129,6 +141,7 @@ static inline struct rte_mbuf *frame_mbuf(const uint8_t *frame, uint32_t size, u
 
         if (!m)
             abort();
+        MBUFS_GET();
         memcpy(rte_pktmbuf_append(m, (uint16_t)part), frame + at, part);
         if (first)
             rte_pktmbuf_chain(first, m);

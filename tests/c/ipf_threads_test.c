@@ -39,6 +39,7 @@ static void bring(const struct datagram *d, uint32_t start, uint8_t *frame)
     /* Time flies, so that packets expire under their fragments. */
     switch (ipf_take(ipf, 0, m, atomic_fetch_add(&clock_ms, 150), &whole)) {
     case IPF_REFUSED:
+        MBUFS_GIVE();
         rte_pktmbuf_free(m);
         atomic_fetch_add(&returned, 1);
         break;
@@ -48,6 +49,7 @@ static void bring(const struct datagram *d, uint32_t start, uint8_t *frame)
         while (left) {
             const unsigned int n = ipf_cut(ipf, whole, pieces, 3, &left);
 
+            MBUFS_GIVE();
             rte_pktmbuf_free_bulk(pieces, n);
             atomic_fetch_add(&cut, n);
         }
