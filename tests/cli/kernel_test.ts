@@ -101,8 +101,15 @@ function sorted(outcome: Outcome): Outcome {
   return { ...outcome, stdout: lines.sort().join("\n") };
 }
 
+/** Forgets what earlier tests left to be tracked, which would end while calls are made. */
+async function flushConntrack(): Promise<void> {
+  await using made = await makeDatapath();
+  made.dp.conntrack?.flush();
+}
+
 /** Outcomes as they are compared; there is no datapath afterwards. */
 async function compared(run: () => Promise<Outcome[]>): Promise<Outcome[]> {
+  await flushConntrack();
   try {
     const outcomes = (await run()).map(steady);
     return outcomes.map((outcome, i) => {
