@@ -67,7 +67,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_build_tunnel.c",
-    sha256: "6ba3b7dc5fe6a5b31a973e520547d94b5ab917422c96454839ddd2b4ab456fcb",
+    sha256: "2c1e190a00abde93a9eb3063ca48cd2e8af32d9a39cd025b21d3d8682fd305e1",
     load: () => import("../c/act/act_build_tunnel.c", { with: { type: "text" } }),
   },
   {
@@ -132,7 +132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_run.c",
-    sha256: "96d86a982245d8c656c8fb14b9c60ea71023f3b32c53c55607c7c311b243c59c",
+    sha256: "0aac51237d7e33556ad375bc3cf5b4b11f93ec694bb163e609a04b67163e3aeb",
     load: () => import("../c/act/act_run.c", { with: { type: "text" } }),
   },
   {
@@ -292,7 +292,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.h",
-    sha256: "fd25b6165df254c5d77359ecaaee1afeb099de7cc57a170e103548fe59bd1b05",
+    sha256: "e34bfd4b4904ea37f8c12e3026ac73164927e1eda6170f410692dccd04c77b56",
     load: () => import("../c/cls/cls.h", { with: { type: "text" } }),
   },
   {
@@ -302,22 +302,22 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "f00a2fcab26d6a9343628ff2174d21b4876897573843740b231a52e8ac24bb70",
+    sha256: "a55ecf5151a71b2886ce8ab40102825afe1481158b20ec7303f6d8df294376d7",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "095793076abf136fc799e5538a14c9581853127afc46c97fb8e01e9c085fcb8d",
+    sha256: "4676a1483464ed0764cd43f3169c34f9efc1556aa972c3838996557d1da95b22",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "e09444a7918262a7194e7d9188bbefdab233160a07c9b733c6e69a443313f8a8",
+    sha256: "b9989166c765fe5356bcc447d09ab59725929eb8ab10f85d24dd7bbc3bc32b38",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_frame.h",
-    sha256: "173bd5d7334dbba09fa7ffa703d2f01ddf5201367b0f4aaeb496fa501a9e88dc",
+    sha256: "c08d2aa2bddc1f4156a6036376849e162b37e24097935a4d66c5d1243118c491",
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
@@ -332,17 +332,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_scalar.h",
-    sha256: "9ca1945bd514cbbeeb443052dcd7b94cf038a926f07eed97268771c2cc9cd0f0",
+    sha256: "0c9aeb5529c9a55bbba0e1070998ccd2e43a1e1db4da9a7348a2eb5250529a8d",
     load: () => import("../c/cls/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_int.h",
-    sha256: "5de92cd3294331ee7a2c84879d8178b6cb8a043b62cfb07329db9b1ff8ea07d4",
+    sha256: "eb45d54f1799aa7376cfa3026fee43d011cc51e0322dbf2869b39cc7ba151049",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_isa.c",
-    sha256: "e366fc720705b79563e34f1aeb528d9745ffa432e56d19ce98c1e69e301d9f85",
+    sha256: "f58b3d682c2e6d3d6d31c9e2021872472bacec1f612a11cfb185e8d3ef3f4422",
     load: () => import("../c/cls/cls_isa.c", { with: { type: "text" } }),
   },
   {
@@ -962,12 +962,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "a5a3a635bb830b7a6bb7f0aa44c76e036b8b7a731bf835a931d2e1bcd8457348",
+    sha256: "a350d4b7388a3ab93822a1d59e27455d7ef72597dee2944a9f3ea8dd3f95ac0d",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "ab5add8d0f0524cbc4d09c8aa25a9c00af9066330978c97cfd2ffdbf49477817",
+    sha256: "b2c08918ddeee9448cf51eadad8a5f760e1cbda9ce047249946c189c0108cfb3",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -977,12 +977,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst_direct.c",
-    sha256: "761a4b70416cd7a243a5642edd835e998efe32351c104931ff186e32504f2287",
+    sha256: "e5a25146a8397ad88860c359926166c06dc45dec1425e1bc3bbc9451cc462b85",
     load: () => import("../c/path/burst_direct.c", { with: { type: "text" } }),
   },
   {
     name: "path/burst_direct.h",
-    sha256: "94b11adcc1c5c296e1de59f270de1c2cd58abe39a50f60db7f4810e1988dda15",
+    sha256: "50782f434b9b76ed1a81cd8d3ffee79a3fe8545175034a1035f23b35d88d1721",
     load: () => import("../c/path/burst_direct.h", { with: { type: "text" } }),
   },
   {
@@ -1392,17 +1392,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_pop.c",
-    sha256: "5da6c699bf8d2e9d30f281fa37e9e6d21ac79cd99e28fd775d399c9618d5e3df",
+    sha256: "308fe69abceae2801cd92fc5fcf4f8ee0d6e7b8816feb7e4b01a14584fb81217",
     load: () => import("../c/tnl/tnl_pop.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop.h",
-    sha256: "f680e904f47cd2d640a8159444c1b6c62040f8ed8ab733fc5051f2a0c126b360",
+    sha256: "74ae6d270ade63a51300b12743bf97de03dbbadf438219406b8e50f76afc3b43",
     load: () => import("../c/tnl/tnl_pop.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_pop_int.h",
-    sha256: "076e15b5431136c0237e0e131e9f6e63120fbe776660fe1fb086ff74617b3057",
+    sha256: "c3384747c1666e5a3d71d4948d255e08de64f62d0e8fce5c4012afc7bd3410a6",
     load: () => import("../c/tnl/tnl_pop_int.h", { with: { type: "text" } }),
   },
   {
@@ -1417,7 +1417,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_push_int.h",
-    sha256: "8917c27312744adca5e9176e9828627880671bffda26cf56f49db2cd0c0a0c55",
+    sha256: "471d0939eeb2cae7503dd3c96fcc624c9980fea6503bf43d19de9418860583ed",
     load: () => import("../c/tnl/tnl_push_int.h", { with: { type: "text" } }),
   },
   {
@@ -1427,17 +1427,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_ready.c",
-    sha256: "329653b9495820657abd4d23f4a70be5d32eb5805a766576fa97b49d17d58937",
+    sha256: "31d1af3fc59ebd720021af4b7731b3d584e22f92fabd1780eabfbc6977708156",
     load: () => import("../c/tnl/tnl_ready.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_ready.h",
-    sha256: "250e4f18ab148ade1be20295ab5bf7f4a03054b64f7e901b67c98c5c6ad1f0e2",
+    sha256: "1f8d4a30c331d20d66556f81ef9d19c38f5edba20355c8fe6765e37d3c3cb30d",
     load: () => import("../c/tnl/tnl_ready.h", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_sift.c",
-    sha256: "496a79079c667010832f7255c4326e51fd2b7070ed616e2358e49339ed36e778",
+    sha256: "4721baf06c8a0a45c3c4f34e90807516fd04962507c9a949664cf19945a1ffcb",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
   },
   {

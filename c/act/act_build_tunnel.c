@@ -40,7 +40,7 @@ void act_build_tnl_push(struct act_builder *b, struct act_list *l, const struct 
     if (b->error)
         return;
     memcpy(b->pool + operand, &ready, sizeof ready);
-    b->needs_md = b->writes = true;
+    b->writes = true; /* Of metadata other actions say that they need it. */
     op = act_build_op(b, ACT_OP_TNL_PUSH);
     if (!op)
         return;
@@ -56,6 +56,6 @@ void act_build_tnl_pop(struct act_builder *b, struct act_list *l, const struct o
 {
     if (act_u32(attr->at) > PORT_NO_MAX)
         act_build_fail(b, EINVAL, "tnl_pop of a port number that no port can have");
-    b->needs_md = b->writes = true;
+    b->writes = true;
     act_build_effect(b, l, ACT_OP_TNL_POP, act_u32(attr->at));
 }

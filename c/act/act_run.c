@@ -75,8 +75,11 @@ static void run_effect(struct run *run, const struct act_op *op)
     struct userdata *userdata = NULL;
     unsigned int wrapped_n = 0;
 
-    if (op->code == ACT_OP_OUTPUT && op->last && !op->b) {
-        tx_output_bulk(run->worker, run->packets, run->n, op->a, NULL);
+    if (op->last && !op->b && (op->code == ACT_OP_OUTPUT || op->code == ACT_OP_TNL_POP)) {
+        if (op->code == ACT_OP_OUTPUT)
+            tx_output_bulk(run->worker, run->packets, run->n, op->a, NULL);
+        else
+            tnl_pop(run->worker, op->a, run->packets, run->n);
         run->n = 0;
         return;
     }
@@ -292,6 +295,10 @@ static void push_header(struct run *run, const struct act_op *op, const struct t
         if (op->b) {
             act_truncate(run->packets[i], size_left(run, i));
             run->cut[i] = 0;
+        } else if (likely(laid.plain)) {
+            i += tnl_push_plain(run->worker, ready, &laid, run->packets + i, run->n - i, run->prog->needs_md);
+            if (i == run->n)
+                return;
         }
         run->packets[i] = tnl_push_ready(run->worker, ready, &laid, run->packets[i]);
         if (run->packets[i])

@@ -105,6 +105,12 @@ struct cls_entry *cls_entries(struct cls_replica *);   /* Array by flow index. *
 bool cls_lookup(struct cls_replica *, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
                 const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *);
 
+/* The same of packets that came by one tunnel with the same outer header: `by` is of all of them
+ * but for UDP's source port, and their own struct pkt is not looked at.  False: flows match that
+ * port, and nothing was looked up. */
+bool cls_lookup_by(struct cls_replica *, const struct pkt *by, struct rte_mbuf **packets, unsigned int n, uint32_t *flows,
+                   uint16_t *tcp_flags, struct stat_counters *, bool *whole);
+
 /* The flow that a packet with this key would hit, 0 if none: the same answer as cls_lookup, by the
  * plainest way. */
 uint32_t cls_find(struct cls *, const struct key *);

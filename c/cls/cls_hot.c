@@ -179,7 +179,7 @@ HOT uint32_t make_keys(struct hot *hot, const struct cls_replica *replica, const
     struct hot_chain chain = { .shortcut = !burst->habit->same_pause };
     struct hot_context context;
 
-    hot_begin(&context, view, burst->md);
+    hot_begin(&context, view, burst->md, burst->by);
     prefetch_first(burst);
     if (HOT_FINDS)
         find_kinds(hot, burst);
@@ -209,7 +209,7 @@ HOT uint32_t make_keys_like(struct hot *hot, const struct cls_replica *replica, 
     hot_head head, head_before = { 0 };
     bool run = false;               /* `head_before` is of the packet before. */
 
-    hot_begin(&context, view, burst->md);
+    hot_begin(&context, view, burst->md, burst->by);
     hot_guess_begin(&guess, &context, like);
     prefetch_first(burst);
     for (uint32_t i = 0; i < burst->n; i++) {
@@ -261,7 +261,7 @@ HOT uint32_t first_loop(struct hot *hot, const struct cls_replica *replica, cons
 #if UPCALL_ISA
     struct cls_habit *habit = burst->habit;
 
-    if ((HOT_GUESS_ALONE || !habit->same_pause) && burst->md && !hot_needs_pkt(view, burst->md)) {
+    if ((HOT_GUESS_ALONE || !habit->same_pause) && burst->md && !hot_needs_pkt(view, burst->md, burst->by)) {
         if (LIKELY(!habit->like.pause))
             return make_keys_like(hot, replica, view, burst, single);
         habit->like.pause--;

@@ -23,6 +23,7 @@ typedef struct {
 struct hot_context {
     const struct cls_view *view;
     const struct pkt_md *md;
+    const struct pkt *by;           /* As in struct cls_burst. */
     hot_block mask;                 /* Block 0 of the union. */
     hot_block metadata;             /* Block 0 of `md`. */
     bool plain;                     /* `md` has nothing that only its struct pkt tells. */
@@ -44,12 +45,13 @@ static inline hot_block hot_metadata(const struct pkt_md *md)
     };
 }
 
-static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md)
+static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md, const struct pkt *by)
 {
     context->view = view;
     context->md = md;
+    context->by = by;
     context->mask = hot_load(&view->mask);
-    context->plain = md && !hot_needs_pkt(view, md);
+    context->plain = md && !hot_needs_pkt(view, md, by);
     context->metadata = md ? hot_metadata(md) : (hot_block){ _mm256_setzero_si256(), _mm256_setzero_si256() };
 }
 
@@ -60,7 +62,7 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
     const struct cls_view *view = context->view;
 
     extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
-                   pkt_of(m), view->blocks, key, NULL);
+                   hot_tunnel(context->by, m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
     for (uint32_t block = 0; view->blocks >> block; block++) {
         for (uint32_t w = 8 * block; w < 8 * block + 8; w++)
@@ -171,7 +173,7 @@ static inline __attribute__((always_inline)) hot_block hot_make(const struct hot
     _mm256_store_si256((__m256i *)key->words, block.low);
     _mm256_store_si256((__m256i *)key->words + 1, block.high);
     if (__builtin_expect(context->view->blocks != 1, 0))
-        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? pkt_of(m) : NULL, key, f->ipv6 ? ip : NULL);
+        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? hot_tunnel(context->by, m) : NULL, key, f->ipv6 ? ip : NULL);
     return block;
 }
 

@@ -23,6 +23,7 @@ typedef __m512i hot_block;
 struct hot_context {
     const struct cls_view *view;
     const struct pkt_md *md;
+    const struct pkt *by;           /* As in struct cls_burst. */
     __m512i mask;                   /* Block 0 of the union. */
     __m512i metadata;               /* Block 0 of `md`. */
     bool plain;                     /* `md` has nothing that only its struct pkt tells. */
@@ -94,13 +95,14 @@ static inline __m512i hot_metadata(const struct pkt_md *md)
                                          _mm512_maskz_loadu_epi8((1ull << sizeof *md) - 1, md));
 }
 
-static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md)
+static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md, const struct pkt *by)
 {
     context->view = view;
     context->md = md;
+    context->by = by;
     context->mask = _mm512_load_si512(view->mask.words);
     context->metadata = md ? hot_metadata(md) : _mm512_setzero_si512();
-    context->plain = md && !hot_needs_pkt(view, md);
+    context->plain = md && !hot_needs_pkt(view, md, by);
 }
 
 static inline __m512i hot_bytes(const uint8_t *at, uint32_t size)
@@ -131,7 +133,7 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
     const struct cls_view *view = context->view;
 
     extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
-                   pkt_of(m), view->blocks, key, NULL);
+                   hot_tunnel(context->by, m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
     for (uint32_t block = 0; block < KEY_BLOCKS; block++) {
         if (view->blocks >> block & 1)
@@ -165,7 +167,7 @@ static inline __attribute__((always_inline)) hot_block hot_make(const struct hot
     if (__builtin_expect(context->view->blocks != 1, 0)) {
         const __m512i wide = _mm512_maskz_permutexvar_epi8(f->ipv6 ? HOT_WIDE : 0, _mm512_load_si512(hot_at_wide), ip);
 
-        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? pkt_of(m) : NULL, key,
+        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? hot_tunnel(context->by, m) : NULL, key,
                         _mm512_and_si512(wide, _mm512_load_si512(hot_valid_wide)));
     }
     return block;
@@ -251,7 +253,8 @@ static inline __attribute__((always_inline)) hot_block hot_guess_make(const stru
 
             wide = _mm512_and_si512(_mm512_permutexvar_epi8(at, head), _mm512_load_si512(hot_valid_wide));
         }
-        hot_store_upper(context->view, context->md, NULL, key, wide); /* As hot_needs_pkt() says. */
+        /* As hot_needs_pkt() says. */
+        hot_store_upper(context->view, context->md, context->by, key, wide);
     }
     return block;
 }

@@ -29,10 +29,18 @@ struct hot_frame {
 };
 
 /* Whether the view asks for what of a packet only its struct pkt has: PKT_MORE_TUNNEL is block 2 of
- * a key, PKT_MORE_CT block 3. */
-static inline bool hot_needs_pkt(const struct cls_view *view, const struct pkt_md *md)
+ * a key, PKT_MORE_CT block 3.  `by`: all packets came by this tunnel; or NULL. */
+static inline bool hot_needs_pkt(const struct cls_view *view, const struct pkt_md *md, const struct pkt *by)
 {
-    return md->more & (view->blocks >> 2 | (view->blocks >> 4 ? PKT_MORE_TUNNEL : 0) | PKT_MORE_L3);
+    const uint32_t known = by ? PKT_MORE_TUNNEL : 0;
+
+    return md->more & (view->blocks >> 2 | (view->blocks >> 4 ? PKT_MORE_TUNNEL : 0) | PKT_MORE_L3) & ~known;
+}
+
+/* Where the tunnel of a packet is that came by one. */
+static inline const struct pkt *hot_tunnel(const struct pkt *by, struct rte_mbuf *m)
+{
+    return by ? by : pkt_of(m);
 }
 _Static_assert(PKT_MORE_TUNNEL == 1u << (2 - 2) && PKT_MORE_CT == 1u << (3 - 2), "bits of blocks");
 

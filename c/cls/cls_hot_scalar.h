@@ -15,12 +15,14 @@ typedef const struct key *hot_block;
 struct hot_context {
     const struct cls_view *view;
     const struct pkt_md *md;
+    const struct pkt *by;           /* As in struct cls_burst. */
 };
 
-static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md)
+static inline void hot_begin(struct hot_context *context, const struct cls_view *view, const struct pkt_md *md, const struct pkt *by)
 {
     context->view = view;
     context->md = md;
+    context->by = by;
 }
 
 /* There is nothing to be found before (cls_hot_kind.h). */
@@ -41,7 +43,7 @@ static inline hot_block hot_extract(const struct hot_context *context, struct rt
 
     (void)kind;
     extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
-                   pkt_of(m), view->blocks, key, NULL);
+                   context->by ? context->by : pkt_of(m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
     for (int w = 0; w < 8; w++)
         key->words[w] &= view->mask.words[w];

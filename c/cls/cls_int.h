@@ -350,6 +350,9 @@ void cls_unpack(const struct cls *, const struct cls_sub *, uint32_t flow, struc
 struct cls_burst {
     struct rte_mbuf **packets;
     const struct pkt_md *md;        /* Or NULL. */
+    /* With an `md` that has PKT_MORE_TUNNEL: the tunnel of all packets, or NULL: each has its own
+     * in its struct pkt. */
+    const struct pkt *by;
     struct cls_habit *habit;
     uint32_t *flows;
     uint16_t *tcp_flags;

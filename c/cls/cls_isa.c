@@ -115,26 +115,53 @@ static __attribute__((noinline)) void check_builds(struct cls_replica *replica, 
     }
 }
 
+/* What lookups see of the packets of a port; NULL: no flow matches any. */
+static const struct cls_view *view_for(const struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id)
+{
+    const struct cls_part *part = cls_part_find(replica->cls, in_port, recirc_id);
+
+    return part ? atomic_load_explicit(&((struct cls_part *)(uintptr_t)part)->view, memory_order_acquire) : NULL;
+}
+
+static inline bool look_up(struct cls_replica *replica, const struct cls_view *view, struct cls_burst *burst, struct stat_counters *stat)
+{
+    INVARIANT(burst->n && burst->n <= CLS_BURST);
+    if (__builtin_expect(!view, 0)) {
+        memset(burst->flows, 0, burst->n * sizeof burst->flows[0]);
+        memset(burst->tcp_flags, 0, burst->n * sizeof burst->tcp_flags[0]);
+        return true;
+    }
+    build_of(cls_isa_get())(replica, view, burst);
+    stat_add(&stat->mask_hit, burst->probes);
+    if (__builtin_expect(atomic_load_explicit(&validating, memory_order_relaxed), 0))
+        check_builds(replica, view, burst, stat);
+    return burst->whole;
+}
+
 bool cls_lookup(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id, struct rte_mbuf **packets, unsigned int n,
                 const struct pkt_md *md, uint32_t *flows, uint16_t *tcp_flags, struct stat_counters *stat)
 {
-    const struct cls_part *part = cls_part_find(replica->cls, in_port, recirc_id);
     struct cls_burst burst = {
         .packets = packets, .md = md, .habit = cls_habit_of(replica, in_port, recirc_id), .flows = flows, .tcp_flags = tcp_flags, .n = n,
     };
-    const struct cls_view *view;
 
-    INVARIANT(n && n <= CLS_BURST);
     INVARIANT(!md || (md->in_port == in_port && md->recirc_id == recirc_id));
-    if (__builtin_expect(!part, 0)) {
-        memset(flows, 0, n * sizeof flows[0]);
-        memset(tcp_flags, 0, n * sizeof tcp_flags[0]);
-        return true;
-    }
-    view = atomic_load_explicit(&((struct cls_part *)(uintptr_t)part)->view, memory_order_acquire);
-    build_of(cls_isa_get())(replica, view, &burst);
-    stat_add(&stat->mask_hit, burst.probes);
-    if (__builtin_expect(atomic_load_explicit(&validating, memory_order_relaxed), 0))
-        check_builds(replica, view, &burst, stat);
-    return burst.whole;
+    return look_up(replica, view_for(replica, in_port, recirc_id), &burst, stat);
+}
+
+bool cls_lookup_by(struct cls_replica *replica, const struct pkt *by, struct rte_mbuf **packets, unsigned int n, uint32_t *flows,
+                   uint16_t *tcp_flags, struct stat_counters *stat, bool *whole)
+{
+    const struct pkt_md *md = &by->md;
+    const struct cls_view *view = view_for(replica, md->in_port, md->recirc_id);
+    struct cls_burst burst = {
+        .packets = packets, .md = md, .by = by, .habit = cls_habit_of(replica, md->in_port, md->recirc_id), .flows = flows,
+        .tcp_flags = tcp_flags, .n = n,
+    };
+
+    INVARIANT(md->more == PKT_MORE_TUNNEL);
+    if (view && view->mask.tunnel.tp_src)
+        return false;
+    *whole = look_up(replica, view, &burst, stat);
+    return true;
 }

@@ -9,6 +9,7 @@
 #ifndef UPCALL_WORKER_H
 #define UPCALL_WORKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/stat.h"
@@ -57,6 +58,16 @@ struct worker_recirc {
     uint32_t n;
 };
 
+/* Packets that a tunnel port brought at once, with the same outer header: they are looked up
+ * together, and nothing is written of them in each one's struct pkt before that (tnl_pop.h). */
+struct worker_popped {
+    uint32_t n;                  /* 0: there are none. */
+    uint32_t depth;
+    uint32_t source_before;      /* UDP's source port is so many bytes before what is inside. */
+    struct rte_mbuf *packets[WORKER_BURST];
+    struct pkt common;           /* Of all of them, but for that port. */
+};
+
 /* A miss that went up (upcall_admit.c). */
 struct worker_recent {
     uint32_t hash;
@@ -91,6 +102,7 @@ struct worker {
     uint16_t dirty[WORKER_DIRTY];       /* Ports with packets to send; full: all are flushed. */
     _Atomic(struct records *) samples; /* NULL: nobody looks at what psample actions see. */
     struct worker_recirc recirc;
+    struct worker_popped popped; /* They came before those of `recirc`. */
     struct worker_recent recent[WORKER_RECENT];
 };
 
@@ -137,6 +149,12 @@ void worker_drop_bulk(struct worker *, struct rte_mbuf **, unsigned int n, enum 
 /* Puts a packet whose struct pkt is complete, md.recirc_id being the new one, on the list of
  * packets to look up again. */
 void worker_recirculate(struct worker *, struct rte_mbuf *);
+
+/* Whether packets wait to be looked up again. */
+static inline bool worker_waits(const struct worker *worker)
+{
+    return worker->recirc.n | worker->popped.n;
+}
 
 /* xorshift64*: for sample. */
 static inline uint32_t worker_random(struct worker *worker)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "path/burst.h"
 
+#include <stddef.h>
 #include <string.h>
 
-#include <rte_cycles.h>
+#include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 
-#include "base/histogram.h"
 #include "base/invariant.h"
 #include "act/act.h"
 #include "cls/cls.h"
@@ -18,6 +18,7 @@
 #include "path/gather.h"
 #include "path/tx.h"
 #include "tnl/tnl.h"
+#include "tnl/tnl_pop.h"
 #include "tnl/tnl_sift.h"
 #include "upcall/upcall.h"
 
@@ -34,41 +35,6 @@ static inline void count(struct worker *worker, struct cls_entry *entry, unsigne
     cls_use(entry, worker->now);
     if (tcp_flags & ~flags)
         atomic_store_explicit(&entry->tcp_flags, (uint16_t)(flags | tcp_flags), memory_order_relaxed);
-}
-
-/* Packets that no flow matched. */
-static void hand_up(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
-{
-    const struct upcall_direct *direct = upcall_direct(worker);
-
-    if (direct) {
-        upcall_mark(packets, n, md);
-        burst_direct(worker, direct, packets, n);
-    } else {
-        upcall_miss(worker, packets, n, md);
-    }
-}
-
-/* The same, and what it took where that is recorded: of each that went up, the same. */
-static void miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
-{
-    struct histogram *record = worker->upcall_cycles;
-    uint64_t missed, begin;
-
-    if (likely(!record)) {
-        hand_up(worker, packets, n, md);
-        return;
-    }
-    missed = atomic_load_explicit(&worker->stat->missed, memory_order_relaxed);
-    begin = rte_rdtsc();
-    hand_up(worker, packets, n, md);
-    missed = atomic_load_explicit(&worker->stat->missed, memory_order_relaxed) - missed;
-    if (missed) {
-        const uint64_t cycles = rte_rdtsc() - begin;
-
-        stat_add(&worker->stat->cycles_upcall, cycles);
-        histogram_add(record, HISTOGRAM_CYCLES_AN_UPCALL, cycles / missed, missed);
-    }
 }
 
 /* Packets whose struct pkt is not written, with what tracking said of them. */
@@ -99,6 +65,7 @@ struct batch {
     const uint16_t *tcp_flags;
     const struct pkt_md *md;         /* Or NULL. */
     const struct tracked *tracked;   /* Or NULL. */
+    const struct worker_popped *popped; /* Their struct pkt is not written yet; or NULL. */
     const struct burst_sum *sum;     /* Of all, as they are; or NULL. */
 };
 
@@ -116,6 +83,8 @@ static inline void perform(struct worker *worker, const struct batch *b, unsigne
         write_tracked(worker, b->tracked, packets, n, from);
         act_run(worker, prog, packets, n, NULL);
     } else {
+        if (b->popped)
+            tnl_popped_write(b->popped, packets, n);
         follow(worker, prog, packets, n, b->md, b->flows + from, b->tcp_flags + from);
     }
 }
@@ -195,8 +164,11 @@ static inline __attribute__((always_inline)) void dispatch(struct worker *worker
     else
         perform_runs(worker, b, n, verdicts);
     stat_add(&worker->stat->hit, n - miss_n);
-    if (miss_n)
-        miss(worker, misses, miss_n, b->md);
+    if (!miss_n)
+        return;
+    if (b->popped)
+        tnl_popped_write(b->popped, misses, miss_n);
+    burst_miss(worker, misses, miss_n, b->md);
 }
 
 /* Packets that share in_port and recirc_id.  `sum`: theirs, or NULL. */
@@ -270,7 +242,7 @@ static void follow(struct worker *worker, const struct act_prog *prog, struct rt
 
     tracked.request = act_track(prog, &tracked.recirc_id);
     /* What waits to be looked up again came before. */
-    if (!md || !tracked.request || worker->recirc.n || worker->depth == WORKER_RECIRC_MAX
+    if (!md || !tracked.request || worker_waits(worker) || worker->depth == WORKER_RECIRC_MAX
         || !ct_track(worker->ct, worker->index, tracked.request, packets, n, worker->now, md, results)) {
         act_run(worker, prog, packets, n, md);
         return;
@@ -345,10 +317,38 @@ static void recirculate_once(struct worker *worker)
     }
 }
 
+/* Those that a tunnel port brought at once. */
+static void receive_popped(struct worker *worker)
+{
+    struct worker_popped popped; /* A copy: they may come by another tunnel next. */
+    uint32_t flows[CLS_BURST];
+    uint16_t tcp_flags[CLS_BURST];
+    struct burst_sum sum;
+    const struct batch b = { .packets = popped.packets, .flows = flows, .tcp_flags = tcp_flags, .sum = &sum, .popped = &popped };
+    bool whole;
+
+    memcpy(&popped, &worker->popped, offsetof(struct worker_popped, common.options) + worker->popped.common.tunnel.options_size);
+    worker->popped.n = 0;
+    stat_add(&worker->stat->recirculated, popped.n);
+    worker->in_port = popped.common.md.in_port;
+    worker->depth = popped.depth;
+    burst_sum_up(popped.packets, popped.n, &sum);
+    if (likely(cls_lookup_by(worker->replica, &popped.common, popped.packets, popped.n, flows, tcp_flags, worker->stat, &whole))) {
+        dispatch(worker, &b, popped.n, whole);
+        return;
+    }
+    tnl_popped_write(&popped, popped.packets, popped.n);
+    classify(worker, popped.packets, popped.n, worker->in_port, 0, NULL, &sum);
+}
+
 void burst_recirculate(struct worker *worker)
 {
-    while (worker->recirc.n)
-        recirculate_once(worker);
+    while (worker_waits(worker)) {
+        if (worker->popped.n)
+            receive_popped(worker);
+        else
+            recirculate_once(worker);
+    }
     worker->depth = 0;
 }
 
@@ -358,7 +358,7 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
     struct burst_sum sum;
 
     INVARIANT(n <= CLS_BURST);
-    INVARIANT(!worker->recirc.n && !worker->depth);
+    INVARIANT(!worker_waits(worker) && !worker->depth);
     worker->in_port = md->in_port;
     burst_sum_up(packets, n, &sum);
     if (__builtin_expect(sum.shortest < EXTRACT_RUNT || tunnels, 0)) {
@@ -369,7 +369,7 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
     }
     if (n)
         classify(worker, packets, n, md->in_port, md->recirc_id, md, &sum);
-    if (__builtin_expect(worker->recirc.n, 0))
+    if (__builtin_expect(worker_waits(worker), 0))
         burst_recirculate(worker);
 }
 
@@ -378,7 +378,7 @@ void burst_receive_l3(struct worker *worker, struct rte_mbuf **packets, unsigned
     unsigned int kept = 0;
 
     INVARIANT(n <= CLS_BURST);
-    INVARIANT(!worker->recirc.n && !worker->depth);
+    INVARIANT(!worker_waits(worker) && !worker->depth);
     worker->in_port = in_port;
     n = drop_runts(worker, packets, n);
     for (unsigned int i = 0; i < n; i++) {
@@ -395,14 +395,14 @@ void burst_receive_l3(struct worker *worker, struct rte_mbuf **packets, unsigned
     }
     if (kept)
         classify(worker, packets, kept, in_port, 0, NULL, NULL);
-    if (worker->recirc.n)
+    if (worker_waits(worker))
         burst_recirculate(worker);
 }
 
 void burst_settle(struct worker *worker)
 {
     tx_flush(worker);
-    while (__builtin_expect(worker->recirc.n, 0)) {
+    while (__builtin_expect(worker_waits(worker), 0)) {
         burst_recirculate(worker);
         tx_flush(worker);
     }

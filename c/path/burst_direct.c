@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_branch_prediction.h>
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
 #include "base/invariant.h"
 #include "act/act.h"
 #include "base/bell.h"
+#include "base/histogram.h"
 #include "odp/odp.h"
 #include "packet/extract.h"
 #include "packet/worker.h"
@@ -88,6 +91,41 @@ void burst_direct(struct worker *worker, const struct upcall_direct *direct, str
     for (unsigned int i = 0; i < n; i++)
         decided += decide(worker, direct, packets[i]);
     stat_add(&worker->stat->missed, decided);
+}
+
+/* Packets that no flow matched. */
+static void hand_up(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    const struct upcall_direct *direct = upcall_direct(worker);
+
+    if (direct) {
+        upcall_mark(packets, n, md);
+        burst_direct(worker, direct, packets, n);
+    } else {
+        upcall_miss(worker, packets, n, md);
+    }
+}
+
+/* What it takes is recorded where that is wanted: of each that goes up, the same. */
+void burst_miss(struct worker *worker, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md)
+{
+    struct histogram *record = worker->upcall_cycles;
+    uint64_t missed, begin;
+
+    if (likely(!record)) {
+        hand_up(worker, packets, n, md);
+        return;
+    }
+    missed = atomic_load_explicit(&worker->stat->missed, memory_order_relaxed);
+    begin = rte_rdtsc();
+    hand_up(worker, packets, n, md);
+    missed = atomic_load_explicit(&worker->stat->missed, memory_order_relaxed) - missed;
+    if (missed) {
+        const uint64_t cycles = rte_rdtsc() - begin;
+
+        stat_add(&worker->stat->cycles_upcall, cycles);
+        histogram_add(record, HISTOGRAM_CYCLES_AN_UPCALL, cycles / missed, missed);
+    }
 }
 
 /* --- Service thread --------------------------------------------------------------------------- */

@@ -5,8 +5,8 @@
  * the control mutex, so the flow that the callback asks for is left in a queue, for the service
  * thread of the datapath (dp_service.c) to put.
  *
- * Threads: burst_direct by the owner of the worker; the rest by the service thread, burst_puts_ring
- * by any. */
+ * Threads: burst_direct and burst_miss by the owner of the worker; the rest by the service thread,
+ * burst_puts_ring by any. */
 #ifndef UPCALL_BURST_DIRECT_H
 #define UPCALL_BURST_DIRECT_H
 
@@ -14,11 +14,16 @@
 
 struct burst_puts;
 struct rte_mbuf;
+struct pkt_md;
 struct upcall_direct;
 struct worker;
 
 /* Takes over misses whose struct pkt is complete. */
 void burst_direct(struct worker *, const struct upcall_direct *, struct rte_mbuf **, unsigned int n);
+
+/* Takes over packets that no flow matched: they go to such a callback, or up.  `md`: theirs, or
+ * NULL: each one's struct pkt is complete. */
+void burst_miss(struct worker *, struct rte_mbuf **, unsigned int n, const struct pkt_md *md);
 
 /* A flow on its way into the table. */
 struct burst_put {

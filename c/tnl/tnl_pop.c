@@ -16,6 +16,10 @@
 #define HEADERS 256u             /* Bytes that hold every header of a packet (extract.h). */
 #define LEARN 4u                 /* Times that it is tried in a burst. */
 #define ETHERNET 14u             /* Bytes that are inside at least. */
+#define AHEAD 4u                 /* Packets whose headers inside are on their way. */
+#define STEP 16u                 /* Bytes that are compared at once; a header has more. */
+
+typedef uint64_t vector __attribute__((vector_size(STEP)));
 
 /* Brings the headers of the packet inside into its first mbuf, as far as there is room. */
 static void pull(struct rte_mbuf *m)
@@ -83,9 +87,9 @@ static uint16_t load16(const uint8_t *at)
     return x;
 }
 
-static uint64_t load64(const uint8_t *at)
+static vector load_vector(const uint8_t *at)
 {
-    uint64_t x;
+    vector x;
 
     memcpy(&x, at, sizeof x);
     return x;
@@ -99,11 +103,29 @@ static void forget_own(struct tnl_same *same)
     const uint32_t *own = same->ip6 ? own6 : own4;
 
     for (uint32_t i = 0; i < (same->ip6 ? sizeof own6 : sizeof own4) / sizeof own4[0]; i++)
-        memset((uint8_t *)same->care + own[i], 0, 2);
+        memset(same->care + own[i], 0, 2);
 }
 
-void tnl_same_learn(struct tnl_same *same, const struct tnl_port *port, const struct rte_mbuf *m, const struct tnl_seen *seen,
-                    const struct tnl_found *found)
+/* Opens the worker's place for packets that are looked up together, if nothing waits to be before
+ * them. */
+static void open_place(struct worker *worker, struct tnl_same *same, const struct tnl_found *found)
+{
+    struct worker_popped *popped = &worker->popped;
+
+    same->together = !worker_waits(worker) && worker->depth < WORKER_RECIRC_MAX;
+    if (!same->together)
+        return;
+    popped->depth = worker->depth + 1;
+    popped->source_before = same->size - same->l4;
+    popped->common.md = (struct pkt_md){ .in_port = same->port->no, .more = PKT_MORE_TUNNEL };
+    popped->common.tunnel = same->tunnel;
+    popped->common.tunnel.tp_src = 0;
+    if (same->tunnel.options_size)
+        memcpy(popped->common.options, found->options, same->tunnel.options_size);
+}
+
+void tnl_same_learn(struct worker *worker, struct tnl_same *same, const struct tnl_port *port, const struct rte_mbuf *m,
+                    const struct tnl_seen *seen, const struct tnl_found *found)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
 
@@ -119,48 +141,55 @@ void tnl_same_learn(struct tnl_same *same, const struct tnl_port *port, const st
     same->l4 = (uint16_t)seen->l4;
     same->ip6 = seen->family == 6;
     same->tunnel = found->tunnel;
-    memset(same->want, 0, sizeof same->want);
-    memset(same->care, 0, sizeof same->care);
     memcpy(same->want, frame, same->size);
     memset(same->care, 0xff, same->size);
     forget_own(same);
     same->sum = 0;
     for (uint32_t at = same->l3; at < same->l4; at += 2)
-        same->sum += load16((const uint8_t *)same->want + at) & load16((const uint8_t *)same->care + at);
+        same->sum += load16(same->want + at) & load16(same->care + at);
     same->port = port;
+    open_place(worker, same, found);
+}
+
+/* Whether a sum of few 16-bit words is that of a header with a good checksum. */
+static bool is_good(uint32_t sum)
+{
+    sum = (sum & UINT16_MAX) + (sum >> 16);
+    return (sum & UINT16_MAX) + (sum >> 16) == UINT16_MAX;
 }
 
 /* The size of what is inside a packet; 0: its headers are others, or wrong. */
 static inline uint32_t size_inside(const struct tnl_same *same, const struct rte_mbuf *m)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *), *ip = frame + same->l3, *udp = frame + same->l4;
-    const uint32_t words = (same->size + 7) / 8, headers = same->size - same->l4;
-    uint64_t differ = 0;
+    const uint32_t headers = same->size - same->l4, last = same->size - STEP;
     uint32_t end, length;
+    vector differ;
 
     if (m->data_len < same->size + ETHERNET || m->nb_segs > 1 || m->ol_flags & (PARTIAL_FLAGS | PKT_L3))
         return 0;
-    for (uint32_t i = 0; i < words; i++)
-        differ |= (load64(frame + 8 * i) ^ same->want[i]) & same->care[i];
-    if (differ)
+    differ = (load_vector(frame + last) ^ load_vector(same->want + last)) & load_vector(same->care + last);
+    for (uint32_t at = 0; at < last; at += STEP)
+        differ |= (load_vector(frame + at) ^ load_vector(same->want + at)) & load_vector(same->care + at);
+    if (differ[0] | differ[1])
         return 0;
     length = __builtin_bswap16(load16(udp + 4));
     if (same->ip6) {
         end = same->l3 + 40u + __builtin_bswap16(load16(ip + 4));
     } else {
         end = same->l3 + (uint32_t)__builtin_bswap16(load16(ip + 2));
-        if (csum_fold((uint64_t)same->sum + load16(ip + 2) + load16(ip + 4) + load16(ip + 10)) != UINT16_MAX)
+        if (!is_good(same->sum + load16(ip + 2) + load16(ip + 4) + load16(ip + 10)))
             return 0;
     }
     return end > m->pkt_len || same->l4 + length > end || length < headers + ETHERNET ? 0 : length - headers;
 }
 
-bool tnl_same_strip(const struct tnl_same *same, struct rte_mbuf *m)
+static inline bool strip(const struct tnl_same *same, struct rte_mbuf *m)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    const uint64_t tunnels = (uint64_t)(tnl_passed(m) + 1) << PKT_TUNNELS_BIT;
     uint32_t inside;
 
-    if (!same->port || unlikely(tnl_passed(m) == 7))
+    if (!same->port || unlikely(tunnels & ~PKT_TUNNELS))
         return false;
     inside = size_inside(same, m);
     if (unlikely(!inside))
@@ -168,9 +197,56 @@ bool tnl_same_strip(const struct tnl_same *same, struct rte_mbuf *m)
     m->data_off = (uint16_t)(m->data_off + same->size);
     m->data_len = (uint16_t)inside;
     m->pkt_len = inside;
-    tnl_mark(m, &same->tunnel, frame + same->size - same->tunnel.options_size, same->port->no);
-    pkt_of(m)->tunnel.tp_src = load16(frame + same->l4);
+    m->ol_flags = (m->ol_flags & ~TNL_POPPED) | tunnels;
     return true;
+}
+
+bool tnl_same_strip(const struct tnl_same *same, struct rte_mbuf *m)
+{
+    return strip(same, m);
+}
+
+void tnl_same_write(const struct tnl_same *same, struct rte_mbuf *m)
+{
+    struct pkt *pkt = pkt_of(m);
+    const uint8_t *inside = rte_pktmbuf_mtod(m, const uint8_t *);
+
+    pkt->md = (struct pkt_md){ .in_port = same->port->no, .more = PKT_MORE_TUNNEL };
+    pkt->tunnel = same->tunnel;
+    pkt->tunnel.tp_src = load16(inside - same->size + same->l4);
+    if (same->tunnel.options_size)
+        memcpy(pkt->options, inside - same->tunnel.options_size, same->tunnel.options_size);
+}
+
+unsigned int tnl_same_take(struct worker *worker, const struct tnl_same *same, struct rte_mbuf *const *packets, unsigned int n)
+{
+    struct worker_popped *popped = &worker->popped;
+    unsigned int i = 0;
+
+    if (!same->port || !same->together || worker->recirc.n)
+        return 0;
+    n = RTE_MIN(n, WORKER_BURST - popped->n);
+    for (; i < n; i++) {
+        if (i + AHEAD < n) /* Headers inside often begin in a second line. */
+            __builtin_prefetch(rte_pktmbuf_mtod_offset(packets[i + AHEAD], const uint8_t *, 64));
+        if (unlikely(!strip(same, packets[i])))
+            break;
+        popped->packets[popped->n + i] = packets[i];
+    }
+    popped->n += i;
+    return i;
+}
+
+void tnl_same_pass(struct worker *worker, const struct tnl_same *same, struct rte_mbuf *m)
+{
+    struct worker_popped *popped = &worker->popped;
+
+    if (likely(same->together && !worker->recirc.n && popped->n < WORKER_BURST)) {
+        popped->packets[popped->n++] = m;
+        return;
+    }
+    tnl_same_write(same, m);
+    worker_recirculate(worker, m);
 }
 
 /* --- Open vSwitch's action ------------------------------------------------------------------- */
@@ -185,7 +261,11 @@ static void pop_one(struct worker *worker, const struct tnl_port *port, struct r
     if (tnl_see(m, &seen) && (!tnl_is_bundle(m, &seen) || tnl_merge(&port->config, m, &seen)))
         reason = tnl_read(&port->config, m, &seen, &found);
     if (reason == TNL_NO_DROP) {
-        tnl_same_learn(same, port, m, &seen, &found);
+        tnl_same_learn(worker, same, port, m, &seen, &found);
+        if (tnl_same_strip(same, m)) {
+            tnl_same_pass(worker, same, m);
+            return;
+        }
         reason = tnl_strip(m, &seen, &found, port->no);
     }
     if (reason == TNL_NO_DROP)
@@ -206,10 +286,28 @@ void tnl_pop(struct worker *worker, uint32_t no, struct rte_mbuf **packets, unsi
         return;
     }
     for (unsigned int i = 0; i < n; i++) {
+        i += tnl_same_take(worker, &same, packets + i, n - i);
+        if (i == n)
+            return;
         if (tnl_same_strip(&same, packets[i]))
-            worker_recirculate(worker, packets[i]);
+            tnl_same_pass(worker, &same, packets[i]);
         else
             pop_one(worker, port, packets[i], &same);
+    }
+}
+
+void tnl_popped_write(const struct worker_popped *popped, struct rte_mbuf *const *packets, unsigned int n)
+{
+    const struct pkt *common = &popped->common;
+
+    for (unsigned int i = 0; i < n; i++) {
+        struct pkt *pkt = pkt_of(packets[i]);
+
+        pkt->md = common->md;
+        pkt->tunnel = common->tunnel;
+        memcpy(&pkt->tunnel.tp_src, rte_pktmbuf_mtod(packets[i], const uint8_t *) - popped->source_before, 2);
+        if (common->tunnel.options_size)
+            memcpy(pkt->options, common->options, common->tunnel.options_size);
     }
 }
 

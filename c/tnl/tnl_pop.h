@@ -17,7 +17,12 @@ struct rte_mbuf;
 struct worker;
 
 /* Open vSwitch's tnl_pop: whatever the addresses.  Packets are then the tunnel port's, their struct
- * pkt complete, and looked up again.  Takes them over; `n` may be 0. */
+ * pkt complete or in worker.popped, and looked up again.  Takes them over; `n` may be 0. */
 void tnl_pop(struct worker *, uint32_t port, struct rte_mbuf **packets, unsigned int n);
+
+/* Completes the struct pkt of packets that came in worker.popped, before anything else is done to
+ * them: what they lost still stands before what they hold. */
+struct worker_popped;
+void tnl_popped_write(const struct worker_popped *, struct rte_mbuf *const *packets, unsigned int n);
 
 #endif

@@ -79,20 +79,32 @@ struct tnl_same {
     uint16_t l3, l4;
     bool ip6;
     uint32_t sum;                /* Of IPv4's header, without what each has of its own. */
+    bool together;               /* They go to worker.popped. */
     struct key_tunnel tunnel;    /* Without the source port. */
-    uint64_t want[TNL_SAME / 8], care[TNL_SAME / 8];
+    uint8_t want[TNL_SAME], care[TNL_SAME];
 };
 /* Learns from a packet that has its header still, if others can have the same: VXLAN's or Geneve's,
  * without an outer checksum. */
-void tnl_same_learn(struct tnl_same *, const struct tnl_port *, const struct rte_mbuf *, const struct tnl_seen *, const struct tnl_found *);
-/* Takes the header off a packet that has the same.  False: it has not, and is as it was. */
+void tnl_same_learn(struct worker *, struct tnl_same *, const struct tnl_port *, const struct rte_mbuf *, const struct tnl_seen *,
+                    const struct tnl_found *);
+/* Takes the header off a packet that has the same, and writes nothing to its struct pkt.  False: it
+ * has not, and is as it was. */
 bool tnl_same_strip(const struct tnl_same *, struct rte_mbuf *);
+/* Has a packet that was stripped looked up again; takes it over. */
+void tnl_same_pass(struct worker *, const struct tnl_same *, struct rte_mbuf *);
+/* Completes the struct pkt of one. */
+void tnl_same_write(const struct tnl_same *, struct rte_mbuf *);
+/* Both for as many of the first packets as it can.  Answers how many. */
+unsigned int tnl_same_take(struct worker *, const struct tnl_same *, struct rte_mbuf *const *, unsigned int n);
 
 /* How many outer headers a packet was given or lost. */
 static inline uint32_t tnl_passed(const struct rte_mbuf *m)
 {
     return (uint32_t)((m->ol_flags & PKT_TUNNELS) >> PKT_TUNNELS_BIT);
 }
+
+/* What of a packet's flags was about its outer header. */
+#define TNL_POPPED (PKT_TUNNELS | PKT_TUNNEL | PKT_MARKED | PKT_L3 | RTE_MBUF_F_RX_RSS_HASH | TNL_RX_SUMS)
 
 /* A packet that has lost its outer header came by a tunnel port.  `options`: as many bytes as the
  * tunnel's metadata says. */
@@ -101,7 +113,7 @@ static inline void tnl_mark(struct rte_mbuf *m, const struct key_tunnel *tunnel,
     const uint64_t tunnels = (uint64_t)(tnl_passed(m) + 1) << PKT_TUNNELS_BIT;
     struct pkt *pkt = pkt_of(m);
 
-    m->ol_flags = (m->ol_flags & ~(PKT_TUNNELS | PKT_TUNNEL | PKT_MARKED | PKT_L3 | RTE_MBUF_F_RX_RSS_HASH | TNL_RX_SUMS)) | tunnels;
+    m->ol_flags = (m->ol_flags & ~TNL_POPPED) | tunnels;
     pkt->md = (struct pkt_md){ .in_port = port, .more = PKT_MORE_TUNNEL };
     pkt->tunnel = *tunnel;
     if (tunnel->options_size)

@@ -46,12 +46,8 @@ struct tnl_plain {
     const struct tnl_laid *laid;
     uint32_t size;               /* 16 at least. */
     uint32_t in_port;            /* That the packet is from now on as received from. */
-    uint16_t source;             /* UDP's port, host order. */
-    uint8_t ecn;                 /* Into a header that has 0. */
+    uint32_t source_low, source_count; /* The range of UDP's port. */
 };
-/* Puts it before a packet that has nothing left undone.  False: there is no room, or one tunnel too
- * many, and the packet is as it was. */
-bool tnl_plain_put(struct rte_mbuf *, const struct tnl_plain *);
 /* Where the headers lie, and the sum of an IPv4 header without its length. */
 void tnl_laid_sum(struct tnl_laid *, uint32_t l3, uint32_t l4, bool ip6, const uint8_t *header);
 

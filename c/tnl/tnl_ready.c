@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <rte_branch_prediction.h>
+#include <rte_byteorder.h>
 #include <rte_mbuf.h>
 
 #include "packet/csum.h"
@@ -15,6 +16,7 @@
 #define TNL_ALIKE_FLAGS (PKT_TUNNEL | PKT_MARKED | PKT_L3 | PARTIAL_FLAGS)
 
 #define LEARN 4u                 /* Times that it is tried in a burst. */
+#define AHEAD 4u                 /* Packets whose room for a header is on its way. */
 
 void tnl_laid_sum(struct tnl_laid *laid, uint32_t l3, uint32_t l4, bool ip6, const uint8_t *header)
 {
@@ -74,6 +76,116 @@ bool tnl_ready_lay(const struct worker *worker, const struct tnl_ready *ready, s
     return true;
 }
 
+/* What of the packet inside goes into a header that is ready. */
+struct own {
+    uint32_t hash;
+    uint8_t ecn;
+};
+
+/* The same as tnl_inner_hash() and tnl_outer_ecn() say; what is common is read here. */
+static inline struct own own_of(const struct hash_key *seed, const struct rte_mbuf *m)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    struct tnl_inner inner;
+    uint32_t type, ports;
+    uint64_t addresses;
+
+    memcpy(&type, frame + 12, sizeof type);
+    /* IPv4 without options, unfragmented, with ports. */
+    if (likely(m->data_len >= 38 && (type & RTE_BE32(0xffffff00)) == RTE_BE32(0x08004500) && !(m->ol_flags & (PKT_L3 | RTE_MBUF_F_RX_RSS_HASH))
+               && !((frame[20] & 0x3f) | frame[21]) && (frame[23] == 17 || frame[23] == 6))) {
+        memcpy(&addresses, frame + 26, sizeof addresses);
+        memcpy(&ports, frame + 34, sizeof ports);
+        return (struct own){ .hash = hash_words(seed, addresses ^ ((uint64_t)ports << 32 | frame[23]), 0, ports, 0),
+                             .ecn = (uint8_t)((frame[15] & 3) - ((frame[15] & 3) == 3)) };
+    }
+    tnl_inner_read(m, &inner);
+    return (struct own){ .hash = tnl_inner_hash(seed, m, &inner), .ecn = tnl_outer_ecn(&inner) };
+}
+
+/* Copies a header of 16 bytes or more. */
+static inline void copy_header(uint8_t *to, const uint8_t *from, uint32_t size)
+{
+    if (likely(size >= 32 && size <= 64)) {
+        memcpy(to, from, 32);
+        memcpy(to + size - 32, from + size - 32, 32);
+        return;
+    }
+    for (uint32_t i = 0; i + 16 < size; i += 16)
+        memcpy(to + i, from + i, 16);
+    memcpy(to + size - 16, from + size - 16, 16);
+}
+
+/* Puts a header before a packet that has nothing left undone.  False: there is no room, or one
+ * tunnel too many, and the packet is as it was.  `md`: somebody asks for its metadata. */
+static inline bool put_plain(struct rte_mbuf *m, const struct tnl_plain *plain, struct own own, bool md)
+{
+    const struct tnl_laid *laid = plain->laid;
+    const uint32_t size = plain->size, all = m->pkt_len + size - laid->l3, rest = m->pkt_len + size - laid->l4;
+    const uint64_t tunnels = (m->ol_flags & PKT_TUNNELS) + (UINT64_C(1) << PKT_TUNNELS_BIT);
+    const uint16_t udp = __builtin_bswap16((uint16_t)rest);
+    const uint16_t source = __builtin_bswap16((uint16_t)(plain->source_low + (uint32_t)((uint64_t)own.hash * plain->source_count >> 32)));
+    uint16_t length = __builtin_bswap16((uint16_t)all), sum;
+    uint8_t *frame, *ip;
+
+    if (unlikely(tunnels & ~PKT_TUNNELS) || unlikely(size > rte_pktmbuf_headroom(m)))
+        return false;
+    m->data_off = (uint16_t)(m->data_off - size);
+    m->data_len = (uint16_t)(m->data_len + size);
+    m->pkt_len += size;
+    frame = rte_pktmbuf_mtod(m, uint8_t *);
+    copy_header(frame, plain->header, size);
+    ip = frame + laid->l3;
+    if (laid->ip6) {
+        ip[1] |= (uint8_t)(own.ecn << 4);
+        length = __builtin_bswap16((uint16_t)(all - 40));
+        memcpy(ip + 4, &length, 2);
+    } else {
+        ip[1] |= own.ecn;
+        memcpy(ip + 2, &length, 2);
+        sum = (uint16_t)~csum_fold(laid->sum + length + ((uint32_t)own.ecn << 8));
+        memcpy(ip + 10, &sum, 2);
+    }
+    memcpy(frame + laid->l4, &source, 2);
+    memcpy(frame + laid->l4 + 4, &udp, 2);
+    m->ol_flags = (m->ol_flags & ~(PKT_TUNNELS | PKT_TUNNEL | PKT_L3 | PKT_MARKED | TNL_RX_SUMS)) | tunnels;
+    if (md)
+        pkt_of(m)->md = (struct pkt_md){ .in_port = plain->in_port };
+    return true;
+}
+
+/* The range of UDP's source ports, as it is now. */
+static inline void set_source(struct tnl_plain *plain, const struct tnl *tnl)
+{
+    const uint32_t ports = atomic_load_explicit(&((struct tnl *)(uintptr_t)tnl)->source_ports, memory_order_relaxed);
+
+    plain->source_low = ports & UINT16_MAX;
+    plain->source_count = ports >> 16;
+}
+
+unsigned int tnl_push_plain(struct worker *worker, const struct tnl_ready *ready, const struct tnl_laid *laid, struct rte_mbuf *const *packets,
+                            unsigned int n, bool md)
+{
+    struct tnl_plain plain = { .header = ready->header, .laid = laid, .size = ready->size, .in_port = ready->out_port };
+    unsigned int i;
+
+    set_source(&plain, worker->tnl);
+    for (i = 0; i < n; i++) {
+        struct rte_mbuf *m = packets[i];
+        struct own own;
+
+        if (i + AHEAD < n) /* Where the header goes, no card has written. */
+            __builtin_prefetch(rte_pktmbuf_mtod_offset(packets[i + AHEAD], const uint8_t *, -(int)ready->size), 1);
+        if (unlikely((m->ol_flags & PARTIAL_FLAGS) || m->pkt_len + ready->size > UINT16_MAX || m->data_len < 16))
+            break;
+        own = own_of(&worker->tnl->seed, m);
+        own.ecn = 0; /* The header says it. */
+        if (unlikely(!put_plain(m, &plain, own, md)))
+            break;
+    }
+    return i;
+}
+
 static uint16_t source_of(const struct tnl *tnl, const struct rte_mbuf *m)
 {
     struct tnl_inner inner;
@@ -82,60 +194,12 @@ static uint16_t source_of(const struct tnl *tnl, const struct rte_mbuf *m)
     return tnl_source_port(tnl, tnl_inner_hash(&tnl->seed, m, &inner));
 }
 
-bool tnl_plain_put(struct rte_mbuf *m, const struct tnl_plain *plain)
-{
-    const struct tnl_laid *laid = plain->laid;
-    const uint32_t size = plain->size, all = m->pkt_len + size - laid->l3, rest = m->pkt_len + size - laid->l4;
-    const uint64_t tunnels = (m->ol_flags & PKT_TUNNELS) + (UINT64_C(1) << PKT_TUNNELS_BIT);
-    const uint16_t udp = __builtin_bswap16((uint16_t)rest), source = __builtin_bswap16(plain->source);
-    uint16_t length = __builtin_bswap16((uint16_t)all), sum;
-    uint8_t *frame, *ip;
-
-    if (tunnels & ~PKT_TUNNELS)
-        return false;
-    frame = (uint8_t *)rte_pktmbuf_prepend(m, (uint16_t)size);
-    if (!frame)
-        return false;
-    for (uint32_t i = 0; i + 16 < size; i += 16)
-        memcpy(frame + i, plain->header + i, 16);
-    memcpy(frame + size - 16, plain->header + size - 16, 16);
-    ip = frame + laid->l3;
-    if (laid->ip6) {
-        ip[1] |= (uint8_t)(plain->ecn << 4);
-        length = __builtin_bswap16((uint16_t)(all - 40));
-        memcpy(ip + 4, &length, 2);
-    } else {
-        ip[1] |= plain->ecn;
-        memcpy(ip + 2, &length, 2);
-        sum = (uint16_t)~csum_fold(laid->sum + length + ((uint32_t)plain->ecn << 8));
-        memcpy(ip + 10, &sum, 2);
-    }
-    memcpy(frame + laid->l4, &source, 2);
-    memcpy(frame + laid->l4 + 4, &udp, 2);
-    m->ol_flags = (m->ol_flags & ~(PKT_TUNNELS | PKT_TUNNEL | PKT_L3 | PKT_MARKED | TNL_RX_SUMS)) | tunnels;
-    pkt_of(m)->md = (struct pkt_md){ .in_port = plain->in_port };
-    return true;
-}
-
-/* The same before a packet that has nothing left undone.  False: it is none such, and as it was. */
-static bool push_plain(struct worker *worker, const struct tnl_ready *ready, const struct tnl_laid *laid, struct rte_mbuf *m)
-{
-    struct tnl_plain plain = { .header = ready->header, .laid = laid, .size = ready->size, .in_port = ready->out_port };
-
-    if ((m->ol_flags & PARTIAL_FLAGS) || m->pkt_len + ready->size > UINT16_MAX)
-        return false;
-    plain.source = source_of(worker->tnl, m);
-    return tnl_plain_put(m, &plain);
-}
-
 struct rte_mbuf *tnl_push_ready(struct worker *worker, const struct tnl_ready *ready, const struct tnl_laid *laid, struct rte_mbuf *m)
 {
     struct tnl_port *port = tnl_port_of(worker->tnl, ready->port);
     struct tnl_outer outer;
     uint8_t *l4;
 
-    if (likely(laid->plain) && likely(push_plain(worker, ready, laid, m)))
-        return m;
     if (!port) {
         worker_drop(worker, m, DROP_tunnel);
         return NULL;
@@ -221,17 +285,13 @@ static bool is_same(const struct key_tunnel *a, const struct key_tunnel *b)
 
 bool tnl_alike_push(struct worker *worker, const struct tnl_alike *alike, struct rte_mbuf *m)
 {
-    struct tnl_inner inner;
     struct tnl_plain plain;
 
     if (!alike->hop || (m->ol_flags & TNL_ALIKE_FLAGS) != alike->flags || m->pkt_len > alike->most || mark_of(m) != alike->mark)
         return false;
     if (alike->flags & PKT_TUNNEL && !is_same(&pkt_of(m)->tunnel, &alike->tunnel))
         return false;
-    tnl_inner_read(m, &inner);
-    plain = (struct tnl_plain){
-        .header = alike->header, .laid = &alike->laid, .size = alike->size, .in_port = alike->hop->told.underlay,
-        .source = tnl_source_port(worker->tnl, tnl_inner_hash(&worker->tnl->seed, m, &inner)), .ecn = tnl_outer_ecn(&inner),
-    };
-    return tnl_plain_put(m, &plain);
+    plain = (struct tnl_plain){ .header = alike->header, .laid = &alike->laid, .size = alike->size, .in_port = alike->hop->told.underlay };
+    set_source(&plain, worker->tnl);
+    return m->data_len >= 16 && put_plain(m, &plain, own_of(&worker->tnl->seed, m), true);
 }

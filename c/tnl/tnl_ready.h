@@ -33,6 +33,11 @@ struct tnl_laid {
 };
 /* False: there is no such tunnel port. */
 bool tnl_ready_lay(const struct worker *, const struct tnl_ready *, struct tnl_laid *);
+/* Puts the header before packets that ask for nothing but lengths, a source port and IPv4's
+ * checksum, as most do where laid->plain; `md`: they get their metadata, too.  Answers how many of
+ * the first that was: the next one is for tnl_push_ready(). */
+unsigned int tnl_push_plain(struct worker *, const struct tnl_ready *, const struct tnl_laid *, struct rte_mbuf *const *packets, unsigned int n,
+                            bool md);
 /* NULL: it was dropped. */
 struct rte_mbuf *tnl_push_ready(struct worker *, const struct tnl_ready *, const struct tnl_laid *, struct rte_mbuf *);
 

@@ -130,6 +130,15 @@ static void look_inside(struct worker *worker, struct rte_mbuf *m, uint8_t tos)
         worker_drop(worker, m, DROP_tunnel_ecn);
 }
 
+/* The same of one that lost the header of the packet before. */
+static void look_inside_same(struct worker *worker, const struct tnl_same *same, struct rte_mbuf *m)
+{
+    if (likely(tnl_ecn(m, same->tunnel.tos)))
+        tnl_same_pass(worker, same, m);
+    else
+        worker_drop(worker, m, DROP_tunnel_ecn);
+}
+
 /* A packet for a tunnel; takes it over.  `same` may be NULL. */
 static void receive(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, const struct tnl_seen *seen,
                     struct tnl_same *same)
@@ -138,8 +147,13 @@ static void receive(struct worker *worker, const struct tnl_port *port, struct r
     enum stat_drop reason = tnl_read(&port->config, m, seen, &found);
 
     if (reason == TNL_NO_DROP) {
-        if (same)
-            tnl_same_learn(same, port, m, seen, &found);
+        if (same) {
+            tnl_same_learn(worker, same, port, m, seen, &found);
+            if (tnl_same_strip(same, m)) {
+                look_inside_same(worker, same, m);
+                return;
+            }
+        }
         reason = tnl_strip(m, seen, &found, port->no);
     }
     if (reason != TNL_NO_DROP)
@@ -239,13 +253,19 @@ unsigned int tnl_sift(struct worker *worker, uint32_t port, uint32_t role, const
     same.port = NULL;
     same.learnt = 0;
     for (unsigned int i = 0; i < n; i++) {
-        struct rte_mbuf *m = packets[i];
         const struct tnl_port *taker = NULL;
+        struct rte_mbuf *m;
         struct tnl_seen seen;
         int at = -1;
 
+        /* ECT(1) and CE go inside, packet by packet. */
+        if (same.port && !(same.tunnel.tos & 1))
+            i += tnl_same_take(worker, &same, packets + i, n - i);
+        if (i == n)
+            break;
+        m = packets[i];
         if (tnl_same_strip(&same, m)) {
-            look_inside(worker, m, same.tunnel.tos);
+            look_inside_same(worker, &same, m);
             continue;
         }
         if (!tnl_see(m, &seen)) {

@@ -11,14 +11,16 @@
  *     deno run -A tests/bench/cls_bench.ts record
  *     deno run -A tests/bench/cls_bench.ts waits [FLOWS [ROUNDS]]
  *     deno run -A tests/bench/cls_bench.ts stalls [FLOWS]
+ *     deno run -A tests/bench/cls_bench.ts tunnels [SHAPE|all [scalar|avx2|avx512]]
  *
  * The first prints cycles a packet of the lookup, the second flow operations a second, the third
  * what attacks cost established flows, the fourth what they leave of a poll thread. The fifth
  * compares every build of the lookup with a search of all flows, by default for 12,000,000 fuzzed
  * packets, which takes minutes. The sixth prints cycles a packet of a hot meter, and what four
  * threads let pass beside its rate; the seventh what recording costs an iteration of a poll thread;
- * the eighth what control calls wait for each other, the last what packets wait for while tables
- * grow and ports come. They need neither root nor devices; a quiet machine helps.
+ * the eighth what control calls wait for each other, the ninth what packets wait for while tables
+ * grow and ports come; the last cycles a packet through tunnels. They need neither root nor
+ * devices; a quiet machine helps.
  */
 import { buildProgram } from "../support/c_build.ts";
 import { helpIfAsked } from "./usage.ts";
@@ -34,6 +36,7 @@ const programs: Readonly<Record<string, string>> = {
   record: "perf_bench",
   waits: "wait_bench",
   stalls: "../c/dp_stall_test",
+  tunnels: "tnl_bench",
 };
 
 const args = [...Deno.args];

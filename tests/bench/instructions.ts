@@ -36,6 +36,10 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     counted: "receive_bursts",
     shapes: ["ct-udp-10k", "ct-tcp-10k", "ct-nat-10k", "ct-new", "ct-new-nat"],
   },
+  tnl_bench: {
+    counted: "receive_bursts",
+    shapes: ["vxlan-push", "vxlan-set", "vxlan-pop", "geneve-pop", "vxlan-sift"],
+  },
   flow_bench: { // Of the last two a tenth is the put before them.
     counted: "flow_operate",
     shapes: ["flow-answer", "flow-put", "flow-change", "flow-get"],

@@ -11,6 +11,7 @@
 #include <rte_mbuf.h>
 
 #include "check.h"
+#include "tnl/tnl_pop.h"
 #include "tnl/tnl_pop_int.h"
 
 #define ROUNDS 60000u
@@ -153,6 +154,8 @@ static void take_up(const struct made *p, uint64_t flags, struct packet *packet)
     packet->m.ol_flags = flags;
 }
 
+static struct worker worker;
+
 /* The long way. */
 static enum stat_drop read_and_strip(const struct tnl_port *port, struct rte_mbuf *m, struct tnl_same *same)
 {
@@ -161,7 +164,7 @@ static enum stat_drop read_and_strip(const struct tnl_port *port, struct rte_mbu
     enum stat_drop reason = tnl_see(m, &seen) ? tnl_read(&port->config, m, &seen, &found) : DROP_tunnel;
 
     if (reason == TNL_NO_DROP && same)
-        tnl_same_learn(same, port, m, &seen, &found);
+        tnl_same_learn(&worker, same, port, m, &seen, &found);
     return reason == TNL_NO_DROP ? tnl_strip(m, &seen, &found, port->no) : reason;
 }
 
@@ -203,6 +206,10 @@ int main(void)
         good += reason == TNL_NO_DROP;
         taken += taken_off;
         if (taken_off) {
+            if (below(2))
+                tnl_same_write(&same, &compared.m);
+            else
+                tnl_popped_write(&worker.popped, (struct rte_mbuf *[]){ &compared.m }, 1);
             CHECK(reason == TNL_NO_DROP);
             check_same(&read, &compared);
         } else {
