@@ -262,7 +262,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/stat.h",
-    sha256: "608fcb13ea7baea5155b99ac3567f8045620ad85d6d4c9e1228d9ce33a7fc666",
+    sha256: "c98a09007d5414f3808102789df49ba4729637c27d3f53b664eb35d86636acdc",
     load: () => import("../c/base/stat.h", { with: { type: "text" } }),
   },
   {
@@ -1437,7 +1437,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_sift.c",
-    sha256: "4721baf06c8a0a45c3c4f34e90807516fd04962507c9a949664cf19945a1ffcb",
+    sha256: "ed30cabdb9ec4fd7c53831131693e14977c85f5a643f09d1f2e12ea2e1d4a045",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
   },
   {

@@ -46,7 +46,7 @@
     X(tunnel_no_hop, "to a remote end of a tunnel that no next hop was known for") \
     X(tunnel_mtu, "larger with the tunnel's headers than the path takes, and not to be fragmented") \
     X(tunnel_depth, "through more than 7 tunnels, or through one again and again") \
-    X(tunnel_checksum, "from a tunnel, with a wrong outer checksum") \
+    X(tunnel_checksum, "from a tunnel, with a wrong outer checksum, or without one over IPv6") \
     X(tunnel_fragment, "from a tunnel, as a fragment of an outer packet") \
     X(tunnel_option, "from a tunnel, with a version, a flag or an option that is unknown") \
     X(tunnel_ecn, "from a tunnel, marked as congested outside and not to be marked inside") \

@@ -139,6 +139,13 @@ static void look_inside_same(struct worker *worker, const struct tnl_same *same,
         worker_drop(worker, m, DROP_tunnel_ecn);
 }
 
+/* Whether UDP lacks the checksum that IPv6 asks for, unless the port's options say that there is
+ * none (RFC 6935), as with Linux's devices.  Open vSwitch's own action asks for none. */
+static bool lacks_sum(const struct tunnel_config *config, const struct tnl_found *found)
+{
+    return tunnel_is_udp(config->kind) && found->tunnel.family == 6 && !(found->tunnel.flags & KEY_TUNNEL_CSUM) && !config->csum6_zero;
+}
+
 /* A packet for a tunnel; takes it over.  `same` may be NULL. */
 static void receive(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, const struct tnl_seen *seen,
                     struct tnl_same *same)
@@ -146,6 +153,8 @@ static void receive(struct worker *worker, const struct tnl_port *port, struct r
     struct tnl_found found;
     enum stat_drop reason = tnl_read(&port->config, m, seen, &found);
 
+    if (reason == TNL_NO_DROP && unlikely(lacks_sum(&port->config, &found)))
+        reason = DROP_tunnel_checksum;
     if (reason == TNL_NO_DROP) {
         if (same) {
             tnl_same_learn(worker, same, port, m, seen, &found);

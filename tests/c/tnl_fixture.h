@@ -148,7 +148,7 @@ static inline void put_flow(uint64_t dp, uint32_t in_port, uint16_t type, const 
                             const uint8_t *actions, uint32_t actions_size)
 {
     struct dp_op op = { .type = DP_OP_PUT, .flags = DP_OPF_CREATE | DP_OPF_MODIFY | DP_OPF_MASK, .actions_size = actions_size };
-    static const uint8_t zeros[24], ones[4] = { 0xff, 0xff, 0xff, 0xff };
+    static const uint8_t zeros[40], ones[4] = { 0xff, 0xff, 0xff, 0xff };
     const uint16_t wire = __builtin_bswap16(type);
     uint8_t ops[4096], key[1024], mask[1024];
 
@@ -165,6 +165,8 @@ static inline void put_flow(uint64_t dp, uint32_t in_port, uint16_t type, const 
         op.key_size += fixture_attribute(key + op.key_size, 7, zeros, 12);
     if (type == 0x0806)
         op.key_size += fixture_attribute(key + op.key_size, 13, zeros, 24);
+    if (type == 0x86dd)
+        op.key_size += fixture_attribute(key + op.key_size, 8, zeros, 40);
     op.size = sizeof op;
     memset(ops, 0, sizeof ops);
     memcpy(ops + op.size, key, op.key_size);

@@ -148,6 +148,36 @@ static void test_vxlan_pop(void)
     OK(dp_close(dp));
 }
 
+/* UDP over IPv6 without a checksum: taken only where the port's options say that there is none, as by
+ * Linux's devices, or by Open vSwitch's action, which asks for none. */
+static void test_no_sum6(void)
+{
+    static const char *const types[] = { "vxlan", "geneve" }, *const headers[] = { "0800000000007b00", "0000655800007b00" };
+    static const char *const ports[] = { "12b5", "17c1" }, *const ours[] = { "88", "89" };
+    const uint32_t ten = 10;
+    char frame[512];
+    uint8_t actions[16];
+
+    for (int i = 0; i < 2; i++) {
+        for (int none = 0; none < 2; none++) {
+            const uint64_t dp = tunnel_dp("nosum", types[i], none ? "csum=false" : "");
+
+            put_output(dp, 10, 0x0800, 3);
+            put_flow(dp, 2, 0x86dd, NULL, NULL, actions, fixture_attribute(actions, ATTR_TNL_POP, &ten, 4));
+            for (int other = 0; other < 2; other++) {
+                snprintf(frame, sizeof frame, "%s%s" "86dd60000000003a1140" "2001cafe000000000000000000000092" "2001cafe0000000000000000000000%s"
+                         "cf0a%s003a0000%s" INNER, LOCAL_MAC, REMOTE_MAC, ours[other], ports[i], headers[i]);
+                inject(dp, 2, frame);
+                if (none || other)
+                    expect_at(dp, 3, INNER);
+                else
+                    EVENTUALLY(fixture_drops(dp, "tunnel_checksum") == 1);
+            }
+            OK(dp_close(dp));
+        }
+    }
+}
+
 /* What a program sends to a host goes through the same eyes (DP_TNL_LOCAL_SENT); tunnels in
  * tunnels, and through themselves. */
 static void test_sent_and_depth(void)
@@ -220,7 +250,7 @@ static void test_neighbours(void)
 
 int main(void)
 {
-    static void (*const tests[])(void) = { test_vxlan_push, test_hops, test_vxlan_pop, test_sent_and_depth, test_neighbours };
+    static void (*const tests[])(void) = { test_vxlan_push, test_hops, test_vxlan_pop, test_no_sum6, test_sent_and_depth, test_neighbours };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);
 }
