@@ -48,7 +48,7 @@ const moduleNames = [
   "ipv6 veth dummy tun bridge 8021q overlay",
   "nf_conntrack nf_nat nfnetlink nf_conntrack_netlink nfnetlink_cttimeout",
   "nf_conntrack_ftp nf_conntrack_tftp nf_nat_ftp nf_nat_tftp",
-  "psample openvswitch vxlan geneve ip_gre ip6_gre vport-vxlan vport-geneve vport-gre",
+  "psample openvswitch vxlan geneve ip_gre ip6_gre gtp vport-vxlan vport-geneve vport-gre",
   "sch_ingress sch_htb sch_netem cls_matchall act_police",
 ].join(" ").split(" ");
 

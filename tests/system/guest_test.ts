@@ -4,6 +4,7 @@
  * and reports each as a test of this file.
  */
 import { figure } from "../support/figure.ts";
+import { NetdevBench } from "../support/netdev.ts";
 import { isRequired, skippable, type SkipRecord, Unsupported } from "../support/skip.ts";
 import { runInGuest } from "../support/uml.ts";
 import { builtKernel } from "../support/uml_kernel.ts";
@@ -49,7 +50,7 @@ function parseReport(junit: string, skips: readonly SkipRecord[]): GuestTest[] {
 
 /** Variables of ours that tests look at. */
 function passedOn(): Record<string, string> {
-  const names = ["REQUIRE", "FUZZ_SECONDS", "FUZZ_SEED"];
+  const names = ["REQUIRE", "FUZZ_SECONDS", "FUZZ_SEED", "XDG_CACHE_HOME"];
   return Object.fromEntries(names.flatMap((name) => {
     const value = Deno.env.get(name);
     return value === undefined ? [] : [[name, value]];
@@ -92,6 +93,20 @@ async function runFiles(files: string[], kernel?: string): Promise<GuestTest[]> 
 }
 
 /**
+ * Tests of the userspace datapath that need what only the guest's kernel has. The guest does not
+ * compile, so that the library must have been compiled here.
+ */
+async function filesOfNetdev(): Promise<string[]> {
+  try {
+    await (await NetdevBench.open())[Symbol.asyncDispose]();
+  } catch (error) {
+    if (error instanceof Unsupported) return [];
+    throw error;
+  }
+  return ["tests/netdev/tunnels/linux_test.ts"];
+}
+
+/**
  * What Debian's guest kernel skips for want of zones is run by the kernel that was built for it.
  */
 async function runSuite(): Promise<GuestTest[]> {
@@ -99,6 +114,7 @@ async function runSuite(): Promise<GuestTest[]> {
     "tests/system/",
     "tests/conformance/system_test.ts",
     "tests/cli/kernel_test.ts",
+    ...await filesOfNetdev(),
   ]);
   const kernel = await builtKernel();
   if (kernel === undefined) return tests;
