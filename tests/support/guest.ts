@@ -7,7 +7,8 @@
  *
  * A PROGRAM that ends in `.ts` is run by Deno, one in `.sh` by the shell. The guest is root, sees
  * the files of this machine, and what it writes is gone when it ends, but for files in the folder
- * that `$SHARED` names. The exit status is the program's; 125: the guest did not come up.
+ * that `$SHARED` names. The exit status is the program's; 125: the guest did not come up. SIGINT,
+ * SIGTERM and SIGHUP end the guest.
  *
  * @module
  */
@@ -85,9 +86,15 @@ async function main(words: readonly string[]): Promise<number> {
     console.error("guest: needed first: deno run -A tests/support/uml_kernel.ts");
     return 125;
   }
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => stop.abort(name));
+  }
+  if (Deno.stderr.isTerminal()) console.error("guest: Linux starts, some seconds");
   try {
     const { status } = await runInGuest([...command], {
       timeoutMs,
+      signal: stop.signal,
       // The guest's streams are files: whether anybody looks is known here.
       env: Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
       onLine: (line, stream) =>
@@ -97,6 +104,10 @@ async function main(words: readonly string[]): Promise<number> {
     });
     return status;
   } catch (error) {
+    const { aborted, reason } = stop.signal;
+    if (aborted) {
+      return 128 + ({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }[String(reason)] ?? 0);
+    }
     const { message } = error as Error;
     console.error(
       error instanceof Unsupported

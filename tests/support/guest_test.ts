@@ -2,10 +2,11 @@
 /** `deno task guest`: programs of people on the kernel's datapath, on a machine that has none. */
 import assert from "node:assert/strict";
 import { parseCall } from "./guest.ts";
-import { runInGuest } from "./uml.ts";
+import { family, runInGuest } from "./uml.ts";
 import { needProgram, needRoot, skippable } from "./skip.ts";
 import { root } from "./tree.ts";
 import { tryRun } from "./command.ts";
+import { until } from "./wait.ts";
 
 const guest = (...words: string[]) =>
   tryRun(Deno.execPath(), "run", "-A", `${root}tests/support/guest.ts`, ...words);
@@ -72,5 +73,35 @@ Deno.test(
       () => runInGuest(["/bin/sh", "-c", panic], { timeoutMs: 300_000 }),
       /^Error: The guest did not come up: [^]*Kernel panic - not syncing: sysrq/,
     );
+  }),
+);
+
+Deno.test(
+  "a guest ends with the program that runs it",
+  skippable(async () => {
+    needRoot("system");
+    needProgram("linux.uml", { requirement: "system" });
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "-A",
+        `${root}tests/support/guest.ts`,
+        "sh",
+        "-c",
+        "echo up; sleep 600",
+      ],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    assert.equal((await reader.read()).value, "up\n");
+    const all = family(child.pid);
+    assert.ok(all.length > 4, "the kernel, and what is above it");
+    child.kill("SIGTERM");
+    assert.equal((await child.status).code, 143);
+    await reader.cancel();
+    const isThere = (pid: number) => family(1).includes(pid);
+    await until("all to end", () => !all.some(isThere));
   }),
 );

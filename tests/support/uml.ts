@@ -27,6 +27,8 @@ export interface GuestOptions {
   keep?: string;
   /** Called with each line that the program writes, as it comes. */
   onLine?: (line: string, stream: "stdout" | "stderr") => void;
+  /** Ends the guest and what runs in it. */
+  signal?: AbortSignal;
 }
 
 /** What a program in the guest came to. */
@@ -215,8 +217,10 @@ async function boot(
     timedOut = true;
     killTree(child.pid);
   }, options.timeoutMs);
+  const { onLine, signal } = options;
+  const stop = (): void => killTree(child.pid);
+  signal?.addEventListener("abort", stop);
   try {
-    const { onLine } = options;
     const [stdout, stderr] = await Promise.all([
       lines(child.stdout, (line) => onLine?.(line, "stdout")),
       lines(child.stderr, (line) => onLine?.(line, "stderr")),
@@ -228,6 +232,8 @@ async function boot(
     if (status === "") {
       const why = timedOut
         ? `was stopped after ${options.timeoutMs / 1000} s`
+        : signal?.aborted
+        ? `was stopped: ${signal.reason}`
         : `did not come up: ${(await read("boot.log")).slice(-2000)}`;
       throw new Error(`The guest ${why}\n${stdout.slice(-4000)}\n${stderr.slice(-4000)}`);
     }
@@ -241,6 +247,7 @@ async function boot(
     return { status: Number(status), stdout, stderr, kernelLog, files };
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
   }
 }
 
@@ -253,8 +260,8 @@ async function keepFiles(shared: string, folder: string): Promise<void> {
   }
 }
 
-/** Kills a process and all that descend from it. */
-function killTree(root: number): void {
+/** A process and all that descend from it, those before their parents. */
+export function family(root: number): number[] {
   const children = new Map<number, number[]>();
   for (const entry of Deno.readDirSync("/proc")) {
     const pid = Number(entry.name);
@@ -267,13 +274,16 @@ function killTree(root: number): void {
       // It ended meanwhile.
     }
   }
-  const kill = (pid: number) => {
-    for (const child of children.get(pid) ?? []) kill(child);
+  const all = (pid: number): number[] => [...(children.get(pid) ?? []).flatMap(all), pid];
+  return all(root);
+}
+
+function killTree(root: number): void {
+  for (const pid of family(root)) {
     try {
       Deno.kill(pid, "SIGKILL");
     } catch {
       // Likewise.
     }
-  };
-  kill(root);
+  }
 }
