@@ -62,13 +62,17 @@ const far = { 4: "10.99.0.2", 6: "fd00:99::2" } as const;
 const farMac = "02:00:00:00:99:02";
 const inner = udpFrame();
 
+/** UDP without a checksum over IPv4, as most send it; IPv6 asks for one. */
+const outerUdp = (version: 4 | 6, dst: number) =>
+  udp({ src: 50_000, dst, ...(version === 4 && { checksum: 0 }) });
+
 /** Kinds as packets: what a flow sets, and the headers between the outer IP and the inner frame. */
 const formats = [
   {
     type: "vxlan",
     set: "",
     protocol: 17,
-    headers: () => [udp({ src: 50_000, dst: 4789, checksum: 0 }), vxlan({ vni: 0x51 })],
+    headers: (version: 4 | 6) => [outerUdp(version, 4789), vxlan({ vni: 0x51 })],
     read: (layers: readonly Layer[]) => layers.find(({ type }) => type === "vxlan"),
     wanted: { vni: 0x51, flags: 8 },
   },
@@ -76,8 +80,8 @@ const formats = [
     type: "geneve",
     set: ",geneve({class=0x102,type=0x3,len=4,0x11223344})",
     protocol: 17,
-    headers: () => [
-      udp({ src: 50_000, dst: 6081, checksum: 0 }),
+    headers: (version: 4 | 6) => [
+      outerUdp(version, 6081),
       geneve({
         vni: 0x51,
         options: [{ class: 0x102, kind: 3, data: Uint8Array.fromHex("11223344") }],
@@ -238,7 +242,7 @@ export const tunnelSuite: Suite = {
             version === 4
               ? ipv4({ ...ends, proto: protocol })
               : ipv6({ ...ends, next: protocol }),
-            ...headers(),
+            ...headers(version),
             payload(inner),
           ]);
           const got: Uint8Array[] = [];
