@@ -27,7 +27,7 @@ export function isForever(value: unknown): boolean {
 /** Kinds of objects that are one thing whatever they hold, by their prototypes. */
 const things = new Set<object>();
 
-/** Says that objects of a class are one thing whatever they hold: who reads them is noted. */
+/** Says that objects of a class need no copy, because their reads are noted. */
 export function noteThings(kind: { readonly prototype: object }): void {
   things.add(kind.prototype);
 }

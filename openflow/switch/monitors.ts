@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Who is told of changes of flows: monitors of peers.
+ * Monitors of peers, which are told of changes of flows.
  *
  * What a peer changes itself it is told in short, by the number of its message, unless it wants
  * all of it. A peer that does not read is told no more, but for flows that go which it knows of;

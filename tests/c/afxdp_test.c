@@ -2,7 +2,8 @@
  * sanitize: address
  *
  * AF_XDP ports on a veth pair: every buffer of the pool works in both directions, with hugepages and without; what found a ring full is counted; a device
- * that another process has is refused, and one that a killed process left behind is not; each of several queues tells of its own packets. */
+ * that another process has is refused, and one that a killed process left behind is not; the descriptor of each queue tells of that queue's
+ * packets. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -248,7 +249,7 @@ static uint64_t came_by(uint64_t dp, uint32_t queue)
     FAIL("there is no queue %u", queue);
 }
 
-/* What a thread sleeps on for each queue tells of that queue's packets, and of no other's. */
+/* The descriptor of each queue tells of the packets of that queue, and of no other. */
 static void test_queues(void)
 {
     uint64_t dp = fixture_dp("queues", 0);

@@ -4,7 +4,7 @@
  *
  * In a partition of many flows, what prunes masks is made anew bit by bit while flows and masks come and go: at any time
  * each flow is found, no operation chooses or counts more than a little of it, and when the flows of a mask have gone, no bit of it
- * is left.  Where few flows are left in large tables, only who has time for it goes through them. */
+ * is left.  Where few flows are left in large tables, removals do only a share of going through them. */
 #include "cls_fixture.h"
 
 #include "cls/cls_int.h"

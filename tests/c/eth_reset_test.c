@@ -50,7 +50,7 @@ static uint16_t receive_seen(void *queue, struct rte_mbuf **packets, uint16_t n)
 int rte_eth_dev_reset(uint16_t id)
 {
     EQUAL(id, card);
-    for (int i = 0; i < 50; i++) { /* Who has queues polls them all the time. */
+    for (int i = 0; i < 50; i++) { /* A thread polls its queues all the time. */
         EQUAL(atomic_load(&inside), 0);
         usleep(100);
     }

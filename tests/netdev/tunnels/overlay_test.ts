@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * examples/overlay.ts on two hosts: ping and iperf3 through VXLAN and Geneve, and who is behind
- * whom.
+ * examples/overlay.ts on two hosts: ping and iperf3 through VXLAN and Geneve, and the
+ * flows and neighbours that each host has of the other.
  */
 import assert from "node:assert/strict";
 import { control } from "../../../control/socket.ts";
