@@ -197,9 +197,15 @@ Deno.test(
       ] as const
     ) {
       using _pages = reserve(pages);
-      await using _rest = await leave(pages);
-      const { code, stderr } = await runScript(ports, { flags: ["-A"] });
-      assert.equal(code, 0, stderr);
+      let stderr = "";
+      // What other processes give back meanwhile is free as well: the number tells, and then
+      // the test tries again.
+      for (let tries = 0; tries < 5 && !stderr.includes(`(${2 * pages} MiB`); tries++) {
+        await using _rest = await leave(pages);
+        const { code, stderr: text } = await runScript(ports, { flags: ["-A"] });
+        assert.equal(code, 0, text);
+        stderr = text;
+      }
       assert.match(stderr, said);
     }
   }),
