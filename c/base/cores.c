@@ -4,6 +4,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
@@ -34,12 +38,82 @@ bool cores_allowed(uint32_t core)
     return core < CPU_SETSIZE && CPU_ISSET(core, &process);
 }
 
+/* --- Claims that other processes see ---------------------------------------------------------- */
+
+/* Linux >= 5.3; missing in older headers. */
+#ifndef UDIAG_SHOW_UID
+#define UDIAG_SHOW_UID 0x40
+#endif
+#define DIAG_UID 7              /* UNIX_DIAG_UID. */
+
+static int name_of(uint32_t core, struct sockaddr_un *name)
+{
+    *name = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    return snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "upcall-core-%u", core);
+}
+
+/* The user whose socket this is, if it has the name; false: it has not, or Linux does not say. */
+static bool owner_in(const struct nlmsghdr *header, const char *name, size_t size, uid_t *owner)
+{
+    const struct unix_diag_msg *of = NLMSG_DATA(header);
+    int left = (int)header->nlmsg_len - (int)NLMSG_LENGTH(sizeof *of);
+    bool named = false, told = false;
+
+    for (const struct rtattr *a = (const struct rtattr *)(of + 1); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+        if (a->rta_type == UNIX_DIAG_NAME)
+            named = RTA_PAYLOAD(a) == size && !memcmp(RTA_DATA(a), name, size);
+        if (a->rta_type == DIAG_UID && RTA_PAYLOAD(a) == sizeof *owner) {
+            memcpy(owner, RTA_DATA(a), sizeof *owner);
+            told = true;
+        }
+    }
+    return named && told;
+}
+
+/* The user who has a name, by a list of all sockets of the network namespace. */
+static bool owner_of(const char *name, size_t size, uid_t *owner)
+{
+    struct {
+        struct nlmsghdr header;
+        struct unix_diag_req of;
+    } request = { .header = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+                  .of = { .sdiag_family = AF_UNIX, .udiag_states = UINT32_MAX, .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_UID } };
+    const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    static uint8_t answer[32768] __attribute__((aligned(8))); /* Under `lock`. */
+    bool found = false, more = fd >= 0 && send(fd, &request, sizeof request, 0) == sizeof request;
+
+    while (more) {
+        ssize_t n = recv(fd, answer, sizeof answer, 0);
+
+        if (n <= 0)
+            break;
+        for (const struct nlmsghdr *h = (const void *)answer; more && NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+            found = h->nlmsg_type == SOCK_DIAG_BY_FAMILY && owner_in(h, name, size, owner);
+            more = h->nlmsg_type == SOCK_DIAG_BY_FAMILY && !found;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+/* Whether a taken name means that a poll thread is there: anybody can take it, and only root's
+ * processes and this user's are believed.  Where Linux does not say whose it is, all are. */
+static bool is_believed(uint32_t core)
+{
+    struct sockaddr_un name;
+    const size_t size = (size_t)name_of(core, &name) + 1;
+    uid_t owner;
+
+    return !owner_of(name.sun_path, size, &owner) || !owner || owner == geteuid();
+}
+
 /* The name of a core, to which one process of a network namespace can bind a socket.  It goes with
  * the process, however that ends.  -1: another has it, or there are no sockets. */
 static int hold(uint32_t core)
 {
-    struct sockaddr_un name = { .sun_family = AF_UNIX };
-    const int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "upcall-core-%u", core);
+    struct sockaddr_un name;
+    const int size = name_of(core, &name);
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     int error;
 
@@ -61,13 +135,15 @@ bool cores_elsewhere(uint32_t core)
     if (!claims[core]) {
         const int fd = hold(core);
 
-        taken = fd < 0 && errno == EADDRINUSE;
+        taken = fd < 0 && errno == EADDRINUSE && is_believed(core);
         if (fd >= 0)
             close(fd);
     }
     pthread_mutex_unlock(&lock);
     return taken;
 }
+
+/* --- Which core ------------------------------------------------------------------------------- */
 
 uint32_t cores_pick(const uint8_t *allowed, uint32_t n, bool (*is_taken)(uint32_t core))
 {
@@ -126,6 +202,8 @@ void cores_text(char *text, uint32_t size)
             used += (uint32_t)snprintf(text + used, size - used, "-%u", core);
     }
 }
+
+/* --- The other threads ------------------------------------------------------------------------ */
 
 /* What the other threads may use: the cores that are left, or all if none is. */
 static cpu_set_t rest(void)

@@ -21,7 +21,8 @@ bool cores_allowed(uint32_t core);
  * the machine, and of this network namespace, is on; the last one of all where that would leave no
  * core without one. */
 uint32_t cores_default(void);
-/* Whether a poll thread of another process is on a core, as far as this one can tell. */
+/* Whether a poll thread of another process, of root or of this user, is on a core, as far as this
+ * one can tell.  What others pretend does not count. */
 bool cores_elsewhere(uint32_t core);
 /* That choice among those whose bits are set of `n`, a multiple of 8. */
 uint32_t cores_pick(const uint8_t *allowed, uint32_t n, bool (*is_taken)(uint32_t core));

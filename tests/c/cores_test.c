@@ -2,11 +2,14 @@
  * link: base/cores.c
  *
  * Poll threads of two processes run on two cores if nobody says otherwise and there is one more for programs; a core is free again when
- * the process that had it ends. */
+ * the process that had it ends.  Another user who takes the names of cores drives nobody away. */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,8 +41,28 @@ static void test_pick(void)
     CHECK(pick(0xb, 0x8) == 1);
 }
 
+/* Takes the names of all cores, as anybody may. */
+static void squat(void)
+{
+    CHECK(!setgid(65534) && !setuid(65534));
+    for (uint32_t core = 0; core < CPU_SETSIZE; core++) {
+        struct sockaddr_un name = { .sun_family = AF_UNIX };
+        const int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "upcall-core-%u", core);
+        const int fd = cores_allowed(core) ? socket(AF_UNIX, SOCK_DGRAM, 0) : -1;
+
+        CHECK(fd < 0 || !bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size)));
+    }
+}
+
+static void claim_all(void)
+{
+    for (uint32_t core = 0; core < CPU_SETSIZE; core++)
+        if (cores_allowed(core))
+            cores_claim(core);
+}
+
 /* Another process claims all cores, and says so; it ends when it is killed. */
-static pid_t other(void)
+static pid_t other(void (*claim)(void))
 {
     int pipes[2];
     char said;
@@ -48,9 +71,7 @@ static pid_t other(void)
     CHECK(!pipe(pipes));
     pid = fork();
     if (!pid) {
-        for (uint32_t core = 0; core < CPU_SETSIZE; core++)
-            if (cores_allowed(core))
-                cores_claim(core);
+        claim();
         CHECK(write(pipes[1], "", 1) == 1);
         for (;;)
             pause();
@@ -75,12 +96,18 @@ int main(void)
     test_pick();
     last = cores_default();
     CHECK(!cores_elsewhere(last));
-    pid = other();
+    pid = other(claim_all);
     CHECK(cores_elsewhere(last));
     CHECK(cores_default() == last); /* There is no other. */
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     CHECK(!cores_elsewhere(last));
+    pid = other(squat);
+    CHECK(!cores_elsewhere(last) && cores_default() == last);
+    cores_claim(last); /* And it can be had. */
+    cores_release(last);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
     cores_claim(last); /* Its own does not drive it away. */
     CHECK(!cores_elsewhere(last) && cores_default() == last);
     cores_release(last);
