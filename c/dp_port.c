@@ -52,7 +52,7 @@ static void describe(struct port *port, struct dp_port_info *info)
     if (!port_device_name(port, info->device))
         info->device[0] = '\0';
     info->link_up = port_link_up(port);
-    memcpy(info->mac, port->mac, sizeof info->mac);
+    port_mac(port, info->mac);
     memcpy(info->name, port->name, sizeof info->name);
     memcpy(info->type, port->type, sizeof info->type);
     memcpy(info->options, port->options, sizeof info->options);

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "dp.h"
 #include "link/link.h"
@@ -111,11 +112,13 @@ struct port {
     struct port *next_reserved;  /* port_reserve(). */
     struct port_txq *txqs;
     uint32_t no;
-    uint32_t caps;               /* PORT_CAP_*. */
+    /* Of the device: another may have others.  Who opens it writes them, anybody reads. */
+    _Atomic uint32_t caps;       /* PORT_CAP_*. */
+    _Atomic uint64_t mac;        /* port_set_mac(). */
+    _Atomic uint16_t numa;       /* Its node; 0 where it has none. */
     _Atomic uint32_t wraps;      /* Linux cuts TCP inside tunnels behind it (segment_wrapped.h). */
     uint16_t rxq_count, txq_count;
     uint16_t eth_port;           /* ethdev: port id of DPDK. */
-    uint16_t numa;               /* Node of its device; 0 where it has none. */
     _Atomic uint32_t mtu;
     _Atomic uint32_t mtu_asked_ms; /* When last, as in worker.now_ms. */
     _Atomic uint64_t link;       /* As it was seen last: port_follow_link(). */
@@ -123,7 +126,6 @@ struct port {
     _Atomic uint64_t lost;       /* How often the device, or the peer, went. */
     /* The device disappeared: receive nothing, drop what is sent (DROP_link_down). */
     _Atomic uint32_t gone;
-    uint8_t mac[6];
     char device[DP_NAME_SIZE];   /* What it stands on, for "already in use"; empty: nothing. */
     char name[DP_NAME_SIZE];
     char type[DP_NAME_SIZE];
@@ -154,6 +156,21 @@ void port_set_here(struct port *);
 /* The same of a peer, without which the port goes on. */
 void port_set_peer(struct port *, bool here, bool *was_here);
 void port_changed(struct port *);
+
+/* The address of its device; all of one, while another thread writes a new one. */
+static inline void port_set_mac(struct port *port, const uint8_t mac[6])
+{
+    uint64_t bytes = 0;
+
+    memcpy(&bytes, mac, 6);
+    atomic_store_explicit(&port->mac, bytes, memory_order_relaxed);
+}
+static inline void port_mac(const struct port *port, uint8_t mac[6])
+{
+    const uint64_t bytes = atomic_load_explicit(&port->mac, memory_order_relaxed);
+
+    memcpy(mac, &bytes, 6);
+}
 
 /* Asks the device for its MTU, by a system call: for the control side, and for packets that are too
  * large or were refused for that. */

@@ -67,20 +67,22 @@ uint16_t eth_tx(struct port *port, uint16_t queue, struct rte_mbuf **packets, ui
 /* Counters of the device, and of those before it; under `ask`. */
 static void count(const struct port *port, struct eth *eth)
 {
-    struct dp_port_stats *last = &eth->last;
     struct rte_eth_stats s;
 
     if (port->eth_port == UINT16_MAX || rte_eth_stats_get(port->eth_port, &s))
         return;
-    *last = eth->before;
-    last->rx_packets += s.ipackets;
-    last->rx_bytes += s.ibytes;
-    last->rx_errors += s.ierrors;
-    last->rx_dropped += s.imissed;
-    last->rx_no_mbuf += s.rx_nombuf;
-    last->tx_packets += s.opackets;
-    last->tx_bytes += s.obytes;
-    last->tx_errors += s.oerrors;
+#define X(name, of) atomic_store_explicit(&eth->last.name, eth->before.name + s.of, memory_order_relaxed);
+    ETH_COUNTERS(X)
+#undef X
+}
+
+/* The device goes, and another will count on; under `ask`. */
+static void keep_count(const struct port *port, struct eth *eth)
+{
+    count(port, eth);
+#define X(name, of) eth->before.name = atomic_load_explicit(&eth->last.name, memory_order_relaxed);
+    ETH_COUNTERS(X)
+#undef X
 }
 
 void eth_stats(struct port *port, struct dp_port_stats *stats)
@@ -92,14 +94,9 @@ void eth_stats(struct port *port, struct dp_port_stats *stats)
         count(port, eth);
         rte_spinlock_unlock(&eth->ask);
     }
-    stats->rx_packets = eth->last.rx_packets;
-    stats->rx_bytes = eth->last.rx_bytes;
-    stats->rx_errors = eth->last.rx_errors;
-    stats->rx_dropped = eth->last.rx_dropped;
-    stats->rx_no_mbuf = eth->last.rx_no_mbuf;
-    stats->tx_packets = eth->last.tx_packets;
-    stats->tx_bytes = eth->last.tx_bytes;
-    stats->tx_errors = eth->last.tx_errors;
+#define X(name, of) stats->name = atomic_load_explicit(&eth->last.name, memory_order_relaxed);
+    ETH_COUNTERS(X)
+#undef X
 }
 
 bool eth_link_up(struct port *port)
@@ -215,8 +212,7 @@ void eth_shut(struct port *port)
     struct eth *eth = port->state;
 
     rte_spinlock_lock(&eth->ask); /* By trial everywhere else. */
-    count(port, eth);
-    eth->before = eth->last;
+    keep_count(port, eth);
     eth_dev_end(port);
     eth_dev_give_back(eth);
     rte_spinlock_unlock(&eth->ask);
@@ -280,8 +276,7 @@ static void reset(struct port *port)
 
     set_stopped(port, true);
     rte_spinlock_lock(&eth->ask); /* By trial everywhere else. */
-    count(port, eth);
-    eth->before = eth->last;
+    keep_count(port, eth);
     atomic_store_explicit(&eth->reset_asked, false, memory_order_relaxed);
     error = eth_dev_reset(port);
     rte_spinlock_unlock(&eth->ask);

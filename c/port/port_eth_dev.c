@@ -191,7 +191,8 @@ static int configure(struct port *port, const struct eth_request *request, struc
     return 0;
 }
 
-/* The common pool holds what goes round between ports, and a device with few descriptors beside.
+/* The common pool of its node holds what goes round between ports, and a device with few
+ * descriptors beside.
  * One that could take a quarter of it for its queues alone gets a pool of its own, on its node: for
  * each descriptor an mbuf, and what threads have in hand and in their caches. */
 static int choose_pool(const struct port *port, const struct plan *plan, struct rte_mempool **pool)
@@ -206,7 +207,7 @@ static int choose_pool(const struct port *port, const struct plan *plan, struct 
 
     if (*pool)
         return 0;
-    *pool = eal_pool();
+    *pool = eal_pool_near(node);
     if (descriptors <= (*pool)->size / 4)
         return 0;
     eth->own_pool = eal_pool_make(need, EAL_FRAME_ROOM, NULL, node);
@@ -300,12 +301,14 @@ static int start(struct port *port, const struct eth_request *request)
     if (error)
         return error;
     if (!rte_eth_macaddr_get(port->eth_port, &mac))
-        memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
+        port_set_mac(port, mac.addr_bytes);
     if (!request->mtu)
         rte_eth_dev_get_mtu(port->eth_port, &mtu);
     atomic_store_explicit(&port->mtu, request->mtu ? request->mtu : mtu, memory_order_relaxed);
-    port->rxq_count = (uint16_t)plan.rxqs;
-    port->txq_count = (uint16_t)plan.txqs;
+    if (!port->rxq_count) { /* Threads know them ever after. */
+        port->rxq_count = (uint16_t)plan.rxqs;
+        port->txq_count = (uint16_t)plan.txqs;
+    }
     return 0;
 }
 

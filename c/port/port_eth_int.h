@@ -47,6 +47,11 @@ static inline bool eth_retry_now(struct eth_retry *retry, uint32_t index, uint64
     return true;
 }
 
+/* Counters of a port, and what they are in DPDK's struct rte_eth_stats. */
+#define ETH_COUNTERS(X)                                                                                                 \
+    X(rx_packets, ipackets) X(rx_bytes, ibytes) X(rx_errors, ierrors) X(rx_dropped, imissed) X(rx_no_mbuf, rx_nombuf)    \
+    X(tx_packets, opackets) X(tx_bytes, obytes) X(tx_errors, oerrors)
+
 struct eth {
     struct rte_mempool *own_pool; /* Or NULL. */
     struct eth_request request;   /* Without a pool; `devargs` is owned. */
@@ -70,7 +75,13 @@ struct eth {
     rte_spinlock_t ask;
     _Atomic bool up;              /* When last asked. */
     uint16_t mtu;                 /* As set since it was opened; 0: as the options say. */
-    struct dp_port_stats before, last; /* Counted by devices that went; all, when last asked. */
+    struct dp_port_stats before;  /* Counted by devices that went; under `ask`. */
+    /* By all of them, when last asked: for who does not wait while another asks. */
+    struct {
+#define X(name, of) _Atomic uint64_t name;
+        ETH_COUNTERS(X)
+#undef X
+    } last;
 };
 
 /* A queue of the device, receiving ones first, for the thread that has it.  False: the device is

@@ -132,10 +132,12 @@ struct link_user port_user(const struct port *port)
 void port_make_mac(struct port *port)
 {
     uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a. */
+    uint8_t mac[6];
 
     for (const char *at = port->name; *at; at++)
         hash = (hash ^ (uint8_t)*at) * 0x100000001b3ull;
-    port->mac[0] = 0x02; /* Locally administered, one station. */
+    mac[0] = 0x02; /* Locally administered, one station. */
     for (int i = 1; i < 6; i++)
-        port->mac[i] = (uint8_t)(hash >> (8 * i));
+        mac[i] = (uint8_t)(hash >> (8 * i));
+    port_set_mac(port, mac);
 }

@@ -56,7 +56,7 @@ struct packet {
     struct virtio_net_hdr tx_headers[BATCH];
     struct iovec tx_parts[BATCH][VNET_SEGMENTS + 1];
     uint32_t mark, priority, socket_mark, socket_priority; /* Of what is sent now; of the socket. */
-    int wrap;                    /* link_wrap()'s, or -1. */
+    _Atomic int wrap;            /* link_wrap()'s, or -1; by the thread that watches, too. */
     struct link_wrap wraps;      /* What became of packets behind it. */
 };
 
@@ -166,7 +166,7 @@ static bool take_up(struct port *port, struct packet *packet)
     if (bind_to_device(packet))
         return false;
     wrap(port, packet);
-    memcpy(port->mac, device.mac, sizeof port->mac);
+    port_set_mac(port, device.mac);
     atomic_store_explicit(&port->mtu, device.mtu, memory_order_relaxed);
     return true;
 }
@@ -228,7 +228,7 @@ static int packet_open(struct port *port)
         packet_close(port);
         return error;
     }
-    memcpy(port->mac, packet->device.mac, sizeof port->mac);
+    port_set_mac(port, packet->device.mac);
     port->mtu = packet->device.mtu;
     if (link_ethtool_passes_uso(packet->fd, packet->device.name))
         port->caps |= PORT_CAP_BUNDLE;

@@ -72,7 +72,7 @@ static int set_link(struct port *port, struct tap *tap, bool again)
     name_device(&ifr, port);
     if (again) {
         ifr.ifr_hwaddr.sa_family = ARPHRD_ETHER;
-        memcpy(ifr.ifr_hwaddr.sa_data, port->mac, sizeof port->mac);
+        port_mac(port, (uint8_t *)ifr.ifr_hwaddr.sa_data);
         if (ioctl(tap->control, SIOCSIFHWADDR, &ifr))
             return fail("cannot set the address");
     }
@@ -81,7 +81,7 @@ static int set_link(struct port *port, struct tap *tap, bool again)
         return fail("cannot set the MTU");
     if (ioctl(tap->control, SIOCGIFHWADDR, &ifr))
         return fail("cannot read the address");
-    memcpy(port->mac, ifr.ifr_hwaddr.sa_data, sizeof port->mac);
+    port_set_mac(port, (const uint8_t *)ifr.ifr_hwaddr.sa_data);
     if (ioctl(tap->control, SIOCGIFFLAGS, &ifr))
         return fail("cannot read the flags");
     ifr.ifr_flags |= IFF_UP;
