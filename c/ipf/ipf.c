@@ -144,7 +144,7 @@ static struct ipf_list *take_out(struct ipf *ipf, uint32_t id)
     *(list->newer == IPF_NONE ? &ipf->newest : &ipf->lists[list->newer].older) = list->older;
     list->used = 0;
     for (uint32_t i = list->first; i != IPF_NONE; i = ipf->pieces[i].next)
-        eal_release(&ipf->hold[ipf_is_ct(&list->key)], &ipf->pieces[i].m, 1);
+        eal_release(&ipf_user(ipf, &list->key, &ipf->pieces[i])->hold, &ipf->pieces[i].m, 1);
     return list;
 }
 
@@ -200,6 +200,7 @@ static void put(struct ipf *ipf, struct ipf_list *list, const struct ipf_fragmen
         list->field_at = f->field_at;
     }
     atomic_store_explicit(&ipf->held, atomic_load_explicit(&ipf->held, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&ipf_user(ipf, &list->key, piece)->pieces, 1, memory_order_relaxed);
     ipf->held_apart += !ipf_is_ct(&list->key);
     ipf_count(&ipf->accepted[list->key.family == 6], 1);
 }
@@ -223,19 +224,21 @@ static bool is_small_enough(const struct ipf *ipf, const struct ipf_list *list)
 }
 
 /* Whether as many are held as may be.  Who sends to an address of ours has no flow to pass, and
- * must not have those of flows refused. */
-static bool is_full(const struct ipf *ipf, const struct ipf_key *key)
+ * must not have those of flows refused; and no port may have more than it leaves to others. */
+static bool is_full(struct ipf *ipf, const struct ipf_fragment *f)
 {
-    const uint32_t max = atomic_load_explicit(&ipf->max, memory_order_relaxed);
+    const uint32_t max = atomic_load_explicit(&ipf->max, memory_order_relaxed), all = atomic_load_explicit(&ipf->held, memory_order_relaxed);
+    const uint32_t limit = ipf_is_ct(&f->key) ? max : max / 2, held = ipf_is_ct(&f->key) ? all : ipf->held_apart;
+    const uint32_t own = atomic_load_explicit(&ipf_user(ipf, &f->key, &f->piece)->pieces, memory_order_relaxed);
 
-    return atomic_load_explicit(&ipf->held, memory_order_relaxed) >= max || (!ipf_is_ct(key) && ipf->held_apart >= max / 2);
+    return all >= max || held >= limit || own >= limit - held;
 }
 
 static enum ipf_verdict add(struct ipf *ipf, struct ipf_fragment *f, uint32_t id, uint32_t bucket, uint64_t now, struct ipf_list **list)
 {
     uint32_t before = IPF_NONE;
 
-    if (is_full(ipf, &f->key)) {
+    if (is_full(ipf, f)) {
         ipf_count(&ipf->full, 1);
         return IPF_REFUSED;
     }
@@ -250,7 +253,7 @@ static enum ipf_verdict add(struct ipf *ipf, struct ipf_fragment *f, uint32_t id
             return IPF_REFUSED;
         }
     }
-    if (!eal_hold(&ipf->hold[ipf_is_ct(&f->key)], &f->piece.m, 1)) {
+    if (!eal_hold(&ipf_user(ipf, &f->key, &f->piece)->hold, &f->piece.m, 1)) {
         ipf_count(&ipf->no_mbuf, 1);
         return IPF_REFUSED;
     }
@@ -274,11 +277,13 @@ static enum ipf_verdict add(struct ipf *ipf, struct ipf_fragment *f, uint32_t id
 static void give_back(struct ipf *ipf, struct ipf_list *list, _Atomic uint64_t counter[2])
 {
     const uint32_t n = list->pieces, id = (uint32_t)(list - ipf->lists);
-    uint32_t tail = list->done;
+    uint32_t tail = IPF_NONE;
 
     ipf_count(&counter[list->key.family == 6], n);
-    while (ipf->pieces[tail].next != IPF_NONE)
-        tail = ipf->pieces[tail].next;
+    for (uint32_t i = list->done; i != IPF_NONE; i = ipf->pieces[i].next) {
+        atomic_fetch_sub_explicit(&ipf_user(ipf, &list->key, &ipf->pieces[i])->pieces, 1, memory_order_relaxed);
+        tail = i;
+    }
     ipf_lock(ipf);
     ipf->pieces[tail].next = ipf->free_piece;
     ipf->free_piece = list->done;

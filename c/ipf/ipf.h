@@ -3,9 +3,11 @@
  * apart again afterwards into what came.
  *
  * A fragment belongs to a packet by addresses, identification, protocol (of IPv4), connection
- * tracking zone and recirc_id, whatever port or thread it comes by.  Whole packets are chains of
- * the fragments' own mbufs: nothing is copied, and cutting apart gives back the same frames, with
- * the addresses, ports and connection that `ct` gave the packet.
+ * tracking zone and recirc_id, whatever port or thread it comes by.  Where it is for no `ct`, port
+ * (md.in_port) and VLANs count, too: addresses and identifications are known to one network only,
+ * and zones are what tells networks apart for `ct`.  Whole packets are chains of the fragments' own
+ * mbufs: nothing is copied, and cutting apart gives back the same frames, with the addresses, ports
+ * and connection that `ct` gave the packet.
  *
  * Not over rte_ip_frag.  Its tables know neither zone nor recirc_id, belong to one thread and take
  * eight fragments a packet; they do not tell which fragments a packet was made of, and drop what
@@ -16,14 +18,15 @@
  * minimum (but the last of a packet, and those that are for no ct), ones that would make a packet
  * of more than 65,535 bytes or of more pieces than the smallest ones make, whose checksum is left
  * to be computed, that overlap, repeat or contradict one that is held, and what comes while the
- * maximum is held, or a quarter of the mbufs of a pool is, less where ports hold many (eal_hold.h).
- * `ct` calls them invalid.  A packet that is not whole 15 seconds after its first fragment came is
- * dropped.
+ * maximum is held, or its port holds more than it leaves to others: of the maximum, of which a
+ * port that is alone may have half, two a third each, and of mbufs (eal_hold.h).  What is for a
+ * `ct` and what is not count apart for that.  `ct` calls them invalid.  A packet that is not whole
+ * 15 seconds after its first fragment came is dropped.
  *
- * As Open vSwitch 3.1.0's userspace datapath, but for three faults of it: what expired is dropped
+ * As Open vSwitch 3.1.0's userspace datapath, but for four faults of it: what expired is dropped
  * instead of being sent by the next packet's actions; a fragment that covers an older one whole is
- * refused as others that overlap are; and what a packet needs to become whole is never left for the
- * next burst.
+ * refused as others that overlap are; what a packet needs to become whole is never left for the
+ * next burst; and ports have shares.
  *
  * Owners.  A fragment that is held belongs to the table, a whole packet to the thread whose
  * fragment made it whole, until it has cut it apart.
@@ -49,7 +52,8 @@ struct rte_mbuf;
 #define IPF_MIN_LEAST 400u
 /* recirc_id of fragments that are for no `ct`; no packet that is recirculated has it.  They may be
  * as small as the minimum may be: those of others' packets would go on without the last one, which
- * has no minimum and is held.  Of what may be held they get half at most. */
+ * has no minimum and is held.  Of what may be held they get half at most, of which ports have their
+ * shares. */
 #define IPF_NO_CT UINT32_MAX
 #define IPF_TIMEOUT_MS 15000u
 

@@ -17,6 +17,7 @@
 
 #define IPF_BUCKETS 4096u
 #define IPF_NONE UINT32_MAX
+#define IPF_PORTS 65536u
 #define IPF_BE16(x) __builtin_bswap16((uint16_t)(x))
 
 /* What the fragments of a packet have in common. */
@@ -29,6 +30,9 @@ struct ipf_key {
             uint16_t zone;
             uint8_t proto;           /* IPv6: 0. */
             uint8_t family;
+            /* Of those that are for no `ct`; otherwise 0. */
+            uint32_t port;
+            uint16_t vlans[KEY_VLANS]; /* Identifiers; of no tag 0. */
         };
         uint32_t words[2 * HASH_CHUNK];
     };
@@ -43,6 +47,7 @@ struct ipf_piece {
     uint16_t data;                   /* ... and the data. */
     uint16_t padding;                /* Bytes behind it. */
     uint16_t segments;
+    uint16_t port;                   /* That it came by. */
 };
 
 /* A fragment as it was read. */
@@ -84,6 +89,12 @@ struct ipf_list {
     struct ipf_result result;
 };
 
+/* What the fragments that came by a port hold. */
+struct ipf_user {
+    _Atomic uint32_t pieces;
+    struct eal_hold hold;
+};
+
 struct ipf {
     struct hash_key hash;
     _Atomic uint32_t lock;
@@ -92,8 +103,6 @@ struct ipf {
     uint32_t oldest, newest;         /* Lists; IPF_NONE. */
     uint32_t free_list, free_piece;
     uint32_t fresh_list, fresh_piece; /* From here on never used. */
-    /* Of fragments that are for no `ct`, and of the others: by ipf_is_ct(). */
-    struct eal_hold hold[2];
     uint32_t held_apart;             /* Pieces that are for no `ct`. */
     /* Written under the lock, but `too_small` and `bad`. */
     _Atomic uint32_t held;           /* Pieces that are not free. */
@@ -102,12 +111,20 @@ struct ipf {
     _Atomic uint64_t full, no_mbuf, bad;
     struct ipf_list lists[IPF_MAX_MOST];
     struct ipf_piece pieces[IPF_MAX_MOST];
+    /* Of fragments that are for no `ct`, and of the others: by ipf_is_ct(), and by port. */
+    struct ipf_user users[2][IPF_PORTS];
 };
 
 /* Whether fragments are for a `ct`. */
 static inline bool ipf_is_ct(const struct ipf_key *key)
 {
     return key->recirc_id != IPF_NO_CT;
+}
+
+/* Who has a fragment of such a packet held. */
+static inline struct ipf_user *ipf_user(struct ipf *ipf, const struct ipf_key *key, const struct ipf_piece *piece)
+{
+    return &ipf->users[ipf_is_ct(key)][piece->port];
 }
 
 /* Bytes that all fragments of a packet but the last one have, from the IP header on. */

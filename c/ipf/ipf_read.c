@@ -122,7 +122,13 @@ bool ipf_read(struct ipf *ipf, uint16_t zone, struct rte_mbuf *m, struct ipf_fra
         return false;
     f->key.zone = zone;
     f->key.recirc_id = pkt_of(m)->md.recirc_id;
+    if (!ipf_is_ct(&f->key)) {
+        f->key.port = pkt_of(m)->md.in_port;
+        for (uint32_t i = 0; i < KEY_VLANS; i++)
+            f->key.vlans[i] = IPF_BE16(key.base.vlan[i].tci) & 0xfff;
+    }
     f->piece.m = m;
+    f->piece.port = (uint16_t)pkt_of(m)->md.in_port;
     f->piece.l3 = layers.l3;
     total = v6 ? read_v6(frame + layers.l3, (uint32_t)m->data_len - layers.l3, f) : read_v4(m, frame + layers.l3, f);
     /* No host leaves the checksum of a fragment to be computed by others. */
