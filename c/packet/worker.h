@@ -33,6 +33,7 @@ struct histogram;
 struct ct;
 struct meters;
 struct ipf;
+struct ipf_whole;
 struct port;
 struct tnl;
 struct records;
@@ -66,6 +67,15 @@ struct worker_popped {
     uint32_t source_before;      /* UDP's source port is so many bytes before what is inside. */
     struct rte_mbuf *packets[WORKER_BURST];
     struct pkt common;           /* Of all of them, but for that port. */
+};
+
+/* Several outer packets in one, of which not all have been received: there was no room in `recirc`
+ * (tnl_sift.c). */
+struct worker_bundle {
+    struct rte_mbuf *m;
+    uint32_t port;               /* The tunnel's. */
+    uint32_t next;               /* The first that is left. */
+    uint32_t depth;
 };
 
 /* A miss that went up (upcall_admit.c). */
@@ -103,6 +113,11 @@ struct worker {
     _Atomic(struct records *) samples; /* NULL: nobody looks at what psample actions see. */
     struct worker_recirc recirc;
     struct worker_popped popped; /* They came before those of `recirc`. */
+    /* Put together of fragments that were for no tunnel (gather.h): more than `recirc` has room
+     * for, so that they are cut when nothing else waits. */
+    struct ipf_whole *gathered, *gathered_last;
+    uint32_t bundle_n;
+    struct worker_bundle bundles[WORKER_BURST]; /* Their turn is before that of those. */
     struct worker_recent recent[WORKER_RECENT];
 };
 
@@ -153,7 +168,7 @@ void worker_recirculate(struct worker *, struct rte_mbuf *);
 /* Whether packets wait to be looked up again. */
 static inline bool worker_waits(const struct worker *worker)
 {
-    return worker->recirc.n | worker->popped.n;
+    return (worker->recirc.n | worker->popped.n | worker->bundle_n) || worker->gathered;
 }
 
 /* xorshift64*: for sample. */

@@ -344,10 +344,16 @@ static void receive_popped(struct worker *worker)
 void burst_recirculate(struct worker *worker)
 {
     while (worker_waits(worker)) {
-        if (worker->popped.n)
+        if (worker->popped.n) {
             receive_popped(worker);
-        else
+        } else if (worker->recirc.n) {
             recirculate_once(worker);
+        } else if (worker->bundle_n) {
+            tnl_sift_more(worker);
+        } else {
+            worker->depth = 0;
+            gather_look_up(worker);
+        }
     }
     worker->depth = 0;
 }

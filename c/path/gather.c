@@ -11,10 +11,12 @@
  * way. */
 enum { RECEIVED, SENT };
 
-static enum tnl_gathered take(struct worker *worker, uint16_t zone, struct rte_mbuf *m, struct tnl_whole *whole)
+/* `port` is whose share it is, and tells it from those of other networks. */
+static enum tnl_gathered take(struct worker *worker, uint16_t zone, uint32_t port, struct rte_mbuf *m, struct tnl_whole *whole)
 {
     struct ipf_whole *made;
 
+    pkt_of(m)->md.in_port = port;
     pkt_of(m)->md.recirc_id = IPF_NO_CT;
     switch (ipf_take(worker->ipf, zone, m, worker->now, &made)) {
     case IPF_WHOLE:
@@ -30,15 +32,14 @@ static enum tnl_gathered take(struct worker *worker, uint16_t zone, struct rte_m
 
 static enum tnl_gathered take_received(struct worker *worker, uint32_t port, struct rte_mbuf *m, struct tnl_whole *whole)
 {
-    pkt_of(m)->md = (struct pkt_md){ .in_port = port };
-    return take(worker, RECEIVED, m, whole);
+    pkt_of(m)->md = (struct pkt_md){ 0 };
+    return take(worker, RECEIVED, port, m, whole);
 }
 
 /* Mark and priority stay what actions set. */
 enum tnl_gathered gather_take_sent(struct worker *worker, uint32_t port, struct rte_mbuf *m, struct tnl_whole *whole)
 {
-    (void)port;
-    return take(worker, SENT, m, whole);
+    return take(worker, SENT, port, m, whole);
 }
 
 struct rte_mbuf *gather_keep(struct worker *worker, const struct tnl_whole *whole)
@@ -60,13 +61,27 @@ unsigned int gather_cut(struct worker *worker, struct tnl_whole *whole, struct r
 
 static void look_up(struct worker *worker, uint32_t port, struct tnl_whole *whole)
 {
-    struct rte_mbuf *pieces[WORKER_BURST];
-    unsigned int n;
+    struct ipf_whole *by = whole->by;
 
     (void)port;
-    while ((n = gather_cut(worker, whole, pieces, WORKER_BURST)) != 0)
-        for (unsigned int i = 0; i < n; i++)
-            worker_recirculate(worker, pieces[i]);
+    if (!by)
+        return;
+    by->next = NULL;
+    *(worker->gathered ? &worker->gathered_last->next : &worker->gathered) = by;
+    worker->gathered_last = by;
+}
+
+void gather_look_up(struct worker *worker)
+{
+    struct ipf_whole *by = worker->gathered, *next = by->next;
+    struct tnl_whole whole = { .by = by };
+    struct rte_mbuf *pieces[WORKER_BURST];
+    const unsigned int n = gather_cut(worker, &whole, pieces, WORKER_BURST);
+
+    if (!whole.by)
+        worker->gathered = next;
+    for (unsigned int i = 0; i < n; i++)
+        worker_recirculate(worker, pieces[i]);
 }
 
 const struct tnl_gather gather_received = { .take = take_received, .keep = gather_keep, .pass = look_up };

@@ -12,6 +12,10 @@
 /* Of packets that a port brings: what turns out to be for no tunnel is looked up. */
 extern const struct tnl_gather gather_received;
 
+/* The next fragments of what was put together in vain (worker.h), as many as are looked up at once:
+ * they go round again. */
+void gather_look_up(struct worker *);
+
 /* Takes a fragment that a port is sent; tnl_gather's `take`. */
 enum tnl_gathered gather_take_sent(struct worker *, uint32_t port, struct rte_mbuf *, struct tnl_whole *);
 /* The packet, from now on the caller's; tnl_gather's `keep`. */

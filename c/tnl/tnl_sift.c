@@ -173,26 +173,25 @@ static void receive(struct worker *worker, const struct tnl_port *port, struct r
         look_inside(worker, m, seen->tos);
 }
 
-/* Several packets in one: together where that can be, otherwise each by itself.  Takes it over. */
-static void receive_bundle(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, struct tnl_seen *seen)
+/* Receives each packet of a bundle by itself, as many as may go round again and leave room for a
+ * burst.  False: some are left.  Otherwise takes it over. */
+static bool cut_bundle(struct worker *worker, const struct tnl_port *port, struct worker_bundle *bundle, struct tnl_seen *seen)
 {
     struct segment_plan plan;
-    enum segment_answer answer;
+    const enum segment_answer answer = segment_plan(bundle->m, UINT16_MAX, &plan);
 
-    if (tnl_merge(&port->config, m, seen)) {
-        receive(worker, port, m, seen, NULL);
-        return;
-    }
-    answer = segment_plan(m, UINT16_MAX, &plan);
     if (answer != SEGMENT_CAN) {
-        worker_drop(worker, m, answer == SEGMENT_TOO_MANY ? DROP_tx_segments : DROP_tunnel);
-        return;
+        worker_drop(worker, bundle->m, answer == SEGMENT_TOO_MANY ? DROP_tx_segments : DROP_tunnel);
+        return true;
     }
-    for (uint32_t i = 0; i < plan.count; i++) {
-        struct rte_mbuf *piece = segment_cut(m, &plan, i);
+    for (; bundle->next < plan.count; bundle->next++) {
+        struct rte_mbuf *piece;
 
+        if (worker->recirc.n >= WORKER_RECIRC_QUEUE - WORKER_BURST)
+            return false;
+        piece = segment_cut(bundle->m, &plan, bundle->next);
         if (!piece) {
-            stat_drop(worker->stat, DROP_no_mbuf, plan.count - i);
+            stat_drop(worker->stat, DROP_no_mbuf, plan.count - bundle->next);
             break;
         }
         tnl_unsum(&port->config, piece, seen);
@@ -201,7 +200,39 @@ static void receive_bundle(struct worker *worker, const struct tnl_port *port, s
         else
             worker_drop(worker, piece, DROP_tunnel);
     }
-    rte_pktmbuf_free(m);
+    rte_pktmbuf_free(bundle->m);
+    return true;
+}
+
+/* Several packets in one: together where that can be, otherwise each by itself.  Takes it over. */
+static void receive_bundle(struct worker *worker, const struct tnl_port *port, struct rte_mbuf *m, struct tnl_seen *seen)
+{
+    struct worker_bundle bundle = { .m = m, .port = port->no, .depth = worker->depth };
+
+    if (tnl_merge(&port->config, m, seen)) {
+        receive(worker, port, m, seen, NULL);
+        return;
+    }
+    if (cut_bundle(worker, port, &bundle, seen))
+        return;
+    if (worker->bundle_n < WORKER_BURST)
+        worker->bundles[worker->bundle_n++] = bundle;
+    else
+        worker_drop(worker, m, DROP_recirc_full);
+}
+
+void tnl_sift_more(struct worker *worker)
+{
+    struct worker_bundle *bundle = &worker->bundles[0];
+    const struct tnl_port *port = tnl_port_of(worker->tnl, bundle->port);
+    struct tnl_seen seen;
+
+    worker->depth = bundle->depth;
+    if (!port || !tnl_see(bundle->m, &seen))
+        worker_drop(worker, bundle->m, DROP_no_port); /* It has just been taken away. */
+    else if (!cut_bundle(worker, port, bundle, &seen))
+        return;
+    memmove(bundle, bundle + 1, --worker->bundle_n * sizeof *bundle);
 }
 
 /* Whether there is any tunnel port that takes packets of a protocol. */

@@ -32,6 +32,10 @@ struct tnl_gather {
     void (*pass)(struct worker *, uint32_t port, struct tnl_whole *);
 };
 
+/* Receives more of what came as several packets in one, where that was too much at once: for when
+ * nothing else waits to be looked up again. */
+void tnl_sift_more(struct worker *);
+
 /* Of packets that a port with TNL_RECEIVES brought, or one with TNL_SENDS is sent, takes those for
  * tunnels: they are looked up again.  The others, whose number is the answer, keep their order.
  * Fragments of what may be for tunnels are put together first, as Linux does for its own.  Tells of
