@@ -27,16 +27,37 @@ struct burst_puts {
     bell_t bell;
     _Atomic bool asleep;
     struct rte_ring *ring;
+    _Atomic uint16_t waiting[WORKER_PORTS]; /* Of packets that came by a port. */
 };
 
 /* --- Poll threads ----------------------------------------------------------------------------- */
 
-static void defer_put(struct burst_puts *puts, const struct dp_direct_upcall *up)
+/* Whether one more may wait for a port, which counts from now on: no port has more than it leaves
+ * to others, so that a flood of misses of one does not keep the others without flows. */
+static bool may_wait(struct burst_puts *puts, uint32_t port)
 {
-    struct burst_put *put = malloc(sizeof *put + up->key_size + up->mask_size + up->actions_size);
+    const uint32_t own = atomic_fetch_add_explicit(&puts->waiting[port], 1, memory_order_relaxed);
 
-    if (!put)
-        return; /* The next miss tries again. */
+    if (own < rte_ring_free_count(puts->ring))
+        return true;
+    atomic_fetch_sub_explicit(&puts->waiting[port], 1, memory_order_relaxed);
+    return false;
+}
+
+/* What does not get a place is tried again by the next miss. */
+static struct burst_put *make_put(struct burst_puts *puts, uint32_t port, const struct dp_direct_upcall *up)
+{
+    struct burst_put *put;
+
+    if (!may_wait(puts, port))
+        return NULL;
+    put = malloc(sizeof *put + up->key_size + up->mask_size + up->actions_size);
+
+    if (!put) {
+        atomic_fetch_sub_explicit(&puts->waiting[port], 1, memory_order_relaxed);
+        return NULL;
+    }
+    put->port = port;
     put->op = (struct dp_op){
         .type = DP_OP_PUT, .flags = DP_OPF_CREATE | DP_OPF_MASK, .key_size = up->key_size, .mask_size = up->mask_size,
         .actions_size = up->actions_size,
@@ -44,7 +65,17 @@ static void defer_put(struct burst_puts *puts, const struct dp_direct_upcall *up
     memcpy(put->bytes, up->key, up->key_size);
     memcpy(put->bytes + up->key_size, up->mask, up->mask_size);
     memcpy(put->bytes + up->key_size + up->mask_size, up->actions, up->actions_size);
+    return put;
+}
+
+static void defer_put(struct burst_puts *puts, uint32_t port, const struct dp_direct_upcall *up)
+{
+    struct burst_put *put = make_put(puts, port, up);
+
+    if (!put)
+        return;
     if (rte_ring_mp_enqueue(puts->ring, put)) {
+        atomic_fetch_sub_explicit(&puts->waiting[port], 1, memory_order_relaxed);
         free(put);
         return;
     }
@@ -80,7 +111,7 @@ static bool decide(struct worker *worker, const struct upcall_direct *direct, st
     act_run(worker, prog, &m, 1, NULL);
     act_free(prog);
     if (!verdict)
-        defer_put(direct->puts, &up);
+        defer_put(direct->puts, key.base.in_port & (WORKER_PORTS - 1), &up);
     return true;
 }
 
@@ -134,7 +165,10 @@ struct burst_put *burst_puts_take(struct burst_puts *puts)
 {
     struct burst_put *put;
 
-    return rte_ring_sc_dequeue(puts->ring, (void **)&put) ? NULL : put;
+    if (rte_ring_sc_dequeue(puts->ring, (void **)&put))
+        return NULL;
+    atomic_fetch_sub_explicit(&puts->waiting[put->port], 1, memory_order_relaxed);
+    return put;
 }
 
 uint32_t burst_puts_bell(struct burst_puts *puts)

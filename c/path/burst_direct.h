@@ -28,6 +28,7 @@ void burst_miss(struct worker *, struct rte_mbuf **, unsigned int n, const struc
 /* A flow on its way into the table. */
 struct burst_put {
     struct dp_op op;
+    uint32_t port;               /* By which the packet came. */
     uint8_t bytes[];             /* Key, mask, actions; not padded. */
 };
 

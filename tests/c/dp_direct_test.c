@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Misses decided by a native callback, by the ABI: actions, flows, refusals, and the end of it. */
+ * link: everything
+ *
+ * Misses decided by a native callback, by the ABI: actions, flows, refusals, shares of what waits,
+ * and the end of it. */
 #include <dirent.h>
 #include <errno.h>
 
 #include "dp_fixture.h"
+#include "dp_int.h"
+#include "port/port.h"
+#include "port/port_dummy.h"
+
+#define FLOOD 10000u                 /* More than may wait. */
 
 struct direct {
     _Atomic uint32_t calls;
@@ -97,10 +105,33 @@ static void test_direct(void)
     OK(dp_close(dp)); /* With the callback in place. */
 }
 
+/* One port's misses, more than may wait, leave room for another's. */
+static void test_shares(void)
+{
+    struct direct direct = { .verdict = 0 };
+    uint64_t dp = fixture_dp("shares", 3);
+    struct dp *of = dp_of(dp);
+    struct port *ports[2] = { port_get(of->ports, 1), port_get(of->ports, 3) };
+    uint8_t frame[60];
+
+    OK(dp_upcall_direct(dp, (uintptr_t)decide, (uintptr_t)&direct));
+    OK(dp_lock(of)); /* No flow can be put. */
+    for (uint32_t i = 0; i <= FLOOD; i++) {
+        fixture_frame(frame, sizeof frame, i);
+        while (port_dummy_inject(ports[i == FLOOD], frame, sizeof frame))
+            usleep(100);
+    }
+    EVENTUALLY(direct.calls == FLOOD + 1);
+    dp_unlock(of);
+    EVENTUALLY(fixture_stats(dp).flows == 2); /* One for each port, whatever it sends. */
+    dp_unref(of);
+    OK(dp_close(dp));
+}
+
 int main(void)
 {
     void (*const tests[])(void) = {
-        test_direct, test_direct_ends,
+        test_direct, test_direct_ends, test_shares,
     };
 
     return fixture_run(tests, sizeof tests / sizeof tests[0]);
