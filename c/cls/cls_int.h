@@ -155,9 +155,11 @@ struct cls_habit {
     uint32_t same_tried, same_hit, same_pause;
 } __attribute__((aligned(64)));
 
-/* Ports further apart share one; and so many are for recirculated packets, of which some share one
- * by chance.  A power of two. */
-#define CLS_HABITS 64u
+/* Ports whose numbers are so far apart share one: who brings packets by either can make those of
+ * the other cost more, but only where one thread has both.  Of recirculated packets some share one
+ * by chance.  Powers of two. */
+#define CLS_HABITS 1024u
+#define CLS_HABITS_RECIRC 64u
 #define CLS_NEXTS 128u              /* Flows whose next ones are remembered; a power of two. */
 
 struct cls_replica {
@@ -167,7 +169,7 @@ struct cls_replica {
     /* Flows below these indexes were copied to it; their counters were folded into replica 0.
      * Control side. */
     uint32_t filled, folded;
-    struct cls_habit habits[2 * CLS_HABITS];
+    struct cls_habit habits[CLS_HABITS + CLS_HABITS_RECIRC];
     struct cls_next nexts[CLS_NEXTS];
 } __attribute__((aligned(64)));
 
@@ -364,7 +366,7 @@ struct cls_burst {
 /* Both are small numbers mostly: a sum of them would be another port's number. */
 static inline struct cls_habit *cls_habit_of(struct cls_replica *replica, uint32_t in_port, uint32_t recirc_id)
 {
-    const uint32_t at = recirc_id ? CLS_HABITS + (cls_part_hash(cls_part_id(in_port, recirc_id)) & (CLS_HABITS - 1))
+    const uint32_t at = recirc_id ? CLS_HABITS + (cls_part_hash(cls_part_id(in_port, recirc_id)) & (CLS_HABITS_RECIRC - 1))
                                   : in_port & (CLS_HABITS - 1);
 
     return &replica->habits[at];

@@ -268,7 +268,7 @@ static void hazard_13_cold(void)
 /* Packets of one port that alternate, as they come and when they come round again, have others pay nothing. */
 static void hazard_13_habits(void)
 {
-    enum { PORTS = 40, IDS = 40 };
+    enum { PORTS = 1000, IDS = 40 };
     struct packet packets[CLS_BURST];
     struct rte_mbuf *mbufs[CLS_BURST];
     uint16_t tcp_flags[CLS_BURST];
