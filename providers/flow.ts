@@ -15,9 +15,17 @@ import {
 } from "./odp/mod.ts";
 import type { Action, FlowKey, FlowMask } from "./types.ts";
 
-/** A flow of a datapath. What a terse listing leaves out is undefined. */
+/**
+ * A flow of a datapath. What a terse listing leaves out is undefined.
+ *
+ * For a Worker, or a copy, send {@linkcode Flow.plain} and make a `Flow` of it there:
+ * `structuredClone()` of a flow of a listing throws `DataCloneError`.
+ */
 export class Flow {
-  /** The flow as the datapath gave it: attribute bytes. */
+  /**
+   * The flow as the datapath gave it: attribute bytes. Those of a listing share a buffer, and are
+   * read when they are looked at.
+   */
   readonly raw: RawFlow;
   #key: FlowKey | undefined;
   #mask: FlowMask | undefined;
@@ -72,6 +80,11 @@ export class Flow {
   /** Whether hardware forwards it. */
   get offloaded(): boolean {
     return this.raw.offloaded ?? false;
+  }
+
+  /** The flow as data of its own, which can be cloned and sent to a Worker. */
+  plain(): RawFlow {
+    return this.raw.plain?.() ?? this.raw;
   }
 
   /** A line as `ovs-dpctl dump-flows` prints it, without the time of the last hit. */

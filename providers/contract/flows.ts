@@ -46,6 +46,29 @@ export interface RawFlow {
   writeUfid?(to: Uint32Array): void;
   /** Packets of `stats` as a number, where that takes less. */
   readonly packetCount?: number;
+  /**
+   * The flow as data of its own. Flows that are read when they are looked at have it; without it,
+   * `structuredClone()` and messages to Workers refuse them (`DataCloneError`).
+   */
+  readonly plain?: () => RawFlow;
+}
+
+/**
+ * Copies a flow: `plain` of those that are read when they are looked at. As a field of each flow it
+ * has cloning refuse what would lose all that getters give.
+ */
+export function plainFlow(this: RawFlow): RawFlow {
+  return {
+    key: this.key?.slice(),
+    mask: this.mask?.slice(),
+    actions: this.actions?.slice(),
+    ufid: this.ufid,
+    stats: this.stats,
+    pmd: this.pmd,
+    layer: this.layer,
+    offloaded: this.offloaded,
+    extraInfo: this.extraInfo,
+  };
 }
 
 /** Which flows to list, and how much of each. */

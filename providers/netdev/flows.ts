@@ -14,14 +14,15 @@ import {
   dpOp,
   dpResult,
 } from "../../ffi/layout.ts";
-import type {
-  FlowDump,
-  FlowDumpOptions,
-  FlowStats,
-  OpResult,
-  ProviderFlows,
-  ProviderOp,
-  RawFlow,
+import {
+  type FlowDump,
+  type FlowDumpOptions,
+  type FlowStats,
+  type OpResult,
+  plainFlow,
+  type ProviderFlows,
+  type ProviderOp,
+  type RawFlow,
 } from "../contract/flows.ts";
 import { Errno } from "../errno.ts";
 import type { Ufid } from "../ids.ts";
@@ -280,7 +281,7 @@ class Records {
 
 /** A listed flow, read when it is looked at: programs list millions for a part of each. */
 class ListedFlow implements RawFlow {
-  readonly layer = "ovs";
+  readonly plain = plainFlow;
   readonly #records: Records;
   readonly #at: number;
 
@@ -302,6 +303,10 @@ class ListedFlow implements RawFlow {
     const before = this.#padded(dpFlowRecord.keySize) +
       this.#padded(dpFlowRecord.maskSize);
     return this.#part(dpFlowRecord.actionsSize, before);
+  }
+
+  get layer(): string {
+    return "ovs";
   }
 
   get ufid(): Ufid {

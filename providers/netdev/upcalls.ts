@@ -238,10 +238,11 @@ export class UpcallBatch {
     this.words = new Uint32Array(bytes);
   }
 
-  /** Whether the arena still holds it. */
-  isCurrent(): boolean {
-    return this.#handler.holds(this);
-  }
+  /**
+   * Whether the arena still holds it. A field, which cannot be cloned: to `structuredClone()` and
+   * messages to Workers an upcall is an error, as it would lose all that its getters give.
+   */
+  readonly isCurrent = (): boolean => this.#handler.holds(this);
 
   /** Runs operations that may be about the arena. Returns errno. */
   exchange(

@@ -12,12 +12,13 @@ import { keyTable } from "../odp/key.ts";
 import { meantForLinux } from "../odp/normalize.ts";
 import { flowMessage } from "./ovs_messages.ts";
 import { UFID_SIZE, ufidBytes, ufidText } from "../odp/ufid.ts";
-import type {
-  FlowStats,
-  ProviderFlowDelete,
-  ProviderFlowGet,
-  ProviderFlowPut,
-  RawFlow,
+import {
+  type FlowStats,
+  plainFlow,
+  type ProviderFlowDelete,
+  type ProviderFlowGet,
+  type ProviderFlowPut,
+  type RawFlow,
 } from "../contract/flows.ts";
 import type { Ufid } from "../ids.ts";
 import {
@@ -174,6 +175,7 @@ export function writeLookup(
  * each. Ends of 0 mean that there is no such attribute.
  */
 class KernelFlow {
+  readonly plain = plainFlow;
   readonly #view: DataView;
   #key = 0;
   #keyEnd = 0;

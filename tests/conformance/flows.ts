@@ -2,7 +2,7 @@
 /** The flow table: put, delete, get, dump, flush; every flag, and what each answers. */
 import assert from "node:assert/strict";
 import { encodeKey, exact, formatActions } from "../../providers/odp/mod.ts";
-import type { Flow } from "../../providers/flow.ts";
+import { Flow } from "../../providers/flow.ts";
 import type { Op } from "../../providers/operations.ts";
 import type { KeyInput } from "../../providers/types.ts";
 import {
@@ -51,6 +51,19 @@ export const flowSuite: Suite = {
       dp.flows.delete(flow);
     }
     assert.equal(dp.stats().flows, 0);
+  },
+
+  "a flow is cloned whole, by plain(), or not at all": ({ dp }) => {
+    dp.flows.put({ key, actions: "2", ufid });
+    for (const flow of [...dp.flows.dump(), dp.flows.get({ ufid })]) {
+      const copy = new Flow(structuredClone(flow.plain()));
+      assert.equal(`${copy}`, `${flow}`);
+      assert.equal(copy.layer, flow.layer);
+      assert.equal(copy.raw.key?.buffer.byteLength, copy.raw.key?.length);
+      if (flow.raw.plain === undefined) continue;
+      assert.throws(() => structuredClone(flow), { name: "DataCloneError" });
+      assert.throws(() => structuredClone(flow.raw), { name: "DataCloneError" });
+    }
   },
 
   "an equal flow is EEXIST, and stays as it was": async ({ dp }) => {

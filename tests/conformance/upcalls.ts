@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { openDatapath } from "../../providers/registry.ts";
 import { exact, output } from "../../providers/odp/mod.ts";
-import type { Upcall } from "../../providers/upcall.ts";
+import { Upcall } from "../../providers/upcall.ts";
 import { arpFrame, udpFrame } from "../support/frames.ts";
 import { patience, pause } from "../support/wait.ts";
 import { fails, sameFrames, upcallsOf } from "./assert.ts";
@@ -43,6 +43,18 @@ export const upcallSuite: Suite = {
     assert.equal(second?.packet.toHex(), arpFrame().toHex());
     assert.ok(first?.packet.every((byte) => byte === 0xee));
     assert.equal(first?.key.ipv4?.dst, "10.0.0.2");
+  },
+
+  "an upcall is cloned whole or not at all": async ({ env, dp, ports: [a] }) => {
+    const frame = udpFrame();
+    const [upcall] = await upcallsOf(dp, 1, () => env.inject(dp, a, frame));
+    let copy: Upcall | undefined;
+    try {
+      copy = new Upcall(structuredClone(upcall?.raw ?? assert.fail("no upcall")));
+    } catch (error) {
+      assert.ok(error instanceof DOMException && error.name === "DataCloneError");
+    }
+    if (copy !== undefined) sameFrames([copy.packet], [frame]);
   },
 
   "a decision executes the packet and puts a flow for the next": async (
