@@ -44,6 +44,16 @@ void mem_prefer(void *p, size_t size, uint32_t node)
         (void)!syscall(SYS_mbind, p, size, MPOL_PREFERRED, &nodes, 65ul, 0);
 }
 
+void *mem_near(size_t size, uint32_t node)
+{
+    void *p = mem_map(size);
+
+    if (!p)
+        return NULL;
+    mem_prefer(p, size, node);
+    return memset(p, 0, size);
+}
+
 void mem_unmap(void *p, size_t size)
 {
     if (p)

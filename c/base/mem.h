@@ -23,6 +23,9 @@ void mem_unmap(void *, size_t size);
 /* A wish: what is mapped, and was not touched yet, is to lie on a NUMA node, if there is room. */
 void mem_prefer(void *, size_t size, uint32_t node);
 
+/* Zeroed memory that lies there, if there is room, all of it fetched.  NULL: no memory. */
+void *mem_near(size_t size, uint32_t node);
+
 /* An array, zeroed and on its own cache lines; one of MEM_MAPPED and more is mapped as above.
  * NULL: no memory. */
 #define MEM_MAPPED ((size_t)128 << 10)

@@ -15,6 +15,7 @@
 #include <rte_errno.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
+#include <rte_memory.h>
 #include <rte_mempool.h>
 
 #include "base/cores.h"
@@ -328,6 +329,32 @@ struct rte_mempool *eal_pool_large(void)
         atomic_store(&large, pool = pool_create(POOL_LARGE, POOL_LARGE_LEAST, EAL_LARGE_ROOM, NULL, SOCKET_ID_ANY));
     pthread_mutex_unlock(&pools_lock);
     return pool;
+}
+
+/* The node of the pool of all packets. */
+static int home(void)
+{
+    const struct rte_memseg_list *list = rte_mem_virt2memseg_list(eal_pool());
+
+    return list ? list->socket_id : SOCKET_ID_ANY;
+}
+
+struct rte_mempool *eal_pool_near(int numa)
+{
+    static _Atomic(struct rte_mempool *) near[RTE_MAX_NUMA_NODES];
+    struct rte_mempool *pool;
+
+    if (numa < 0 || numa >= RTE_MAX_NUMA_NODES || numa == home())
+        return eal_pool();
+    pool = atomic_load_explicit(&near[numa], memory_order_acquire);
+    if (pool)
+        return pool;
+    pthread_mutex_lock(&pools_lock);
+    pool = atomic_load(&near[numa]);
+    if (!pool && pool_count < POOLS_MAX)
+        atomic_store(&near[numa], pool = pool_create(eal_pool()->size + 1, POOL_LEAST, EAL_FRAME_ROOM, NULL, numa));
+    pthread_mutex_unlock(&pools_lock);
+    return pool ? pool : eal_pool();
 }
 
 struct rte_mempool *eal_pool_make(uint32_t count, uint32_t room, const char *ops, int numa)

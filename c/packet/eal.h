@@ -29,6 +29,10 @@ bool eal_started(void);
 /* The pool of all packets of all datapaths; NULL before EAL is started. */
 struct rte_mempool *eal_pool(void);
 
+/* The pool for what comes from a NUMA node (SOCKET_ID_ANY: any): that of all packets, or one like
+ * it on that node, made when first asked for.  Where there is no memory left, that of all. */
+struct rte_mempool *eal_pool_near(int numa);
+
 /* The pool of large buffers (EAL_LARGE_ROOM), in which kinds of ports that receive 64 KiB at once
  * hold the rest of a frame behind its first mbuf; made when first asked for.  NULL: no memory, so
  * frames larger than EAL_FRAME_ROOM cannot be received. */

@@ -14,6 +14,7 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/mem.h"
 #include "cls/cls.h"
 #include "pmd/perf.h"
 #include "pmd/pmd_int.h"
@@ -182,7 +183,7 @@ static void thread_free(struct pmd_set *set, struct pmd_thread *thread)
     sem_destroy(&thread->ready);
     worker_fini(worker);
     perf_destroy(thread->kept);
-    free(thread);
+    mem_unmap(thread, sizeof *thread);
 }
 
 /* What the set says of all threads now.  ENOMEM. */
@@ -197,25 +198,24 @@ static int tell(const struct pmd_set *set, struct pmd_thread *thread)
 /* A thread with everything but a life of its own; ENOMEM. */
 static int thread_make(struct pmd_set *set, uint32_t core, struct pmd_thread **made)
 {
+    const uint32_t numa = cores_numa(core);
     struct pmd_thread *thread;
     uint32_t index = 1, ports = 0;
     int error;
 
     rcu_outside(set->rcu); /* Linux finds memory for it. */
-    thread = aligned_alloc(64, RTE_ALIGN(sizeof *thread, 64));
-    if (thread)
-        memset(thread, 0, sizeof *thread);
+    thread = mem_near(sizeof *thread, numa);
     rcu_inside(set->rcu);
     while (index < RCU_THREADS && set->used[index])
         index++;
     if (!thread || index == RCU_THREADS) {
-        free(thread);
+        mem_unmap(thread, sizeof *thread);
         return ENOMEM;
     }
     sem_init(&thread->ready, 0, 0);
     thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     atomic_init(&thread->rxqs, rxq_list_make(NULL, 0, 0, 0, 0));
-    thread->numa = cores_numa(core);
+    thread->numa = numa;
     error = worker_init(&thread->worker, &thread->stat, index, core);
     if (!error)
         error = thread->wake < 0 ? errno : rcu_register(set->rcu, index);

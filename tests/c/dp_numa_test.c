@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Two NUMA nodes, which the kernel is made to tell of in a mount namespace: core 0 is of node 1, core 1 of node 0. Queues of ports that
- * belong to node 0 go to the thread there, and what that thread reads of each flow is wanted there. */
+ * belong to node 0 go to the thread there, and what that thread reads of each flow, and has of its own, is wanted there. A device of node 1
+ * has its queues and its packets there, and is polled there. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
@@ -10,7 +12,13 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "cls/cls.h"
 #include "dp_fixture.h"
+#include "dp_int.h"
+#include "pmd/pmd_int.h"
 
 #define CPU "/sys/devices/system/cpu"
 #define PORTS 3u
@@ -80,6 +88,30 @@ static int wanted_on(int node)
     return n;
 }
 
+/* Whether what lies at an address is wanted on node 0, the only one that this kernel has. */
+static bool is_wanted(const void *at)
+{
+    unsigned long nodes = 0;
+    int mode = 0;
+
+    CHECK(!syscall(SYS_get_mempolicy, &mode, &nodes, 65ul, at, MPOL_F_ADDR));
+    return mode == MPOL_PREFERRED && nodes == 1;
+}
+
+/* Of the thread on node 0: what it reads of flows, and what it has of its own. */
+static void test_wishes(uint64_t dp)
+{
+    struct dp *of = dp_of(dp);
+    struct pmd_thread *const *threads = of->pmds->threads;
+
+    for (int i = 0; i < 2; i++) {
+        EQUAL(threads[i]->numa, !i);
+        EQUAL(is_wanted(threads[i]), i);
+        EQUAL(is_wanted(cls_entries(threads[i]->worker.replica)), i);
+    }
+    dp_unref(of);
+}
+
 /* Whether the kernel hears of wishes: in a container it may not. */
 static bool may_wish(void)
 {
@@ -90,6 +122,80 @@ static bool may_wish(void)
     if (page != MAP_FAILED)
         munmap(page, 4096);
     return may;
+}
+
+/* --- DPDK, as on a machine with two nodes ------------------------------------------------------ */
+
+/* Where the process asked for packet buffers, and for queues. */
+static _Atomic uint32_t pools_on_1, queues_on_1, fed_from_1;
+static _Atomic(struct rte_mempool *) pool_on_1;
+static _Atomic bool full;            /* Node 1 has no memory left. */
+
+/* Virtual devices are of the second node. */
+int rte_eth_dev_socket_id(uint16_t id)
+{
+    (void)id;
+    return 1;
+}
+
+struct rte_mempool *rte_pktmbuf_pool_create_by_ops(const char *name, unsigned int n, unsigned int cache, uint16_t private_size, uint16_t room,
+                                                   int node, const char *ops)
+{
+    static struct rte_mempool *(*real)(const char *, unsigned int, unsigned int, uint16_t, uint16_t, int, const char *);
+    struct rte_mempool *pool;
+
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "rte_pktmbuf_pool_create_by_ops");
+    if (node == 1 && atomic_load(&full))
+        return NULL;
+    pool = real(name, n, cache, private_size, room, SOCKET_ID_ANY, ops);
+    if (node == 1) {
+        atomic_fetch_add(&pools_on_1, 1);
+        atomic_store(&pool_on_1, pool);
+    }
+    return pool;
+}
+
+int rte_eth_rx_queue_setup(uint16_t id, uint16_t queue, uint16_t n, unsigned int node, const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
+{
+    static int (*real)(uint16_t, uint16_t, uint16_t, unsigned int, const struct rte_eth_rxconf *, struct rte_mempool *);
+
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "rte_eth_rx_queue_setup");
+    atomic_fetch_add(&queues_on_1, node == 1);
+    atomic_fetch_add(&fed_from_1, pool == atomic_load(&pool_on_1));
+    return real(id, queue, n, 0, conf, pool);
+}
+
+/* Devices of node 1, the first where nothing is left there, beside the thread of that node. */
+static void test_devices(uint64_t dp)
+{
+    struct dp_rxq_info rxq;
+    uint32_t queues = 0;
+
+    atomic_store(&full, true);
+    OK(fixture_port(dp, 20, "far0", "dpdk", "dpdk-devargs=vdev:net_null_far0,no-rx=1", NULL));
+    EQUAL(pools_on_1, 0);
+    EQUAL(queues_on_1, 1);
+    EQUAL(fed_from_1, 0);
+    atomic_store(&full, false);
+    for (uint32_t i = 1; i < 3; i++) {
+        char name[16], options[64];
+
+        snprintf(name, sizeof name, "far%u", i);
+        snprintf(options, sizeof options, "dpdk-devargs=vdev:net_null_far%u,no-rx=1", i);
+        OK(fixture_port(dp, 20 + i, name, "dpdk", options, NULL));
+    }
+    EQUAL(pools_on_1, 1); /* Of both. */
+    EQUAL(queues_on_1, 3);
+    EQUAL(fed_from_1, 2);
+    for (uint32_t i = 0; !dp_rxq_get(dp, i, &rxq); i++) {
+        queues += rxq.port >= 20;
+        EQUAL(rxq.core, rxq.port >= 20 ? 0 : 1);
+    }
+    EQUAL(queues, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        OK(dp_port_delete(dp, 20 + i));
 }
 
 int main(void)
@@ -116,9 +222,10 @@ int main(void)
     }
     EQUAL(queues, PORTS + 1);
     if (may_wish() && wanted_on(0) >= 0)
-        EQUAL(wanted_on(0), 1);
+        test_wishes(dp);
     else
         printf("this kernel does not hear of wishes\n");
+    test_devices(dp);
     OK(dp_close(dp));
     CHECK(wanted_on(0) <= 0);
     return 0;
