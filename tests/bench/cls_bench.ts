@@ -10,7 +10,7 @@
  *     deno run -A tests/bench/cls_bench.ts meter [SECONDS]
  *     deno run -A tests/bench/cls_bench.ts record
  *     deno run -A tests/bench/cls_bench.ts waits [FLOWS [ROUNDS]]
- *     deno run -A tests/bench/cls_bench.ts stalls [FLOWS]
+ *     deno run -A tests/bench/cls_bench.ts stalls [FLOWS [ROUNDS]]
  *     deno run -A tests/bench/cls_bench.ts tunnels [SHAPE|all [scalar|avx2|avx512]]
  *
  * The first prints cycles a packet of the lookup, the second flow operations a second, the third

@@ -6,10 +6,12 @@
  *
  * One poll thread plays a capture over and over while the table grows to N flows (10,000,000), is
  * listed, while ports come (1,000) and go, and while handlers (64) open. It records its iterations:
- * one that takes longer than 50 us is a stall, of packets too. Each step says how many there were,
- * and how long the longest can have been, by the bins of its histogram. The first line, where
- * nothing happens, shows what the machine does by itself: on a busy one, the scheduler. Memory is
- * that of the process, a flow's share of it said.
+ * one that takes longer than 50 us is a stall, of packets too. Each step says how many there were a
+ * second, and how long the longest can have been, by the bins of its histogram; beside it, the same
+ * of the time right after it, in which nothing happens: what the machine does by itself, the
+ * scheduler and the host of a virtual one. What is left for the datapath
+ * `tests/bench/cls_bench.ts stalls` tells apart. Memory is that of the process, a flow's share of
+ * it said, and of a poll thread, by adding one.
  *
  * @module
  */
@@ -27,12 +29,21 @@ function resident(): number {
   return Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[1]) * 4096;
 }
 
-/** Runs a step, and says what the poll thread's iterations were like meanwhile. */
-async function step(
-  dp: Datapath,
-  name: string,
-  run: () => Promise<void> | void,
-): Promise<void> {
+/** The longest time of nothing beside a step, seconds. */
+const CONTROL_S = 5;
+
+/** What a poll thread's iterations were like. */
+interface Iterations {
+  readonly seconds: number;
+  readonly packets: number;
+  readonly all: bigint;
+  readonly stalls: bigint;
+  /** In words, us. */
+  readonly longest: string;
+}
+
+/** Runs something, and tells what the poll thread's iterations were like meanwhile. */
+async function watch(dp: Datapath, run: () => Promise<void> | void): Promise<Iterations> {
   const figures = dp.pollThreads?.figures;
   const [{ core = 0 } = {}] = dp.pollThreads?.dump() ?? [];
   const read = () => figures?.performance(core);
@@ -55,13 +66,30 @@ async function step(
       : `above ${low.toFixed(0)}`;
     if (low >= STALL_US) stalls += here;
   });
-  const packets = Number(after.totals.packets - before.totals.packets) / seconds / 1e6;
+  const packets = Number(after.totals.packets - before.totals.packets);
+  return { seconds, packets, all, stalls, longest };
+}
+
+const pause = (ms: number): Promise<void> => new Promise((go) => setTimeout(go, ms));
+
+/** Runs a step, then nothing for as long, and says what iterations were like meanwhile. */
+async function step(
+  dp: Datapath,
+  name: string,
+  run: () => Promise<void> | void,
+): Promise<void> {
+  const it = await watch(dp, run);
+  const control = await watch(dp, () => pause(1000 * Math.min(it.seconds, CONTROL_S)));
+  const rate = ({ stalls, seconds }: Iterations) =>
+    (Number(stalls) / seconds).toFixed(1).padStart(6);
   console.log(
-    `${name.padEnd(34)}${seconds.toFixed(2).padStart(8)} s ${
-      packets.toFixed(1).padStart(6)
-    } Mpps ${`${all}`.padStart(10)} iterations, ${
-      `${stalls}`.padStart(5)
-    } above ${STALL_US} us, the longest ${longest} us`,
+    `${name.padEnd(34)}${it.seconds.toFixed(2).padStart(8)} s ${
+      (it.packets / it.seconds / 1e6).toFixed(1).padStart(6)
+    } Mpps ${`${it.all}`.padStart(10)} iterations, above ${STALL_US} us: ${
+      rate(it)
+    }/s, the longest ${it.longest} us | then nothing: ${
+      rate(control)
+    }/s, the longest ${control.longest} us`,
   );
 }
 
@@ -83,6 +111,24 @@ async function put(dp: Datapath, from: number, to: number): Promise<void> {
     await new Promise((go) => setTimeout(go)); // Others of the program have a turn.
   }
   showProgress("");
+}
+
+/** Has another poll thread for a moment, and says what it takes. */
+async function oneMore(dp: Datapath, flows: number): Promise<void> {
+  const threads = dp.pollThreads;
+  const [{ core = 0 } = {}] = threads?.dump() ?? [];
+  if (threads === undefined || navigator.hardwareConcurrency < 2) return;
+  const mask = (...cores: number[]): string =>
+    `0x${cores.reduce((bits, one) => bits | 1n << BigInt(one), 0n).toString(16)}`;
+  const before = resident();
+  await step(
+    dp,
+    "a second poll thread",
+    () => threads.set(mask(core, core === 0 ? 1 : 0), { maxSleepUs: 0 }),
+  );
+  const each = (resident() - before) / flows;
+  console.log(`a poll thread more: ${each.toFixed(0)} bytes of memory for each flow`);
+  await step(dp, "and gone again", () => threads.set(mask(core), { maxSleepUs: 0 }));
 }
 
 /** A capture file of one frame. */
@@ -127,7 +173,6 @@ async function main(): Promise<number> {
   await dp.ports.add({ name: "out", no: 3, type: "null" });
   dp.flows.put({ key: "in_port(1),eth(),eth_type(0x0800)", actions: "3" });
   await dp.setConfig({ "pmd-perf-metrics": "true" });
-  const pause = (ms: number): Promise<void> => new Promise((go) => setTimeout(go, ms));
   await pause(200);
   await step(dp, "nothing", () => pause(2000));
   const before = resident();
@@ -139,6 +184,7 @@ async function main(): Promise<number> {
   }
   const each = (resident() - before) / flows;
   console.log(`${flows} flows: ${each.toFixed(0)} bytes of memory each, by the process`);
+  await oneMore(dp, flows);
   await step(dp, "a dump of all", () => {
     let seen = 0;
     for (const _ of dp.flows.dump({ terse: true })) seen++;
