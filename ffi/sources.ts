@@ -152,12 +152,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "a31ceb9ec027a712c4df52b7592620ec9494a45f58fa693a06dad8c51abb225b",
+    sha256: "8fd58557783d2ae1e7514c6f2967dc8e9f224083116f73ee4e2a900532f93e86",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
     name: "base/cores.h",
-    sha256: "e7a323f6729103f74792dbfbf815ac28a2bfdc0db6f53f2b6b7eb4e756223ddf",
+    sha256: "99c89749b3cfd91be4304cffb649876d060bf1418f589b76c8961917c9cee34c",
     load: () => import("../c/base/cores.h", { with: { type: "text" } }),
   },
   {
@@ -217,12 +217,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/mem.c",
-    sha256: "6b63afcb56552afede6a14defae68aad1fd1b0e11d5f2f53617c42dc43bfa265",
+    sha256: "6087c0d26802c520e0a69ea36439a1e0176776e23c00d19c754a9f89f783a4e9",
     load: () => import("../c/base/mem.c", { with: { type: "text" } }),
   },
   {
     name: "base/mem.h",
-    sha256: "fea0e929dcd7037523196cf3fc1fab84bbef8301e1c75e1801792322a6417289",
+    sha256: "23891281136a9afbac61e8c65999a2a69156165bcd710049649e5d1667f368bf",
     load: () => import("../c/base/mem.h", { with: { type: "text" } }),
   },
   {
@@ -337,7 +337,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_int.h",
-    sha256: "eb45d54f1799aa7376cfa3026fee43d011cc51e0322dbf2869b39cc7ba151049",
+    sha256: "6af202a98741c3906c40cf559578c2319a01c0583747706dd3582ab9168d535b",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -587,7 +587,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp_port.c",
-    sha256: "9a01977fa01602f64e767149e980db71ff41fc564451fc84ab293aebf07ea35b",
+    sha256: "a02a157f276216a2a2d0358ca99ed8df449150ceef2af5bc53ffc12559ab889a",
     load: () => import("../c/dp_port.c", { with: { type: "text" } }),
   },
   {
@@ -682,12 +682,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf.c",
-    sha256: "0e690ea7fa5a4415d4c96c21c7b084165cc8197d09c624025fbd12b69acdbc4c",
+    sha256: "25de0e6f326442d807446fc8f3c2378bc977479b65a958eb9b0286852606d42a",
     load: () => import("../c/ipf/ipf.c", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf.h",
-    sha256: "d53765d91572f3e8f3354ecc6e769d4792f27a2b729d0816548089c75340e550",
+    sha256: "0e50f80799f35351bf946122e30b1c88a06ab7d1ab9c3590cc66fd94d1e8bb24",
     load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
   },
   {
@@ -697,12 +697,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf_int.h",
-    sha256: "98b4cf45203e1bb089afe48713424484952449b4dc01b2c4c557c4a18e076e53",
+    sha256: "3194905c22f97d0f3115cd2a3cddd21250afd614ecbd40eea690e46b43caa868",
     load: () => import("../c/ipf/ipf_int.h", { with: { type: "text" } }),
   },
   {
     name: "ipf/ipf_read.c",
-    sha256: "83da39da1ea709cb0e57d62fccf4faaba03a9701f872676679e621c194ad5236",
+    sha256: "357c751305d1e145d91d9f5462956c9b5ef230db4c02d519e7773f039a5574fe",
     load: () => import("../c/ipf/ipf_read.c", { with: { type: "text" } }),
   },
   {
@@ -862,12 +862,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/eal.c",
-    sha256: "7a7fbb67298ea39a27b9bb7e018cd07a458bacc265909586b734416d80a52834",
+    sha256: "1acb562f33ffa809d48272fe1514878b9699a6d933afba68133232b1d6c6f2d2",
     load: () => import("../c/packet/eal.c", { with: { type: "text" } }),
   },
   {
     name: "packet/eal.h",
-    sha256: "4b518d7b817db2837ac762542066c81a5d0be72c7d00064a13d43441f4f25241",
+    sha256: "ded8059913ac613f4a676de4538fc4db518ff141da314c756113fc8ab0cca3a5",
     load: () => import("../c/packet/eal.h", { with: { type: "text" } }),
   },
   {
@@ -962,12 +962,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "packet/worker.h",
-    sha256: "a350d4b7388a3ab93822a1d59e27455d7ef72597dee2944a9f3ea8dd3f95ac0d",
+    sha256: "b3427e6ba58bb35f2fffc352c8c843fab6dbfeb66a5de3e46022cde6847d4497",
     load: () => import("../c/packet/worker.h", { with: { type: "text" } }),
   },
   {
     name: "path/burst.c",
-    sha256: "b2c08918ddeee9448cf51eadad8a5f760e1cbda9ce047249946c189c0108cfb3",
+    sha256: "bca40be2c945719a9c9c3807d9d76de0c8d21a673a5a2ea1e6ca29e1f33ff987",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -977,12 +977,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst_direct.c",
-    sha256: "e5a25146a8397ad88860c359926166c06dc45dec1425e1bc3bbc9451cc462b85",
+    sha256: "b503de5392d11948c26714aafa3f1f26295c71dec6702381f3f157e854796aa1",
     load: () => import("../c/path/burst_direct.c", { with: { type: "text" } }),
   },
   {
     name: "path/burst_direct.h",
-    sha256: "50782f434b9b76ed1a81cd8d3ffee79a3fe8545175034a1035f23b35d88d1721",
+    sha256: "f0bcc4100cca0279681c6ff5e71509c82cd3e9890fd28c2ef19bcceaa871bcaf",
     load: () => import("../c/path/burst_direct.h", { with: { type: "text" } }),
   },
   {
@@ -992,12 +992,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/gather.c",
-    sha256: "ac605e39666205752ad3855d3ddc580e2e971bfe48af5535ae6f881391ed93cc",
+    sha256: "1439622c84aa4c371c1233d5e8e7f32fc93792d20193e95baa5b0c308a0c697a",
     load: () => import("../c/path/gather.c", { with: { type: "text" } }),
   },
   {
     name: "path/gather.h",
-    sha256: "7d40207fd3b6cde8de723ded7545e74e1fca8779b6ea6c1518be29891a6b60a6",
+    sha256: "c55906824ebe4020fbdd4019cdfaf1269e456badc29f9fdf17e816ec700dcdf9",
     load: () => import("../c/path/gather.h", { with: { type: "text" } }),
   },
   {
@@ -1097,7 +1097,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_set.c",
-    sha256: "9aa481f9fafd66401f2d6ec9428f779dbdff2c11a3ef88040e3c371dc82f7b49",
+    sha256: "c44c5346758612d599a78dfcbc7ec2d2c043de2b4ed9c33e15a5d3e4e437db8c",
     load: () => import("../c/pmd/pmd_set.c", { with: { type: "text" } }),
   },
   {
@@ -1132,7 +1132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "bf606ef63d5e44b8416b016e379c668a7438315d9d3b25fb93228b12680a2eed",
+    sha256: "ee2ab3e65084f82a3c44b00dba6c45321a2ae97b90b22283e5f31089b36e235f",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1172,7 +1172,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth.c",
-    sha256: "662740aadfb50b616ae83e294c28b485febf54a421277ad903a5b497e530044b",
+    sha256: "cf418fd8a155593813cdb78305d20a35ff5dc75af42e3b225eb87716d803b9c4",
     load: () => import("../c/port/port_eth.c", { with: { type: "text" } }),
   },
   {
@@ -1182,12 +1182,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_eth_dev.c",
-    sha256: "c66dee201964c238a9505b7f50a2cd839bbdb7e085b53dbac6269be9c4d7bf48",
+    sha256: "ef5d9b1a9d78de9799df4de828e6228a3f45468eba4318764a2f99fd8b81d1a4",
     load: () => import("../c/port/port_eth_dev.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_eth_int.h",
-    sha256: "27d95f434b02b91df03160ff1e86bf57607c0c11ca5ab1c6dda6fc65709ad86f",
+    sha256: "a027752f582d7d0abc2a7fd7462380efdc008e362576f3c1e87065e5d36ea6db",
     load: () => import("../c/port/port_eth_int.h", { with: { type: "text" } }),
   },
   {
@@ -1212,12 +1212,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_options.c",
-    sha256: "6d7b172f053d76af5e9d8d0dcbc29c02462abc7a003c284a38aa1508014d766a",
+    sha256: "a946c57175ed4dbac2cc8327d2b2a8b516e226e61c2d2715b4acf80dd0d44bdb",
     load: () => import("../c/port/port_options.c", { with: { type: "text" } }),
   },
   {
     name: "port/port_packet.c",
-    sha256: "69f49132b5975cb7c1d2e99f7d774339a18c2800d59197a7cfb4bf7286f449f3",
+    sha256: "d8e41679f64c1325c60db160a06efa3996d525cbafa904e2240c64eba3430676",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
@@ -1232,7 +1232,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_tap.c",
-    sha256: "c26d4e55e4e368d9b874146ce5a759523f70e2218a52fe5d0db2b7bbda050a76",
+    sha256: "2f9f42fde5b46f46d2915e43d7537796d5a1f9bccdf03528582100738f3b9b08",
     load: () => import("../c/port/port_tap.c", { with: { type: "text" } }),
   },
   {
@@ -1437,12 +1437,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "tnl/tnl_sift.c",
-    sha256: "ed30cabdb9ec4fd7c53831131693e14977c85f5a643f09d1f2e12ea2e1d4a045",
+    sha256: "c99ab7f9bf6db45d23167ef0a2d3c2602cd735dd154153579f9017f373da8aaf",
     load: () => import("../c/tnl/tnl_sift.c", { with: { type: "text" } }),
   },
   {
     name: "tnl/tnl_sift.h",
-    sha256: "b68526451657d7f8f3ecdf72a9a7d7e78479dc0e66f755e930ec0dc3433e3d72",
+    sha256: "46c3a486ad46d75ed1fed0b005d5364eeb256873d6c0d942d96d0da48440d7dc",
     load: () => import("../c/tnl/tnl_sift.h", { with: { type: "text" } }),
   },
   {
