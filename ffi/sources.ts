@@ -152,7 +152,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "8fd58557783d2ae1e7514c6f2967dc8e9f224083116f73ee4e2a900532f93e86",
+    sha256: "fbfc9c6aa9962753633d67450878a8ec7a1c7c37f1fd9fc4e9f058f5a37edefb",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
@@ -687,7 +687,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf.h",
-    sha256: "0e50f80799f35351bf946122e30b1c88a06ab7d1ab9c3590cc66fd94d1e8bb24",
+    sha256: "8acbd029bb033dd0a0b6dd02571bf930a94793201ee988efc721522ecfe4f02a",
     load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
   },
   {
@@ -1132,7 +1132,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port.h",
-    sha256: "ee2ab3e65084f82a3c44b00dba6c45321a2ae97b90b22283e5f31089b36e235f",
+    sha256: "008ed7fe16c1a6891ee89953ea42b2bb82f5d147562d53f964e09098e5997ab2",
     load: () => import("../c/port/port.h", { with: { type: "text" } }),
   },
   {
@@ -1217,7 +1217,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "port/port_packet.c",
-    sha256: "d8e41679f64c1325c60db160a06efa3996d525cbafa904e2240c64eba3430676",
+    sha256: "801c04596f7587856d97452d2e4c95ed54699d9ce249b9ab38ea93d8a2e8536c",
     load: () => import("../c/port/port_packet.c", { with: { type: "text" } }),
   },
   {
