@@ -687,7 +687,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf.h",
-    sha256: "8acbd029bb033dd0a0b6dd02571bf930a94793201ee988efc721522ecfe4f02a",
+    sha256: "fc16bd21fe0b580ba8d1752a0c41f288b00fa8b246b963e6196bd7e612703c51",
     load: () => import("../c/ipf/ipf.h", { with: { type: "text" } }),
   },
   {
