@@ -24,6 +24,7 @@
 
 #define IDLE_US 200              /* Without a packet for this long, a thread begins to nap. */
 #define BUSY_BURST 16            /* A burst this large ends napping at once. */
+#define HELD 4u                  /* Full bursts in a row of which one must send all. */
 /* Where others want the core, those who bring packets among them, a thread has neither time: so
  * long after it last had to wait for them, it sleeps as soon as there is nothing for a moment. */
 #define SHARED_MS 100
@@ -37,6 +38,16 @@ struct round {
     bool owes;                       /* To a queue that was passed over and has more. */
     struct rxq *last;                /* Of those. */
 };
+
+/* Sends what was handled, unless as much as fits a burst has come, so that there is more: what goes
+ * to several ports then leaves in larger bursts, which cost less a packet. */
+static inline void settle_burst(struct pmd_thread *self, bool more)
+{
+    if (more && ++self->held < HELD)
+        return;
+    self->held = 0;
+    burst_settle(&self->worker);
+}
 
 /* One burst of a queue, handled to the end; returns its size. */
 static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq, struct perf *perf)
@@ -62,7 +73,7 @@ static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq, stru
         burst_receive_l3(&self->worker, packets, n, port->no);
     else
         burst_receive(&self->worker, packets, n, &md);
-    burst_settle(&self->worker);
+    settle_burst(self, rxq->full);
     return n;
 }
 
@@ -129,6 +140,8 @@ static inline struct round poll_queues(struct pmd_thread *self, struct perf *per
             before = now;
         }
     }
+    if (unlikely(self->held && !round.busy))
+        settle_burst(self, false);
     self->contended = round.busy > 1;
     if (contended && rxq_level(list))
         self->contended = true;
@@ -307,6 +320,8 @@ void *pmd_main(void *arg)
         rcu_quiescent(self->worker.qsbr, self->worker.index);
         settle(self, &pace, &round, perf);
     }
+    if (self->held)
+        settle_burst(self, false);
     rcu_offline(self->worker.qsbr, self->worker.index);
     rte_thread_unregister();
     atomic_store_explicit(&self->ended, 1, memory_order_release);
