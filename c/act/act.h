@@ -40,6 +40,7 @@ struct ct_request;
 struct rte_mbuf;
 struct worker;
 struct act_prog;
+struct burst_sum;
 
 /* What cls.h's entries keep of a program, so that the commonest need no further memory. */
 enum act_kind {
@@ -74,6 +75,10 @@ const uint8_t *act_attrs(const struct act_prog *, uint32_t *size);
  * burst) or, where that is NULL, in each packet's struct pkt.  Output goes through tx_output(),
  * upcalls through upcall_action(), recirculation through worker_recirculate(). */
 void act_run(struct worker *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct pkt_md *md);
+
+/* The same of packets that `sum` is of, or that are some of those.  False: program or packets are
+ * others than this is for, and nothing was done. */
+bool act_quick(struct worker *, const struct act_prog *, struct rte_mbuf **packets, unsigned int n, const struct burst_sum *sum);
 
 /* Gives packets a hash, mbuf's `hash.rss`, that their devices have not given one.  It stays theirs:
  * as in Open vSwitch, changes and another lookup do not change it. */

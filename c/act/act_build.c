@@ -217,6 +217,8 @@ struct act_prog *act_build_finish(struct act_builder *b)
         prog->kind = ACT_OUTPUT;
         prog->port = prog->ops[0].a;
     }
+    prog->quick = b->op_count == 2 && prog->ops[0].code == ACT_OP_REWRITE && prog->ops[1].code == ACT_OP_OUTPUT && !prog->ops[1].b
+                  && prog->ops[1].last && !prog->needs_md;
     userdata_actions_free(b->shared);
     free(b->ops);
     free(b->pool);

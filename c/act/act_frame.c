@@ -136,26 +136,29 @@ static inline void rewrite_ttl(struct rte_mbuf *m, uint8_t *frame, uint32_t ttl)
     rewrite_ttl_of_any(m, ttl);
 }
 
-static inline bool rewrite(struct rte_mbuf *m, const struct act_rewrite *re)
+static inline __attribute__((always_inline)) bool rewrite(struct rte_mbuf *m, const struct act_rewrite *re, const uint32_t what)
 {
     uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
+    uint64_t sizes;
     uint32_t tag;
 
     if (unlikely(m->ol_flags & PKT_L3 || m->data_len < EXTRACT_RUNT)) { /* No Ethernet header. */
-        if (re->what & ACT_RE_TTL)
+        if (what & ACT_RE_TTL)
             rewrite_ttl_of_any(m, re->ttl);
-        return !(re->what & ACT_RE_VLAN);
+        return !(what & ACT_RE_VLAN);
     }
-    if (re->what & ACT_RE_TTL)
+    if (what & ACT_RE_TTL)
         rewrite_ttl(m, frame, re->ttl);
-    if (!(re->what & ACT_RE_VLAN)) {
+    if (!(what & ACT_RE_VLAN)) {
         memcpy(frame, re->head, 12);
         return true;
     }
     if (likely(m->data_off >= 4)) {
         m->data_off -= 4;
-        m->data_len += 4;
-        m->pkt_len += 4;
+        /* Both sizes in one word, which others read soon. */
+        memcpy(&sizes, &m->pkt_len, sizeof sizes);
+        sizes += 4 | 4ull << 32;
+        memcpy(&m->pkt_len, &sizes, sizeof sizes);
         memcpy(frame - 4, re->head, 16);
         return true;
     }
@@ -163,15 +166,31 @@ static inline bool rewrite(struct rte_mbuf *m, const struct act_rewrite *re)
     memcpy(&tag, re->head + 12, 4);
     return act_push_vlan(m, tag);
 }
+_Static_assert(offsetof(struct rte_mbuf, data_len) == offsetof(struct rte_mbuf, pkt_len) + 4, "sizes are one word");
 
-uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re)
+static inline __attribute__((always_inline)) uint32_t rewrite_all(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re,
+                                                                  const uint32_t what)
 {
     const struct act_rewrite local = *re; /* Stores to packets cannot change it. */
     uint32_t bad = 0;
 
     for (uint32_t i = 0; i < n; i++)
-        bad |= (uint32_t)!rewrite(packets[i], &local) << i;
+        bad |= (uint32_t)!rewrite(packets[i], &local, what) << i;
     return bad;
+}
+
+uint32_t act_rewrite(struct rte_mbuf **packets, uint32_t n, const struct act_rewrite *re)
+{
+    switch (re->what & (ACT_RE_TTL | ACT_RE_VLAN)) {
+    case ACT_RE_TTL | ACT_RE_VLAN:
+        return rewrite_all(packets, n, re, ACT_RE_TTL | ACT_RE_VLAN);
+    case ACT_RE_TTL:
+        return rewrite_all(packets, n, re, ACT_RE_TTL);
+    case ACT_RE_VLAN:
+        return rewrite_all(packets, n, re, ACT_RE_VLAN);
+    default:
+        return rewrite_all(packets, n, re, 0);
+    }
 }
 
 /* One step of a multiply-and-fold hash; both inputs reach all bits of the result. */

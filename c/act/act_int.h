@@ -104,6 +104,7 @@ struct act_prog {
     uint8_t cuts;            /* Has an ACT_OP_TRUNC. */
     uint8_t tracks;          /* Has an ACT_OP_CT. */
     uint8_t balances;        /* Has an ACT_OP_BALANCE. */
+    uint8_t quick;           /* ACT_OP_REWRITE, and then an output: act_quick(). */
     const uint8_t *attrs;
     const uint8_t *pool;
     struct act_op ops[];

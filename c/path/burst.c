@@ -85,6 +85,8 @@ static inline void perform(struct worker *worker, const struct batch *b, unsigne
     } else {
         if (b->popped)
             tnl_popped_write(b->popped, packets, n);
+        else if (b->sum && act_quick(worker, prog, packets, n, b->sum))
+            return;
         follow(worker, prog, packets, n, b->md, b->flows + from, b->tcp_flags + from);
     }
 }

@@ -29,10 +29,10 @@ const dpdk = /^(__)?rte_|^per_lcore__/;
  * socket, receiving is a system call.
  */
 const hot: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  "act/act_balance.c": {},
   "act/act_ct.c": {},
   "act/act_frame.c": {},
   "act/act_header.c": {},
+  "act/act_output.c": {},
   "act/act_run.c": {},
   "act/act_set.c": {},
   "act/act_hash.c": {},
