@@ -55,6 +55,12 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->metadata = md ? hot_metadata(md) : (hot_block){ _mm256_setzero_si256(), _mm256_setzero_si256() };
 }
 
+/* Whether all packets have the context's metadata, and no more. */
+static inline bool hot_is_common(const struct hot_context *context)
+{
+    return context->plain;
+}
+
 /* By the scalar extractor. */
 static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_context *context, struct rte_mbuf *m, struct key *key,
                                                       uint16_t *tcp_flags)
@@ -158,14 +164,17 @@ static inline bool hot_read(const uint8_t *frame, uint32_t size, uint32_t packet
     return hot_frame_read(frame, size, packet_size, f);
 }
 
+#define hot_read_any hot_frame_read
+
 /* Writes the key of a packet of which hot_frame_read() said `f`, under the view's mask, only the
- * blocks that the view asks for. */
+ * blocks that the view asks for.  `common`: the context has its metadata. */
 static inline __attribute__((always_inline)) hot_block hot_make(const struct hot_context *context, struct rte_mbuf *m,
-                                                                const struct hot_frame *f, struct key *key)
+                                                                const struct hot_frame *f, struct key *key, const bool common)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *), *ip = frame + 14 + 4 * f->tags;
-    const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
-    const hot_block metadata = context->md ? context->metadata : hot_metadata(md);
+    const bool own = !common && !context->md;
+    const struct pkt_md *md = own ? &pkt_of(m)->md : context->md;
+    const hot_block metadata = own ? hot_metadata(md) : context->metadata;
     hot_block block;
 
     block.low = _mm256_and_si256(_mm256_or_si256(hot_ethernet(frame, f->tags), metadata.low), context->mask.low);
@@ -188,7 +197,8 @@ typedef hot_block hot_head;
 
 struct hot_guess {
     const struct cls_like *like;
-    hot_head want, care, looked_at;
+    hot_head want, care;
+    hot_head same;                  /* Bits in which frames of one key are alike. */
     uint32_t base, least, length_at, high_at;
 };
 
@@ -197,18 +207,21 @@ static inline hot_head hot_head_load(const uint8_t *at, uint32_t high_at)
     return (hot_head){ _mm256_loadu_si256((const __m256i *)at), _mm256_loadu_si256((const __m256i *)(at + high_at)) };
 }
 
-static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_context *context, const struct cls_like *like)
+static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_context *context, struct cls_like *like)
 {
-    uint8_t bits[CLS_LIKE];
+    hot_head looked_at;
 
-    *guess = (struct hot_guess){ .like = like, .base = like->size ? like->base : UINT32_MAX, .least = like->least, .length_at = like->length_at };
-    if (!like->size)
-        return;
-    guess->high_at = like->size - 32;
-    like_looked_at(like, context->view, bits);
-    guess->looked_at = hot_head_load(bits, guess->high_at);
+    guess->like = like;
+    guess->base = like->size ? like->base : UINT32_MAX;
+    guess->least = like->least;
+    guess->length_at = like->length_at;
+    guess->high_at = like->size ? like->size - 32 : 0;
+    if (__builtin_expect(like->view != context->view->number, 0) && like->size)
+        like_look_at(like, context->view);
+    looked_at = hot_head_load(like->looked_at, guess->high_at);
     guess->want = hot_head_load(like->want, guess->high_at);
     guess->care = hot_head_load(like->care, guess->high_at);
+    guess->same = (hot_head){ _mm256_or_si256(guess->care.low, looked_at.low), _mm256_or_si256(guess->care.high, looked_at.high) };
 }
 
 static inline bool hot_head_differs(hot_head a, hot_head b, hot_head bits)
@@ -219,8 +232,10 @@ static inline bool hot_head_differs(hot_head a, hot_head b, hot_head bits)
     return !_mm256_testz_si256(both, both);
 }
 
-static inline __attribute__((always_inline)) bool hot_guess_fits(const struct hot_guess *guess, const struct rte_mbuf *m,
-                                                                 const uint8_t *frame, hot_head *head)
+/* Whether a frame with so many bytes at hand is one that is expected, of which `bits` are as in
+ * `as`. */
+static inline __attribute__((always_inline)) bool hot_guess_is(const struct hot_guess *guess, const struct rte_mbuf *m, const uint8_t *frame,
+                                                               hot_head as, hot_head bits, hot_head *head)
 {
     const uint32_t size = m->pkt_len;
     uint32_t length;
@@ -229,13 +244,8 @@ static inline __attribute__((always_inline)) bool hot_guess_fits(const struct ho
         return false;
     *head = hot_head_load(frame, guess->high_at);
     length = hot_load_be16(frame + guess->length_at) - guess->least;
-    return __builtin_expect(!(hot_head_differs(*head, guess->want, guess->care) | (length > size - guess->base) | (size > UINT16_MAX)), 1);
-}
-
-/* Whether two frames that fit have the same key under the view's mask. */
-static inline bool hot_guess_same(const struct hot_guess *guess, hot_head a, hot_head b)
-{
-    return !hot_head_differs(a, b, guess->looked_at);
+    /* 0 <= length <= size - base, and size <= UINT16_MAX. */
+    return __builtin_expect(!(hot_head_differs(*head, as, bits) | (size | length | (size - guess->base - length)) >> 16), 1);
 }
 
 /* hot_make() of a frame that fits. */
@@ -249,7 +259,7 @@ static inline __attribute__((always_inline)) hot_block hot_guess_make(const stru
     };
 
     (void)head;
-    return hot_make(context, m, &f, key);
+    return hot_make(context, m, &f, key, true);
 }
 
 static inline bool hot_same(hot_block a, hot_block b)

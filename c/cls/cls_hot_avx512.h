@@ -48,7 +48,7 @@ struct hot_context {
 #define HOT_AT4_ICMP(d) { HOT_L2(d), HOT_IPV4(d), HOT_ICMP(34 + (d)) }
 #define HOT_AT6(d) { HOT_L2(d), HOT_IPV6, HOT_PORTS(64 + 40) }
 #define HOT_AT6_ICMP(d) { HOT_L2(d), HOT_IPV6, HOT_ICMP(64 + 40) }
-static const uint8_t hot_at[18][64] __attribute__((aligned(64))) = {
+static const uint8_t hot_at[HOT_KIND_NUMBERS][64] __attribute__((aligned(64))) = {
     HOT_AT4(0), HOT_AT4_ICMP(0), HOT_AT4(0), HOT_AT4(4), HOT_AT4_ICMP(4), HOT_AT4(4), HOT_AT4(8), HOT_AT4_ICMP(8), HOT_AT4(8),
     HOT_AT6(0), HOT_AT6_ICMP(0), HOT_AT6(0), HOT_AT6(4), HOT_AT6_ICMP(4), HOT_AT6(4), HOT_AT6(8), HOT_AT6_ICMP(8), HOT_AT6(8),
 };
@@ -66,7 +66,7 @@ static const uint8_t hot_at[18][64] __attribute__((aligned(64))) = {
     HOT_ROW(__VA_ARGS__, HOT_FF4), HOT_ROW(__VA_ARGS__, 0, 0xff, 0, 0xff), HOT_ROW(__VA_ARGS__, HOT_FF4, 0x0f, 0xff)
 
 /* By hot_kind_of(). */
-static const uint8_t hot_valid[18][64] __attribute__((aligned(64))) = {
+static const uint8_t hot_valid[HOT_KIND_NUMBERS][64] __attribute__((aligned(64))) = {
     HOT_ROWS(HOT_TAGS0, HOT_IS4), HOT_ROWS(HOT_TAGS1, HOT_IS4), HOT_ROWS(HOT_TAGS2, HOT_IS4),
     HOT_ROWS(HOT_TAGS0, HOT_IS6), HOT_ROWS(HOT_TAGS1, HOT_IS6), HOT_ROWS(HOT_TAGS2, HOT_IS6),
 };
@@ -105,9 +105,10 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->plain = md && !hot_needs_pkt(view, md, by);
 }
 
-static inline __m512i hot_bytes(const uint8_t *at, uint32_t size)
+/* Whether all packets have the context's metadata, and no more. */
+static inline bool hot_is_common(const struct hot_context *context)
 {
-    return _mm512_maskz_loadu_epi8(_bzhi_u64(~0ull, size < 64 ? size : 64), at);
+    return context->plain;
 }
 
 /* `tunnel`: the packet's, if it came by one; else NULL. */
@@ -126,13 +127,111 @@ static inline void hot_store_upper(const struct cls_view *view, const struct pkt
     }
 }
 
-/* By the scalar extractor. */
+#define HOT_FINDS true
+
+/* What is before IP, eight bytes each: type or TPID; the type behind a tag; of IPv4 version, size
+ * of the header, fragment.  The last one but one is anything. */
+static const uint8_t hot_stack_at[64] __attribute__((aligned(64))) = {
+    12, 13, 14, 20, 21, 0, 0, 0, 12, 13, 0, 0, 0, 0, 0, 0,
+    12, 13, 16, 17, 18, 24, 25, 0, 12, 13, 16, 17, 0, 0, 0, 0,
+    12, 13, 16, 17, 18, 24, 25, 0, 12, 13, 16, 17,
+};
+static const uint8_t hot_stack_want[64] __attribute__((aligned(64))) = {
+    0x08, 0, 0x45, 0, 0, 0, 0, 0, 0x86, 0xdd, 0, 0, 0, 0, 0, 0,
+    0x81, 0, 0x08, 0, 0x45, 0, 0, 0, 0x81, 0, 0x86, 0xdd, 0, 0, 0, 0,
+    0x88, 0xa8, 0x08, 0, 0x45, 0, 0, 0, 0x88, 0xa8, 0x86, 0xdd,
+};
+static const uint8_t hot_stack_care[64] __attribute__((aligned(64))) = {
+    0xff, 0xff, 0xff, 0x3f, 0xff, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0,
+    HOT_FF4, 0xff, 0x3f, 0xff, 0, HOT_FF4, 0, 0, 0, 0,
+    HOT_FF4, 0xff, 0x3f, 0xff, 0, HOT_FF4,
+};
+/* Where the protocol is, and by it the kind, plus 1; 0: none. */
+static const uint8_t hot_stack_protocol_at[7] = { 23, 20, 27, 24, 27, 24, 0 };
+#define HOT_STACK4(tags) { [1] = 1 + 3 * (tags) + HOT_ICMP, [6] = 1 + 3 * (tags) + HOT_TCP, [17] = 1 + 3 * (tags) + HOT_UDP }
+#define HOT_STACK6(tags) { [58] = 10 + 3 * (tags) + HOT_ICMP, [6] = 10 + 3 * (tags) + HOT_TCP, [17] = 10 + 3 * (tags) + HOT_UDP }
+static const uint8_t hot_stack_kind[7][256] = {
+    HOT_STACK4(0), HOT_STACK6(0), HOT_STACK4(1), HOT_STACK6(1), HOT_STACK4(1), HOT_STACK6(1), { 0 },
+};
+
+/* As hot_kind_find(), but for two tags, which it does not know, and fragments, which it refuses. */
+static inline uint32_t hot_find(const uint8_t *frame, uint32_t size)
+{
+    __m512i x;
+    uint32_t stack;
+
+    if (__builtin_expect(size < 14 + 20 + 8, 0))
+        return HOT_KIND_NONE;
+    x = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)frame));
+    x = _mm512_permutexvar_epi8(_mm512_load_si512(hot_stack_at), x);
+    x = _mm512_ternarylogic_epi64(x, _mm512_load_si512(hot_stack_want), _mm512_load_si512(hot_stack_care), 0x28);
+    stack = (uint32_t)__builtin_ctz(_mm512_testn_epi64_mask(x, x));
+    return (uint8_t)(hot_stack_kind[stack][frame[hot_stack_protocol_at[stack]]] - 1);
+}
+
+static inline __attribute__((always_inline)) bool hot_read(const uint8_t *frame, uint32_t size, uint32_t packet_size, uint32_t kind,
+                                                           struct hot_frame *f)
+{
+    return hot_kind_read(frame, size, packet_size, kind, f, true);
+}
+
+/* The same of a frame of which nothing is known. */
+static inline bool hot_read_any(const uint8_t *frame, uint32_t size, uint32_t packet_size, struct hot_frame *f)
+{
+    return hot_kind_read(frame, size, packet_size, hot_kind_find(frame, size), f, false);
+}
+
+/* The headers of a kind, from the frame's first byte on and from IP's. */
+#define HOT_REACH(size) (~0ull >> (64 - ((size) < 64 ? (size) : 64)))
+#define HOT_REACHES(l3, ip) \
+    { HOT_REACH((l3) + (ip) + 8), HOT_REACH((ip) + 8) }, { HOT_REACH((l3) + (ip) + 8), HOT_REACH((ip) + 8) }, \
+    { HOT_REACH((l3) + (ip) + 20), HOT_REACH((ip) + 20) }
+static const uint64_t hot_reach[HOT_KIND_NUMBERS][2] = {
+    HOT_REACHES(14, 20), HOT_REACHES(18, 20), HOT_REACHES(22, 20), HOT_REACHES(14, 40), HOT_REACHES(18, 40), HOT_REACHES(22, 40),
+};
+
+/* Writes the key of a packet of which hot_kind_read() said `f`, under the view's mask, only the
+ * blocks that the view asks for.  As there, no branch depends on the kind of the packet.  `common`:
+ * the context has its metadata. */
+static inline __attribute__((always_inline)) hot_block hot_make(const struct hot_context *context, struct rte_mbuf *m,
+                                                                const struct hot_frame *f, struct key *key, const bool common)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    const bool own = !common && !context->md;
+    const struct pkt_md *md = own ? &pkt_of(m)->md : context->md;
+    const uint32_t l3 = 14 + 4 * f->tags, kind = f->kind;
+    const __m512i ip = _mm512_maskz_loadu_epi8(hot_reach[kind][1], frame + l3), metadata = own ? hot_metadata(md) : context->metadata;
+    __m512i block = _mm512_permutex2var_epi8(_mm512_maskz_loadu_epi8(hot_reach[kind][0], frame), _mm512_load_si512(hot_at[kind]), ip);
+
+    /* (a & b) | c, then (a | b) & c */
+    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[kind]), metadata, 0xea);
+    if (__builtin_expect(context->view->mask.base.nw_tos, 0))
+        block = _mm512_mask_set1_epi8(block, (uint64_t)f->ipv6 << 41, (char)hot_tos(frame + l3));
+    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_present[f->tags]), context->mask, 0xa8);
+    _mm512_store_si512(key->words, block);
+    if (context->view->blocks != 1) {
+        const __m512i wide = _mm512_maskz_permutexvar_epi8(HOT_WIDE & -(uint64_t)f->ipv6, _mm512_load_si512(hot_at_wide), ip);
+
+        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? hot_tunnel(context->by, m) : NULL, key,
+                        _mm512_and_si512(wide, _mm512_load_si512(hot_valid_wide)));
+    }
+    return block;
+}
+
+/* What is rare: by the scalar extractor, but for two tags. */
 static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_context *context, struct rte_mbuf *m, struct key *key,
                                                            uint16_t *tcp_flags)
 {
     const struct cls_view *view = context->view;
+    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+    struct hot_frame f;
 
-    extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
+    if (!hot_is_rare(view, context->md ? context->md : &pkt_of(m)->md)
+        && hot_read_any(frame, m->data_len, m->pkt_len, &f)) {
+        *tcp_flags = f.tcp_flags;
+        return hot_make(context, m, &f, key, false);
+    }
+    extract_blocks(frame, m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
                    hot_tunnel(context->by, m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);
     for (uint32_t block = 0; block < KEY_BLOCKS; block++) {
@@ -141,36 +240,6 @@ static __attribute__((noinline)) hot_block hot_extract_any(const struct hot_cont
                                                                         _mm512_load_si512(view->mask.words + 8 * block)));
     }
     return _mm512_load_si512(key->words);
-}
-
-#define HOT_FINDS true
-#define hot_find hot_kind_find
-#define hot_read hot_kind_read
-
-/* Writes the key of a packet of which hot_kind_read() said `f`, under the view's mask, only the
- * blocks that the view asks for.  As there, no branch depends on the kind of the packet. */
-static inline __attribute__((always_inline)) hot_block hot_make(const struct hot_context *context, struct rte_mbuf *m,
-                                                                const struct hot_frame *f, struct key *key)
-{
-    const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-    const struct pkt_md *md = context->md ? context->md : &pkt_of(m)->md;
-    const uint32_t l3 = 14 + 4 * f->tags, kind = f->kind;
-    const __m512i ip = hot_bytes(frame + l3, m->data_len - l3), metadata = context->md ? context->metadata : hot_metadata(md);
-    __m512i block = _mm512_permutex2var_epi8(hot_bytes(frame, m->data_len), _mm512_load_si512(hot_at[kind]), ip);
-
-    /* (a & b) | c, then (a | b) & c */
-    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_valid[kind]), metadata, 0xea);
-    if (__builtin_expect(context->view->mask.base.nw_tos, 0))
-        block = _mm512_mask_set1_epi8(block, (uint64_t)f->ipv6 << 41, (char)hot_tos(frame + l3));
-    block = _mm512_ternarylogic_epi64(block, _mm512_load_si512(hot_present[f->tags]), context->mask, 0xa8);
-    _mm512_store_si512(key->words, block);
-    if (__builtin_expect(context->view->blocks != 1, 0)) {
-        const __m512i wide = _mm512_maskz_permutexvar_epi8(f->ipv6 ? HOT_WIDE : 0, _mm512_load_si512(hot_at_wide), ip);
-
-        hot_store_upper(context->view, md, md->more & PKT_MORE_TUNNEL ? hot_tunnel(context->by, m) : NULL, key,
-                        _mm512_and_si512(wide, _mm512_load_si512(hot_valid_wide)));
-    }
-    return block;
 }
 
 /* --- Headers that are expected ---------------------------------------------------------------- */
@@ -183,35 +252,39 @@ typedef __m512i hot_head;
 
 struct hot_guess {
     const struct cls_like *like;
-    hot_head want, care, looked_at;
+    hot_head want, care;
+    hot_head same;                  /* Bits in which frames of one key are alike. */
     __m512i at, valid, metadata;    /* Of block 0, under the view's mask. */
     __mmask64 bytes;
     uint32_t base, least, length_at;
 };
 
-static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_context *context, const struct cls_like *like)
+static inline void hot_guess_begin(struct hot_guess *guess, const struct hot_context *context, struct cls_like *like)
 {
-    const uint32_t l3 = 14 + 4 * like->tags;
-    uint8_t bits[CLS_LIKE] __attribute__((aligned(64)));
+    const uint32_t kind = hot_kind_of(like->ipv6, like->tags, like->l4);
 
-    *guess = (struct hot_guess){ .like = like, .base = like->size ? like->base : UINT32_MAX, .least = like->least, .length_at = like->length_at };
-    if (!like->size)
-        return;
-    like_looked_at(like, context->view, bits);
-    guess->looked_at = _mm512_load_si512(bits);
+    guess->like = like;
+    guess->base = like->size ? like->base : UINT32_MAX;
+    guess->least = like->least;
+    guess->length_at = like->length_at;
+    if (__builtin_expect(like->view != context->view->number, 0) && like->size)
+        like_look_at(like, context->view);
     guess->want = _mm512_load_si512(like->want);
     guess->care = _mm512_load_si512(like->care);
+    guess->same = _mm512_or_si512(guess->care, _mm512_load_si512(like->looked_at));
     guess->bytes = _bzhi_u64(~0ull, like->size);
     guess->metadata = _mm512_and_si512(_mm512_or_si512(context->metadata, _mm512_load_si512(hot_present[like->tags])), context->mask);
-    guess->valid = _mm512_and_si512(_mm512_load_si512(hot_valid[hot_kind_of(like->ipv6, like->tags, like->l4)]), context->mask);
+    guess->valid = _mm512_and_si512(_mm512_load_si512(hot_valid[kind]), context->mask);
     /* IPv6 begins here, not in a second operand. */
-    guess->at = _mm512_load_si512(hot_at[hot_kind_of(like->ipv6, like->tags, like->l4)]);
+    guess->at = _mm512_load_si512(hot_at[kind]);
     guess->at = _mm512_mask_add_epi8(guess->at, _mm512_cmpge_epu8_mask(guess->at, _mm512_set1_epi8(64)), guess->at,
-                                     _mm512_set1_epi8((char)(l3 - 64)));
+                                     _mm512_set1_epi8((char)(14 + 4 * like->tags - 64)));
 }
 
-static inline __attribute__((always_inline)) bool hot_guess_fits(const struct hot_guess *guess, const struct rte_mbuf *m,
-                                                                 const uint8_t *frame, hot_head *head)
+/* Whether a frame with so many bytes at hand is one that is expected, of which `bits` are as in
+ * `as`. */
+static inline __attribute__((always_inline)) bool hot_guess_is(const struct hot_guess *guess, const struct rte_mbuf *m, const uint8_t *frame,
+                                                               hot_head as, hot_head bits, hot_head *head)
 {
     const uint32_t size = m->pkt_len;
     uint32_t length;
@@ -221,17 +294,9 @@ static inline __attribute__((always_inline)) bool hot_guess_fits(const struct ho
         return false;
     *head = _mm512_maskz_loadu_epi8(guess->bytes, frame);
     length = hot_load_be16(frame + guess->length_at) - guess->least;
-    odd = _mm512_ternarylogic_epi64(*head, guess->want, guess->care, 0x28); /* (a ^ b) & c */
-    return __builtin_expect(!(_mm512_test_epi64_mask(odd, odd)
-                              | (length > size - guess->base) | (size > UINT16_MAX)), 1);
-}
-
-/* Whether two frames that fit have the same key under the view's mask. */
-static inline bool hot_guess_same(const struct hot_guess *guess, hot_head a, hot_head b)
-{
-    const __m512i difference = _mm512_ternarylogic_epi64(a, b, guess->looked_at, 0x28);
-
-    return !_mm512_test_epi64_mask(difference, difference);
+    odd = _mm512_ternarylogic_epi64(*head, as, bits, 0x28); /* (a ^ b) & c */
+    /* 0 <= length <= size - base, and size <= UINT16_MAX. */
+    return __builtin_expect(!(_mm512_test_epi64_mask(odd, odd) | (size | length | (size - guess->base - length)) >> 16), 1);
 }
 
 /* hot_make() of a frame that fits. */

@@ -17,7 +17,8 @@ struct hot_kind {
     uint8_t ipv6, tags, l4;         /* As in struct hot_frame. */
     uint8_t base;                   /* Bytes that must be contiguous. */
     uint8_t least;                  /* The length in the IP header is no less, ... */
-    uint8_t inner;                  /* ... and counts so many bytes before layer 4. */
+    uint8_t outer;                  /* ... does not count so many bytes before it ... */
+    uint8_t inner;                  /* ... and counts so many before layer 4. */
     uint8_t length_at;
     /* A word of layer 4, or anything: the least size of a header that it says, and bits for that;
      * how many types of ICMPv6 from 135 on are not of this kind; bits of TCP's flags. */
@@ -28,17 +29,18 @@ struct hot_kind {
 
 #define HOT_KIND(is6, n, layer4, l4_size, ...) \
     { .ipv6 = is6, .tags = n, .l4 = layer4, .base = 14 + 4 * (n) + ((is6) ? 40 : 20) + (l4_size), \
-      .least = ((is6) ? 0 : 20) + (l4_size), .inner = (is6) ? 0 : 20, .length_at = 14 + 4 * (n) + ((is6) ? 4 : 2), \
-      .fragment = (is6) ? 0 : 0xff3f, __VA_ARGS__ }
+      .least = ((is6) ? 0 : 20) + (l4_size), .outer = 14 + 4 * (n) + ((is6) ? 40 : 0), .inner = (is6) ? 0 : 20, \
+      .length_at = 14 + 4 * (n) + ((is6) ? 4 : 2), .fragment = (is6) ? 0 : 0xff3f, __VA_ARGS__ }
 #define HOT_KINDS(is6, n) \
     HOT_KIND(is6, n, HOT_UDP, 8, .word_at = 0), \
     HOT_KIND(is6, n, HOT_ICMP, 8, .word_at = (is6) ? 54 + 4 * (n) : 0, .discovery = (is6) ? 2 : 0), \
     HOT_KIND(is6, n, HOT_TCP, 20, .word_at = 14 + 4 * (n) + ((is6) ? 40 : 20) + 12, .header = 20, .header_bits = 0x3c, .flags = 0xfff)
 
-#define HOT_KIND_NONE 18u
+#define HOT_KIND_NUMBERS 18u
+#define HOT_KIND_NONE 255u
 
 /* By hot_kind_of(). */
-static const struct hot_kind hot_kinds[HOT_KIND_NONE] = {
+static const struct hot_kind hot_kinds[HOT_KIND_NUMBERS] = {
     HOT_KINDS(0, 0), HOT_KINDS(0, 1), HOT_KINDS(0, 2), HOT_KINDS(1, 0), HOT_KINDS(1, 1), HOT_KINDS(1, 2),
 };
 
@@ -77,29 +79,30 @@ static inline uint32_t hot_kind_find(const uint8_t *frame, uint32_t size)
     return odd ? HOT_KIND_NONE : hot_kind_of(ipv6, tags, l4 & 3);
 }
 
-/* True if a frame, which hot_kind_find() said is of that kind, is as hot_frame_read() wants it. */
-static inline bool hot_kind_read(const uint8_t *frame, uint32_t size, uint32_t packet_size, uint32_t number, struct hot_frame *f)
+/* True if a frame, which is of that kind by what says it, is as hot_frame_read() wants it.
+ * `whole`: it is no fragment, either. */
+static inline __attribute__((always_inline)) bool hot_kind_read(const uint8_t *frame, uint32_t size, uint32_t packet_size, uint32_t number,
+                                                                struct hot_frame *f, const bool whole)
 {
     const struct hot_kind *kind = &hot_kinds[number];
-    uint32_t length, word, header;
-    uint16_t fragment;
-    bool odd;
+    uint32_t length, word, header, odd;
 
-    if (__builtin_expect(number == HOT_KIND_NONE, 0))
+    if (__builtin_expect(number == HOT_KIND_NONE || size < kind->base, 0))
         return false;
-    odd = (size < kind->base) | (packet_size > UINT16_MAX);
     length = hot_load_be16(frame + kind->length_at);
-    word = hot_load_be16(frame + (size < kind->base ? 0 : kind->word_at));
+    word = hot_load_be16(frame + kind->word_at);
     header = word >> 10 & kind->header_bits;
-    memcpy(&fragment, frame + 20 + 4 * kind->tags, sizeof fragment);
     *f = (struct hot_frame){ .tags = kind->tags, .ipv6 = kind->ipv6, .l4 = kind->l4, .tcp_flags = (uint16_t)(word & kind->flags), .kind = number };
-    odd |= (fragment & kind->fragment) != 0;
-    odd |= length < kind->least;
-    odd |= length + kind->base - kind->least > packet_size;
-    odd |= header < kind->header;
-    odd |= header > length - kind->inner;
-    odd |= (uint8_t)((word >> 8) - 135) < kind->discovery;
-    return __builtin_expect(!odd, 1);
+    /* Each of them is less than 2^16, or one is below 0. */
+    odd = packet_size | (packet_size - kind->outer - length) | (length - kind->least) | (length - kind->inner - header) | (header - kind->header)
+        | ((uint8_t)((word >> 8) - 135) - (uint32_t)kind->discovery);
+    if (!whole) {
+        uint16_t fragment;
+
+        memcpy(&fragment, frame + 20 + 4 * kind->tags, sizeof fragment);
+        odd |= (uint32_t)(fragment & kind->fragment) << 16;
+    }
+    return __builtin_expect(!(odd >> 16), 1);
 }
 
 #endif

@@ -23,6 +23,7 @@
 static inline void like_forget(struct cls_like *like)
 {
     like->size = 0;
+    like->view = 0;
 }
 
 /* Expects the headers of a frame of which hot_frame_read() said `f`.  Those that are longer than
@@ -64,12 +65,14 @@ static inline bool like_learn(struct cls_like *like, const uint8_t *frame, const
     return first;
 }
 
-/* The bits of a frame like this that a view looks at. */
-static inline void like_looked_at(const struct cls_like *like, const struct cls_view *view, uint8_t bits[CLS_LIKE])
+/* Notes which bits of a frame like this a view looks at. */
+static __attribute__((noinline)) void like_look_at(struct cls_like *like, const struct cls_view *view)
 {
     const uint8_t *mask = view->mask.bytes;
     const uint32_t l4 = like->l4_at, l3 = l4 - (like->ipv6 ? 40 : 20);
+    uint8_t *bits = like->looked_at;
 
+    like->view = view->number;
     memset(bits, 0, CLS_LIKE);
     memcpy(bits, mask + offsetof(struct key_base, eth_dst), 12);
     for (uint32_t tag = 0; tag < like->tags; tag++)

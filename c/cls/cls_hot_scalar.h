@@ -25,6 +25,13 @@ static inline void hot_begin(struct hot_context *context, const struct cls_view 
     context->by = by;
 }
 
+/* It makes no difference here. */
+static inline bool hot_is_common(const struct hot_context *context)
+{
+    (void)context;
+    return false;
+}
+
 /* There is nothing to be found before (cls_hot_kind.h). */
 #define HOT_FINDS false
 static inline uint32_t hot_find(const uint8_t *frame, uint32_t size)
@@ -37,11 +44,12 @@ static inline uint32_t hot_find(const uint8_t *frame, uint32_t size)
 /* Writes the key of a packet under the view's mask, only the blocks that the view asks for, and its
  * TCP flags. */
 static inline hot_block hot_extract(const struct hot_context *context, struct rte_mbuf *m, uint32_t kind, struct key *key,
-                                    uint16_t *tcp_flags)
+                                    uint16_t *tcp_flags, const bool common)
 {
     const struct cls_view *view = context->view;
 
     (void)kind;
+    (void)common;
     extract_blocks(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, context->md ? context->md : &pkt_of(m)->md,
                    context->by ? context->by : pkt_of(m), view->blocks, key, NULL);
     *tcp_flags = __builtin_bswap16(key->base.tcp_flags);

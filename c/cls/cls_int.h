@@ -80,6 +80,7 @@ struct cls_sub {
 
 struct cls_view {
     struct key mask;                /* Union of all masks. */
+    uint64_t number;                /* No other view of the classifier has had it. */
     uint32_t blocks;                /* Bit b: some mask looks at block b.  Bit 0 always. */
     uint32_t sub_n;                 /* Slots, some perhaps free. */
     uint32_t single;                /* There is one mask, at slot 0. */
@@ -138,6 +139,8 @@ extern struct cls_part cls_part_gone;
 struct cls_like {
     uint8_t want[CLS_LIKE] __attribute__((aligned(64)));
     uint8_t care[CLS_LIKE];         /* Bits of the frame that are to be as in `want`. */
+    uint8_t looked_at[CLS_LIKE];    /* Those that the view looks at which has this number. */
+    uint64_t view;                  /* 0: not known yet. */
     uint32_t size;                  /* Of the headers; 0: nothing is expected. */
     uint32_t tags, ipv6, l4;        /* As in struct hot_frame. */
     uint32_t l4_at;
@@ -181,6 +184,7 @@ struct cls {
     _Atomic(struct cls_sub *) *sub_of; /* By flow index. */
     uint8_t *spill_near, *spill_far; /* Two chunks a flow; all that there may be. */
     uint32_t flow_count, sub_count, part_count;
+    uint64_t views;                 /* That there were. */
     /* Changes whenever a subtable comes or goes, alone or with its partition. */
     uint32_t shape;
     /* Changes whenever a flow comes or goes, after it can or cannot be found. */

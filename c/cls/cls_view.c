@@ -53,6 +53,7 @@ void cls_view_publish(struct cls *cls, struct cls_part *part, struct cls_view *v
     struct cls_view *old = atomic_load_explicit(&part->view, memory_order_relaxed);
 
     fill_view(part, view);
+    view->number = ++cls->views;
     atomic_store_explicit(&part->view, view, memory_order_release);
     if (!old)
         return;

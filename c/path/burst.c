@@ -130,7 +130,9 @@ static void perform_runs(struct worker *worker, const struct batch *b, unsigned 
 static inline __attribute__((always_inline)) void dispatch(struct worker *worker, const struct batch *b, unsigned int n, bool whole)
 {
     struct cls_entry *entries = cls_entries(worker->replica);
-    struct rte_mbuf *misses[CLS_BURST];
+    struct rte_mbuf **packets = b->packets, *misses[CLS_BURST];
+    const uint16_t *tcp_flags = b->tcp_flags;
+    const uint32_t *flows = b->flows;
     unsigned int miss_n = 0, runs = 0;
     uint64_t verdicts[CLS_BURST], before = 0, all = CLS_VERDICT_OUTPUT;
 
@@ -143,16 +145,16 @@ static inline __attribute__((always_inline)) void dispatch(struct worker *worker
         return;
     }
     for (unsigned int i = 0; i < n; i++) {
-        const uint32_t flow = b->flows[i];
+        const uint32_t flow = flows[i];
         uint64_t wanted = 0;
 
         if (__builtin_expect(flow, 1)) {
-            count(worker, &entries[flow], 1, b->packets[i]->pkt_len, b->tcp_flags[i]);
+            count(worker, &entries[flow], 1, packets[i]->pkt_len, tcp_flags[i]);
             wanted = atomic_load_explicit(&entries[flow].verdict, memory_order_acquire);
         } else {
             if (b->tracked)
-                write_tracked(worker, b->tracked, b->packets + i, 1, i);
-            misses[miss_n++] = b->packets[i];
+                write_tracked(worker, b->tracked, packets + i, 1, i);
+            misses[miss_n++] = packets[i];
         }
         verdicts[i] = wanted;
         runs += wanted != before;
@@ -368,7 +370,7 @@ void burst_receive(struct worker *worker, struct rte_mbuf **packets, unsigned in
     INVARIANT(n <= CLS_BURST);
     INVARIANT(!worker_waits(worker) && !worker->depth);
     worker->in_port = md->in_port;
-    burst_sum_up(packets, n, &sum);
+    burst_sum_first(packets, n, &sum);
     if (__builtin_expect(sum.shortest < EXTRACT_RUNT || tunnels, 0)) {
         n = drop_runts(worker, packets, n);
         if (n && tunnels)

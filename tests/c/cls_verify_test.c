@@ -251,6 +251,7 @@ static void compare(const struct table *table, struct packet *packets, uint32_t 
     struct rte_mbuf *mbufs[CLS_BURST];
     uint16_t tcp_flags[CLS_BURST];
     const bool alike = rnd(2);
+    const uint32_t same_pause = rnd(2), like_pause = rnd(2);
     bool whole;
 
     for (uint32_t i = 0; i < n; i++) {
@@ -271,8 +272,9 @@ static void compare(const struct table *table, struct packet *packets, uint32_t 
     for (uint32_t isa = 0; isa < 3; isa++) {
         if (cls_isa_set(isa, false))
             continue;
-        /* Where kinds and keys alternate, shortcuts pause: not here. */
-        cls_habit_of(replica, 1, 0)->same_pause = cls_habit_of(replica, 1, 0)->like.pause = 0;
+        /* Where kinds and keys alternate, shortcuts pause: here by chance. */
+        cls_habit_of(replica, 1, 0)->same_pause = same_pause;
+        cls_habit_of(replica, 1, 0)->like.pause = like_pause;
         whole = cls_lookup(replica, 1, 0, mbufs, n, &md, flows[isa], tcp_flags, &stat);
         for (uint32_t i = 0; i < n; i++) {
             struct key key;
