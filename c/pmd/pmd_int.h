@@ -37,7 +37,7 @@ struct pmd_thread {
     /* Its queues compete for its time: several had packets in the last round, or one is ahead of
      * others. */
     bool contended;
-    uint32_t held;               /* Bursts that were handled, and may have left something to send. */
+    uint32_t held;               /* Bursts that may have left something to send. */
     uint64_t ran_ns;             /* That it had run when it was last looked at. */
     /* How long a sample of load is, and those of all cycles that passed, and of busy ones. */
     _Atomic uint64_t sample_cycles;
