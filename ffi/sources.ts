@@ -17,17 +17,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act.h",
-    sha256: "fabf96f54191f5a6b773f3e8666e5203dab2e459bf5b8f7be725e72f82a8f628",
+    sha256: "0d63268e51007e36a3484cebe75134b8b824c4330fab261e340bc681a70dba9a",
     load: () => import("../c/act/act.h", { with: { type: "text" } }),
   },
   {
-    name: "act/act_balance.c",
-    sha256: "a741b0739bea9d8bf21183d0c93a5968cc7940ab436619555bca4e9842b00654",
-    load: () => import("../c/act/act_balance.c", { with: { type: "text" } }),
-  },
-  {
     name: "act/act_build.c",
-    sha256: "530e37aef62494fd1d12436292f921cf277d59777ad2e798a442b0e131c5f835",
+    sha256: "a6400312e5f977b24a1cf1c6025813d83f76deb91d49efb97d2f26cd0564e36b",
     load: () => import("../c/act/act_build.c", { with: { type: "text" } }),
   },
   {
@@ -102,7 +97,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_frame.c",
-    sha256: "81bfcb5adae37908d8baa09378f40c1834bb4069677a2bdd4783b14605ff6764",
+    sha256: "f6b97180b7b595a17ccb1a923a9a5f3f6b481e1335feb7f6aa24a670dd722bad",
     load: () => import("../c/act/act_frame.c", { with: { type: "text" } }),
   },
   {
@@ -117,7 +112,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_int.h",
-    sha256: "144584f6cf9d0f7bea495388ab954639271f8b0a89b9783f1837b72055649253",
+    sha256: "482b414f16ec8a21412900cbcf7f35a891c7c3161553b33a1cd15e39bdc8575b",
     load: () => import("../c/act/act_int.h", { with: { type: "text" } }),
   },
   {
@@ -129,6 +124,11 @@ export const sources: readonly Source[] = [
     name: "act/act_known.h",
     sha256: "7238d6161733f4fa30a34dbc27ba9039ced3121faaa6c7184837aafafd113e51",
     load: () => import("../c/act/act_known.h", { with: { type: "text" } }),
+  },
+  {
+    name: "act/act_output.c",
+    sha256: "a82da4253d3a16e26f57df3ad96a7ed05a4a3456ee103a8f7cfca7c764e62887",
+    load: () => import("../c/act/act_output.c", { with: { type: "text" } }),
   },
   {
     name: "act/act_run.c",
@@ -302,17 +302,17 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "a55ecf5151a71b2886ce8ab40102825afe1481158b20ec7303f6d8df294376d7",
+    sha256: "8df41f56f80866469573c2fdb309f3ff301155cf9d69981d6662e5d8f36ee2d8",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx2.h",
-    sha256: "4676a1483464ed0764cd43f3169c34f9efc1556aa972c3838996557d1da95b22",
+    sha256: "9b3012fb30e1c4d17808e4a0bb6a6e0cadf6975e22e3fdf0e71fb9a4f536f406",
     load: () => import("../c/cls/cls_hot_avx2.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_avx512.h",
-    sha256: "b9989166c765fe5356bcc447d09ab59725929eb8ab10f85d24dd7bbc3bc32b38",
+    sha256: "da0fb3e244181a953f9e6a7c903c241cebb8c8ca25397a3b23f6fe5e516b35bf",
     load: () => import("../c/cls/cls_hot_avx512.h", { with: { type: "text" } }),
   },
   {
@@ -321,23 +321,28 @@ export const sources: readonly Source[] = [
     load: () => import("../c/cls/cls_hot_frame.h", { with: { type: "text" } }),
   },
   {
+    name: "cls/cls_hot_keys.h",
+    sha256: "f171baab8f9db05e1795763121511bbf232c285f5af81cc978324eb3012b7fa6",
+    load: () => import("../c/cls/cls_hot_keys.h", { with: { type: "text" } }),
+  },
+  {
     name: "cls/cls_hot_kind.h",
-    sha256: "b318c7662ce5a80f827b2a63d1dbb64f6596434159dfec96fcbc18c25f71d401",
+    sha256: "b1053b3d7f0986c93155a541317b0211bf47b050c2026d79cd1d8e6b68d2c912",
     load: () => import("../c/cls/cls_hot_kind.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_like.h",
-    sha256: "c52418177e4a5ad560c8bbba52ee280801c1cd87f24561f60dd037371307ed6e",
+    sha256: "7f5489e5bce4bce4fc2ed0d404a2c8e90b299dba9191e86b49bf15697964dada",
     load: () => import("../c/cls/cls_hot_like.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_hot_scalar.h",
-    sha256: "0c9aeb5529c9a55bbba0e1070998ccd2e43a1e1db4da9a7348a2eb5250529a8d",
+    sha256: "fbcda76eacba0219c5bdcb84a2515bf5881a58cd99415821d5e3ac43a9b1e5c8",
     load: () => import("../c/cls/cls_hot_scalar.h", { with: { type: "text" } }),
   },
   {
     name: "cls/cls_int.h",
-    sha256: "6af202a98741c3906c40cf559578c2319a01c0583747706dd3582ab9168d535b",
+    sha256: "744044868be0413dc3f3bad4c4fcc7ce3932654f97e596ff0ef6c0cb9dc016a0",
     load: () => import("../c/cls/cls_int.h", { with: { type: "text" } }),
   },
   {
@@ -382,7 +387,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_view.c",
-    sha256: "4779e4b2c5f7f1c98c93e18fe368642a268e53d4a8ea00dbc5c50face7a6ed5f",
+    sha256: "7ad8cb718bbf0b2312e288459ac53e7ede4cb5ab3702346147ef5ceb13c34e82",
     load: () => import("../c/cls/cls_view.c", { with: { type: "text" } }),
   },
   {
@@ -967,7 +972,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst.c",
-    sha256: "bca40be2c945719a9c9c3807d9d76de0c8d21a673a5a2ea1e6ca29e1f33ff987",
+    sha256: "3587c4c800e3dc1fd70eb5cf69f5bb4e711e007495df5ca6b2ad03118da8f7cd",
     load: () => import("../c/path/burst.c", { with: { type: "text" } }),
   },
   {
@@ -987,7 +992,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "path/burst_sum.h",
-    sha256: "8a260cd6ff2d3ddc9163a43aaec9928e0d7ab372ed2b629289f1001ca28fec90",
+    sha256: "5164e4f786f8d4060851660098abf77f40787517e83e146ad97c212c8d1c4a7b",
     load: () => import("../c/path/burst_sum.h", { with: { type: "text" } }),
   },
   {
@@ -1052,7 +1057,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "c8a768a3629d2c1f47707d66bae53c325803210a725f2c0262f06bbb2ed4430b",
+    sha256: "2b5791c29e12b57b54003a0c6a3652c766e4ef58440cf198fe87986418b2003d",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
@@ -1082,7 +1087,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd_int.h",
-    sha256: "6fa20f68591b408670799487799ff4757f1ba594153f0cb8fb147debb2e2a882",
+    sha256: "87b88047af90dd03a3c6aa113252a81e633c687cceff87fc23d7ceb18fa05eab",
     load: () => import("../c/pmd/pmd_int.h", { with: { type: "text" } }),
   },
   {
