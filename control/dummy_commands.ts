@@ -14,8 +14,13 @@ import { fieldStart } from "./verbs/flow.ts";
 /** Smallest frame, bytes. */
 const minFrame = 64;
 
+/** What commands about dummy ports need of a datapath. */
+export interface WithDummies {
+  readonly ports: Pick<Datapath["ports"], "get" | "inject" | "collect">;
+}
+
 /** Commands about dummy ports; none for a datapath that has no such ports. */
-export function dummyCommands(dp: Datapath): Map<string, ControlCommand> {
+export function dummyCommands(dp: WithDummies): Map<string, ControlCommand> {
   const commands = new Map<string, ControlCommand>();
   if (dp.ports.inject === undefined) return commands;
   commands.set("netdev-dummy/receive", {
@@ -37,13 +42,13 @@ export function dummyCommands(dp: Datapath): Map<string, ControlCommand> {
   return commands;
 }
 
-function dummyPort(dp: Datapath, name: string): Port {
+function dummyPort(dp: WithDummies, name: string): Port {
   const port = dp.ports.get(name);
   if (port?.type !== "dummy") throw new RangeError("no such dummy netdev");
   return port;
 }
 
-function receive(dp: Datapath, [name = "", ...words]: readonly string[]): string {
+function receive(dp: WithDummies, [name = "", ...words]: readonly string[]): string {
   const { no } = dummyPort(dp, name);
   if (words[0] === "--qid" && words.length > 2) {
     if (!/^0+$/.test(words[1] ?? "")) throw new RangeError("bad rx queue id.");
@@ -90,7 +95,7 @@ function composeFlow(text: string, length: number | undefined): Uint8Array {
   }
 }
 
-function collect(dp: Datapath, name: string): string {
+function collect(dp: WithDummies, name: string): string {
   const { no } = dummyPort(dp, name);
   let text = "";
   for (let frame = dp.ports.collect?.(no); frame; frame = dp.ports.collect?.(no)) {

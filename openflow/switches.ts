@@ -42,7 +42,7 @@ import { Credits } from "./translate/credits.ts";
 import { Translation } from "./translate/translation.ts";
 import { OfError } from "./wire/error.ts";
 import { fieldOfName } from "./wire/field.ts";
-import { giveWords, readBits, Word } from "./wire/flow.ts";
+import { flowWords, giveWords, readBits, Word } from "./wire/flow.ts";
 import { Port } from "./wire/port_number.ts";
 import type { PacketOut, Resume } from "./wire/message.ts";
 
@@ -51,6 +51,8 @@ const NO_PORT = 0xffff;
 const inPort = placeOf("inPort");
 const dpHash = placeOf("dpHash");
 const scratch = words();
+
+const everything = flowWords().fill(0xffffffff);
 
 const TUN_ID = fieldOfName("tun_id");
 
@@ -98,6 +100,8 @@ export class Switches {
   #failed: (error: unknown) => void = () => {};
   readonly #layouts = new Layouts();
   readonly #all = new Map<number, Switch>();
+  /** Whether each flow is for packets like one only, in all of their bits: for tests. */
+  readonly exact = new Cell(false);
   /** Which switch has a port of the datapath. A flow rests on it. */
   readonly #owners = new Cell<ReadonlyMap<number, Switch>>(new Map());
 
@@ -238,13 +242,17 @@ export class Switches {
     const way = new Translation(of, flow, (counter) => credits.put(counter));
     run(way);
     if (!credits.isEmpty) packet.credit(credits);
-    layFlow(tracker, way.seen, way.seenInner);
+    if (this.exact.value) layFlow(tracker, everything, 0xffff);
+    else layFlow(tracker, way.seen, way.seenInner);
     way.release();
     giveWords(flow.flow);
     for (const { table, key, value } of way.lessons) packet.learn(table, key, value);
     const { actions, edit, reason } = way;
-    if (edit !== undefined && actions.length > 0) {
-      return { actions, edit: (frame) => editFrame(frame, edit) };
+    if (way.isSlow && actions.length > 0) {
+      return {
+        actions,
+        edit: (frame) => edit === undefined ? frame : editFrame(frame, edit),
+      };
     }
     if (actions.length > 0) return { actions: listOf(actions) };
     return drop(reason ?? "no output");

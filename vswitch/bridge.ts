@@ -7,16 +7,21 @@
 import type { ConnectionOptions } from "../openflow/connection/connection.ts";
 import type { PlannedPort, PortsThere } from "../openflow/switch/ports.ts";
 import { Switch } from "../openflow/switch/switch.ts";
+import { selectionLines } from "../openflow/translate/spread.ts";
 import type { Bundle, PatchPeer } from "../openflow/translate/pipeline.ts";
-import { tunnelOf, type TunnelPort } from "../openflow/translate/tunnel_port.ts";
 import { Port } from "../openflow/wire/port_number.ts";
 import type { Port as DatapathPort, PortRequest } from "../providers/contract/ports.ts";
 import { DatapathError } from "../providers/errors.ts";
 import type { PortNo } from "../providers/ids.ts";
 import type { BridgeConfig, FaceConfig } from "./config.ts";
 import type { Backing } from "./datapaths.ts";
-import { errorText, isTunnel, requestOf } from "./face.ts";
+import { errorText, isTunnel, MAX_DUMMY_MTU, requestOf } from "./face.ts";
 import { setLink } from "./link.ts";
+import { isSuch, sayByFlows, textOf } from "./settings/alike.ts";
+import { dummyAddress, randomAddress } from "./settings/address.ts";
+import { Mirrors } from "./settings/mirrors.ts";
+import { Bonds } from "./bonds/bonds.ts";
+import { noLacp } from "./bonds/lacp.ts";
 import { Numbers } from "./numbers.ts";
 import { Peers } from "./peers.ts";
 import { Stance } from "./stance.ts";
@@ -49,6 +54,8 @@ export interface Neighbours {
   journal?(of: Switch): ConnectionOptions["journal"];
   /** The end of a patch that is called so, if it leads to a port that is called `from`. */
   patchEnd(name: string, from: string, backing: Backing): PatchPeer | undefined;
+  /** Says in the log what a part of a bridge does. */
+  say?(module: string, text: string | (() => readonly string[])): void;
 }
 
 /** A bridge that runs. */
@@ -58,6 +65,8 @@ export class Bridge {
   readonly of: Switch;
   /** Controllers, and programs that came by themselves. */
   readonly peers: Peers;
+  readonly mirrors: Mirrors;
+  readonly bonds: Bonds;
   readonly #neighbours: Neighbours;
   readonly #limits: TableLimits;
   readonly #stance: Stance;
@@ -81,6 +90,10 @@ export class Bridge {
     });
     this.#limits = new TableLimits(this.of);
     this.#stance = new Stance(this.of);
+    this.of.groups.onSelect = (id, content) =>
+      neighbours.say?.("ofproto_dpif", () => selectionLines(id, content, this.of.hashes));
+    this.mirrors = new Mirrors(this.of);
+    this.bonds = new Bonds(this.of, (text) => neighbours.say?.("bond", text));
     this.peers = new Peers(this.of, neighbours.folder, neighbours.journal?.(this.of));
   }
 
@@ -92,6 +105,13 @@ export class Bridge {
   /** Interfaces by name. */
   get faces(): ReadonlyMap<string, Face> {
     return this.#faces;
+  }
+
+  /** Whether an interface is not there, and may be later. */
+  get isMissing(): boolean {
+    return [...this.#faces.values()].some(({ error, dp, config: { type } }) =>
+      error !== undefined || dp === undefined && type !== "patch"
+    );
   }
 
   /** The address of its local port. */
@@ -220,7 +240,14 @@ export class Bridge {
     for (const [name, face] of this.#faces) {
       const { bundle } = face;
       const ports = members.get(bundle.name) ?? [];
-      const whole = bundles.get(bundle.name) ?? this.#known({ ...bundle, ports });
+      const config = this.#config.ports.find(({ name }) => name === bundle.name);
+      const bond = config?.bond && this.bonds.need(config.bond);
+      const whole = bundles.get(bundle.name) ??
+        this.#known({
+          ...bundle,
+          ports,
+          ...(bond && { bond, speaksLacp: config.bond?.lacp !== undefined }),
+        });
       bundles.set(bundle.name, whole);
       this.#faces.set(name, { ...face, bundle: whole });
     }
@@ -232,7 +259,9 @@ export class Bridge {
 
   #known(bundle: Bundle): Bundle {
     const before = this.#bundles.get(bundle.name);
-    return before !== undefined && textOf(before) === textOf(bundle) ? before : bundle;
+    const isSame = before?.bond === bundle.bond && before !== undefined &&
+      textOf(before) === textOf(bundle);
+    return isSame ? before : bundle;
   }
 
   async #attach(
@@ -282,6 +311,9 @@ export class Bridge {
     const isSame = normal.value.forwardBpdu === forwardBpdu &&
       [...normal.value.floodVlans].join() === [...floodVlans].join();
     if (!isSame) normal.value = { forwardBpdu, floodVlans };
+    this.#setBonds();
+    this.mirrors.set(this.#config.mirrors);
+    this.of.stations.limit(this.#config.stations);
     await this.#limits.set(this.#config.tables);
     this.of.bundleIdleMs = this.#config.bundleIdleMs;
     const callable = controllers.filter(({ target }) => !target.startsWith("p"));
@@ -291,9 +323,31 @@ export class Bridge {
     await this.peers.listen(`${folder}/${this.name}`, this.#config.versions);
   }
 
+  #setBonds(): void {
+    this.bonds.set(
+      this.#config.ports.flatMap(({ bond, faces }) => {
+        if (bond === undefined) return [];
+        const members = faces.flatMap(({ name }) => {
+          const face = this.#faces.get(name);
+          const port = face?.number ?? -1;
+          return face === undefined || port < 0 ? [] : [{
+            name,
+            port,
+            mac: this.macOf(face) ?? "",
+            lacp: face.config.lacp ?? noLacp,
+          }];
+        });
+        return [{ config: bond, members }];
+      }),
+      this.#address,
+    );
+  }
+
   /** Has a port the MTU and the address that it is to have. What cannot be is told. */
   async #adapt(face: Face): Promise<void> {
-    const { config: { name, type, mtu }, dp } = face;
+    const { config: { name, type, mtu: asked }, dp } = face;
+    const isDummy = this.backing.kind === "dummy";
+    const mtu = isDummy && asked !== undefined ? Math.min(asked, MAX_DUMMY_MTU) : asked;
     const port = this.portOf(face);
     if (port === undefined || dp === undefined || isTunnel(type)) return;
     const isOwn = this.backing.kind !== "dummy" &&
@@ -358,43 +412,4 @@ export class Bridge {
       }
     }
   }
-}
-
-/** What flows say of a tunnel's packets; undefined where its port says all of it, or is none. */
-function sayByFlows({ type, options }: FaceConfig): TunnelPort | undefined {
-  const byFlow = ["remote_ip", "key", "out_key"].some((name) =>
-    options.get(name) === "flow"
-  );
-  if (!isTunnel(type) || !byFlow) return undefined;
-  const own = Object.fromEntries(options);
-  const cut = options.get("df_default");
-  return tunnelOf({ type, options: { ...own, ...(cut !== undefined && { df: cut }) } });
-}
-
-/** Whether a port is what is asked for, as far as the datapath tells. */
-function isSuch({ type, options = {} }: DatapathPort, request: PortRequest): boolean {
-  return type === (request.type ?? "system") &&
-    Object.entries(request.options ?? {}).every(([name, value]) =>
-      options[name] === `${value}`
-    );
-}
-
-function textOf(bundle: Bundle): string {
-  return JSON.stringify({ ...bundle, trunks: [...bundle.trunks ?? []] });
-}
-
-let dummies = 0;
-
-/** The next address of a port in memory: tests of Open vSwitch count on these. */
-function dummyAddress(): string {
-  const digits = (dummies++ & 0xffff).toString(16).padStart(4, "0");
-  return `aa:55:aa:55:${digits.slice(0, 2)}:${digits.slice(2)}`;
-}
-
-/** An address of Open vSwitch's own: 00:23:20 and 24 bits at random. */
-function randomAddress(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(3));
-  return `00:23:20:${
-    Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":")
-  }`;
 }

@@ -12,6 +12,11 @@ import { parseSubField } from "../openflow/text/subfield.ts";
 import { timerMs } from "../openflow/connection/timer.ts";
 import { type Bundle, TABLES, type VlanMode } from "../openflow/translate/pipeline.ts";
 import type { SubField } from "../openflow/wire/action.ts";
+import type { BondConfig } from "./bonds/bond.ts";
+import { bondConfigOf, lacpPortConfigOf } from "./bonds/bonds.ts";
+import type { LacpPortConfig } from "./bonds/lacp.ts";
+import { type MirrorConfig, mirrorsOf } from "./settings/mirrors.ts";
+import { unhonoured } from "./settings/unhonoured.ts";
 
 /** A bridge. */
 export interface BridgeConfig {
@@ -32,6 +37,11 @@ export interface BridgeConfig {
   readonly floodVlans: ReadonlySet<number>;
   /** Bundles of controllers that are not used for so long go, ms. */
   readonly bundleIdleMs: number;
+  /** Addresses that it learns at most, and how long each is known, ms. */
+  readonly stations: { readonly max: number; readonly idleMs: number };
+  readonly mirrors: readonly MirrorConfig[];
+  /** What cannot be as the database says, as text. */
+  readonly notes: readonly string[];
   /** What tables are limited to, by number. */
   readonly tables: ReadonlyMap<number, TableConfig>;
 }
@@ -51,6 +61,8 @@ export interface PortConfig {
   readonly name: string;
   readonly faces: readonly FaceConfig[];
   readonly bundle: Omit<Bundle, "ports" | "name">;
+  /** Of one with several interfaces. */
+  readonly bond: BondConfig | undefined;
 }
 
 /** An interface. */
@@ -65,6 +77,7 @@ export interface FaceConfig {
   readonly had: number | undefined;
   readonly mtu: number | undefined;
   readonly address: string | undefined;
+  readonly lacp?: LacpPortConfig;
 }
 
 /** A controller, or a place where controllers may call. */
@@ -134,6 +147,7 @@ function face(row: Row<"Interface">): FaceConfig {
     had: row.ofport,
     mtu: mtuOf(row),
     address: address(row.mac),
+    lacp: lacpPortConfigOf(row),
   };
 }
 
@@ -203,6 +217,7 @@ export function bridgesOf(rows: Replica): Map<string, BridgeConfig> {
   for (const row of byName(rows.all("Bridge", root?.bridges ?? []))) {
     if (found.has(row.name) || !isGoodName(row.name)) continue;
     const { other_config: other } = row;
+    const notes = unhonoured(rows, row);
     found.set(row.name, {
       uuid: row.uuid,
       name: row.name,
@@ -212,6 +227,7 @@ export function bridgesOf(rows: Replica): Map<string, BridgeConfig> {
         name: port.name,
         faces: byName(rows.all("Interface", port.interfaces)).map(face),
         bundle: bundleOf(port),
+        bond: port.interfaces.size > 1 ? bondConfigOf(port) : undefined,
       })),
       controllers: rows.all("Controller", row.controller).map(controller),
       failMode: row.fail_mode === "secure" ? "secure" : "standalone",
@@ -220,11 +236,28 @@ export function bridgesOf(rows: Replica): Map<string, BridgeConfig> {
       address: address(other.get("hwaddr")),
       forwardBpdu: other.get("forward-bpdu") === "true",
       floodVlans: row.flood_vlans,
+      stations: {
+        max: bounded(other.get("mac-table-size"), 10, 1_000_000, 65_536),
+        idleMs: 1000 * bounded(other.get("mac-aging-time"), 15, 3600, 300),
+      },
+      mirrors: mirrorsOf(rows, row, (text) => void notes.push(text)),
+      notes,
       tables: tablesOf(rows, row),
       bundleIdleMs,
     });
   }
   return found;
+}
+
+/** A number between others; the usual one for what is none. */
+function bounded(
+  text: string | undefined,
+  least: number,
+  most: number,
+  usual: number,
+): number {
+  const said = Number(text || "0");
+  return said > 0 ? Math.max(least, Math.min(most, Math.floor(said))) : usual;
 }
 
 /** Names become those of files and devices. */

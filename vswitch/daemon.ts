@@ -19,13 +19,22 @@ import { capabilitiesOf } from "./capabilities.ts";
 import { bridgesOf } from "./config.ts";
 import { type Backing, Datapaths } from "./datapaths.ts";
 import { type DatapathKind, faceTypes } from "./face.ts";
-import { capturedPorts, DummyCaptures } from "./dummy_captures.ts";
+import { Dummies } from "./dummies/dummies.ts";
 import { Faults } from "./faults.ts";
 import type { Journal } from "../openflow/connection/connection.ts";
 import { journalOf } from "./journal.ts";
 import { logFlow } from "./flow_log.ts";
 import type { Say } from "./log.ts";
-import { devices, faceStatistics, faceValues, Written } from "./status.ts";
+import { Notes } from "./settings/unhonoured.ts";
+import { watched } from "./settings/watched.ts";
+import {
+  devices,
+  faceStatistics,
+  faceValues,
+  tellBonds,
+  tellMirrors,
+  Written,
+} from "./status.ts";
 
 /** How a daemon runs. */
 export interface DaemonOptions {
@@ -44,12 +53,13 @@ const STATS_MS = 5000;
 const RETRY_MS = 5000;
 /** So often it is looked whether controllers answer, ms. */
 const FAIL_OPEN_MS = 500;
+/** So often it is looked at the links of bonds, ms. */
+const BONDS_MS = 100;
 /** Changes of ports are told together. */
 const PORTS_MS = 50;
 const LOCK = "ovs_vswitchd";
 /** A daemon that ends waits so long for the database to take what is told, ms. */
 const PATIENCE_MS = 500;
-/** So many values that cannot be read are remembered. */
 const MAX_ODDITIES = 1000;
 
 /** A daemon. */
@@ -67,7 +77,9 @@ export class Daemon implements AsyncDisposable, Neighbours {
   #isIdle = true;
   #portsTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #timers: Disposable[] = [];
-  readonly #captures = new DummyCaptures((error) => this.#failed(error));
+  /** What is at the other end of ports in memory. */
+  readonly dummies = new Dummies((error) => this.#failed(error));
+  readonly #notes = new Notes((text) => this.#options.log("bridge", "warn", text));
   readonly #ready = Promise.withResolvers<void>();
   readonly #faults = new Faults((message) => this.#say(message));
   #closing: Promise<void> | undefined;
@@ -82,29 +94,16 @@ export class Daemon implements AsyncDisposable, Neighbours {
       failed,
       onPorts: () => this.#portsChanged(),
       onFlow: (flow, isNew) => logFlow(log, flow, isNew),
+      onNeighbour: ({ of, port }, frame) => {
+        const all = [...this.#bridges.values()];
+        all.find((one) => one.of.id === of)?.bonds.receive(port, frame);
+      },
       wanted: (kind) => this.#wanted(kind),
     });
     this.database = new Database({
       target: options.database,
       lock: LOCK,
-      watched: {
-        Open_vSwitch: ["bridges", "datapaths", "next_cfg", "cur_cfg", "other_config"],
-        Bridge: [
-          ...["name", "datapath_type", "ports", "controller", "fail_mode", "protocols"],
-          ...["flood_vlans", "other_config", "flow_tables"],
-        ],
-        Port: [
-          ...["name", "interfaces", "tag", "trunks", "vlan_mode", "protected"],
-          "other_config",
-        ],
-        Interface: [
-          ...["name", "type", "options", "ofport_request", "mtu_request", "mac"],
-          "ofport",
-        ],
-        Controller: ["target", "max_backoff", "inactivity_probe", "type"],
-        Datapath: ["ct_zones"],
-        Flow_Table: ["name", "flow_limit", "overflow_policy", "groups"],
-      },
+      watched,
       onChange: () => this.configure(),
       onOdd: (text) => this.#odd(text),
       onState: (state, reason) => {
@@ -116,6 +115,9 @@ export class Daemon implements AsyncDisposable, Neighbours {
     this.#timers.push(
       every(STATS_MS, () => this.#tellStatistics().catch(failed)),
       every(RETRY_MS, () => this.#retry()),
+      every(BONDS_MS, () => {
+        for (const { bonds } of this.#bridges.values()) bonds.run();
+      }),
       every(FAIL_OPEN_MS, () => {
         for (const { peers, config } of this.#bridges.values()) {
           peers.failOpen(config, clockMs());
@@ -150,6 +152,11 @@ export class Daemon implements AsyncDisposable, Neighbours {
     return bridge?.backing === backing ? bridge.patchEnd(name, from) : undefined;
   }
 
+  /** @ignore */
+  say(module: string, text: string | (() => readonly string[])): void {
+    this.#options.log(module, typeof text === "string" ? "info" : "dbg", text);
+  }
+
   /** Looks at all of the configuration, soon. */
   configure(): void {
     this.#isAsked = true;
@@ -178,6 +185,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
     if (root === undefined) return;
     const next = root.next_cfg;
     faults.keep(wanted);
+    this.#notes.tell(wanted.values());
     for (const { leftovers } of this.datapaths.all()) await leftovers.retry();
     for (const [name, bridge] of [...this.#bridges]) {
       const now = wanted.get(name);
@@ -204,7 +212,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
     for (const [name, bridge] of this.#bridges) {
       await faults.run(name, "ports that come", () => bridge.grow(taken));
     }
-    this.#captures.set(capturedPorts(this.#bridges.values()));
+    this.dummies.wire(this.#bridges.values(), this.folder);
     this.readPorts();
     for (const [name, bridge] of this.#bridges) {
       await faults.run(name, "peers", () => bridge.settle(this.#options.folder));
@@ -281,13 +289,9 @@ export class Daemon implements AsyncDisposable, Neighbours {
   }
 
   #retry(): void {
-    const isMissing = ({ faces }: Bridge): boolean =>
-      [...faces.values()].some(({ error, dp, config: { type } }) =>
-        error !== undefined || dp === undefined && type !== "patch"
-      );
     const isLacking = !this.#faults.isEmpty ||
       [...this.#bridges.values()].some((one) =>
-        one.peers.isLacking || !one.backing.leftovers.isEmpty || isMissing(one)
+        one.peers.isLacking || !one.backing.leftovers.isEmpty || one.isMissing
       );
     if (isLacking) this.configure();
   }
@@ -308,6 +312,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
         datapath_version: "<unknown>",
       });
       this.#tellFaces(to, bridge, told, (face) => faceValues(bridge, face, links));
+      tellBonds(this.#written, to, bridge);
       this.#tellControllers(to, bridge, told);
     }
     for (const [type, uuid] of root.datapaths) {
@@ -337,6 +342,8 @@ export class Daemon implements AsyncDisposable, Neighbours {
       "Interface",
       "Controller",
       "Datapath",
+      "Mirror",
+      "Port",
     ] as const;
     return names.some((name) => rows.get(name, uuid) !== undefined);
   }
@@ -384,6 +391,8 @@ export class Daemon implements AsyncDisposable, Neighbours {
       const told = new Set<string>();
       for (const bridge of this.#bridges.values()) {
         this.#tellFaces(to, bridge, told, (face) => faceStatistics(bridge, face));
+        tellBonds(this.#written, to, bridge);
+        tellMirrors(this.#written, to, bridge);
         this.#tellControllers(to, bridge, told);
       }
     });
@@ -405,7 +414,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
     this.#isClosing = true;
     for (const timer of this.#timers) timer[Symbol.dispose]();
     clearTimeout(this.#portsTimer);
-    this.#captures.close();
+    this.dummies.close();
     // A server that does not answer is hung up on: nothing waits for it then.
     const patience = setTimeout(() => void this.database.close(), PATIENCE_MS);
     await this.#working;

@@ -5,6 +5,7 @@
  * @module
  */
 import { Switches } from "../openflow/switches.ts";
+import { NEIGHBOUR, neighbourOf } from "../openflow/translate/forward/special.ts";
 import type { PutFlow } from "../policy/mod.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { DatapathError } from "../providers/errors.ts";
@@ -31,6 +32,11 @@ export interface DatapathsOptions {
   readonly onPorts: () => void;
   /** Told of flows that a userspace datapath has taken. */
   readonly onFlow?: (flow: PutFlow, isNew: boolean) => void;
+  /** Told of frames for a switch itself: its number, and that of the port that each came by. */
+  readonly onNeighbour: (
+    from: { readonly of: number; readonly port: number },
+    frame: Uint8Array,
+  ) => void;
   /** Names of the ports that are to be in the datapath of a kind. */
   readonly wanted: (kind: DatapathKind) => ReadonlySet<string>;
 }
@@ -93,6 +99,12 @@ export class Datapaths {
       await switches.start({
         failed,
         onError: failed,
+        // Nothing of an earlier program is there, and tests of Open vSwitch count on it.
+        ...(kind === "dummy" && { firstStageId: 1 }),
+        onPacket: ({ reason, packet, userdata }) => {
+          const from = reason === NEIGHBOUR ? neighbourOf(userdata) : undefined;
+          if (from !== undefined) this.#options.onNeighbour(from, packet);
+        },
         ...(!isKernel && onFlow && { onFlow }),
       });
     } catch (error) {

@@ -31,6 +31,9 @@ const tunnelOptions = [
   ...["erspan_ver", "erspan_idx", "erspan_dir", "erspan_hwid", "payload_type"],
 ];
 
+/** The largest MTU of a port in memory. */
+export const MAX_DUMMY_MTU = 65_521;
+
 /** Names of kinds in Open vSwitch, and here. */
 const ownKinds: Readonly<Record<string, string>> = {
   system: "system",
@@ -64,6 +67,16 @@ function tunnelRequest(
   { name, type, options }: FaceConfig,
   kind: DatapathKind,
 ): PortRequest {
+  // As in Open vSwitch: one that says nothing may be a mistake, "flow" is what means any.
+  if (!options.has("remote_ip")) {
+    const detail = `${type} type requires valid 'remote_ip' argument`;
+    throw new DatapathError({
+      operation: "add port",
+      object: name,
+      code: "EINVAL",
+      detail,
+    });
+  }
   const own: Record<string, string> = {};
   // A device of Linux is every tunnel of its kind: flows say which.
   for (const option of kind === "system" ? [] : tunnelOptions) {
@@ -145,7 +158,8 @@ export function requestOf(
   if (kind === "dummy") {
     const no = dummyNumber(name);
     const number = no === undefined ? {} : { no: portNo(no) };
-    return { name, type: "dummy", options: mtuOption, ...number };
+    const most = mtu === undefined ? {} : { mtu: `${Math.min(mtu, MAX_DUMMY_MTU)}` };
+    return { name, type: "dummy", options: most, ...number };
   }
   if (own === "system") return { name, type: own };
   if (own === "internal" || own === "tap" || own === "dummy") {

@@ -11,8 +11,11 @@ import { printableLine } from "../control/text/printable.ts";
 /** How much a message matters. */
 export type Level = "emer" | "err" | "warn" | "info" | "dbg";
 
+/** A text, or what makes one, or several lines, when it is asked. */
+type Said = string | (() => string | readonly string[]);
+
 /** Says something of a module; what is given as a function is made only if it is said. */
-export type Say = (module: string, level: Level, text: string | (() => string)) => void;
+export type Say = (module: string, level: Level, text: Said) => void;
 
 const levels = ["off", "emer", "err", "warn", "info", "dbg"] as const;
 const destinations = ["console", "syslog", "file"] as const;
@@ -41,16 +44,21 @@ export class DaemonLog implements Disposable {
   #serial = 0;
 
   /** Says something, where that is to be said; what a function gives may have more lines. */
-  say(module: string, level: Level, said: string | (() => string)): void {
+  say(module: string, level: Level, what: Said): void {
     const toFile = this.#file !== undefined && this.#says("file", module, level);
     const toConsole = this.#says("console", module, level);
     if (!toFile && !toConsole) return;
+    const said = typeof what === "string" ? what : what();
+    if (typeof said !== "string") {
+      for (const line of said) this.say(module, level, line);
+      return;
+    }
     const serial = `${++this.#serial}`.padStart(5, "0");
     const time = new Date().toISOString();
     // Others may have given a text, and must not make lines of their own.
-    const text = typeof said === "string"
+    const text = typeof what === "string"
       ? printableLine(said)
-      : said().split("\n").map(printableLine).join("\n");
+      : said.split("\n").map(printableLine).join("\n");
     const words = { c: module, p: level.toUpperCase(), m: text, N: serial };
     const lineTo = (to: Destination, date: string): string => {
       const pattern = this.#patterns.get(to);

@@ -142,3 +142,27 @@ export function faceStatistics(bridge: Bridge, face: Face): Values<"Interface"> 
     ]),
   };
 }
+
+/** Tells which port of each bond of a bridge is the active one. */
+export function tellBonds(
+  written: Written,
+  to: Transaction,
+  { bonds, config: { ports } }: Bridge,
+): void {
+  const macs = new Map([...bonds.all()].map((one) => [one.config.name, one.activeMac]));
+  for (const { uuid, name } of ports) {
+    const mac = macs.get(name);
+    if (mac !== undefined) written.update(to, "Port", uuid, { bond_active_slave: mac });
+  }
+}
+
+/** Tells what mirrors of a bridge have had. */
+export function tellMirrors(
+  written: Written,
+  to: Transaction,
+  { mirrors }: Bridge,
+): void {
+  for (const [uuid, statistics] of mirrors.statistics()) {
+    written.update(to, "Mirror", uuid, { statistics });
+  }
+}

@@ -59,6 +59,9 @@ export class Groups {
     return this.#groups.get(id)?.content.value;
   }
 
+  /** Told of each group that chooses among its buckets, as it is from now on. */
+  onSelect: (id: number, content: Content) => void = () => {};
+
   /** All groups, by number. */
   all(): Group[] {
     return [...this.#groups.values()].sort((a, b) => a.id - b.id);
@@ -100,6 +103,7 @@ export class Groups {
         before.content.value = { ...before.content.value };
       }
       if (staged === undefined) continue;
+      if (staged.content.type === "select") this.onSelect(id, staged.content);
       if (staged.isNew) this.#put(id, staged.content);
       else if (before !== undefined) before.content.value = staged.content;
     }

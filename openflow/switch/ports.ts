@@ -44,7 +44,9 @@ function samePatch(
 function sameBundle(before: Bundle | undefined, now: Bundle | undefined): typeof now {
   const [a, b] = [before, now];
   if (a === undefined || b === undefined) return now;
-  const isSame = sharesVlans(a, b) && a.isProtected === b.isProtected &&
+  const isSame = sharesVlans(a, b) && a.bond === b.bond &&
+    a.speaksLacp === b.speaksLacp &&
+    a.isProtected === b.isProtected &&
     a.priorityTags === b.priorityTags && a.ports.length === b.ports.length &&
     a.ports.every((port, i) => port === b.ports[i]);
   return isSame ? before : now;

@@ -7,7 +7,7 @@
  * @module
  */
 import { clockMs } from "../../policy/clock.ts";
-import { Cell, StateMap } from "../../policy/mod.ts";
+import { Cell } from "../../policy/mod.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { MeterId } from "../../providers/ids.ts";
 import type { Action } from "../../providers/types_action.ts";
@@ -15,9 +15,11 @@ import type { FlowTable } from "../table/flow_table.ts";
 import { ofPort } from "../table/packet_flow.ts";
 import type { Rule } from "../table/rule.ts";
 import { TlvTable } from "../table/tlv_table.ts";
+import { Stations } from "../translate/forward/stations.ts";
 import type { Frozen } from "../translate/frozen.ts";
 import type {
   Group,
+  Mirror,
   NormalSettings,
   PacketInContext,
   Pipeline,
@@ -88,12 +90,7 @@ export class Switch implements Pipeline {
   readonly ports = new Cell<ReadonlyMap<number, SwitchPort>>(new Map());
   readonly fragments = new Cell(0);
   readonly missToController = new Cell(false);
-  /** Addresses that NORMAL knows at most. */
-  readonly stationLimit = 65_536;
-  readonly stations = new StateMap<string, number>({
-    idleMs: 300_000,
-    max: this.stationLimit,
-  });
+  readonly stations = new Stations();
   /** Told each message from and to a controller that the switch has called; it keeps no bytes. */
   onSaid: ((message: Uint8Array) => void) | undefined;
   readonly failOpen = new Cell(false);
@@ -101,6 +98,7 @@ export class Switch implements Pipeline {
     forwardBpdu: false,
     floodVlans: new Set(),
   });
+  readonly mirrors = new Cell<readonly Mirror[]>([]);
   readonly peers = new Set<Peer>();
   /** Bundles that are not used for so long go, ms. */
   bundleIdleMs = 10_000;
@@ -387,8 +385,8 @@ export class Switch implements Pipeline {
   ): void {
     const others = learnersOf(before, now);
     if (others.size === 0) return;
-    for (const [key, port] of this.stations.entries()) {
-      if (others.has(port)) this.stations.delete(key);
+    for (const table of [this.stations, this.stations.fixed]) {
+      for (const [key, port] of table.entries()) if (others.has(port)) table.delete(key);
     }
   }
 

@@ -166,6 +166,10 @@ export function formatAction(action: OfAction, ports?: PortNames): string {
     }
     case "ctClear":
       return "ct_clear";
+    case "debugRecirc":
+      return "debug_recirc";
+    case "debugSlow":
+      return "debug_slow";
     case "ct":
       return formatCt(action, (list) => formatActions(list, ports));
     case "nat":

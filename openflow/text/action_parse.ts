@@ -214,6 +214,8 @@ const verbs: Readonly<Record<string, Parse>> = {
   exit: plain({ type: "exit" }),
   fin_timeout: parseFinTimeout,
   ct_clear: plain({ type: "ctClear" }),
+  debug_recirc: plain({ type: "debugRecirc" }),
+  debug_slow: plain({ type: "debugSlow" }),
   ct: (text, ports) => parseCt(text, (list) => parseActions(list, ports)),
   nat: parseNat,
   conjunction: parseConjunction,

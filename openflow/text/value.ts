@@ -71,10 +71,20 @@ const tcpFlags = [
   "[400]",
   "[800]",
 ];
-const ctFlags = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"];
+/** Names of the bits of `ct_state`, from the lowest. */
+export const ctFlagNames: readonly string[] = [
+  "new",
+  "est",
+  "rel",
+  "rpl",
+  "inv",
+  "trk",
+  "snat",
+  "dnat",
+];
 
 function flagNames(field: Field): readonly string[] {
-  return field.form === "tcpFlags" ? tcpFlags : ctFlags;
+  return field.form === "tcpFlags" ? tcpFlags : ctFlagNames;
 }
 
 /** Flags as `+syn-ack`; all of them as `syn|ack`. */

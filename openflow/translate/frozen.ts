@@ -44,6 +44,10 @@ export type Frozen = {
   readonly rests: readonly FrozenRest[];
   /** Which hash the datapath has computed of it, `symL4 0`; empty for none. */
   readonly hashed: string;
+  /** The bond that it leaves by, by a hash; empty for none. */
+  readonly bond: string;
+  /** Mirrors that have a copy of it, as bits. */
+  readonly mirrored: number;
   /** Whether the connection tracker said something of it. */
   readonly tracked: boolean;
   /** How often it was looked up again before. */

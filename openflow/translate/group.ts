@@ -20,6 +20,7 @@ import { Port } from "../wire/port_number.ts";
 import { addToSet, inOrder } from "./action_set.ts";
 import { hashFields, mix } from "./hash.ts";
 import type { CountedBucket, Group, Pipeline } from "./pipeline.ts";
+import { type Spread, spreadOf } from "./spread.ts";
 import type { Way } from "./way.ts";
 
 const dpHash = fieldOfName("dp_hash");
@@ -92,67 +93,6 @@ function selected(
     if (bucket.weight > 0 && score > bestScore) [best, bestScore] = [bucket, score];
   }
   return best;
-}
-
-/** Hash values at most that a group's buckets are spread over; of one without a method, fewer. */
-const MAX_VALUES = 256;
-const USUAL_VALUES = 64;
-/** The basis of groups without a method. */
-const USUAL_BASIS = 0xdeadbeef;
-
-/** How buckets are chosen by a hash of the datapath: bucket by the low bits of the hash. */
-interface Spread {
-  readonly algorithm: "l4" | "symL4";
-  readonly basis: number;
-  readonly buckets: readonly CountedBucket[];
-}
-
-/**
- * Buckets spread over hash values by their weights, as Webster's method gives seats to parties;
- * undefined where that takes more than `most` values.
- */
-function webster(
-  buckets: readonly CountedBucket[],
-  most: number,
-): readonly CountedBucket[] | undefined {
-  const weights = buckets.map(({ weight }) => weight).filter((weight) => weight > 0);
-  if (weights.length === 0) return undefined;
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const slots = Math.ceil(total / Math.min(...weights));
-  const count = Math.max(16, 2 ** Math.ceil(Math.log2(slots)));
-  if (count > most) return undefined;
-  const parties = buckets.map((bucket) => ({ bucket, divisor: 1, value: bucket.weight }));
-  return Array.from({ length: count }, () => {
-    const winner = parties.reduce((best, one) => one.value > best.value ? one : best);
-    winner.divisor += 2;
-    winner.value = winner.bucket.weight / winner.divisor;
-    return winner.bucket;
-  });
-}
-
-/** By the content of a group; null for one that is not spread. */
-const spreads = new WeakMap<Group["content"]["value"], Spread | null>();
-
-/** How a group is spread over hashes of the datapath; null if it is not. */
-function spreadOf(
-  content: Group["content"]["value"],
-  hashes: Pipeline["hashes"],
-): Spread | null {
-  let known = spreads.get(content);
-  if (known !== undefined) return known;
-  const { method = "", parameter = 0n } = content.selection ?? {};
-  const isUsual = method === "";
-  const buckets = method === "hash" && content.selection?.fields !== undefined
-    ? undefined
-    : webster(content.buckets, isUsual ? USUAL_VALUES : MAX_VALUES);
-  const wantsSymmetric = isUsual || parameter >> 32n === 1n;
-  known = buckets === undefined || hashes.size === 0 ? null : {
-    algorithm: wantsSymmetric && hashes.has("symL4") ? "symL4" : "l4",
-    basis: isUsual ? USUAL_BASIS : Number(parameter & 0xffffffffn),
-    buckets,
-  };
-  spreads.set(content, known);
-  return known;
 }
 
 /** The live bucket of a hash; undefined if there is none, or there is no hash yet. */

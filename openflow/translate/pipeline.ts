@@ -12,6 +12,7 @@ import type { FlowTable } from "../table/flow_table.ts";
 import type { TlvTable } from "../table/tlv_table.ts";
 import type { TunnelPort } from "./tunnel_port.ts";
 import type { Rule, RuleCounter } from "../table/rule.ts";
+import type { Counter } from "../table/tally.ts";
 import type { Frozen } from "./frozen.ts";
 import type { Bucket, GroupType, PortDesc, Selection } from "../wire/object.ts";
 
@@ -58,6 +59,34 @@ export type VlanMode =
   | "native-untagged"
   | "dot1q-tunnel";
 
+/** What a bond is at a time: ports are numbers. */
+export interface BondNow {
+  /** One port takes all packets, or each those of some addresses. */
+  readonly mode: "active-backup" | "balance-slb" | "balance-tcp";
+  /**
+   * Whether the other end has agreed, by LACP, or nobody asks it; if it has not, nothing goes
+   * unless one port takes all packets.
+   */
+  readonly lacp: "off" | "configured" | "negotiated";
+  readonly fallsBack: boolean;
+  /** Ports that packets may come by, where the other end has agreed. */
+  readonly enabled: readonly number[];
+  /** The one, and the only one that packets to many come by; undefined if none is up. */
+  readonly active: number | undefined;
+  /** The port of each value of the hash. */
+  readonly table: readonly (number | undefined)[];
+  readonly basis: number;
+  /** Whether packets to many may come by each port. */
+  readonly isAllActive: boolean;
+}
+
+/** Ports that are one. */
+export interface Bond {
+  readonly now: Cell<BondNow>;
+  /** What count packets of each value of the hash. */
+  readonly counters: readonly Counter[];
+}
+
 /** What NORMAL knows of ports that are one to it: a bond, or a port of its own. */
 export interface Bundle {
   readonly name: string;
@@ -70,8 +99,12 @@ export interface Bundle {
   readonly isProtected: boolean;
   /** Whether packets of no VLAN have a tag: those that have a priority in one, or all. */
   readonly priorityTags: "no" | "if-nonzero" | "always";
-  /** Its ports: packets go out of the first one whose link is up. */
+  /** Its ports: without a bond, packets go out of the first one whose link is up. */
   readonly ports: readonly number[];
+  /** Whether the switch speaks LACP there. */
+  readonly speaksLacp?: boolean | undefined;
+  /** How it is bonded. */
+  readonly bond?: Bond | undefined;
 }
 
 /** What NORMAL is told of a whole switch. */
@@ -80,6 +113,25 @@ export interface NormalSettings {
   readonly forwardBpdu: boolean;
   /** VLANs in which nothing is learned. */
   readonly floodVlans: ReadonlySet<number>;
+}
+
+/** Who gets copies of which packets. */
+export interface Mirror {
+  readonly name: string;
+  /** Bundles of which it has what comes in, by name. */
+  readonly sources: ReadonlySet<string> | "all";
+  /** Bundles of which it has what goes out. */
+  readonly targets: ReadonlySet<string> | "all";
+  /** VLANs of the packets that it has; all of them if absent. */
+  readonly vlans?: ReadonlySet<number> | undefined;
+  /** Where copies go: out of a bundle, or into a VLAN. */
+  readonly output:
+    | { readonly bundle: string; readonly vlan?: undefined }
+    | { readonly vlan: number; readonly bundle?: undefined };
+  /** Bytes of each packet; 0 is all of them. */
+  readonly cut: number;
+  /** What it has had. */
+  readonly counter: RuleCounter;
 }
 
 /** Where packets come out that are sent to a patch port: of another switch. */
@@ -139,6 +191,8 @@ export interface Pipeline {
   /** Whether all packets go by NORMAL, before any table: no controller answers. */
   readonly failOpen: Cell<boolean>;
   readonly normal: Cell<NormalSettings>;
+  /** Mirrors, 32 at most. */
+  readonly mirrors: Cell<readonly Mirror[]>;
   /** What NORMAL has learned: port by tag and address. */
   readonly stations: StateMap<string, number>;
   /** The priority of packets that a queue stands for; undefined where there is no such queue. */

@@ -13,13 +13,17 @@ import { Port } from "../wire/port_number.ts";
 import type { PacketFlow } from "../table/packet_flow.ts";
 import { CONTROLLER, wordsOf, writeContext } from "./context.ts";
 import { Headers } from "./headers.ts";
-import { normal } from "./normal.ts";
+import { mirrorOut } from "./forward/mirror.ts";
+import { normal } from "./forward/normal.ts";
 import { tunnelAction } from "./tunnel.ts";
 import type { PatchPeer, Pipeline } from "./pipeline.ts";
 import type { Credit, Lesson, Way } from "./way.ts";
 
 /** Packets for controllers, a second. */
 const PACKET_INS = { perSecond: 100_000 } as const;
+
+/** As many bytes as a packet can have. */
+const WHOLE = 65_535;
 
 /** Bytes that go to controllers with a packet, at most. */
 const MAX_HANDED = 60_000;
@@ -40,6 +44,10 @@ export abstract class Sending extends Headers {
   protected handedBytes = 0;
   /** The reason of packet-ins: an action of a flow, the action set, a group, a packet-out. */
   reasonOfOutput: number = PacketInReason.action;
+  /** Mirrors that have a copy, as bits. */
+  mirrored = 0;
+  /** Bytes of the copy that is sent; 0 is all of them, and so it is where none is. */
+  cut = 0;
 
   /** Begins with a packet. `credit` is told which counters it is for. */
   constructor(pipeline: Pipeline, packet: PacketFlow, credit: Credit, inPort: number) {
@@ -62,7 +70,7 @@ export abstract class Sending extends Headers {
       case Port.controller:
         return this.toController({ maxLength, controllerId: 0, reason: undefined });
       case Port.inPort:
-        return this.#send(this.inPort);
+        return this.sendTo(this.inPort);
       case Port.table:
         return this.again();
       case Port.normal:
@@ -73,12 +81,12 @@ export abstract class Sending extends Headers {
           if (number === this.inPort) continue;
           if (port !== Port.all && config & PortConfig.noFlood) continue;
           if (!this.way.spendOnFlood()) return;
-          this.#send(number);
+          this.sendTo(number);
         }
         return;
       default:
         // A packet goes back by IN_PORT only.
-        if (port !== this.now.flow[Word.inPort]) this.#send(port);
+        if (port !== this.now.flow[Word.inPort]) this.sendTo(port);
     }
   }
 
@@ -88,6 +96,7 @@ export abstract class Sending extends Headers {
     // As in Open vSwitch: behind a patch port it would be cut who knows where.
     const to = port === Port.inPort ? this.inPort : port;
     const isPatch = this.pipeline.ports.value.get(to)?.patch !== undefined;
+    if (isPatch) this.way.tell(`output_trunc does not support patch port ${to}`);
     if (!isPort || isPatch) return;
     // As in Open vSwitch: what is changed is so behind the cut, which a tag does not count for.
     const before = this.actions.push(trunc(maxLength));
@@ -106,15 +115,19 @@ export abstract class Sending extends Headers {
     this.toController({ maxLength: 128, controllerId: 0, reason });
   }
 
-  #send(port: number): void {
+  /** Sends the packet out of a port, if only back. */
+  sendTo(port: number): void {
     const desc = this.pipeline.ports.value.get(port);
     if (desc === undefined) return;
     if (desc.config & (PortConfig.down | PortConfig.noForward)) return;
-    if (desc.patch !== undefined) this.enterPeer(desc.patch);
+    // As in Open vSwitch: behind a patch port a copy would be cut who knows where.
+    const cut = this.cut > 0 && this.cut < WHOLE ? [trunc(this.cut)] : [];
+    if (desc.patch !== undefined) { if (this.cut === 0) this.enterPeer(desc.patch); }
     else if (desc.tunnel !== undefined && desc.dp !== undefined) {
       const outer = tunnelAction(this.way, desc.tunnel);
-      if (outer !== undefined) this.send(outer, output(desc.dp));
-    } else if (desc.dp !== undefined) this.send(output(desc.dp));
+      if (outer !== undefined) this.send(outer, ...cut, output(desc.dp));
+    } else if (desc.dp !== undefined) this.send(...cut, output(desc.dp));
+    if (this.pipeline.mirrors.value.length > 0) mirrorOut(this.way, desc);
   }
 
   /** Hands the packet to controllers. */

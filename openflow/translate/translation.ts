@@ -38,6 +38,16 @@ const HASH_WORK = 8;
 
 /** A translation. */
 export class Translation extends Walking implements Way {
+  #isDebugged = false;
+
+  /** Whether the program handles each such packet: it changes it, or a test wants it so. */
+  get isSlow(): boolean {
+    return this.edit !== undefined || this.#isDebugged;
+  }
+
+  /** Notes what becomes of the packet, for one who wants to be told. */
+  tell(_text: string): void {}
+
   /** @ignore */
   get way(): Way {
     return this;
@@ -178,6 +188,10 @@ export class Translation extends Walking implements Way {
         return this.deleteOption(action.field);
       case "ct":
         return track(this, action);
+      case "debugRecirc":
+        return this.freeze((frozen) => [this.pipeline.recirculation(frozen)]);
+      case "debugSlow":
+        return void (this.#isDebugged = true);
       case "ctClear":
         if (this.tracked) this.actions.push(ctClear());
         return untrack(this);

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { meter as meterAction } from "../../providers/odp/constructors.ts";
+import { hash, meter as meterAction } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
 import type { PacketFlow } from "../table/packet_flow.ts";
 import { Trail } from "../table/trail.ts";
@@ -18,6 +18,9 @@ import { PortConfig } from "../wire/object.ts";
 import { addToSet, inOrder, outputOf } from "./action_set.ts";
 import { frozenWords, METADATA_WORDS } from "./context.ts";
 import { type Entered, isAlike, PEER_WORK } from "./entered.ts";
+import { leaveByHash } from "./forward/bond.ts";
+import { mirrorIn } from "./forward/mirror.ts";
+import { takeSpecial } from "./forward/special.ts";
 import { freezeRest, type Frozen, type Rest, textOfActions, thaw } from "./frozen.ts";
 import { isMore, looksBelow } from "./list_end.ts";
 import { Lookups } from "./lookups.ts";
@@ -81,6 +84,9 @@ export abstract class Walking extends Lookups {
     const isOff = config & (PortConfig.noReceive | PortConfig.down);
     if (isOff) return this.drop("port is down");
     const isFragment = (this.now.flow[Word.nw] as number) & 3;
+    const isSpecial = takeSpecial(this.way);
+    mirrorIn(this.way);
+    if (this.stopped || isSpecial) return;
     if (isFragment && fragments.value === 1) return this.drop("fragment");
     if (this.pipeline.failOpen.value) this.output(Port.normal);
     else this.goTo(table, true);
@@ -90,7 +96,8 @@ export abstract class Walking extends Lookups {
   /** Does actions that a controller sent with a packet. */
   runActions(list: readonly OfAction[]): void {
     this.reasonOfOutput = PacketInReason.packetOut;
-    this.apply(list);
+    mirrorIn(this.way);
+    if (!this.stopped) this.apply(list);
     this.end();
   }
 
@@ -108,6 +115,8 @@ export abstract class Walking extends Lookups {
     this.#depth = frozen.depth;
     this.tracked = frozen.tracked;
     this.hashed = frozen.hashed;
+    this.mirrored = frozen.mirrored;
+    if (frozen.bond !== "") return leaveByHash(this.way, frozen.bond);
     const { set, rests } = thaw(frozen, this.pipeline.tlv) ??
       { set: [], rests: undefined };
     if (rests === undefined) this.drop("an option of tunnels is gone");
@@ -160,9 +169,20 @@ export abstract class Walking extends Lookups {
       set: textOfActions(this.set),
       rests: rests.map(freezeRest),
       hashed: "",
+      bond: "",
+      mirrored: this.mirrored,
       tracked,
       depth,
     };
+  }
+
+  /** As in {@linkcode Way}. */
+  sendByHash(bond: string, basis: number): void {
+    this.commit();
+    const frozen = this.frozen(NO_TABLE, this.tracked, []);
+    const hashed = `l4 ${basis}`;
+    const again = { ...frozen, bond, hashed, set: "", stack: [] };
+    this.actions.push(hash("l4", { basis }), this.pipeline.recirculation(again));
   }
 
   /** The action that has the packet looked up again, in a table. */
@@ -293,9 +313,15 @@ export abstract class Walking extends Lookups {
    * Does actions on what the packet is now, and has it be again what it was before. A clone does
    * the action set too, as in Open vSwitch.
    */
-  aside(list: readonly OfAction[], reason = this.reasonOfOutput, isClone = false): void {
+  aside(
+    list: readonly OfAction[],
+    reason = this.reasonOfOutput,
+    isClone = false,
+    then = () => {},
+  ): void {
     this.separately(isClone, reason, () => {
       this.apply(list);
+      then();
       if (isClone) this.finishSet();
     });
   }
@@ -327,9 +353,9 @@ export abstract class Walking extends Lookups {
   protected override enterPeer({ pipeline, port }: PatchPeer): void {
     if (!this.spend(PEER_WORK)) return;
     const before = { pipeline: this.pipeline, inPort: this.inPort };
-    const { cookie, table, isMiss } = this;
+    const { cookie, table, isMiss, mirrored } = this;
     this.separately(true, PacketInReason.action, () => {
-      Object.assign(this, { pipeline, inPort: port, tracked: false });
+      Object.assign(this, { pipeline, inPort: port, tracked: false, mirrored: 0 });
       this.enter(port);
       [this.set, this.stack] = [[], new Stack()];
       const { now: { flow, tags }, groups, isBlind } = this;
@@ -343,7 +369,7 @@ export abstract class Walking extends Lookups {
       this.back(() => this.run());
       this.#entered.pop();
     });
-    Object.assign(this, { ...before, cookie, table, isMiss });
+    Object.assign(this, { ...before, cookie, table, isMiss, mirrored });
   }
 
   /** As in {@linkcode Way}. */

@@ -47,6 +47,10 @@ export interface Way {
   readonly hashed: string;
   /** What packets like it teach. */
   lessons: readonly Lesson[];
+  /** Mirrors that have a copy, as bits. */
+  mirrored: number;
+  /** Bytes of the copy that is sent; 0 is all of them, and so it is where none is. */
+  cut: number;
   /** Whether the packet has what a field needs; what tells so matters then. */
   has(needs: Needs): boolean;
   /** Has bits of the packet matter. */
@@ -59,6 +63,8 @@ export interface Way {
   commit(): void;
   /** The action that has the packet looked up again, in a table. */
   recirculate(table: number, tracked: boolean): Action;
+  /** Sends it out of a bond, by a hash that the datapath computes. */
+  sendByHash(bond: string, basis: number): void;
   /** Has the datapath compute a hash by `how`, and does the group again. */
   hashAgain(how: (frozen: Frozen) => readonly Action[]): void;
   /** Whether the packet may be put through so many more actions or buckets. */
@@ -67,10 +73,19 @@ export interface Way {
   spendOnFlood(): boolean;
   /** Does what may lead to itself, and nothing at all where that went too deep. */
   back(what: () => void): void;
+  /** Notes what becomes of the packet, for one who wants to be told. */
+  tell(text: string): void;
   /** Ends the way, and says why. */
   drop(reason: string): void;
-  /** Does actions on what the packet is now, and has it be again what it was. */
-  aside(list: readonly OfAction[], reason?: number): void;
+  /** Does actions on what the packet is now, then `then`, and has it be again what it was. */
+  aside(
+    list: readonly OfAction[],
+    reason?: number,
+    isClone?: boolean,
+    then?: () => void,
+  ): void;
+  /** Sends it out of a port, if only back. */
+  sendTo(port: number): void;
   /** Sends it out of a port. */
   output(port: number, maxLength?: number): void;
 }

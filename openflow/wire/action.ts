@@ -111,6 +111,8 @@ export type OfAction =
     readonly hard: number;
   }
   | { readonly type: "ctClear" }
+  /** For tests: the packet is looked up again, or goes by the program. */
+  | { readonly type: "debugRecirc" | "debugSlow" }
   | CtAction
   | NatAction
   | {

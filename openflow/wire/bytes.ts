@@ -119,8 +119,9 @@ export class Reader {
   }
 
   /** Skips bytes. */
-  skip(size: number): void {
+  skip(size: number): this {
     this.#take(size);
+    return this;
   }
 
   /** Skips bytes that must be zero. */

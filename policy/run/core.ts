@@ -32,6 +32,7 @@ export interface Settings {
   readonly auditsPerSecond: number;
   readonly recorder: Recorder | undefined;
   readonly onError: (error: PolicyError) => "drop" | "hold" | void;
+  readonly firstStageId: number | undefined;
   readonly onPacket: ((packet: HandedPacket) => void) | undefined;
   readonly onFlow: ((flow: PutFlow, isNew: boolean) => void) | undefined;
 }
@@ -166,7 +167,7 @@ export class Core {
     this.settings = settings;
     // Ids of an earlier program may still be in flows and on packets: begin elsewhere.
     const [a = 0, b = 0, c = 0] = randomBytes(3);
-    const first = 1 + (a << 16 | b << 8 | c) * 64;
+    const first = settings.firstStageId ?? 1 + (a << 16 | b << 8 | c) * 64;
     this.continuations = new Continuations(
       first,
       (stage, ids) =>

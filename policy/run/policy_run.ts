@@ -12,7 +12,7 @@ import { decodeMask } from "../../providers/odp/mask.ts";
 import { extractKey } from "../../providers/odp/extract.ts";
 import { encodeKey } from "../../providers/odp/key.ts";
 import { keyView } from "../../providers/odp/view.ts";
-import type { PortNo, Ufid } from "../../providers/ids.ts";
+import type { PortNo, RecircId, Ufid } from "../../providers/ids.ts";
 import type { Action } from "../../providers/types_action.ts";
 import type { KeyInput } from "../../providers/types.ts";
 import { adopt } from "./adopt.ts";
@@ -29,6 +29,7 @@ import { type PolicyOptions, settingsOf } from "./settings.ts";
 import { SetUp } from "./setup.ts";
 import type { Learner } from "../packet/effect.ts";
 import { PortsView } from "../state/state.ts";
+import type { Carry } from "../stage.ts";
 import { sameActions } from "../verdicts.ts";
 import { Walker } from "./walker.ts";
 
@@ -317,6 +318,16 @@ export class PolicyRun implements AsyncDisposable {
   execute(packet: Uint8Array, key: Uint8Array, actions: readonly Action[]): void {
     const { dp, runner } = this.#core;
     dp.execute({ packet, key, actions: runner.actions.of(actions).bytes });
+  }
+
+  /** Actions as the datapath has them: recirculations into stages of the policy by their ids. */
+  resolved(actions: readonly Action[]): Action[] {
+    return decodeActions(this.#core.runner.actions.of(actions).bytes);
+  }
+
+  /** What goes with packets of a recirculation id; undefined for an id that is no stage's. */
+  carriedTo(id: RecircId): Carry {
+    return this.#core.continuations.get(id)?.carry;
   }
 
   /** Resolves when every flow is true: nothing waits to be run again. */

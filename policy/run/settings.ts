@@ -37,6 +37,8 @@ export interface PolicyOptions {
    * makes those that are true the policy's own, so that no packet is lost.
    */
   readonly existing?: "adopt" | "flush";
+  /** The first recirculation id of stages, for tests; somewhere at random if absent. */
+  readonly firstStageId?: number;
   /** Keeps what happens. */
   readonly record?: Recorder;
   /**
@@ -65,6 +67,7 @@ export function settingsOf(dp: Datapath, options: PolicyOptions): Settings {
     cpu,
     maxMasks: masks,
     auditsPerSecond: options.audit?.perSecond ?? 10,
+    firstStageId: options.firstStageId,
     recorder: options.record,
     onError: options.onError ?? ((error) => console.error(`policy: ${error.message}`)),
     onPacket: options.onPacket,

@@ -59,12 +59,13 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     readonly refused: number;
     readonly evicted: number;
     readonly expired: number;
+    readonly added: number;
     readonly flapping: number;
   } {
     refuseFlow("counter");
     return this.#counters;
   }
-  readonly #counters = { refused: 0, evicted: 0, expired: 0, flapping: 0 };
+  readonly #counters = { refused: 0, evicted: 0, expired: 0, added: 0, flapping: 0 };
   readonly #options: StateMapOptions<V>;
   readonly #entries = new Map<K, Entry<K, V>>();
   /** How many of them are there, the first that came, and the last. */
@@ -314,6 +315,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     else this.#last.after = entry;
     this.#last = entry;
     this.#size++;
+    this.#counters.added++;
     if (this.#numbers.size > 0) this.#numbers.clear();
     for (const index of this.#indexes.values()) {
       const { bits, blocks, place: { width } } = index;

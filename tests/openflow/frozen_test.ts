@@ -191,7 +191,7 @@ function frozenIn(of: Switch, inPort = Port.controller as number): Frozen {
   return {
     ...{ of: of.id, table: NO_TABLE, inPort, words: [], stack: [], set: "" },
     rests: [freezeRest({ table: 0, cookie: undefined, what: { apply } })],
-    ...{ hashed: "", tracked: false, depth: 0 },
+    ...{ hashed: "", bond: "", mirrored: 0, tracked: false, depth: 0 },
   };
 }
 

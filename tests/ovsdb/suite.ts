@@ -5,8 +5,9 @@
  * The tests are those of Debian's package openvswitch-source; the tools that they call are Debian's
  * too. `deno task test:ovs-suite [KEYWORD|NUMBER...]` runs some of them, `ofproto` if nothing is
  * said, and compares with the list of those that pass: `tests/ovsdb/suite_passes.txt`. `--write`
- * adds those to the list that pass now, and takes those off that do not; `--jobs=N` runs N at a
- * time.
+ * adds those to the list that pass now, and takes those off that do not; `--add` adds only;
+ * `--jobs=N` runs N at a time; `--folder=FOLDER` makes the suite there, or uses what was made
+ * there.
  *
  * @module
  */
@@ -43,6 +44,9 @@ async function run(
 
 /** Makes the suite in a folder: `tests/testsuite` in the folder that is returned. */
 async function make(folder: string): Promise<string> {
+  await Deno.mkdir(folder, { recursive: true });
+  const made = `${folder}/openvswitch/tests/testsuite`;
+  if (await Deno.stat(made).then(() => true, () => false)) return `${folder}/openvswitch`;
   const code = await run("tar", ["xf", TARBALL], folder);
   if (code !== 0) throw new Error(`cannot read ${TARBALL}: install openvswitch-source`);
   const top = `${folder}/openvswitch`;
@@ -75,20 +79,34 @@ async function make(folder: string): Promise<string> {
   return top;
 }
 
-/** What became of tests, by title. */
-async function outcomes(top: string): Promise<Map<string, string>> {
-  const found = new Map<string, string>();
+/** What became of a test, and the file that it is in. */
+interface Outcome {
+  readonly title: string;
+  readonly what: string;
+  readonly file: string;
+}
+
+/** What became of tests. */
+async function outcomes(top: string): Promise<Outcome[]> {
+  const found: Outcome[] = [];
   const text = await Deno.readTextFile(`${top}/tests/testsuite.log`);
   for (const line of text.split("\n")) {
-    const parts = /^\d+\. \S+: +\d+\. (.*) \(\S+:\d+\): (ok|FAILED|skipped)/.exec(line);
-    if (parts !== null) found.set(parts[1] as string, parts[2] as string);
+    // Behind the number and the place of a test that failed its number is said again.
+    const parts = /^(?:\d+\. \S+: +)?\d+\. (.*) \((\S+):\d+\): +(ok|FAILED|skipped)/.exec(
+      line,
+    );
+    const [, title, file, what] = parts ?? [];
+    if (title !== undefined && file !== undefined && what !== undefined) {
+      found.push({ title, what, file });
+    }
   }
   return found;
 }
 
 async function main(args: readonly string[]): Promise<number> {
   const words = args.filter((arg) => !arg.startsWith("--"));
-  const folder = await Deno.makeTempDir({ prefix: "suite" });
+  const folder = args.find((arg) => arg.startsWith("--folder="))?.slice(9) ??
+    await Deno.makeTempDir({ prefix: "suite" });
   const top = await make(folder);
   const which = words.length === 0 ? ["ofproto"] : words;
   const chosen = which.flatMap((word) => /^[\d-]+$/.test(word) ? [word] : ["-k", word]);
@@ -98,16 +116,27 @@ async function main(args: readonly string[]): Promise<number> {
   await run("sh", tests, `${top}/tests`, {
     PATH: `${root}packaging:${Deno.env.get("PATH") ?? ""}:/usr/sbin`,
   });
-  const became = await outcomes(top);
+  const all = await outcomes(top);
+  const good = (some: readonly Outcome[]): number =>
+    some.filter(({ what }) => what === "ok").length;
+  console.log(`${good(all)} of ${all.length} ok, in ${top}/tests/testsuite.dir`);
+  for (const [file, some] of Map.groupBy(all, ({ file }) => file)) {
+    console.log(`${file}: ${good(some)} of ${some.length}`);
+  }
+  // Of several with one title, all must pass.
+  const became = new Map<string, string>();
+  for (const { title, what } of all) {
+    if ((became.get(title) ?? "ok") === "ok") became.set(title, what);
+  }
   const ok = [...became].filter(([, what]) => what === "ok").map(([title]) => title);
-  console.log(`${ok.length} of ${became.size} ok, in ${top}/tests/testsuite.dir`);
   const list = await Deno.readTextFile(LIST).catch(() => "");
   const expected = new Set(list.split("\n").filter((line) => line !== ""));
-  if (args.includes("--write")) {
-    const kept = [...expected].filter((title) => !became.has(title));
-    const all = [...new Set([...kept, ...ok])].sort();
-    await Deno.writeTextFile(LIST, all.map((title) => `${title}\n`).join(""));
-    return 0;
+  const adds = args.includes("--add");
+  if (adds || args.includes("--write")) {
+    const kept = [...expected].filter((title) => adds || !became.has(title));
+    const listed = [...new Set([...kept, ...ok])].sort();
+    await Deno.writeTextFile(LIST, listed.map((title) => `${title}\n`).join(""));
+    if (!adds) return 0;
   }
   const lost = [...became].filter(([title, what]) =>
     expected.has(title) && what !== "ok"

@@ -34,22 +34,34 @@ export function bridgeCommands(add: Add, { daemon }: ServedDaemon): void {
   });
   add("fdb/stats-show", "bridge", [1, 1], ([name = ""]) => {
     const { of } = named(name);
-    const { expired, evicted, flapping } = of.stations.counters;
+    const { added, expired, evicted, flapping } = of.stations.counters;
+    const { size, most, fixed } = of.stations;
     return `Statistics for bridge "${name}":\n` +
-      `  Current/maximum MAC entries in the table: ${of.stations.size}/${of.stationLimit}\n` +
+      `  Current/maximum MAC entries in the table: ${size + fixed.size}/${most}\n` +
+      `  Current static MAC entries in the table : ${fixed.size}\n` +
+      `  Total number of learned MAC entries     : ${added}\n` +
       `  Total number of expired MAC entries     : ${expired}\n` +
       `  Total number of evicted MAC entries     : ${evicted}\n` +
       `  Total number of port moved MAC entries  : ${flapping}\n`;
   });
   add("fdb/del", "bridge vlan mac", [3, 3], ([name = "", vlan = "", mac = ""]) => {
-    const address = mac.replaceAll(":", "");
-    if (!/^\d{1,4}$/.test(vlan)) throw new CommandError("Invalid vlan");
-    if (!/^[0-9a-f]{12}$/i.test(address)) throw new CommandError("Invalid MAC address");
-    const key = `${Number(vlan)} ${BigInt(`0x${address}`).toString(16)}`;
-    if (!named(name).of.stations.delete(key)) {
-      throw new CommandError("MAC entry not found");
-    }
+    const { stations } = named(name).of;
+    const key = stationOf(vlan, mac);
+    const [fixed, learned] = [stations.fixed.delete(key), stations.delete(key)];
+    if (!fixed && !learned) throw new CommandError("could not find static mac entry\n");
     return "";
+  });
+  add("fdb/add", "bridge port vlan mac", [4, 4], (args) => {
+    const [name = "", portName = "", vlan = "", mac = ""] = args;
+    const { ports, stations } = named(name).of;
+    const port = [...ports.value.values()].find((one) => one.name === portName)?.port;
+    if (port === undefined) throw new CommandError(`no port ${portName}`);
+    const key = stationOf(vlan, mac);
+    const [fixed, before] = [stations.fixed.get(key), stations.get(key)];
+    stations.fix(key, port);
+    if (before === undefined || before === port && fixed !== undefined) return "";
+    const kind = fixed === undefined ? "dynamic" : "static";
+    return `Overriding already existing ${kind} entry on ${portLabel(before)}\n`;
   });
   add("bridge/reconnect", "[bridge]", [0, 1], async ([name]) => {
     const bridges = name === undefined
@@ -81,13 +93,33 @@ function flowsText({ of }: Bridge): string {
 /** Where addresses are: port, VLAN, address, and for how many seconds nothing came from there. */
 function stationsText({ of }: Bridge): string {
   const nowMs = clockMs();
-  const lines = [...of.stations.entries()].map(([key, port]) => {
+  // As in Open vSwitch: those that were silent longest come first.
+  const all = [
+    ...[...of.stations.fixed.entries()].map(([key, port]) => ({
+      ...{ key, port, usedMs: nowMs, isFixed: true },
+    })),
+    ...[...of.stations.entries()].map(([key, port]) => ({
+      ...{ key, port, usedMs: of.stations.usedMs(key) ?? nowMs, isFixed: false },
+    })),
+  ].sort((a, b) => a.usedMs - b.usedMs);
+  const lines = all.map(({ key, port, usedMs, isFixed }) => {
     const [vlan = "0", address = "0"] = key.split(" ");
     const mac = address.padStart(12, "0").replace(/..(?!$)/g, "$&:");
-    const usedMs = of.stations.usedMs(key) ?? nowMs;
-    const age = Math.max(0, Math.floor((nowMs - usedMs) / 1000));
-    const name = port === Port.local ? "LOCAL" : `${port}`;
-    return `${name.padStart(5)}  ${vlan.padStart(4)}  ${mac}  ${`${age}`.padStart(3)}\n`;
+    const age = `${Math.max(0, Math.floor((nowMs - usedMs) / 1000))}`.padStart(3);
+    return `${portLabel(port).padStart(5)}  ${vlan.padStart(4)}  ${mac}  ` +
+      `${isFixed ? "static" : age}\n`;
   });
   return ` port  VLAN  MAC                Age\n${lines.join("")}`;
+}
+
+function portLabel(port: number): string {
+  return port === Port.local ? "LOCAL" : `${port}`;
+}
+
+/** What an address in a VLAN is known by. Throws {@linkcode CommandError}. */
+function stationOf(vlan: string, mac: string): string {
+  const address = mac.replaceAll(":", "");
+  if (!/^\d{1,4}$/.test(vlan)) throw new CommandError("Invalid vlan");
+  if (!/^[0-9a-f]{12}$/i.test(address)) throw new CommandError("bad MAC address");
+  return `${Number(vlan)} ${BigInt(`0x${address}`).toString(16)}`;
 }

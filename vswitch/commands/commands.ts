@@ -8,11 +8,13 @@ import { CommandError } from "../../control/command_error.ts";
 import { allCounters } from "../../control/commands.ts";
 import type { ControlCommand, ControlCommands } from "../../control/socket.ts";
 import { version } from "../../control/version.ts";
+import { bondCommands } from "./bond.ts";
 import { bridgeCommands } from "./bridge.ts";
 import { datapathCommands } from "./datapath.ts";
+import { dummyPortCommands } from "./dummy.ts";
 import { type Add, type ServedDaemon, sortedBridges } from "./served.ts";
 import { timeCommands } from "./time.ts";
-import { traceCommands } from "./trace.ts";
+import { traceCommands } from "./trace/commands.ts";
 
 /** All commands of a daemon. */
 export function daemonCommands(served: ServedDaemon): ControlCommands {
@@ -20,8 +22,10 @@ export function daemonCommands(served: ServedDaemon): ControlCommands {
   const add: Add = (name, usage, args, run) =>
     void commands.set(name, { usage, args, run });
   generalCommands(add, served);
+  bondCommands(add, served);
   bridgeCommands(add, served);
   datapathCommands(add, served);
+  dummyPortCommands(add, served);
   timeCommands(add, served);
   traceCommands(add, served);
   return commands;

@@ -7,7 +7,6 @@
  */
 import { CommandError } from "../../control/command_error.ts";
 import { controlCommands } from "../../control/commands.ts";
-import { dummyCommands } from "../../control/dummy_commands.ts";
 import type { ControlCommands } from "../../control/socket.ts";
 import { Log } from "../../control/log.ts";
 import { verbs } from "../../control/verbs/verbs.ts";
@@ -121,7 +120,6 @@ export function datapathCommands(add: Add, served: ServedDaemon): void {
         .map((line) => `${line}\n`).join("");
     },
   );
-  dummies(add, backings);
   policies(add, served, backings);
 }
 
@@ -158,22 +156,6 @@ function showText({ daemon }: ServedDaemon, backing: Backing): string {
     }).join("");
 }
 
-function dummies(add: Add, backings: () => Backing[]): void {
-  const usage = {
-    "netdev-dummy/receive": ["name [--qid queue_id] packet|flow [--len packet_len]", 2],
-    "netdev-dummy/collect": ["name", 1],
-  } as const;
-  for (const [name, [text, min]] of Object.entries(usage)) {
-    add(name, text, [min, Infinity], (args, client) => {
-      const port = args[0] ?? "";
-      const { dp } = backings().find(({ dp }) => dp.ports.get(port)?.type === "dummy") ??
-        {};
-      if (dp === undefined) throw new CommandError("no such dummy netdev");
-      return dummyCommands(dp).get(name)?.run(args, client) ?? "";
-    });
-  }
-}
-
 function policies(add: Add, { daemon }: ServedDaemon, backings: () => Backing[]): void {
   add("revalidator/wait", "", [0, 0], async () => {
     for (const { switches: { run } } of backings()) {
@@ -191,6 +173,16 @@ function policies(add: Add, { daemon }: ServedDaemon, backings: () => Backing[])
     }
     return "";
   });
+  for (const isOn of [true, false]) {
+    const verb = isOn ? "enable" : "disable";
+    add(`upcall/${verb}-megaflows`, "", [0, 0], async () => {
+      for (const { switches } of backings()) {
+        switches.exact.value = !isOn;
+        await switches.run.settled();
+      }
+      return `megaflows ${verb}d\n`;
+    });
+  }
   add("upcall/show", "", [0, 0], () =>
     backings().map(({ dp, switches }) => {
       const { flows, limit, masks } = switches.run.stats;

@@ -25,7 +25,9 @@ export function timeCommands(add: Add, { daemon }: ServedDaemon): void {
     }
     // Packets until now are dated now.
     for (const { switches } of daemon.datapaths.all()) await switches.run.statistics();
+    await daemon.dummies.settle();
     await warpClock(total, step);
+    await daemon.dummies.settle();
     return "warped\n";
   });
 }

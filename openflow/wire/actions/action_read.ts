@@ -326,16 +326,15 @@ const nicira: Readonly<Record<number, Read>> = {
     if (maxLength < 14) throw new OfError(BAD_ARGUMENT);
     return { type: "outputTrunc", port, maxLength };
   },
-  40: (body) => {
-    body.skip(2);
-    return { type: "group", group: body.u32() };
-  },
+  40: (body) => ({ type: "group", group: body.skip(2).u32() }),
   41: (body) => readSample(body, 3),
   42: (body, version) => {
     body.skip(6);
     return { type: "clone", actions: readActions(body, version) };
   },
   43: () => ({ type: "ctClear" }),
+  254: () => ({ type: "debugSlow" }),
+  255: () => ({ type: "debugRecirc" }),
   44: (body) => ({ ...resubmit(body), isOfConnection: true }),
   45: (body) => readLearn(body, true),
   49: readCheckPktLarger,

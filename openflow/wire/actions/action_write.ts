@@ -354,6 +354,9 @@ export function writeAction(writer: Writer, action: OfAction, version: Version):
       return nicira(writer, 17);
     case "finTimeout":
       return nicira(writer, 19, (to) => to.u16(action.idle).u16(action.hard));
+    case "debugSlow":
+    case "debugRecirc":
+      return nicira(writer, action.type === "debugSlow" ? 254 : 255);
     case "ctClear":
       return nicira(writer, 43);
     case "ct":

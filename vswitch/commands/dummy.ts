@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `netdev-dummy/…`: ports in memory.
+ *
+ * @module
+ */
+import { CommandError } from "../../control/command_error.ts";
+import { dummyCommands } from "../../control/dummy_commands.ts";
+import { PortConfig } from "../../openflow/wire/object.ts";
+import type { PortNo } from "../../providers/ids.ts";
+import type { Datapath } from "../../providers/datapath.ts";
+import { type Add, type ServedDaemon, sortedBridges } from "./served.ts";
+
+/** Adds them. */
+export function dummyPortCommands(add: Add, { daemon }: ServedDaemon): void {
+  const { dummies } = daemon;
+  const having = (port: string): Datapath => {
+    const all = [...daemon.datapaths.all()];
+    const backing = all.find(({ dp }) => dp.ports.get(port)?.type === "dummy");
+    if (backing === undefined) throw new CommandError("no such dummy netdev");
+    return backing.dp;
+  };
+  const usage = {
+    "netdev-dummy/receive": ["name [--qid queue_id] packet|flow [--len packet_len]", 2],
+    "netdev-dummy/collect": ["name", 1],
+  } as const;
+  for (const [name, [text, min]] of Object.entries(usage)) {
+    add(name, text, [min, Infinity], (args, client) => {
+      const port = args[0] ?? "";
+      const { ports } = having(port);
+      const there = {
+        ports: {
+          get: (no: Parameters<typeof ports.get>[0]) => ports.get(no),
+          inject: (no: PortNo, frame: Uint8Array) => {
+            dummies.came(port, frame);
+            ports.inject?.(no, frame);
+          },
+          collect: (no: PortNo) => ports.collect?.(no),
+        },
+      };
+      return dummyCommands(there).get(name)?.run(args, client) ?? "";
+    });
+  }
+  add("netdev-dummy/conn-state", "[netdev]", [0, 1], ([name]) => {
+    const names = name === undefined ? dummies.cabled : [name];
+    return names.map((one) => {
+      const is = dummies.isConnected(one);
+      const state = is === undefined ? "unknown" : is ? "connected" : "disconnected";
+      return `${one}: ${state}\n`;
+    }).join("");
+  });
+  add("netdev-dummy/set-admin-state", "[netdev] up|down", [1, 2], (args) => {
+    const state = args.at(-1)?.toLowerCase();
+    const name = args.length === 2 ? args[0] : undefined;
+    if (state !== "up" && state !== "down") throw new CommandError("Invalid Admin State");
+    const config = state === "down" ? PortConfig.down : 0;
+    let found = false;
+    for (const { of, faces, backing } of sortedBridges(daemon)) {
+      if (backing.kind !== "dummy") continue;
+      for (const [port, { number, dp, config: { type } }] of faces) {
+        const isOne = name === undefined || name === port;
+        if (!isOne || dp === undefined || type === "patch") continue;
+        const known = [...of.ports.value.values()].find((one) => one.name === port);
+        if (known === undefined || number < 0) continue;
+        found = true;
+        of.portMod({
+          ...{ kind: "portMod", port: known.port, mac: known.mac },
+          ...{ config, mask: PortConfig.down, advertise: 0 },
+        });
+      }
+    }
+    if (name !== undefined && !found) throw new CommandError("Unknown Dummy Interface");
+    return "OK\n";
+  });
+}
