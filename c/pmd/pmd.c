@@ -64,6 +64,8 @@ static inline uint32_t poll_queue(struct pmd_thread *self, struct rxq *rxq, stru
     stat_add(&self->stat.received, n);
     stat_add(&self->stat.rx_batches, 1);
     stat_add(&rxq->packets, n);
+    if (unlikely(self->held) && self->worker.in_port != port->no)
+        settle_burst(self, false); /* What is dropped on the way is another port's. */
     if (unlikely(perf)) {
         perf_batch(perf, n);
         if (rxq->full && port->class->rx_waiting)
