@@ -14,6 +14,8 @@
  *     instead of 20, of IPv6 17 instead of 27, at 2.1 GHz;
  *   partitions: what is extracted and compared stays small beside other ports' flows;
  *   one sum of a burst (burst_sum.h), no loop over runs: 20 instead of 24, 20 masks 36, not 44;
+ *   what is like the packet before compared once, and summed up by vectors: of one flow 13 instead
+ *     of 17, at 2.1 GHz; kinds that alternate told apart by one comparison: 57 instead of 69;
  *   builds, at 2.1 GHz: 15, AVX2 15, scalar 38 for one flow; 54, 54, 112 for 100,000. */
 #include <errno.h>
 #include <stdlib.h>

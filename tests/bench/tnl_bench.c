@@ -156,7 +156,7 @@ static void measure(const char *name, struct feed *feed, struct worker *worker)
 }
 
 /* A fixed number of bursts. */
-static __attribute__((noinline)) void receive_bursts(struct feed *feed, struct worker *worker, uint32_t bursts)
+static __attribute__((noipa)) void receive_bursts(struct feed *feed, struct worker *worker, uint32_t bursts)
 {
     while (bursts--)
         one_burst(feed, worker);
