@@ -287,7 +287,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls.c",
-    sha256: "69e5dbc335f1332f87539b603fa6df02d91831c1692f5210915d5ebfd9c0e511",
+    sha256: "327d73252a593096e5e7d4f8c2e20c5a3b8cf58576d3257d17a4ac914fdde6d4",
     load: () => import("../c/cls/cls.c", { with: { type: "text" } }),
   },
   {
@@ -1057,7 +1057,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "pmd/pmd.c",
-    sha256: "2b5791c29e12b57b54003a0c6a3652c766e4ef58440cf198fe87986418b2003d",
+    sha256: "a11dd08b7788e34bcf53150b6d5ddaec704f4ead043e596319ddd9dc6318dda1",
     load: () => import("../c/pmd/pmd.c", { with: { type: "text" } }),
   },
   {
