@@ -1,4 +1,5 @@
-// Answers ARP for an address. Try: deno run -A examples/arp_responder.ts netdev@br0 10.0.0.99 eth1
+// Answers ARP for an address that no host has.
+// Try: deno run -A examples/arp_responder.ts netdev@br0 10.0.0.99 eth1
 import { parse, replyTo } from "../frames/mod.ts";
 import { openDatapath, output } from "../mod.ts";
 import { ready, words } from "./start.ts";

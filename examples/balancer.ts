@@ -1,4 +1,5 @@
 // A balancer: connections to one address go to several servers, which answer for it.
+// Try: deno run -A dpctl.ts serve netdev@br0 eth1 eth2 eth3 --policy examples/balancer.ts
 import { hash, set } from "../mod.ts";
 import { again, Cell, drop, forward, type Policy, stage } from "../policy/mod.ts";
 import { toBeServed } from "./start.ts";

@@ -1,4 +1,4 @@
-// Bytes by source address in a capture file; needs no root.
+// Counts bytes by source address in a capture file; needs no root.
 // Try: deno run -A examples/counter.ts capture.pcap
 import { openDatapath } from "../mod.ts";
 import type { Datapath, FlowKey, FlowMask } from "../mod.ts";

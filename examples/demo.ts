@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { type Host, makeHosts, on, removeHosts, run } from "./demo/network.ts";
 import { Screen } from "./demo/screen.ts";
 import type { Report } from "./demo/switch.ts";
+import { purpose } from "./start.ts";
 
 const usage =
   "usage: deno run -A examples/demo.ts [--provider netdev|system] [--seconds N]";
@@ -59,7 +60,7 @@ function readOptions(): { readonly provider: string; readonly seconds: string } 
     });
     const { help, ...options } = values;
     if (help) {
-      console.log(usage);
+      console.log(purpose() + usage);
       Deno.exit(0);
     }
     const isKnown = options.provider === "netdev" || options.provider === "system";

@@ -1,4 +1,4 @@
-// Gives every client an address of 10.0.0.100 and above.
+// A DHCP server: gives every client an address of 10.0.0.100 and above.
 // Try: deno run -A examples/dhcp_server.ts netdev@br0 10.0.0.1 eth1
 import { build, dhcp, ethernet, ipv4, parse, udp } from "../frames/mod.ts";
 import { openDatapath, output } from "../mod.ts";

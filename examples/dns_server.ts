@@ -1,4 +1,4 @@
-// Answers DNS for the names it is given, and ARP for its own address.
+// A DNS server: answers for the names it is given, and ARP for its own address.
 // Try: deno run -A examples/dns_server.ts netdev@br0 10.0.0.53 eth1 www.lab=10.0.0.80
 import { parse, replyTo } from "../frames/mod.ts";
 import { openDatapath, output } from "../mod.ts";

@@ -1,4 +1,4 @@
-// A firewall: connections begin inside.
+// A firewall: connections begin inside, and only their answers come in.
 // Try: deno run -A examples/firewall.ts netdev@fw0 eth1 eth2
 import { openDatapath } from "../mod.ts";
 import { ready, words } from "./start.ts";

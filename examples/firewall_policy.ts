@@ -1,4 +1,5 @@
 // A firewall that tracks connections: port 1 is inside. In come answers, and what is for the web.
+// Try: deno run -A dpctl.ts serve netdev@br0 eth1 eth2 --policy examples/firewall_policy.ts
 import { ct, CtState } from "../mod.ts";
 import { drop, forward, type Policy, stage, track } from "../policy/mod.ts";
 import { toBeServed } from "./start.ts";

@@ -1,4 +1,5 @@
-// A learning switch. Try: deno run -A examples/learning_switch.ts netdev@br0 eth1 eth2
+// A learning switch: frames go to where their station was heard, others everywhere.
+// Try: deno run -A examples/learning_switch.ts netdev@br0 eth1 eth2
 import { exact, type MacAddress, openDatapath, output, type PortNo } from "../mod.ts";
 import { ready, words } from "./start.ts";
 
@@ -8,7 +9,6 @@ for (const name of devices) dp.ports.get(name) ?? await dp.ports.add({ name });
 const stations = new Map<MacAddress, PortNo>();
 dp.flows.flush(); // Flows of an earlier run are about stations that may have moved.
 await ready(dp);
-
 for await (const { kind, packet, key, key: { ethernet, inPort } } of dp.upcalls()) {
   if (kind !== "miss" || ethernet === undefined || inPort === undefined) continue;
   const { src, dst } = ethernet;

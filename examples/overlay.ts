@@ -1,6 +1,6 @@
 // An overlay: hosts on any network share one Ethernet, by tunnels from each to each, and learn
-// who is behind whom. Try, on each host: deno run -A examples/overlay.ts netdev@ov0 eth0 OTHER...
-// (and give ov0 an address)
+// who is behind whom. It runs on each host, whose ov0 gets an address.
+// Try: deno run -A examples/overlay.ts netdev@ov0 eth0 OTHER...
 import { openDatapath, output, set } from "../mod.ts";
 import { drop, forward, type Policy, runPolicy, StateMap } from "../policy/mod.ts";
 import { ready, words } from "./start.ts";

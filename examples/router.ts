@@ -1,4 +1,5 @@
 // A router: the longest prefix decides, next hops have addresses, and TTL goes down.
+// Try: deno run -A dpctl.ts serve netdev@br0 eth1 eth2 --policy examples/router.ts
 import { decTtl, set } from "../mod.ts";
 import { drop, forward, type Policy, PrefixMap, StateMap } from "../policy/mod.ts";
 import { toBeServed } from "./start.ts";

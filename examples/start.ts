@@ -40,7 +40,7 @@ export function words<const Usage extends readonly string[]>(
   const isMany = positions.at(-1)?.includes("...") === true;
   const help = `usage: deno run -A ${shown(Deno.mainModule)} ${usage.join(" ")}`;
   if (options.includes("--help")) {
-    console.log(help);
+    console.log(purpose() + help);
     Deno.exit(0);
   }
   const end = (complaint: string): never => {
@@ -74,6 +74,32 @@ export function words<const Usage extends readonly string[]>(
     Deno.exit(1);
   });
   return given as Words<Usage>;
+}
+
+/** What an example is for, and a command that starts it, from the comment that it begins with. */
+export function aboutExample(
+  text: string,
+): { readonly about: string; readonly command: string | undefined } {
+  const block = /^(?:\/\/ SPDX[^\n]*\n)?\/\*\*([^]*?)\*\//.exec(text)?.[1];
+  const lines = block === undefined
+    ? /^(?:\/\/[^\n]*\n)+/.exec(text)?.[0].split("\n").map((line) => line.slice(3)) ?? []
+    : block.split("\n").map((line) => line.replace(/^ ?\* ?/, ""));
+  const comment = lines.filter((line) => !/^(SPDX|@module)/.test(line)).join("\n");
+  const [, command] =
+    /^(?:Try: | {4})((?:sudo )?deno (?:run|task) [^\n]+)/m.exec(comment) ??
+      [];
+  const about = comment.replace(/(Try: )?(sudo )?deno (run|task) [^\n]*/g, "")
+    .replace(/[:,]\s*$/, ".").replaceAll(/\s+/g, " ").trim();
+  return { about, command };
+}
+
+/** What the program is for, in a line, and an empty one; nothing where its text cannot be read. */
+export function purpose(): string {
+  try {
+    return `${aboutExample(Deno.readTextFileSync(new URL(Deno.mainModule))).about}\n\n`;
+  } catch {
+    return "";
+  }
 }
 
 /** The value of `--NAME=VALUE`, or what stands for it. */
@@ -120,12 +146,16 @@ export function toBeServed({ main, url }: ImportMeta): void {
   if (!main) return;
   const dpctl = shown(new URL("../dpctl.ts", import.meta.url).href);
   const file = shown(url);
-  console.error(
-    `${file} is a policy: dpctl serves it, and takes it anew when the file changes.\n` +
-      `usage: deno run -A ${dpctl} serve DATAPATH [DEVICE...] --policy ${file}\n` +
+  const isAsked = Deno.args.includes("--help");
+  const say = isAsked ? console.log : console.error;
+  say(
+    `${
+      isAsked ? purpose() : ""
+    }${file} is a policy: dpctl serves it, and takes it anew when ` +
+      `the file changes.\nusage: deno run -A ${dpctl} serve DATAPATH [DEVICE...] --policy ${file}\n` +
       `Without root: deno run -A ${dpctl} serve netdev@br0 p1:dummy p2:dummy --policy ${file}`,
   );
-  Deno.exit(Deno.args.includes("--help") ? 0 : 1);
+  Deno.exit(isAsked ? 0 : 1);
 }
 
 /** A module as it is written on a command line. */

@@ -1,4 +1,5 @@
-// A learning switch: deno run -A dpctl.ts serve netdev@br0 eth1 eth2 --policy examples/switch.ts
+// A learning switch, as a policy: frames go to where their station was heard.
+// Try: deno run -A dpctl.ts serve netdev@br0 eth1 eth2 --policy examples/switch.ts
 import { drop, flood, forward, type Policy, StateMap } from "../policy/mod.ts";
 import { toBeServed } from "./start.ts";
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { aboutExample } from "../../examples/start.ts";
 import { escape } from "./escape.ts";
 import { highlight } from "./highlight.ts";
 import type { SitePage } from "./site.ts";
@@ -22,16 +23,7 @@ export interface Example {
 
 /** Reads what the comment of an example says. */
 export function readExample(name: string, text: string): Example {
-  const block = /^(?:\/\/ SPDX[^\n]*\n)?\/\*\*([^]*?)\*\//.exec(text)?.[1];
-  const lines = block === undefined
-    ? /^(?:\/\/[^\n]*\n)+/.exec(text)?.[0].split("\n").map((line) => line.slice(3)) ?? []
-    : block.split("\n").map((line) => line.replace(/^ ?\* ?/, ""));
-  const comment = lines.filter((line) => !/^(SPDX|@module)/.test(line)).join("\n");
-  const [, command] =
-    /(?:Try: |[:,]? )((?:sudo )?deno (?:run|task) [^\n]+)/.exec(comment) ??
-      /^ {4}((?:sudo )?deno [^\n]+)/m.exec(comment) ?? [];
-  const about = comment.replace(/(Try: )?(sudo )?deno (run|task) [^\n]*/g, "")
-    .replace(/[:,]\s*$/, ".").replaceAll(/\s+/g, " ").trim();
+  const { about, command } = aboutExample(text);
   const uses = [...text.matchAll(/^import \{([^}]*)\} from "\.\.\/[^"]*mod\.ts"/gm)]
     .flatMap(([, names = ""]) => names.split(","))
     .map((one) => one.replace(/\btype\b/, "").trim()).filter((one) => one !== "");

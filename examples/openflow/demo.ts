@@ -13,11 +13,21 @@
 import { openDatapath } from "../../mod.ts";
 import { openSwitch } from "../../openflow/open.ts";
 import { makeHosts, on, removeHosts, run } from "../demo/network.ts";
+import { purpose } from "../start.ts";
 import { NewHosts } from "./new_hosts.ts";
 
+const usage = "usage: sudo deno run -A examples/openflow/demo.ts [--limit] [APP]";
 const limited = Deno.args.includes("--limit");
-const app = Deno.args.find((arg) => !arg.startsWith("--")) ??
-  new URL("learning_switch.py", import.meta.url).pathname;
+const [app = new URL("learning_switch.py", import.meta.url).pathname, ...more] = Deno.args
+  .filter((arg) => !arg.startsWith("--"));
+if (Deno.args.includes("--help")) {
+  console.log(purpose() + usage);
+  Deno.exit(0);
+}
+if (more.length > 0 || Deno.args.some((arg) => /^--(?!limit$)/.test(arg))) {
+  console.error(usage);
+  Deno.exit(1);
+}
 
 /** A TCP port of this machine that nobody has. */
 function freePort(): number {
