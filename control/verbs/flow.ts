@@ -8,27 +8,44 @@ import type { FlowStats } from "../../providers/contract/flows.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import { type Ufid, ufid } from "../../providers/ids.ts";
 import {
+  AttributeError,
   encodeActions,
+  normalize,
   parseActions,
   type ParsedKeyBytes,
   parseKeyBytes,
+  type PortList,
 } from "../../providers/odp/mod.ts";
 import { flowJson, flowStatsJson, flowStatsText, flowText } from "../text/flow.ts";
+import { type EntryWord, parseEntry, splitDumped } from "../text/flow_entry.ts";
+import { systemWords } from "../system_words.ts";
 import { dumpFlows } from "./flow_dump.ts";
 import { type Advice, adviceOf } from "./advice.ts";
 import { actionAdvice, keyAdvice, refusalHint } from "./flow_advice.ts";
 import { codeOf, failureOf, type Verb, VerbFailure, type VerbRun } from "./verb.ts";
 
-/** A flow in text, as bytes; the identifier in front of it, if there is one, is taken off first. */
+/** What the text of a flow is read with: its datapath, and the ports of that. */
+interface FlowReader {
+  readonly dp: Datapath;
+  readonly ports: PortList;
+}
+
+const readerOf = (dp: Datapath): FlowReader => ({ dp, ports: [...dp.ports.dump()] });
+
+/**
+ * A flow in text, as bytes; the identifier in front of it, if there is one, is taken off first.
+ * What a dump leaves out because it does not matter, as the header of `eth_type(0x0806)`, is put
+ * in, for datapaths want to see it.
+ */
 function parseFlow(
   text: string,
-  dp: Datapath,
+  { dp, ports }: FlowReader,
   complaint: (syntax: string) => string,
 ): ParsedKeyBytes {
   const id = takeUfid(text);
   const key = id === undefined ? text : text.slice(ufidLength);
   try {
-    const parsed = parseKeyBytes(key, { ports: dp.ports.dump() });
+    const parsed = completed(parseKeyBytes(key, { ports }), dp);
     return id === undefined ? parsed : { ...parsed, ufid: id };
   } catch (error) {
     const { offset } = error as { offset?: unknown };
@@ -36,6 +53,18 @@ function parseFlow(
     const at = fieldStart(key, offset);
     const message = complaint(`syntax error at ${key.slice(at)}`);
     throw new VerbFailure(message, "EINVAL", keyAdvice(error, key, dp));
+  }
+}
+
+function completed(parsed: ParsedKeyBytes, { type }: Datapath): ParsedKeyBytes {
+  if (parsed.mask.length === 0) return parsed; // Every field matters: that is another flow.
+  try {
+    // The kernel's flows without eth() are of packets without Ethernet header.
+    const { key, mask } = normalize(parsed.key, parsed.mask, { bare: type === "system" });
+    return { key, mask: mask ?? parsed.mask };
+  } catch (error) {
+    if (error instanceof AttributeError) return parsed; // The datapath says what is wrong.
+    throw error;
   }
 }
 
@@ -86,18 +115,19 @@ type PutKind = { readonly create: boolean; readonly modify: boolean };
 
 function putFlow(
   run: VerbRun,
-  dp: Datapath,
+  reader: FlowReader,
   [keyText = "", actionsText = ""]: readonly string[],
   kind: PutKind & { readonly zeroStats?: boolean },
 ): void {
+  const { dp, ports } = reader;
   const { key, mask, ufid: id } = parseFlow(
     keyText,
-    dp,
+    reader,
     (syntax) => `parsing flow key (${syntax})`,
   );
   let actions: Uint8Array;
   try {
-    actions = encodeActions(parseActions(actionsText));
+    actions = encodeActions(parseActions(actionsText, { ports }));
   } catch (error) {
     throw new VerbFailure("parsing actions", "EINVAL", actionAdvice(error, dp));
   }
@@ -126,33 +156,37 @@ function putFlow(
 const adding: PutKind = { create: true, modify: false };
 const changing: PutKind = { create: false, modify: true };
 
-async function addFlow(run: VerbRun, args: readonly string[]): Promise<void> {
+/** FLOW and ACTIONS: two words, or a line of a dump as one; with what is in front of them. */
+function flowWords(args: readonly string[]): readonly string[] {
+  const whole = splitDumped(args.at(-1) ?? "");
+  return whole === undefined ? args : [...args.slice(0, -1), whole.flow, whole.actions];
+}
+
+async function putOne(
+  run: VerbRun,
+  args: readonly string[],
+  kind: PutKind & { readonly zeroStats?: boolean },
+): Promise<void> {
+  const words = flowWords(args);
   await run.withDatapath(
-    args,
+    words,
     3,
-    (dp) => putFlow(run, dp, args.slice(-2), adding),
+    (dp) => putFlow(run, readerOf(dp), words.slice(-2), kind),
   );
 }
 
 async function modFlow(run: VerbRun, args: readonly string[]): Promise<void> {
   const { mayCreate, clear } = run.flags;
-  await run.withDatapath(
-    args,
-    3,
-    (dp) =>
-      putFlow(run, dp, args.slice(-2), {
-        create: mayCreate,
-        modify: true,
-        zeroStats: clear,
-      }),
-  );
+  await putOne(run, args, { create: mayCreate, modify: true, zeroStats: clear });
 }
 
 async function getFlow(run: VerbRun, args: readonly string[]): Promise<void> {
   const text = args.at(-1) ?? "";
   await run.withDatapath(args, 2, (dp) => {
-    const id = takeUfidOrComplain(run, text);
-    if (id === undefined) return;
+    const id = takeUfid(text);
+    if (id === undefined || text.length > ufidLength) {
+      throw new VerbFailure("parsing flow ufid", "EINVAL");
+    }
     const ports = run.flags.names ? { ports: [...dp.ports.dump()] } : {};
     const flow = run.attempt("getting flow", () => dp.flows.get({ ufid: id }));
     run.print(`${flowText(flow, { verbose: run.flags.verbosity > 0, ...ports })}\n`);
@@ -160,27 +194,15 @@ async function getFlow(run: VerbRun, args: readonly string[]): Promise<void> {
   });
 }
 
-/** A bad identifier is complained of, but Open vSwitch (3.1) ends with status 0 all the same. */
-function takeUfidOrComplain(run: VerbRun, text: string): Ufid | undefined {
-  try {
-    const id = takeUfid(text);
-    if (id === undefined) run.complain("parsing flow ufid");
-    return id;
-  } catch (error) {
-    if (!(error instanceof VerbFailure)) throw error;
-    run.complain(error.message, error.code, error.advice);
-    return undefined;
-  }
-}
-
 /** Deletes a flow. One of a file, in line `line`, may fail without harm to the exit status. */
 function deleteFlow(
   run: VerbRun,
-  dp: Datapath,
+  reader: FlowReader,
   text: string,
   { line }: { readonly line?: number } = {},
 ): void {
-  const { key, ufid: id } = parseFlow(text, dp, (syntax) => syntax);
+  const { dp } = reader;
+  const { key, ufid: id } = parseFlow(text, reader, (syntax) => syntax);
   try {
     printStats(run, dp.flows.delete(id === undefined ? { key } : { ufid: id }));
   } catch (error) {
@@ -194,7 +216,11 @@ function deleteFlow(
 }
 
 async function delFlow(run: VerbRun, args: readonly string[]): Promise<void> {
-  await run.withDatapath(args, 2, (dp) => deleteFlow(run, dp, args.at(-1) ?? ""));
+  await run.withDatapath(
+    args,
+    2,
+    (dp) => deleteFlow(run, readerOf(dp), args.at(-1) ?? ""),
+  );
 }
 
 /** Advice about a line of a file, which nothing else tells. */
@@ -203,35 +229,14 @@ function atLine({ reason, hint }: Advice, line: number): Advice {
   return { reason, hint: hint === undefined ? where : `${where}; ${hint}` };
 }
 
-const lineWords = ["add", "delete", "modify"] as const;
-type LineWord = typeof lineWords[number];
-
-/** A line of a file of flows: what to do, the flow, and its actions. */
-function parseLine(
-  line: string,
-  usual: LineWord,
-): { word: LineWord; flow?: string; actions?: string } {
-  const text = line.trimStart();
-  const first = /^[^,\s]*/.exec(text)?.[0] ?? "";
-  // Any beginning of a word will do, the empty one as well.
-  const word = lineWords.find((candidate) => candidate.startsWith(first));
-  const rest = (word === undefined ? text : text.slice(first.length)).trimStart();
-  const [, flow, actions] = /^(\S+)\s*([^]*)$/.exec(rest) ?? [];
-  return {
-    word: word ?? usual,
-    ...(flow !== undefined && { flow }),
-    ...(actions && { actions }),
-  };
-}
-
 /**
  * Runs the lines of a file; whatever becomes of them, the exit status is 0, as Open vSwitch's
- * (3.1).
+ * (3.1). A file that cannot be read is a failure here, and none there.
  */
 async function eachLine(
   run: VerbRun,
   args: readonly string[],
-  usual: LineWord,
+  usual: EntryWord,
 ): Promise<void> {
   const path = args.at(-1) ?? "";
   await run.withDatapath(args, Infinity, async (dp) => {
@@ -240,33 +245,40 @@ async function eachLine(
       text = await run.readText(path);
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      const code = error instanceof Deno.errors.NotFound ? "ENOENT" : "EACCES";
-      return run.complain(`Opening file "${path}" failed`, code);
+      const { NotFound, PermissionDenied } = Deno.errors;
+      const code = error instanceof NotFound
+        ? "ENOENT"
+        : error instanceof PermissionDenied
+        ? "EACCES"
+        : undefined;
+      const advice = code === undefined ? { reason: systemWords(error) } : {};
+      return run.fail(new VerbFailure(`Opening file "${path}" failed`, code, advice));
     }
     const lines = text.split("\n");
+    const reader = readerOf(dp);
     for (const [index, line] of lines.entries()) {
       run.onLine?.(index, lines.length);
-      const content = line.replace(/#.*$/, "");
-      if (content.trim() === "") continue;
-      runLine(run, dp, { line: content, number: index + 1, usual });
+      runLine(run, reader, { line, number: index + 1, usual });
     }
   });
 }
 
 function runLine(
   run: VerbRun,
-  dp: Datapath,
-  { line, number, usual }: { line: string; number: number; usual: LineWord },
+  reader: FlowReader,
+  { line, number, usual }: { line: string; number: number; usual: EntryWord },
 ): void {
-  const { word, flow, actions } = parseLine(line, usual);
+  const entry = parseEntry(line, usual);
+  if (entry === undefined) return;
+  const { word, flow, actions } = entry;
   if (flow === undefined || (actions === undefined) !== (word === "delete")) {
     return run.complain(`Failed parsing line number ${number}, skipped!`, undefined, {
       hint: "a line is [add|modify] FLOW ACTIONS, or delete FLOW",
     });
   }
   try {
-    if (word === "delete") deleteFlow(run, dp, flow, { line: number });
-    else putFlow(run, dp, [flow, actions ?? ""], word === "add" ? adding : changing);
+    if (word === "delete") deleteFlow(run, reader, flow, { line: number });
+    else putFlow(run, reader, [flow, actions ?? ""], word === "add" ? adding : changing);
   } catch (error) {
     if (!(error instanceof VerbFailure)) throw error;
     run.complain(error.message, error.code, atLine(error.advice, number));
@@ -300,7 +312,7 @@ export const flowVerbs: readonly Verb[] = [
     summary: "add FLOW with ACTIONS to DP",
     args: [2, 3],
     writes: true,
-    perform: addFlow,
+    perform: (run, args) => putOne(run, args, adding),
   },
   {
     name: "mod-flow",

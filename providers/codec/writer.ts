@@ -36,6 +36,12 @@ export class Writer {
     this.at = 0;
   }
 
+  /** Takes `size` bytes at `at` out again. */
+  cut(at: number, size: number): void {
+    this.bytes.copyWithin(at, at + size, this.at);
+    this.at -= size;
+  }
+
   /** Appends `size` zero bytes and returns the offset of the first. */
   alloc(size: number): number {
     const at = this.at;

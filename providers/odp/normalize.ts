@@ -14,11 +14,11 @@
  * @module
  */
 
-import { find } from "./attributes.ts";
 import type { KeyIndex } from "./key_index.ts";
 import { ETHERTYPE, keyAttributes, keyTable, VLAN } from "./key.ts";
 import { be16 } from "../codec/leaf.ts";
 import { joinLevels, type Level, splitLevels } from "./levels.ts";
+import { completeDestination, completeNoTunnel, completeTtl } from "./tunnel_level.ts";
 import { written } from "../codec/writer.ts";
 
 const ETHERNET = keyTable.ethernet.id;
@@ -104,41 +104,14 @@ function ipOf(
   return undefined;
 }
 
-/** `OVS_TUNNEL_KEY_ATTR_TTL` and its zero, padded. */
-const TUNNEL_TTL = 4;
-const noTtl = Uint8Array.of(5, 0, TUNNEL_TTL, 0, 0, 0, 0, 0);
-
-/**
- * Gives a tunnel its TTL, which datapaths want to see: dumps leave it out where it does not matter,
- * and so may a program.
- */
-function completeTunnel(level: Level): void {
-  const nest = level.get(TUNNEL);
-  if (nest === undefined || find(nest, TUNNEL_TTL) !== undefined) return;
-  const whole = new Uint8Array((nest.length + 3 & ~3) + noTtl.length);
-  whole.set(nest);
-  whole.set(noTtl, whole.length - noTtl.length);
-  level.set(TUNNEL, whole);
-}
-
-/** `OVS_TUNNEL_KEY_ATTR_TTL` with all bits, padded. */
-const anyTtl = Uint8Array.of(5, 0, TUNNEL_TTL, 0, 255, 0, 0, 0);
-
-/**
- * `tunnel()` says that a packet came by none: the key has nothing of it, and the mask looks at it.
- */
-function completeNoTunnel(key: Level, mask: Level | undefined): void {
-  if (key.get(TUNNEL)?.length !== 0) return;
-  key.delete(TUNNEL);
-  if (mask !== undefined) mask.set(TUNNEL, anyTtl);
-}
-
-/** Adds what the values in a key say must follow. */
-function completeKey(levels: Level[]): void {
+/** Adds what the values in a key say must follow; with `bare` no Ethernet header of its own. */
+function completeKey(levels: Level[], bare: boolean): void {
   const outer = levels[0] as Level;
-  completeTunnel(outer);
+  completeTtl(outer);
   const namespace = outer.get(PACKET_TYPE);
-  if (namespace === undefined || be16.get(namespace, 0) === 0) add(outer, ETHERNET);
+  if (namespace === undefined ? !bare : be16.get(namespace, 0) === 0) {
+    add(outer, ETHERNET);
+  }
   if (levels.at(-1)?.has(VLAN)) levels.push(new Map());
   const level = levels.at(-1) as Level;
   const type = level.get(ETHERTYPE);
@@ -216,21 +189,25 @@ export interface NormalFlow {
  *
  * `fixed` says that the key came from a datapath: it is complete, and absent fields are facts
  * about the packet.  Metadata that is masked but not in the key is added as zero even then.
+ * `bare` says that a key without Ethernet header is of packets that have none.
  * Throws `AttributeError` for malformed bytes.
  */
 export function normalize(
   key: Uint8Array,
   mask?: Uint8Array,
-  options: { readonly fixed?: boolean } = {},
+  options: { readonly fixed?: boolean; readonly bare?: boolean } = {},
 ): NormalFlow {
   const keyLevels = splitLevels(key, "key");
   const maskLevels = mask === undefined ? undefined : splitLevels(mask, "mask");
   if (!options.fixed) {
     completeNoTunnel(keyLevels[0] as Level, maskLevels?.[0]);
-    completeKey(keyLevels);
+    completeKey(keyLevels, options.bare ?? false);
   }
   if (maskLevels !== undefined) {
-    if (!options.fixed) completeTunnel(maskLevels[0] as Level);
+    if (!options.fixed) {
+      completeTtl(maskLevels[0] as Level);
+      completeDestination(keyLevels[0] as Level, maskLevels[0] as Level);
+    }
     completeMask(keyLevels, maskLevels);
     completeInnermost(keyLevels, maskLevels, options.fixed ?? false);
   }

@@ -13,6 +13,7 @@ import { conntrackEventSuite } from "./conntrack_events.ts";
 import type { Environment, Suite } from "./environment.ts";
 import { callSuite } from "./calls.ts";
 import { executeSuite } from "./execute.ts";
+import { dumpedSuite } from "./dumped.ts";
 import { flowSuite } from "./flows.ts";
 import { fragmentSuite } from "./fragments.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
@@ -29,7 +30,7 @@ import { upcallSuite } from "./upcalls.ts";
 const suites: Readonly<Record<string, Suite>> = {
   lifecycle: lifecycleSuite,
   ports: portSuite,
-  flows: flowSuite,
+  flows: { ...flowSuite, ...dumpedSuite },
   named: namedSuite,
   references: referenceSuite,
   operate: operateSuite,

@@ -282,41 +282,66 @@ const tunnelMetadata: fc.Arbitrary<Record<string, Masked>> = fc.oneof(
   })),
 );
 
-/** Keys of packets that came by a tunnel. */
-const tunnel: fc.Arbitrary<Masked> = fc.tuple(
-  fc.oneof(
-    fc.record({ src: orWild(ip4Field), dst: there(ip4Field) }),
-    fc.record({ ipv6Src: orWild(ip6Field), ipv6Dst: there(ip6Field) }),
-  ),
-  fc.record({
-    id: wide,
-    tos: orWild(number(0xff)),
-    ttl: number(0xff),
-    srcPort: orWild(number(0xffff)),
-    dstPort: orWild(number(0xffff)),
-    dontFragment: flag,
-    checksum: flag,
-    oam: flag,
-  }),
-  tunnelMetadata,
-).map(([addresses, header, metadata]) => {
-  const entries = Object.entries({ ...addresses, ...header, ...metadata });
-  const isSet = ([, { value }]: [string, Masked]) => value !== false;
-  return {
-    value: Object.fromEntries(
-      entries.filter(isSet).map(([name, part]) => [name, part.value]),
-    ),
-    mask: Object.fromEntries(entries.map(([name, part]) => [name, part.mask])),
-  };
-});
+/** How fields of a tunnel are: any, or those that may be 0, and the destination. */
+interface TunnelFields {
+  readonly any: (field: fc.Arbitrary<Masked>) => fc.Arbitrary<Masked>;
+  readonly destination: (
+    field: fc.Arbitrary<Masked>,
+    otherwise: string,
+  ) => fc.Arbitrary<Masked>;
+}
 
-/** Flows of packets that came by a tunnel. */
-export const tunnelFlow: fc.Arbitrary<RandomFlow> = fc.tuple(flow, tunnel).map(
-  ([{ key, mask }, { value, mask: bits }]) => ({
+/** Keys of packets that came by a tunnel. */
+const tunnel = ({ any, destination }: TunnelFields): fc.Arbitrary<Masked> =>
+  fc.tuple(
+    fc.oneof(
+      fc.record({ src: any(ip4Field), dst: destination(ip4Field, "10.0.0.1") }),
+      fc.record({ ipv6Src: any(ip6Field), ipv6Dst: destination(ip6Field, "fe80::1") }),
+    ),
+    fc.record({
+      id: wide,
+      tos: any(number(0xff)),
+      ttl: number(0xff),
+      srcPort: any(number(0xffff)),
+      dstPort: any(number(0xffff)),
+      dontFragment: flag,
+      checksum: flag,
+      oam: flag,
+    }),
+    tunnelMetadata,
+  ).map(([addresses, header, metadata]) => {
+    const entries = Object.entries({ ...addresses, ...header, ...metadata });
+    const isSet = ([, { value }]: [string, Masked]) => value !== false;
+    return {
+      value: Object.fromEntries(
+        entries.filter(isSet).map(([name, part]) => [name, part.value]),
+      ),
+      mask: Object.fromEntries(entries.map(([name, part]) => [name, part.mask])),
+    };
+  });
+
+const tunnelled = (fields: TunnelFields): fc.Arbitrary<RandomFlow> =>
+  fc.tuple(flow, tunnel(fields)).map(([{ key, mask }, { value, mask: bits }]) => ({
     key: { ...key, tunnel: value } as FlowKey,
     mask: { ...mask, tunnel: bits } as FlowMask,
-  }),
-);
+  }));
+
+/** Flows of packets that came by a tunnel, as Open vSwitch shows them in whole. */
+export const tunnelFlow: fc.Arbitrary<RandomFlow> = tunnelled({
+  any: orWild,
+  destination: there,
+});
+
+/** Flows of packets that came by any tunnel: fields that must be 0, no address that matters. */
+export const anyTunnelFlow: fc.Arbitrary<RandomFlow> = tunnelled({
+  any: (field) => field,
+  destination: (field, otherwise) =>
+    field.map((one) => isZero(one.value) ? { value: otherwise, mask: "::" } : one)
+      .map(({ value, mask }) => ({
+        value,
+        mask: mask === "::" && !otherwise.includes(":") ? "0.0.0.0" : mask,
+      })),
+});
 
 const plainAction: fc.Arbitrary<Action> = fc.oneof(
   u16.map((port): Action => ({ type: "output", port })),

@@ -16,7 +16,7 @@ import {
 } from "../action.ts";
 import { keyTable } from "../key.ts";
 import { nshKey } from "../payload/nsh.ts";
-import type { Scanner } from "./scanner.ts";
+import { isTelling, type Scanner } from "./scanner.ts";
 import { scanArgument, scanForm, scanPortArgument } from "./action_form.ts";
 import { scanUserdata } from "./cookie.ts";
 import { scanCt } from "./ct.ts";
@@ -78,7 +78,8 @@ function scanAction(s: Scanner, actions: Action[]): void {
     return;
   }
   if (s.ports !== undefined) {
-    const no = s.ports.no(s.until(", \t\r\n)"));
+    const name = s.until(", \t\r\n)");
+    const no = isTelling(name) ? s.ports.no(name) : undefined;
     if (no !== undefined) {
       actions.push({ type: "output", port: no });
       return;

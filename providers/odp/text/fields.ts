@@ -100,6 +100,22 @@ export function isFull(leaf: Leaf<unknown>, bytes: Uint8Array, at: number): bool
   return true;
 }
 
+/** One field with its name and what mask it has. */
+export function printNamed(
+  name: string,
+  leaf: Leaf<unknown>,
+  bytes: Uint8Array,
+  at: number,
+  mask: Uint8Array | undefined,
+  maskAt: number,
+  verbose: boolean,
+): string {
+  const value = () => `${name}=${printLeaf(leaf, bytes, at)}`;
+  if (mask === undefined || isFull(leaf, mask, maskAt)) return value();
+  if (!verbose && isWild(leaf, mask, maskAt)) return "";
+  return `${value()}/${printMask(leaf, mask, maskAt)}`;
+}
+
 /** A mask in bytes, at an offset. */
 export interface MaskAt {
   readonly bytes: Uint8Array;

@@ -33,7 +33,7 @@ import {
 } from "./fields.ts";
 import { CT_STATE, IN_PORT, MPLS, NSH, RECIRC_ID, TCP_FLAGS, TUNNEL } from "./key.ts";
 import { scanNsh } from "./nsh.ts";
-import { type Pair, scanLeafAttribute, scanRaw, scanTunnel } from "./tunnel.ts";
+import { type Pair, scanLeafAttribute, scanRaw, scanTunnel } from "./tunnel_scan.ts";
 
 /** Attributes in the order in which Open vSwitch prints them, more or less. */
 const named: readonly { readonly text: string; readonly id: number }[] = [

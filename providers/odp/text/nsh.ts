@@ -11,7 +11,7 @@ import type { NamedField } from "../../codec/codec.ts";
 import { nshBase, nshContexts, nshKey } from "../payload/nsh.ts";
 import type { Scanner } from "./scanner.ts";
 import { hexDump, printFields, scanLeaf, scanMasked } from "./fields.ts";
-import type { Pair } from "./tunnel.ts";
+import type { Pair } from "./tunnel_scan.ts";
 import { Writer } from "../../codec/writer.ts";
 
 const NSH_BASE = 1;

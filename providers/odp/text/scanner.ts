@@ -7,12 +7,13 @@
 
 import { hexDigit } from "../../codec/address.ts";
 import { TextError } from "../../codec/errors.ts";
+import { actionsByText } from "../action.ts";
 
 /** Numbers of ports by name, and names by number. */
 export interface PortNames {
   /** Number of the port with this name. */
   no(name: string): number | undefined;
-  /** Name of the port with this number. */
+  /** Name of the port with this number, if the name would be read back. */
   name(no: number): string | undefined;
 }
 
@@ -20,6 +21,14 @@ export interface PortNames {
 export type PortList =
   | Iterable<{ readonly no: number; readonly name: string }>
   | ReadonlyMap<number, string>;
+
+/** What ends the name of a port in a text, or begins another word. */
+const notNamed = /^\d|^action\d+$|[\s,()/#=]/;
+
+/** Whether a name of a port can be nothing else in a text: no number, and no action. */
+export function isTelling(name: string): boolean {
+  return !notNamed.test(name) && name !== "drop" && !actionsByText.has(name);
+}
 
 /** Looks ports up in a list. */
 export function portNames(ports: PortList | undefined): PortNames | undefined {
@@ -29,7 +38,7 @@ export function portNames(ports: PortList | undefined): PortNames | undefined {
   for (const port of ports) {
     const [no, name] = Array.isArray(port) ? port : [port.no, port.name];
     byName.set(name, no);
-    byNo.set(no, name);
+    if (isTelling(name)) byNo.set(no, name);
   }
   return { no: (name) => byName.get(name), name: (no) => byNo.get(no) };
 }

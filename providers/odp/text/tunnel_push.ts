@@ -21,7 +21,8 @@ import { TUNNEL_HEADER_MAX } from "../action_line.ts";
 import { VportType } from "../payload/tunnel.ts";
 import type { Scanner } from "./scanner.ts";
 import { hex, hexDump, scanLeaf } from "./fields.ts";
-import { printGeneve, scanGeneve } from "./tunnel.ts";
+import { printGeneve } from "./tunnel.ts";
+import { scanGeneve } from "./tunnel_scan.ts";
 
 const ETHERNET_SIZE = 14;
 const UDP_SIZE = 8;
