@@ -8,6 +8,7 @@
  */
 import { dpctl } from "./cli/dpctl.ts";
 import { parseCommandLine } from "./control/options.ts";
+import { systemWords } from "./control/system_words.ts";
 import { Output, OutputError } from "./cli/output.ts";
 import { endsInOrder, type Keys, program, type Terminal } from "./cli/terminal.ts";
 
@@ -93,7 +94,7 @@ async function main(): Promise<number> {
     // Nobody reads the output any more: `dpctl … | head`. Anything else is worth a word.
     if (error.cause instanceof Deno.errors.BrokenPipe) return 0;
     try {
-      stderr.print(`${program}: cannot write: ${error.message}\n`);
+      stderr.print(`${program}: cannot write: ${systemWords(error)}\n`);
       stderr.flush();
     } catch {
       // That cannot be written either.

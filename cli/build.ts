@@ -6,9 +6,19 @@
  */
 import { buildLibrary } from "../ffi/build.ts";
 import type { CommandLine } from "../control/options.ts";
+import { withFile } from "../control/system_words.ts";
 import { toJson } from "../control/verbs/verb.ts";
 import { UsageError } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
+
+/** Finds out whether a file can be written, before a minute is spent on what is to be in it. */
+async function tryToWrite(path: string): Promise<void> {
+  await withFile("write", path, async () => {
+    const isNew = await Deno.lstat(path).then(() => false, () => true);
+    (await Deno.open(path, { write: true, create: true })).close();
+    if (isNew) await Deno.remove(path);
+  });
+}
 
 /** Compiles the library; the exit status. */
 export async function build(line: CommandLine, terminal: Terminal): Promise<number> {
@@ -18,11 +28,10 @@ export async function build(line: CommandLine, terminal: Terminal): Promise<numb
     throw new UsageError("build", "'build' needs --output FILE");
   }
   const portable = extra.has("portable");
-  await buildLibrary(output, {
-    portable,
-    onProgress: (message) => terminal.complain(`${message}\n`),
-  });
-  const { size } = await Deno.stat(output);
+  await tryToWrite(output);
+  const onProgress = (message: string): void => terminal.complain(`${message}\n`);
+  await withFile("write", output, () => buildLibrary(output, { portable, onProgress }));
+  const { size } = await withFile("write", output, () => Deno.stat(output));
   const result = [{ file: output, portable, bytes: size }];
   terminal.print(
     flags.json

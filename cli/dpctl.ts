@@ -9,6 +9,7 @@ import { adviceText } from "../control/verbs/advice.ts";
 import { openableDatapaths } from "../control/datapath_source.ts";
 import { helpText } from "../control/verbs/help.ts";
 import {
+  checkOptions,
   type CommandLine,
   isSocketCommand,
   OptionError,
@@ -31,6 +32,9 @@ export async function dpctl(
   let line: CommandLine;
   try {
     line = parseCommandLine(args);
+    const [name] = line.words;
+    const verb = [...verbs, ...toolVerbs].find((one) => one.name === name);
+    if (verb !== undefined && line.instead === undefined) checkOptions(line, verb);
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     terminal.complain(`${program}: ${error.message}\n${adviceText(error.advice)}`);

@@ -59,11 +59,6 @@ export function isExpected(error: unknown): error is Error {
     error.message.startsWith("Cannot ");
 }
 
-/** Whether a call of the system failed. */
-export function isOfSystem(error: unknown): error is Error {
-  return Object.values(Deno.errors).some((kind) => error instanceof kind);
-}
-
 /** A failure as an error of `--json`. */
 export function asJsonError(error: Error): JsonError {
   const { message } = error;

@@ -9,11 +9,12 @@ import type { Terminal } from "./terminal.ts";
 import { flagWords } from "../control/options.ts";
 import { ToolError, UsageError } from "./failure.ts";
 import type { CommandLine } from "../control/options.ts";
+import { withFile } from "../control/system_words.ts";
 import type { Log } from "../control/log.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { newState } from "../policy/state/keep.ts";
 import { Patience } from "./patience.ts";
-import { findPath } from "./target.ts";
+import { findPath, isThere } from "./target.ts";
 import { ask } from "./ask.ts";
 import {
   type FlowDiff,
@@ -92,6 +93,7 @@ export async function servePolicy(
   await using run = await runPolicy(dp, await newState(() => load(file)), {
     record: new Recorder({ events: 10_000, snap: 64 }),
     onError: (error) => {
+      if (!isThere(dp)) return "hold"; // It ends with its datapath: nothing is wrong with it.
       log.say("serve", "warn", `${error.message}${placeIn(error.cause, file)}`);
       return "hold";
     },
@@ -175,13 +177,22 @@ export async function explain(line: CommandLine, terminal: Terminal): Promise<nu
   return await askPolicy(line, name, ["upcall/explain", what], terminal);
 }
 
+/** Refuses a word too many. */
+function few(args: readonly string[], most: number): void {
+  if (args.length > most) {
+    throw new UsageError("policy", `"${args[most]}" is a word too many`);
+  }
+}
+
 /** `dpctl policy show|record|replay`; the exit status. */
 export async function policyTool(line: CommandLine, terminal: Terminal): Promise<number> {
   const [, what, ...args] = line.words;
   switch (what) {
     case "show":
+      few(args, 1);
       return await askPolicy(line, args[0], ["upcall/policy-show"], terminal);
     case "record":
+      few(args, 1);
       return await askPolicy(line, args[0], ["upcall/policy-record"], terminal);
     case "replay":
       return await replayFile(line, args, terminal);
@@ -220,6 +231,7 @@ async function replayFile(
   args: readonly string[],
   terminal: Terminal,
 ): Promise<number> {
+  few(args, 1);
   const [record] = args;
   const file = line.extra.get("policy");
   if (record === undefined || file === undefined) {
@@ -229,7 +241,8 @@ async function replayFile(
   const state = Object.values(policy.module).filter((value): value is ReplayedState[0] =>
     typeof value === "object" && value !== null && "name" in value
   );
-  const lines = (await Deno.readTextFile(record)).split("\n");
+  const text = await withFile("read", record, () => Deno.readTextFile(record));
+  const lines = text.split("\n");
   const report = replay(shown(lines, terminal), policy, state);
   if (line.flags.json) terminal.print(`${JSON.stringify(report)}\n`);
   else {

@@ -15,10 +15,12 @@ import type { Dashboard, DashboardOptions } from "../control/web/dashboard.ts";
 import { metricsText, metricsType } from "../control/metrics.ts";
 import { decideMisses, isMissPolicy, missPolicies } from "./miss_policy.ts";
 import { logDevices } from "./port_log.ts";
-import { isOfSystem, ToolError, UsageError } from "./failure.ts";
+import { ToolError, UsageError } from "./failure.ts";
 import { didYouMean } from "../control/verbs/advice.ts";
 import type { CommandLine } from "../control/options.ts";
 import { serve as serveDatapath } from "../control/serve.ts";
+import { isOfSystem, systemWords, withFile } from "../control/system_words.ts";
+import { isThere } from "./target.ts";
 import { exportMetrics } from "./telemetry.ts";
 import { noFlags } from "../control/verbs/verb.ts";
 import { runVerb } from "../control/verbs/verbs.ts";
@@ -41,7 +43,11 @@ function parsePort(word: string): PortWord {
   for (const setting of rest.split(",").slice(1)) {
     const at = setting.indexOf("=");
     if (at < 1) throw new SyntaxError(`port ${name}: "${setting}" is not OPTION=VALUE`);
-    options.set(setting.slice(0, at), setting.slice(at + 1));
+    const option = setting.slice(0, at);
+    if (options.has(option)) {
+      throw new SyntaxError(`port ${name}: ${option} is given twice`);
+    }
+    options.set(option, setting.slice(at + 1));
   }
   return { name, options: Object.fromEntries(options), ...(type && { type }) };
 }
@@ -65,6 +71,12 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
     throw new UsageError("serve", "--miss and --policy exclude each other");
   }
   const ports = portWords.map(parsePort);
+  const twice = ports.find(({ name }, i) =>
+    ports.some((p, j) => j < i && p.name === name)
+  );
+  if (twice !== undefined) {
+    throw new UsageError("serve", `port ${twice.name} is named twice`);
+  }
   const web = await webOptions(extra);
   const log = new Log(terminal.complain);
   const stop = new AbortController();
@@ -102,16 +114,21 @@ export async function serve(line: CommandLine, terminal: Terminal): Promise<numb
     const { signal } = stop;
     if (file === undefined) await decideMisses(dp, { policy, log, signal });
     else await (await import("./policy.ts")).servePolicy(dp, file, { log, signal });
-    log.say("serve", "info", "stopping");
+    sayEnd(dp, log);
   } catch (error) {
     if (isThere(dp)) throw error;
-    log.say("serve", "info", "stopping: the datapath was deleted");
+    sayEnd(dp, log);
   } finally {
     abort();
     await devices;
   }
   terminal.signal?.removeEventListener("abort", abort);
   return 0;
+}
+
+function sayEnd(dp: Datapath, log: Log): void {
+  const why = isThere(dp) ? "" : ": the datapath was deleted";
+  log.say("serve", "info", `stopping${why}`);
 }
 
 /** The control socket; why there can be none says its path. */
@@ -125,21 +142,10 @@ async function openSocket(
     if (!isOfSystem(cause)) throw cause;
     const where = options.path ?? dp.fullName;
     const isServed = cause instanceof Deno.errors.AddrInUse;
-    throw new ToolError(`Cannot serve ${where}: ${cause.message}`, {
+    throw new ToolError(`Cannot serve ${where}: ${systemWords(cause)}`, {
       cause,
       hint: isServed ? `another program serves it: "dpctl show ${where}"` : undefined,
     });
-  }
-}
-
-/** Whether nobody has deleted the datapath. */
-function isThere(dp: Datapath): boolean {
-  try {
-    dp.stats();
-    return true;
-  } catch (error) {
-    if (error instanceof DatapathError) return false;
-    throw error;
   }
 }
 
@@ -149,6 +155,7 @@ async function addFlows(
   { complain, print, readText }: Terminal,
 ): Promise<void> {
   if (path === undefined) return;
+  const text = await withFile("read", path, () => readText(path));
   let complaints = "";
   await runVerb(["add-flows", dp.fullName, path], {
     program: "dpctl",
@@ -160,11 +167,11 @@ async function addFlows(
       open: () => openDatapath(dp.fullName),
     },
     output: { print, complain: (text) => complaints += text },
-    readText,
+    readText: () => Promise.resolve(text),
   });
   if (complaints === "") return;
   complain(complaints);
-  throw new Error(`the flows of ${path} could not all be added`);
+  throw new ToolError(`the flows of ${path} could not all be added`);
 }
 
 /** Reads the `ADDRESS:PORT` of an option; the address is this machine's alone if absent. */
@@ -189,7 +196,10 @@ async function webOptions(
     return undefined;
   }
   // In a file, for every user can read the arguments of a program.
-  const token = file === undefined ? undefined : (await Deno.readTextFile(file)).trim();
+  const token = file === undefined
+    ? undefined
+    : (await withFile("read", file, () => Deno.readTextFile(file))).trim();
+  if (token === "") throw new ToolError(`${file} is empty: there is no token in it`);
   return { ...addressOf("web", at), token };
 }
 
@@ -211,7 +221,7 @@ async function serveWeb(
     }
     if (!isOfSystem(cause)) throw cause;
     const at = `${options.hostname}:${options.port}`;
-    throw new ToolError(`Cannot serve the dashboard at ${at}: ${cause.message}`, {
+    throw new ToolError(`Cannot serve the dashboard at ${at}: ${systemWords(cause)}`, {
       cause,
     });
   }
@@ -251,6 +261,8 @@ function listen(
     return Deno.serve(options, answer);
   } catch (cause) {
     if (!isOfSystem(cause)) throw cause;
-    throw new ToolError(`Cannot serve metrics at ${at}: ${cause.message}`, { cause });
+    throw new ToolError(`Cannot serve metrics at ${at}: ${systemWords(cause)}`, {
+      cause,
+    });
   }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Datapath } from "../providers/datapath.ts";
+import { DatapathError } from "../providers/errors.ts";
 import { openDatapath } from "../providers/registry.ts";
 import { fullName, openableDatapaths } from "../control/datapath_source.ts";
 import type { CommandLine } from "../control/options.ts";
@@ -47,6 +48,17 @@ export async function withTarget<T>(
   if (!full?.startsWith("system@")) throw notServed(target, await all());
   await using dp = await openDatapath(target);
   return await use(dp);
+}
+
+/** Whether nobody has deleted a datapath. */
+export function isThere(dp: Datapath): boolean {
+  try {
+    dp.stats();
+    return true;
+  } catch (error) {
+    if (error instanceof DatapathError) return false;
+    throw error;
+  }
 }
 
 /** Every datapath that there is: of the kernel, and those that are served. */

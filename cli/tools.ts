@@ -7,7 +7,7 @@
 import { completionsFor } from "./completions.ts";
 import { examine } from "./doctor/doctor.ts";
 import { ask } from "./ask.ts";
-import { asJsonError, asText, isExpected, UsageError } from "./failure.ts";
+import { asJsonError, asText, isExpected, ToolError, UsageError } from "./failure.ts";
 import { OutputError } from "./output.ts";
 import type { Terminal } from "./terminal.ts";
 import type { CommandLine } from "../control/options.ts";
@@ -55,9 +55,19 @@ export async function runTool(line: CommandLine, terminal: Terminal): Promise<nu
   }
 }
 
-function doctor({ flags, extra, words }: CommandLine, { print }: Terminal): number {
-  if (words.length > 1) throw new UsageError("doctor", "'doctor' takes no arguments");
+/** Refuses a word too many; the message says what a verb takes. */
+function atMost(count: number, { words }: CommandLine, takes: string): void {
+  const [verb] = words as [typeof toolVerbs[number]["name"]];
+  if (words.length > count + 1) throw new UsageError(verb, `'${verb}' takes ${takes}`);
+}
+
+function doctor(line: CommandLine, { print }: Terminal): number {
+  const { flags, extra } = line;
+  atMost(0, line, "no arguments");
   const sysroot = extra.get("sysroot");
+  if (sysroot !== undefined && !isFolder(sysroot)) {
+    throw new ToolError(`${sysroot} is no folder that can be read`);
+  }
   const { text, status } = examine({
     json: flags.json,
     verbose: extra.has("verbose") || flags.verbosity > 0,
@@ -67,7 +77,17 @@ function doctor({ flags, extra, words }: CommandLine, { print }: Terminal): numb
   return status;
 }
 
-function completions({ words, flags }: CommandLine, { print }: Terminal): number {
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function completions(line: CommandLine, { print }: Terminal): number {
+  const { words, flags } = line;
+  atMost(1, line, "one shell");
   const [, shell = ""] = words;
   if (shell !== "bash" && shell !== "zsh" && shell !== "fish") {
     throw new UsageError(
@@ -83,6 +103,7 @@ function completions({ words, flags }: CommandLine, { print }: Terminal): number
 
 async function metrics(line: CommandLine, terminal: Terminal): Promise<number> {
   const [, name] = line.words;
+  atMost(1, line, "one datapath");
   const path = await findPath(line, name, terminal);
   if (path !== undefined) {
     const words = ["metrics/show", ...(line.flags.json ? ["--json"] : [])];

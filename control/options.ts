@@ -70,8 +70,9 @@ const valued = [
   "sysroot",
   "interval",
   "count",
-  "port",
 ] as const;
+/** Options that every verb has. */
+const common: readonly string[] = ["socket", "timeout"];
 
 /** Flags for our own verbs. */
 const extraFlags = ["verbose", "portable"] as const;
@@ -188,7 +189,25 @@ class Reader {
     if (name === "timeout" && !/^[1-9]\d*$/.test(value)) {
       throw new OptionError(`value ${value} on -t or --timeout is invalid`);
     }
+    // One of getopt_long(3)'s may come again, and the last one counts.
+    if (name !== "timeout" && this.#values.has(name)) {
+      throw new OptionError(`option '--${name}' is given twice`);
+    }
     this.#values.set(name, value);
+  }
+}
+
+/** Throws `OptionError` for an option that a verb, whose usage is given, has no use for. */
+export function checkOptions(
+  { extra }: CommandLine,
+  { name, usage }: { readonly name: string; readonly usage: string },
+): void {
+  const own: readonly string[] = usage.match(/--[a-z-]+/g) ?? [];
+  for (const option of extra.keys()) {
+    if (common.includes(option) || own.includes(`--${option}`)) continue;
+    throw new OptionError(`'${name}' has no option '--${option}'`, {
+      hint: `usage: dpctl ${`${name} ${usage}`.trimEnd()}`,
+    });
   }
 }
 

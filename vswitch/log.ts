@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { fileFailure } from "../control/system_words.ts";
 import { printableLine } from "../control/text/printable.ts";
 
 /** How much a message matters. */
@@ -78,9 +79,14 @@ export class DaemonLog implements Disposable {
     return this.#levels.get(`${module} ${to}`) ?? this.#usual[to];
   }
 
-  /** Writes to the end of a file from now on. Throws what the system refuses. */
+  /** Writes to the end of a file from now on. Throws `FileError` for what the system refuses. */
   open(path: string): void {
-    const file = Deno.openSync(path, { append: true, create: true });
+    let file: Deno.FsFile;
+    try {
+      file = Deno.openSync(path, { append: true, create: true });
+    } catch (error) {
+      throw fileFailure("write", path, error);
+    }
     this.close();
     [this.#path, this.#file] = [path, file];
   }

@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { fileFailure } from "../control/system_words.ts";
 import { type Libc, openLibc } from "../ffi/libc.ts";
 import { cString } from "../ffi/memory.ts";
 
@@ -29,7 +30,7 @@ export class PidFile implements Disposable {
   readonly #timer: ReturnType<typeof setInterval>;
 
   /**
-   * Writes the file. Throws what the system refuses, and `Deno.errors.AddrInUse` where a living
+   * Writes the file. Throws `FileError` for what the system refuses, and `Deno.errors.AddrInUse` where a living
    * process has it.
    */
   constructor(path: string) {
@@ -81,7 +82,12 @@ function isAt(path: string, file: Deno.FsFile): boolean {
 /** Opens the file that is at a path once it is locked: the process before may remove its own. */
 function openLocked(path: string): Deno.FsFile {
   for (;;) {
-    const file = Deno.openSync(path, { read: true, write: true, create: true });
+    let file: Deno.FsFile;
+    try {
+      file = Deno.openSync(path, { read: true, write: true, create: true });
+    } catch (error) {
+      throw fileFailure("write", path, error);
+    }
     if (!file.tryLockSync(true)) {
       file.close();
       throw inUse(path);

@@ -33,6 +33,15 @@ function realScreen(): Screen | undefined {
   return Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined;
 }
 
+/** Timers take no more seconds; so many looks take days. */
+const maxNumber = 1_000_000;
+
+/** A number in the notation of people; NaN for what is none. */
+function numberOf(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  return value <= maxNumber ? value : NaN;
+}
+
 /** Watches a datapath; the exit status. */
 export async function top(
   line: CommandLine,
@@ -41,10 +50,11 @@ export async function top(
 ): Promise<number> {
   const [, name, ...more] = line.words;
   if (more.length > 0) throw new UsageError("top", "'top' takes one datapath");
-  const seconds = Number(line.extra.get("interval") ?? 1);
-  const count = Number(line.extra.get("count") ?? Infinity);
+  const seconds = numberOf(line.extra.get("interval") ?? "1");
+  const count = numberOf(line.extra.get("count") ?? `${maxNumber}`);
   if (!(seconds > 0) || !(count >= 1)) {
-    throw new UsageError("top", "--interval and --count must be numbers above 0");
+    const message = `--interval and --count must be numbers above 0, to ${maxNumber}`;
+    throw new UsageError("top", message);
   }
   const path = await findPath(line, name, terminal);
   const options = { line, terminal, screen, seconds, count };

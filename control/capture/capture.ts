@@ -17,6 +17,7 @@ import {
   parseKeyBytes,
 } from "../../providers/odp/mod.ts";
 import type { Ufid } from "../../providers/ids.ts";
+import { withFile } from "../system_words.ts";
 import type { Action } from "../../providers/types.ts";
 import { covers, decodeFlows } from "../../providers/odp/covers.ts";
 import { openDatapath } from "../../providers/registry.ts";
@@ -84,7 +85,8 @@ export function captureOptions(dp: Datapath, words: readonly string[]): CaptureO
     given.set(name, value);
   }
   const number = (name: string, usual: number): number => {
-    const value = Number(given.get(name) ?? usual);
+    const text = given.get(name) ?? `${usual}`;
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
     if (!(value > 0)) throw new SyntaxError(`${name} must be a number above 0`);
     return value;
   };
@@ -133,7 +135,11 @@ export async function capturePackets(
   path: string,
   options: CaptureOptions,
 ): Promise<CaptureResult> {
-  using file = await Deno.open(path, { write: true, create: true, truncate: true });
+  using file = await withFile(
+    "write",
+    path,
+    () => Deno.open(path, { write: true, create: true, truncate: true }),
+  );
   return await captureInto(dp, (bytes) => {
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
   }, options);

@@ -121,6 +121,7 @@ export function parseMeterId(text: string): number {
   for (const [key, value] of wordsOf(text)) {
     const given = valueOf(key, value);
     if (key !== "meter") throw new SyntaxError(`unknown keyword ${key}`);
+    if (id !== undefined) throw new SyntaxError("'meter' is given twice");
     id = number(given, key);
   }
   if (id === undefined) throw new SyntaxError("must specify 'meter'");

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Numbers in arguments, read as Open vSwitch reads them: digits from the beginning, whatever
- * follows, modulo the size of the type (`ovs_scan` of version 3.1, which is looser than the
- * manual).
+ * Numbers in arguments, as Open vSwitch has them, but all of the text must be the number, and it
+ * must fit: `ovs_scan` of version 3.1 takes `5x` for 5, and 65541 for zone 5.
  *
  * @module
  */
 
 function scan(text: string, bits: number): number | undefined {
-  const [, sign, digits] = /^([-+]?)(\d+)/.exec(text) ?? [];
-  if (digits === undefined) return undefined;
-  const value = BigInt(digits);
-  return Number(BigInt.asUintN(bits, sign === "-" ? -value : value));
+  const value = /^\d{1,20}$/.test(text) ? Number(text) : NaN;
+  return value < 2 ** bits ? value : undefined;
 }
 
 /** An unsigned number of 16 bits. */
@@ -24,9 +21,9 @@ export function readU32(text: string): number | undefined {
   return scan(text, 32);
 }
 
-/** A signed number, as atoi(3): 0 for what is none. */
-export function readInteger(text: string): number {
-  return Number(/^\s*[-+]?\d+/.exec(text)?.[0] ?? 0);
+/** A signed number. */
+export function readInteger(text: string): number | undefined {
+  return /^[-+]?\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 /** A number that must be all of the text, up to `max`, decimal or 0x. */

@@ -23,11 +23,13 @@ export function need<T>(facet: T | undefined, message: string): T {
   return facet;
 }
 
-/** Takes `zone=N` off the end. What is no number stays an argument. */
+/** Takes `zone=N` off the end. */
 function takeZone(args: readonly string[]): { rest: readonly string[]; zone?: number } {
   const last = args.at(-1) ?? "";
-  const zone = last.startsWith("zone=") ? readU16(last.slice(5)) : undefined;
-  return zone === undefined ? { rest: args } : { rest: args.slice(0, -1), zone };
+  if (!last.startsWith("zone=")) return { rest: args };
+  const zone = readU16(last.slice(5));
+  if (zone === undefined) throw new VerbFailure("failed to parse zone", "EINVAL");
+  return { rest: args.slice(0, -1), zone };
 }
 
 const zoneOption = (zone: number | undefined): { zone?: number } =>
@@ -85,13 +87,13 @@ async function ctStatsShow(run: VerbRun, args: readonly string[]): Promise<void>
   let verbose = run.flags.verbosity > 0;
   for (;;) {
     const last = rest.at(-1) ?? "";
-    if (last.startsWith("verbose")) {
+    if (last === "verbose" && !verbose) {
       verbose = true;
       rest = rest.slice(0, -1);
       continue;
     }
     const taken = takeZone(rest);
-    if (taken.zone === undefined) break;
+    if (taken.zone === undefined || zone !== undefined) break;
     ({ rest, zone } = { zone, ...taken });
   }
   await run.withDatapath(rest, 1, (dp) => {
@@ -137,6 +139,9 @@ function tally<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, number>
 async function ctBuckets(run: VerbRun, args: readonly string[]): Promise<void> {
   const last = args.at(-1) ?? "";
   const above = last.startsWith("gt=") ? readU16(last.slice(3)) : undefined;
+  if (last.startsWith("gt=") && above === undefined) {
+    throw new VerbFailure("failed to parse gt", "EINVAL");
+  }
   const rest = above === undefined ? args : args.slice(0, -1);
   await run.withDatapath(rest, 1, (dp) => {
     const all = connections(run, dp);

@@ -49,9 +49,11 @@ function dumpArguments(run: VerbRun, args: readonly string[]): DumpArguments {
         );
       }
       types = last.slice(5);
-    } else if (last.startsWith("pmd=")) {
-      if (!/^pmd=[-+]?\d/.test(last)) throw new SilentFailure();
+    } else if (last.startsWith("pmd=") && pmd === undefined) {
       const id = readInteger(last.slice(4));
+      if (id === undefined || id < -1) {
+        throw new VerbFailure(`invalid argument "${last}"`, "EINVAL");
+      }
       pmd = id === -1 ? mainThread : id;
     } else break;
     rest.pop();
@@ -62,11 +64,6 @@ function dumpArguments(run: VerbRun, args: readonly string[]): DumpArguments {
     ...(types !== undefined && { types }),
     ...(pmd !== undefined && { pmd }),
   };
-}
-
-/** Ends a verb with exit status 1 and no word, as Open vSwitch does for a bad `pmd=`. */
-class SilentFailure extends Error {
-  override readonly name = "SilentFailure";
 }
 
 function parseTypes(list: string | undefined): ReadonlySet<FlowType> {
@@ -90,13 +87,7 @@ function hasType(flow: Flow, types: ReadonlySet<FlowType>): boolean {
 
 /** Lists flows: the verb `dump-flows`. */
 export async function dumpFlows(run: VerbRun, args: readonly string[]): Promise<void> {
-  let wanted: DumpArguments;
-  try {
-    wanted = dumpArguments(run, args);
-  } catch (error) {
-    if (!(error instanceof SilentFailure)) throw error;
-    return run.failSilently();
-  }
+  const wanted = dumpArguments(run, args);
   await run.withDatapath(wanted.rest, 1, (dp) => {
     const ports = [...dp.ports.dump()];
     const filter = parseFilter(wanted.filter, ports);

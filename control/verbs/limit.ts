@@ -23,6 +23,9 @@ function parseZoneLimit(text: string): ZoneLimit {
     if (key !== "zone" && key !== "limit") invalid(`invalid zone limit field: ${key}`);
     const number = readExact(value, key === "zone" ? 0xffff : 0xffffffff);
     if (number === undefined) return invalid(`failed to parse field ${key}`);
+    if ((key === "zone" ? zone : limit) !== undefined) {
+      invalid(`field ${key} given twice`);
+    }
     if (key === "zone") zone = number;
     else limit = number;
   }
@@ -55,7 +58,7 @@ function parseZones(text: string): number[] {
   if (!text.startsWith("zone=")) {
     throw new VerbFailure(`invalid argument ${text}`, "EINVAL");
   }
-  return text.slice(5).split(",").filter((part) => part !== "").map((part) => {
+  return text.slice(5).split(",").map((part) => {
     const zone = readU16(part);
     if (zone === undefined) throw new VerbFailure("invalid zone", "EINVAL");
     return zone;
@@ -71,7 +74,11 @@ async function deleteLimits(run: VerbRun, args: readonly string[]): Promise<void
       zones.push("default");
       words.shift();
     }
-    const [text] = words;
+    const [text, ...more] = words;
+    const [excess] = more;
+    if (excess !== undefined) {
+      throw new VerbFailure(`invalid argument ${excess}`, "EINVAL");
+    }
     if (text !== undefined || zones.length === 0) zones.push(...parseZones(text ?? ""));
     const message = "failed to delete conntrack limit";
     const facet = need(dp.conntrack?.limits, message);
@@ -117,7 +124,7 @@ function ipVersion(text: string): 4 | 6 | undefined {
 function setEnabled(on: boolean): Verb["perform"] {
   const doing = on ? "enabling" : "disabling";
   return async (run, args) => {
-    await run.withDatapath(args, 3, (dp) => {
+    await run.withDatapath(args, 2, (dp) => {
       const version = ipVersion(args.at(-1) ?? "");
       if (version === undefined) {
         const message = "parameter missing: 'v4' for IPv4 or 'v6' for IPv6";

@@ -28,6 +28,13 @@ function parseInterface(text: string): { name: string; settings: [string, string
   return { name, settings };
 }
 
+/** The number that a port is to have; the last of all stands for none. */
+function portNumber(text: string): number {
+  const no = readInteger(text);
+  if (no !== undefined && no >= -1 && no <= noPort) return no >>> 0;
+  throw new VerbFailure(`port_no=${text}: expected a number`, "EINVAL");
+}
+
 /** Adds ports, going on behind failures: `args` are the datapath and an interface each. */
 export async function addPorts(run: VerbRun, args: readonly string[]): Promise<void> {
   await eachInterface(run, args, async (dp, text, dpName) => {
@@ -37,7 +44,7 @@ export async function addPorts(run: VerbRun, args: readonly string[]): Promise<v
     const options = new Map<string, string>();
     for (const [key, value] of settings) {
       if (key === "type") type = value;
-      else if (key === "port_no") no = readInteger(value) >>> 0;
+      else if (key === "port_no") no = portNumber(value);
       else if (options.has(key)) run.complain(`duplicate "${key}" option`);
       else options.set(key, value);
     }
@@ -145,7 +152,7 @@ function whichPorts(dp: Datapath, name: string): Advice {
 function deletePorts(run: VerbRun, args: readonly string[]): Promise<void> {
   return eachInterface(run, args, async (dp, name, dpName) => {
     const isNumber = /^\d*$/.test(name);
-    const no = isNumber ? readInteger(name) >>> 0 : dp.ports.get(name)?.no;
+    const no = isNumber ? Number(name) : dp.ports.get(name)?.no;
     if (no === undefined) {
       throw new VerbFailure(`no port named ${name}`, undefined, whichPorts(dp, name));
     }
@@ -193,8 +200,8 @@ function change(
     );
   }
   if (key === "port_no") {
-    const wanted = readInteger(value);
-    if (wanted >>> 0 === port.no) return;
+    const wanted = portNumber(value);
+    if (wanted === port.no) return;
     throw new VerbFailure(
       `${port.name}: can't change port number from ${port.no} to ${wanted}`,
     );

@@ -210,7 +210,8 @@ export class VerbRun {
 
   /**
    * Opens the datapath that the first argument names, or the only one if that is no datapath. With
-   * `max` arguments the first must be one. Gives the arguments behind it.
+   * `max` arguments the first must be one, and behind it there may be one less. Gives the arguments
+   * behind it.
    */
   async withDatapath<T>(
     args: readonly string[],
@@ -228,11 +229,12 @@ export class VerbRun {
       const advice = await this.#whyNone(first);
       throw new VerbFailure("datapath not found", "EINVAL", advice);
     }
-    return await this.withNamed(
-      name,
-      "opening datapath",
-      (dp) => use(dp, named ? args.slice(1) : args),
-    );
+    const rest = named ? args.slice(1) : args;
+    if (rest.length >= max) {
+      // Open vSwitch lets some of these pass, as `dump-conntrack dp zone=x`, and does something else.
+      throw new VerbFailure(`invalid argument "${rest.at(-1)}"`, "EINVAL");
+    }
+    return await this.withNamed(name, "opening datapath", (dp) => use(dp, rest));
   }
 
   /** Opens a datapath by name; complains with `message` if that fails. */

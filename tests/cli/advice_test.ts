@@ -327,7 +327,7 @@ Deno.test(
         ],
         ["nosuchdevice", /no device nosuchdevice.*\n {2}hint: .*: nosuchdevice:dummy\n$/],
         ["--socket /nosuch/x", /Cannot serve \/nosuch\/x: /],
-        ["--flows /nosuch", /Opening file "\/nosuch" failed/],
+        ["--flows /nosuch", /Cannot read \/nosuch: no such file or directory/],
       ] as const
     ) {
       await inFolder(async (folder) => {
@@ -339,19 +339,30 @@ Deno.test(
   }),
 );
 
-Deno.test("help of serve explains each of its options", () =>
+Deno.test("help of each tool explains each word and option of its usage", () =>
   inFolder(async (folder) => {
-    const [serve] = toolVerbs;
-    const options = serve.usage.match(/--[a-z-]+/g) ?? [];
-    assert(options.length >= 7);
-    for (const words of ["help serve", "serve --help"]) {
-      const { code, out } = await call(folder, words);
-      assert.equal(code, 0, words);
-      const [, ...rows] = out.split("\n");
-      for (const option of options) {
-        const row = rows.find((row) => row.startsWith(`  ${option} `));
-        assert.match(row ?? "", / {2}[a-z].{10,}/, option);
-        assert(row !== undefined && row.length <= 90, option);
+    let count = 0;
+    for (const { name, usage } of toolVerbs) {
+      const given = usage.match(
+        /--[a-z-]+|\b[a-z]+=(?=[A-Z\w])|\b(?:show|record|replay)\b/g,
+      );
+      const options = (given ?? []).filter((one) => !one.startsWith("OPTION"));
+      for (const words of [`help ${name}`, `${name} --help`]) {
+        const { code, out } = await call(folder, words);
+        assert.equal(code, 0, words);
+        const [head, summary, ...rows] = out.split("\n");
+        assert.equal(head, `usage: dpctl [OPTION...] ${name} ${usage}`.trimEnd());
+        assert.match(summary ?? "", /^ {2}[a-z].{10,}$/, words);
+        for (const option of options) {
+          const row = rows.find((row) => row.startsWith(`  ${option}`));
+          assert.match(row ?? "", / {2}[a-z].{10,}/, `${name}: ${option}`);
+          assert(row !== undefined && row.length <= 100, option);
+          count++;
+        }
       }
     }
+    assert(count > 50, `${count} options`);
+    const policy = (await call(folder, "help policy")).out;
+    assert.match(policy, /^ {2}replay RECORD +run them under another policy/m);
+    assert.match(policy, /^ {2}--policy FILE +that policy; exit status 1 if/m);
   }));
