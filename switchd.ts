@@ -7,21 +7,14 @@
  */
 import { serve } from "./control/serve.ts";
 import { ControlPathError } from "./control/socket_path.ts";
+import { FileError, isOfSystem, systemWords } from "./control/system_words.ts";
+import type { Datapath } from "./providers/datapath.ts";
 import { DatapathError } from "./providers/errors.ts";
 import { openDatapath } from "./providers/registry.ts";
 import { openSwitch, type OpenSwitchOptions } from "./openflow/open.ts";
-import { isDaemon } from "./vswitch/arguments.ts";
+import { DAEMON_USAGE, HELP, isDaemon } from "./vswitch/arguments.ts";
+import { version } from "./control/version.ts";
 import { runDaemon } from "./vswitch/program.ts";
-
-const USAGE =
-  `usage: deno run -A switchd.ts --bridge [TYPE@]NAME [--port DEVICE[:TYPE]]...
-       [--controller tcp:HOST[:PORT]|unix:PATH]... [--listen ptcp:PORT[:HOST]|punix:PATH]...
-       [--protocols 1.0,1.3,...] [--datapath-id HEX] [--tight]
-   or: deno run -A switchd.ts [DATABASE] [OPTION]..., a daemon: "switchd.ts --help" tells
-
-Runs a bridge that controllers drive by OpenFlow 1.0 to 1.5. The datapath is the userspace one
-("netdev@NAME") unless TYPE says otherwise. --tight masks only what decides about a packet; without
-it masks follow from the rules of Open vSwitch.`;
 
 /** What the command line says. */
 interface Arguments {
@@ -35,6 +28,13 @@ class UsageError extends Error {}
 
 const protocols = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"] as const;
 
+/** Options that may come again. */
+const many: readonly string[] = ["--port", "--controller", "--listen"];
+const options: readonly string[] = [
+  ...many,
+  ...["--bridge", "--protocols", "--datapath-id", "--tight"],
+];
+
 /** Reads the command line. Throws {@linkcode UsageError}. */
 export function readArguments(args: readonly string[]): Arguments {
   const ports: string[] = [];
@@ -42,23 +42,37 @@ export function readArguments(args: readonly string[]): Arguments {
   const listen: string[] = [];
   let bridge: string | undefined;
   let more: Partial<OpenSwitchOptions> = {};
+  const seen = new Set<string>();
   const words = args.flatMap((arg) => {
     const at = arg.indexOf("=");
     return arg.startsWith("--") && at > 0 ? [arg.slice(0, at), arg.slice(at + 1)] : [arg];
   });
   for (let i = 0; i < words.length; i++) {
     const name = words[i] as string;
+    if (!options.includes(name)) {
+      const what = name.startsWith("-") ? `option ${name}` : `place for "${name}"`;
+      throw new UsageError(`there is no ${what}`);
+    }
+    if (seen.has(name) && !many.includes(name)) {
+      throw new UsageError(`${name} is given twice`);
+    }
+    seen.add(name);
     if (name === "--tight") {
       more = { ...more, tight: true };
       continue;
     }
     const value = words[++i];
-    if (value === undefined) throw new UsageError(`${name} needs a value`);
+    if (value === undefined || value === "") {
+      throw new UsageError(`${name} needs a value`);
+    }
     switch (name) {
       case "--bridge":
         bridge = value;
         break;
       case "--port":
+        if (!/^[^:]+(:[^:]+)?$/.test(value)) {
+          throw new UsageError(`--port ${value}: expected DEVICE[:TYPE]`);
+        }
         ports.push(value);
         break;
       case "--controller":
@@ -86,8 +100,6 @@ export function readArguments(args: readonly string[]): Arguments {
         }
         more = { ...more, datapathId: BigInt(`0x${value.replace(/^0x/i, "")}`) };
         break;
-      default:
-        throw new UsageError(`there is no option ${name}`);
     }
   }
   if (bridge === undefined) throw new UsageError("--bridge is missing");
@@ -99,17 +111,13 @@ export function readArguments(args: readonly string[]): Arguments {
 }
 
 async function main(): Promise<void> {
-  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
-    console.log(USAGE);
-    return;
-  }
   const { bridge, ports, options } = readArguments(Deno.args);
   await using dp = await openDatapath(bridge, { create: true });
   for (const port of ports) {
     const [name = "", type] = port.split(":");
     await dp.ports.add(type === undefined ? { name } : { name, type });
   }
-  await using of = await openSwitch(dp, options);
+  await using of = await openHere(dp, options);
   const ended = Promise.withResolvers<void>();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => ended.resolve());
@@ -120,22 +128,45 @@ async function main(): Promise<void> {
   await Promise.race([ended.promise, of.run.ended]);
 }
 
+/** Opens the switch; why it cannot listen says where. */
+async function openHere(
+  dp: Datapath,
+  options: OpenSwitchOptions,
+): ReturnType<typeof openSwitch> {
+  try {
+    return await openSwitch(dp, options);
+  } catch (error) {
+    if (!isOfSystem(error)) throw error;
+    const places = (options.listen ?? []).join(", ");
+    throw new Error(`Cannot listen at ${places}: ${systemWords(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** What to tell of a failure that is the user's to mend; undefined for a fault of this program. */
+function told(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof UsageError) return `${error.message}\n${DAEMON_USAGE}`;
+  const own = [DatapathError, ControlPathError, FileError, SyntaxError];
+  if (own.some((kind) => error instanceof kind)) return error.message;
+  if (error.message.startsWith("Cannot ")) return error.message;
+  return isOfSystem(error) ? systemWords(error) : undefined;
+}
+
 if (import.meta.main) {
   try {
-    if (isDaemon(Deno.args)) {
+    if (Deno.args.includes("--help") || Deno.args.includes("-h")) console.log(HELP);
+    else if (Deno.args.includes("--version") || Deno.args.includes("-V")) {
+      console.log(`upcall-switchd (Upcall) ${version}`);
+    } else if (isDaemon(Deno.args)) {
       Deno.exit(await runDaemon(Deno.args, import.meta.filename ?? ""));
-    }
-    await main();
+    } else await main();
     Deno.exit(0);
   } catch (error) {
-    const own = [UsageError, DatapathError, ControlPathError, SyntaxError];
-    const kinds = [...own, ...Object.values(Deno.errors)];
-    if (!(error instanceof Error && kinds.some((kind) => error instanceof kind))) {
-      throw error;
-    }
-    console.error(
-      error instanceof UsageError ? `${error.message}\n${USAGE}` : error.message,
-    );
+    const text = told(error);
+    if (text === undefined) throw error;
+    console.error(text);
     Deno.exit(1);
   }
 }

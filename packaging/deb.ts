@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Makes a package for Debian, for `deno task package`: the module, a library for every processor
- * of this architecture, `dpctl`, and a unit for systemd.
+ * of this architecture, `dpctl` and `upcall-switchd`, and a unit for systemd of each.
  *
  *     deno task package [--output FOLDER]
  *
@@ -32,14 +32,20 @@ export const shipped = [
   "c",
 ];
 
-const dpctl = `#!/bin/sh
-# dpctl of upcall: the library of this package, unless another one is named.
+/** Commands of the package, and the programs that they start. */
+export const commands = { dpctl: "dpctl.ts", "upcall-switchd": "switchd.ts" } as const;
+/** Units for systemd. */
+export const units = ["upcall@.service", "upcall-switchd.service"] as const;
+
+const commandText = (name: string, program: string): string =>
+  `#!/bin/sh
+# ${name} of upcall: the library of this package, unless another one is named.
 export UPCALL_LIBRARY="\${UPCALL_LIBRARY-/usr/lib/upcall/libupcall.so}"
 if ! command -v deno > /dev/null; then
-  echo "dpctl: Deno is not installed: see https://docs.deno.com/runtime/getting_started/installation" >&2
+  echo "${name}: Deno is not installed: see https://docs.deno.com/runtime/getting_started/installation" >&2
   exit 127
 fi
-exec deno run -A --no-check --no-lock /usr/lib/upcall/dpctl.ts "$@"
+exec deno run -A --no-check --no-lock /usr/lib/upcall/${program} "$@"
 `;
 
 /**
@@ -82,9 +88,13 @@ export async function makePackage(folder: string): Promise<string> {
     const library = `${work}/usr/lib/upcall/libupcall.so`;
     for (const name of shipped) await copy(name, `${work}/usr/lib/upcall/${name}`);
     await buildLibrary(library, { portable: true });
-    await put(`${work}/usr/bin/dpctl`, dpctl, 0o755);
-    const unit = await Deno.readTextFile(`${root}packaging/upcall@.service`);
-    await put(`${work}/lib/systemd/system/upcall@.service`, unit);
+    for (const [name, program] of Object.entries(commands)) {
+      await put(`${work}/usr/bin/${name}`, commandText(name, program), 0o755);
+    }
+    for (const name of units) {
+      const unit = await Deno.readTextFile(`${root}packaging/${name}`);
+      await put(`${work}/lib/systemd/system/${name}`, unit);
+    }
     for (const name of ["README.md", "CHANGELOG.md"]) {
       await copy(name, `${work}/usr/share/doc/upcall/${name}`);
     }
@@ -98,7 +108,8 @@ export async function makePackage(folder: string): Promise<string> {
       `librte-${driver}${/\d$/.test(driver) ? "-" : ""}${abi}`;
     const depends = ["libmnl0", ...linked, ...drivers.map(packageOf)];
     const recommends = ["iproute2", ...cardDrivers.map(packageOf)];
-    const fields = { version, architecture, depends, recommends };
+    const suggests = ["openvswitch-switch"]; // ovsdb-server and ovs-vsctl, for upcall-switchd.
+    const fields = { version, architecture, depends, recommends, suggests };
     await put(`${work}/DEBIAN/control`, controlText(fields));
     const output = `${folder}/upcall_${version}_${architecture}.deb`;
     await run("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", work, output);
@@ -109,11 +120,12 @@ export async function makePackage(folder: string): Promise<string> {
 }
 
 function controlText(
-  { version, architecture, depends, recommends }: {
+  { version, architecture, depends, recommends, suggests }: {
     version: string;
     architecture: string;
     depends: readonly string[];
     recommends: readonly string[];
+    suggests: readonly string[];
   },
 ): string {
   return `Package: upcall
@@ -123,10 +135,12 @@ Section: net
 Priority: optional
 Depends: ${depends.join(", ")}
 Recommends: ${recommends.join(", ")}
+Suggests: ${suggests.join(", ")}
 Maintainer: The Upcall authors <upcall@invalid>
 Description: programmable datapath with flows, for Deno
  Open vSwitch's datapath interface in TypeScript: a userspace datapath over DPDK,
- the Linux kernel's datapath, and dpctl, which serves and shows them. Needs Deno 2.8.
+ the Linux kernel's datapath, dpctl, which serves and shows them, and upcall-switchd,
+ a switch of OpenFlow that ovs-vsctl drives. Needs Deno 2.8.
 `;
 }
 

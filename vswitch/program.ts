@@ -5,6 +5,7 @@
  * @module
  */
 import { type ControlCommand, ControlSocket } from "../control/socket.ts";
+import { fileFailure } from "../control/system_words.ts";
 import { daemonCommands } from "./commands/commands.ts";
 import { Daemon } from "./daemon.ts";
 import { DaemonLog } from "./log.ts";
@@ -26,10 +27,6 @@ export async function runDaemon(
   args: readonly string[],
   program: string,
 ): Promise<number> {
-  if (args.includes("--help") || args.includes("-h")) {
-    console.log(DAEMON_USAGE);
-    return 0;
-  }
   let read: DaemonArguments;
   try {
     read = readDaemonArguments(args, Deno.env.toObject());
@@ -75,6 +72,18 @@ async function runBehind(args: readonly string[], program: string): Promise<numb
   return 0;
 }
 
+/** The control socket; why there can be none says its path. */
+async function socketAt(
+  path: string,
+  commands: ReadonlyMap<string, ControlCommand>,
+): Promise<ControlSocket> {
+  try {
+    return await ControlSocket.serve(path, commands);
+  } catch (error) {
+    throw fileFailure("write", path, error);
+  }
+}
+
 async function runHere(read: DaemonArguments): Promise<number> {
   using log = new DaemonLog();
   if (read.logFile !== undefined) log.open(read.logFile);
@@ -84,9 +93,7 @@ async function runHere(read: DaemonArguments): Promise<number> {
   using _pidFile = read.pidFile === undefined ? undefined : new PidFile(read.pidFile);
   const path = read.controlSocket ?? `${read.folder}/ovs-vswitchd.${Deno.pid}.ctl`;
   const commands = new Map<string, ControlCommand>();
-  await using socket = path === "none"
-    ? undefined
-    : await ControlSocket.serve(path, commands);
+  await using socket = path === "none" ? undefined : await socketAt(path, commands);
   await using daemon = new Daemon({
     database: read.database,
     folder: read.folder,

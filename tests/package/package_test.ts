@@ -4,7 +4,7 @@
  * two capabilities, and what would be published.
  */
 import assert from "node:assert/strict";
-import { makePackage, shipped } from "../../packaging/deb.ts";
+import { commands, makePackage, shipped, units } from "../../packaging/deb.ts";
 import { findToolchain } from "../../ffi/toolchain.ts";
 import { run, tryRun } from "../support/command.ts";
 import { figure } from "../support/figure.ts";
@@ -17,6 +17,7 @@ import {
 } from "../support/skip.ts";
 import { root } from "../support/tree.ts";
 import { until } from "../support/wait.ts";
+import { switchWithTwo } from "./installed_switch.ts";
 
 Deno.test("whatever the package's programs import is in the package", async () => {
   const missing = new Set<string>();
@@ -115,29 +116,35 @@ Deno.test(
       await unpack(deb, installed);
       const files = await run("dpkg-deb", "-c", deb);
       assert.doesNotMatch(files, /_test\.ts|\/tests\//);
-      assert.match(files, /-rwxr-xr-x root\/root .*\.\/usr\/bin\/dpctl\n/);
-      await t.step("unit", skippable(() => verifyUnit(installed)));
+      for (const name of Object.keys(commands)) {
+        assert.match(files, new RegExp(`-rwxr-xr-x root/root .*\\./usr/bin/${name}\\n`));
+      }
+      for (const name of units) {
+        await t.step(name, skippable(() => verifyUnit(installed, name)));
+      }
       await t.step("drivers", skippable(() => serveWithDrivers(installed, fields)));
       await t.step("capabilities", skippable(() => serveAsNobody(installed)));
+      await t.step("switch daemon", skippable(() => switchWithTwo(installed)));
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
   }),
 );
 
-/** systemd finds nothing wrong with the unit. */
-async function verifyUnit(installed: string): Promise<void> {
+/** systemd finds nothing wrong with a unit. */
+async function verifyUnit(installed: string, name: string): Promise<void> {
   const analyze = needProgram("systemd-analyze", { requirement: "tool" });
-  const unit = `${installed}/lib/systemd/system/upcall@br0.service`;
-  const text = await Deno.readTextFile(unit.replace("br0", ""));
+  const folder = await Deno.makeTempDir({ prefix: "upcall-unit-" });
+  const unit = `${folder}/${name.replace("@", "@br0")}`;
+  const text = await Deno.readTextFile(`${installed}/lib/systemd/system/${name}`);
   // The program is not in its place here.
   await Deno.writeTextFile(
     unit,
-    text.replace("/usr/bin/dpctl", `${installed}/usr/bin/dpctl`),
+    text.replace("ExecStart=/usr/bin", `ExecStart=${installed}/usr/bin`),
   );
   const { code, stdout, stderr } = await tryRun(analyze, "verify", "--man=no", unit);
-  await Deno.remove(unit);
-  const about = (stdout + stderr).split("\n").filter((line) => line.includes("upcall@"));
+  await Deno.remove(folder, { recursive: true });
+  const about = (stdout + stderr).split("\n").filter((line) => line.includes("upcall"));
   assert.deepEqual([code, about], [0, []]);
 }
 
