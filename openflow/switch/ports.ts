@@ -28,8 +28,29 @@ export type PlannedPort =
     /** Its address, `aa:bb:cc:dd:ee:ff`. */
     readonly mac?: string | undefined;
     /** Its link; it is up if absent. */
-    readonly link?: { readonly up: boolean; readonly speed?: number } | undefined;
+    readonly link?: {
+      readonly up: boolean;
+      readonly speed?: number;
+      readonly duplex?: "full" | "half";
+    } | undefined;
   };
+
+/** Features (OpenFlow 1.1, 7.2.1) by speed, Mbit/s: both ways at once, and in turns. */
+const features: ReadonlyMap<number, readonly [full: number, half: number]> = new Map([
+  [10, [1 << 1, 1 << 0]],
+  [100, [1 << 3, 1 << 2]],
+  [1000, [1 << 5, 1 << 4]],
+  [10_000, [1 << 6, 1 << 6]],
+  [40_000, [1 << 7, 1 << 7]],
+  [100_000, [1 << 8, 1 << 8]],
+  [1_000_000, [1 << 9, 1 << 9]],
+]);
+
+/** What a link does now, as features. Of other speeds Open vSwitch (3.1) says nothing, either. */
+function featuresOf(link: PlannedPort["link"]): number {
+  const [full = 0, half = 0] = features.get(link?.speed ?? 0) ?? [];
+  return link?.duplex === "half" ? half : full;
+}
 
 /** What a patch was, where it leads to the same port. */
 function samePatch(
@@ -78,12 +99,12 @@ export function portOf(
     config,
     // As in Open vSwitch: the link of a port that is taken down is down too.
     state: !isUp || config & PortConfig.down ? PortState.linkDown : PortState.live,
-    current: 0,
+    current: featuresOf(link),
     advertised: 0,
     supported: 0,
     peer: 0,
-    currentSpeed: speed,
-    maxSpeed: speed,
+    currentSpeed: features.has(link?.speed ?? 0) ? speed : 0,
+    maxSpeed: 0, // Of what is supported, which no datapath here tells.
   };
 }
 
