@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What `deno doc --html` leaves to be done: links to sources name files of this machine, links to
- * folders need a server, and nothing leads back to the guide.
+ * folders need a server, some lead to places that a page does not have, and nothing leads back to
+ * the guide.
  *
  * @module
  */
-import { dirname, relative } from "node:path/posix";
+import { dirname, join, relative } from "node:path/posix";
 import { escape } from "./escape.ts";
 
 /** Finishes the pages below a folder; `source` gives the place of a source in the site. */
@@ -15,6 +16,7 @@ export async function finishApi(
   source: (path: string) => string,
 ): Promise<void> {
   const from = `file://${root}`;
+  const ids = new IdsOf(api);
   for (const path of await pagesOf(api)) {
     const place = `api/${path}`;
     const to = (target: string): string => escape(relative(dirname(place), target));
@@ -27,7 +29,11 @@ export async function finishApi(
           const line = fragment === undefined ? "" : `#${fragment}`;
           return `${before}${to(source(file))}${line}"`;
         }
-        return /^(\.\.?\/)+$/.test(href) ? `${before}${href}index.html"` : whole;
+        if (/^(\.\.?\/)+$/.test(href)) return `${before}${href}index.html"`;
+        const [file = "", id] = href.split("#");
+        const isDead = id !== undefined && id !== "" && !/^\w+:/.test(file) &&
+          !ids.has(file === "" ? path : join(dirname(path), file), id);
+        return isDead ? `${before}${escape(file === "" ? "#" : file)}"` : whole;
       })
       .replace("</head>", `<link rel="icon" href="${to("files/icon.svg")}">\n</head>`)
       .replace(
@@ -36,6 +42,32 @@ export async function finishApi(
           `<span aria-hidden="true">&nbsp;·&nbsp;</span></li>`,
       );
     await Deno.writeTextFile(`${api}/${path}`, finished);
+  }
+}
+
+/** Which places there are in pages. */
+class IdsOf {
+  readonly #folder: string;
+  readonly #known = new Map<string, ReadonlySet<string>>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Whether a page has a place; true of a page that cannot be read, which is another's fault. */
+  has(page: string, id: string): boolean {
+    let ids = this.#known.get(page);
+    if (ids === undefined) {
+      let text: string;
+      try {
+        text = Deno.readTextFileSync(`${this.#folder}/${decodeURIComponent(page)}`);
+      } catch {
+        return true;
+      }
+      ids = new Set([...text.matchAll(/\sid="([^"]*)"/g)].map(([, one = ""]) => one));
+      this.#known.set(page, ids);
+    }
+    return ids.has(id) || ids.has(decodeURIComponent(id));
   }
 }
 
