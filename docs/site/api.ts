@@ -9,6 +9,10 @@
 import { dirname, join, relative } from "node:path/posix";
 import { escape } from "./escape.ts";
 
+/** Code is scrolled by itself, so that a page is as wide as a telephone. */
+const narrow =
+  "@media (max-width: 48rem) { pre { max-width: calc(100vw - 5rem); overflow-x: auto } }";
+
 /** Finishes the pages below a folder; `source` gives the place of a source in the site. */
 export async function finishApi(
   api: string,
@@ -35,7 +39,12 @@ export async function finishApi(
           !ids.has(file === "" ? path : join(dirname(path), file), id);
         return isDead ? `${before}${escape(file === "" ? "#" : file)}"` : whole;
       })
-      .replace("</head>", `<link rel="icon" href="${to("files/icon.svg")}">\n</head>`)
+      .replace(
+        "</head>",
+        `<link rel="icon" href="${
+          to("files/icon.svg")
+        }">\n<style>${narrow}</style>\n</head>`,
+      )
       .replace(
         /<ul class="breadcrumbs">/,
         `$&<li><a href="${to("index.html")}" class="contextLink">Guide</a>` +

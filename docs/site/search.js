@@ -11,27 +11,35 @@
   const [status, list] = results.children;
   const most = 20;
 
-  /** How well a part fits all words; 0: not. */
+  /**
+   * How well a part fits all words; 0: not. Of the API a name counts for less than a heading of the
+   * guide, unless it is the very word: there are hundreds.
+   */
   function score({ title, page, text }, words) {
     let sum = 0;
+    const isApi = page === "API";
     for (const word of words) {
       const heading = title.toLowerCase();
       if (heading === word) sum += 12;
-      else if (heading.startsWith(word)) sum += 8;
-      else if (heading.includes(word)) sum += 5;
-      else if (page.toLowerCase().includes(word)) sum += 2;
-      else if (text.toLowerCase().includes(word)) sum += 1;
-      else return 0;
+      else if (heading.startsWith(word)) sum += isApi ? 2 : 8;
+      else if (heading.includes(word)) sum += isApi ? 1 : 5;
+      else {
+        // Text that comes back to a word is about it.
+        const times = Math.min(4, text.toLowerCase().split(word).length - 1);
+        const named = page.toLowerCase().includes(word) ? 2 : 0;
+        if (times + named === 0) return 0;
+        sum += Math.max(times, named);
+      }
     }
     return sum;
   }
 
-  /** The text around the first word. */
+  /** The text around the first word, in whole words. */
   function excerpt(text, words) {
-    const at = Math.max(0, text.toLowerCase().indexOf(words[0]) - 40);
-    return `${at > 0 ? "… " : ""}${text.slice(at, at + 130)}${
-      text.length > at + 130 ? " …" : ""
-    }`;
+    const found = Math.max(0, text.toLowerCase().indexOf(words[0]) - 40);
+    const at = found === 0 ? 0 : text.indexOf(" ", found) + 1;
+    const end = at + 130 < text.length ? text.lastIndexOf(" ", at + 130) : text.length;
+    return `${at > 0 ? "… " : ""}${text.slice(at, end)}${end < text.length ? " …" : ""}`;
   }
 
   function itemOf({ title, page, url, text }, words) {

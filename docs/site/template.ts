@@ -52,6 +52,7 @@ export function wholePage(page: SitePage, groups: readonly NavGroup[]): string {
 <a class="home" href="${to("index.html")}"><img src="${
     to("files/icon.svg")
   }" alt="" width="26" height="26">Upcall</a>
+<a class="menu" href="#pages">Pages</a>
 <form role="search" class="search">
 <label class="hidden" for="search">Search the guide, the examples and the API</label>
 <input id="search" type="search" placeholder="Search ( / )" autocomplete="off" spellcheck="false">
@@ -59,7 +60,7 @@ export function wholePage(page: SitePage, groups: readonly NavGroup[]): string {
 </form>
 </header>
 <div class="columns">
-<nav class="side" aria-label="Pages">
+<nav class="side" id="pages" aria-label="Pages">
 ${nav}
 </nav>
 <main id="content" tabindex="-1">

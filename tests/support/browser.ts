@@ -222,14 +222,27 @@ export class BrowserPage {
     });
   }
 
-  /** Goes to an address and waits until the document is there. */
+  /**
+   * Goes to an address and waits until the document is there; again, where other tests made or
+   * removed devices meanwhile, for that ends what Chromium fetches.
+   */
   async go(url: string): Promise<void> {
-    const { errorText } = await this.call("Page.navigate", { url });
-    if (errorText !== undefined) throw new Error(`${url}: ${errorText}`);
-    await until(
-      `${url} to load`,
-      () => this.run<boolean>("document.readyState === 'complete'"),
-    );
+    const isOfOthers = (complaint: string): boolean =>
+      complaint.includes("ERR_NETWORK_CHANGED");
+    for (;;) {
+      const before = this.complaints.length;
+      const { errorText } = await this.call("Page.navigate", { url });
+      if (errorText !== undefined && !isOfOthers(`${errorText}`)) {
+        throw new Error(`${url}: ${errorText}`);
+      }
+      await until(
+        `${url} to load`,
+        () => this.run<boolean>("document.readyState === 'complete'"),
+      );
+      const fresh = this.complaints.splice(before);
+      this.complaints.push(...fresh.filter((one) => !isOfOthers(one)));
+      if (errorText === undefined && !fresh.some(isOfOthers)) return;
+    }
   }
 
   /** The value of an expression in the page; promises are awaited. */

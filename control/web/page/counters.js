@@ -121,7 +121,7 @@ export class Counters {
     tile(
       "Flows",
       count(status.flows),
-      status.masks === undefined ? "" : `${status.masks} masks`,
+      status.masks === undefined ? "" : `${short(status.masks)} masks`,
     );
     tile("Ports", count(status.portCount));
     if (status.connections !== undefined) tile("Connections", count(status.connections));
