@@ -243,7 +243,16 @@ async function replayFile(
   );
   const text = await withFile("read", record, () => Deno.readTextFile(record));
   const lines = text.split("\n");
-  const report = replay(shown(lines, terminal), policy, state);
+  let report: ReturnType<typeof replay>;
+  try {
+    report = replay(shown(lines, terminal), policy, state);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError || cause instanceof RangeError)) throw cause;
+    throw new ToolError(`${record}: ${cause.message}`, {
+      cause,
+      hint: `"dpctl policy record DP > ${record}" makes one`,
+    });
+  }
   if (line.flags.json) terminal.print(`${JSON.stringify(report)}\n`);
   else {
     const { upcalls, different, differences, flows, threw, skipped, ms } = report;

@@ -76,15 +76,14 @@ export function actionAdvice(error: unknown, dp: Datapath): Advice {
     return { ...advice, hint: `the number of a port alone is an output: ${number}` };
   }
   if (/^packets:|^(?:recirc_id|in_port)\(/.test(rest)) {
-    const hint = "dump-flows prints more than is read: a line is FLOW ACTIONS, as in " +
-      "in_port(1),eth(),eth_type(0x0806),arp() 2";
+    const hint =
+      "a line of dump-flows is one word in quotes; otherwise FLOW and ACTIONS, as in " +
+      "in_port(1),eth(),eth_type(0x0806) 2";
     return { ...advice, hint };
   }
   const [word = ""] = rest.split(/[,(]/);
-  const port = word === "" ? undefined : dp.ports.get(word);
-  return port === undefined
-    ? withHint(advice, didYouMean(word, actionNames()))
-    : { ...advice, hint: `"${word}" is port ${port.no}: actions have its number` };
+  const names = [...actionNames(), ...[...dp.ports.dump()].map(({ name }) => name)];
+  return withHint(advice, didYouMean(word, names));
 }
 
 /** What to do about a flow that the datapath refused, where its reason alone does not say it. */
@@ -96,6 +95,10 @@ export function refusalHint(error: unknown): string | undefined {
   if (reason === "eth_type without its attribute") {
     return "eth_type(0x0800) wants ipv4(), 0x86dd ipv6(), 0x0806 arp(); and tcp() wants " +
       "ipv4(proto=6)";
+  }
+  if (reason === "key attribute that does not belong here") {
+    return "what is in front says what may follow: tcp() wants ipv4(proto=6), and that " +
+      "eth_type(0x0800)";
   }
   return undefined;
 }

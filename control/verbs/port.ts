@@ -17,9 +17,13 @@ const all = Infinity;
 function parseInterface(text: string): { name: string; settings: [string, string][] } {
   const [name, ...words] = text.split(",").filter((word) => word !== "");
   if (name === undefined) {
-    throw new VerbFailure(`${text} is not a valid network device name`, undefined, {
-      hint: "an interface is NAME[,type=TYPE][,port_no=N][,OPTION=VALUE]...",
-    });
+    throw new VerbFailure(
+      `${text || '""'} is not a valid network device name`,
+      undefined,
+      {
+        hint: "an interface is NAME[,type=TYPE][,port_no=N][,OPTION=VALUE]...",
+      },
+    );
   }
   const settings = words.map((word): [string, string] => {
     const [, key = "", value = ""] = /^=*([^=]*)=?([^]*)$/.exec(word) ?? [];
