@@ -33,7 +33,7 @@ const sparse: readonly (readonly [key: string, actions: string])[] = [
   ["eth(),eth_type(0x0806),arp(op=1/0)", "2"],
   ["eth(),eth_type(0x0806)", "drop"],
   ["eth(),eth_type(0x0800),ipv4(proto=6/0,frag=no),tcp()", "2,3"],
-  ["eth(),eth_type(0x0800),ipv4(proto=17,frag=no),udp()", "ct(commit,zone=0),2"],
+  ["eth(),eth_type(0x0800),ipv4(proto=17,frag=no),udp()", "ct(commit),2"],
   ["eth(),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=135,code=0),nd()", "2"],
   ["eth(),eth_type(0x8847),mpls(label=5/0,tc=0/0,ttl=0/0,bos=1/1)", "2"],
   ["eth(),eth_type(0x8100),vlan(vid=5/0),encap(eth_type(0x0806),arp())", "pop_vlan,2"],
