@@ -144,7 +144,7 @@ async function openHere(
   }
 }
 
-/** What to tell of a failure that is the user's to mend; undefined for a fault of this program. */
+/** The words for a failure that is the user's to mend; undefined for a fault of this program. */
 function told(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error instanceof UsageError) return `${error.message}\n${DAEMON_USAGE}`;

@@ -16,7 +16,7 @@ export function isOfSystem(error: unknown): error is Error {
 
 /**
  * Why a call of the system failed: its words, without their number and the name of the file, which
- * whoever complains has said already. Other errors, and permissions that Deno wants, speak for
+ * the caller has said already. Other errors, and permissions that Deno wants, speak for
  * themselves.
  */
 export function systemWords(error: Error): string {

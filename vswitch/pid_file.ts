@@ -30,8 +30,8 @@ export class PidFile implements Disposable {
   readonly #timer: ReturnType<typeof setInterval>;
 
   /**
-   * Writes the file. Throws `FileError` for what the system refuses, and `Deno.errors.AddrInUse` where a living
-   * process has it.
+   * Writes the file. Throws `FileError` for what the system refuses, and `Deno.errors.AddrInUse`
+   * where a living process has it.
    */
   constructor(path: string) {
     this.#path = path;

@@ -231,7 +231,7 @@ export class VerbRun {
     }
     const rest = named ? args.slice(1) : args;
     if (rest.length >= max) {
-      // Open vSwitch lets some of these pass, as `dump-conntrack dp zone=x`, and does something else.
+      // Open vSwitch lets some of these pass, and does something else.
       throw new VerbFailure(`invalid argument "${rest.at(-1)}"`, "EINVAL");
     }
     return await this.withNamed(name, "opening datapath", (dp) => use(dp, rest));

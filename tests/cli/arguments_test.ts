@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Every verb of dpctl with arguments that are too many, missing, given twice, or nonsense, and every
- * file with a place that cannot be: a line that says what is wrong, perhaps one with what to do,
- * exit status 1, and nothing that only the system would say.
+ * Every verb of dpctl with arguments that are too many, missing, given twice, or nonsense, and
+ * every file with a place that cannot be: a line that says what is wrong, perhaps one with what to
+ * do, exit status 1, and nothing that only the system would say.
  */
 import assert from "node:assert/strict";
 import { dpctl } from "../../cli/dpctl.ts";

@@ -50,8 +50,9 @@ in_port(7),eth(),eth_type(0x0806),arp() nonsense
  * Left out is what version 3.1 of ovs-dpctl does wrong: a tunnel port without `remote_ip=flow`
  * fails without a word, and a complete tuple cannot be flushed, nor any where the kernel has no
  * zones. So are arguments that it takes and does nothing with (`dump-flows d0 extra`), and failures
- * with exit status 0 (a file that is not there, `get-flow d0 nonsense`). So is the action `drop`: ovs-dpctl sends an attribute for it that kernels before 6.6
- * refuse, and here it is the empty list, which every kernel takes.
+ * with exit status 0 (a file that is not there, `get-flow d0 nonsense`). So is the action `drop`:
+ * ovs-dpctl sends an attribute for it that kernels before 6.6 refuse, and here it is the empty
+ * list, which every kernel takes.
  */
 export const calls: readonly Call[] = [
   ...lines(`

@@ -9,7 +9,8 @@ import { flowText } from "../../control/text/flow.ts";
 import type { Datapath } from "../../providers/datapath.ts";
 import type { Op } from "../../providers/operations.ts";
 import { encodeKey, encodeMask, formatActions } from "../../providers/odp/mod.ts";
-import { actions, flow, tunnelFlow } from "../odp/arbitrary.ts";
+import { flow, tunnelFlow } from "../odp/arbitrary.ts";
+import { actions } from "../odp/arbitrary_actions.ts";
 import { NetdevBench } from "../support/netdev.ts";
 import { skippable } from "../support/skip.ts";
 

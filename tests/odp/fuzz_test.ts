@@ -23,7 +23,8 @@ import {
 } from "../../providers/odp/mod.ts";
 import { toKeyAndMaskBytes } from "../../providers/odp/input.ts";
 import { type Random, random } from "../support/random.ts";
-import { actions, flow } from "./arbitrary.ts";
+import { flow } from "./arbitrary.ts";
+import { actions } from "./arbitrary_actions.ts";
 
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") ?? 2);
 const seed = Number(Deno.env.get("FUZZ_SEED") ?? Date.now() % 0x7fffffff);

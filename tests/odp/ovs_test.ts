@@ -12,7 +12,8 @@ import {
 } from "../../providers/odp/mod.ts";
 import { run, tryRun } from "../support/command.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
-import { actions, attributes, flow, tunnelFlow } from "./arbitrary.ts";
+import { attributes, flow, tunnelFlow } from "./arbitrary.ts";
+import { actions } from "./arbitrary_actions.ts";
 import { startDummy } from "./ovs_dummy.ts";
 
 const SEED = 20260101;

@@ -11,13 +11,13 @@ import { run } from "../support/command.ts";
 import { needProgram, needRoot } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
 
-/** What became of a port that the database asks for: the number that it got, or why there is none. */
+/** What became of a port that the database asks for: its number, or why there is none. */
 interface Outcome {
   readonly ofport: string;
   readonly error: string;
 }
 
-/** The installed daemon takes a device of Linux by the capabilities of its unit, and not without. */
+/** The installed daemon takes a device by the capabilities of its unit, and not without. */
 export async function switchWithTwo(installed: string): Promise<void> {
   needRoot("netdev");
   const setpriv = needProgram("setpriv", { requirement: "tool" });

@@ -30,7 +30,7 @@ const layers: readonly (readonly [layer: string, rank: number, pattern: RegExp])
   ["cli", 8, /^(cli\/|(dpctl|switchd)\.ts$)/],
   ["mod", 9, /^mod\.ts$/],
   ["examples", 10, /^examples\//],
-  ["site", 10, /^docs\/site\//],
+  ["site", 11, /^docs\/site\//],
   ["packaging", 10, /^packaging\//],
   ["ffi", -1, /^ffi\//],
 ];
