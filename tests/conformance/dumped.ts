@@ -162,7 +162,7 @@ export const dumpedSuite: Suite = {
   "flows come back from what dump-flows prints, in each of its forms": async (
     { env, dp },
   ) => {
-    if (env.differences.has("outputOnly")) return;
+    if (dp.type !== "netdev") return; // The others keep flows as they are given.
     // Names that could be an action, or a number.
     for (const name of ["drop", "7up", "ct"]) await env.addPort(dp, name);
     let refused = 0;
