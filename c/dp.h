@@ -212,7 +212,7 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 #define DP_OP_EXECUTE 4u
 
 #define DP_OPF_CREATE 1u
-#define DP_OPF_MODIFY 2u
+#define DP_OPF_MODIFY 2u      /* Alone, with DP_OPF_UFID, and without a key: that flow, whatever it matches. */
 #define DP_OPF_ZERO_STATS 4u
 #define DP_OPF_PROBE 8u
 #define DP_OPF_UFID 16u       /* `ufid` is set. */
@@ -259,7 +259,7 @@ struct dp_flow_stats {
 };
 
 /* One result: this header, then, for GET, key, mask and actions, each padded to 8 bytes.  `size` is
- * all of it. */
+ * all of it.  `ufid` names the flow that was put or got, or, with EEXIST, the one in its way. */
 struct dp_result {
     uint32_t size;
     uint32_t error;          /* 0 or errno. */

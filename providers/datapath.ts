@@ -30,10 +30,10 @@ import { checkedFacet } from "./datapath_facets.ts";
 import { Flows } from "./datapath_flows.ts";
 import { integer } from "./check.ts";
 import { Ports } from "./datapath_ports.ts";
+import { operateApart } from "./operate_apart.ts";
 import {
   type Execute,
   type Op,
-  operateApart,
   type Result,
   toProviderOp,
   toRawVerdicts,

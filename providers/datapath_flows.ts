@@ -27,6 +27,14 @@ export class Flows {
   }
 
   /**
+   * Whether a flow that has a `ufid` is changed by that alone, which takes less time: by a put with
+   * `create: false`, `modify: true`, and a key and a mask of no bytes. `system` needs the key.
+   */
+  get changeByName(): boolean {
+    return this.#open("change flows").flows.changesByName === true;
+  }
+
+  /**
    * Adds a flow. With `modify: true` an existing flow is changed instead; with `create: false` as
    * well, none is added. Returns the counters that the flow had if `wantStats` is set. `EEXIST`: an
    * equal or overlapping flow exists; `ENOENT`: there is none to change; `EINVAL`: the datapath

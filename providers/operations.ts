@@ -12,7 +12,6 @@ import type {
   ProviderFlowPut,
   ProviderOp,
 } from "./contract/flows.ts";
-import type { ProviderDatapath } from "./contract/provider.ts";
 import type { RawVerdict } from "./contract/upcalls.ts";
 import { type ErrnoName, errnoName } from "./errno.ts";
 import { DatapathError } from "./errors.ts";
@@ -138,11 +137,17 @@ export type Op =
 
 /**
  * What came of one operation: `stats` if they were wanted, `flow` for "get". `code` is that of the
- * error, which takes more to make than most operations.
+ * error, which takes more to make than most operations; `there` names the flow that a put met
+ * (`EEXIST`), where the provider says it.
  */
 export type Result =
   | { readonly ok: true; readonly stats?: FlowStats; readonly flow?: Flow }
-  | { readonly ok: false; readonly error: DatapathError; readonly code?: ErrnoName };
+  | {
+    readonly ok: false;
+    readonly error: DatapathError;
+    readonly code?: ErrnoName;
+    readonly there?: Ufid | undefined;
+  };
 
 /** The code of a result's error; undefined where there is none. */
 export function codeOf(result: Result | undefined): ErrnoName | undefined {
@@ -292,35 +297,6 @@ export function verdictOp(
   };
 }
 
-/** Runs operations by a provider whose "put" takes no packet. */
-export function operateApart(
-  provider: Pick<ProviderDatapath, "operate">,
-  ops: readonly ProviderOp[],
-): OpResult[] {
-  if (!ops.some((op) => op.op === "put" && op.packet !== undefined)) {
-    return provider.operate(ops);
-  }
-  const results = provider.operate(ops.flatMap((op): ProviderOp[] => {
-    if (op.op !== "put" || op.packet === undefined) return [op];
-    const { packet, mru, hash, ...put } = op;
-    const execute: Mutable<ProviderExecute> = {
-      op: "execute",
-      packet,
-      key: put.key,
-      actions: put.actions,
-    };
-    if (mru !== undefined) execute.mru = mru;
-    if (hash !== undefined) execute.hash = hash;
-    return [put, execute];
-  })).values();
-  return ops.map((op) => {
-    const result = results.next().value as OpResult;
-    if (op.op !== "put" || op.packet === undefined) return result;
-    const executed = results.next().value as OpResult;
-    return result.ok && !executed.ok ? executed : result;
-  });
-}
-
 /** Checks an identifier. Throws `SyntaxError` or `RangeError`. */
 function ufidOf(given: Ufid | Uint8Array): Ufid | Uint8Array {
   if (!(given instanceof Uint8Array)) return ufid(given);
@@ -386,6 +362,11 @@ class Failure {
   get code(): ErrnoName {
     const { code } = this.#failure;
     return typeof code === "number" ? errnoName(code) : code;
+  }
+
+  /** The flow in the way of a put. */
+  get there(): Ufid | undefined {
+    return this.#failure.there;
   }
 
   get error(): DatapathError {

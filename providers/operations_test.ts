@@ -2,7 +2,8 @@
 /** What comes with a packet reaches the provider with it. */
 import { deepStrictEqual as equal, throws } from "node:assert/strict";
 import type { ProviderExecute, ProviderOp } from "./contract/flows.ts";
-import { operateApart, toProviderOp } from "./operations.ts";
+import { operateApart } from "./operate_apart.ts";
+import { toProviderOp } from "./operations.ts";
 import { Upcall } from "./upcall.ts";
 
 const packet = new Uint8Array(60);

@@ -87,6 +87,7 @@ struct flow_put {
     uint32_t name;                   /* Tag of the UFID (flow_names.c). */
     uint32_t found;                  /* The flow that it probably changes; 0: none. */
     bool plain;                      /* Only `base` of the key is not zero. */
+    bool named;                      /* It changes the flow of its UFID, whatever that matches. */
     const char *why;
     int error;                       /* Of the bytes; 0: they are good. */
     int key_error;                   /* The same of the key alone. */

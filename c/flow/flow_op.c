@@ -129,7 +129,9 @@ static struct flow_put *change_at(struct batch *batch, uint32_t i)
 {
     struct slot *slot = &batch->slots[i % SLOTS];
 
-    return i < batch->read && slot->step.op.type == DP_OP_PUT && slot->step.op.flags & DP_OPF_MODIFY && !slot->put.error ? &slot->put : NULL;
+    if (i >= batch->read || slot->step.op.type != DP_OP_PUT || !(slot->step.op.flags & DP_OPF_MODIFY))
+        return NULL;
+    return slot->put.error || slot->put.named ? NULL : &slot->put;
 }
 
 /* Looks closer at what follows step `i`.  A flow that goes meanwhile does no harm: its memory stays

@@ -9,6 +9,7 @@
  *   MODIFY      not found: ENOENT; found: its actions are replaced; so with both flags
  *   a UFID that is known, but under another key or mask: EEXIST with CREATE alone, else ENOENT
  *   neither     as MODIFY
+ *   MODIFY alone with a UFID and without a key: the flow of that UFID, whatever its key and mask
  * ZERO_STATS counts with MODIFY only.  PROBE puts like any other, because a program that probes
  * asks for the flow next; its failures have no text. */
 #include <errno.h>
@@ -82,9 +83,32 @@ static int read_key(const struct flow_step *step, struct flow_put *put)
     return 0;
 }
 
+/* Whether a put has its UFID alone say which flow it changes. */
+static bool is_named(const struct flow_step *step)
+{
+    const uint32_t flags = step->op.flags;
+
+    return !step->op.key_size && !step->plain && flags & DP_OPF_MODIFY && flags & DP_OPF_UFID && !(flags & DP_OPF_CREATE);
+}
+
+/* A put without a key: nothing else of it has to be read. */
+static void read_name(struct flow_table *table, const struct flow_step *step, struct flow_put *put)
+{
+    put->key_error = put->error = step->op.flags & DP_OPF_PACKET ? EINVAL : 0;
+    put->why = "a packet needs the key of its flow";
+    memcpy(put->ufid, step->op.ufid, sizeof put->ufid);
+    put->name = flow_names_tag(table, put->ufid);
+    flow_names_prefetch(table, put->name);
+}
+
 void flow_put_read(struct flow_table *table, const struct flow_step *step, uint32_t ahead, struct flow_put *put)
 {
     put->found = 0;
+    put->named = is_named(step);
+    if (put->named) {
+        read_name(table, step, put);
+        return;
+    }
     put->key_error = put->error = read_key(step, put);
     if (!put->error)
         put->error = read_mask(table, step, put);
@@ -161,12 +185,13 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
     }
     if (op->flags & DP_OPF_UFID)
         known = flow_names_find(table, put->ufid, put->name);
-    found = known ? known : flow_by_key(table, &put->key, &put->place);
+    found = known || put->named ? known : flow_by_key(table, &put->key, &put->place);
     if (found && create && !modify) {
         *why = "an equal or overlapping flow exists";
+        memcpy(result->ufid, found->ufid, sizeof found->ufid);
         return EEXIST;
     }
-    if (known && !same_flow(known, &put->key, &put->mask)) {
+    if (known && !put->named && !same_flow(known, &put->key, &put->mask)) {
         *why = "the flow with this UFID has another key or mask";
         return ENOENT;
     }

@@ -94,6 +94,8 @@ export interface ProviderFlows {
   flush(): void;
   /** Lists flows. A flow that exists throughout the listing appears exactly once. */
   dump(options: FlowDumpOptions): FlowDump;
+  /** Whether a put with `modify` alone and a `ufid` needs no key: an empty one is none. */
+  readonly changesByName?: boolean;
 }
 
 /** One of a batch of operations, on bytes. dpif: `struct dpif_op`. */
@@ -112,7 +114,7 @@ export type ProviderOp =
 export interface ProviderFlowPut {
   /** Which operation this is. */
   readonly op: "put";
-  /** Key of the flow: `OVS_KEY_ATTR_*` attributes. */
+  /** Key of the flow: `OVS_KEY_ATTR_*` attributes; empty if the `ufid` is to say which it is. */
   readonly key: Uint8Array;
   /** Absent: exact match on everything in the key. */
   readonly mask?: Uint8Array;
@@ -213,6 +215,8 @@ export interface OpFailure {
   readonly code: ErrnoName | number;
   /** What went wrong, if there is more to say than the errno. */
   readonly detail?: string | undefined;
+  /** Of a put with `EEXIST`: the flow that is there, where the provider says it. */
+  readonly there?: Ufid | undefined;
   /** The error that caused the failure, if there is one. */
   readonly cause?: unknown;
 }

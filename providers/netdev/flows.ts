@@ -49,6 +49,7 @@ const empty = new Uint8Array(0);
 
 /** Flow table over `dp_operate`, `dp_flow_*` and `dp_dump_*`. */
 export class NetdevFlows implements ProviderFlows {
+  readonly changesByName = true;
   readonly #context: Context;
   readonly #ops = new OpBuffer(1 << 16);
   readonly #results = new ResultBuffer();
@@ -115,7 +116,9 @@ export class NetdevFlows implements ProviderFlows {
       const error = words[(at + dpResult.error) >> 2] as number;
       const op = ops[i] as ProviderOp;
       if (error === ENOBUFS && op.op === "get") retries.push(i);
-      results[i] = error !== 0
+      results[i] = error === EEXIST && op.op === "put"
+        ? { ok: false, code: error, there: ufidText(bytes, at + dpResult.ufid) }
+        : error !== 0
         ? this.#failed(error, end - first === 1)
         : op.op === "get"
         ? { ok: true, flow: readFlow(bytes, view, at) }

@@ -67,7 +67,7 @@ export class OpBuffer {
     packet: Uint8Array,
   ): number {
     let keyPart = key ?? empty;
-    if (key !== undefined && key === this.#key) {
+    if (key !== undefined && key === this.#key && key.length > 0) {
       keyPart = empty;
       flags |= constants.DP_OPF_SAME_KEY;
     } else {
