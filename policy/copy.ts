@@ -14,14 +14,39 @@ export function isPlain(value: object): boolean {
 
 /**
  * Whether nothing of a value can change: of lists and plain objects neither they nor what is in
- * them. Bytes always can.
+ * them. Bytes always can, and so can what is computed for each who looks.
  */
 export function isForever(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return true;
   if (!Object.isFrozen(value)) return false;
-  return Array.isArray(value)
-    ? value.every(isForever)
-    : isPlain(value) && Object.values(value).every(isForever);
+  if (!Array.isArray(value) && !isPlain(value)) return false;
+  return Object.values(Object.getOwnPropertyDescriptors(value)).every((part) =>
+    part.get === undefined && isForever(part.value)
+  );
+}
+
+/** Whether writing a value over another one changes nothing, whatever was done to it meanwhile. */
+export function isSameForever(a: unknown, b: unknown): boolean {
+  return Object.is(a, b) && (isForever(a) || isThing(a as object));
+}
+
+/** Text of a value that a program made; never throws. */
+export function safeText(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return `a ${typeof value} that has no text`;
+  }
+}
+
+/** What was thrown, in words; never throws. */
+export function textOfThrown(cause: unknown): string {
+  try {
+    if (cause instanceof Error) return String(cause.message);
+  } catch {
+    // Its text says as much.
+  }
+  return safeText(cause);
 }
 
 /** Kinds of objects that are one thing whatever they hold, by their prototypes. */

@@ -44,7 +44,7 @@ const KEPT = 4096;
 
 /** Sends the packet out of a port. */
 export function forward(port: PortNo): readonly Action[] {
-  if (!(port >= 0 && port < KEPT)) return [output(port)];
+  if (typeof port !== "number" || !(port >= 0 && port < KEPT)) return [output(port)];
   // The same list each time: its bytes are made once.
   return forwards[port] ??= frozenCopy([output(port)]);
 }
@@ -175,7 +175,15 @@ export function decisionOf(verdict: Verdict): Decision {
   if (Array.isArray(verdict)) return { actions: verdict };
   const decision = verdict as Decision | undefined;
   if (typeof decision !== "object" || !Array.isArray(decision?.actions)) {
-    throw new TypeError("a policy must return actions or a decision with actions");
+    const isPromise = (verdict as unknown) instanceof Promise;
+    // What it reads from now on throws, which nobody else would wait for.
+    if (isPromise) (verdict as unknown as Promise<unknown>).catch(() => {});
+    const why = isPromise ? "; it must not be async" : "";
+    throw new TypeError(`a policy must return actions or a decision with actions${why}`);
+  }
+  const { idleMs, hardMs } = decision;
+  if (idleMs !== undefined && !(idleMs > 0) || hardMs !== undefined && !(hardMs > 0)) {
+    throw new RangeError(`idleMs and hardMs must be above 0: ${idleMs}, ${hardMs}`);
   }
   return decision;
 }

@@ -10,7 +10,7 @@ import type { FlowKey } from "../../providers/types.ts";
 import type { Action } from "../../providers/types_action.ts";
 import { type Decision, decisionOf, type Policy } from "../decision.ts";
 import type { PortsView } from "../state/state.ts";
-import { areAlike, frozenCopy, isForever } from "../copy.ts";
+import { areAlike, frozenCopy, isForever, safeText } from "../copy.ts";
 import { plainPacket } from "../packet/plain.ts";
 import { type Carry, isStageAction, type Stage, textOf } from "../stage.ts";
 import type { Effect } from "../packet/effect.ts";
@@ -93,7 +93,7 @@ export function outcome(part: Part, key: FlowKey, read?: Set<string>): Outcome {
     };
   } catch (error) {
     const nothing = { decision: undefined, deadline: Infinity, effects: [], stages: [] };
-    return { ...nothing, said: `throws ${error}`, threw: true };
+    return { ...nothing, said: `throws ${safeText(error)}`, threw: true };
   }
 }
 
@@ -115,7 +115,7 @@ export function saysTheSame(
   try {
     decision = decisionOf(part.decide(packet, part.ports));
   } catch (error) {
-    return said === `throws ${error}`;
+    return said === `throws ${safeText(error)}`;
   }
   const { effects, deadline } = packet;
   // Mostly equal, which is found out without writing it down.

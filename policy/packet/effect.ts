@@ -48,3 +48,11 @@ export interface Credited {
    */
   add(packets: bigint, bytes: bigint, usedMs: number, tcpFlags: number): void;
 }
+
+/** Whether somebody gets what the packets of a flow are counted as. */
+export function hasCredit(effects: readonly Effect[]): boolean {
+  for (let i = 0; i < effects.length; i++) {
+    if ((effects[i] as Effect).kind === "credit") return true;
+  }
+  return false;
+}

@@ -266,7 +266,7 @@ export const places: Readonly<Record<string, Place>> = all();
 
 /** The place of a leaf. Throws `TypeError` if there is no such leaf. */
 export function placeOf(leaf: string): Place {
-  const found = places[leaf];
+  const found = Object.hasOwn(places, leaf) ? places[leaf] : undefined;
   if (found === undefined) throw new TypeError(`a packet has no leaf "${leaf}"`);
   return found;
 }

@@ -31,9 +31,10 @@ import {
   places,
 } from "./leaf.ts";
 import { fromBig, parsePrefix, prefixMask, toBig, type Value, words } from "./leaf.ts";
-import type { Credited, Effect, Taught } from "./effect.ts";
+import type { Credited, Effect, Learner, Taught } from "./effect.ts";
 import { valueNow } from "../copy.ts";
 import type { Tracker } from "./tracker.ts";
+import { detached, view } from "./view.ts";
 
 /** The parts of a tunnel key that a policy may read. */
 export interface TunnelView {
@@ -221,43 +222,6 @@ const tells: Readonly<Record<string, Place>> = Object.fromEntries([
 // A tunnel may lack any of its parts: its own attribute says that it is there.
 const tunnelItself = { ...placeOf("inPort"), name: "tunnel", slot: 16, zero: false };
 
-/** Objects that are other values in the next run. */
-const views = new WeakSet<object>();
-
-/** A value without parts of the packet in it: these are copied, and so is what has them. */
-function detached<T>(value: T): T {
-  if (typeof value !== "object" || value === null) return value;
-  if (views.has(value)) {
-    const parts = Object.entries(value).filter(([, part]) => part !== undefined);
-    return Object.fromEntries(parts) as T;
-  }
-  const isList = Array.isArray(value);
-  if (!isList && Object.getPrototypeOf(value) !== Object.prototype) return value;
-  const parts = Object.entries(value).map(([name, part]) => [name, detached(part)]);
-  const hasNone = parts.every(([name, part]) =>
-    Object.is(part, (value as Record<string, unknown>)[name as string])
-  );
-  if (hasNone) return value;
-  return (isList ? parts.map(([, part]) => part) : Object.fromEntries(parts)) as T;
-}
-
-/**
- * An object whose fields are read when they are looked at; they are its own, so that it can be
- * spread.
- */
-function view(tracker: Tracker, fields: Readonly<Record<string, Place>>): object {
-  const made = {};
-  views.add(made);
-  for (const [name, place] of Object.entries(fields)) {
-    Object.defineProperty(made, name, {
-      enumerable: true,
-      configurable: false,
-      get: () => tracker.read(place),
-    });
-  }
-  return made;
-}
-
 function fieldsOf(structure: string): Record<string, Place> {
   const prefix = `${structure}.`;
   return Object.fromEntries(
@@ -312,6 +276,8 @@ export class PacketView {
       if (last !== undefined) tracker.read(last.bos);
       return stack.slice(0, tracker.layout.labels);
     });
+    // What a policy noted here would be there in the next run.
+    Object.freeze(this);
   }
 
   #define(name: string, get: () => unknown): void {
@@ -328,7 +294,11 @@ export class PacketView {
   }
 
   has(field: string): boolean {
-    const place = field === "tunnel" ? tunnelItself : tells[field];
+    const place = field === "tunnel"
+      ? tunnelItself
+      : Object.hasOwn(tells, field)
+      ? tells[field]
+      : undefined;
     if (place === undefined) throw new TypeError(`a packet has no field "${field}"`);
     return this.#has(field, place) || place.zero;
   }
@@ -379,7 +349,10 @@ export class PacketView {
   }
 
   learn<K, V>(table: Taught<K, V>, key: K, value: V): void {
-    const { effects } = this.#tracker;
+    const { effects } = this.#tracker.checked;
+    if (typeof (table as unknown as Learner)?.hear !== "function") {
+      throw new TypeError("packets teach a StateMap, or what hears as one does");
+    }
     if (typeof key === "object") key = detached(key);
     // As it is now: a program may use its object again for the next packet.
     if (typeof value === "object") {
@@ -402,16 +375,20 @@ export class PacketView {
   }
 
   credit(counter: Credited): void {
+    void this.#tracker.checked;
+    if (typeof counter?.add !== "function") {
+      throw new TypeError("packets are credited to a Counter, or what adds as one does");
+    }
     this.#note({ kind: "credit", counter });
   }
 
   until(atMs: number): void {
     if (!(atMs >= 0)) throw new RangeError(`until() needs a time: it is ${atMs}`);
-    this.#tracker.time.until(atMs);
+    this.#tracker.checked.time.until(atMs);
   }
 
   get now(): number {
-    return this.#tracker.time.read();
+    return this.#tracker.checked.time.read();
   }
 }
 

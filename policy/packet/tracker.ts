@@ -204,15 +204,17 @@ export class Tracker {
     this.reads?.push({ leaf, how, at: callSite() });
   }
 
-  #check(): void {
+  /** This one, whose run is under way. Throws `TypeError` where it is not. */
+  get checked(): this {
     if (current !== this) {
       throw new TypeError("a packet can be read only while its policy runs");
     }
+    return this;
   }
 
   /** Whether the packet has the value; what tells so is masked. */
   present(place: Place): boolean {
-    this.#check();
+    void this.checked;
     const at = this.layout.key[place.slot] as number;
     if (place.told === "always") {
       if (at === 0 && place.zero && place.slot < 40) this.missing.add(place.slot);

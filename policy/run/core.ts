@@ -11,6 +11,7 @@ import type { Datapath } from "../../providers/datapath.ts";
 import { formatKey } from "../../providers/odp/text/text.ts";
 import type { Flow } from "../../providers/flow.ts";
 import type { Op, Result } from "../../providers/operations.ts";
+import { textOfThrown } from "../copy.ts";
 import type { Policy } from "../decision.ts";
 import { listen, type Touches } from "../state/dependency.ts";
 import { PolicyError, type PolicyErrorCode } from "./errors.ts";
@@ -21,7 +22,7 @@ import type { Ufid } from "../../providers/ids.ts";
 import { type Fence, type Ran, Runner } from "../runner.ts";
 import { type Continuation, Continuations } from "../stage.ts";
 import type { PortsView } from "../state/state.ts";
-import type { Effect, Learner } from "../packet/effect.ts";
+import { type Effect, hasCredit, type Learner } from "../packet/effect.ts";
 
 /** Settings with their defaults filled in. */
 export interface Settings {
@@ -298,8 +299,8 @@ export class Core {
   #threw(key: Uint8Array, cause: unknown): undefined {
     this.runner.tracker.former.forget(); // The run may not have come so far as to begin.
     count(this.counters.failures, "policy_error");
-    const message = cause instanceof Error ? cause.message : String(cause);
-    this.lastThrow = this.report("threw", `the policy threw: ${message}`, { key, cause });
+    const text = `the policy threw: ${textOfThrown(cause)}`;
+    this.lastThrow = this.report("threw", text, { key, cause });
     return undefined;
   }
   /** What `onError` said to the last throw. */
@@ -316,7 +317,8 @@ export class Core {
       } catch (cause) {
         // A key that the table cannot have: what one packet teaches must not end the policy.
         count(this.counters.failures, "learn_failed");
-        this.report("threw", `${effect.table.name} did not learn: ${cause}`, { cause });
+        const text = `${effect.table.name} did not learn: ${textOfThrown(cause)}`;
+        this.report("threw", text, { cause });
       }
     }
   }
@@ -331,7 +333,14 @@ export class Core {
   ): void {
     for (let i = 0; i < effects.length; i++) {
       const effect = effects[i] as Effect;
-      if (effect.kind === "credit") effect.counter.add(packets, bytes, usedMs, tcpFlags);
+      if (effect.kind !== "credit") continue;
+      try {
+        effect.counter.add(packets, bytes, usedMs, tcpFlags);
+      } catch (cause) {
+        count(this.counters.failures, "credit_failed");
+        const text = `${effect.counter.name} did not add: ${textOfThrown(cause)}`;
+        this.report("threw", text, { cause });
+      }
     }
   }
 
@@ -404,14 +413,6 @@ export class Core {
   end(): void {
     this.#listening[Symbol.dispose]();
   }
-}
-
-/** Whether somebody gets what the packets of a flow are counted as. */
-export function hasCredit(effects: readonly Effect[]): boolean {
-  for (let i = 0; i < effects.length; i++) {
-    if ((effects[i] as Effect).kind === "credit") return true;
-  }
-  return false;
 }
 
 /** Text of a key; never throws. */

@@ -10,6 +10,7 @@ import { decodeKey, encodeKey } from "../../providers/odp/key.ts";
 import { formatActions, formatKey } from "../../providers/odp/text/text.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import type { Action } from "../../providers/types_action.ts";
+import { safeText } from "../copy.ts";
 import type { Core } from "./core.ts";
 import { decisionOf } from "../decision.ts";
 import { describeDependency } from "../state/dependency.ts";
@@ -171,7 +172,7 @@ function explainOne(
         reason: undefined,
         flow: "",
         uncacheable: undefined,
-        error: String(error),
+        error: safeText(error),
       },
     };
   } finally {

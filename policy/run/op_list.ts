@@ -91,11 +91,11 @@ export class OpList {
     next.packet = next.mru = next.hash = undefined;
   }
 
-  /** Gives a flow that is there its actions. */
-  modify(flow: FlowRecord): void {
+  /** Gives a flow that is there its actions; `byName` says that its name is enough. */
+  modify(flow: FlowRecord, byName: boolean): void {
     const next = this.#next("put", EMPTY, flow.actions.bytes);
-    next.takeKey(flow);
-    next.mask = flow.mask.bytes;
+    if (!byName) next.takeKey(flow);
+    next.mask = byName ? EMPTY : flow.mask.bytes;
     next.name(flow);
     next.create = false;
     next.modify = true;

@@ -6,6 +6,7 @@
  */
 import { formatActions, formatKey, parseActions } from "../../providers/odp/text/text.ts";
 import type { Action } from "../../providers/types_action.ts";
+import { safeText } from "../copy.ts";
 import type { Policy } from "../decision.ts";
 import { Runner } from "../runner.ts";
 import { Continuations } from "../stage.ts";
@@ -187,7 +188,7 @@ class Replay {
       }
     } catch (error) {
       this.#threw++;
-      to = `throws ${error}`;
+      to = `throws ${safeText(error)}`;
     }
     tracker.dropDependencies();
     if (isSame(event.verdict, to)) return;

@@ -12,11 +12,11 @@ import { clockMs } from "../clock.ts";
 import { areAlike } from "../copy.ts";
 import { setImmediate } from "node:timers";
 import { codeOf } from "../../providers/operations.ts";
-import { type Core, count, countNamed, hasCredit } from "./core.ts";
+import { type Core, count, countNamed } from "./core.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import { chooseMask } from "./mask_choice.ts";
 import { OpList, putOf } from "./op_list.ts";
-import type { Effect } from "../packet/effect.ts";
+import { type Effect, hasCredit } from "../packet/effect.ts";
 import { changesSoFar } from "../state/dependency.ts";
 import { sameActions } from "../verdicts.ts";
 
@@ -281,7 +281,8 @@ export class Revalidator {
     const installed = flows.filter((flow) => flow.installed && !flow.gone);
     if (installed.length === 0 || core.dp.closed) return;
     this.#ops.clear();
-    for (const flow of installed) this.#ops.modify(flow);
+    const byName = core.dp.flows.changeByName;
+    for (const flow of installed) this.#ops.modify(flow, byName);
     const results = core.dp.operate(this.#ops.all());
     const again: FlowRecord[] = [];
     for (const [i, flow] of installed.entries()) {

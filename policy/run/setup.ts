@@ -8,11 +8,14 @@
  * @module
  */
 import { clockMs } from "../clock.ts";
+import { textOfThrown } from "../copy.ts";
+import type { Ufid } from "../../providers/ids.ts";
 import { codeOf, type Result } from "../../providers/operations.ts";
 import type { Upcall } from "../../providers/upcall.ts";
 import { Admission, portShare } from "./admission.ts";
-import { type Core, count, countNamed, hasCredit } from "./core.ts";
+import { type Core, count, countNamed } from "./core.ts";
 import { type Handed, handedBy } from "../decision.ts";
+import { hasCredit } from "../packet/effect.ts";
 import type { FlowRecord } from "./flow_record.ts";
 import { chooseMask } from "./mask_choice.ts";
 import type { Mask } from "./mask_table.ts";
@@ -117,7 +120,7 @@ export class SetUp {
       const core = this.#core;
       core.runner.tracker.dropDependencies();
       count(core.counters.failures, "upcall_failed");
-      core.report("threw", `an upcall could not be decided: ${cause}`, {
+      core.report("threw", `an upcall could not be decided: ${textOfThrown(cause)}`, {
         key: upcall.raw.key,
         cause,
       });
@@ -337,8 +340,7 @@ export class SetUp {
     const core = this.#core;
     let code = codeOf(refusal);
     for (let i = 0; code === "EEXIST" && i < MOST_IN_THE_WAY; i++) {
-      const [there] = core.dp.operate([{ op: "get", key }]);
-      const ufid = there?.ok === true ? there.flow?.ufid : undefined;
+      const ufid = thereBy(refusal) ?? this.#flowOf(key);
       const ours = ufid === undefined ? undefined : core.ledger.byUfid(ufid);
       if (ours === undefined || ours === flow) {
         // Another program's, or one that we lost: the next walk would find it, whatever its name.
@@ -349,14 +351,14 @@ export class SetUp {
         core.ledger.remove(flow, nowMs);
         return;
       } else core.deleteFlows([ours], "changed", nowMs);
-      const [result] = core.dp.operate([putOf(flow)]);
-      if (result?.ok === true) {
+      [refusal] = core.dp.operate([putOf(flow)]);
+      if (refusal?.ok === true) {
         flow.installed = true;
         core.counters.setUps++;
         count(core.counters.failures, "replaced");
         return;
       }
-      code = codeOf(result);
+      code = codeOf(refusal);
     }
     count(core.counters.failures, "put_failed");
     const error = refusal?.ok === false ? refusal.error : undefined;
@@ -366,6 +368,17 @@ export class SetUp {
     });
     core.gone(flow, undefined, "refused", nowMs);
   }
+
+  /** The name of the flow that a packet with this key hits. */
+  #flowOf(key: Uint8Array): Ufid | undefined {
+    const [there] = this.#core.dp.operate([{ op: "get", key }]);
+    return there?.ok === true ? there.flow?.ufid : undefined;
+  }
+}
+
+/** The flow that a put met, where the datapath said it. */
+function thereBy(result: Result | undefined): Ufid | undefined {
+  return result?.ok === false ? result.there : undefined;
 }
 
 /** Flows that the datapath does not have yet. */

@@ -78,3 +78,16 @@ export function leave<K, V>(index: Index<K, V>, bits: Words, entry: Entry<K, V>)
   if (next === undefined) behind.delete(above);
   else behind.set(above, next);
 }
+
+/** Checks the bounds of a map. Throws `RangeError` for one that is none. */
+export function checkBounds(
+  { max = 1, idleMs = 1, holdMs = 0 }: {
+    readonly max?: number;
+    readonly idleMs?: number;
+    readonly holdMs?: number;
+  },
+): void {
+  if (!(max >= 1)) throw new RangeError(`max must be 1 or more: it is ${max}`);
+  if (!(idleMs > 0)) throw new RangeError(`idleMs must be above 0: it is ${idleMs}`);
+  if (!(holdMs >= 0)) throw new RangeError(`holdMs must be 0 or more: it is ${holdMs}`);
+}

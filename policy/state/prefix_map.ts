@@ -14,8 +14,8 @@ import {
   words,
 } from "../packet/leaf.ts";
 import { type Packet, type Tracked, TRACKER } from "../packet/packet.ts";
-import { noteThings } from "../copy.ts";
-import { dependOn, refuseInRun } from "./state.ts";
+import { isSameForever, noteThings, safeText } from "../copy.ts";
+import { dependOn, refuseFlow, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import { leadingMasked } from "../packet/leading.ts";
 import { Trie } from "./trie.ts";
@@ -47,6 +47,8 @@ const samples = {
 
 const scratch = words();
 const COUNT = "count";
+/** What runs rest on while the map takes addresses of any kind. */
+const KIND = "kind";
 
 function placeFor(prefix: string): Place {
   const [address = ""] = prefix.split("/");
@@ -61,6 +63,8 @@ export class PrefixMap<V> implements Owner {
   #kind: string | undefined;
   /** Dependency on how many there are. */
   #count = 0;
+  /** Dependency on there being no kind of address yet. */
+  #anyKind = 0;
   #trie: Trie<Entry<V>> = new Trie(128);
   /** Dependencies on blocks whose longest prefix is known. */
   #blocks: Trie<number> = new Trie(128);
@@ -91,7 +95,7 @@ export class PrefixMap<V> implements Owner {
     if (this.#kind === undefined) this.#become(place.kind);
     const known = this.#trie.get(bits, length);
     if (known !== undefined) {
-      if (Object.is(known.found.value, value)) return this;
+      if (isSameForever(known.found.value, value)) return this;
       known.found = Object.freeze({ prefix: known.found.prefix, value });
       if (known.dependency !== 0) notify(known.dependency);
       return this;
@@ -108,11 +112,7 @@ export class PrefixMap<V> implements Owner {
   /** From now on lookups by addresses of another kind throw, which found nothing until now. */
   #become(kind: string): void {
     this.#kind = kind;
-    const none = words();
-    const found: number[] = [];
-    this.#blocks.above(none, 0, (id) => found.push(id));
-    this.#blocks.below(none, 0, (id) => found.push(id));
-    for (const id of found) notify(id);
+    if (this.#anyKind !== 0) notify(this.#anyKind);
   }
 
   /** Removes a prefix; false if it is not there. */
@@ -141,6 +141,10 @@ export class PrefixMap<V> implements Owner {
     }
     const tracker = (packet as Packet & Tracked)[TRACKER];
     if (tracker === undefined) return this.#scan(packet, leaf)?.found;
+    if (this.#kind === undefined) {
+      this.#anyKind ||= makeDependency(this, KIND);
+      tracker.depend(this.#anyKind);
+    }
     if (tracker.reads !== undefined) tracker.note(leaf, `in ${this.name}`);
     if (!tracker.present(place) && !place.zero) return undefined;
     const bits = tracker.valueOf(place, scratch);
@@ -180,8 +184,9 @@ export class PrefixMap<V> implements Owner {
 
   /** @ignore */
   forget(_id: number, key: unknown): void {
-    if (key === COUNT) {
-      this.#count = 0;
+    if (key === COUNT || key === KIND) {
+      if (key === COUNT) this.#count = 0;
+      else this.#anyKind = 0;
       return;
     }
     const made = key as Entry<V> | Block;
@@ -191,10 +196,12 @@ export class PrefixMap<V> implements Owner {
 
   /** @ignore */
   describe(key: unknown): string {
+    refuseFlow("described");
+    if (key === KIND) return `${this.name} has had no prefix yet`;
     if (key === COUNT) return `${this.name} has ${this.#trie.size} prefixes`;
     const made = key as Entry<V> | Block;
     return "found" in made
-      ? `${this.name}[${made.found.prefix}] = ${String(made.found.value)}`
+      ? `${this.name}[${made.found.prefix}] = ${safeText(made.found.value)}`
       : `${this.name} has no longer prefix within /${made.length} of the packet's address`;
   }
 }

@@ -10,7 +10,7 @@
 import type { PortNo } from "../../providers/ids.ts";
 import { output } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
-import { frozenCopy, noteThings } from "../copy.ts";
+import { frozenCopy, isSameForever, noteThings, safeText } from "../copy.ts";
 import { makeDependency, notify, type Owner } from "./dependency.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
 import { wrote } from "./state_event.ts";
@@ -80,10 +80,10 @@ export class Cell<T> implements Owner, Keepable {
     return this.#value;
   }
 
-  /** Writing an equal value changes nothing. */
+  /** Writing an equal value changes nothing, unless it is an object that can have changed. */
   set value(value: T) {
     refuseInRun(this.name);
-    if (Object.is(this.#value, value)) return;
+    if (isSameForever(this.#value, value)) return;
     // A record that cannot be written throws: then nothing has changed.
     wrote({ name: this.name, op: "set", value });
     this.#value = value;
@@ -98,7 +98,8 @@ export class Cell<T> implements Owner, Keepable {
 
   /** @ignore */
   describe(): string {
-    return `${this.name} = ${String(this.#value)}`;
+    refuseFlow("described");
+    return `${this.name} = ${safeText(this.#value)}`;
   }
 }
 
@@ -198,6 +199,7 @@ export class PortsView implements Owner {
 
   /** @ignore */
   describe(): string {
+    refuseFlow("described");
     return `the ports ${[...this.#ports].join(", ")}`;
   }
 }

@@ -5,14 +5,14 @@
  * @module
  */
 import { clockMs } from "../clock.ts";
-import { areAlike, noteThings } from "../copy.ts";
+import { areAlike, isSameForever, noteThings, safeText } from "../copy.ts";
 import { keyIn, makeDependency, notify, type Owner } from "./dependency.ts";
 import { type Leaf, parse, type Place, placeOf, type Value } from "../packet/leaf.ts";
 import { words } from "../packet/leaf.ts";
 import { numberOf, widthOf } from "../packet/plain.ts";
 import { type Packet, PLAIN, type Tracked, TRACKER } from "../packet/packet.ts";
 import { type Keepable, noteNamed } from "./keep.ts";
-import { Block, enter, Entry, type Index, leave } from "./map_entry.ts";
+import { Block, checkBounds, enter, Entry, type Index, leave } from "./map_entry.ts";
 import { dependOn, nameOf, refuseFlow, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Learner } from "../packet/effect.ts";
@@ -33,7 +33,10 @@ export interface StateMapOptions<V> {
    * refused.
    */
   readonly full?: "evict" | "refuse";
-  /** Whether two values are the same, so that writing one over the other changes nothing. */
+  /**
+   * Whether two values are the same, so that writing one over the other changes nothing. If absent,
+   * they are when they are the same value and nothing of it can have changed meanwhile.
+   */
   readonly equals?: (a: V, b: V) => boolean;
   /**
    * A key that a packet moved stays where it is for so long, ms, whatever packets say; 1,000 if
@@ -63,7 +66,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     readonly flapping: number;
   } {
     refuseFlow("counter");
-    return this.#counters;
+    return Object.freeze({ ...this.#counters });
   }
   readonly #counters = { refused: 0, evicted: 0, expired: 0, added: 0, flapping: 0 };
   readonly #options: StateMapOptions<V>;
@@ -77,8 +80,9 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   readonly #numbers = new Map<number, Map<bigint, Entry<K, V>>>();
   #whole = 0;
 
-  /** Makes an empty map. */
+  /** Makes an empty map. Throws `RangeError` for a bound that is none. */
   constructor(options: StateMapOptions<V> = {}) {
+    checkBounds(options);
     this.#options = options;
     this.name = nameOf("map", options.name);
     if (options.name !== undefined) noteNamed(this);
@@ -213,8 +217,13 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
       behind: new Map(),
       bits: words(),
     };
-    for (const entry of this.#all()) {
-      enter(made, parse(place, entry.key as Value), entry);
+    try {
+      for (const entry of this.#all()) {
+        enter(made, parse(place, entry.key as Value), entry);
+      }
+    } catch (error) {
+      this.#dependOnAll(); // A run may make an end of that, until the key is gone.
+      throw error;
     }
     this.#indexes.set(kind, made);
     return made;
@@ -230,12 +239,14 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
 
   /** @ignore As `set`, but at a time that is given. */
   setAt(key: K, value: V, atMs: number): void {
+    refuseInRun(this.name);
     wrote({ name: this.name, op: "set", key, value });
     this.#set(key, value, atMs);
   }
 
   /** @ignore Has all that is there count as written long ago: a time before now begins. */
   age(): void {
+    refuseInRun(this.name);
     for (const entry of this.#all()) {
       entry.usedMs = entry.writtenMs = 0;
       entry.movedMs = -Infinity;
@@ -244,6 +255,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
 
   /** @ignore */
   hear(key: unknown, value: unknown, atMs: number, sinceMs = atMs): void {
+    refuseInRun(this.name);
     const entry = this.#entries.get(key as K);
     if (entry?.isThere) {
       if (this.#isTaught(entry.value as V, value as V)) {
@@ -268,7 +280,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
 
   #isSame(a: V, b: V): boolean {
     const { equals } = this.#options;
-    return equals === undefined ? Object.is(a, b) : equals(a, b);
+    return equals === undefined ? isSameForever(a, b) : equals(a, b);
   }
 
   #set(key: K, value: V, atMs: number, entry = this.#entries.get(key)): void {
@@ -377,6 +389,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
    * Removes what was silent for longer than `idleMs`; answers when to look again, ms since 1970.
    */
   expire(nowMs: number): number {
+    refuseInRun(this.name);
     const { idleMs } = this.#options;
     if (idleMs === undefined) return Infinity;
     let next = nowMs + idleMs;
@@ -402,10 +415,11 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
 
   /** @ignore */
   describe(key: unknown): string {
+    refuseFlow("described");
     if (key instanceof Entry) {
-      const name = String(key.key);
+      const name = safeText(key.key);
       if (!key.isThere) return `${this.name} has no ${name}`;
-      return `${this.name}[${name}] = ${String(key.value)}`;
+      return `${this.name}[${name}] = ${safeText(key.value)}`;
     }
     if (!(key instanceof Block)) return `all of ${this.name}`;
     const { length, index: { place } } = key;
