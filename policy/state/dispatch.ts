@@ -2,10 +2,11 @@
 /**
  * Which subtables of a table of rules a packet can match in, found out for all of them at once.
  *
- * A walk through the tries of prefixes says which lengths fit the packet, and its headers say which
- * leaves it has: each is a set of subtables that it rules out, as bits. Only what is left is looked
- * through. What ruled the others out is masked afterwards, as far as it is not masked already, and
- * only of those that could have won.
+ * A walk through the prefixes of a leaf says which subtables want one that fits the packet, and its
+ * headers say which leaves it has: each is a set of subtables that it rules out, as bits. Only what
+ * is left is looked through. What ruled the others out is masked afterwards, as far as it is not
+ * masked already, and only of those that could have won: for each the leaf that takes the fewest
+ * bits, which mostly prove the same of many.
  *
  * @module
  */
@@ -13,73 +14,68 @@ import type { Tracker } from "../packet/tracker.ts";
 import type { Field } from "./field.ts";
 import type { Kept, Subtable } from "./subtable.ts";
 
-/** Subtables that want a prefix of a length. */
-interface AskedLength {
-  readonly length: number;
-  readonly by: Int32Array;
-}
-
-/** A leaf, and the subtables that ask for it. */
+/** A leaf, and the subtables that ask for any of it. */
 interface Asked {
   readonly field: Field;
-  /** Subtables that want any of it. */
   readonly by: Int32Array;
-  /** Those that want a prefix of it, by its length. */
-  readonly lengths: readonly AskedLength[];
 }
 
 /** Subtables in the order of their best priority. */
 export class Dispatch<R> {
   readonly #ordered: readonly Subtable<R>[];
   readonly #priorities: Float64Array;
+  /** Place in that order by number. */
+  readonly #rank: Int32Array;
   readonly #asked: readonly Asked[];
   readonly #all: Int32Array;
-  /** Subtables that are left. */
+  /** Sets of the first 32 in the order, of the first 64 … */
+  readonly #first: readonly Int32Array[];
+  /** Those in which the packet may match, and those that are to be proven not to. */
   readonly #left: Int32Array;
+  readonly #open: Int32Array;
+  /** Places in the order of those that are left. */
+  readonly #found: Int32Array;
 
   /** Takes the subtables of a table as they are: for other ones, another is made. */
   constructor(subtables: Iterable<Subtable<R>>) {
     const ordered = [...subtables].sort((a, b) => b.maxPriority - a.maxPriority);
     this.#ordered = ordered;
     this.#priorities = Float64Array.from(ordered, ({ maxPriority }) => maxPriority);
-    const count = ordered.length + 31 >> 5;
-    const none = (): Int32Array => new Int32Array(count);
+    this.#found = new Int32Array(ordered.length);
+    const most = ordered.reduce((most, { number }) => Math.max(most, number), -1);
+    const none = (): Int32Array => new Int32Array((most >> 5) + 1);
     this.#all = none();
     this.#left = none();
-    const asked = new Map<Field, { by: Int32Array; lengths: Map<number, Int32Array> }>();
-    for (const [i, subtable] of ordered.entries()) {
-      add(this.#all, i);
-      subtable.eachField((field, length) => {
-        let one = asked.get(field);
-        if (one === undefined) asked.set(field, one = { by: none(), lengths: new Map() });
-        add(one.by, i);
-        if (length === undefined) return;
-        let by = one.lengths.get(length);
-        if (by === undefined) one.lengths.set(length, by = none());
-        add(by, i);
-      });
+    this.#open = none();
+    this.#rank = new Int32Array(most + 1);
+    const asked = new Map<Field, Int32Array>();
+    const first: Int32Array[] = [];
+    for (const [rank, { number, fields }] of ordered.entries()) {
+      if ((rank & 31) === 0) first.push(this.#all.slice());
+      add(this.#all, number);
+      this.#rank[number] = rank;
+      for (const field of fields) {
+        let by = asked.get(field);
+        if (by === undefined) asked.set(field, by = none());
+        add(by, number);
+      }
     }
-    this.#asked = [...asked].map(([field, { by, lengths }], at) => {
-      field.at = at;
-      return { field, by, lengths: [...lengths].map(([length, by]) => ({ length, by })) };
-    });
+    this.#first = first;
+    this.#asked = [...asked].map(([field, by]) => ({ field, by }));
   }
 
   /** The best rule that the packet matches; what told so is masked. */
   find(tracker: Tracker): Kept<R> | undefined {
-    const left = this.#left;
-    left.set(this.#all);
     this.#look(tracker);
     let best: Kept<R> | undefined;
-    search: for (let w = 0; w < left.length; w++) {
-      for (let word = left[w] as number; word !== 0; word &= word - 1) {
-        const subtable = this.#ordered[32 * w + lowest(word)] as Subtable<R>;
-        if (best !== undefined && best.priority > subtable.maxPriority) break search;
-        if (!subtable.isTold(tracker)) continue;
-        const found = subtable.find(tracker);
-        if (found !== undefined && (best === undefined || isBetter(found, best))) {
-          best = found;
-        }
+    const count = this.#order();
+    for (let i = 0; i < count; i++) {
+      const subtable = this.#ordered[this.#found[i] as number] as Subtable<R>;
+      if (best !== undefined && best.priority > subtable.maxPriority) break;
+      if (!subtable.isTold(tracker)) continue;
+      const found = subtable.find(tracker);
+      if (found !== undefined && (best === undefined || isBetter(found, best))) {
+        best = found;
       }
     }
     this.#prove(tracker, best);
@@ -89,56 +85,87 @@ export class Dispatch<R> {
   /** Takes away what the packet rules out; nothing is masked. */
   #look(tracker: Tracker): void {
     const left = this.#left;
+    for (let w = 0; w < left.length; w++) left[w] = this.#all[w] as number;
     for (let i = 0; i < this.#asked.length; i++) {
-      const { field, by, lengths } = this.#asked[i] as Asked;
-      if (!field.look(tracker)) {
-        remove(left, by);
-        continue;
-      }
-      for (let n = 0; n < lengths.length; n++) {
-        const one = lengths[n] as AskedLength;
-        if (!field.fits(one.length)) remove(left, one.by);
+      const { field, by } = this.#asked[i] as Asked;
+      if (!field.look(tracker)) remove(left, by);
+      else field.prefixes?.keepLeft(left, field.prefixes.steps - 1);
+    }
+  }
+
+  /** Puts the places of those that are left in their order; how many there are. */
+  #order(): number {
+    const [left, found] = [this.#left, this.#found];
+    let count = 0;
+    for (let w = 0; w < left.length; w++) {
+      for (let word = left[w] as number; word !== 0; word &= word - 1) {
+        found[count++] = this.#rank[32 * w + lowest(word)] as number;
       }
     }
+    if (count > FEW) {
+      found.subarray(0, count).sort();
+      return count;
+    }
+    for (let i = 1; i < count; i++) {
+      const one = found[i] as number;
+      let at = i;
+      for (; at > 0 && (found[at - 1] as number) > one; at--) {
+        found[at] = found[at - 1] as number;
+      }
+      found[at] = one;
+    }
+    return count;
   }
 
   /** Masks what rules out the subtables that are not left and could have won. */
   #prove(tracker: Tracker, best: Kept<R> | undefined): void {
-    const left = this.#left;
-    const end = best === undefined ? this.#ordered.length : this.#endFor(best.priority);
-    for (let w = 0; w < left.length; w++) {
-      const within = end - 32 * w;
-      const kept = within >= 32 ? -1 : within <= 0 ? 0 : (1 << within) - 1;
-      left[w] = (this.#all[w] as number) & ~(left[w] as number) & kept;
+    const open = this.#couldWin(best);
+    for (let w = 0; w < open.length; w++) {
+      open[w] = (open[w] as number) & ~(this.#left[w] as number);
     }
     const asked = this.#asked;
     for (let i = 0; i < asked.length; i++) {
       const { field, by } = asked[i] as Asked;
-      if (field.isThere || !overlaps(left, by)) continue;
+      if (field.isThere || !overlaps(open, by)) continue;
       field.tell(tracker);
-      remove(left, by);
+      remove(open, by);
     }
-    for (let i = 0; i < asked.length; i++) this.#removeProven(tracker, asked[i] as Asked);
-    for (let w = 0; w < left.length; w++) {
-      while (left[w] !== 0) {
-        const word = left[w] as number;
-        left[w] = word & word - 1;
-        const subtable = this.#ordered[32 * w + lowest(word)] as Subtable<R>;
-        const field = subtable.ruleOut(tracker);
-        if (field !== undefined) this.#removeProven(tracker, asked[field.at] as Asked);
-      }
+    for (let i = 0; i < asked.length; i++) {
+      (asked[i] as Asked).field.keepUnproven(tracker, open);
+    }
+    for (let w = 0; w < open.length; w++) {
+      while (open[w] !== 0) this.#proveOne(tracker, 32 * w + lowest(open[w] as number));
     }
   }
 
-  /** Takes away the subtables that what is masked of a leaf rules out. */
-  #removeProven(tracker: Tracker, { field, lengths }: Asked): void {
-    if (!field.isThere || lengths.length === 0) return;
-    const masked = field.masked(tracker);
-    const isAll = field.isProven(masked);
-    for (let n = 0; n < lengths.length; n++) {
-      const { length, by } = lengths[n] as AskedLength;
-      if ((isAll || masked >= length) && !field.fits(length)) remove(this.#left, by);
+  /** Masks what rules out one subtable, by the leaf that takes the fewest bits. */
+  #proveOne(tracker: Tracker, subtable: number): void {
+    let least = Infinity;
+    let cheapest: Asked | undefined;
+    for (let i = 0; i < this.#asked.length; i++) {
+      const asked = this.#asked[i] as Asked;
+      const bits = asked.field.bitsAgainst(subtable);
+      if (bits >= least) continue;
+      least = bits;
+      cheapest = asked;
     }
+    if (cheapest === undefined) throw new Error("a subtable was ruled out by nothing");
+    const { field, by } = cheapest;
+    if (field.tell(tracker)) field.prove(tracker, least, this.#open);
+    else remove(this.#open, by); // A key that no parser makes.
+  }
+
+  /** The set of those that may have a rule which goes before the best that was found. */
+  #couldWin(best: Kept<R> | undefined): Int32Array {
+    const open = this.#open;
+    const end = best === undefined ? this.#ordered.length : this.#endFor(best.priority);
+    const from = end === this.#ordered.length ? this.#all : this.#first[end >> 5];
+    for (let w = 0; w < open.length; w++) open[w] = from?.[w] as number;
+    if (from === this.#all) return open;
+    for (let rank = end & ~31; rank < end; rank++) {
+      add(open, (this.#ordered[rank] as Subtable<R>).number);
+    }
+    return open;
   }
 
   /** The first subtable that a rule of this priority beats whatever is in it. */
@@ -152,6 +179,9 @@ export class Dispatch<R> {
     return low;
   }
 }
+
+/** So many are put in order one by one. */
+const FEW = 24;
 
 /** Whether a rule goes before another that matches, too. */
 export function isBetter(a: Kept<unknown>, b: Kept<unknown>): boolean {

@@ -8,50 +8,43 @@
 import { type Place, type Words, words } from "../packet/leaf.ts";
 import { leadingMasked } from "../packet/leading.ts";
 import type { Tracker } from "../packet/tracker.ts";
-import { Trie } from "./trie.ts";
+import { PrefixSets } from "./prefix_sets.ts";
 
-/** Whether a leaf has a trie: those whose prefixes rules mostly differ in. */
-function hasTrie({ name }: Place): boolean {
+/** Whether prefixes of a leaf are kept apart: of those in which rules mostly differ. */
+function hasPrefixes({ name }: Place): boolean {
   return /^(ipv[46]\.(src|dst)|(tcp|udp|sctp)\.(src|dst))$/.test(name);
 }
 
 /** A leaf that rules of a table care for. */
 export class Field {
-  /** Prefixes that rules want, with how many rules want each. */
-  readonly trie: Trie<number> | undefined;
+  /** Which subtables want which prefixes of it. */
+  readonly prefixes: PrefixSets | undefined;
   /** The value of the packet, where it has the leaf. */
   readonly value: Words = words();
   /** Words of it that count. */
   readonly count: number;
   /** Whether the packet has the leaf. */
   isThere = false;
+  /** Leading bits that are masked, once the lookup has only proofs to find. */
+  masked = 0;
   /** Whether what tells that it is there is masked, and whether that said so, too. */
   #isTold = false;
   #isThereTold = false;
-  /** A bit for each length of which a prefix fits the packet. */
-  readonly #lengths = new Uint32Array(5);
-  /** Leading bits that prove which prefixes fit. */
-  #proof = 0;
-  /** Those that are masked; -1 while that is not known. */
-  #masked = -1;
-  /** Where the table's dispatch has it. */
-  at = 0;
 
   /** Makes the field of a leaf. */
   constructor(readonly place: Place) {
     this.count = place.width + 31 >> 5;
-    if (hasTrie(place)) this.trie = new Trie(place.width);
+    if (hasPrefixes(place)) this.prefixes = new PrefixSets();
   }
 
   /** Looks at another packet: whether it has the leaf. Nothing is masked. */
   look(tracker: Tracker): boolean {
     this.#isTold = false;
-    this.#masked = -1;
-    const { place, trie } = this;
+    const { place, prefixes } = this;
     this.isThere = tracker.layout.key[place.slot] !== 0 || place.zero;
     if (!this.isThere) return false;
     tracker.valueOf(place, this.value);
-    if (trie !== undefined) this.#proof = trie.lengths(this.value, this.#lengths);
+    if (prefixes !== undefined) prefixes.look(this.value);
     return true;
   }
 
@@ -64,33 +57,33 @@ export class Field {
     return this.#isThereTold;
   }
 
-  /** Whether some rule wants a prefix of this length that fits the packet. */
-  fits(length: number): boolean {
-    return ((this.#lengths[length >> 5] as number) >>> (length & 31) & 1) !== 0;
+  /** Takes those out of a set that what is masked of the leaf rules out. */
+  keepUnproven(tracker: Tracker, set: Int32Array): void {
+    const { prefixes } = this;
+    if (!this.isThere || prefixes === undefined) return;
+    this.masked = leadingMasked(tracker, this.place);
+    const step = prefixes.stepAt(this.masked);
+    if (step > 0) prefixes.keepLeft(set, step);
   }
 
-  /** Whether so many leading bits prove of every length that no rule wants a prefix of it. */
-  isProven(masked: number): boolean {
-    return masked >= this.#proof;
-  }
-
-  /** How many leading bits are masked, once the lookup has only proofs to find. */
-  masked(tracker: Tracker): number {
-    if (this.#masked < 0) this.#masked = leadingMasked(tracker, this.place);
-    return this.#masked;
+  /** How many bits more have to be masked to rule a subtable out; infinite where none can. */
+  bitsAgainst(subtable: number): number {
+    const { prefixes } = this;
+    if (!this.isThere || prefixes === undefined) return Infinity;
+    const step = prefixes.stepWithout(subtable);
+    return step < prefixes.steps
+      ? (prefixes.from[step] as number) - this.masked
+      : Infinity;
   }
 
   /**
-   * Masks what proves that no rule wants a prefix of this length, where none does. Of the rules of
-   * one subtable, whose prefixes are in `own`, fewer bits may tell it.
+   * Masks so many bits more of a leaf that is told to be there, and takes those out of a set that
+   * they rule out.
    */
-  prove(tracker: Tracker, length: number, own: Trie<number>): void {
-    const masked = this.masked(tracker);
-    const needed = Math.min(this.#proof, length);
-    if (masked >= needed) return;
-    const enough = Math.min(needed, own.find(this.value).proof);
-    if (masked >= enough) return;
-    tracker.layPrefix(this.place, enough);
-    this.#masked = -1;
+  prove(tracker: Tracker, bits: number, set: Int32Array): void {
+    this.masked += bits;
+    tracker.layPrefix(this.place, this.masked);
+    const step = this.prefixes?.stepAt(this.masked) ?? 0;
+    this.prefixes?.keepLeft(set, step);
   }
 }

@@ -26,12 +26,11 @@ import {
   type Match,
   parseMatch,
   type Part,
-  prefixLength,
   signatureOf,
   Subtable,
 } from "./subtable.ts";
 import { noteThings } from "../copy.ts";
-import { type Counter, dependOn, refuseInRun } from "./state.ts";
+import { type Counter, dependOn, refuseFlow, refuseInRun } from "./state.ts";
 import { wrote } from "./state_event.ts";
 import type { Tracker } from "../packet/tracker.ts";
 import { Dispatch, isBetter } from "./dispatch.ts";
@@ -68,6 +67,8 @@ export class RuleTable<R extends Rule> implements Owner {
   readonly name: string;
   readonly #kept = new Map<R, Kept<R>>();
   readonly #subtables = new Map<string, Subtable<R>>();
+  /** Numbers below theirs that none of them has. */
+  readonly #unused: number[] = [];
   /** Made when a packet is looked up first after a change. */
   #dispatch: Dispatch<R> | undefined;
   readonly #fields = new Map<string, Field>();
@@ -156,16 +157,10 @@ export class RuleTable<R extends Rule> implements Owner {
     let subtable = this.#subtables.get(signature);
     const fields = parts.map(({ place }) => this.#fieldOf(place));
     if (subtable === undefined) {
-      this.#subtables.set(signature, subtable = new Subtable(parts, fields));
+      const number = this.#unused.pop() ?? this.#subtables.size;
+      this.#subtables.set(signature, subtable = new Subtable(number, parts, fields));
     }
     subtable.add(kept);
-    for (const [i, part] of parts.entries()) {
-      const field = fields[i] as Field;
-      const length = prefixLength(field, part);
-      if (length === undefined) continue;
-      const wanted = field.trie?.get(part.value, length) ?? 0;
-      field.trie?.set(part.value, length, wanted + 1);
-    }
     return kept;
   }
 
@@ -181,16 +176,9 @@ export class RuleTable<R extends Rule> implements Owner {
     const signature = signatureOf(kept.parts);
     const subtable = this.#subtables.get(signature);
     subtable?.delete(kept);
-    if (subtable?.size === 0) this.#subtables.delete(signature);
-    for (const part of kept.parts) {
-      const field = this.#fieldOf(part.place);
-      const length = prefixLength(field, part);
-      const { trie } = field;
-      if (length === undefined || trie === undefined) continue;
-      const left = (trie.get(part.value, length) ?? 1) - 1;
-      if (left === 0) trie.delete(part.value, length);
-      else trie.set(part.value, length, left);
-    }
+    if (subtable?.size !== 0) return kept;
+    this.#subtables.delete(signature);
+    this.#unused.push(subtable.number);
     return kept;
   }
 
@@ -234,6 +222,7 @@ export class RuleTable<R extends Rule> implements Owner {
 
   /** @ignore The rule that was added as the `order`th. */
   at(order: number): R | undefined {
+    refuseFlow("described");
     for (const kept of this.#kept.values()) if (kept.order === order) return kept.rule;
     return undefined;
   }
@@ -242,6 +231,7 @@ export class RuleTable<R extends Rule> implements Owner {
   match(packet: Packet): R | undefined {
     const tracker = (packet as Packet & Tracked)[TRACKER];
     if (tracker === undefined) return this.#scan(packet)?.rule;
+    void tracker.checked;
     if (tracker.reads !== undefined) tracker.note(this.name, "rules");
     const before = this.#before(tracker);
     const found = before === undefined
@@ -301,6 +291,7 @@ export class RuleTable<R extends Rule> implements Owner {
 
   /** @ignore */
   describe(key: unknown): string {
+    refuseFlow("described");
     if (key === MISS) return `no rule of ${this.name} fits`;
     if (key === COUNT) return `${this.name} has ${this.#kept.size} rules`;
     const { rule } = key as Kept<R>;

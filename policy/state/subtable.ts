@@ -111,10 +111,10 @@ export function signatureOf(parts: readonly Part[]): string {
 }
 
 /**
- * Length of the prefix that a part is, of a field that tries are kept for; undefined if it is none.
+ * Length of the prefix that a part is, of a field whose prefixes are kept; undefined if it is none.
  */
-export function prefixLength(field: Field, { mask }: Part): number | undefined {
-  if (field.trie === undefined) return undefined;
+function prefixLength(field: Field, { mask }: Part): number | undefined {
+  if (field.prefixes === undefined) return undefined;
   let length = 0;
   for (let i = 0; i < 4; i++) {
     const zeros = ~(mask[i] as number);
@@ -126,18 +126,23 @@ export function prefixLength(field: Field, { mask }: Part): number | undefined {
   return mask.every((word, i) => word === kept[i]) ? length : undefined;
 }
 
+/** A prefix of one length that rules of a subtable want. */
+interface Wish {
+  /** Which part it is. */
+  readonly at: number;
+  readonly length: number;
+  /** How many rules want each. */
+  readonly counts: Trie<number>;
+}
+
 /** Rules of one mask. */
 export class Subtable<R> {
   /** What their mask is. */
   readonly #parts: readonly Part[];
   /** What each part is about. */
   readonly #fields: readonly Field[];
-  /** Those of which it is a prefix that a trie knows, and how long. */
-  readonly #tried: readonly Field[];
-  readonly #lengths: readonly number[];
-  /** Which part each of them is, and the prefixes that rules of this subtable want of it. */
-  readonly #triedAt: readonly number[];
-  readonly #own: readonly Trie<number>[];
+  /** Those of which it is a prefix, and what rules want of them. */
+  readonly #wishes: readonly Wish[];
   /** Best priority in it. */
   maxPriority = -Infinity;
   /** First part behind each stage but the last that has any. */
@@ -147,15 +152,22 @@ export class Subtable<R> {
   readonly #rules = new Map<number, Kept<R>[]>();
   #size = 0;
 
-  /** Makes the subtable of rules with the mask of `parts`, which are about `fields`. */
-  constructor(parts: readonly Part[], fields: readonly Field[]) {
+  /**
+   * Makes the subtable of rules with the mask of `parts`, which are about `fields`. Its `number` is
+   * its own in the table.
+   */
+  constructor(
+    readonly number: number,
+    parts: readonly Part[],
+    fields: readonly Field[],
+  ) {
     this.#parts = parts;
     this.#fields = fields;
-    const lengths = fields.map((field, i) => prefixLength(field, parts[i] as Part));
-    this.#tried = fields.filter((_, i) => lengths[i] !== undefined);
-    this.#lengths = lengths.filter((length) => length !== undefined);
-    this.#triedAt = [...lengths.keys()].filter((i) => lengths[i] !== undefined);
-    this.#own = this.#tried.map(({ place }) => new Trie(place.width));
+    this.#wishes = fields.flatMap((field, at): Wish[] => {
+      const length = prefixLength(field, parts[at] as Part);
+      const counts = new Trie<number>(field.place.width);
+      return length === undefined ? [] : [{ at, length, counts }];
+    });
     const ends: number[] = [];
     for (let s = 0; s < STAGES; s++) {
       const end = parts.findLastIndex(({ place }) => stage(place) === s) + 1;
@@ -185,14 +197,16 @@ export class Subtable<R> {
     else same.push(kept);
   }
 
-  /** Counts the prefixes of a rule more or less often. */
+  /** Counts the prefixes of a rule more or less often; their fields know which there are. */
   #count({ parts }: Kept<R>, by: number): void {
-    for (const [i, own] of this.#own.entries()) {
-      const { value } = parts[this.#triedAt[i] as number] as Part;
-      const length = this.#lengths[i] as number;
-      const count = (own.get(value, length) ?? 0) + by;
-      if (count === 0) own.delete(value, length);
-      else own.set(value, length, count);
+    for (const { at, length, counts } of this.#wishes) {
+      const { value } = parts[at] as Part;
+      const before = counts.get(value, length) ?? 0;
+      const { prefixes } = this.#fields[at] as Field;
+      if (before + by > 0) counts.set(value, length, before + by);
+      else counts.delete(value, length);
+      if (before === 0) prefixes?.add(value, length, this.number);
+      if (before + by === 0) prefixes?.remove(value, length, this.number, counts);
     }
   }
 
@@ -219,12 +233,9 @@ export class Subtable<R> {
     }
   }
 
-  /** Visits the leaves that it asks for, with the length of a prefix that a trie knows. */
-  eachField(visit: (field: Field, length: number | undefined) => void): void {
-    for (const [i, field] of this.#fields.entries()) {
-      const tried = this.#triedAt.indexOf(i);
-      visit(field, tried < 0 ? undefined : this.#lengths[tried]);
-    }
+  /** The leaves that it asks for. */
+  get fields(): readonly Field[] {
+    return this.#fields;
   }
 
   /** Masks what tells that the packet has all leaves that it asks for; false if it lacks one. */
@@ -234,21 +245,6 @@ export class Subtable<R> {
       if (!(fields[i] as Field).tell(tracker)) return false;
     }
     return true;
-  }
-
-  /**
-   * Masks what proves that no rule here matches a packet that has the leaves, because no prefix of
-   * a leaf fits it; answers which leaf.
-   */
-  ruleOut(tracker: Tracker): Field | undefined {
-    const tried = this.#tried;
-    for (let i = 0; i < tried.length; i++) {
-      const [field, length] = [tried[i] as Field, this.#lengths[i] as number];
-      if (field.fits(length)) continue;
-      if (field.tell(tracker)) field.prove(tracker, length, this.#own[i] as Trie<number>);
-      return field;
-    }
-    return undefined;
   }
 
   /**
@@ -266,32 +262,13 @@ export class Subtable<R> {
       }
       if (this.#ends[next] !== i + 1) continue;
       if (this.#stages[next]?.has(hash) !== true) {
-        if (!this.#isProvenByOne(tracker)) this.#lay(tracker, i + 1);
+        this.#lay(tracker, i + 1);
         return undefined;
       }
       next++;
     }
-    const best = this.#bestOf(this.#rules.get(hash));
-    if (best !== undefined || !this.#isProvenByOne(tracker)) {
-      this.#lay(tracker, parts.length);
-    }
-    return best;
-  }
-
-  /**
-   * Whether one field alone tells that no rule here fits, for none wants a prefix that its value
-   * has; what tells so is masked.
-   */
-  #isProvenByOne(tracker: Tracker): boolean {
-    const tried = this.#tried;
-    for (let i = 0; i < tried.length; i++) {
-      const field = tried[i] as Field;
-      const { value, proof } = (this.#own[i] as Trie<number>).find(field.value);
-      if (value !== undefined) continue;
-      tracker.layPrefix(field.place, proof);
-      return true;
-    }
-    return false;
+    this.#lay(tracker, parts.length);
+    return this.#bestOf(this.#rules.get(hash));
   }
 
   #bestOf(rules: readonly Kept<R>[] | undefined): Kept<R> | undefined {

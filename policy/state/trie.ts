@@ -135,6 +135,11 @@ export class Trie<T> {
     }
   }
 
+  /** Whether there is a value at this prefix or at a longer one within it. */
+  hasWithin(bits: Words, length: number): boolean {
+    return length === 0 ? this.#size > 0 : this.#within(bits, length) !== 0;
+  }
+
   /** Puts a value at a prefix; answers what was there, which is replaced. */
   set(bits: Words, length: number, value: T): T | undefined {
     const node = this.#at(bits, length);
