@@ -3,15 +3,17 @@
  * What policies promise at scale, one figure a line. A promise that does not hold ends it with
  * status 1.
  *
- *     deno task bench:policy-figures [--packets N] [counters|explosion|faults|limit|memory|moves|reload|replay|scan …]
+ *     deno task bench:policy-figures [--packets N] [counters|explosion|faults|limit|many|memory|moves|reload|replay|scan …]
  *
- * `counters` sends 1,000,000 packets if nothing else is said.
+ * `counters` sends 1,000,000 packets if nothing else is said, and `many` has so many flows.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import {
+  Cell,
   Counter,
+  drop,
   forward,
   type Policy,
   Recorder,
@@ -120,6 +122,58 @@ const figures: Readonly<Record<string, () => Promise<void> | void>> = {
       say("50 flows true again after their station moved", "ms", moves);
       say("5,000 flows true again after a port came", "ms", ports);
       say("the same, what making the port takes included", "ms of CPU", cpu);
+      fed.end();
+      await run.close();
+    }),
+
+  /** A million flows: set up, walked over, all of them run again, and some. */
+  many: () =>
+    withDatapath(async (dp) => {
+      const everything = new Cell(0, { name: "everything" });
+      const doors = new StateMap<string, boolean>({ name: "doors", max: 1 << 22 });
+      const fed = new Fed(dp);
+      const run = await runPolicy(fed.dp, (packet) => {
+        if (packet.ethernet === undefined || everything.value < 0) return drop();
+        return doors.get(packet.ethernet.src) ? drop("closed") : forward(2);
+      }, {
+        idleMs: 3_600_000,
+        flows: { cpu: 10, max: 2 * wanted },
+        audit: { perSecond: 0 },
+      });
+      const rates: number[] = [];
+      const part = Math.max(1000, Math.floor(wanted / 100));
+      for (let at = 0; at < wanted; at += part) {
+        rates.push(part / await fed.handle(many(at, part)));
+      }
+      const { flows } = run.stats;
+      say(`set-ups of ${flows} flows`, "/s of CPU", rates);
+      const { heapUsed, external } = Deno.memoryUsage();
+      say("memory of a flow, garbage included", "bytes", [
+        (heapUsed + external) / flows,
+      ]);
+      const [walks, all, some]: [number[], number[], number[]] = [[], [], []];
+      for (let round = 0; round < ROUNDS; round++) {
+        let start = cpuSeconds();
+        await run.statistics();
+        walks.push((cpuSeconds() - start) / flows * 1e9);
+        start = cpuSeconds();
+        everything.value++;
+        await run.settled();
+        all.push(flows / (cpuSeconds() - start));
+        const from = performance.now();
+        for (let i = 0; i < 100; i++) doors.set(mac(round * 100 + i), true);
+        await run.settled();
+        some.push(performance.now() - from);
+      }
+      say("a walk, each flow", "ns of CPU", walks);
+      say("all run again", "flows/s of CPU", all);
+      say("100 of them changed", "ms", some);
+      const { modified, gone, failures } = run.stats;
+      promise(
+        `${flows} flows stay, and ${modified} were modified`,
+        flows >= wanted && run.stats.flows === flows && modified === 100 * ROUNDS &&
+          gone.lost === 0 && Object.keys(failures).length === 0,
+      );
       fed.end();
       await run.close();
     }),

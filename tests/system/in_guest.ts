@@ -3,17 +3,20 @@
  * Runs test files in a user-mode guest and prints what they print, for work on them and for
  * figures:
  *
- *     deno run -A tests/system/in_guest.ts [--zones] FILE… [--filter NAME]
+ *     deno run -A tests/system/in_guest.ts [--zones] [--memory 2G] FILE… [--filter NAME]
  *
- * `--zones` boots the kernel that `tests/support/uml_kernel.ts` builds. Variables that begin with
- * `UPCALL_`, `FUZZ_` or `REQUIRE` reach the tests, and where the cache is.
+ * `--zones` boots the kernel that `tests/support/uml_kernel.ts` builds, `--memory` gives the guest
+ * more of it. Variables that begin with `UPCALL_`, `FUZZ_` or `REQUIRE` reach the tests, and where
+ * the cache is.
  */
 import { runInGuest } from "../support/uml.ts";
 import { builtKernel } from "../support/uml_kernel.ts";
 
 const words = Deno.args.filter((word) => word !== "--zones");
+const at = words.indexOf("--memory");
+const [, memory] = at < 0 ? [] : words.splice(at, 2);
 const kernel = Deno.args.includes("--zones") ? await builtKernel() : undefined;
-if (kernel === undefined && words.length < Deno.args.length) {
+if (kernel === undefined && Deno.args.includes("--zones")) {
   console.error("Needed first: deno run -A tests/support/uml_kernel.ts");
   Deno.exit(1);
 }
@@ -27,6 +30,7 @@ const { status } = await runInGuest(
     onLine: (line, stream) =>
       stream === "stderr" ? console.error(line) : console.log(line),
     ...(kernel !== undefined && { kernel }),
+    ...(memory !== undefined && { memory }),
   },
 );
 Deno.exit(status);

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A program that is killed: a learning switch on the kernel's datapath whose name it is given, with
- * the flows of the program before it. Says `ready` and what it adopted.
+ * the flows of the program before it; with `--many` one that has a flow for each pair of stations,
+ * of which there may be millions. Says `ready` and what it adopted.
  */
-import { policy } from "../../examples/switch.ts";
+import { policy as learning } from "../../examples/switch.ts";
 import { openDatapath } from "../../mod.ts";
-import { runPolicy } from "../../policy/mod.ts";
+import { drop, forward, type Policy, runPolicy } from "../../policy/mod.ts";
 
-const [name = ""] = Deno.args;
+const pairs: Policy = ({ ethernet, inPort }) =>
+  ethernet?.src === ethernet?.dst ? drop() : forward(3 - inPort);
+
+const [name = "", many] = Deno.args;
+const policy = many === "--many" ? pairs : learning;
 await using dp = await openDatapath(name);
 await using run = await runPolicy(dp, policy, {
   existing: "adopt",
-  idleMs: 60_000,
+  idleMs: many === "--many" ? 3_600_000 : 60_000,
+  flows: { max: 4_000_000, cpu: 1 },
   onError: ({ message, packet, cause }) => console.error(message, packet, cause),
 });
 await run.settled();

@@ -4,12 +4,12 @@
  *
  * `UPCALL_PINGS=1000000 deno run -A tests/system/in_guest.ts tests/system/policy_test.ts --filter
  * killed` pings for a quarter of an hour while the program is killed; without a number, for
- * seconds.
+ * seconds. `UPCALL_FLOWS=1000000 … in_guest.ts --memory 8G … --filter adopts` has so many flows.
  */
 import { deepStrictEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { policy as firewall } from "../../examples/firewall_policy.ts";
 import { policy as learning } from "../../examples/switch.ts";
-import { type Datapath, openDatapath } from "../../mod.ts";
+import { type Datapath, type Op, openDatapath } from "../../mod.ts";
 import { type PolicyRun, runPolicy } from "../../policy/mod.ts";
 import { run as command, tryRun } from "../support/command.ts";
 import { figure } from "../support/figure.ts";
@@ -121,10 +121,12 @@ const PINGS = Number(Deno.env.get("UPCALL_PINGS") ?? 3000);
 const [LIFE_MS, GAP_MS] = [1500, 300];
 
 /** Starts a program, and waits until it has adopted. */
-async function start(datapath: string): Promise<{ adopted: number } & AsyncDisposable> {
+async function start(
+  ...words: string[]
+): Promise<{ adopted: number } & AsyncDisposable> {
   const file = new URL("policy_program.ts", import.meta.url);
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", file.pathname, datapath],
+    args: ["run", "-A", "--no-check", file.pathname, ...words],
     stdin: "null",
     stdout: "piped",
     stderr: "inherit",
@@ -199,3 +201,47 @@ systemTest("policy: a killed program loses neither packets nor flows", async () 
   ok(kept >= 0.99 * most, `${kept} of ${most} flows were kept`);
   equal(kills > 0, true);
 });
+
+const FLOWS = Number(Deno.env.get("UPCALL_FLOWS") ?? 3000);
+
+systemTest(
+  "policy: a killed program's flows stay, and the next one adopts them",
+  async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    for (const no of [1, 2]) {
+      await dp.ports.add({ name: `pm${no}`, type: "internal", no });
+    }
+    const station = (n: number): string =>
+      `02:${n.toString(16).padStart(10, "0").replace(/(..)(?=.)/g, "$1:")}`;
+    const began = performance.now();
+    for (let at = 0; at < FLOWS; at += 256) {
+      const some = Array.from({ length: Math.min(256, FLOWS - at) }, (_, i): Op => ({
+        op: "put",
+        actions: "2",
+        ufid: crypto.getRandomValues(new Uint8Array(16)),
+        key: {
+          ...{ recircId: 0, inPort: 1, etherType: 0x1234 },
+          ethernet: { src: station(at + i), dst: station(2 ** 32) },
+        },
+      }));
+      for (const result of dp.operate(some)) ok(result.ok);
+    }
+    const putMs = performance.now() - began;
+    equal(dp.stats().flows, FLOWS);
+    const times: number[] = [];
+    for (let round = 0; round < 2; round++) {
+      const from = performance.now();
+      await using running = await start(dp.fullName, "--many");
+      times.push(performance.now() - from);
+      equal(running.adopted, FLOWS, "each flow was adopted");
+      equal(dp.stats().flows, FLOWS, "none went");
+    }
+    const seconds = (ms: number): string => (ms / 1000).toFixed(1);
+    figure(
+      `${FLOWS} flows were put in ${seconds(putMs)} s, and adopted in ${
+        times.map(seconds).join(" and ")
+      } s, the start of the program included`,
+    );
+  },
+);
