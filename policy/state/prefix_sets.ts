@@ -168,8 +168,9 @@ export class PrefixSets {
     const { words, left, steps } = this;
     const word = member >> 5;
     if (word >= words) return steps;
-    for (let step = 1, at = words + word; step < steps; step++, at += words) {
-      if (((left[at] as number) >>> (member & 31) & 1) === 0) return step;
+    for (let step = 1; step < steps; step++) {
+      const bits = left[step * words + word] as number;
+      if ((bits >>> (member & 31) & 1) === 0) return step;
     }
     return steps;
   }
