@@ -219,10 +219,11 @@ onFake(
     await bench.send(2, frame(1, 9));
     deepStrictEqual(bench.where(), { 3: 2 });
     strictEqual(run.stats.modified, 2);
-    lists.value = Object.freeze([3]) as never;
+    const frozen = Object.freeze([3]) as never;
+    lists.value = frozen;
     await run.settled();
     const { reruns } = run.stats;
-    lists.value = lists.value; // Nothing of it can have changed.
+    lists.value = frozen; // Nothing of it can have changed.
     await run.settled();
     strictEqual(run.stats.reruns, reruns);
   },
