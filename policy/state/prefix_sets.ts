@@ -28,7 +28,7 @@ export class PrefixSets {
   steps = 0;
   /** Leading bits from which on a step holds. */
   readonly from: Uint8Array = new Uint8Array(STEPS);
-  /** What is left at each step: members that want a prefix which may fit, and those that want none. */
+  /** Who is left at each step: wants a prefix which may fit, or wants none at all. */
   left: Int32Array = new Int32Array(STEPS);
   /** Children of node n at 2n and 2n + 1; 0: none. */
   #next = new Int32Array(32);
