@@ -212,8 +212,7 @@ DP_API int dp_dummy_collect(uint64_t dp, uint32_t no, uint8_t *frame, uint32_t s
 #define DP_OP_EXECUTE 4u
 
 #define DP_OPF_CREATE 1u
-/* Alone, with DP_OPF_UFID and without a key: the flow of that name, whatever it matches. */
-#define DP_OPF_MODIFY 2u
+#define DP_OPF_MODIFY 2u      /* Alone, with UFID and without a key: the flow of that name. */
 #define DP_OPF_ZERO_STATS 4u
 #define DP_OPF_PROBE 8u
 #define DP_OPF_UFID 16u       /* `ufid` is set. */

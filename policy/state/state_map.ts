@@ -34,8 +34,7 @@ export interface StateMapOptions<V> {
    */
   readonly full?: "evict" | "refuse";
   /**
-   * Whether two values are the same, so that writing one over the other changes nothing. If absent,
-   * they are when they are the same value and nothing of it can have changed meanwhile.
+   * Whether to write one value over the other changes nothing. If absent: frozen, and the same.
    */
   readonly equals?: (a: V, b: V) => boolean;
   /**
