@@ -522,7 +522,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "dp.h",
-    sha256: "a98c475ab595efdd84f8aa029cdad4088424c5815e1ad774a55a0311284a4ea3",
+    sha256: "41c9c0a29ad85c6deddd4fceb3d3c0e20752039f1e8992f71bf770c6c063e360",
     load: () => import("../c/dp.h", { with: { type: "text" } }),
   },
   {
@@ -652,7 +652,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_int.h",
-    sha256: "df5950a9107befc7dc2e9f78df2b5397424d817eeced5c0e30eecc97f95fbd77",
+    sha256: "a042260c94b12d8398b412a2f5610405e1ead3ca5fdddde5f1061cd45a91704a",
     load: () => import("../c/flow/flow_int.h", { with: { type: "text" } }),
   },
   {
@@ -662,7 +662,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_op.c",
-    sha256: "8fa7efb4dd164ed8051a6bc62c9756603a15313fbf618400ede68fdc703bc8f8",
+    sha256: "0c1a3fee32ead169efc5596cb1aea3f7c96d1dfbe7629ba7c9c203f0bc4bf95d",
     load: () => import("../c/flow/flow_op.c", { with: { type: "text" } }),
   },
   {
@@ -672,7 +672,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_put.c",
-    sha256: "6b5ead9b1a5cda77d4340768f41e1ce14a82155f1a9b674e5360b5c2cf24f963",
+    sha256: "61ce2024526eeb7afed428507aedff4821ce2e27f9e4cbc5e64b823f698717e3",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
   },
   {
