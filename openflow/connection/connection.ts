@@ -11,6 +11,7 @@ import { every } from "../../policy/clock.ts";
 import { Handler } from "../switch/handler.ts";
 import { Peer, type Urgency } from "../switch/peer.ts";
 import type { Switch } from "../switch/switch.ts";
+import { othersTurn, TURN_MS } from "../switch/turns.ts";
 import { decodeMessage, encodeMessage } from "../wire/codec.ts";
 import { encodeParts } from "./parts.ts";
 import { timerMs } from "./timer.ts";
@@ -59,14 +60,12 @@ const MAX_EVENTS = 1 << 20;
 const MAX_REPLIES = 1 << 22;
 /** So often it is looked which bundles are not used any more, ms. */
 const BUNDLES_MS = 1000;
-/** Messages of one peer are done for so long at a time, ms. */
-const TURN_MS = 10;
 /** Room that a read has at least, and bytes that are read ahead of what is done. */
 const MIN_READ = 16_384;
 const MAX_AHEAD = 1 << 20;
 const [ECHO_REQUEST, ECHO_REPLY] = [2, 3];
 /** A message that takes so long does not hold up the answers to echo requests, ms. */
-const LONG_MS = 3000;
+const LONG_MS = 20;
 /** A peer must say hello within this, ms. */
 const HELLO_MS = 10_000;
 
@@ -286,7 +285,7 @@ export class Connection {
       await this.#drained.promise;
     }
     if (performance.now() - this.#turnSince < TURN_MS) return;
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await othersTurn();
     this.#turnSince = performance.now();
   }
 

@@ -9,10 +9,14 @@
  * @module
  */
 import { clockMs } from "../../policy/clock.ts";
+import { Reader } from "../wire/bytes.ts";
 import { encodeMessage } from "../wire/codec.ts";
-import { OfError, type Version } from "../wire/error.ts";
-import { lengthAt } from "../wire/header.ts";
+import { OfError, ONF, type Version } from "../wire/error.ts";
+import type { OptionFields } from "../wire/field.ts";
+import { readFlowMod } from "../wire/flow_message.ts";
+import { HEADER_SIZE, lengthAt, VENDOR_TYPE, wordAt, xidAt } from "../wire/header.ts";
 import type { FlowMod, Message } from "../wire/message.ts";
+import { checkTable } from "./flow_check.ts";
 
 /** Bundles that a peer may fill at once. */
 const MAX_BUNDLES = 64;
@@ -127,6 +131,26 @@ export class Bundle {
   }
 }
 
+/** Numbers of messages; those of what carries one into a bundle are an experimenter's before 1.4. */
+const [FLOW_MOD, BUNDLE_ADD, ONF_BUNDLE_ADD] = [14, 34, 2301];
+/** Bytes that what carries a message has before it, headers aside: bundle, padding, flags. */
+const BUNDLE_HEADER = 8;
+
+/** Where the body of a message begins that carries one into a bundle; 0 for another one. */
+function carries(bytes: Uint8Array, version: Version): number {
+  if (bytes.length < HEADER_SIZE + 2 * BUNDLE_HEADER) return 0;
+  if (bytes[0] !== version || lengthAt(bytes) !== bytes.length) return 0;
+  if (version >= 5) return bytes[1] === BUNDLE_ADD ? HEADER_SIZE : 0;
+  const isOnf = version === 4 && bytes[1] === VENDOR_TYPE &&
+    wordAt(bytes, 8) === ONF && wordAt(bytes, 12) === ONF_BUNDLE_ADD;
+  return isOnf ? HEADER_SIZE + 8 : 0;
+}
+
+/** What reading depends on beside the bytes: another `stamp` says that it is something else. */
+interface Stamped {
+  readonly stamp: unknown;
+}
+
 /** The bundles of a peer. */
 export class Bundles {
   readonly #bundles = new Map<number, Bundle>();
@@ -174,6 +198,30 @@ export class Bundles {
     const before = bundle.taken.read;
     bundle.keep(read, by);
     all.read += bundle.taken.read - before;
+  }
+
+  /**
+   * Adds a flow mod to the bundle that is open for it, read where it lies in `bytes`, the message
+   * that carries it: they come by the hundred thousand. False, and nothing is done, where that is to
+   * be looked at as other messages are. Throws {@linkcode OfError}.
+   */
+  addFlow(bytes: Uint8Array, version: Version, tlv: OptionFields & Stamped): boolean {
+    const body = carries(bytes, version);
+    const from = body + BUNDLE_HEADER;
+    if (body === 0 || bytes.length < from + HEADER_SIZE) return false;
+    const length = lengthAt(bytes, from);
+    const isFlow = bytes[from] === version && bytes[from + 1] === FLOW_MOD &&
+      length >= HEADER_SIZE && from + length <= bytes.length &&
+      xidAt(bytes, from) === xidAt(bytes);
+    const bundle = this.#bundles.get(wordAt(bytes, body));
+    if (!isFlow || bundle === undefined || bundle.isClosed) return false;
+    if (bundle.flags !== (wordAt(bytes, body + 4) & 0xffff)) return false;
+    const at = from + HEADER_SIZE;
+    const reader = new Reader(bytes, { at, end: from + length, options: tlv });
+    const mod = readFlowMod(reader, version);
+    checkTable(mod);
+    this.add(bundle, bytes.subarray(from, from + length), mod, tlv.stamp);
+    return true;
   }
 
   /** Takes a bundle out, which goes on to count until it is released; false if it is not open. */

@@ -4,9 +4,12 @@
  *
  * @module
  */
+import type { FlowTable } from "../table/flow_table.ts";
 import type { Rule } from "../table/rule.ts";
 import type { Group } from "../translate/pipeline.ts";
+import type { Instructions } from "../wire/action.ts";
 import { OfError } from "../wire/error.ts";
+import { taughtBy } from "./facts.ts";
 import type { Peer } from "./peer.ts";
 import type { Ranked } from "./ranked.ts";
 
@@ -15,6 +18,27 @@ export interface StagedGroup {
   readonly content: Group["content"]["value"];
   /** Whether it comes by this change, and counts from zero. */
   readonly isNew: boolean;
+}
+
+/** Rules by their tables; and what those of them do that teach others. */
+export class ByTable {
+  readonly #rules = new Map<number, Rule[]>();
+  /** What some of them do. */
+  readonly teachers: Instructions[] = [];
+
+  /** Adds a rule. */
+  add(rule: Rule): void {
+    const some = this.#rules.get(rule.table);
+    if (some === undefined) this.#rules.set(rule.table, [rule]);
+    else some.push(rule);
+    const { instructions } = rule;
+    if (taughtBy(instructions).length > 0) this.teachers.push(instructions);
+  }
+
+  /** Those of a table. */
+  of(table: number): readonly Rule[] {
+    return this.#rules.get(table) ?? [];
+  }
 }
 
 /** Who makes a change, by which of its messages. */
@@ -44,6 +68,9 @@ export class Change {
   readonly version: number;
   readonly come: Rule[] = [];
   readonly gone: Rule[] = [];
+  /** Tables in which rules come or go. */
+  readonly tables: Set<FlowTable> = new Set();
+  #touched: FlowTable | undefined;
   /** Groups by number; undefined for those that go. */
   readonly groups: Map<number, StagedGroup | undefined> = new Map();
   /**
@@ -69,6 +96,13 @@ export class Change {
   /** Begins without anything. */
   constructor(version: number) {
     this.version = version;
+  }
+
+  /** Rules come or go in a table. */
+  touch(table: FlowTable): void {
+    if (table === this.#touched) return;
+    this.#touched = table;
+    this.tables.add(table);
   }
 
   /** Takes the work of so many rules; throws {@linkcode OfError} where that is too much. */

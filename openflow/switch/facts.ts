@@ -57,6 +57,32 @@ export function taughtBy(instructions: Instructions): readonly Taught[] {
   return factsOf(instructions).taught;
 }
 
+/** How many rules learn flows of each table and cookie. */
+export class Teachers {
+  readonly #counts = new Map<string, number>();
+
+  /** Counts what came and went; answers what nobody teaches any more. */
+  count(come: readonly Instructions[], gone: readonly Instructions[]): Taught[] {
+    const ended = new Map<string, Taught>();
+    for (const [some, more] of [[gone, -1], [come, 1]] as const) {
+      for (const instructions of some) {
+        for (const taught of taughtBy(instructions)) {
+          const key = `${taught.table} ${taught.cookie}`;
+          const count = (this.#counts.get(key) ?? 0) + more;
+          if (count > 0) {
+            this.#counts.set(key, count);
+            ended.delete(key);
+          } else {
+            this.#counts.delete(key);
+            ended.set(key, taught);
+          }
+        }
+      }
+    }
+    return [...ended.values()];
+  }
+}
+
 /** Whether one of some rules names a field of an option. */
 export function isNamed(rules: Iterable<Rule>, field: Field): boolean {
   for (const rule of rules) if (namesField(rule, field)) return true;

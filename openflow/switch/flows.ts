@@ -7,19 +7,19 @@
 import { clockMs } from "../../policy/clock.ts";
 import type { FlowTable } from "../table/flow_table.ts";
 import type { PortOf } from "../table/packet_flow.ts";
+import type { Clock } from "../table/passages.ts";
 import { NEVER, type Rule } from "../table/rule.ts";
 import { added, modified } from "../table/rule_made.ts";
 import type { Instructions } from "../wire/action.ts";
 import { OfError } from "../wire/error.ts";
 import { ALL_TABLES, FlowFlag, type FlowMod, RemovedReason } from "../wire/message.ts";
 import { mayMeet, type PackedMatch, packMatch } from "../wire/packed/packed_match.ts";
-import { Change, type FlowEvent, type Known } from "./change.ts";
+import { ByTable, Change, type FlowEvent, type Known } from "./change.ts";
 import { evict } from "./eviction.ts";
 import type { Filter } from "./meant.ts";
-import type { Taught, Users } from "./facts.ts";
+import { type Taught, Teachers, type Users } from "./facts.ts";
 import { checkFlowMod, checkNames } from "./flow_check.ts";
 import { looking, Tables } from "./tables.ts";
-import { Teachers } from "./teachers.ts";
 import { TimedRules } from "./timed_rules.ts";
 import { doNow, type Job, Turns } from "./turns.ts";
 
@@ -42,7 +42,7 @@ export type Stage = (change: Change) => Job<void> | void;
 export class Flows {
   readonly #tables: Tables;
   readonly #known: Known;
-  /** Told of rules that went, with the reason, once that holds. */
+  /** Told of rules that went and whose going is told, with the reason, once that holds. */
   readonly #onRemoved: (rule: Rule, reason: number) => void;
   readonly #turns: Turns;
   /** The change that is made, of which nothing holds yet. */
@@ -80,6 +80,11 @@ export class Flows {
     return this.#tables.get(id);
   }
 
+  /** Which version of the rules holds; for tests that look for its end. */
+  get clock(): Clock {
+    return this.#tables.clock;
+  }
+
   /** Tables that there are, in order. */
   tables(): FlowTable[] {
     return this.#tables.all();
@@ -103,6 +108,7 @@ export class Flows {
     let change: Change;
     try {
       do {
+        yield* this.#tables.renew();
         change = new Change(this.#tables.clock.version + 1);
         this.#staged = change;
         try {
@@ -260,7 +266,7 @@ export class Flows {
   ): void {
     const rule = added(mod, instructions, table.id, before, nowMs);
     this.#put(rule, before, change);
-    this.#note({ event: "added", rule, reason: 0 }, change);
+    if (this.isWatched()) this.#note({ event: "added", rule, reason: 0 }, change);
   }
 
   #hasRoom(table: FlowTable, change: Change): boolean {
@@ -297,6 +303,7 @@ export class Flows {
     rule.addedIn = version;
     change.come.push(rule);
     change.more++;
+    change.touch(table);
     table.planned++;
     this.#tables.index.add(rule);
     change.ranked.get(rule.table)?.add(rule);
@@ -318,6 +325,7 @@ export class Flows {
     change.more--;
     if (change.ranked.has(rule.table)) change.ranked.set(rule.table, undefined);
     const table = this.table(rule.table);
+    change.touch(table);
     table.planned--;
     table.changesIn(change.version);
     // What no lookup has seen need not wait until none sees it.
@@ -329,6 +337,7 @@ export class Flows {
   remove(rule: Rule, reason: number, change: Change): void {
     this.#retire(rule, change);
     this.#note({ event: "removed", rule, reason }, change);
+    if (!(rule.flags & FlowFlag.sendFlowRemoved)) return;
     change.after.push(() => this.#onRemoved(rule, reason));
   }
 
@@ -336,30 +345,26 @@ export class Flows {
   *#publish(change: Change): Job<void> {
     this.#tables.clock.version = change.version;
     this.#size += change.more;
+    for (const table of change.tables) table.size = table.planned;
     for (const act of change.with) act();
     if (change.events.length > 0) this.onEvents(change);
-    const { gone, version } = change;
-    const come = new Map<number, Rule[]>();
-    for (const rule of gone) {
-      this.table(rule.table).size--;
+    const { gone, version, tables } = change;
+    const [went, came] = [new ByTable(), new ByTable()];
+    yield* looking(gone, (rule) => {
       this.timed.delete(rule);
-    }
-    for (const rule of change.come) {
-      if (rule.removedIn === version) continue;
+      went.add(rule);
+    });
+    yield* looking(change.come, (rule) => {
+      if (rule.removedIn === version) return;
       rule.beside = undefined;
-      this.table(rule.table).size++;
       this.timed.add(rule);
-      if (!rule.isFresh) continue;
-      const some = come.get(rule.table);
-      if (some === undefined) come.set(rule.table, [rule]);
-      else some.push(rule);
-    }
-    const now = change.come.filter((rule) => rule.removedIn !== version);
-    this.#orphans.push(...this.#teachers.count(now, gone));
-    this.onChanged(new Set([...gone, ...now].map(({ table }) => table)));
-    const went = Map.groupBy(gone, ({ table }) => table);
-    for (const id of new Set([...went.keys(), ...come.keys()])) {
-      yield* this.table(id).changed(went.get(id) ?? [], come.get(id) ?? []);
+      came.add(rule);
+    });
+    this.#orphans.push(...this.#teachers.count(came.teachers, went.teachers));
+    this.onChanged(new Set([...tables].map(({ id }) => id)));
+    for (const table of tables) {
+      const fresh = came.of(table.id).filter(({ isFresh }) => isFresh);
+      yield* table.changed(went.of(table.id), fresh);
     }
     let failed: unknown;
     for (const act of change.after) {
@@ -370,10 +375,7 @@ export class Flows {
       }
       yield;
     }
-    for (const rule of gone) {
-      this.#tables.delete(rule);
-      yield;
-    }
+    yield* looking(gone, (rule) => this.#tables.delete(rule));
     if (failed !== undefined) throw failed;
   }
 
@@ -386,10 +388,10 @@ export class Flows {
       }
       yield;
     }
-    for (const rule of gone) {
+    yield* looking(gone, (rule) => {
       rule.removedIn = NEVER;
       this.table(rule.table).planned++;
-    }
+    });
   }
 
   /** Rules of a version, that which holds if none is said, that name some groups or meters. */

@@ -80,16 +80,17 @@ export class Handler {
    */
   handle(bytes: Uint8Array): void | Promise<void> {
     try {
+      const { role, version: agreed } = this.#peer;
+      const mayWrite = role !== "secondary";
+      if (mayWrite && this.#bundles.addFlow(bytes, agreed, this.#switch.tlv)) return;
       const { message, version } = decodeMessage(bytes, {
         tableInCommand: this.#peer.tableInCommand,
         options: this.#switch.tlv,
       });
-      if (version !== this.#peer.version && message.kind !== "hello") {
+      if (version !== agreed && message.kind !== "hello") {
         throw new OfError("OFPBRC_BAD_VERSION");
       }
-      if (this.#peer.role === "secondary" && writes.has(message.kind)) {
-        throw new OfError("OFPBRC_IS_SECONDARY");
-      }
+      if (!mayWrite && writes.has(message.kind)) throw new OfError("OFPBRC_IS_SECONDARY");
       const done = this.#do(message, xidAt(bytes));
       if (done === undefined) return;
       // The bytes are the reader's again until this ends.

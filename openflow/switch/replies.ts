@@ -20,6 +20,7 @@ import { ALL_GROUPS } from "../wire/object.ts";
 import { Port } from "../wire/port_number.ts";
 import { MAX_FLOWS } from "./flows.ts";
 import type { Switch } from "./switch.ts";
+import { looking } from "./tables.ts";
 
 /** Entries of a part of a reply, of which none is long: parts stay below 64 KiB. */
 const PART = 100;
@@ -49,10 +50,10 @@ export function flowStats(rule: Rule): FlowStats {
     hard: rule.hard,
     flags: rule.flags,
     importance: rule.importance,
-    idleAge: seconds(Math.max(rule.counter.usedMs, rule.createdMs)),
+    idleAge: seconds(rule.usedMs),
     hardAge: seconds(rule.modifiedMs),
-    packets: rule.counter.packets,
-    bytes: rule.counter.bytes,
+    packets: rule.packets,
+    bytes: rule.bytes,
     instructions: rule.instructions,
   };
 }
@@ -191,14 +192,17 @@ export function* replies(
     }
     case "aggregate": {
       const rules = yield* of.flows.select(request.filter);
-      const sum = (value: (rule: Rule) => bigint): bigint =>
-        rules.reduce((total, rule) => total + value(rule), 0n);
+      let [packets, bytes] = [0n, 0n];
+      yield* looking(rules, (rule) => {
+        packets += rule.packets;
+        bytes += rule.bytes;
+      });
       yield {
         type,
         isNicira: request.isNicira,
         flows: rules.length,
-        packets: sum(({ counter }) => counter.packets),
-        bytes: sum(({ counter }) => counter.bytes),
+        packets,
+        bytes,
       };
       return;
     }

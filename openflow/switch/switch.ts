@@ -28,12 +28,7 @@ import type {
 import type { FlowWords } from "../wire/flow.ts";
 import { tunnelOf } from "../translate/tunnel_port.ts";
 import { OfError } from "../wire/error.ts";
-import {
-  FlowFlag,
-  type MessageOf,
-  PacketInReason,
-  RemovedReason,
-} from "../wire/message.ts";
+import { type MessageOf, PacketInReason, RemovedReason } from "../wire/message.ts";
 import { Port } from "../wire/port_number.ts";
 import { type Budget, makeBudget } from "./bundles.ts";
 import type { Change } from "./change.ts";
@@ -45,6 +40,7 @@ import { Meters } from "./meters.ts";
 import { Monitors } from "./monitors.ts";
 import { metadataOf } from "./packet_in.ts";
 import type { Peer } from "./peer.ts";
+import { Removed } from "./removed.ts";
 import {
   compare,
   learnersOf,
@@ -100,6 +96,7 @@ export class Switch implements Pipeline {
   });
   readonly mirrors = new Cell<readonly Mirror[]>([]);
   readonly peers = new Set<Peer>();
+  readonly #removed = new Removed(this.peers, () => this.runtime.refresh());
   /** Bundles that are not used for so long go, ms. */
   bundleIdleMs = 10_000;
   /** What the bundles of all peers take. */
@@ -141,7 +138,7 @@ export class Switch implements Pipeline {
         hasGroup: (id, change) => this.groups.has(id, change),
         hasMeter: (id) => this.meters.get(id) !== undefined,
       },
-      (rule, reason) => this.#removed(rule, reason),
+      (rule, reason) => this.#removed.add(rule, reason),
       { turns: this.turns, portOf: (no) => this.portOf(no) },
     );
     this.flows.onChanged = (tables) => this.learned.changed(tables);
@@ -224,57 +221,17 @@ export class Switch implements Pipeline {
     ) => version < 4 && controllerId === 0 && !isDeaf);
   }
 
-  /** Rules that went, of which peers are to be told when what they counted is known. */
-  readonly #gone: {
-    readonly rule: Rule;
-    readonly reason: number;
-    readonly ms: number;
-  }[] = [];
   /** Ends when what packet-outs hand to controllers is on its way; undefined if it is. */
   handing: Promise<void> | undefined;
-  /** Ends when peers were told of all that went so far; undefined if they were. */
-  telling: Promise<void> | undefined;
 
-  #removed(rule: Rule, reason: number): void {
-    if (!(rule.flags & FlowFlag.sendFlowRemoved)) return;
-    this.#gone.push({ rule, reason, ms: clockMs() });
-    this.telling ??= this.#tellGone().finally(() => void (this.telling = undefined));
-  }
-
-  /** Counters are brought up to now for as many rules as there are, and not for each one. */
-  async #tellGone(): Promise<void> {
-    await Promise.resolve();
-    while (this.#gone.length > 0) {
-      const some = this.#gone.splice(0);
-      await this.runtime.refresh().catch(() => {});
-      for (const { rule, reason, ms } of some) this.#tellRemoved(rule, reason, ms);
-    }
-  }
-
-  #tellRemoved(rule: Rule, reason: number, ms: number): void {
-    const ageMs = ms - rule.createdMs;
-    for (const peer of this.peers) {
-      if (!peer.wants("flowRemoved", reason)) continue;
-      peer.tell({
-        kind: "flowRemoved",
-        table: rule.table,
-        match: rule.match,
-        priority: rule.priority,
-        cookie: rule.cookie,
-        reason,
-        seconds: Math.floor(ageMs / 1000),
-        nanoseconds: ageMs % 1000 * 1_000_000,
-        idle: rule.idle,
-        hard: rule.hard,
-        packets: rule.counter.packets,
-        bytes: rule.counter.bytes,
-      });
-    }
+  /** Ends when peers were told of all flows that went so far; undefined if they were. */
+  get telling(): Promise<void> | undefined {
+    return this.#removed.telling;
   }
 
   /** Lets go of flows whose time is over. */
   async expire(): Promise<void> {
-    if (this.#isExpiring || this.flows.timed.expired(clockMs()).length === 0) return;
+    if (this.#isExpiring || this.flows.timed.expired(clockMs()).next().done) return;
     this.#isExpiring = true;
     try {
       // What datapaths have counted since may keep a flow alive.
@@ -282,9 +239,11 @@ export class Switch implements Pipeline {
     } finally {
       this.#isExpiring = false;
     }
-    await this.flows.soon((change) => {
-      for (const { rule, reason } of this.flows.timed.expired(clockMs())) {
-        this.flows.remove(rule, reason, change);
+    const { flows } = this;
+    await flows.soon(function* (change) {
+      for (const { rule, reason } of flows.timed.expired(clockMs())) {
+        flows.remove(rule, reason, change);
+        yield;
       }
     });
   }

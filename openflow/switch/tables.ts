@@ -17,6 +17,8 @@ import { type Filter, isMeant } from "./meant.ts";
 import { RuleIndex } from "./rule_index.ts";
 import type { Job } from "./turns.ts";
 
+/** The version behind which they begin anew. */
+const RENEWED = 1 << 29;
 /** Rules that are looked at before others may have their turn. */
 const SOME = 64;
 
@@ -63,6 +65,21 @@ export class Tables {
     if (id === ALL_TABLES) return this.all();
     if (id >= TABLES) throw new OfError("OFPBRC_BAD_TABLE_ID");
     return [this.get(id)];
+  }
+
+  /**
+   * Has versions begin anew before there are no more of them, which a busy switch would come to
+   * within days. Called where no rule is there that the version which holds does not see.
+   */
+  *renew(): Job<void> {
+    if (this.clock.version < RENEWED) return;
+    for (const table of this.all()) {
+      yield* looking(table.rules(), (rule) => void (rule.addedIn = 0));
+    }
+    // A change that was made at once meanwhile has done the same.
+    if (this.clock.version < RENEWED) return;
+    this.clock.version = 0;
+    for (const table of this.all()) table.renew();
   }
 
   /** Takes a rule out that no lookup sees. */

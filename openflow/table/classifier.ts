@@ -13,7 +13,6 @@
  *
  * @module
  */
-import { Trie } from "../../policy/state/trie.ts";
 import { type FlowWords, Word } from "../wire/flow.ts";
 import {
   isSameShape,
@@ -22,14 +21,8 @@ import {
 } from "../wire/packed/packed_match.ts";
 import { wholeId } from "./conjunction.ts";
 import type { Rule } from "./rule.ts";
-import {
-  countPrefix,
-  type IsOut,
-  type Prefixed,
-  Subtable,
-  TRIE_WORDS,
-  trieKey,
-} from "./subtable.ts";
+import { Prefixes } from "./prefixes.ts";
+import { type IsOut, type Prefixed, Subtable, TRIE_WORDS } from "./subtable.ts";
 
 /** A rule of a conjunction that a packet fits. */
 interface Met {
@@ -48,33 +41,34 @@ interface Walk {
 }
 
 const NONE: readonly Rule[] = [];
+/** Subtables that are found by a glance; a power of two. */
+const RECENT = 64;
 
 /** Rules, looked up by packets. */
 export class Classifier {
   /** By the hash of their shapes. */
   readonly #subtables = new Map<number, Subtable[]>();
   #ordered: readonly Subtable[] | undefined = [];
-  readonly #tries = TRIE_WORDS.map(() => new Trie<number>(32));
+  readonly #tries = TRIE_WORDS.map(() => new Prefixes());
   /** Walks of the lookup that is under way through each trie. */
   readonly #walks: readonly Walk[] = TRIE_WORDS.map(() => ({
     lookup: 0,
     proof: 0,
-    has: new Uint32Array(5),
+    has: new Uint32Array(2),
   }));
   #lookup = 0;
-  /** The subtable that was asked for last: rules come in crowds. */
-  #last: Subtable | undefined;
+  /** Subtables that were asked for last, by the hash of their shapes: rules come in crowds. */
+  readonly #recent: (Subtable | undefined)[] = new Array(RECENT).fill(undefined);
   readonly #isOut: IsOut = (subtable, flow, seen, from, to) =>
     this.#isRuledOut(subtable, flow, seen, from, to);
 
   #of(shape: Shape): Subtable | undefined {
-    const last = this.#last;
-    if (last !== undefined && last.shape === shape) return last;
+    const recent = this.#recent[shape.hash & RECENT - 1];
+    if (recent !== undefined && recent.shape === shape) return recent;
     const found = this.#subtables.get(shape.hash)?.find((one) =>
       isSameShape(one.shape, shape)
     );
-    if (found !== undefined) this.#last = found;
-    return found;
+    return this.#recent[shape.hash & RECENT - 1] = found;
   }
 
   #made(shape: Shape): Subtable {
@@ -83,7 +77,7 @@ export class Classifier {
     if (same === undefined) this.#subtables.set(shape.hash, [made]);
     else same.push(made);
     this.#ordered = undefined;
-    return this.#last = made;
+    return this.#recent[shape.hash & RECENT - 1] = made;
   }
 
   /** Adds a rule. */
@@ -92,7 +86,7 @@ export class Classifier {
     const subtable = this.#of(shape) ?? this.#made(shape);
     if (subtable.add(rule)) this.#ordered = undefined;
     for (const { trie, place, length } of subtable.prefixes) {
-      countPrefix(this.#tries[trie] as Trie<number>, values[place] as number, length, 1);
+      (this.#tries[trie] as Prefixes).add(values[place] as number, length);
     }
   }
 
@@ -108,11 +102,11 @@ export class Classifier {
       );
       if (rest.length === 0) this.#subtables.delete(shape.hash);
       else this.#subtables.set(shape.hash, rest);
-      this.#last = undefined;
+      this.#recent[shape.hash & RECENT - 1] = undefined;
       this.#ordered = undefined;
     }
     for (const { trie, place, length } of subtable.prefixes) {
-      countPrefix(this.#tries[trie] as Trie<number>, values[place] as number, length, -1);
+      (this.#tries[trie] as Prefixes).delete(values[place] as number, length);
     }
   }
 
@@ -231,8 +225,8 @@ export class Classifier {
       const walk = this.#walks[trie] as Walk;
       if (walk.lookup !== this.#lookup) {
         walk.lookup = this.#lookup;
-        const bits = trieKey(flow[word] as number);
-        walk.proof = (this.#tries[trie] as Trie<number>).lengths(bits, walk.has);
+        const tried = this.#tries[trie] as Prefixes;
+        walk.proof = tried.lengths(flow[word] as number, walk.has);
       }
       const { proof, has } = walk;
       const proving = proof === 0 ? 0 : 0xffffffff << 32 - Math.min(32, proof);

@@ -197,6 +197,13 @@ export class FlowTable implements Owner, Passed {
     this.#changedIn = Math.max(this.#changedIn, version);
   }
 
+  /** Versions begin anew: what is kept of earlier ones is forgotten. */
+  renew(): void {
+    this.#changedIn = 0;
+    this.#answers.clear();
+    this.#passages.clear();
+  }
+
   /** Takes a rule out that no lookup sees any more, or none has seen. */
   delete(rule: Rule): void {
     // What it cost lookups it does no more.

@@ -163,6 +163,11 @@ export class Passages implements Owner {
     return undefined;
   }
 
+  /** Forgets all of them. */
+  clear(): void {
+    this.#kept = [];
+  }
+
   /** Keeps the way of a packet. Answers the steps behind those that others have in common. */
   put(steps: readonly Step[]): readonly Step[] {
     if (steps.length < 2 || !this.#worth.mayKeep()) return [];

@@ -115,7 +115,8 @@ export class Rule {
   readonly instructions: Instructions;
   /** Clauses of conjunctions that it is of; empty for a rule that decides by itself. */
   readonly clauses: readonly Clause[];
-  counter: RuleCounter;
+  /** What it counts; the rule that it goes on counting with; neither before it is asked. */
+  #counts: RuleCounter | Rule | undefined;
   #onward: Onward | undefined | null = null;
   /** When it was added, and when it was changed last, ms since 1970. */
   readonly createdMs: number;
@@ -134,18 +135,21 @@ export class Rule {
   isReplaced = false;
   /** The next rule of its subtable that has its hash; kept by the classifier. */
   chained: Rule | undefined = undefined;
+  /** The second that it is kept under while it has a timeout; kept by those who look at that. */
+  keptUnder = -1;
   /** Its neighbours in its table; kept by the table. */
   before: Rule | undefined = undefined;
   after: Rule | undefined = undefined;
 
-  /** Made at `nowMs`; a modification keeps when it was added, and what it counted. */
+  /**
+   * Made at `nowMs`; a modification keeps when it was added. It counts on with another one's
+   * counter, if one is given.
+   */
   constructor(
     spec: RuleSpec,
     nowMs: number,
-    { createdMs = nowMs, counter }: {
-      readonly createdMs?: number;
-      readonly counter?: RuleCounter | undefined;
-    } = {},
+    createdMs: number = nowMs,
+    countsOn: Rule | undefined = undefined,
   ) {
     this.table = spec.table;
     this.match = packMatch(spec.match);
@@ -158,9 +162,37 @@ export class Rule {
     this.instructions = spec.instructions;
     this.learnedAs = spec.learnedAs;
     this.clauses = clausesOf(spec.instructions);
-    this.counter = counter ?? new RuleCounter(this.serial, nowMs);
+    // Of rules that came one in the place of the other only the first one is held.
+    this.#counts = countsOn === undefined ? undefined : countsOn.#counts ?? countsOn;
     this.createdMs = createdMs;
     this.modifiedMs = nowMs;
+    if (countsOn === undefined && createdMs !== nowMs) {
+      this.#counts = new RuleCounter(this.serial, nowMs);
+    }
+  }
+
+  /** What it has counted. Most of many rules are never asked: it is made for those that are. */
+  get counter(): RuleCounter {
+    const counts = this.#counts;
+    if (counts instanceof RuleCounter) return counts;
+    return this.#counts = counts?.counter ?? new RuleCounter(this.serial, this.createdMs);
+  }
+
+  /** Packets that it has counted. */
+  get packets(): bigint {
+    return this.#counts?.packets ?? 0n;
+  }
+
+  /** Their bytes. */
+  get bytes(): bigint {
+    return this.#counts?.bytes ?? 0n;
+  }
+
+  /** When a packet was seen last, or it came, ms since 1970. */
+  get usedMs(): number {
+    const counts = this.#counts;
+    const sinceMs = counts === undefined ? 0 : counts.usedMs;
+    return Math.max(sinceMs, this.createdMs);
   }
 
   /** Where packets go on to, if that is all that it does with them. */
@@ -177,8 +209,7 @@ export class Rule {
   /** When it goes if no packet comes any more. */
   get endMs(): number {
     if (this.idle === 0) return this.hardMs;
-    const used = Math.max(this.counter.usedMs, this.createdMs);
-    return Math.min(this.hardMs, used + 1000 * this.idle);
+    return Math.min(this.hardMs, this.usedMs + 1000 * this.idle);
   }
 
   /** Has its timeouts be no longer than some; 0 leaves one. Whether that made them shorter. */

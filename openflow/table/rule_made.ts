@@ -16,20 +16,20 @@ export function added(
   before: Rule | undefined,
   nowMs: number,
 ): Rule {
-  const { match, priority, newCookie = 0n, idle, hard, importance, flags } = mod;
-  const { learnedAs } = mod;
   const spec = {
     table,
-    match,
-    priority,
-    cookie: newCookie,
-    idle,
-    hard,
-    importance,
-    flags,
+    match: mod.match,
+    priority: mod.priority,
+    cookie: mod.newCookie ?? 0n,
+    idle: mod.idle,
+    hard: mod.hard,
+    importance: mod.importance,
+    flags: mod.flags,
+    instructions,
+    learnedAs: mod.learnedAs,
   };
-  const counter = flags & FlowFlag.resetCounts ? undefined : before?.counter;
-  return new Rule({ ...spec, instructions, learnedAs }, nowMs, { counter });
+  const countsOn = mod.flags & FlowFlag.resetCounts ? undefined : before;
+  return new Rule(spec, nowMs, nowMs, countsOn);
 }
 
 /** What a rule is once it is modified. */
@@ -42,6 +42,6 @@ export function modified(
   const { table, match, priority, idle, hard, importance, flags, createdMs } = rule;
   const cookie = mod.keepsCookies ? rule.cookie : mod.newCookie ?? rule.cookie;
   const spec = { table, match, priority, cookie, idle, hard, importance, flags };
-  const counter = mod.flags & FlowFlag.resetCounts ? undefined : rule.counter;
-  return new Rule({ ...spec, instructions }, nowMs, { createdMs, counter });
+  const countsOn = mod.flags & FlowFlag.resetCounts ? undefined : rule;
+  return new Rule({ ...spec, instructions }, nowMs, createdMs, countsOn);
 }

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { Trie } from "../../policy/state/trie.ts";
 import { type FlowWords, STAGE_ENDS, Word } from "../wire/flow.ts";
 import { mixWord, type PackedMatch, type Shape } from "../wire/packed/packed_match.ts";
 import { HashCounts } from "./hash_counts.ts";
+import { Prefixes } from "./prefixes.ts";
 import type { Rule } from "./rule.ts";
 
 /** Words whose prefixes are in tries. */
@@ -31,34 +31,6 @@ function prefixOf(mask: number): number | undefined {
   return inverted === 0 ? 32 : Math.clz32(inverted);
 }
 
-/** Keys for tries, which take values of 128 bits. */
-const key = new Uint32Array(4);
-
-/** A trie's key for a word; overwritten by the next one. */
-export function trieKey(word: number): Uint32Array {
-  key[0] = word;
-  return key;
-}
-
-/** Counts a prefix once more, or once less. */
-export function countPrefix(
-  trie: Trie<number>,
-  word: number,
-  length: number,
-  more: -1 | 1,
-): void {
-  const bits = trieKey(word);
-  if (more > 0) {
-    // Most prefixes come once: one walk is enough for them.
-    const before = trie.set(bits, length, 1);
-    if (before !== undefined) trie.set(bits, length, before + 1);
-    return;
-  }
-  const left = (trie.get(bits, length) ?? 1) - 1;
-  if (left === 0) trie.delete(bits, length);
-  else trie.set(bits, length, left);
-}
-
 /** Says of the words `from` to `to` of a subtable whether tries rule it out by one of them. */
 export type IsOut = (
   subtable: Subtable,
@@ -79,7 +51,7 @@ export class Subtable {
   /** Prefixes that the mask has of words with tries. */
   readonly prefixes: readonly Prefixed[];
   /** Prefixes of ports that its rules have, if they have any: a miss is told by fewer bits. */
-  readonly #ports: Trie<number> | undefined;
+  readonly #ports: Prefixes | undefined;
   readonly #portsLength: number;
   readonly #portsPlace: number;
   maxPriority = -1;
@@ -102,13 +74,11 @@ export class Subtable {
     this.#portsPlace = words.indexOf(Word.tp);
     const ports = this.#portsPlace < 0 ? 0 : shape.bits[this.#portsPlace] as number;
     this.#portsLength = ports === 0 ? 0 : 1 + Math.clz32(ports & -ports);
-    this.#ports = ports === 0 ? undefined : new Trie(32);
+    this.#ports = ports === 0 ? undefined : new Prefixes();
   }
 
-  #countPorts({ match }: Rule, more: -1 | 1): void {
-    if (this.#ports === undefined) return;
-    const word = match.values[this.#portsPlace] as number;
-    countPrefix(this.#ports, word, this.#portsLength, more);
+  #portsOf({ match }: Rule): number {
+    return match.values[this.#portsPlace] as number;
   }
 
   /** The hash of a rule's words; adds those of its stages, or takes them away. */
@@ -129,7 +99,7 @@ export class Subtable {
   /** Adds a rule. Whether the highest priority changed is answered. */
   add(rule: Rule): boolean {
     this.size++;
-    this.#countPorts(rule, 1);
+    this.#ports?.add(this.#portsOf(rule), this.#portsLength);
     const { priority } = rule;
     this.#priorities.set(priority, (this.#priorities.get(priority) ?? 0) + 1);
     this.#link(rule, this.#hash(rule.match, 1));
@@ -180,7 +150,7 @@ export class Subtable {
   /** Removes a rule that was added. Whether the highest priority changed is answered. */
   delete(rule: Rule): boolean {
     this.size--;
-    this.#countPorts(rule, -1);
+    this.#ports?.delete(this.#portsOf(rule), this.#portsLength);
     this.#unlink(rule, this.#hash(rule.match, -1));
     const left = (this.#priorities.get(rule.priority) ?? 1) - 1;
     if (left > 0) {
@@ -260,7 +230,7 @@ export class Subtable {
   #portsSeen(flow: FlowWords): number {
     if (this.#ports === undefined) return 0;
     const mask = this.shape.bits[this.#portsPlace] as number;
-    const { proof } = this.#ports.find(trieKey((flow[Word.tp] as number) & mask));
+    const proof = this.#ports.proof((flow[Word.tp] as number) & mask);
     return proof === 0 ? 0 : mask & 0xffffffff << 32 - Math.min(32, proof);
   }
 

@@ -24,6 +24,7 @@ import {
   type FlowRemoved,
 } from "./message.ts";
 import { readNxMatch, readOxmMatch } from "./oxm.ts";
+import { readPlanned } from "./packed/match_plan.ts";
 import { writeNxMatch, writeOxmMatch } from "./oxm_write.ts";
 import { type PackedMatch, packMatch } from "./packed/packed_match.ts";
 import { Port, portFrom10, portFrom11, portTo10 } from "./port_number.ts";
@@ -112,7 +113,7 @@ export function readFlowMod(reader: Reader, version: Version): FlowMod {
   const group = reader.u32();
   const raw = reader.u16();
   const importance = reader.u16();
-  const match = packed(readMatch(reader, blank()));
+  const match = readPlanned(reader, () => packed(readMatch(reader, blank())));
   const deletes = code === 3 || code === 4;
   if (table === ALL_TABLES && (version === 2 || !deletes)) {
     throw new OfError("OFPFMFC_BAD_TABLE_ID");
@@ -122,7 +123,7 @@ export function readFlowMod(reader: Reader, version: Version): FlowMod {
   const instructions = readInstructions(reader, version);
   const mayAdd = version === 2 && command.startsWith("modify") && cookieMask === 0n;
   const isNew = command === "add" || mayAdd;
-  return {
+  const mod: FlowMod = {
     kind: "flowMod",
     command,
     table,
@@ -132,7 +133,6 @@ export function readFlowMod(reader: Reader, version: Version): FlowMod {
     cookieMask: isNew ? 0n : cookieMask,
     newCookie: isNew ? cookie : undefined,
     mayAdd,
-    ...(mayAdd && { keepsCookies: true }),
     idle,
     hard,
     importance: version >= 5 && command === "add" ? importance : 0,
@@ -142,6 +142,7 @@ export function readFlowMod(reader: Reader, version: Version): FlowMod {
     outGroup: deletes ? group : ANY_GROUP,
     instructions,
   };
+  return mayAdd ? { ...mod, keepsCookies: true } : mod;
 }
 
 /** What commands of OpenFlow 1.0 have in their high byte. */

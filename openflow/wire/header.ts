@@ -41,8 +41,13 @@ export function lengthAt(bytes: Uint8Array, at = 0): number {
 
 /** The number that the header at an offset has, by which answers are told apart. */
 export function xidAt(bytes: Uint8Array, at = 0): number {
-  return ((bytes[at + 4] as number) << 24 | (bytes[at + 5] as number) << 16 |
-    (bytes[at + 6] as number) << 8 | (bytes[at + 7] as number)) >>> 0;
+  return wordAt(bytes, at + 4);
+}
+
+/** 32 bits at an offset. */
+export function wordAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) << 24 | (bytes[at + 1] as number) << 16 |
+    (bytes[at + 2] as number) << 8 | (bytes[at + 3] as number)) >>> 0;
 }
 
 /** Type of experimenters' messages. */

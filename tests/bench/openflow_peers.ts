@@ -3,11 +3,12 @@
  * The OpenFlow switch beside Open vSwitch, with the same flows and the same packets: what flow
  * mods, set-ups and changed flows cost.
  *
- *     deno task bench:openflow [--flows N] [--packets N] [mods|miss|tables|rule …]
+ *     deno task bench:openflow [--flows N] [--packets N] [mods|miss|tables|rule|echo …]
  *
  * mods: a bundle of 100,000 flow mods. miss: set-ups in a table of 100,000 flows of 16 masks.
  * tables: set-ups through 20 tables. rule: one flow of 10,000 changes under 100,000 flows of the
- * datapath.
+ * datapath. echo: what a controller waits for its echo while another one commits bundles of 100,000
+ * flow mods and removes what they added.
  *
  * Open vSwitch is the machine's own `ovs-vswitchd`, with its userspace datapath on dummy ports.
  * Costs are CPU time, not time, where nothing else is said: who else uses the machine changes them
@@ -21,6 +22,7 @@ import { parseArgs } from "node:util";
 import { type OpenFlowSwitch, openSwitch } from "../../openflow/open.ts";
 import { until } from "../support/wait.ts";
 import { bundleOf, Client } from "./openflow_client.ts";
+import { EchoProbe } from "./openflow_echo.ts";
 import {
   batches,
   cpuSeconds,
@@ -78,7 +80,9 @@ async function withProgram(
     stderr: "null",
   }).spawn();
   try {
-    await until("the switch to listen", () => Deno.stat(path).catch(() => undefined));
+    const listens = (): Promise<unknown> => Deno.stat(path).catch(() => undefined);
+    // The first time its library is compiled.
+    await until("the switch to listen", listens, { limitMs: 240_000 });
     await use(path, () => cpuSecondsOf(child.pid));
   } finally {
     child.kill("SIGTERM");
@@ -204,6 +208,27 @@ const figures: Readonly<Record<string, (options: Options) => Promise<void>>> = {
       flows.push(`table=${table},priority=5,${about},actions=${learns}${next}`);
     }
     await setUps("a set-up through 20 tables", flows, toEach(packets));
+  },
+
+  echo: async ({ flows: count }) => {
+    const bundle = bundleOf(flowsOf(count));
+    const ask = async (who: string, path: string): Promise<void> => {
+      using client = await Client.to(path);
+      const probe = await EchoProbe.start(path);
+      for (let round = 0; round < 2 * ROUNDS; round++) {
+        await client.commit(bundle);
+        if (round % 2 === 1) await client.clear();
+      }
+      const waits = await probe.end();
+      const at = (share: number): number =>
+        waits[Math.floor(share * (waits.length - 1))] ?? NaN;
+      say(`an echo beside bundles, ${who}: half of ${waits.length}`, "ms", [at(0.5)]);
+      say(`an echo beside bundles, ${who}: all but one of 100`, "ms", [at(0.99)]);
+      say(`an echo beside bundles, ${who}: the last`, "ms", [at(1)]);
+    };
+    await withProgram((path) => ask("ours", path));
+    await using peer = await PeerSwitch.start([]);
+    await ask("Open vSwitch", peer.socket);
   },
 
   rule: async ({ flows: count }) => {

@@ -136,6 +136,42 @@ Deno.test("openflow turns: a change of the program holds at once, and what it cu
   strictEqual([...of.flows.rules()].length, 20_001);
 });
 
+Deno.test("openflow turns: versions begin anew before there are no more, and nothing is lost", async () => {
+  const of = make();
+  const last = 2 ** 30 - 1;
+  const handler = new Handler(of, new Peer(VERSION, false, () => {}));
+  const commit = async (flows: Iterable<string>): Promise<void> => {
+    let done: void | Promise<void> = undefined;
+    for (const bytes of bundleOf(flows)) done = handler.handle(bytes);
+    await done;
+  };
+  const add = (flow: string): void => of.flows.apply(parseFlow(flow), { isOld: false });
+  await commit(flowsTo(2, 3000));
+  for (const from of [2 ** 29 - 2, last - 1]) {
+    of.flows.clock.version = from;
+    for (let i = 0; i < 4; i++) {
+      add(`priority=${10 + i},ip,nw_dst=10.1.0.0,actions=output:${1 + i % 3}`);
+      deepStrictEqual(looks(of, 3000), [`output:${1 + i % 3}`, "output:2"]);
+      strictEqual(of.table(0).size, 3001);
+      of.flows.apply(parseFlow("priority=0,ip,nw_dst=10.1.0.0", { command: "delete" }), {
+        isOld: false,
+      });
+      deepStrictEqual(looks(of, 3000), ["none", "output:2"]);
+      add("priority=9,ip,nw_dst=10.1.0.0,actions=output:2");
+    }
+    ok(of.flows.clock.version < 100, `${of.flows.clock.version}`);
+  }
+  // A change that is made at once while they begin anew.
+  of.flows.clock.version = last - 1;
+  const done = commit(flowsTo(3, 20_000));
+  add("priority=20,ip,nw_dst=10.1.0.0,actions=output:1");
+  deepStrictEqual(looks(of, 3000), ["output:1", "output:2"]);
+  await done;
+  deepStrictEqual(looks(of, 20_000), ["output:1", "output:3"]);
+  strictEqual([...of.flows.rules()].length, 20_001);
+  strictEqual(of.table(0).size, 20_001);
+});
+
 Deno.test("openflow turns: an echo is answered while a bundle is committed", async () => {
   const of = make();
   const all = [

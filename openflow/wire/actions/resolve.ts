@@ -31,6 +31,7 @@ import {
   saysConnection,
 } from "../match.ts";
 import { isOfConnection } from "../nicira/ct.ts";
+import { PackedMatch } from "../packed/packed_match.ts";
 
 /** Tags that a packet may be known to have. */
 const MAX_TAGS = 2;
@@ -65,6 +66,22 @@ export function resolveInstructions(
     /** The table that the flow is in. */
     readonly table?: number;
   } = {},
+): Instructions {
+  const likeness = match instanceof PackedMatch ? match.likeness : undefined;
+  const asked = likeness?.asked;
+  if (asked?.what === what && asked.strict === strict && asked.table === table) {
+    return asked.made as Instructions;
+  }
+  const made = resolved(what, match, strict, table);
+  if (likeness !== undefined) likeness.asked = { what, strict, table, made };
+  return made;
+}
+
+function resolved(
+  what: Instructions,
+  match: Match,
+  strict: boolean,
+  table: number,
 ): Instructions {
   const { apply, write } = what;
   checkTuple(match);

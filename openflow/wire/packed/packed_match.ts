@@ -68,16 +68,37 @@ export function isSameShape(a: Shape, b: Shape): boolean {
   return true;
 }
 
+/**
+ * What matches have in common that differ in addresses and the like only: what holds of the actions
+ * of one flow holds of those of the others.
+ */
+export interface Likeness {
+  /** Instructions that were looked at last for one of them, and what they were found to be. */
+  asked: {
+    readonly what: object;
+    readonly strict: boolean;
+    readonly table: number;
+    readonly made: object;
+  } | undefined;
+}
+
 /** A match of which only the words that matter are kept. It does not change. */
 export class PackedMatch implements Match {
   readonly shape: Shape;
   /** Words by their place in the shape; bits that do not matter are zero. */
   readonly values: readonly number[];
+  readonly #likeness: Likeness | undefined;
 
   /** `values` is as long as the shape's words. */
-  constructor(shape: Shape, values: readonly number[]) {
+  constructor(shape: Shape, values: readonly number[], likeness?: Likeness) {
     this.shape = shape;
     this.values = values;
+    this.#likeness = likeness;
+  }
+
+  /** Shared with matches that are like this one, where some are known. */
+  get likeness(): Likeness | undefined {
+    return this.#likeness;
   }
 
   /** As a flow: a copy. */
