@@ -89,9 +89,10 @@ class Talk implements AsyncDisposable {
 
   /** Waits until all that was said before has been answered; what was heard. */
   async answered(): Promise<Uint8Array[]> {
-    this.say({ kind: "echoRequest", data: new Uint8Array() }, 0x77);
-    const isIt = (bytes: Uint8Array): boolean => bytes[1] === 3 && bytes[7] === 0x77;
-    await until("an echo", () => this.line.heard.some(isIt));
+    // An echo does not wait for what takes long.
+    this.say({ kind: "barrierRequest" }, 0x77);
+    const isIt = (bytes: Uint8Array): boolean => bytes[1] === 21 && bytes[7] === 0x77;
+    await until("the barrier", () => this.line.heard.some(isIt));
     return this.line.heard.splice(0);
   }
 
