@@ -131,7 +131,7 @@ export class Bundle {
   }
 }
 
-/** Numbers of messages; those of what carries one into a bundle are an experimenter's before 1.4. */
+/** Numbers of messages; of what carries one into a bundle an experimenter's before 1.4. */
 const [FLOW_MOD, BUNDLE_ADD, ONF_BUNDLE_ADD] = [14, 34, 2301];
 /** Bytes that what carries a message has before it, headers aside: bundle, padding, flags. */
 const BUNDLE_HEADER = 8;
@@ -202,8 +202,8 @@ export class Bundles {
 
   /**
    * Adds a flow mod to the bundle that is open for it, read where it lies in `bytes`, the message
-   * that carries it: they come by the hundred thousand. False, and nothing is done, where that is to
-   * be looked at as other messages are. Throws {@linkcode OfError}.
+   * that carries it: they come by the hundred thousand. False, and nothing is done, where that is
+   * to be looked at as other messages are. Throws {@linkcode OfError}.
    */
   addFlow(bytes: Uint8Array, version: Version, tlv: OptionFields & Stamped): boolean {
     const body = carries(bytes, version);

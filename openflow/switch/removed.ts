@@ -3,7 +3,7 @@
  * Flows that went, as peers are told of them: with all that they counted.
  *
  * Many may go at once. They are told in turns of the event loop, no faster than peers read: as in
- * Open vSwitch no one that reads misses any. One that does not is waited for once, and not for long.
+ * Open vSwitch no one that reads misses any. One that does not is waited for once, not for long.
  *
  * @module
  */
