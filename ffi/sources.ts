@@ -327,7 +327,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_kind.h",
-    sha256: "b1053b3d7f0986c93155a541317b0211bf47b050c2026d79cd1d8e6b68d2c912",
+    sha256: "d7f15c30fe3b23143f9b7a12317a53cd73d3e4203588ae8cf2142dacde92c599",
     load: () => import("../c/cls/cls_hot_kind.h", { with: { type: "text" } }),
   },
   {

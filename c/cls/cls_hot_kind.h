@@ -84,10 +84,13 @@ static inline uint32_t hot_kind_find(const uint8_t *frame, uint32_t size)
 static inline __attribute__((always_inline)) bool hot_kind_read(const uint8_t *frame, uint32_t size, uint32_t packet_size, uint32_t number,
                                                                 struct hot_frame *f, const bool whole)
 {
-    const struct hot_kind *kind = &hot_kinds[number];
+    const struct hot_kind *kind;
     uint32_t length, word, header, odd;
 
-    if (__builtin_expect(number == HOT_KIND_NONE || size < kind->base, 0))
+    if (__builtin_expect(number == HOT_KIND_NONE, 0))
+        return false;
+    kind = &hot_kinds[number];
+    if (__builtin_expect(size < kind->base, 0))
         return false;
     length = hot_load_be16(frame + kind->length_at);
     word = hot_load_be16(frame + kind->word_at);
