@@ -214,7 +214,8 @@ export async function iperf(
   const said = lines(server.stdout);
   try {
     for await (const line of said) if (line.includes("listening")) break;
-    const words = ["iperf3", "-J", "-n", MUCH, "-c", address, ...options];
+    const much = options.includes("-t") ? [] : ["-n", MUCH];
+    const words = ["iperf3", "-J", ...much, "-c", address, ...options];
     const { stdout } = await tryRun(...at(from, "timeout", "60", ...words));
     const report = JSON.parse(stdout) as {
       error?: string;
