@@ -33,8 +33,13 @@ bool act_quick(struct worker *worker, const struct act_prog *prog, struct rte_mb
     if (!prog->quick || sum->segments != 1 || sum->shortest < EXTRACT_RUNT || sum->flags & PKT_L3)
         return false;
     re = (const void *)(prog->pool + prog->ops[0].operand);
-    sent.longest += re->what & ACT_RE_VLAN ? 4 : 0;
     bad = act_rewrite(packets, n, re);
+    if (re->what & ACT_RE_VLAN) {
+        sent.longest += 4;
+        /* One without room for the tag has been cut in two. */
+        for (unsigned int i = 0; i < n; i++)
+            sent.segments |= packets[i]->nb_segs;
+    }
     for (unsigned int i = 0, kept = 0, all = n; __builtin_expect(bad, 0) && i < all; i++) {
         if (bad >> i & 1) {
             worker_drop(worker, packets[i], DROP_action_error);
