@@ -127,7 +127,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "act/act_output.c",
-    sha256: "a82da4253d3a16e26f57df3ad96a7ed05a4a3456ee103a8f7cfca7c764e62887",
+    sha256: "24c8209c2bdb24151b978f53029c3d18c8873d4d0c8117bc6cea34b7e0118719",
     load: () => import("../c/act/act_output.c", { with: { type: "text" } }),
   },
   {
