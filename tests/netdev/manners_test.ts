@@ -130,8 +130,10 @@ for (const name of [...programs, "demo.ts"]) {
   Deno.test(`example: ${name} says how it is called`, async () => {
     const help = await outcome(name, "--help");
     assert.equal(help.code, 0, help.err);
-    assert.match(help.out, new RegExp(`^usage: deno run -A examples/${name} [A-Z[]`));
-    const usage = help.out.trim();
+    const [about = "", empty, usage = "", ...more] = help.out.trim().split("\n");
+    assert.match(about, /^[A-Z].*\.$/, "what it is for");
+    assert.deepEqual([empty, ...more], [""]);
+    assert.match(usage, new RegExp(`^usage: deno run -A examples/${name} [A-Z[]`));
     const wrong = name === "demo.ts"
       ? [["--seconds", "x"], ["--provider", "x"], ["--x"], ["x"]]
       : [[], ["--x"], ...(usage.includes("...") ? [] : [Array(20).fill("x")])];
