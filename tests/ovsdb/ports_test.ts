@@ -102,7 +102,10 @@ Deno.test("ports: one that was left is taken over if it is what is asked for", a
     ports: Object.entries(types).map(([name, type]) => ({
       name,
       bundle: { mode: "trunk", tag: 0, isProtected: false, priorityTags: "no" },
-      faces: [{ uuid: name, name, type, options: new Map() } as unknown as FaceConfig],
+      faces: [
+        // A tunnel says where it leads to; flows do here.
+        { uuid: name, name, type, options: new Map([["remote_ip", "flow"]]) },
+      ] as unknown as FaceConfig[],
     })),
   } as unknown as BridgeConfig;
   const backing = {

@@ -76,6 +76,8 @@ export class Bond implements BondThere {
   lacp: Lacp | undefined;
   /** Which member has each value of the hash, by name. */
   readonly #owners: (string | undefined)[] = new Array(BOND_BUCKETS);
+  /** Members that have had their share. */
+  readonly #shared = new Set<string>();
   #active: Member | undefined;
   /** The address of the member that was active last. */
   activeMac = NO_MAC;
@@ -117,7 +119,7 @@ export class Bond implements BondThere {
     this.config = config;
     const names = new Set(members.map(({ name }) => name));
     for (const name of this.members.keys()) {
-      if (!names.has(name)) this.members.delete(name);
+      if (!names.has(name)) this.#leave(name);
     }
     for (const { name, port, mac } of members) {
       const known = this.members.get(name);
@@ -133,6 +135,11 @@ export class Bond implements BondThere {
     this.lacp = config.lacp && (this.lacp ?? new Lacp(config.lacp));
     if (config.lacp !== undefined) this.lacp?.set(config.lacp, own, members);
     this.run(host, nowMs);
+  }
+
+  #leave(name: string): void {
+    this.members.delete(name);
+    this.#shared.delete(name);
   }
 
   /** Looks at links, and what follows from them. */
@@ -175,7 +182,8 @@ export class Bond implements BondThere {
     member.changesMs = undefined;
     if (member.isEnabled === isEnabled) return;
     member.isEnabled = isEnabled;
-    if (!isEnabled) this.isToTeach = true;
+    if (isEnabled) this.#shared.delete(member.name);
+    else this.isToTeach = true;
     host.say(`member ${member.name}: ${isEnabled ? "enabled" : "disabled"}`);
   }
 
@@ -217,6 +225,22 @@ export class Bond implements BondThere {
       const owner = this.members.get(this.#owners[i] ?? "");
       if (owner?.isEnabled) continue;
       this.#owners[i] = enabled[this.#next++ % Math.max(1, enabled.length)]?.name;
+    }
+    for (const { name } of enabled) this.#share(name, enabled);
+  }
+
+  /** Gives a member that has come values that no packets have had, up to its share. */
+  #share(name: string, enabled: readonly Member[]): void {
+    if (this.#shared.has(name)) return;
+    this.#shared.add(name);
+    const share = Math.floor(BOND_BUCKETS / enabled.length);
+    let missing = share - this.hashesOf(name).length;
+    for (const other of enabled) {
+      const own = other.name === name ? [] : this.hashesOf(other.name);
+      const idle = own.filter((hash) => this.counters[hash]?.bytes === 0);
+      const spare = Math.min(missing, Math.max(0, own.length - share));
+      for (const hash of idle.slice(0, spare)) this.#owners[hash] = name;
+      missing -= Math.min(spare, idle.length);
     }
   }
 
