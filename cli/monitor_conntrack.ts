@@ -29,11 +29,10 @@ export async function monitorConntrack(
   if (path === undefined) {
     const { promise, resolve } = Promise.withResolvers<void>();
     signal?.addEventListener("abort", () => resolve(), { once: true });
-    if (signal?.aborted) return 0; // While it was looked for.
-    await withTarget(
-      name,
-      (dp) => followConntrack(dp, choice, { flags, until: promise, put: print }),
-    );
+    await withTarget(name, async (dp) => {
+      if (signal?.aborted) return; // While it was looked for.
+      await followConntrack(dp, choice, { flags, until: promise, put: print });
+    });
     return 0;
   }
   const decoder = new TextDecoder();

@@ -68,8 +68,9 @@ async function all(): Promise<string[]> {
 }
 
 function notServed(name: string, names: readonly string[]): ToolError {
-  return new ToolError(`nobody serves ${name}`, {
-    hint: didYouMean(name, names) ?? `"dpctl serve ${name}" runs one, and a program of ` +
+  return new ToolError(`nobody serves ${name === "" ? '""' : name}`, {
+    hint: didYouMean(name, names) ??
+      `"dpctl serve ${name || "DP"}" runs one, and a program of ` +
         "yours answers dpctl once it calls serve(dp) of control/serve.ts",
   });
 }

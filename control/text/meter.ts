@@ -61,8 +61,10 @@ function parseBands(text: string): Band[] {
     } else if (band === undefined) {
       throw new SyntaxError("band must start with the 'type' keyword");
     } else if (key === "rate") {
+      if (band.rate !== 0) throw new SyntaxError("'rate' is given twice");
       band.rate = number(valueOf(key, given), key);
     } else if (key === "burst_size") {
+      if (band.burst !== 0) throw new SyntaxError("'burst_size' is given twice");
       band.burst = number(valueOf(key, given), key);
     } else {
       valueOf(key, given);

@@ -209,7 +209,7 @@ function sequenceCheck(on: boolean): Verb["perform"] {
   const doing = on ? "enabling" : "disabling";
   const failure = `${doing} TCP sequence checking failed`;
   return async (run, args) => {
-    await run.withDatapath(args, 2, (dp) => {
+    await run.withDatapath(args, 1, (dp) => {
       const check = need(dp.conntrack?.tcpSequenceCheck, failure);
       run.attempt(failure, () => check.set(on));
       run.print(`${doing} TCP sequence checking successful`);

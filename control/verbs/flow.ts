@@ -239,7 +239,7 @@ async function eachLine(
   usual: EntryWord,
 ): Promise<void> {
   const path = args.at(-1) ?? "";
-  await run.withDatapath(args, Infinity, async (dp) => {
+  await run.withDatapath(args, 2, async (dp) => {
     let text: string;
     try {
       text = await run.readText(path);

@@ -46,6 +46,9 @@ async function setLimits(run: VerbRun, args: readonly string[]): Promise<void> {
       limits.push({ zone: "default", limit });
     }
     limits.push(...rest.slice(hasDefault ? 1 : 0).map(parseZoneLimit));
+    if (new Set(limits.map(({ zone }) => zone)).size < limits.length) {
+      throw new VerbFailure("a zone is given twice", "EINVAL");
+    }
     const message = "failed to set conntrack limit";
     const facet = need(dp.conntrack?.limits, message);
     run.attempt(message, () => facet.set(limits));

@@ -27,6 +27,12 @@ function parsed<T>(parse: () => T): T {
   }
 }
 
+/** The text that is cut into words: an empty one of them was meant to be something. */
+function textOf(words: readonly string[]): string {
+  if (words.includes("")) throw new SyntaxError('invalid argument ""');
+  return words.join(" ");
+}
+
 function metersOf(dp: Datapath): MeterFacet {
   return need(dp.meters, "this datapath has no meters");
 }
@@ -44,7 +50,7 @@ function isThere(meters: MeterFacet, id: number): boolean {
 function setMeter(isNew: boolean): Verb["perform"] {
   return async (run, args) => {
     await run.withDatapath(args, Infinity, (dp, rest) => {
-      const { id, ...config } = parsed(() => parseMeter(rest.join(" ")));
+      const { id, ...config } = parsed(() => parseMeter(textOf(rest)));
       const message = `${isNew ? "adding" : "changing"} meter ${id}`;
       const meters = metersOf(dp);
       run.attempt(message, () => {
@@ -60,7 +66,7 @@ function setMeter(isNew: boolean): Verb["perform"] {
 
 /** The meters that an argument names, or all; a datapath that does not list wants to be told. */
 function chosen(run: VerbRun, meters: MeterFacet, rest: readonly string[]): number[] {
-  if (rest.length > 0) return [parsed(() => parseMeterId(rest.join(" ")))];
+  if (rest.length > 0) return [parsed(() => parseMeterId(textOf(rest)))];
   const list = meters.list?.bind(meters);
   if (list === undefined) {
     throw new VerbFailure(
