@@ -229,7 +229,7 @@ export class BrowserPage {
   async go(url: string): Promise<void> {
     const isOfOthers = (complaint: string): boolean =>
       complaint.includes("ERR_NETWORK_CHANGED");
-    for (;;) {
+    for (let tries = 1;; tries++) {
       const before = this.complaints.length;
       const { errorText } = await this.call("Page.navigate", { url });
       if (errorText !== undefined && !isOfOthers(`${errorText}`)) {
@@ -242,6 +242,7 @@ export class BrowserPage {
       const fresh = this.complaints.splice(before);
       this.complaints.push(...fresh.filter((one) => !isOfOthers(one)));
       if (errorText === undefined && !fresh.some(isOfOthers)) return;
+      if (tries === 10) throw new Error(`${url}: devices come and go all the time`);
     }
   }
 
