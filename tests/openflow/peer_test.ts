@@ -242,8 +242,8 @@ Deno.test("openflow peer: messages that are much work let others have their turn
   await talk.answered();
   const mod = parseFlow("tcp", { command: "delete" });
   const one = encodeMessage({ ...mod, cookie: 1n, cookieMask: 1n }, { version: 4 });
-  const many = new Uint8Array(one.length * 4000);
-  for (let i = 0; i < 4000; i++) many.set(one, i * one.length);
+  const many = new Uint8Array(one.length * 1000);
+  for (let i = 0; i < 1000; i++) many.set(one, i * one.length);
   talk.line.say(many);
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
