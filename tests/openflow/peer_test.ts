@@ -199,11 +199,10 @@ Deno.test("openflow peer: flows that went are told before the barrier behind the
   await talk.answered();
   talk.say(parseFlow("", { command: "delete" }));
   talk.say({ kind: "barrierRequest" }, 5);
-  const [flowRemoved, barrierReply, echoReply] = [11, 21, 3];
-  deepStrictEqual(
-    (await talk.answered()).map((bytes) => bytes[1]),
-    [flowRemoved, barrierReply, echoReply],
-  );
+  const [flowRemoved, barrierReply] = [11, 21];
+  const kinds = () => talk.line.heard.map((bytes) => bytes[1]);
+  await until("the reply to the barrier", () => kinds().includes(barrierReply));
+  deepStrictEqual(kinds(), [flowRemoved, barrierReply]);
 });
 
 Deno.test("openflow peer: what a controller is not told, because it does not read, is counted", async () => {
