@@ -152,7 +152,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "base/cores.c",
-    sha256: "fbfc9c6aa9962753633d67450878a8ec7a1c7c37f1fd9fc4e9f058f5a37edefb",
+    sha256: "65fb96431846698cc875a30ca9c6af6c517fe8ab49b2d9676de5501320ccd3a2",
     load: () => import("../c/base/cores.c", { with: { type: "text" } }),
   },
   {
@@ -702,7 +702,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "ipf/ipf_int.h",
-    sha256: "3194905c22f97d0f3115cd2a3cddd21250afd614ecbd40eea690e46b43caa868",
+    sha256: "6a389a915b5142b3e18562d308ff595ef60064b00a1a83a6b4507e9c280248dd",
     load: () => import("../c/ipf/ipf_int.h", { with: { type: "text" } }),
   },
   {

@@ -70,7 +70,7 @@ static bool owner_in(const struct nlmsghdr *header, const char *name, size_t siz
     return named && told;
 }
 
-/* The user who has a name, by a list of all sockets of the network namespace. */
+/* The owner of a name: the list of all sockets of the network namespace says it. */
 static bool owner_of(const char *name, size_t size, uid_t *owner)
 {
     struct {

@@ -121,7 +121,7 @@ static inline bool ipf_is_ct(const struct ipf_key *key)
     return key->recirc_id != IPF_NO_CT;
 }
 
-/* Who has a fragment of such a packet held. */
+/* The account that a fragment of such a packet is held on. */
 static inline struct ipf_user *ipf_user(struct ipf *ipf, const struct ipf_key *key, const struct ipf_piece *piece)
 {
     return &ipf->users[ipf_is_ct(key)][piece->port];

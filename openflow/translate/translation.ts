@@ -45,7 +45,7 @@ export class Translation extends Walking implements Way {
     return this.edit !== undefined || this.#isDebugged;
   }
 
-  /** Notes what becomes of the packet, for one who wants to be told. */
+  /** Notes what becomes of the packet, for a trace. */
   tell(_text: string): void {}
 
   /** @ignore */

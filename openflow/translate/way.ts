@@ -73,7 +73,7 @@ export interface Way {
   spendOnFlood(): boolean;
   /** Does what may lead to itself, and nothing at all where that went too deep. */
   back(what: () => void): void;
-  /** Notes what becomes of the packet, for one who wants to be told. */
+  /** Notes what becomes of the packet, for a trace. */
   tell(text: string): void;
   /** Ends the way, and says why. */
   drop(reason: string): void;

@@ -3,9 +3,9 @@
  * Which members of a set want a prefix of a value: members are small numbers, and each wants some
  * prefixes.
  *
- * A trie of all prefixes has at each node two sets, as bits: who wants just this prefix, and who
- * wants this one or a longer one within it. So one walk says of all members together what the
- * first bits of a value rule out, bit by bit.
+ * Each node of a trie of all prefixes has two sets, as bits: the members that want just this
+ * prefix, and those that want this one or a longer one within it. So one walk says of all
+ * members together what the first bits of a value rule out, bit by bit.
  *
  * @module
  */
@@ -28,14 +28,14 @@ export class PrefixSets {
   steps = 0;
   /** Leading bits from which on a step holds. */
   readonly from: Uint8Array = new Uint8Array(STEPS);
-  /** Who is left at each step: wants a prefix which may fit, or wants none at all. */
+  /** Members left at each step: those with a prefix that may fit, and those without any. */
   left: Int32Array = new Int32Array(STEPS);
   /** Children of node n at 2n and 2n + 1; 0: none. */
   #next = new Int32Array(32);
   #length = new Uint8Array(16);
   /** Four words for each node: its prefix; bits behind that are any. */
   #bits = new Uint32Array(64);
-  /** Who wants the prefix of a node, and how many they are; who wants one within it. */
+  /** Members that want the prefix of a node, their number, and those that want one within. */
   #exact = new Int32Array(16);
   #wanted = new Int32Array(16);
   #within = new Int32Array(16);
