@@ -13,19 +13,8 @@
 
 #include "cls/cls_int.h"
 
-#ifndef UPCALL_ISA
-#define UPCALL_ISA 0
-#endif
-#if UPCALL_ISA == 2
-#include "cls/cls_hot_avx512.h"
-#define HOT_NAME cls_hot_avx512
-#elif UPCALL_ISA == 1
-#include "cls/cls_hot_avx2.h"
-#define HOT_NAME cls_hot_avx2
-#else
-#include "cls/cls_hot_scalar.h"
-#define HOT_NAME cls_hot_scalar
-#endif
+#include "cls/cls_hot_keys.h"
+
 #if !UPCALL_ISA || defined(__SANITIZE_THREAD__)
 /* Slots of a bucket with a signature, as bits.  The control side changes one of them while a vector
  * is read: what is found is verified, and a thread sanitizer reads them one by one. */
@@ -38,8 +27,6 @@ static inline uint32_t hot_match(const struct cls_bucket *bucket, uint32_t sig)
     return match;
 }
 #endif
-#include "cls/cls_hot_keys.h"
-
 /* Masks worth probing, where there are up to 64. */
 HOT uint64_t map_of(const struct cls_view *view, const struct key *key)
 {

@@ -16,6 +16,20 @@
 
 #include "cls/cls_int.h"
 
+#ifndef UPCALL_ISA
+#define UPCALL_ISA 0
+#endif
+#if UPCALL_ISA == 2
+#include "cls/cls_hot_avx512.h"
+#define HOT_NAME cls_hot_avx512
+#elif UPCALL_ISA == 1
+#include "cls/cls_hot_avx2.h"
+#define HOT_NAME cls_hot_avx2
+#else
+#include "cls/cls_hot_scalar.h"
+#define HOT_NAME cls_hot_scalar
+#endif
+
 #define HOT static inline __attribute__((always_inline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -9,7 +9,12 @@
 
 #undef act_balance
 #define act_balance output_balance
+void output_balance(struct worker *worker, struct rte_mbuf *m, uint32_t id);
+/* The fixture's variables have the names of parameters. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 #include "act/act_output.c"
+#pragma GCC diagnostic pop
 
 #define BURST 8
 
