@@ -302,7 +302,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot.c",
-    sha256: "8df41f56f80866469573c2fdb309f3ff301155cf9d69981d6662e5d8f36ee2d8",
+    sha256: "58d33fd77e44f12402ec5ce9dc7ee6c4a08f547826311d00dcc0d5e6b8d00cf4",
     load: () => import("../c/cls/cls_hot.c", { with: { type: "text" } }),
   },
   {
@@ -322,7 +322,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "cls/cls_hot_keys.h",
-    sha256: "f171baab8f9db05e1795763121511bbf232c285f5af81cc978324eb3012b7fa6",
+    sha256: "5d6f5a2c6c357ed1225d62753c111bbda45e0e2bdaaa9095acc45eb5ae01382c",
     load: () => import("../c/cls/cls_hot_keys.h", { with: { type: "text" } }),
   },
   {
