@@ -1,5 +1,5 @@
-// An overlay: hosts on any network share one Ethernet, by tunnels from each to each, and learn
-// who is behind whom. It runs on each host, whose ov0 gets an address.
+// Hosts on any network share one Ethernet: each has tunnels to all others, and learns who is
+// behind whom. Each host runs this, and gives its ov0 an address.
 // Try: deno run -A examples/overlay.ts netdev@ov0 eth0 OTHER...
 import { openDatapath, output, set } from "../mod.ts";
 import { drop, forward, type Policy, runPolicy, StateMap } from "../policy/mod.ts";
@@ -12,7 +12,7 @@ await using dp = await openDatapath(datapath, {
   create: true,
   ...(isNetdev && { config: { local: "tap" } }), // The host itself takes part.
 });
-// The kernel's datapath leaves outer packets to the kernel; the other has to have the device.
+// The userspace datapath needs the device; the kernel's leaves outer packets to the kernel.
 if (isNetdev) dp.ports.get(underlay) ?? await dp.ports.add({ name: underlay });
 const outside = dp.ports.get(underlay)?.no;
 const tunnel =

@@ -8,6 +8,7 @@
  * @module
  */
 import { openDatapath } from "../../mod.ts";
+import { words } from "../start.ts";
 
 /** One report. */
 export interface Report {
@@ -27,7 +28,7 @@ export interface Report {
 }
 
 if (import.meta.main) {
-  const [name = "netdev@demo"] = Deno.args;
+  const [name = "netdev@demo"] = words("[DATAPATH]", "[DEVICE...]");
   const dp = await openDatapath(name, { create: true });
   setInterval(() => {
     const { hit, missed, lost } = dp.stats();

@@ -4,13 +4,15 @@
  * standard input is the mask of cores that shall poll; each is answered when it holds. Between
  * lines this thread sleeps.
  *
- *     threads_side.ts NAME RECEIVER SENDER FLOWS
+ *     deno run -A tests/bench/threads_side.ts NAME RECEIVER SENDER FLOWS
  *
  * @module
  */
 import { openDatapath, portNo } from "../../mod.ts";
 import type { FlowText } from "./scenario.ts";
+import { helpIfAsked } from "./usage.ts";
 
+helpIfAsked(import.meta.url);
 const [name = "", receiver = "", sender = "", file = ""] = Deno.args;
 await using dp = await openDatapath(`netdev@${name}`, { create: true });
 await dp.ports.add({
