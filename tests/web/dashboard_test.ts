@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The dashboard in Chromium: what it shows is what the datapath says.
- *
- * `UPCALL_SCREENSHOTS=docs/pictures deno test -A tests/web/dashboard_test.ts` keeps the pictures.
+ * The dashboard in Chromium: what it shows is what the datapath says, and it can be read and used
+ * by who has no mouse. `pictures.ts` takes the pictures of it that are in the guide.
  */
 import assert from "node:assert/strict";
 import { type Dashboard, serveDashboard } from "../../control/web/dashboard.ts";
@@ -11,6 +10,7 @@ import { run } from "../support/command.ts";
 import { Browser, type BrowserPage } from "../support/browser.ts";
 import { findProgram, skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
+import { assertAllReached, assertContrast, focusOn, pressOn, type } from "./keyboard.ts";
 import { frameOf, openLearningLab, portNames } from "./switch.ts";
 
 interface Shown {
@@ -120,7 +120,7 @@ Deno.test(
       );
       assert.match(
         await page.run<string>("document.querySelector('.thread').innerText"),
-        /busy \d+ %, idle \d+ %, asleep \d+ %/,
+        /busy \d+ %\s+idle \d+ %\s+asleep \d+ %/,
       );
       const policy = await page.until<string[][]>(
         "the megaflows",
@@ -135,37 +135,20 @@ Deno.test(
         await page.run<string>("document.getElementById('policy-state').innerText"),
         /stations: 3 entries/,
       );
-      if (Deno.env.has("UPCALL_SCREENSHOTS")) await waves(lab);
-      await keepPictures(page);
+      await assertContrast(page, { least: 200 });
+      await assertDrawn(page);
     })
   ),
 );
 
-/** Traffic that comes and goes, for the pictures. */
-async function waves(lab: Lab): Promise<void> {
-  for (let i = 0; i < 150; i++) {
-    await talk(lab, Math.round(6 + 5 * Math.sin(i / 9) + 2 * Math.sin(i / 2)));
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-}
-
-async function keepPictures(page: BrowserPage): Promise<void> {
-  const folder = Deno.env.get("UPCALL_SCREENSHOTS");
+async function assertDrawn(page: BrowserPage): Promise<void> {
   for (const dark of [false, true]) {
     await page.show({ width: 1280, height: 1560, dark });
-    await page.until(
-      "it to be drawn",
-      "new Promise((done) => setTimeout(done, 400, true))",
-    );
-    const picture = await page.photograph();
-    assert.ok(picture.length > 20_000);
+    assert.ok((await page.photograph()).length > 20_000);
     const back = await page.run<string>(
       "getComputedStyle(document.body).backgroundColor",
     );
     assert.equal(back, dark ? "rgb(15, 20, 27)" : "rgb(244, 246, 249)");
-    if (folder) {
-      await Deno.writeFile(`${folder}/dashboard-${dark ? "dark" : "light"}.png`, picture);
-    }
   }
   await page.show({ width: 420, height: 3000, dark: false });
   const { wide, window: width } = await page.run<{ wide: number; window: number }>(
@@ -175,42 +158,55 @@ async function keepPictures(page: BrowserPage): Promise<void> {
 }
 
 Deno.test(
-  "flows are sorted, filtered, explained and captured",
+  "by keys alone everything is reached: flows are sorted, filtered, explained and captured",
   skippable(() =>
     withPage(async ({ lab, page, browser }) => {
       await talk(lab, 12);
+      await fillPages(lab);
       const row = (text: string): string =>
         `[...document.querySelectorAll('#flows-table tbody tr')]` +
         `.find((row) => row.innerText.includes(${JSON.stringify(text)}))`;
       await page.until("the flows", row("in_port(web1)"));
-
-      const sort = (name: string): Promise<void> =>
-        page.run(
-          `document.querySelector('#flows-table [data-sort=${name}] button').click()`,
+      for (const id of ["flows", "connections", "policy"]) {
+        await page.until(
+          `pages of ${id}`,
+          `!document.getElementById('${id}-pager').hidden`,
         );
+      }
+      await page.show({ width: 1280, height: 900, dark: true });
+      const stops = await assertAllReached(page);
+      assert.ok(stops > 70, `${stops} stops`);
+      await page.show({ width: 1280, height: 900, dark: false });
+      await operate(page);
+
       const column = `${cells("flows")}.map(([packets]) => packets)`;
-      await sort("packets");
+      await focusOn(
+        page,
+        "document.querySelector('#flows-table [data-sort=packets] button')",
+      );
+      await pressOn(page, "Enter");
       const rising = await page.until<string[]>(
         "another order",
-        `(() => { const list = ${column}.map(Number); ` +
+        `(() => { const list = ${column}.map((text) => Number(text.replaceAll(',', ''))); ` +
           "return list.every((n, i) => i === 0 || list[i - 1] <= n) && list })()",
       );
       assert.ok(rising.length >= 3);
-      assert.equal(
-        await page.run(
-          "document.querySelector('#flows-table [data-sort=packets]').ariaSort",
-        ),
-        "ascending",
-      );
+      const order = "document.querySelector('#flows-table [data-sort=packets]').ariaSort";
+      assert.equal(await page.run(order), "ascending");
+      await pressOn(page, "Space");
+      await page.until("the first order", `${order} === 'descending'`);
 
-      const filter = (text: string): Promise<void> =>
-        page.run(
-          "(() => { const field = document.querySelector('#flows-tools input'); " +
-            `field.value = ${JSON.stringify(text)}; ` +
-            "field.dispatchEvent(new Event('input')) })()",
-        );
+      const filter = async (text: string): Promise<void> => {
+        await page.run("document.activeElement.select()");
+        if (text === "") await page.press("Delete", { code: 46 });
+        else await type(page, text);
+      };
       const count = "document.getElementById('flows-count').innerText";
       const total = [...lab.dp.flows.dump()].length;
+      await page.press("/", { text: "/", code: 191 });
+      const cursor =
+        "document.activeElement === document.querySelector('#flows-tools input')";
+      await page.until("the cursor in the filter", cursor);
       await filter("udp,tp_dst=53");
       await page.until("the filter by fields", `${count} === '1 of ${total}'`);
       await filter("in_port(uplink)");
@@ -227,7 +223,10 @@ Deno.test(
       await filter("");
       await page.until("all flows", `${count} === '${total}'`);
 
-      await page.run(`${row("udp")}.querySelector('button').click()`);
+      await page.until("the flow", `!!${row("udp")}`);
+      const explain = `${row("udp")}.querySelector('button')`;
+      await focusOn(page, explain);
+      await pressOn(page, "Enter");
       const text = await page.until<string>(
         "the explanation",
         "document.getElementById('explained').open && " +
@@ -237,15 +236,89 @@ Deno.test(
       assert.match(text, /ufid:[0-9a-f-]{36}/);
       assert.match(text, /verdict: dropped/);
       assert.match(text, /verdict {2}drop \(no DNS here\)/);
+      await assertContrast(page);
       await page.press("Escape", { code: 27 });
       await page.until("it to close", "!document.getElementById('explained').open");
+      await page.until("the focus to be back", `document.activeElement === ${explain}`);
 
       await captured(page, browser, lab, row("udp"));
     })
   ),
 );
 
-/** Captures a flow by a click while other packets come as well; the file has the flow's alone. */
+/** More flows, megaflows and connections than one page shows. */
+async function fillPages(lab: Lab): Promise<void> {
+  for (let i = 0; i < 30; i++) {
+    await lab.inject("uplink", frameOf(0x40 + i, 2));
+    // Established, so that it stays for hours.
+    const sent = frameOf(1, 2, { source: 3000 + i });
+    const answer = frameOf(2, 1, { source: 80, port: 3000 + i });
+    for (const packet of [sent, answer, sent, answer]) {
+      lab.dp.execute({ packet, key: "in_port(1)", actions: "ct(commit)" });
+    }
+  }
+  await lab.settle();
+}
+
+/** Presses what the page has besides flows: pause, ports, pages, upcalls, connections, state. */
+async function operate(page: BrowserPage): Promise<void> {
+  const id = (name: string): string => `document.getElementById('${name}')`;
+  await focusOn(page, "document.querySelector('.skip')");
+  await pressOn(page, "Enter");
+  await page.until("the content", `document.activeElement === ${id("content")}`);
+
+  const port = "document.querySelector('#ports-table tr[data-port=web1] button')";
+  await focusOn(page, port);
+  await pressOn(page, "Space");
+  await page.until("one port", `${id("chart-packets")}.innerText.includes('of web1')`);
+  await page.press("p", { text: "p", code: 80 });
+  await page.until("a pause", `${id("pause")}.ariaPressed === 'true'`);
+  await assertContrast(page); // With buttons that are down.
+  await page.press("p", { text: "p", code: 80 });
+  await page.until("it to go on", `${id("live")}.innerText === 'live'`);
+  await page.until("the port to have the focus", `document.activeElement === ${port}`);
+
+  for (const list of ["flows", "connections", "policy"]) {
+    const shown = `${id(`${list}-pager`)}.innerText`;
+    const [before, behind] = ["first", "last"].map((which) =>
+      `document.querySelector('#${list}-pager button:${which}-of-type')`
+    );
+    if (list === "connections") await typeFilter(page);
+    if (list === "policy") {
+      const state = "document.querySelector('#policy-state summary')";
+      await focusOn(page, state);
+      await pressOn(page, "Enter");
+      await page.until("the state", `${state}.parentElement.open`);
+    }
+    await focusOn(page, `${behind}`);
+    await pressOn(page, "Enter");
+    await page.until(`the next page of ${list}`, `/26 to/.test(${shown})`);
+    // It was the last page: the other button is what is left to press.
+    await page.until("the other button", `document.activeElement === ${before}`);
+    await pressOn(page, "Space");
+    await page.until(`the first page of ${list}`, `/\\b1 to 25/.test(${shown})`);
+    if (list !== "flows") continue;
+    const upcall = "document.querySelector('#upcalls-list summary')";
+    await focusOn(page, upcall);
+    await pressOn(page, "Enter");
+    await page.until("its bytes", `!!${upcall}.parentElement.querySelector('.hex')`);
+  }
+  await focusOn(page, "document.querySelector('nav a[href=\"#drops\"]')");
+  await pressOn(page, "Enter");
+  await page.until("the drops", "location.hash === '#drops'");
+}
+
+async function typeFilter(page: BrowserPage): Promise<void> {
+  await focusOn(page, "document.querySelector('#connections-tools input')");
+  await type(page, "sport=3017");
+  const rows = `${cells("connections")}`;
+  await page.until("one connection", `${rows}.length === 1`);
+  await page.run("document.activeElement.select()");
+  await page.press("Delete", { code: 46 });
+  await page.until("all connections", `${rows}.length === 25`);
+}
+
+/** Captures a flow by a key while other packets come as well; the file has the flow's alone. */
 async function captured(
   page: BrowserPage,
   browser: Browser,
@@ -258,7 +331,8 @@ async function captured(
     downloadPath: folder,
   });
   const button = `${row}.querySelectorAll('button')[1]`;
-  await page.run(`${button}.click()`);
+  await focusOn(page, button);
+  await pressOn(page, "Space");
   // The file has begun: flows are marked.
   await page.until("the capture to begin", `/^Stop \\([1-9]/.test(${button}.innerText)`);
   const marked = (): boolean =>
@@ -278,7 +352,9 @@ async function captured(
     const label = await page.run<string>(`${button}.innerText`);
     return /k B/.test(label); // 7 packets with their comments are more than 1000 bytes.
   });
-  await page.run(`${button}.click()`);
+  // Rows have moved meanwhile, and the focus with them.
+  await page.until("the focus to stay", `document.activeElement === ${button}`);
+  await pressOn(page, "Space");
   await page.until("the capture to end", `${button}.innerText === 'Capture'`);
   await until("the flow to be as before", () => !marked());
   const path = await until("the file", async () => {

@@ -62,6 +62,7 @@ export async function openLearningLab(): Promise<LearningLab> {
     const port = stations.lookup(packet, "ethernet.dst");
     return port === undefined ? flood(ports, packet.inPort) : forward(port);
   };
-  const run = await runPolicy(lab.dp, policy);
+  // No flow goes for want of packets while a busy machine gets to the end of a test.
+  const run = await runPolicy(lab.dp, policy, { idleMs: 3_600_000 });
   return { lab, run, [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose]() };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Rates over time as drawings: two lines, received and sent, of the last two minutes.
+ * Rates over time as drawings: two lines, received and sent. Of the server's usual pace, a look a
+ * second, they show two minutes.
  */
 import { draw, el, setText } from "./elements.js";
 
@@ -11,17 +12,25 @@ export const LENGTH = 120;
 export class History {
   received = new Float64Array(LENGTH);
   sent = new Float64Array(LENGTH);
+  at = new Float64Array(LENGTH);
   count = 0;
 
-  /** Adds a moment; the oldest goes when there is no room. */
-  add(received, sent) {
+  /** Adds a moment, `atMs` by the server's clock; the oldest goes when there is no room. */
+  add(atMs, received, sent) {
     if (this.count === LENGTH) {
-      this.received.copyWithin(0, 1);
-      this.sent.copyWithin(0, 1);
+      for (const list of [this.received, this.sent, this.at]) list.copyWithin(0, 1);
       this.count--;
     }
+    this.at[this.count] = atMs;
     this.received[this.count] = received;
     this.sent[this.count++] = sent;
+  }
+
+  /** How long so many moments are at the pace so far, in words; a second each at first. */
+  span(moments) {
+    const { at, count } = this;
+    const step = count < 2 ? 1 : (at[count - 1] - at[0]) / (count - 1) / 1000;
+    return `${Number((moments * step).toPrecision(2))} s`;
   }
 
   /** The latest of both. */
@@ -119,7 +128,7 @@ export class Chart {
     }
     this.#area.setAttribute("transform", shift);
     this.#area.setAttribute("points", under.join(" "));
-    setText(svg.querySelector("[data-end=left]"), `${LENGTH} s ago`);
+    setText(svg.querySelector("[data-end=left]"), `${history.span(LENGTH)} ago`);
     const now = svg.querySelector("[data-end=right]");
     now.setAttribute("x", width);
     setText(now, "now");
@@ -131,7 +140,7 @@ export class Chart {
       "aria-label",
       `${title}: received ${received}, sent ${sent}; at most ${
         this.#text(history.top)
-      } in ${history.count} seconds`,
+      } in ${history.span(history.count)}`,
     );
   }
 }

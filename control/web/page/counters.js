@@ -21,7 +21,7 @@ export class Counters {
     { text: "No.", number: true },
     { text: "Name" },
     { text: "Type" },
-    { text: "Last two minutes" },
+    { text: "Over time" },
     { text: "Received /s", number: true },
     { text: "Sent /s", number: true },
     { text: "Received", number: true },
@@ -76,14 +76,14 @@ export class Counters {
         rxBytes: rate(port.rxBytes, then?.rxBytes),
         txBytes: rate(port.txBytes, then?.txBytes),
       };
-      history.packets.add(now.rx, now.tx);
-      history.bytes.add(now.rxBytes, now.txBytes);
+      history.packets.add(status.atMs, now.rx, now.tx);
+      history.bytes.add(status.atMs, now.rxBytes, now.txBytes);
       for (const name of Object.keys(sums)) sums[name] += now[name];
     }
     this.#histories = histories; // Without the ports that have gone.
     if (isFirst) return;
-    this.#total.packets.add(sums.rx, sums.tx);
-    this.#total.bytes.add(sums.rxBytes, sums.txBytes);
+    this.#total.packets.add(status.atMs, sums.rx, sums.tx);
+    this.#total.bytes.add(status.atMs, sums.rxBytes, sums.txBytes);
   }
 
   #showTiles(status, before, rate) {
@@ -246,8 +246,9 @@ export class Counters {
         made.rects[i].setAttribute("width", `${share}%`);
         left += share;
       });
-      const [busy, idle, sleep] = parts.map((part) => (100 * part / sum).toFixed(0));
-      setText(made.text, `busy ${busy} %, idle ${idle} %, asleep ${sleep} %`);
+      ["busy", "idle", "asleep"].forEach((name, i) =>
+        setText(made.texts[i], `${name} ${(100 * parts[i] / sum).toFixed(0)} %`)
+      );
     }
   }
 
@@ -255,15 +256,15 @@ export class Counters {
     const rects = ["busy", "idle", "sleep"].map((name) =>
       draw("rect", { class: name, height: "100%" })
     );
-    const text = el("span", { class: "soft" });
+    const texts = ["busy", "idle", "asleep"].map((name) => el("span", { class: name }));
     const element = el(
       "div",
       { class: "thread", "data-core": `${core}` },
-      el("p", {}, el("b", {}, `Core ${core}`), text),
+      el("p", {}, el("b", {}, `Core ${core}`), el("span", { class: "shares" }, ...texts)),
       draw("svg", { class: "bar", "aria-hidden": "true" }, ...rects),
     );
     byId("threads-list").append(element);
-    const made = { element, rects, text };
+    const made = { element, rects, texts };
     this.#threads.set(core, made);
     return made;
   }

@@ -111,6 +111,8 @@ export class Rows {
 
   /** `cells(item)` gives for a new row its cells; `update(row, item)` what they show. */
   set(items, { key, cells, update }) {
+    const focused = document.activeElement;
+    const isOurs = this.#body.contains(focused);
     const rows = new Map();
     let at = this.#body.firstElementChild;
     for (const item of items) {
@@ -125,6 +127,11 @@ export class Rows {
       if (rows.get(id) !== row) row.remove();
     }
     this.#rows = rows;
+    // A row that moves or goes takes the focus away from who works with keys.
+    if (isOurs && document.activeElement !== focused) {
+      const next = focused.isConnected ? focused : this.#body.closest("[tabindex]");
+      next?.focus({ preventScroll: true });
+    }
   }
 }
 
@@ -153,8 +160,12 @@ export class Pager {
   /** How many there are, and how many of them are shown. */
   set(matched, shown) {
     const { offset, limit } = this;
+    const focused = document.activeElement;
     this.#before.disabled = offset === 0;
     this.#behind.disabled = offset + shown >= matched || offset + limit > maxOffset;
+    // At either end the other button is what is left to press.
+    if (focused === this.#before && focused.disabled) this.#behind.focus();
+    if (focused === this.#behind && focused.disabled) this.#before.focus();
     this.#text.parentElement.hidden = matched <= limit && offset === 0;
     setText(
       this.#text,

@@ -106,7 +106,7 @@ export class Meters {
     { text: "Meter", number: true },
     { text: "Packets", number: true },
     { text: "Bytes", number: true },
-    { text: "Dropped by bands" },
+    { text: "Dropped" },
   ]);
   looker = new Looker(byId("meters"), () => this.#look());
 
@@ -172,15 +172,15 @@ export class Policy {
         ),
       update: (row, one) => {
         row.dataset.flow = one.id;
+        setText(row.children[0], count(one.packets));
         const texts = [
-          count(one.packets),
           one.match,
           one.actions || "drop",
           [one.stage && `stage ${one.stage}`, one.reason].filter(Boolean).join(": "),
           one.dependencies.join("; "),
           one.effects.join("; "),
         ];
-        texts.forEach((text, i) => setCode(row.children[i], text));
+        texts.forEach((text, i) => setCode(row.children[i + 1], text));
       },
     });
   }
@@ -205,25 +205,20 @@ function statsOf(stats) {
   ];
 }
 
-/** State is shown anew only when it is another one: it may be open and being read. */
-let shownTables = "";
+/** Tables of the policy's state: each stays the same element, since it may be open and being read. */
 function showTables(tables) {
-  const text = JSON.stringify(tables);
-  if (text === shownTables) return;
-  shownTables = text;
   const state = byId("policy-state");
-  const open = new Set([...state.querySelectorAll("details[open]")].map(({ id }) => id));
-  state.replaceChildren(...tables.map(({ name, size, entries }, i) => {
-    const id = `policy-table-${i}`;
+  while (state.childElementCount > tables.length) state.lastElementChild.remove();
+  for (const [i, { name, size, entries }] of tables.entries()) {
+    if (state.children[i] === undefined) {
+      state.append(el("details", {}, el("summary"), el("pre")));
+    }
+    const [summary, content] = state.children[i].children;
     const lines = entries.map(([key, value]) => `${key} = ${value}`).join("\n");
     const more = size > entries.length
       ? `\n… and ${count(size - entries.length)} more`
       : "";
-    return el(
-      "details",
-      { id, open: open.has(id) },
-      el("summary", {}, `${name}: ${count(size)} ${size === 1 ? "entry" : "entries"}`),
-      el("pre", {}, `${lines}${more}` || "empty"),
-    );
-  }));
+    setText(summary, `${name}: ${count(size)} ${size === 1 ? "entry" : "entries"}`);
+    setText(content, `${lines}${more}` || "empty");
+  }
 }

@@ -26,7 +26,11 @@ export class Upcalls {
     );
     show(byId("upcalls-empty"), false);
     for (const upcall of shown) this.#list.prepend(itemOf(upcall));
-    while (this.#list.childElementCount > KEPT) this.#list.lastElementChild.remove();
+    while (this.#list.childElementCount > KEPT) {
+      const oldest = this.#list.lastElementChild;
+      if (oldest.contains(document.activeElement)) this.#list.focus();
+      oldest.remove();
+    }
   }
 }
 
