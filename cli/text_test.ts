@@ -191,6 +191,20 @@ Deno.test("composed packets have the key they were made from", () => {
       text,
     );
   }
+  // A header that a protocol has is there, whether something is said of it or not.
+  for (
+    const [rest, size] of [
+      [ip4(6), 118],
+      [ip4(17), 106],
+      [ip4(132), 110],
+      [ip4(1), 106],
+      [ip4(47), 34],
+      ["eth_type(0x0800)", 34],
+      ["eth_type(0x86dd)", 54],
+    ] as const
+  ) {
+    assert.equal(composePacket(parseKey(`${ether},${rest}`).key).length, size, rest);
+  }
   const { key } = parseKey(`${ether},${ip4(17)},udp(src=1,dst=2)`);
   assert.equal(composePacket(key, { length: 200 }).length, 200);
   assert.throws(() => composePacket(key, { length: 20 }), RangeError);

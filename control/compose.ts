@@ -76,7 +76,6 @@ function network(key: FlowKey, size: number): Layer[] {
     const header = ipv4({
       ...fields,
       proto,
-      dontFragment: frag === "no",
       moreFragments: frag === "first",
       offset: frag === "later" ? LATER : 0,
     });
@@ -95,29 +94,36 @@ function network(key: FlowKey, size: number): Layer[] {
       : [ipv6(fields), fragment];
     return [...headers, ...transport(key, proto, frag, size)];
   }
-  return key.arp ? [arp(key.arp)] : [];
+  if (key.arp) return [arp(key.arp)];
+  // A header of which nothing is said is there all the same, as Open vSwitch has it.
+  if (key.etherType === 0x0800) return [ipv4({ proto: 0, ttl: 0 })];
+  return key.etherType === 0x86dd ? [ipv6({ next: 0, hlimit: 0 })] : [];
 }
 
 function content(size: number): Layer {
   return payload(Uint8Array.from({ length: size }, (_, i) => i & 0xff));
 }
 
+const noPorts = { src: 0, dst: 0 } as const;
+
 function transport(key: FlowKey, proto: number, frag: Fragment, size: number): Layer[] {
   if (frag === "later") return [content(size)];
   // A fragment's checksum covers what other fragments carry.
   const part = frag === "no" ? {} : { checksum: 0 };
-  if (proto === 6 && key.tcp) {
+  if (proto === 6) {
     const flags = key.tcpFlags ?? 0;
     const carried = flags & CARRY_NOTHING && size === payloadSize ? 0 : size;
-    return [tcp({ ...key.tcp, flags, window: 0, ...part }), content(carried)];
+    return [tcp({ ...key.tcp ?? noPorts, flags, window: 0, ...part }), content(carried)];
   }
-  if (proto === 17 && key.udp) return [udp({ ...key.udp, ...part }), content(size)];
-  if (proto === 132 && key.sctp) return [sctp({ ...key.sctp, ...part }), content(size)];
-  if (proto === 1 && key.icmp) {
-    const { type: kind, code } = key.icmp;
+  if (proto === 17) return [udp({ ...key.udp ?? noPorts, ...part }), content(size)];
+  if (proto === 132) return [sctp({ ...key.sctp ?? noPorts, ...part }), content(size)];
+  if (proto === 1) {
+    const { type: kind, code } = key.icmp ?? { type: 0, code: 0 };
     return [icmp({ kind, code, ...part }), content(size)];
   }
-  if (proto !== 58 || !key.icmpv6) return [content(size)];
+  // As in Open vSwitch: of other protocols there is no more than the header before them.
+  if (proto !== 58) return size === payloadSize ? [] : [content(size)];
+  if (!key.icmpv6) return [content(size)];
   const { type: kind, code } = key.icmpv6;
   if (!key.nd) return [icmpv6({ kind, code, ...part }), content(size)];
   const { target, sll, tll } = key.nd;

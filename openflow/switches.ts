@@ -41,8 +41,7 @@ import type { Thaw } from "./translate/frozen.ts";
 import { Credits } from "./translate/credits.ts";
 import { Translation } from "./translate/translation.ts";
 import { OfError } from "./wire/error.ts";
-import { fieldOfName } from "./wire/field.ts";
-import { flowWords, giveWords, readBits, Word } from "./wire/flow.ts";
+import { flowWords, giveWords, Word } from "./wire/flow.ts";
 import { Port } from "./wire/port_number.ts";
 import type { PacketOut, Resume } from "./wire/message.ts";
 
@@ -53,8 +52,6 @@ const dpHash = placeOf("dpHash");
 const scratch = words();
 
 const everything = flowWords().fill(0xffffffff);
-
-const TUN_ID = fieldOfName("tun_id");
 
 /** How switches run. */
 export interface SwitchesOptions extends PolicyOptions {
@@ -275,13 +272,9 @@ export class Switches {
     checkPacketOut(out);
     const { packet, inPort, actions, metadata } = out;
     const no = of.ports.value.get(inPort)?.dp ?? NO_PORT;
-    const tunnel = readBits(metadata.value, TUN_ID);
-    const key = encodeKey(extractKey(packet, {
-      inPort: no,
-      ...(tunnel !== 0n && { tunnel: { id: tunnel } }),
-    }));
+    const key = encodeKey(extractKey(packet, { inPort: no }));
     const flow = flowOfKey(key, this.#layouts.of(key));
-    for (let i = 0; i < Word.tunId; i++) {
+    for (let i = 0; i < Word.dlDst; i++) {
       flow.flow[i] = (flow.flow[i] as number) | (metadata.value[i] as number);
     }
     flow.flow[Word.inPort] = inPort;
@@ -291,6 +284,10 @@ export class Switches {
       flow,
       (counter) => counter.count(1, packet.length, nowMs, flow.flow[Word.tcpFlags] ?? 0),
     );
+    // The packet was in no tunnel: what is said of one is no more than was written.
+    for (let i = Word.tunId; i < Word.dlDst; i++) {
+      if (metadata.value[i] !== 0) way.written[i] = 0xffffffff;
+    }
     way.runActions(actions);
     this.#execute(of, way, packet, key);
   }

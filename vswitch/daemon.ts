@@ -23,7 +23,6 @@ import { Dummies } from "./dummies/dummies.ts";
 import { Faults } from "./faults.ts";
 import type { Journal } from "../openflow/connection/connection.ts";
 import { journalOf } from "./journal.ts";
-import { logFlow } from "./flow_log.ts";
 import type { Say } from "./log.ts";
 import { Notes } from "./settings/unhonoured.ts";
 import { watched } from "./settings/watched.ts";
@@ -93,7 +92,7 @@ export class Daemon implements AsyncDisposable, Neighbours {
       dummy,
       failed,
       onPorts: () => this.#portsChanged(),
-      onFlow: (flow, isNew) => logFlow(log, flow, isNew),
+      log,
       onNeighbour: ({ of, port }, frame) => {
         const all = [...this.#bridges.values()];
         all.find((one) => one.of.id === of)?.bonds.receive(port, frame);

@@ -6,12 +6,14 @@
  */
 import { Switches } from "../openflow/switches.ts";
 import { NEIGHBOUR, neighbourOf } from "../openflow/translate/forward/special.ts";
-import type { PutFlow } from "../policy/mod.ts";
+import { every } from "../policy/clock.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { DatapathError } from "../providers/errors.ts";
 import { openDatapath } from "../providers/registry.ts";
 import type { DatapathKind } from "./face.ts";
+import { logFlow, logFlows } from "./flow_log.ts";
 import { Leftovers, sweep } from "./leftovers.ts";
+import type { Say } from "./log.ts";
 
 /** A datapath, and the policy that runs on it. */
 export interface Backing {
@@ -30,8 +32,8 @@ export interface DatapathsOptions {
   readonly failed: (error: unknown) => void;
   /** Told that ports of a datapath changed: one came, went, or has another link. */
   readonly onPorts: () => void;
-  /** Told of flows that a userspace datapath has taken. */
-  readonly onFlow?: (flow: PutFlow, isNew: boolean) => void;
+  /** Told of flows that userspace datapaths take, and of what they count. */
+  readonly log?: Say;
   /** Told of frames for a switch itself: its number, and that of the port that each came by. */
   readonly onNeighbour: (
     from: { readonly of: number; readonly port: number },
@@ -43,6 +45,8 @@ export interface DatapathsOptions {
 
 /** After a watch that ended by a fault it is watched again, ms. */
 const WATCH_PAUSE_MS = 1000;
+/** What flows count is logged so often, where that is asked for, ms. */
+const DUMP_MS = 500;
 
 /** Datapaths by kind. */
 export class Datapaths {
@@ -50,9 +54,26 @@ export class Datapaths {
   readonly #open = new Map<DatapathKind, Backing>();
   readonly #watches = new Map<DatapathKind, AbortController>();
 
+  readonly #dumps: Disposable;
+  /** Whether the log says what flows count by their numbers only. */
+  isTerse = true;
+
   /** Begins without any. */
   constructor(options: DatapathsOptions) {
     this.#options = options;
+    this.#dumps = every(DUMP_MS, () => this.#logFlows());
+  }
+
+  #logFlows(): void {
+    const { log, failed } = this.#options;
+    if (log === undefined) return;
+    try {
+      for (const { kind, dp } of this.all()) {
+        if (kind !== "system" && !dp.closed) logFlows(log, dp, this.isTerse);
+      }
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** The kinds that the database is told of. */
@@ -95,7 +116,7 @@ export class Datapaths {
       if (isKernel) {
         await sweep(dp.ports, this.#options.wanted(kind), failed);
       }
-      const { onFlow } = this.#options;
+      const { log } = this.#options;
       await switches.start({
         failed,
         onError: failed,
@@ -105,7 +126,9 @@ export class Datapaths {
           const from = reason === NEIGHBOUR ? neighbourOf(userdata) : undefined;
           if (from !== undefined) this.#options.onNeighbour(from, packet);
         },
-        ...(!isKernel && onFlow && { onFlow }),
+        ...(!isKernel && log && {
+          onFlow: (flow, isNew) => logFlow(log, flow, isNew),
+        }),
       });
     } catch (error) {
       await dp.close();
@@ -170,6 +193,7 @@ export class Datapaths {
 
   /** Ends all. Those of the kernel stay unless `cleanup` says else. */
   async close(cleanup: boolean): Promise<void> {
+    this.#dumps[Symbol.dispose]();
     for (const [kind, { switches, dp }] of [...this.#open]) {
       if (cleanup || kind !== "system") {
         await this.#end(kind);

@@ -36,7 +36,9 @@ export class FlowFilter {
   /** Parses `tcp,in_port=1,nw_src=10.0.0.0/8`. Throws `SyntaxError`. */
   constructor(text: string, options: { readonly ports?: Ports } = {}) {
     const names = new Map([...options.ports ?? []].map(({ no, name }) => [name, no]));
-    for (const word of text.split(/[,\s]+/).filter((part) => part !== "")) {
+    // As in Open vSwitch: a value may be in brackets behind its name, too.
+    const plain = text.replace(/(\w+)\(([^()]*)\)/g, "$1=$2");
+    for (const word of plain.split(/[,\s]+/).filter((part) => part !== "")) {
       this.#add(word, names);
     }
   }

@@ -163,13 +163,13 @@ export class Handler {
       case "configRequest":
         return peer.reply({
           kind: "configReply",
-          flags: of.fragments.value,
+          flags: of.fragments.value | peer.ttlFlag,
           missLength: peer.missLength,
         }, xid);
       case "setConfig":
         if ((message.flags & 3) === 2) throw new OfError("OFPSCFC_BAD_FLAGS");
         of.fragments.value = message.flags & 3;
-        peer.missLength = message.missLength;
+        peer.configure(message);
         return of.missesOf();
       case "tlvTableRequest":
         return peer.reply({

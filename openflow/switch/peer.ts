@@ -5,14 +5,15 @@
  * @module
  */
 import { OfError, type Version } from "../wire/error.ts";
-import type {
-  Asynchronous,
-  GroupMod,
-  Message,
-  MessageOf,
-  MeterMod,
-  PacketInFormat,
-  Role,
+import {
+  type Asynchronous,
+  type GroupMod,
+  type Message,
+  type MessageOf,
+  type MeterMod,
+  type PacketInFormat,
+  PacketInReason,
+  type Role,
 } from "../wire/message.ts";
 
 /** What messages cost that are not asked for: they are left out where a peer does not read. */
@@ -30,6 +31,9 @@ const usual: Asynchronous = {
   tableStatus: [0, 0],
   requestForward: [0, 0],
 };
+
+/** The flag of a configuration that has packets told of whose TTL ended; not in OpenFlow 1.3. */
+const [INVALID_TTL, WITHOUT_TTL_FLAG] = [4, 4] as const;
 
 /** A peer. */
 export class Peer {
@@ -81,6 +85,24 @@ export class Peer {
   /** Whether it is told nothing that it did not ask for. */
   get isDeaf(): boolean {
     return this.isService && this.missLength === 0;
+  }
+
+  /** The flag of its configuration that has it told of packets whose TTL ended, if that is set. */
+  get ttlFlag(): number {
+    const [, primary] = this.asynchronous.packetIn;
+    const isTold = (primary >> PacketInReason.invalidTtl & 1) === 1;
+    return isTold && this.version < WITHOUT_TTL_FLAG ? INVALID_TTL : 0;
+  }
+
+  /** Has it be told as much as its configuration says. */
+  configure({ flags, missLength }: MessageOf<"setConfig" | "configReply">): void {
+    this.missLength = missLength;
+    if (this.version >= WITHOUT_TTL_FLAG) return;
+    const [secondary, primary] = this.asynchronous.packetIn;
+    const bit = 1 << PacketInReason.invalidTtl;
+    const isOn = (flags & INVALID_TTL) !== 0;
+    const packetIn = [secondary, isOn ? primary | bit : primary & ~bit] as const;
+    this.asynchronous = { ...this.asynchronous, packetIn };
   }
 
   /** Whether it wants to be told of a kind, for a reason. */

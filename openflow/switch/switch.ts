@@ -231,6 +231,10 @@ export class Switch implements Pipeline {
 
   /** Lets go of flows whose time is over. */
   async expire(): Promise<void> {
+    const nowMs = clockMs();
+    if (nowMs >= this.#stationsEndMs) {
+      this.#stationsEndMs = Math.min(this.stations.expire(nowMs), nowMs + 1000);
+    }
     if (this.#isExpiring || this.flows.timed.expired(clockMs()).next().done) return;
     this.#isExpiring = true;
     try {
@@ -248,6 +252,8 @@ export class Switch implements Pipeline {
     });
   }
   #isExpiring = false;
+  /** When to look again which addresses were silent for too long. */
+  #stationsEndMs = 0;
 
   /** A packet for controllers. */
   packetIn(

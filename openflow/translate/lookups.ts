@@ -23,6 +23,8 @@ export abstract class Lookups extends Sending {
   protected rule: Rule | undefined;
   /** Whether the next lookup is by the tuple that the packet's connection began with. */
   protected isOfConnection = false;
+  /** The port that the packet is of, while the next lookup is as if it came by another one. */
+  protected ownPort: { readonly port: number; readonly written: number } | undefined;
   protected readonly bounds = new Bounds();
   protected stopped = false;
 
@@ -62,15 +64,25 @@ export abstract class Lookups extends Sending {
     }
   }
 
+  /** As in Open vSwitch: what a lookup finds is done as of the port that the packet is of. */
+  protected takeOwnPort(): void {
+    if (this.ownPort === undefined) return;
+    this.now.flow[Word.inPort] = this.ownPort.port;
+    this.written[Word.inPort] = this.ownPort.written;
+    this.ownPort = undefined;
+  }
+
   protected find(table: FlowTable, trail: Trail): Rule | undefined {
-    const { isOfConnection } = this;
+    const { isOfConnection, ownPort } = this;
     this.isOfConnection = false;
     const hidesPorts = this.#hidesPorts();
     const answer = lookUp(table, this, isOfConnection, hidesPorts);
-    if (isOfConnection || hidesPorts) trail.end();
+    const isAlone = isOfConnection || hidesPorts || ownPort !== undefined;
+    if (isAlone) trail.end();
     else trail.looked(table, answer);
     const { rule, count, words, bits } = answer;
     this.#seeAll(count, words, bits);
+    this.takeOwnPort();
     this.credit(table.lookups);
     if (rule !== undefined) {
       this.credit(table.matched);
@@ -81,7 +93,8 @@ export abstract class Lookups extends Sending {
 
   /** The rule at the end of lookups that are known, from a table on; undefined for none. */
   protected pass(table: FlowTable, trail: Trail): Rule | undefined {
-    if (this.isOfConnection || this.#hidesPorts()) return undefined;
+    const { isOfConnection, ownPort } = this;
+    if (isOfConnection || ownPort !== undefined || this.#hidesPorts()) return undefined;
     const passage = table.pass(this.now.flow, this);
     if (passage === undefined) return undefined;
     trail.end();

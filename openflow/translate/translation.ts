@@ -253,11 +253,16 @@ export class Translation extends Walking implements Way {
     // As in Open vSwitch: of a packet without such a tuple nothing is looked up.
     const hasNone = isOfConnection && !(this.has("ct") && hasTuple(flow));
     if (hasNone || isOfConnection && !hasWhatItNeeds("ip", flow)) return;
-    const [before, from] = [flow[Word.inPort] as number, this.table];
-    if (port !== Port.inPort) flow[Word.inPort] = port;
-    const written = this.written[Word.inPort] as number;
-    if (port !== Port.inPort) this.written[Word.inPort] = 0xffffffff;
+    const from = this.table;
+    if (port !== Port.inPort) {
+      const written = this.written[Word.inPort] as number;
+      this.ownPort = { port: flow[Word.inPort] as number, written };
+      [flow[Word.inPort], this.written[Word.inPort]] = [port, 0xffffffff];
+    }
     const to = table === NO_TABLE ? from : table;
+    const reason = this.reasonOfOutput;
+    // As in Open vSwitch: what flows do that a bucket leads to is no more the group's.
+    if (reason === PacketInReason.group) this.reasonOfOutput = PacketInReason.action;
     const look = (): void => {
       this.isOfConnection = isOfConnection;
       this.goTo(to, false);
@@ -265,8 +270,8 @@ export class Translation extends Walking implements Way {
     // As in Open vSwitch: on the way to later tables nothing goes in circles.
     if (to > from) look();
     else this.back(look);
-    this.now.flow[Word.inPort] = before;
-    this.written[Word.inPort] = written;
+    this.takeOwnPort();
+    this.reasonOfOutput = reason;
     this.table = from;
   }
 

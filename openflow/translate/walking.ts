@@ -39,6 +39,8 @@ export abstract class Walking extends Lookups {
   /** Which hash the datapath has computed of it; empty for none. */
   hashed = "";
   #set: OfAction[] = [];
+  /** The first flow that the packet met. */
+  #first: { readonly table: number; readonly cookie: bigint } | undefined;
   protected stack = new Stack();
   /** How often the packet was looked up again before. */
   #depth = 0;
@@ -139,6 +141,9 @@ export abstract class Walking extends Lookups {
 
   /** As in Open vSwitch: nothing becomes of a packet that was too much work. */
   protected end(): void {
+    // As in Open vSwitch: the action set is of the flow that the packet met first.
+    const { table, cookie } = this.#first ?? this;
+    if (this.set.length > 0) Object.assign(this, { table, cookie });
     this.finishSet();
     this.finishFreezing();
     if (this.refused !== undefined) this.drop(this.refused);
@@ -250,6 +255,7 @@ export abstract class Walking extends Lookups {
         this.isMiss = rule.priority === 0 && rule.match.shape.words.length === 0;
         this.cookie = rule.cookie;
         this.rule = rule;
+        this.#first ??= { table: at, cookie: rule.cookie };
         const { onward } = rule;
         if (onward !== undefined) {
           const { isResubmit } = onward;
@@ -265,7 +271,9 @@ export abstract class Walking extends Lookups {
       }
       if (!honoursMiss) return;
       const config = table.miss.value;
-      if (config === 1) at++;
+      // As in Open vSwitch: behind the last table controllers are asked.
+      if (config === 1 && at + 1 < TABLES) at++;
+      else if (config === 1) return this.missed();
       else if (config === 2 || config === 0 && !this.pipeline.missToController.value) {
         // As in Open vSwitch: what the action set has is done all the same.
         this.reason ??= `table ${at}: no flow fits`;

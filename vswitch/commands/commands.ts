@@ -20,7 +20,11 @@ import { traceCommands } from "./trace/commands.ts";
 export function daemonCommands(served: ServedDaemon): ControlCommands {
   const commands = new Map<string, ControlCommand>();
   const add: Add = (name, usage, args, run) =>
-    void commands.set(name, { usage, args, run });
+    void commands.set(name, {
+      usage,
+      args,
+      run: async (words, client) => ended(await run(words, client)),
+    });
   generalCommands(add, served);
   bondCommands(add, served);
   bridgeCommands(add, served);
@@ -29,6 +33,11 @@ export function daemonCommands(served: ServedDaemon): ControlCommands {
   timeCommands(add, served);
   traceCommands(add, served);
   return commands;
+}
+
+/** An answer as Open vSwitch gives it: with a line break at its end. */
+function ended(text: string): string {
+  return text === "" || text.endsWith("\n") ? text : `${text}\n`;
 }
 
 function generalCommands(add: Add, { daemon, log, exit }: ServedDaemon): void {
@@ -63,6 +72,11 @@ function generalCommands(add: Add, { daemon, log, exit }: ServedDaemon): void {
         sums.set(name, (sums.get(name) ?? 0n) + count);
       }
     }
+    const strays = sortedBridges(daemon).reduce(
+      (all, { of }) => all + of.stations.strays,
+      0,
+    );
+    sums.set("mac_learning_static_none_move", BigInt(strays));
     return sums;
   };
   add("coverage/show", "", [0, 0], () => {

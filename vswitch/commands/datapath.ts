@@ -11,6 +11,7 @@ import type { ControlCommands } from "../../control/socket.ts";
 import { Log } from "../../control/log.ts";
 import { verbs } from "../../control/verbs/verbs.ts";
 import type { Bridge, Face } from "../bridge.ts";
+import { linesInTheirWords } from "../flow_words.ts";
 import { withHanded } from "../handed_text.ts";
 import type { Backing } from "../datapaths.ts";
 import { type Add, bridgeOf, type ServedDaemon, sortedBridges } from "./served.ts";
@@ -74,7 +75,13 @@ export function datapathCommands(add: Add, served: ServedDaemon): void {
       if (command === undefined) {
         throw new CommandError(`${full} is not for this datapath`);
       }
-      return theirs(await command.run(named, client));
+      const text = theirs(await command.run(named, client));
+      const isDump = name === "dump-flows" && backing.kind !== "system";
+      if (!isDump) return text;
+      // As in Open vSwitch: what a program puts into ports of memory is the main thread's.
+      const isOfMain = backing.kind === "dummy" && /^(ufid|recirc_id)/.test(text);
+      return (isOfMain ? "flow-dump from the main thread:\n" : "") +
+        linesInTheirWords(text);
     });
   }
   for (const [name, usage] of forwarded) {
@@ -112,12 +119,15 @@ export function datapathCommands(add: Add, served: ServedDaemon): void {
     async (args, client) => {
       const bridge = bridgeOf(daemon, args.at(-1) ?? "", "no such bridge");
       const flags = args.slice(0, -1);
-      if (!flags.some((flag) => flag.endsWith("names"))) flags.push("--no-names");
+      const isNamed = flags.some((flag) => flag.endsWith("names"));
+      if (!isNamed) flags.push(flags.includes("-m") ? "--names" : "--no-names");
       const { fullName } = bridge.backing.dp;
       const command = commandsOf(bridge.backing).get("dpctl/dump-flows");
-      const text = withHanded(await command?.run([...flags, fullName], client) ?? "");
+      const text = linesInTheirWords(
+        await command?.run([...flags, fullName], client) ?? "",
+      );
       return text.split("\n").filter((line) => isOf(bridge, line))
-        .map((line) => `${line}\n`).join("");
+        .map((line) => `${line.replace(/^(ufid:[^,]+), /, "$1 ")}\n`).join("");
     },
   );
   policies(add, served, backings);
@@ -142,7 +152,13 @@ function showText({ daemon }: ServedDaemon, backing: Backing): string {
       : type === "system"
       ? "dummy"
       : type;
-    const said = [...options].sort(([a], [b]) => a < b ? -1 : 1)
+    const queues = options.get("n_rxq") ?? "1";
+    const own = shown === "dummy-pmd"
+      ? ["configured_rx_queues", "configured_tx_queues"].map((key) =>
+        [key, queues] as const
+      )
+      : [];
+    const said = [...options, ...own].sort(([a], [b]) => a < b ? -1 : 1)
       .map(([key, value]) => `${key}=${value}`).join(", ");
     const how = said === "" ? "" : `: ${said}`;
     return `    ${name} ${number}/${dp ?? "none"}: (${shown}${how})\n`;
@@ -157,6 +173,7 @@ function showText({ daemon }: ServedDaemon, backing: Backing): string {
 }
 
 function policies(add: Add, { daemon }: ServedDaemon, backings: () => Backing[]): void {
+  const { datapaths } = daemon;
   add("revalidator/wait", "", [0, 0], async () => {
     for (const { switches: { run } } of backings()) {
       await run.settled();
@@ -181,6 +198,13 @@ function policies(add: Add, { daemon }: ServedDaemon, backings: () => Backing[])
         await switches.run.settled();
       }
       return `megaflows ${verb}d\n`;
+    });
+  }
+  for (const isTerse of [true, false]) {
+    const verb = isTerse ? "enable" : "disable";
+    add(`upcall/${verb}-ufid`, "", [0, 0], () => {
+      datapaths.isTerse = isTerse;
+      return `Datapath dumping tersely using UFID ${verb}d\n`;
     });
   }
   add("upcall/show", "", [0, 0], () =>

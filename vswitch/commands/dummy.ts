@@ -4,41 +4,48 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { CommandError } from "../../control/command_error.ts";
 import { dummyCommands } from "../../control/dummy_commands.ts";
 import { PortConfig } from "../../openflow/wire/object.ts";
 import type { PortNo } from "../../providers/ids.ts";
-import type { Datapath } from "../../providers/datapath.ts";
+import type { Backing } from "../datapaths.ts";
 import { type Add, type ServedDaemon, sortedBridges } from "./served.ts";
 
 /** Adds them. */
 export function dummyPortCommands(add: Add, { daemon }: ServedDaemon): void {
   const { dummies } = daemon;
-  const having = (port: string): Datapath => {
+  const having = (port: string): Backing => {
     const all = [...daemon.datapaths.all()];
     const backing = all.find(({ dp }) => dp.ports.get(port)?.type === "dummy");
     if (backing === undefined) throw new CommandError("no such dummy netdev");
-    return backing.dp;
+    return backing;
   };
   const usage = {
     "netdev-dummy/receive": ["name [--qid queue_id] packet|flow [--len packet_len]", 2],
     "netdev-dummy/collect": ["name", 1],
   } as const;
   for (const [name, [text, min]] of Object.entries(usage)) {
-    add(name, text, [min, Infinity], (args, client) => {
+    add(name, text, [min, Infinity], async (args, client) => {
       const port = args[0] ?? "";
-      const { ports } = having(port);
+      const backing = having(port);
+      const { ports } = backing.dp;
+      const before = countsOf(backing);
+      let frames = 0;
       const there = {
         ports: {
           get: (no: Parameters<typeof ports.get>[0]) => ports.get(no),
           inject: (no: PortNo, frame: Uint8Array) => {
             dummies.came(port, frame);
             ports.inject?.(no, frame);
+            frames++;
           },
           collect: (no: PortNo) => ports.collect?.(no),
         },
       };
-      return dummyCommands(there).get(name)?.run(args, client) ?? "";
+      const said = await dummyCommands(there).get(name)?.run(args, client) ?? "";
+      if (frames > 0) await decided(backing, before, frames);
+      return said;
     });
   }
   add("netdev-dummy/conn-state", "[netdev]", [0, 1], ([name]) => {
@@ -72,4 +79,33 @@ export function dummyPortCommands(add: Add, { daemon }: ServedDaemon): void {
     if (name !== undefined && !found) throw new CommandError("Unknown Dummy Interface");
     return "OK\n";
   });
+}
+
+/** What a datapath has looked up, and had handed to its policy. */
+interface Counts {
+  readonly hit: number;
+  readonly missed: number;
+  readonly upcalls: number;
+}
+
+/** What is received is waited for so long at most, ms: a port may be down. */
+const PATIENCE_MS = 20;
+
+function countsOf({ dp, switches: { run } }: Backing): Counts {
+  const { hit, missed } = dp.stats();
+  return { hit: Number(hit), missed: Number(missed), upcalls: run.stats.upcalls };
+}
+
+/** Waits until so many frames were looked up, and what no flow fitted was decided on. */
+async function decided(backing: Backing, before: Counts, frames: number): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  const isLacking = (): boolean => {
+    const { hit, missed, upcalls } = countsOf(backing);
+    const seen = hit + missed - before.hit - before.missed;
+    return seen < frames || upcalls - before.upcalls < missed - before.missed;
+  };
+  while (isLacking() && performance.now() < end) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await backing.switches.run.settled();
 }

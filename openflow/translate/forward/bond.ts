@@ -32,10 +32,16 @@ export function hashOfStation(address: bigint, vlan: number, basis: number): num
 /** Sends a packet that is in a VLAN out of a bond. */
 export function sendByBond(way: Way, name: string, bond: Bond, vlan: number): void {
   const { mode, lacp, basis } = bond.now.value;
-  const isHashed = mode === "balance-tcp" && lacp === "negotiated";
+  const isHashed = mode === "balance-tcp" && lacp === "negotiated" && hasOwn(way, bond);
   if (isHashed && way.pipeline.hashes.has("l4")) return way.sendByHash(name, basis);
   const port = memberOf(way, bond, vlan);
   if (port !== undefined) way.sendTo(port);
+}
+
+/** Whether packets leave by ports of the datapath there, and not into another switch. */
+function hasOwn({ pipeline }: Way, { now }: Bond): boolean {
+  const ports = pipeline.ports.value;
+  return now.value.table.some((port) => port !== undefined && !ports.get(port)?.patch);
 }
 
 /** Sends a packet whose hash the datapath has computed out of the bond that it is to leave by. */

@@ -26,6 +26,7 @@ const sized: Readonly<Record<number, number>> = {
 /** Actions that there are, and that are not done here: metadata, headers, what finds faults. */
 const undone: ReadonlySet<number> = new Set([22, 46, 47, 48, 254, 255]);
 const unbounded: ReadonlySet<number> = new Set([
+  6,
   8,
   12,
   13,

@@ -155,8 +155,9 @@ function regLoad(writer: Writer, field: Field, value: bigint, mask: bigint): voi
   }
   // Types and codes of ICMP have 16 bits in a flow, where ports are, and 8 in a packet.
   for (const { offset, bits } of runs(mask & ones(partBits(field)))) {
+    const isOpcode = field.name === "arp_op" && bits === field.bits;
     nicira(writer, 7, (to) => {
-      to.u16(ofsBits({ offset, bits }));
+      to.u16(ofsBits({ offset, bits: isOpcode ? 16 : bits }));
       writeHeader(to, field, 0);
       to.u64(value >> BigInt(offset) & ones(bits));
     });

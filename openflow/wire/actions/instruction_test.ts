@@ -31,6 +31,9 @@ Deno.test("actions know the tags of packets: at most two, and none is left after
       ["dl_vlan=5", `pop_vlan,${set}`, "OFPBAC_MATCH_INCONSISTENT"],
       ["", `${push},pop_vlan,${set}`, "OFPBAC_MATCH_INCONSISTENT"],
       ["", set, "OFPBAC_MATCH_INCONSISTENT"],
+      // Of the action set nobody knows what tables before and behind put on.
+      ["ip", "write_actions(pop_vlan,output:2)", undefined],
+      ["ip", "pop_vlan,output:2", "OFPBAC_MATCH_INCONSISTENT"],
     ] as const
   ) {
     strictEqual(refusal(match, actions), error, `${match} ${actions}`);

@@ -98,10 +98,13 @@ function resolved(
     flow,
     lacks: undefined,
   };
+  const applied = apply?.map((one) => resolve(one, known));
+  // As in Open vSwitch: tables behind this one may have put on what the set takes off.
+  const later = { ...known };
   const made = {
     ...what,
-    ...(apply !== undefined && { apply: apply.map((one) => resolve(one, known)) }),
-    ...(write !== undefined && { write: write.map((one) => resolve(one, known)) }),
+    ...(applied !== undefined && { apply: applied }),
+    ...(write !== undefined && { write: write.map((one) => resolve(one, later)) }),
   };
   checkGoto(what, table);
   if (strict && known.lacks !== undefined) {

@@ -7,6 +7,7 @@
 import type { Switch } from "../../../openflow/switch/switch.ts";
 import { formatMatch } from "../../../openflow/text/match.ts";
 import type { PortNames } from "../../../openflow/text/value.ts";
+import { METADATA_WORDS } from "../../../openflow/translate/context.ts";
 import {
   type FlowWords,
   flowWords,
@@ -50,16 +51,30 @@ function withPriority(text: string, priority: number): string {
 }
 
 const FULL = 0xffffffff;
+/** Metadata of several words, and how many. */
+const wide = [
+  [Word.metadata, 2],
+  [Word.tunId, 2],
+  [Word.tunIpv6Src, 4],
+  [Word.tunIpv6Dst, 4],
+  [Word.ctLabel, 4],
+  [Word.ctIpv6Src, 4],
+  [Word.ctIpv6Dst, 4],
+] as const;
 
 /** Headers that packets of a kind have, all of them. */
 function headers(flow: FlowWords, mask: FlowWords): void {
   const type = flow[Word.dlType] as number;
   const all = (first: number, count = 1): void =>
     void mask.fill(FULL, first, first + count);
+  const address = (first: number): void => {
+    [mask[first], mask[first + 1]] = [0xffff, FULL];
+  };
   if (isMpls(type)) return all(Word.mpls);
   if (isArp(type)) {
     all(Word.nwSrc, 2);
-    all(Word.arpSha, 4);
+    address(Word.arpSha);
+    address(Word.arpTha);
     mask[Word.nw] = (0xff << Nw.proto) >>> 0;
     return;
   }
@@ -75,7 +90,7 @@ function headers(flow: FlowWords, mask: FlowWords): void {
   const kind = (flow[Word.tp] as number) >>> 16;
   if (type !== ETH_IPV6 || proto !== 58 || kind !== 135 && kind !== 136) return;
   all(Word.ndTarget, 4);
-  all(kind === 135 ? Word.arpSha : Word.arpTha, 2);
+  address(kind === 135 ? Word.arpSha : Word.arpTha);
 }
 
 /** A packet: what is zero of its metadata is left out. */
@@ -86,6 +101,11 @@ export function packetText(
 ): string {
   const mask = flowWords();
   for (let i = 0; i < Word.dlDst; i++) if (flow[i] !== 0) mask[i] = FULL;
+  // Values of several words are said whole.
+  for (const [first, count] of wide) {
+    const isThere = mask.subarray(first, first + count).some((word) => word !== 0);
+    if (isThere) mask.fill(FULL, first, first + count);
+  }
   mask[Word.actsetOutput] = flow[Word.actsetOutput] === Port.unset ? 0 : FULL;
   if (flow[Word.inPort] === Port.none) mask[Word.inPort] = 0;
   for (let i = Word.dlDst as number; i <= Word.dlType; i++) mask[i] = FULL;
@@ -116,6 +136,7 @@ export function megaflowText(
   const type = value[Word.dlType] as number;
   if (type === ETH_IP || type === ETH_IPV6) mask[Word.nw] = (mask[Word.nw] as number) | 3;
   // What the packet has become is none of its own.
+  for (const word of METADATA_WORDS) mask[word] = 0;
   mask[Word.actsetOutput] = 0;
   return withWord(formatMatch({ value, mask }, 0x8000, { ports }), "eth");
 }

@@ -145,13 +145,15 @@ function once(
   const missed = /^table (\d+): no flow fits/.exec(reason)?.[1];
   const bound = bounds.find(([one]) => one.test(reason));
   if (missed !== undefined) lines.push(`${missed.padStart(2)}. No match.`, "    drop");
-  else if (bound !== undefined) lines.push(`    >>>> ${bound[1]} <<<<`);
-  const isSame = flow.every((word, i) => word === before[i]);
+  else if (reason === "fragment") {
+    lines.push(' 0. Packets are IP fragments and the fragment handling mode is "drop".');
+  } else if (bound !== undefined) lines.push(`    >>>> ${bound[1]} <<<<`);
   const { backing } = bridge;
   const told = backing.switches.run.resolved(actions);
   const names2 = names ? backing.dp.ports.dump() : undefined;
   const title = `bridge("${bridge.name}")`;
   before[Word.actsetOutput] = flow[Word.actsetOutput] = Port.unset;
+  const isSame = flow.every((word, i) => word === before[i]);
   const text = [
     `Flow: ${packetText(before, priority, ports)}`,
     "",
