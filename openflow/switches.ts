@@ -12,7 +12,6 @@ import {
   Cell,
   type Decision,
   drop,
-  forward,
   type HandedPacket,
   type Packet,
   type Policy,
@@ -23,6 +22,7 @@ import {
 } from "../policy/mod.ts";
 import { Layouts } from "../policy/packet/layout.ts";
 import { type Tracked, TRACKER } from "../policy/packet/packet.ts";
+import { joined } from "../policy/packet/effect.ts";
 import { load, placeOf, words } from "../policy/packet/leaf.ts";
 import type { Tracker } from "../policy/packet/tracker.ts";
 import type { Datapath } from "../providers/datapath.ts";
@@ -30,6 +30,7 @@ import type { Action } from "../providers/types_action.ts";
 import { DatapathError } from "../providers/errors.ts";
 import { extractKey } from "../providers/odp/extract.ts";
 import { encodeKey } from "../providers/odp/key.ts";
+import { Decisions } from "./decisions.ts";
 import { portsThere } from "./switch/ports.ts";
 import type { Switch } from "./switch/switch.ts";
 import { layOptions } from "./table/options.ts";
@@ -38,8 +39,9 @@ import { CONTROLLER, readContext } from "./translate/context.ts";
 import { metadataOf, readContinuation, resumed } from "./translate/continuation.ts";
 import { editFrame } from "./translate/edit.ts";
 import type { Thaw } from "./translate/frozen.ts";
-import { Credits } from "./translate/credits.ts";
+import { Crediting } from "./translate/credits.ts";
 import { Translation } from "./translate/translation.ts";
+import type { Credit } from "./translate/way.ts";
 import { OfError } from "./wire/error.ts";
 import { flowWords, giveWords, Word } from "./wire/flow.ts";
 import { Port } from "./wire/port_number.ts";
@@ -77,12 +79,6 @@ function hasPort(of: Switch, port: number): boolean {
   return of.ports.value.has(port) || port >= Port.max && port !== Port.local;
 }
 
-/** A list of actions; of the most usual kind the same one each time. */
-function listOf(actions: readonly Action[]): readonly Action[] {
-  const [first] = actions;
-  return actions.length === 1 && first?.type === "output" ? forward(first.port) : actions;
-}
-
 function checkPacketOut({ packet }: PacketOut): void {
   if (packet.length < 14) throw new OfError("OFPBRC_BAD_PACKET");
 }
@@ -99,6 +95,9 @@ export class Switches {
   readonly #all = new Map<number, Switch>();
   /** Whether each flow is for packets like one only, in all of their bits: for tests. */
   readonly exact = new Cell(false);
+  readonly #crediting = new Crediting();
+  readonly #credit: Credit = (counter) => this.#crediting.put(counter);
+  readonly #decisions = new Decisions();
   /** Which switch has a port of the datapath. A flow rests on it. */
   readonly #owners = new Cell<ReadonlyMap<number, Switch>>(new Map());
 
@@ -233,12 +232,13 @@ export class Switches {
   #decide(packet: Packet, of: Switch, run: (way: Translation) => void): Decision {
     const tracker = trackerOf(packet);
     if (tracker.reads !== undefined) tracker.note("packet", "the tables of OpenFlow");
-    const credits = new Credits();
-    const flow = flowOfKey(tracker.key, tracker.layout, 0, (no) => of.portOf(no));
+    this.#crediting.begin();
+    const flow = flowOfKey(tracker.key, tracker.layout, 0, of.portOf);
     layOptions(of.tlv, flow.flow, tracker.key.subarray(0, tracker.keySize));
-    const way = new Translation(of, flow, (counter) => credits.put(counter));
+    const way = new Translation(of, flow, this.#credit);
     run(way);
-    if (!credits.isEmpty) packet.credit(credits);
+    const credits = this.#crediting.end();
+    if (credits !== undefined) tracker.effects = joined(tracker.effects, credits.effects);
     if (this.exact.value) layFlow(tracker, everything, 0xffff);
     else layFlow(tracker, way.seen, way.seenInner);
     way.release();
@@ -251,7 +251,7 @@ export class Switches {
         edit: (frame) => edit === undefined ? frame : editFrame(frame, edit),
       };
     }
-    if (actions.length > 0) return { actions: listOf(actions) };
+    if (actions.length > 0) return this.#decisions.of(actions);
     return drop(reason ?? "no output");
   }
 

@@ -12,7 +12,7 @@ import type { Datapath } from "../../providers/datapath.ts";
 import type { MeterId } from "../../providers/ids.ts";
 import type { Action } from "../../providers/types_action.ts";
 import type { FlowTable } from "../table/flow_table.ts";
-import { ofPort } from "../table/packet_flow.ts";
+import { ofPort, type PortOf } from "../table/packet_flow.ts";
 import type { Rule } from "../table/rule.ts";
 import { TlvTable } from "../table/tlv_table.ts";
 import { Stations } from "../translate/forward/stations.ts";
@@ -139,7 +139,7 @@ export class Switch implements Pipeline {
         hasMeter: (id) => this.meters.get(id) !== undefined,
       },
       (rule, reason) => this.#removed.add(rule, reason),
-      { turns: this.turns, portOf: (no) => this.portOf(no) },
+      { turns: this.turns, portOf: this.portOf },
     );
     this.flows.onChanged = (tables) => this.learned.changed(tables);
     this.flows.isWatched = () => !this.monitors.isEmpty;
@@ -297,9 +297,7 @@ export class Switch implements Pipeline {
   }
 
   /** The number of a port of the datapath here; `Port.none` for one of others. */
-  portOf(no: number): number {
-    return this.#numbers.get(no) ?? Port.none;
-  }
+  readonly portOf: PortOf = (no) => this.#numbers.get(no) ?? Port.none;
 
   /**
    * Has the ports be those that are there now, of which one may be used otherwise from now on, and

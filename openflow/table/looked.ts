@@ -59,6 +59,10 @@ const scratch = new Int32Array(STEP * FLOW_WORDS);
 /** Keys that came last: the packets of a flow, and of those like it, have the same ones. */
 const recent: (BecameKey | undefined)[] = new Array(256).fill(undefined);
 
+/** That of a packet which is what it was when it came. */
+export const NOTHING_BECAME: BecameKey = { rows: new Int32Array(), hash: 0 };
+recent[0] = NOTHING_BECAME;
+
 /** The key of what a packet has become. */
 export function keyOf({ value, mask, known }: Became): BecameKey {
   let [hash, size] = [0, 0];

@@ -26,6 +26,7 @@ import {
 } from "../wire/flow.ts";
 import type { Shape } from "../wire/packed/packed_match.ts";
 import { Port } from "../wire/port_number.ts";
+import { KeyPlan } from "./key_plan.ts";
 
 /** A value of a packet, and its bits in a flow. */
 interface Line {
@@ -123,15 +124,15 @@ const NO_TYPE = 0x05ff;
 
 /** Lines that matter for packets of a layout. */
 interface LayoutLines {
-  /** Of values that such packets have. */
-  readonly there: readonly Line[];
+  /** How values that such packets have are read. */
+  readonly plan: KeyPlan;
   /** Of those that masks may have. */
   readonly masked: readonly Line[];
 }
 
 const linesByLayout = new WeakMap<Layout, LayoutLines>();
 let lastLayout: Layout | undefined;
-let lastLines: LayoutLines = { there: [], masked: [] };
+let lastLines: LayoutLines = { plan: new KeyPlan([], () => 0), masked: [] };
 
 function linesIn(layout: Layout): LayoutLines {
   if (layout === lastLayout) return lastLines;
@@ -139,7 +140,10 @@ function linesIn(layout: Layout): LayoutLines {
   if (found === undefined) {
     const isThere = ({ place }: Line): boolean => layout.key[place.slot] !== 0;
     found = {
-      there: lines.filter(isThere),
+      plan: new KeyPlan(
+        lines.filter(isThere),
+        ({ slot, at }) => (layout.key[slot] as number) + at,
+      ),
       masked: lines.filter((one) => isThere(one) || one.place.zero || one.isTuple),
     };
     linesByLayout.set(layout, found);
@@ -246,13 +250,7 @@ export function flowOfKey(
   portOf: PortOf = ofPort,
 ): PacketFlow {
   const flow = takeWords();
-  const { there } = linesIn(layout);
-  for (let i = 0; i < there.length; i++) {
-    const one = there[i] as Line;
-    const { place } = one;
-    load(place, key, from + (layout.key[place.slot] as number) + place.at, scratch);
-    put(flow, one, scratch);
-  }
+  linesIn(layout).plan.read(key, from, flow);
   return { flow, tags: fillRest(flow, key, layout, from, portOf) };
 }
 

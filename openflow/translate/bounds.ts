@@ -85,20 +85,16 @@ export class Bounds {
     return this.#check(this.#nested <= MAX_NESTED, "too many lists within lists");
   }
 
-  /** It comes back from that. */
+  /** It comes back from so many lists. */
   leave(lists: number): void {
     this.#nested -= lists;
   }
 
-  /** Does a list within another one, if that may be. */
-  within(what: () => boolean): boolean {
-    if (!this.#check(this.#nested < MAX_NESTED, "too many lists within lists")) {
-      return false;
-    }
+  /** Whether a list may be done within another one; {@linkcode leave} is told in any case. */
+  enter(): boolean {
+    const mayBe = this.#nested < MAX_NESTED;
     this.#nested++;
-    const went = what();
-    this.#nested--;
-    return went;
+    return this.#check(mayBe, "too many lists within lists");
   }
 
   /** Notes that it goes back to where it was, again and again, and would reach the bound. */

@@ -18,6 +18,17 @@ export const METADATA_WORDS: readonly number[] = [
   ...Array.from({ length: 16 }, (_, i) => Word.reg0 + i),
 ];
 
+/** Notes that packets do not have them themselves. Whether one of them says anything. */
+export function ownMetadata(flow: FlowWords, written: FlowWords): boolean {
+  let any = 0;
+  for (let i = 0; i < METADATA_WORDS.length; i++) {
+    const word = METADATA_WORDS[i] as number;
+    written[word] = 0xffffffff;
+    any |= flow[word] as number;
+  }
+  return any !== 0;
+}
+
 /**
  * Words before those of headers that are not the packet's own, and not zero; with the port that it
  * came by. Of the others the packet's key knows.

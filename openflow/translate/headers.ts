@@ -7,7 +7,7 @@
  */
 import { clone, popMpls, pushMpls } from "../../providers/odp/constructors.ts";
 import type { Action } from "../../providers/types_action.ts";
-import { type Became, type BecameKey, keyOf } from "../table/looked.ts";
+import { type Became, type BecameKey, keyOf, NOTHING_BECAME } from "../table/looked.ts";
 import type { PacketFlow } from "../table/packet_flow.ts";
 import type { OfAction, SubField } from "../wire/action.ts";
 import { modField } from "../wire/actions/action_write.ts";
@@ -42,6 +42,8 @@ import type { Pipeline } from "./pipeline.ts";
 
 /** Bits of one field at a time: zeros in between. */
 const some = flowWords();
+
+const protocol = fieldOfName("nw_proto");
 
 /** Tags that are known of a packet. */
 const MAX_TAGS = 2;
@@ -99,6 +101,11 @@ export class Headers {
     return this.wrote;
   }
 
+  /** Notes that all that was written says nothing: no register has a value. */
+  protected becameNothing(): void {
+    this.#key = NOTHING_BECAME;
+  }
+
   /** Notes that the flow was changed in bits that were written before. */
   protected changed(): void {
     this.#key = undefined;
@@ -108,7 +115,7 @@ export class Headers {
   see(field: Field, mask: bigint = allOf(field)): void {
     if (field.word === Word.vlan) return this.seeTag(Number(mask) << field.shift);
     if (field.wordCount === 1) {
-      return this.#seeWord(field.word, Number(mask) << field.shift);
+      return this.seeWord(field.word, Number(mask) << field.shift);
     }
     writeBits(some, field, mask);
     for (let i = field.word; i < field.word + field.wordCount; i++) {
@@ -118,7 +125,7 @@ export class Headers {
     }
   }
 
-  #seeWord(word: number, bits: number): void {
+  protected seeWord(word: number, bits: number): void {
     const own = this.pipeline.tight ? ~(this.wrote[word] as number) : ~0;
     this.seen[word] = (this.seen[word] as number) | bits & own;
   }
@@ -137,10 +144,11 @@ export class Headers {
    */
   has(needs: Needs): boolean {
     const { flow } = this.now;
+    if (needs === "none") return true;
     if (isOfTransport.has(needs) && hasWhatItNeeds("ip", flow)) {
-      this.see(fieldOfName("nw_proto"));
+      this.see(protocol);
       if ((flow[Word.nw] as number) & 2) return false;
-      if (/^nd/.test(needs) && hasWhatItNeeds("icmp6", flow)) {
+      if (needs.startsWith("nd") && hasWhatItNeeds("icmp6", flow)) {
         this.see(fieldOfName("icmpv6_type"));
         this.see(fieldOfName("icmpv6_code"));
       }
@@ -166,13 +174,6 @@ export class Headers {
   put({ field, offset, bits }: SubField, value: bigint): void {
     const shift = BigInt(offset);
     this.write(field, (value & ones(bits)) << shift, ones(bits) << shift, false);
-  }
-
-  /** Copies a part of a field. */
-  copy(src: SubField, dst: SubField): void {
-    if (this.has(src.field.needs) && this.has(dst.field.needs)) {
-      this.put(dst, this.read(src));
-    }
   }
 
   /**

@@ -13,6 +13,15 @@ export function isMore({ clear, write, metadata, goto }: Instructions): boolean 
     goto !== undefined;
 }
 
+/** What is left of instructions, whose meter is behind, from a place in their list on. */
+export function restOf(
+  { meter: _, ...then }: Instructions,
+  list: readonly OfAction[],
+  at: number,
+): Instructions {
+  return { ...then, apply: list.slice(at) };
+}
+
 /** Actions that are about no header behind Ethernet's and its tags. */
 const above: ReadonlySet<string> = new Set([
   "output",

@@ -12,8 +12,9 @@ import {
   type Instructions,
   NO_TABLE,
   type OfAction,
+  type SubField,
 } from "../wire/action.ts";
-import { fieldOfName } from "../wire/field.ts";
+import { fieldOfName, isRegister } from "../wire/field.ts";
 import { Word } from "../wire/flow.ts";
 import { allOf, hasWhatItNeeds, isMpls } from "../wire/match.ts";
 import { PacketInReason } from "../wire/message.ts";
@@ -25,7 +26,7 @@ import { hashFields, linkOf, steadyOf } from "./hash.ts";
 import { learn } from "./learn.ts";
 import { track, untrack } from "./track.ts";
 import { hasTuple } from "../table/tuple.ts";
-import { isMore } from "./list_end.ts";
+import { isMore, restOf } from "./list_end.ts";
 import { Walking } from "./walking.ts";
 import type { Way } from "./way.ts";
 
@@ -88,7 +89,9 @@ export class Translation extends Walking implements Way {
 
   protected do(
     action: OfAction,
-    rest: () => Instructions,
+    list: readonly OfAction[],
+    at: number,
+    then: Instructions,
   ): boolean | void {
     const { now } = this;
     switch (action.type) {
@@ -125,7 +128,7 @@ export class Translation extends Walking implements Way {
       case "mod":
         return this.mod(action);
       case "move":
-        return this.copy(action.src, action.dst);
+        return this.#move(action.src, action.dst);
       case "push":
         this.bounds.stacked(this.stack.push(this.read(action.of)));
         return void this.goesOn();
@@ -165,7 +168,7 @@ export class Translation extends Walking implements Way {
       case "meter":
         return this.meter(action.meter);
       case "checkPktLarger": {
-        const behind = rest();
+        const behind = restOf(then, list, at + 1);
         // As in Open vSwitch: nothing comes of it at the end of a list.
         if (behind.apply?.length === 0 && !isMore(behind)) return;
         this.#checkLength(action, behind);
@@ -199,6 +202,29 @@ export class Translation extends Walking implements Way {
         // A note is for people.
         return;
     }
+  }
+
+  /** Copies a part of a field. */
+  #move(src: SubField, dst: SubField): void {
+    if (!this.has(src.field.needs) || !this.has(dst.field.needs)) return;
+    const isWithin = src.offset + src.bits <= src.field.bits;
+    if (isWithin && src.field.wordCount === 1 && isRegister(dst.field)) {
+      this.#moveWord(src, dst);
+    } else this.put(dst, this.read(src));
+  }
+
+  /** The same, of a field of one word into a register. */
+  #moveWord(src: SubField, dst: SubField): void {
+    const { flow } = this.now;
+    const { word: from } = src.field;
+    const { word: to } = dst.field;
+    const low = src.bits === 32 ? -1 : 2 ** src.bits - 1;
+    const [right, left] = [src.field.shift + src.offset, dst.field.shift + dst.offset];
+    if (from === Word.vlan) this.seeTag(low << right);
+    else this.seeWord(from, low << right);
+    const value = (flow[from] as number) >>> right & low;
+    flow[to] = (flow[to] as number) & ~(low << left) | value << left;
+    this.written[to] = (this.wrote[to] as number) | low << left;
   }
 
   /** Has packets that are sent from here on go into a queue, if there is one. */

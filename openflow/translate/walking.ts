@@ -16,13 +16,13 @@ import { Port } from "../wire/port_number.ts";
 import { PacketInReason } from "../wire/message.ts";
 import { PortConfig } from "../wire/object.ts";
 import { addToSet, inOrder, outputOf } from "./action_set.ts";
-import { frozenWords, METADATA_WORDS } from "./context.ts";
+import { frozenWords, ownMetadata } from "./context.ts";
 import { type Entered, isAlike, PEER_WORK } from "./entered.ts";
 import { leaveByHash } from "./forward/bond.ts";
 import { mirrorIn } from "./forward/mirror.ts";
 import { takeSpecial } from "./forward/special.ts";
 import { freezeRest, type Frozen, type Rest, textOfActions, thaw } from "./frozen.ts";
-import { isMore, looksBelow } from "./list_end.ts";
+import { isMore, looksBelow, restOf } from "./list_end.ts";
 import { Lookups } from "./lookups.ts";
 import { type PatchPeer, type Pipeline, TABLES } from "./pipeline.ts";
 import { Stack } from "./stack.ts";
@@ -54,9 +54,10 @@ export abstract class Walking extends Lookups {
   /** Begins with a packet. `credit` is told which counters it is for. */
   constructor(pipeline: Pipeline, packet: PacketFlow, credit: Credit) {
     super(pipeline, packet, credit, packet.flow[Word.inPort] as number);
-    for (const word of METADATA_WORDS) this.written[word] = 0xffffffff;
+    const isPlain = !ownMetadata(packet.flow, this.wrote);
     this.written[Word.actsetOutput] = 0xffffffff;
     this.set = [];
+    if (isPlain) this.becameNothing();
   }
 
   /** The action set, whose output later tables may match. */
@@ -73,10 +74,12 @@ export abstract class Walking extends Lookups {
   /** Whether the freezing is that of a group which wants a hash of the packet. */
   protected isHashing = false;
 
-  /** Does an action; `rest` is what is behind it in its list. False if that is done, too. */
+  /** Does the action at a place of a list of instructions. False if what is behind is done, too. */
   protected abstract do(
     action: OfAction,
-    rest: () => Instructions,
+    list: readonly OfAction[],
+    at: number,
+    then: Instructions,
   ): boolean | void;
 
   /** Runs the tables from the first one on. */
@@ -227,7 +230,8 @@ export abstract class Walking extends Lookups {
   protected goTo(id: number, honoursMiss: boolean): void {
     const { cookie, rule } = this;
     this.walk(id, honoursMiss);
-    Object.assign(this, { cookie, rule });
+    this.cookie = cookie;
+    this.rule = rule;
   }
 
   protected walk(id: number, honoursFirst: boolean): void {
@@ -237,8 +241,10 @@ export abstract class Walking extends Lookups {
     const { left, lists } = trail;
     if (left === undefined) return;
     this.bounds.leave(lists);
-    const { table, rule } = left;
-    Object.assign(this, { table, rule, cookie: rule.cookie });
+    const { rule } = left;
+    this.table = left.table;
+    this.rule = rule;
+    this.cookie = rule.cookie;
   }
 
   #walkOn(id: number, honoursFirst: boolean, trail: Trail): void {
@@ -284,13 +290,9 @@ export abstract class Walking extends Lookups {
 
   /** Does instructions; the table that they go on to, if any. */
   protected instructions(what: Instructions): number | undefined {
-    // What is done later comes behind the meter.
-    const { meter, ...behind } = what;
-    const { apply, clear, write, metadata, goto } = behind;
+    const { meter, apply, clear, write, metadata, goto } = what;
     if (meter !== undefined) this.meter(meter);
-    if (apply !== undefined && !this.apply(apply, { ...behind, apply: [] })) {
-      return undefined;
-    }
+    if (apply !== undefined && !this.apply(apply, what)) return undefined;
     if (clear) this.set = [];
     if (write !== undefined && !this.spend(write.length)) return undefined;
     if (write !== undefined) this.set = addToSet(this.set, write);
@@ -387,29 +389,32 @@ export abstract class Walking extends Lookups {
   }
 
   /**
-   * Does a list; false if something in it ended the list, or all of the way. `then` is what comes
-   * behind it.
+   * Does a list; false if something in it ended the list, or all of the way. `then` are the
+   * instructions that it is of: what they have behind it is done later.
    */
   protected apply(list: readonly OfAction[], then: Instructions = {}): boolean {
-    const went = this.bounds.within(() => this.applyEach(list, then));
+    const went = this.bounds.enter() && this.applyEach(list, then);
+    this.bounds.leave(1);
     return this.goesOn() && went;
   }
 
   protected applyEach(list: readonly OfAction[], then: Instructions): boolean {
     const { table, cookie } = this;
-    for (const [i, action] of list.entries()) {
+    for (let i = 0; i < list.length; i++) {
+      const action = list[i] as OfAction;
       if (this.stopped || !this.spend(1)) return false;
-      const from = (at: number): Instructions => ({ ...then, apply: list.slice(at) });
       // What is below a label is known in the next pass, and ARP and ICMP are set at its start.
-      if (this.isBlind && looksBelow(action)) return this.#nextPass(from(i));
-      const went = this.do(action, () => from(i + 1));
-      if (this.takeHeld()) return this.#nextPass(from(i), this.hasSet);
+      if (this.isBlind && looksBelow(action)) {
+        return this.#nextPass(restOf(then, list, i));
+      }
+      const went = this.do(action, list, i, then);
+      if (this.takeHeld()) return this.#nextPass(restOf(then, list, i), this.hasSet);
       if (went === false) return false;
       if (this.freezing !== undefined) {
         // A group that hashes is done again, with the hash.
         const isAgain = action.type === "group" && this.isHashing;
         this.isHashing = false;
-        const what = from(isAgain ? i : i + 1);
+        const what = restOf(then, list, isAgain ? i : i + 1);
         const isLeft = what.apply?.length !== 0 || isMore(then);
         if (isLeft) this.rests.push({ table, cookie, what });
         return false;

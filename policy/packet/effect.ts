@@ -56,3 +56,11 @@ export function hasCredit(effects: readonly Effect[]): boolean {
   }
   return false;
 }
+
+/** All of two lists, of which neither is changed: one of them, mostly. */
+export function joined(
+  before: readonly Effect[],
+  more: readonly Effect[],
+): readonly Effect[] {
+  return before.length === 0 ? more : [...before, ...more];
+}

@@ -70,14 +70,18 @@ export class Tracing extends Translation {
   }
 
   /** @ignore */
-  protected override do(action: OfAction, rest: () => Instructions): boolean | void {
+  protected override do(
+    action: OfAction,
+    list: readonly OfAction[],
+    at: number,
+    then: Instructions,
+  ): boolean | void {
     this.#say(`    ${formatAction(action, this.#ports)}`);
-    const { apply = [], ...behind } = rest();
     // As in Open vSwitch: what is last in its list is told no deeper.
-    const deeper = apply.length > 0 || isMore(behind) ? 1 : 0;
+    const deeper = at + 1 < list.length || isMore(then) ? 1 : 0;
     this.#depth += deeper;
     try {
-      return super.do(action, rest);
+      return super.do(action, list, at, then);
     } finally {
       this.#depth -= deeper;
     }
