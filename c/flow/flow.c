@@ -175,8 +175,8 @@ void flow_look(struct flow_table *table, struct flow_put *put, uint32_t ahead)
 {
     const uint64_t part = put->key.words[0]; /* in_port and recirc_id. */
 
-    put->name = flow_names_tag(table, put->ufid);
-    flow_names_prefetch(table, put->name);
+    if (put->given)
+        flow_names_prefetch(table, put->ufid, put->name);
     if (!put->mask_id || put->mask_id != table->looked_id || part != table->looked_part
         || !cls_look_near(table->cls, &put->key, &table->looked, &put->place)) {
         cls_look(table->cls, &put->key, &put->mask, &put->place);
@@ -229,7 +229,7 @@ int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *pr
     int error;
 
     INVARIANT(prog);
-    if (flow_names_make_room(&table->names, cls_ahead(table->cls)))
+    if (put->given && flow_names_make_room(&table->names, cls_ahead(table->cls)))
         return ENOMEM;
     flow = flow_create(table, &put->key, put->plain);
     if (!flow)
@@ -247,11 +247,15 @@ int flow_add(struct flow_table *table, struct flow_put *put, struct act_prog *pr
         slab_put(&table->slab, flow, flow_size(flow->key_map));
         return error;
     }
+    if (!put->given)
+        flow_names_make(table, index, put->ufid);
     memcpy(flow->ufid, put->ufid, sizeof flow->ufid);
     flow->prog = prog;
     flow->index = index;
+    flow->named = put->given;
     table->flows[index] = flow;
-    flow_names_put(table, flow, put->name);
+    if (put->given)
+        flow_names_put(table, flow, put->name);
     return 0;
 }
 
@@ -272,7 +276,8 @@ static void unlink_flow(struct flow_table *table, struct flow *flow)
     if (!table->unused[0]) /* Nothing was ever put back. */
         ahead_want(cls_ahead(table->cls), table->unused, CLS_FLOWS_STEP * sizeof table->unused[0]);
     cls_remove(table->cls, flow->index);
-    flow_names_take(table, flow);
+    if (flow->named)
+        flow_names_take(table, flow);
     mask_put(table, flow->mask);
     table->flows[flow->index] = NULL;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_int.h - flow table: what the flow_*.c units share.
  *
- * A flow costs 64 bytes in each replica of the classifier, about 30 in its tables, and `struct
- * flow`: its key without the words that are zero, which for TCP over IPv4 is 56 bytes.  Masks are
- * shared.
+ * A flow costs 64 bytes in each replica of the classifier, about 30 in its tables, 16 to 32 more if
+ * a program named it, and `struct flow`: its key without the words that are zero, which for TCP
+ * over IPv4 is 56 bytes.  Masks are shared.
  *
  * Threads: all under the control mutex. */
 #ifndef UPCALL_FLOW_INT_H
@@ -33,6 +33,7 @@ struct flow {
     struct act_prog *prog;
     uint64_t base_packets, base_bytes; /* Counters when they were last zeroed. */
     uint32_t index;
+    bool named;                      /* Its UFID was given, and is in `names`. */
     uint64_t key_map;                /* Bit w: word w of the key is kept. */
     uint64_t key_words[];
 };
@@ -43,8 +44,9 @@ struct flow_name {
     uint32_t flow;                   /* Index; 0: the place is free. */
 };
 
-/* Flows by UFID; half of the places are free.  A table that is full is moved to one of twice its
- * size bit by bit: a step with each flow that comes. */
+/* Flows by the UFIDs that programs gave; half of the places are free.  A table that is full is
+ * moved to one of twice its size bit by bit: a step with each flow that comes.  UFIDs that are made
+ * here say themselves which flow they mean, and are not in it. */
 struct flow_names {
     struct flow_name *at;
     struct flow_name *old;           /* What is not moved yet; NULL: nothing. */
@@ -52,6 +54,7 @@ struct flow_names {
     uint32_t mask, old_mask;
     uint32_t n;
     uint32_t moved;                  /* `old` counts from here on. */
+    uint64_t made;                   /* UFIDs. */
 };
 
 /* Programs of the lists of outputs that were put or executed lately; flows share them. */
@@ -82,11 +85,12 @@ struct flow_read {
 struct flow_put {
     struct key key, mask;
     struct cls_place place;
-    uint64_t ufid[2];                /* The one given, or one made of the key. */
+    uint64_t ufid[2];                /* The one given. */
     uint64_t mask_id;                /* Of struct flow_read, which has the same mask; 0: of none. */
-    uint32_t name;                   /* Tag of the UFID (flow_names.c). */
+    uint32_t name;                   /* Tag of that (flow_names.c). */
     uint32_t found;                  /* The flow that it probably changes; 0: none. */
     bool plain;                      /* Only `base` of the key is not zero. */
+    bool given;                      /* It has a UFID. */
     bool named;                      /* It changes the flow of its UFID, whatever that matches. */
     const char *why;
     int error;                       /* Of the bytes; 0: they are good. */
@@ -145,15 +149,16 @@ int flow_names_create(struct flow_names *);    /* ENOMEM. */
 void flow_names_destroy(struct flow_names *);  /* Zeros are allowed. */
 /* For one more; what they will want is told ahead.  ENOMEM. */
 int flow_names_make_room(struct flow_names *, struct ahead *);
-/* By the tag of its UFID. */
+/* By the tag of its UFID.  Only flows with one that was given are put and taken. */
 uint32_t flow_names_tag(const struct flow_table *, const uint64_t ufid[2]);
 void flow_names_put(struct flow_table *, const struct flow *, uint32_t tag);
 void flow_names_take(struct flow_table *, const struct flow *);
-void flow_names_prefetch(const struct flow_table *, uint32_t tag);
+/* Fetches what finding it will touch, whoever made it. */
+void flow_names_prefetch(const struct flow_table *, const uint64_t ufid[2], uint32_t tag);
 struct flow *flow_names_find(const struct flow_table *, const uint64_t ufid[2], uint32_t tag);
 struct flow *flow_by_ufid(const struct flow_table *, const uint64_t ufid[2]);
-/* `plain`: only `base` of the key is not zero. */
-void flow_make_ufid(const struct flow_table *, const struct key *, bool plain, uint64_t ufid[2]);
+/* One for the flow of this index, which none has had. */
+void flow_names_make(struct flow_table *, uint32_t index, uint64_t ufid[2]);
 
 /* flow.c */
 /* The one that a packet with this key hits; `near` is where it may be, or NULL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * flow_names.c - flows by UFID.
+ * flow_names.c - flows by UFID: those that programs gave by a table, ours by what they say.
  *
- * Linear probing.  Of a table that is being moved, whole runs of places in use are moved, from the
+ * The table has linear probing.  Of a table that is being moved, whole runs of places in use are moved, from the
  * front: a name whose first place is behind `moved` lies behind it too, or was moved.  So `old` is
  * looked at from a name's first place on, to the next free one or to its end, and never before
  * `moved`, where its memory may have been given back. */
@@ -146,10 +146,63 @@ void flow_names_take(struct flow_table *table, const struct flow *flow)
     names->old[i].flow = GONE;
 }
 
-void flow_names_prefetch(const struct flow_table *table, uint32_t tag)
+/* --- Of our own -------------------------------------------------------------------------------
+ *
+ * The second word says what flow it is, and that it is ours, both hidden behind the first one: from
+ * bit 8 on 24 bits of index, and then 32 that follow from the first word.  So nothing is looked at
+ * for a UFID of a program's. */
+
+#define INDEX_AT 8
+#define CHECK_AT 32
+_Static_assert(CLS_FLOWS_MAX <= 1u << (CHECK_AT - INDEX_AT), "an index fits its place");
+
+static uint32_t check_of(uint64_t first)
+{
+    return (uint32_t)(first * 0x9e3779b97f4a7c15ull >> 32);
+}
+
+static void make(struct flow_table *table, uint32_t index, uint64_t ufid[2])
+{
+    uint32_t words[HASH_CHUNK] = { 0 };
+    uint8_t *bytes = (uint8_t *)ufid;
+    uint64_t first;
+
+    table->names.made++;
+    memcpy(words, &table->names.made, sizeof table->names.made);
+    hash_128(cls_hash_key(table->cls), words, 1, ufid);
+    /* A random UUID, version 4, as Open vSwitch's are. */
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    first = ufid[0];
+    ufid[1] = bytes[8] | ((index ^ first) & (CLS_FLOWS_MAX - 1)) << INDEX_AT | (uint64_t)check_of(first) << CHECK_AT;
+}
+
+/* The index of a UFID of ours; 0: it is none. */
+static uint32_t index_of(const uint64_t ufid[2])
+{
+    const uint64_t first = ufid[0];
+
+    return ufid[1] >> CHECK_AT == check_of(first) ? (uint32_t)(ufid[1] >> INDEX_AT ^ first) & (CLS_FLOWS_MAX - 1) : 0;
+}
+
+void flow_names_make(struct flow_table *table, uint32_t index, uint64_t ufid[2])
+{
+    do
+        make(table, index, ufid);
+    while (table->names.n && flow_names_find(table, ufid, flow_names_tag(table, ufid)));
+}
+
+/* --- Both ------------------------------------------------------------------------------------- */
+
+void flow_names_prefetch(const struct flow_table *table, const uint64_t ufid[2], uint32_t tag)
 {
     const struct flow_names *names = &table->names;
+    const uint32_t own = index_of(ufid);
 
+    if (own) {
+        __builtin_prefetch(&table->flows[own]);
+        return;
+    }
     __builtin_prefetch(&names->at[tag & names->mask], 1);
     if (names->old)
         __builtin_prefetch(&names->old[tag & names->old_mask]);
@@ -168,7 +221,11 @@ static bool is_it(const struct flow_table *table, const struct flow_name *name, 
 struct flow *flow_names_find(const struct flow_table *table, const uint64_t ufid[2], uint32_t tag)
 {
     const struct flow_names *names = &table->names;
+    const uint32_t own = index_of(ufid);
+    struct flow *flow = own ? table->flows[own] : NULL;
 
+    if (flow && !flow->named && flow->ufid[0] == ufid[0] && flow->ufid[1] == ufid[1])
+        return flow;
     for (uint32_t i = tag & names->mask; names->at[i].flow; i = (i + 1) & names->mask) {
         if (is_it(table, &names->at[i], tag, ufid))
             return table->flows[names->at[i].flow];
@@ -185,17 +242,4 @@ struct flow *flow_names_find(const struct flow_table *table, const uint64_t ufid
 struct flow *flow_by_ufid(const struct flow_table *table, const uint64_t ufid[2])
 {
     return flow_names_find(table, ufid, flow_names_tag(table, ufid));
-}
-
-void flow_make_ufid(const struct flow_table *table, const struct key *key, bool plain, uint64_t ufid[2])
-{
-    uint8_t *bytes = (uint8_t *)ufid;
-    uint64_t rest = 0;
-
-    for (uint32_t w = KEY_WORDS / KEY_BLOCKS; !plain && w < KEY_WORDS; w++)
-        rest |= key->words[w];
-    hash_128(cls_hash_key(table->cls), (const uint32_t *)key->words, (rest ? KEY_SIZE : KEY_SIZE / KEY_BLOCKS) / 32, ufid);
-    /* A random UUID, version 4, as Open vSwitch's are. */
-    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
-    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
 }

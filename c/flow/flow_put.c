@@ -91,14 +91,22 @@ static bool is_named(const struct flow_step *step)
     return !step->op.key_size && !step->plain && flags & DP_OPF_MODIFY && flags & DP_OPF_UFID && !(flags & DP_OPF_CREATE);
 }
 
+static void read_ufid(struct flow_table *table, const struct flow_step *step, struct flow_put *put)
+{
+    put->given = step->op.flags & DP_OPF_UFID;
+    if (!put->given)
+        return;
+    memcpy(put->ufid, step->op.ufid, sizeof put->ufid);
+    put->name = flow_names_tag(table, put->ufid);
+}
+
 /* A put without a key: nothing else of it has to be read. */
 static void read_name(struct flow_table *table, const struct flow_step *step, struct flow_put *put)
 {
     put->key_error = put->error = step->op.flags & DP_OPF_PACKET ? EINVAL : 0;
     put->why = "a packet needs the key of its flow";
-    memcpy(put->ufid, step->op.ufid, sizeof put->ufid);
-    put->name = flow_names_tag(table, put->ufid);
-    flow_names_prefetch(table, put->name);
+    read_ufid(table, step, put);
+    flow_names_prefetch(table, put->ufid, put->name);
 }
 
 void flow_put_read(struct flow_table *table, const struct flow_step *step, uint32_t ahead, struct flow_put *put)
@@ -114,10 +122,7 @@ void flow_put_read(struct flow_table *table, const struct flow_step *step, uint3
         put->error = read_mask(table, step, put);
     if (put->error)
         return;
-    if (step->op.flags & DP_OPF_UFID)
-        memcpy(put->ufid, step->op.ufid, sizeof put->ufid);
-    else
-        flow_make_ufid(table, &put->key, put->plain, put->ufid);
+    read_ufid(table, step, put);
     flow_look(table, put, ahead);
 }
 
@@ -153,17 +158,11 @@ static int make_program(struct flow_table *table, const struct flow_put *put, co
     return flow_program(table, actions, size, &key, prog, why);
 }
 
-/* Adds a flow that is not there.  Without a UFID of the program's it gets one that no other has. */
-static int add(struct flow_table *table, struct flow_put *put, bool named, struct act_prog *prog, const char **why)
+/* Adds a flow that is not there. */
+static int add(struct flow_table *table, struct flow_put *put, struct act_prog *prog, const char **why)
 {
-    int error;
+    const int error = flow_add(table, put, prog);
 
-    /* Given by hand to some other flow.  The version and the variant stay. */
-    while (!named && flow_names_find(table, put->ufid, put->name)) {
-        put->ufid[1] += 1ull << 8;
-        put->name = flow_names_tag(table, put->ufid);
-    }
-    error = flow_add(table, put, prog);
     if (error) {
         *why = error == ENOSPC ? "the flow table, or the set of masks of this port, is full" : "out of memory";
         act_free(prog);
@@ -183,7 +182,7 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
         *why = put->why;
         return put->error;
     }
-    if (op->flags & DP_OPF_UFID)
+    if (put->given)
         known = flow_names_find(table, put->ufid, put->name);
     found = known || put->named ? known : flow_by_key(table, &put->key, &put->place);
     if (found && create && !modify) {
@@ -212,7 +211,7 @@ int flow_put_perform(struct flow_table *table, const struct dp_op *op, struct fl
             flow_zero_stats(table, found);
         return 0;
     }
-    error = add(table, put, op->flags & DP_OPF_UFID, prog, why);
+    error = add(table, put, prog, why);
     if (!error)
         memcpy(result->ufid, put->ufid, sizeof put->ufid);
     return error;

@@ -137,7 +137,7 @@ static uint32_t write_list(uint8_t *to, uint32_t flags, const uint32_t *at, uint
     return op.size;
 }
 
-/* All flows, without what changes. */
+/* All flows, without what changes, and names, which are other ones each time. */
 static uint32_t list_flows(uint64_t dp, uint8_t *to, uint32_t room)
 {
     uint32_t count, used;
@@ -151,6 +151,7 @@ static uint32_t list_flows(uint64_t dp, uint8_t *to, uint32_t room)
 
         memcpy(&record, to + at, sizeof record);
         memset(&record.stats, 0, sizeof record.stats);
+        memset(record.ufid, 0, sizeof record.ufid);
         record.flow = 0;
         memcpy(to + at, &record, sizeof record);
         at += record.size;

@@ -39,7 +39,7 @@ static void drop(uint32_t i)
 
 static void see(uint32_t i)
 {
-    flow_names_prefetch(table, flow_names_tag(table, flows[i].ufid));
+    flow_names_prefetch(table, flows[i].ufid, flow_names_tag(table, flows[i].ufid));
     CHECK(flow_by_ufid(table, flows[i].ufid) == (there[i] ? &flows[i] : NULL));
 }
 
@@ -70,6 +70,7 @@ int main(void)
         abort();
     for (uint32_t i = 1; i <= FLOWS; i++) {
         flows[i].index = i;
+        flows[i].named = true;
         /* Some differ in the second half only. */
         flows[i].ufid[0] = i / 2;
         flows[i].ufid[1] = i;

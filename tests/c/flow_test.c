@@ -5,6 +5,7 @@
  *
  * The flow table through flow_operate(): what put, delete, get and dump answer, and that no buffer,
  * however wrong, does harm. */
+#include "flow/flow_int.h"
 #include "flow_fixture.h"
 
 /* Looks a frame up as a poll thread does; counts it. */
@@ -119,15 +120,61 @@ static void test_ufid(void)
     CHECK(one(DP_OP_GET, 0, NULL, &other, NULL, NULL).error == ENOENT);
     CHECK(one(DP_OP_DELETE, 0, b, NULL, NULL, NULL).error == ENOENT);
 
-    /* The name that a flow gets is taken already: it gets another. */
-    CHECK(!one(DP_OP_DELETE, 0, a, NULL, NULL, NULL).error);
-    r = PUT(CREATE, NULL, &key, &mask, &drop);
+    teardown();
+}
+
+/* The name that a flow would get is that of another already: it gets the next one. */
+static void test_taken_name(void)
+{
+    struct bytes first = udp_key(1, 1), second = udp_key(2, 1), mask = dst_mask(32, UINT32_MAX), drop = { .n = 0 };
+    uint8_t a[16], b[16] = { 2 };
+    struct dp_result r;
+    uint64_t made;
+
+    setup();
+    made = table->names.made;
+    r = PUT(CREATE, NULL, &first, &mask, &drop);
     memcpy(a, r.ufid, 16);
     CHECK(!one(DP_OP_DELETE, 0, a, NULL, NULL, NULL).error);
-    CHECK(!PUT(CREATE, a, &other, &mask, &drop).error);
-    r = PUT(CREATE, NULL, &key, &mask, &drop);
+    CHECK(one(DP_OP_GET, 0, a, NULL, NULL, NULL).error == ENOENT);
+    CHECK(!PUT(CREATE, b, &first, &mask, &drop).error); /* For a while it has the index. */
+    CHECK(!PUT(CREATE, a, &second, &mask, &drop).error);
+    CHECK(!one(DP_OP_DELETE, 0, b, NULL, NULL, NULL).error);
+    table->names.made = made;
+    r = PUT(CREATE, NULL, &first, &mask, &drop);
     CHECK(!r.error && memcmp(r.ufid, a, 16));
+    CHECK(table->names.made == made + 2);
     CHECK(!one(DP_OP_GET, 0, r.ufid, NULL, NULL, NULL).error);
+    r = PUT(CREATE, a, &first, &mask, &drop);
+    CHECK(r.error == EEXIST);
+    teardown();
+}
+
+/* Flows by the names that they got, many of them coming and going. */
+static void test_own_names(void)
+{
+    struct bytes mask = dst_mask(32, UINT32_MAX), drop = { .n = 0 };
+    static uint8_t names[1000][16];
+    static bool there[1000];
+
+    setup();
+    for (uint32_t step = 0; step < 20000; step++) {
+        const uint32_t i = rnd(1000);
+        struct bytes key = udp_key((uint8_t)(i >> 8), (uint8_t)i);
+
+        CHECK(one(DP_OP_GET, 0, names[i], NULL, NULL, NULL).error == (there[i] ? 0 : ENOENT));
+        if (there[i]) {
+            CHECK(!one(DP_OP_DELETE, 0, names[i], NULL, NULL, NULL).error);
+        } else {
+            struct dp_result r = PUT(CREATE, NULL, &key, &mask, &drop);
+
+            CHECK(!r.error && (r.ufid[6] & 0xf0) == 0x40 && (r.ufid[8] & 0xc0) == 0x80);
+            CHECK(memcmp(names[i], r.ufid, 16)); /* Not that of the one before. */
+            memcpy(names[i], r.ufid, 16);
+        }
+        there[i] = !there[i];
+    }
+    CHECK(!table->names.n);
     teardown();
 }
 
@@ -388,6 +435,8 @@ int main(void)
     test_put();
     test_refused();
     test_ufid();
+    test_taken_name();
+    test_own_names();
     test_ufid_churn();
     test_get();
     test_hostile();
