@@ -632,7 +632,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow.c",
-    sha256: "8d5327c978062b93abd67d8ca1ca0d7836c276948d2167ed400d6f264f26f416",
+    sha256: "a2e33360c057e20880d246989ad9d77230054d10ed0f369f67a4f6907e9d757f",
     load: () => import("../c/flow/flow.c", { with: { type: "text" } }),
   },
   {
@@ -652,12 +652,12 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_int.h",
-    sha256: "a042260c94b12d8398b412a2f5610405e1ead3ca5fdddde5f1061cd45a91704a",
+    sha256: "e1d89d547bd1e2b70a92f73132f50e7a56594c8044eaa68ef9c755ce80e8b003",
     load: () => import("../c/flow/flow_int.h", { with: { type: "text" } }),
   },
   {
     name: "flow/flow_names.c",
-    sha256: "58bb82e5963af6a6e234c4ebfcadb04afb96c02a2339b588bf3d841743a1c13d",
+    sha256: "71cc4f410b0ea05404d98cf0f65b11a76bee1b4b4c86894999b5b46f3f3ddd7f",
     load: () => import("../c/flow/flow_names.c", { with: { type: "text" } }),
   },
   {
@@ -672,7 +672,7 @@ export const sources: readonly Source[] = [
   },
   {
     name: "flow/flow_put.c",
-    sha256: "61ce2024526eeb7afed428507aedff4821ce2e27f9e4cbc5e64b823f698717e3",
+    sha256: "51bd2c4bb51c71c03a12443baa84b7fdfbc781a3a2e8148bc7388d47df23700e",
     load: () => import("../c/flow/flow_put.c", { with: { type: "text" } }),
   },
   {

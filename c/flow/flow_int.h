@@ -153,7 +153,7 @@ int flow_names_make_room(struct flow_names *, struct ahead *);
 uint32_t flow_names_tag(const struct flow_table *, const uint64_t ufid[2]);
 void flow_names_put(struct flow_table *, const struct flow *, uint32_t tag);
 void flow_names_take(struct flow_table *, const struct flow *);
-/* Fetches what finding it will touch, whoever made it. */
+/* Fetches what finding a flow by any UFID will touch. */
 void flow_names_prefetch(const struct flow_table *, const uint64_t ufid[2], uint32_t tag);
 struct flow *flow_names_find(const struct flow_table *, const uint64_t ufid[2], uint32_t tag);
 struct flow *flow_by_ufid(const struct flow_table *, const uint64_t ufid[2]);

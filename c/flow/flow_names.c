@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * flow_names.c - flows by UFID: those that programs gave by a table, ours by what they say.
  *
- * The table has linear probing.  Of a table that is being moved, whole runs of places in use are moved, from the
- * front: a name whose first place is behind `moved` lies behind it too, or was moved.  So `old` is
- * looked at from a name's first place on, to the next free one or to its end, and never before
- * `moved`, where its memory may have been given back. */
+ * The table has linear probing.  Of one that is being moved, whole runs of places in use are moved,
+ * from the front: a name whose first place is behind `moved` lies behind it too, or was moved.  So
+ * `old` is looked at from a name's first place on, to the next free one or to its end, and never
+ * before `moved`, where its memory may have been given back. */
 #include <errno.h>
 #include <string.h>
 
