@@ -186,6 +186,9 @@ class Capture {
       ? undefined
       : decodeKey(parseKeyBytes(options.flow, { ports: dp.ports.dump() }).key);
     this.#write(sectionHeader("upcall dpctl"));
+    // A file without an interface, and so without packets, tcpdump takes for a broken one.
+    const [first] = own.ports.dump();
+    if (first !== undefined) this.#interfaceOf(first.no);
   }
 
   async run(): Promise<void> {

@@ -71,8 +71,10 @@ export function actionAdvice(error: unknown, dp: Datapath): Advice {
   const [, rest = ""] = /^no action of this name at offset \d+: "(.*)"$/s.exec(
     advice.reason ?? "",
   ) ?? [];
-  const [, number] = /^out\w*[:=(]+(\d+)/.exec(rest) ?? [];
-  if (number !== undefined) {
+  const [, called = "", number] = /^(\w+)[:=(]+(\d+)/.exec(rest) ?? [];
+  const isOutput = called.startsWith("out") ||
+    didYouMean(called, ["output"]) !== undefined;
+  if (number !== undefined && isOutput) {
     return { ...advice, hint: `the number of a port alone is an output: ${number}` };
   }
   if (/^packets:|^(?:recirc_id|in_port)\(/.test(rest)) {
@@ -82,7 +84,9 @@ export function actionAdvice(error: unknown, dp: Datapath): Advice {
     return { ...advice, hint };
   }
   const [word = ""] = rest.split(/[,(]/);
-  const names = [...actionNames(), ...[...dp.ports.dump()].map(({ name }) => name)];
+  // The notation has no word for an output.
+  const words = actionNames().filter((name) => name !== "output");
+  const names = [...words, ...[...dp.ports.dump()].map(({ name }) => name)];
   return withHint(advice, didYouMean(word, names));
 }
 

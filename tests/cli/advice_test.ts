@@ -258,6 +258,7 @@ Deno.test(
             /a line of dump-flows is one word in quotes; otherwise FLOW and ACTIONS/,
           ],
           [`add-flow ${full} in_port(1) output:2`, /parsing act/, /is an output: 2$/],
+          [`add-flow ${full} in_port(1) ouptut(2)`, /parsing act/, /is an output: 2$/],
           [
             `add-flow ${full} in_port(1) uplnk`,
             /parsing act/,

@@ -394,6 +394,16 @@ Deno.test(
 );
 
 Deno.test(
+  "a capture that saw nothing is one that tcpdump can read",
+  skippable(async () => {
+    needProgram("tcpdump", { requirement: "peer" });
+    const { code, stderr } = await piped("tcpdump -nr -", () => {}, "seconds=1");
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^dpctl: 0 packets$/m);
+  }),
+);
+
+Deno.test(
   "a capture to a pipe ends after its count, and says so where it is no capture",
   skippable(async () => {
     const { code, stdout, stderr } = await piped(
