@@ -84,7 +84,9 @@ export function hexBytes(text: string): Uint8Array | undefined {
   );
 }
 
-function composeFlow(text: string, length: number | undefined): Uint8Array {
+function composeFlow(said: string, length: number | undefined): Uint8Array {
+  // As in Open vSwitch, whose scanner skips white space before a number.
+  const text = said.replaceAll(/=\s+/g, "=");
   try {
     const key = decodeKey(parseKeyBytes(text).key);
     return composePacket(key, length === undefined ? {} : { length });

@@ -186,6 +186,12 @@ export class Switches {
         refresh: async () => void await this.#run?.statistics(),
         failed: (error) => this.#failed(error),
       };
+      // As in Open vSwitch: an address that moves was known behind patch ports, too.
+      of.onStationGone = (key) => {
+        for (const other of this.#all.values()) {
+          if (other !== of) other.stations.delete(key);
+        }
+      };
       of.recirculates = (frozen) => again([], this.#thaw, frozen)[0] as Action;
     }
     this.readPorts();

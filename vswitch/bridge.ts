@@ -15,7 +15,7 @@ import { DatapathError } from "../providers/errors.ts";
 import type { PortNo } from "../providers/ids.ts";
 import type { BridgeConfig, FaceConfig } from "./config.ts";
 import type { Backing } from "./datapaths.ts";
-import { errorText, isTunnel, MAX_DUMMY_MTU, requestOf } from "./face.ts";
+import { errorText, isTunnel, MAX_DUMMY_MTU, requestOf, USUAL_MTU } from "./face.ts";
 import { setLink } from "./link.ts";
 import { isSuch, sayByFlows, textOf } from "./settings/alike.ts";
 import { dummyAddress, randomAddress } from "./settings/address.ts";
@@ -345,8 +345,9 @@ export class Bridge {
 
   /** Has a port the MTU and the address that it is to have. What cannot be is told. */
   async #adapt(face: Face): Promise<void> {
-    const { config: { name, type, mtu: asked }, dp } = face;
+    const { config: { name, type }, dp } = face;
     const isDummy = this.backing.kind === "dummy";
+    const asked = face.config.mtu ?? (isDummy ? this.#commonMtu(face) : undefined);
     const mtu = isDummy && asked !== undefined ? Math.min(asked, MAX_DUMMY_MTU) : asked;
     const port = this.portOf(face);
     if (port === undefined || dp === undefined || isTunnel(type)) return;
@@ -366,6 +367,18 @@ export class Bridge {
       if (!(error instanceof DatapathError)) throw error;
       this.of.runtime.failed(error);
     }
+  }
+
+  /** The MTU of an internal port of which none is asked: the least of the other ports. */
+  #commonMtu({ config: { name, type } }: Face): number | undefined {
+    if (name !== this.name && type !== "internal") return undefined;
+    const others = [...this.#faces.values()].flatMap((face) => {
+      const { config } = face;
+      if (config.name === this.name || config.type === "internal") return [];
+      if (config.type === "patch" || isTunnel(config.type)) return [];
+      return config.mtu ?? this.portOf(face)?.mtu ?? [];
+    });
+    return others.length === 0 ? USUAL_MTU : Math.min(...others);
   }
 
   /** An interface's port of the datapath, as it is now; undefined if that is not there any more. */

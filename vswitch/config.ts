@@ -112,7 +112,7 @@ function address(text: string | undefined): string | undefined {
 }
 
 function bundleOf(row: Row<"Port">): PortConfig["bundle"] {
-  const { tag, trunks, vlan_mode: said, other_config: other } = row;
+  const { tag, trunks, cvlans, vlan_mode: said, other_config: other } = row;
   const mode = said !== undefined && modes.has(said)
     ? said as VlanMode
     : tag === undefined
@@ -123,6 +123,7 @@ function bundleOf(row: Row<"Port">): PortConfig["bundle"] {
     mode,
     tag: mode === "trunk" ? 0 : tag ?? 0,
     trunks: mode === "access" || trunks.size === 0 ? undefined : trunks,
+    customers: mode !== "dot1q-tunnel" || cvlans.size === 0 ? undefined : cvlans,
     isProtected: row.protected,
     priorityTags: priority === "always"
       ? "always"

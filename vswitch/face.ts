@@ -33,6 +33,8 @@ const tunnelOptions = [
 
 /** The largest MTU of a port in memory. */
 export const MAX_DUMMY_MTU = 65_521;
+/** The MTU of a port in memory of which none is asked. */
+export const USUAL_MTU = 1500;
 
 /** Names of kinds in Open vSwitch, and here. */
 const ownKinds: Readonly<Record<string, string>> = {
@@ -158,8 +160,8 @@ export function requestOf(
   if (kind === "dummy") {
     const no = dummyNumber(name);
     const number = no === undefined ? {} : { no: portNo(no) };
-    const most = mtu === undefined ? {} : { mtu: `${Math.min(mtu, MAX_DUMMY_MTU)}` };
-    return { name, type: "dummy", options: most, ...number };
+    const most = Math.min(mtu ?? USUAL_MTU, MAX_DUMMY_MTU);
+    return { name, type: "dummy", options: { mtu: `${most}` }, ...number };
   }
   if (own === "system") return { name, type: own };
   if (own === "internal" || own === "tap" || own === "dummy") {

@@ -10,7 +10,7 @@ import type { PortOf } from "../table/packet_flow.ts";
 import type { Clock } from "../table/passages.ts";
 import { NEVER, type Rule } from "../table/rule.ts";
 import { added, modified } from "../table/rule_made.ts";
-import type { Instructions } from "../wire/action.ts";
+import type { Instructions, OfAction } from "../wire/action.ts";
 import { OfError } from "../wire/error.ts";
 import { ALL_TABLES, FlowFlag, type FlowMod, RemovedReason } from "../wire/message.ts";
 import { mayMeet, type PackedMatch, packMatch } from "../wire/packed/packed_match.ts";
@@ -254,6 +254,11 @@ export class Flows {
     checkNames(instructions, this.#known, change);
     this.#place(mod, instructions, table, before, clockMs(), change);
     return true;
+  }
+
+  /** Checks what the actions of a packet name. Throws {@linkcode OfError}. */
+  checkActions(apply: readonly OfAction[], change: Change): void {
+    checkNames({ apply }, this.#known, change);
   }
 
   #place(

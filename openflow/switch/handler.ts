@@ -294,8 +294,7 @@ export class Handler {
   }
 
   #features(): MessageOf<"featuresReply"> {
-    const of = this.#switch;
-    const { version } = this.#peer;
+    const [of, { version }] = [this.#switch, this.#peer];
     const ports = [...of.ports.value.values()];
     // Statistics of flows, tables, ports, queues; of groups where there are any.
     const capabilities = 1 | 2 | 4 | 64 | (version > 1 ? 8 : 128);
@@ -408,6 +407,7 @@ export class Handler {
           const { message } = decodeMessage(bytes, { options: tlv });
           if (message.kind === "packetOut") {
             runtime.checkPacketOut(message);
+            flows.checkActions(message.actions, change);
             change.after.push(() => this.#send(message, bytes));
           } else yield* this.#stage(message, change, xidAt(bytes)) ?? [];
         }

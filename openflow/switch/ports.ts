@@ -76,8 +76,15 @@ function sameBundle(before: Bundle | undefined, now: Bundle | undefined): typeof
 /** Whether it is the same bundle, in the same VLANs. */
 function sharesVlans(a: Bundle, b: Bundle): boolean {
   return a.name === b.name && a.mode === b.mode && a.tag === b.tag &&
-    (a.trunks === undefined) === (b.trunks === undefined) &&
-    new Set(a.trunks).symmetricDifference(new Set(b.trunks)).size === 0;
+    isSameSet(a.trunks, b.trunks) && isSameSet(a.customers, b.customers);
+}
+
+function isSameSet(
+  a: ReadonlySet<number> | undefined,
+  b: ReadonlySet<number> | undefined,
+): boolean {
+  return (a === undefined) === (b === undefined) &&
+    new Set(a).symmetricDifference(new Set(b)).size === 0;
 }
 
 /** A port with what controllers know of it. `before` is what had its number. */

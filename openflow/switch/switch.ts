@@ -89,6 +89,8 @@ export class Switch implements Pipeline {
   readonly stations = new Stations();
   /** Told each message from and to a controller that the switch has called; it keeps no bytes. */
   onSaid: ((message: Uint8Array) => void) | undefined;
+  /** Told of addresses whose port went: they may be elsewhere behind other switches, too. */
+  onStationGone: (key: string) => void = () => {};
   readonly failOpen = new Cell(false);
   readonly normal = new Cell<NormalSettings>({
     forwardBpdu: false,
@@ -349,7 +351,11 @@ export class Switch implements Pipeline {
     const others = learnersOf(before, now);
     if (others.size === 0) return;
     for (const table of [this.stations, this.stations.fixed]) {
-      for (const [key, port] of table.entries()) if (others.has(port)) table.delete(key);
+      for (const [key, port] of table.entries()) {
+        if (!others.has(port)) continue;
+        table.delete(key);
+        if (!now.has(port)) this.onStationGone(key);
+      }
     }
   }
 

@@ -95,6 +95,8 @@ export interface Bundle {
   readonly tag: number;
   /** VLANs that it carries; all of them if absent. */
   readonly trunks?: ReadonlySet<number> | undefined;
+  /** Of a tunnel of 802.1Q, the VLANs of its customers; all of them if absent. */
+  readonly customers?: ReadonlySet<number> | undefined;
   /** Whether nothing goes from here to another port like this. */
   readonly isProtected: boolean;
   /** Whether packets of no VLAN have a tag: those that have a priority in one, or all. */

@@ -31,6 +31,8 @@ import { Walking } from "./walking.ts";
 import type { Way } from "./way.ts";
 
 const tunId = fieldOfName("tun_id");
+/** The bits of a tag that are its VLAN. */
+const VID = 0xfff;
 /** FIN and RST. */
 const ENDS = 5;
 
@@ -299,6 +301,16 @@ export class Translation extends Walking implements Way {
     this.takeOwnPort();
     this.reasonOfOutput = reason;
     this.table = from;
+  }
+
+  /** As in {@linkcode Way}. */
+  seeInnerVlan(): number {
+    const place = 1 + this.popped - this.pushed;
+    if (place === 1) this.seenInner |= VID;
+    else if (place === 0) {
+      this.seen[Word.vlan] = (this.seen[Word.vlan] as number) | VID;
+    }
+    return (this.now.tags[1]?.tci ?? 0) & VID;
   }
 
   /** @ignore */

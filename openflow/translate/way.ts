@@ -77,6 +77,8 @@ export interface Way {
   tell(text: string): void;
   /** Ends the way, and says why. */
   drop(reason: string): void;
+  /** The VLAN of the second tag, 0 without one: it matters from here on. */
+  seeInnerVlan(): number;
   /** Does actions on what the packet is now, then `then`, and has it be again what it was. */
   aside(
     list: readonly OfAction[],

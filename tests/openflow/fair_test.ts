@@ -7,6 +7,7 @@ import { Switch } from "../../openflow/switch/switch.ts";
 import { Switches } from "../../openflow/switches.ts";
 import { parseFlow, type ParseFlowOptions } from "../../openflow/text/flow.ts";
 import { linkOf, steadyOf } from "../../openflow/translate/hash.ts";
+import type { OfAction } from "../../openflow/wire/action.ts";
 import { encodeMessage } from "../../openflow/wire/codec.ts";
 import { anyMatch } from "../../openflow/wire/flow.ts";
 import { BucketPlace, type GroupMod, type Message } from "../../openflow/wire/message.ts";
@@ -86,13 +87,13 @@ function add(of: Switch, count: number, cookie = 0): void {
   }
 }
 
-function packetOut(length: number): Message {
+function packetOut(length: number, actions: readonly OfAction[] = []): Message {
   return {
     kind: "packetOut",
     bufferId: 0xffff_ffff,
     inPort: Port.controller,
     packet: new Uint8Array(length),
-    actions: [],
+    actions,
     metadata: anyMatch(),
   } as unknown as Message;
 }
@@ -206,6 +207,13 @@ Deno.test("openflow fair: a bundle with a packet that cannot be sent does nothin
   peer.fill(packetOut(4), 5);
   await peer.commit(6);
   deepStrictEqual(peer.heard, ["OFPBRC_BAD_PACKET 5", "OFPBFC_MSG_FAILED 6"]);
+  deepStrictEqual([...of.flows.rules()], []);
+  // Nor does one whose actions name a group that is not there.
+  peer.heard.length = 0;
+  peer.fill(flow("priority=9,actions=output:1"), 7);
+  peer.fill(packetOut(60, [{ type: "group", group: 2 }]), 8);
+  await peer.commit(9);
+  deepStrictEqual(peer.heard, ["OFPBAC_BAD_OUT_GROUP 8", "OFPBFC_MSG_FAILED 9"]);
   deepStrictEqual([...of.flows.rules()], []);
 });
 

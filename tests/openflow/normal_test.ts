@@ -240,6 +240,29 @@ Deno.test("ports: what is as it was is not written again, and leads where it led
   strictEqual(of.ports.value, before);
 });
 
+Deno.test("normal: a tunnel of 802.1Q takes and gives the VLANs of its customers only", () => {
+  const tunnel: Partial<Bundle> = { mode: "dot1q-tunnel", tag: 5 };
+  const of = make(() => [
+    port(1, { ...tunnel, customers: new Set([10, 12]) }),
+    port(2, tunnel),
+    port(3, { mode: "access", tag: 5 }),
+    port(4, { ...tunnel, customers: new Set([0]) }),
+  ]);
+  for (
+    const [from, vid, to] of [
+      [1, undefined, "drop"],
+      [1, 11, "drop"],
+      [1, 10, "12,13"],
+      [2, 12, "11,13"],
+      [2, 11, "13"],
+      [3, undefined, "12,14"],
+    ] as const
+  ) {
+    const said = vid === undefined ? { from } : { from, vid };
+    strictEqual(does(of, { ...said, dst: 0xfff }), to, `${from} ${vid}`);
+  }
+});
+
 Deno.test("normal: what was learned goes with the VLAN, the bundle and the owner of a port", () => {
   const first = () => [
     port(1, { mode: "access", tag: 10 }),
@@ -271,8 +294,12 @@ Deno.test("normal: what was learned goes with the VLAN, the bundle and the owner
   }
   // A port that went, and another that has its number then.
   learn();
+  const gone: string[] = [];
+  of.onStationGone = (key) => void gone.push(key);
   plan = () => [one, three];
   of.readPorts();
+  // Behind other switches it may be elsewhere, too.
+  deepStrictEqual(gone.map((key) => key.split(" ")[0]), ["10"]);
   plan = first;
   of.readPorts();
   strictEqual(does(of, { dst: 2 }), "12,13");

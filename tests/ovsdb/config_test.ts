@@ -185,6 +185,7 @@ Deno.test("config: values that are none fall back", () => {
   strictEqual(bridge?.ports[0]?.faces[0]?.address, "aa:55:aa:55:00:01");
   // As in Open vSwitch: a tag alone makes an access port, and trunks are nothing to it.
   deepStrictEqual(bridge?.ports[0]?.bundle, {
+    customers: undefined,
     mode: "access",
     tag: 7,
     trunks: undefined,

@@ -34,6 +34,15 @@ Deno.test(
       match(await ofctl(server, "dump-flows", "br0"), /priority=0 actions=NORMAL/);
       // Tests of Open vSwitch count on the addresses of ports in memory.
       match(await server.vs("get", "Interface", "p1", "mac_in_use"), /"aa:55:aa:55:/);
+      // Its own port has the least MTU of the others, unless another is asked for.
+      const mtus = async (asked: string): Promise<string> => {
+        await server.vs(...asked.split(" "));
+        return await server.vs("get", "Interface", "br0", "mtu");
+      };
+      strictEqual(await mtus("set Interface p1 mtu_request=1600"), "1500");
+      strictEqual(await mtus("set Interface p7 mtu_request=1700"), "1600");
+      strictEqual(await mtus("set Interface br0 mtu_request=1450"), "1450");
+      strictEqual(await mtus("clear Interface br0 mtu_request"), "1600");
       const meters = await ofctl(server, "-O", "OpenFlow15", "meter-features", "br0");
       match(meters, /max_meter/);
       // A number that is asked for moves a port; another bridge's numbers are its own.

@@ -40,5 +40,6 @@ export function textOf(bundle: Bundle): string {
     ...bundle,
     bond: bundle.bond !== undefined,
     trunks: [...bundle.trunks ?? []],
+    customers: [...bundle.customers ?? []],
   });
 }

@@ -15,7 +15,7 @@ export const watched: Watched = {
     ...["rstp_enable", "mcast_snooping_enable", "netflow", "sflow", "ipfix"],
   ],
   Port: [
-    ...["name", "interfaces", "tag", "trunks", "vlan_mode", "protected"],
+    ...["name", "interfaces", "tag", "trunks", "cvlans", "vlan_mode", "protected"],
     ...["other_config", "qos", "bond_mode", "bond_updelay", "bond_downdelay", "lacp"],
   ],
   Interface: [

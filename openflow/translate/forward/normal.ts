@@ -65,9 +65,10 @@ export function normal(way: Way): void {
     : undefined;
   const there = known === undefined ? undefined : ports.get(known);
   const isTagged = (tci & VLAN_PRESENT) !== 0 && from.mode !== "dot1q-tunnel";
+  const inner = (): number => from.mode === "dot1q-tunnel" ? vid : way.seeInnerVlan();
   const out = there === undefined ? undefined : bundleOf(there);
   // What packets taught before a port changed may be heard after that.
-  if (out !== undefined && carries(out, vlan)) {
+  if (out !== undefined && carries(out, vlan, inner)) {
     if (out.name === from.name) return way.drop("it is at the port that it came by");
     if (isForCopies(mirrors, out)) return way.drop("it is at the port of a mirror");
     if (out.isProtected && from.isProtected) return way.drop("both ports are protected");
@@ -80,7 +81,7 @@ export function normal(way: Way): void {
     const out = bundleOf(port);
     if (done.has(out.name) || port.config & PortConfig.noFlood) continue;
     done.add(out.name);
-    if (out.isProtected && from.isProtected || !carries(out, vlan)) continue;
+    if (out.isProtected && from.isProtected || !carries(out, vlan, inner)) continue;
     if (isForCopies(mirrors, out)) continue;
     if (!way.spendOnFlood()) return;
     sendOut(way, out, ports, { vlan, isTagged });

@@ -39,9 +39,19 @@ export const noBundle: Bundle = {
   ports: [],
 };
 
-/** Whether packets of a VLAN go out of a bundle. */
-export function carries({ mode, tag, trunks }: Bundle, vlan: number): boolean {
-  if (mode === "access" || mode === "dot1q-tunnel") return vlan === tag;
+/**
+ * Whether packets of a VLAN go out of a bundle; `inner` is the VLAN within that, which only tunnels
+ * of 802.1Q look at.
+ */
+export function carries(
+  { mode, tag, trunks, customers }: Bundle,
+  vlan: number,
+  inner = (): number => 0,
+): boolean {
+  if (mode === "access") return vlan === tag;
+  if (mode === "dot1q-tunnel") {
+    return vlan === tag && (customers === undefined || customers.has(inner()));
+  }
   if (mode !== "trunk") {
     if (vlan === tag) return true;
     if (vlan === 0) return false; // Packets without a tag are in the native VLAN.
@@ -55,7 +65,7 @@ export function vlanOf(from: Bundle, vid: number): number | undefined {
     case "access":
       return vid === 0 ? from.tag : undefined;
     case "dot1q-tunnel":
-      return from.tag;
+      return from.customers?.has(vid) === false ? undefined : from.tag;
     case "trunk":
       return carries(from, vid) ? vid : undefined;
     default:
