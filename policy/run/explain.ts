@@ -15,7 +15,6 @@ import type { Core } from "./core.ts";
 import { decisionOf } from "../decision.ts";
 import { describeDependency } from "../state/dependency.ts";
 import { completed } from "../packet/layout.ts";
-import { chooseMask } from "./mask_choice.ts";
 import { valueIn } from "../packet/plain.ts";
 import type { Effect } from "../packet/effect.ts";
 
@@ -128,7 +127,7 @@ function explainOne(
   const { runner, ledger, settings } = core;
   const { tracker } = runner;
   const at = core.stageOf(key) ?? undefined;
-  const { masks } = ledger;
+  const { chooser } = ledger;
   let coarse = 1;
   const packet = formatKey({ key });
   const fields = decodeKey(key);
@@ -149,7 +148,7 @@ function explainOne(
   try {
     const nowMs = clockMs();
     const ran = runner.run(core.policy, key, nowMs, at);
-    const { mask, step } = chooseMask(masks, settings.maxMasks, tracker);
+    const { mask, step } = chooser.choose(settings.maxMasks, tracker);
     coarse = step;
     const { reason } = decisionOf(ran.decision);
     return {

@@ -70,8 +70,6 @@ export class FlowRecord implements KeyPlace, FlowBits {
   dirty = false;
   /** It is not in the ledger any more. */
   gone = false;
-  /** The next flow of its bucket: number in the ledger, 0 for none. */
-  nextInBucket = 0;
   /** First of its dependencies in the ledger's lists. */
   edges = 0;
   /**

@@ -11,12 +11,15 @@ import type { Actions } from "../verdicts.ts";
 import { Edges } from "./edges.ts";
 import { type FlowParts, FlowRecord, numberIn, serialIn } from "./flow_record.ts";
 import { KeyStore, NO_CHUNK } from "./key_store.ts";
+import { MaskChooser } from "./mask_choice.ts";
 import { type Mask, maskedHash, MaskTable, sameUnder, wordsFor } from "./mask_table.ts";
 
 /** Flows by number, by name, by key under their mask, and by what they rest on. */
 export class Ledger {
   /** Masks of the flows. */
   readonly masks: MaskTable = new MaskTable();
+  /** Which of them a new one gets. */
+  readonly chooser: MaskChooser = new MaskChooser(this.masks);
   /** What flows rest on. */
   readonly edges: Edges = new Edges();
   readonly #continuations: Continuations;
@@ -27,6 +30,11 @@ export class Ledger {
   readonly #foreign = new Map<Ufid, FlowRecord>();
   /** First flow of each bucket of hashes; a power of two of them, more than there are flows. */
   #buckets = new Int32Array(1024);
+  /**
+   * Of each flow by its number: its hash, and the next flow of its bucket, 0 for none. Flows that
+   * are passed by need not be fetched: each of them would be waited for.
+   */
+  #chains = new Int32Array(2 * 1024);
   #size = 0;
 
   /** `continuations` are told which stages flows name. */
@@ -81,9 +89,12 @@ export class Ledger {
   ): FlowRecord | undefined {
     if (mask.users === 0) return undefined;
     const count = wordsFor(layout.size);
-    let flow = this.#flows[this.#buckets[hash & this.#buckets.length - 1] as number];
-    for (; flow !== undefined; flow = this.#flows[flow.nextInBucket]) {
-      if (flow.hash !== hash || flow.mask !== mask) continue;
+    const chains = this.#chains;
+    let number = this.#buckets[hash & this.#buckets.length - 1] as number;
+    for (; number !== 0; number = chains[2 * number + 1] as number) {
+      if (chains[2 * number] !== hash) continue;
+      const flow = this.#flows[number] as FlowRecord;
+      if (flow.mask !== mask) continue;
       if (flow.layout !== layout && flow.layout.size !== layout.size) continue;
       const { chunk, keyAt } = flow;
       const isIt = sameUnder(
@@ -116,28 +127,43 @@ export class Ledger {
     return flow;
   }
 
-  #put(flow: FlowRecord): void {
-    const bucket = flow.hash & this.#buckets.length - 1;
-    flow.nextInBucket = this.#buckets[bucket] as number;
-    this.#buckets[bucket] = flow.number;
+  #put({ number, hash }: FlowRecord): void {
+    if (2 * number >= this.#chains.length) {
+      const chains = new Int32Array(2 * this.#chains.length);
+      chains.set(this.#chains);
+      this.#chains = chains;
+    }
+    this.#chains[2 * number] = hash;
+    this.#chain(number, hash);
+  }
+
+  #chain(number: number, hash: number): void {
+    const bucket = hash & this.#buckets.length - 1;
+    this.#chains[2 * number + 1] = this.#buckets[bucket] as number;
+    this.#buckets[bucket] = number;
   }
 
   #growBuckets(): void {
     this.#buckets = new Int32Array(2 * this.#buckets.length);
-    for (const flow of this.#flows) if (flow !== undefined) this.#put(flow);
+    for (let number = 1; number < this.#flows.length; number++) {
+      if (this.#flows[number] === undefined) continue;
+      this.#chain(number, this.#chains[2 * number] as number);
+    }
   }
 
-  #unindex(flow: FlowRecord): void {
-    const bucket = flow.hash & this.#buckets.length - 1;
+  #unindex({ number, hash }: FlowRecord): void {
+    const bucket = hash & this.#buckets.length - 1;
+    const chains = this.#chains;
+    const next = chains[2 * number + 1] as number;
     let at = this.#buckets[bucket] as number;
-    if (at === flow.number) {
-      this.#buckets[bucket] = flow.nextInBucket;
+    if (at === number) {
+      this.#buckets[bucket] = next;
       return;
     }
     while (at !== 0) {
-      const before = this.#flows[at] as FlowRecord;
-      at = before.nextInBucket;
-      if (at === flow.number) before.nextInBucket = flow.nextInBucket;
+      const before = at;
+      at = chains[2 * at + 1] as number;
+      if (at === number) chains[2 * before + 1] = next;
     }
   }
 

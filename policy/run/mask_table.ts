@@ -53,7 +53,8 @@ function maskOf(words: Uint32Array, size: number, hash: number): Mask {
   };
 }
 
-function hashWords(words: Uint32Array, count: number): number {
+/** A hash of the first `count` words. */
+export function hashWords(words: Uint32Array, count: number): number {
   let hash = count;
   for (let i = 0; i < count; i++) {
     hash = Math.imul(hash ^ (words[i] as number), 0x9e3779b1);
@@ -62,7 +63,8 @@ function hashWords(words: Uint32Array, count: number): number {
   return hash;
 }
 
-function areEqual(a: Uint32Array, b: Uint32Array, count: number): boolean {
+/** Whether the first `count` words are equal. */
+export function areEqual(a: Uint32Array, b: Uint32Array, count: number): boolean {
   for (let i = 0; i < count; i++) if (a[i] !== b[i]) return false;
   return true;
 }
@@ -190,6 +192,8 @@ export class MaskTable {
   /** Those that flows have by their length, in no order. */
   readonly #groups = new Map<number, MaskGroup>();
   #size = 0;
+  /** Changes of which masks there are. */
+  changes = 0;
 
   /** Masks that flows have. */
   get size(): number {
@@ -235,6 +239,7 @@ export class MaskTable {
     if (group === undefined) this.#groups.set(length, group = new MaskGroup(mask));
     group.add(mask);
     this.#size++;
+    this.changes++;
   }
 
   /** A flow less has it. */
@@ -244,6 +249,7 @@ export class MaskTable {
     if (rest.length === 0) this.#byHash.delete(mask.hash);
     else this.#byHash.set(mask.hash, rest);
     this.#size--;
+    this.changes++;
     const { length } = mask.bytes;
     if (this.#groups.get(length)?.remove(mask)) this.#groups.delete(length);
   }

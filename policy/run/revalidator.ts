@@ -14,7 +14,6 @@ import { setImmediate } from "node:timers";
 import { codeOf } from "../../providers/operations.ts";
 import { type Core, count, countNamed } from "./core.ts";
 import type { FlowRecord } from "./flow_record.ts";
-import { chooseMask } from "./mask_choice.ts";
 import { OpList, putOf } from "./op_list.ts";
 import { type Effect, hasCredit } from "../packet/effect.ts";
 import { changesSoFar } from "../state/dependency.ts";
@@ -130,7 +129,7 @@ export class Revalidator {
       return;
     }
     const before = flow.effects;
-    const { mask, step } = chooseMask(ledger.masks, core.settings.maxMasks, tracker);
+    const { mask, step } = ledger.chooser.choose(core.settings.maxMasks, tracker);
     const freed = flow.mask.users === 1 ? 1 : 0;
     if (mask.users === 0 && ledger.masks.size - freed >= core.settings.maxMasks) {
       // The packet is executed all the same, and teaches what it does.

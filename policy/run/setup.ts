@@ -17,7 +17,6 @@ import { type Core, count, countNamed } from "./core.ts";
 import { type Handed, handedBy } from "../decision.ts";
 import { hasCredit } from "../packet/effect.ts";
 import type { FlowRecord } from "./flow_record.ts";
-import { chooseMask } from "./mask_choice.ts";
 import type { Mask } from "./mask_table.ts";
 import { OpList, putOf } from "./op_list.ts";
 import type { Ran } from "../runner.ts";
@@ -149,7 +148,7 @@ export class SetUp {
       countNamed(core.counters.drops, decision.reason ?? "no reason");
     }
     const read = settings.recorder === undefined ? NOTHING : core.runner.mask.slice();
-    const { mask, step } = chooseMask(ledger.masks, settings.maxMasks, tracker);
+    const { mask, step } = ledger.chooser.choose(settings.maxMasks, tracker);
     const { effects, keyWords, layout } = tracker;
     if (hasCredit(effects)) {
       const bytes = BigInt(upcall.originalLength ?? upcall.packet.length);

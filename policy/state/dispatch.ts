@@ -27,6 +27,8 @@ export class Dispatch<R> {
   /** Place in that order by number. */
   readonly #rank: Int32Array;
   readonly #asked: readonly Asked[];
+  /** Those of them whose prefixes are kept: by these alone one subtable is proven not to match. */
+  readonly #prefixed: readonly Asked[];
   readonly #all: Int32Array;
   /** Sets of the first 32 in the order, of the first 64 … */
   readonly #first: readonly Int32Array[];
@@ -62,6 +64,7 @@ export class Dispatch<R> {
     }
     this.#first = first;
     this.#asked = [...asked].map(([field, by]) => ({ field, by }));
+    this.#prefixed = this.#asked.filter(({ field }) => field.prefixes !== undefined);
   }
 
   /** The best rule that the packet matches; what told so is masked. */
@@ -130,8 +133,9 @@ export class Dispatch<R> {
       field.tell(tracker);
       remove(open, by);
     }
-    for (let i = 0; i < asked.length; i++) {
-      (asked[i] as Asked).field.keepUnproven(tracker, open);
+    const prefixed = this.#prefixed;
+    for (let i = 0; i < prefixed.length; i++) {
+      (prefixed[i] as Asked).field.keepUnproven(tracker, open);
     }
     for (let w = 0; w < open.length; w++) {
       while (open[w] !== 0) this.#proveOne(tracker, 32 * w + lowest(open[w] as number));
@@ -142,8 +146,8 @@ export class Dispatch<R> {
   #proveOne(tracker: Tracker, subtable: number): void {
     let least = Infinity;
     let cheapest: Asked | undefined;
-    for (let i = 0; i < this.#asked.length; i++) {
-      const asked = this.#asked[i] as Asked;
+    for (let i = 0; i < this.#prefixed.length; i++) {
+      const asked = this.#prefixed[i] as Asked;
       const bits = asked.field.bitsAgainst(subtable);
       if (bits >= least) continue;
       least = bits;

@@ -28,8 +28,18 @@ export class PrefixSets {
   steps = 0;
   /** Leading bits from which on a step holds. */
   readonly from: Uint8Array = new Uint8Array(STEPS);
-  /** Members left at each step: those with a prefix that may fit, and those without any. */
-  left: Int32Array = new Int32Array(STEPS);
+  /** Where in `#left` those are that are left at each step. */
+  readonly #leftAt: Int32Array = new Int32Array(STEPS);
+  /**
+   * Two sets for each node, of those with a prefix that may fit and those without any: of values
+   * that go down to the node, and of those that part from all that is below it. Those of node 0 are
+   * of all values. They follow from the sets of the nodes above, and are made when a walk comes by:
+   * rules change seldom, and walks then only look.
+   */
+  #left: Int32Array = new Int32Array(32).fill(-1);
+  /** The change of which the two sets of a node are; other ones are to be made anew. */
+  #leftOf: Int32Array = new Int32Array(16);
+  #changes = 1;
   /** Children of node n at 2n and 2n + 1; 0: none. */
   #next = new Int32Array(32);
   #length = new Uint8Array(16);
@@ -39,7 +49,6 @@ export class PrefixSets {
   #exact = new Int32Array(16);
   #wanted = new Int32Array(16);
   #within = new Int32Array(16);
-  #path = new Int32Array(1);
   #nodes = ROOT + 1;
   readonly #free: number[] = [];
 
@@ -51,6 +60,7 @@ export class PrefixSets {
   /** A member wants a prefix that it did not want. */
   add(bits: Words, length: number, member: number): void {
     while (member >> 5 >= this.words) this.#widen();
+    this.#changes++;
     const [word, bit] = [member >> 5, 1 << (member & 31)];
     let node = ROOT;
     for (;;) {
@@ -86,6 +96,7 @@ export class PrefixSets {
 
   /** A member wants a prefix no longer; `own` has those that it still wants. */
   remove(bits: Words, length: number, member: number, own: Trie<unknown>): void {
+    this.#changes++;
     const [word, bit] = [member >> 5, 1 << (member & 31)];
     let above = 0;
     let before = 0;
@@ -112,48 +123,54 @@ export class PrefixSets {
    * it. At the last step those are left that want just a prefix of it, or none at all.
    */
   look(bits: Words): void {
+    const [next, length] = [this.#next, this.#length];
     const { words } = this;
-    const [next, path] = [this.#next, this.#path];
-    for (let w = 0; w < words; w++) {
-      path[w] = this.#exact[ROOT * words + w] as number;
-      this.left[w] = -1;
-    }
     this.from[0] = 0;
+    this.#leftAt[0] = 0;
     this.steps = 1;
+    if (this.#leftOf[ROOT] !== this.#changes) this.#settle(ROOT, 0);
     let node = ROOT;
     for (;;) {
-      const at = this.#length[node] as number;
+      const at = length[node] as number;
       const side = bitOf(bits, at);
       const child = next[2 * node + side] as number;
-      const sibling = next[2 * node + 1 - side] as number;
+      const parts = next[2 * node + 1 - side] !== 0;
       if (child === 0) {
-        if (sibling !== 0) this.#step(at + 1, 0);
+        if (parts) this.#step(at + 1, (2 * node + 1) * words);
         return;
       }
-      if (sibling !== 0) this.#step(at + 1, child);
+      if (this.#leftOf[child] !== this.#changes) this.#settle(child, node);
+      if (parts) this.#step(at + 1, 2 * child * words);
       const common = this.#shared(bits, child);
-      if (common < (this.#length[child] as number)) {
-        this.#step(common + 1, 0);
+      if (common < (length[child] as number)) {
+        this.#step(common + 1, (2 * node + 1) * words);
         return;
       }
       node = child;
-      for (let w = 0; w < words; w++) {
-        path[w] = (path[w] as number) | (this.#exact[node * words + w] as number);
-      }
-      if (this.#length[node] === 128) return;
+      if (length[node] === 128) return;
     }
   }
 
-  /** From so many bits on, what the path wants is left and what is within `node`; 0: nothing. */
-  #step(from: number, node: number): void {
-    const { words, left } = this;
-    const to = this.steps * words;
-    this.from[this.steps++] = from;
+  /** From so many bits on, the set at `left` is left. */
+  #step(from: number, left: number): void {
+    this.from[this.steps] = from;
+    this.#leftAt[this.steps++] = left;
+  }
+
+  /** Makes the two sets of a node from those of its parent, 0 for the root. */
+  #settle(node: number, parent: number): void {
+    const { words } = this;
+    const left = this.#left;
+    const [to, above] = [2 * node * words, (2 * parent + 1) * words];
     for (let w = 0; w < words; w++) {
-      const below = node === 0 ? 0 : this.#within[node * words + w] as number;
-      const others = ~(this.#within[ROOT * words + w] as number);
-      left[to + w] = (this.#path[w] as number) | below | others;
+      const within = this.#within[node * words + w] as number;
+      const exact = this.#exact[node * words + w] as number;
+      // Those without any prefix stay whatever the value is.
+      const before = parent === 0 ? ~within : left[above + w] as number;
+      left[to + w] = before | within;
+      left[to + words + w] = before | exact;
     }
+    this.#leftOf[node] = this.#changes;
   }
 
   /** The last step that so many leading bits prove. */
@@ -165,21 +182,25 @@ export class PrefixSets {
 
   /** The first step at which a member is not left; as many as there are steps if it stays. */
   stepWithout(member: number): number {
-    const { words, left, steps } = this;
     const word = member >> 5;
-    if (word >= words) return steps;
-    for (let step = 1; step < steps; step++) {
-      const bits = left[step * words + word] as number;
-      if ((bits >>> (member & 31) & 1) === 0) return step;
+    if (word >= this.words) return this.steps;
+    // Who is not left at a step is not left at any later one.
+    let [low, high] = [1, this.steps];
+    while (low < high) {
+      const middle = low + high >> 1;
+      const bits = this.#left[(this.#leftAt[middle] as number) + word] as number;
+      if ((bits >>> (member & 31) & 1) === 0) high = middle;
+      else low = middle + 1;
     }
-    return steps;
+    return low;
   }
 
   /** Takes those out of a set that are not left at a step. */
   keepLeft(set: Int32Array, step: number): void {
-    const { words, left } = this;
-    const at = step * words;
-    for (let w = 0; w < words && w < set.length; w++) {
+    const left = this.#left;
+    const at = this.#leftAt[step] as number;
+    const words = Math.min(this.words, set.length);
+    for (let w = 0; w < words; w++) {
       set[w] = (set[w] as number) & (left[at + w] as number);
     }
   }
@@ -222,6 +243,8 @@ export class PrefixSets {
     this.#wanted = copied(this.#wanted, new Int32Array(room));
     this.#exact = copied(this.#exact, new Int32Array(room * this.words));
     this.#within = copied(this.#within, new Int32Array(room * this.words));
+    this.#left = copied(this.#left, new Int32Array(2 * room * this.words));
+    this.#leftOf = copied(this.#leftOf, new Int32Array(room));
   }
 
   /** Sets get as many words more as they have. */
@@ -238,8 +261,8 @@ export class PrefixSets {
     };
     this.#exact = wide(this.#exact);
     this.#within = wide(this.#within);
-    this.#path = new Int32Array(words);
-    this.left = new Int32Array(STEPS * words);
+    this.#left = new Int32Array(2 * this.#length.length * words).fill(-1, 0, 2 * words);
+    this.#changes++;
     this.words = words;
     this.steps = 0;
   }

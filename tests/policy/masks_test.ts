@@ -5,6 +5,9 @@ import { forward, runPolicy, StateMap } from "../../policy/mod.ts";
 import { Layout } from "../../policy/packet/layout.ts";
 import { type Mask, MaskTable, wordsOf } from "../../policy/run/mask_table.ts";
 import { placeOf } from "../../policy/packet/leaf.ts";
+import { Tracker } from "../../policy/packet/tracker.ts";
+import { seeded } from "../../policy/check/random.ts";
+import { MaskChooser } from "../../policy/run/mask_choice.ts";
 import { encodeKey } from "../../providers/odp/mod.ts";
 import type { FlowKey } from "../../providers/types.ts";
 import { tcpFrame } from "../support/frames.ts";
@@ -47,6 +50,44 @@ Deno.test("masks: the closest has all that is wanted, and the fewest bits beside
   table.release(held[1] as Mask);
   table.release(held[2] as Mask);
   strictEqual(closest(of(0), 32), undefined);
+});
+
+Deno.test("masks: a choice that is kept is the one that would be made anew", () => {
+  const random = seeded(17);
+  const table = new MaskTable();
+  const kept = new MaskChooser(table);
+  const tracker = new Tracker();
+  const [budget, keys] = [40, [arp, other].map((key) => encodeKey(key))];
+  const places = [placeOf("skbMark"), placeOf("priority")] as const;
+  const choose = (by: MaskChooser, key: number, read: number) => {
+    tracker.take(keys[key] as Uint8Array);
+    tracker.begin(0);
+    tracker.layBits(places[key] ?? places[0], Uint32Array.of(read * 0x10101, 0, 0, 0));
+    const chosen = by.choose(budget, tracker);
+    tracker.end();
+    return chosen;
+  };
+  const held: Mask[] = [];
+  let full = 0;
+  for (let step = 0; step < 20_000; step++) {
+    const key = random(2);
+    const read = random(256);
+    const { mask, step: rounded } = choose(kept, key, read);
+    const anew = choose(new MaskChooser(table), key, read);
+    deepStrictEqual([mask.bytes, rounded], [anew.mask.bytes, anew.step]);
+    // Another object with the same bits would be another mask.
+    ok(anew.mask.users === 0 || mask === anew.mask);
+    if (table.size < budget) {
+      table.hold(mask, rounded);
+      held.push(mask);
+      continue;
+    }
+    full++;
+    // Long times in which nothing changes, and others in which masks come and go.
+    if (step % 2000 < 1500 || random(3) > 0) continue;
+    table.release(held.splice(random(held.length), 1)[0] as Mask);
+  }
+  ok(full > 5000, `${full} with as many masks as there may be`);
 });
 
 Deno.test("masks: those of other kinds of packets are not borrowed", () => {
