@@ -330,13 +330,6 @@ export const defects: readonly Defect[] = [
     replace: "this.#step(common, (2 * node + 1) * words);",
   },
   {
-    what: "prefixes rule out what they did before rules changed",
-    seed: 12,
-    file: "state/prefix_sets.ts",
-    find: "if (this.#leftOf[child] !== this.#changes) this.#settle(child, node);",
-    replace: "if (this.#leftOf[child] === 0) this.#settle(child, node);",
-  },
-  {
     what: "subtables behind the first 32 in the order need no proof",
     seed: 12,
     policies: "hostile",
