@@ -12,13 +12,15 @@
  *
  * Also holds every unit, header and C test to the warnings of `ffi/flags.ts`.
  */
-import { objectsOf } from "../../ffi/build.ts";
 import {
+  beside,
   buildProgram,
   cDirectory,
   checkWarnings,
+  compileTest,
   directives,
   filesOf,
+  unitObjects,
 } from "../support/c_build.ts";
 import { skippable, Unsupported } from "../support/skip.ts";
 
@@ -93,12 +95,8 @@ async function runProgram(program: string): Promise<void> {
 Deno.test(
   "c: every unit and test compiles without a warning",
   skippable(async () => {
-    const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
-    const files = [
-      ...units.map(({ source, flags }) => ({ path: cDirectory + source, flags })),
-      ...names.map((name) => ({ path: here + name, flags: [] })),
-    ];
-    await checkAll(files);
+    await unitObjects();
+    await beside(names, (name) => compileTest(here + name));
   }),
 );
 
@@ -107,27 +105,6 @@ Deno.test(
   skippable(async () => {
     const headers = (await filesOf(".h")).filter((name) => name !== "abi_fields.h");
     // Vectors are of builds that have them; this one may not.
-    const flags = ["-Wno-psabi"];
-    await checkAll(headers.map((name) => ({ path: cDirectory + name, flags })));
+    await beside(headers, (name) => checkWarnings(cDirectory + name, ["-Wno-psabi"]));
   }),
 );
-
-/** Checks all files, two at a time, and then reports every one that failed. */
-async function checkAll(
-  files: readonly { path: string; flags: readonly string[] }[],
-): Promise<void> {
-  const failures: unknown[] = [];
-  const queue = files.values();
-  const worker = async (): Promise<void> => {
-    for (const { path, flags } of queue) {
-      try {
-        await checkWarnings(path, flags);
-      } catch (error) {
-        if (error instanceof Unsupported) throw error;
-        failures.push(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, worker));
-  if (failures.length > 0) throw new Error(failures.map(String).join("\n"));
-}

@@ -28,7 +28,11 @@ const instruments: Readonly<
   Record<Instrument, { cc: string; flags: readonly string[] }>
 > = {
   none: { cc: "cc", flags: ["-O1", "-g1"] },
-  speed: { cc: "cc", flags: ["-O3", "-g1"] }, // As users' builds: for benches.
+  // As users' builds, and held to all warnings but one, which guesses that no loop may run.
+  speed: {
+    cc: "cc",
+    flags: ["-O3", "-g1", ...warningFlags, "-Wno-maybe-uninitialized"],
+  },
   // For valgrind, which knows no AVX-512, and the same on every machine.
   count: { cc: "cc", flags: ["-O3", "-g1", "-march=haswell", "-maes"] },
   address: {
@@ -117,7 +121,18 @@ export async function buildProgram(
   return program;
 }
 
-/** The object files of every unit of `c/`, as users have them, one for each of its builds. */
+/** Compiles a test as users' builds are, without a link: with all warnings as errors. */
+export async function compileTest(main: string): Promise<void> {
+  const { cc, common, headers } = await compilation("speed");
+  const folder = main.slice(0, main.lastIndexOf("/") + 1);
+  const salt = headers + await includesOf(await Deno.readTextFile(main), folder);
+  await cachedObject(cc, main, { flags: common, salt });
+}
+
+/**
+ * The object files of every unit of `c/`, as users have them, one for each of its builds. A warning
+ * is an error.
+ */
 export async function unitObjects(): Promise<{ source: string; object: string }[]> {
   const { cc, common, headers } = await compilation("speed");
   const units = objectsOf((await filesOf(".c")).map((name) => ({ name })));
@@ -160,17 +175,31 @@ async function compileAll(
   common: readonly string[],
 ): Promise<string[]> {
   const objects: string[] = [];
-  const queue = jobs.entries();
+  await beside(jobs, async ({ path, flags, salt }, at) => {
+    objects[at] = await cachedObject(cc, path, { flags: [...common, ...flags], salt });
+  });
+  return objects;
+}
+
+/**
+ * Does something with each item, as many beside each other as there are processors, and throws
+ * afterwards what went wrong: the first `Unsupported`, or all texts in one error.
+ */
+export async function beside<T>(
+  items: readonly T[],
+  work: (item: T, at: number) => Promise<void>,
+): Promise<void> {
+  const failures: unknown[] = [];
+  const queue = items.entries();
   const worker = async (): Promise<void> => {
-    for (const [at, { path, flags, salt }] of queue) {
-      objects[at] = await cachedObject(cc, path, { flags: [...common, ...flags], salt });
+    for (const [at, item] of queue) {
+      await work(item, at).catch((error) => failures.push(error));
     }
   };
-  const workers = Array.from({ length: navigator.hardwareConcurrency }, worker);
-  for (const end of await Promise.allSettled(workers)) {
-    if (end.status === "rejected") throw end.reason;
-  }
-  return objects;
+  await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, worker));
+  const missing = failures.find((error) => error instanceof Unsupported);
+  if (missing !== undefined || failures.length === 1) throw missing ?? failures[0];
+  if (failures.length > 0) throw new Error(failures.map(String).join("\n"));
 }
 
 /**
