@@ -8,7 +8,7 @@ import { flowText } from "../control/text/flow.ts";
 import type { PutFlow } from "../policy/mod.ts";
 import type { Datapath } from "../providers/datapath.ts";
 import { formatActions, formatKey } from "../providers/odp/mod.ts";
-import { inTheirWords } from "./flow_words.ts";
+import { inTheirWords, withoutLayer } from "./flow_words.ts";
 import type { Say } from "./log.ts";
 
 /** Logs a flow that came, or that has other actions. */
@@ -28,7 +28,7 @@ export function logFlow(log: Say, flow: PutFlow, isNew: boolean): void {
 export function logFlows(log: Say, dp: Datapath, isTerse: boolean): void {
   log("dpif", "dbg", () =>
     [...dp.flows.dump()].map((flow) => {
-      const text = inTheirWords(flowText(flow, { verbose: true })).replace(", ", " ");
+      const text = withoutLayer(inTheirWords(flowText(flow, { verbose: true })));
       const said = isTerse ? text.replace(/^(ufid:\S+) .*?(?=, packets:)/s, "$1") : text;
       return `dummy@ovs-dummy: flow_dump ${said}`;
     }));

@@ -29,6 +29,11 @@ export function inTheirWords(line: string): string {
   return id + (whole.endsWith(",") ? whole.slice(0, -1) : whole) + withHanded(tail);
 }
 
+/** A line of a flow as logs and `dpif/dump-flows` have it: they do not say which layer it is in. */
+export function withoutLayer(line: string): string {
+  return line.replace(/^(ufid:[^,\s]+), /, "$1 ").replace(", dp:ovs,", ",");
+}
+
 /** Lines of a dump, each in these words. */
 export function linesInTheirWords(text: string): string {
   return text.split("\n").map(inTheirWords).join("\n");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Flows of datapaths in the order of Open vSwitch's userspace datapath. */
 import { strictEqual } from "node:assert/strict";
-import { inTheirWords, linesInTheirWords } from "./flow_words.ts";
+import { inTheirWords, linesInTheirWords, withoutLayer } from "./flow_words.ts";
 
 Deno.test("metadata of flows comes in the order of the userspace datapath, what follows stays", () => {
   for (
@@ -25,6 +25,10 @@ Deno.test("metadata of flows comes in the order of the userspace datapath, what 
     strictEqual(inTheirWords(ours), theirs);
     strictEqual(inTheirWords(theirs), theirs, "once more");
   }
+  strictEqual(
+    withoutLayer("ufid:00-1, in_port(1), packets:0, dp:ovs, actions:drop"),
+    "ufid:00-1 in_port(1), packets:0, actions:drop",
+  );
   strictEqual(
     linesInTheirWords("in_port(1),ct_state(+trk), actions:1\n"),
     "ct_state(+trk),in_port(1), actions:1\n",

@@ -74,6 +74,14 @@ let lastId = 0;
 const MAX_MESSAGE = 0xffff;
 const PACKET_IN_HEADERS = 1024;
 
+/** The reason that a version has for packet-ins: before OpenFlow 1.4 there were three. */
+function shownReason(reason: number, version: number): number {
+  if (reason === PacketInReason.explicitMiss) return PacketInReason.noMatch;
+  return version < 5 && reason >= PacketInReason.actionSet
+    ? PacketInReason.action
+    : reason;
+}
+
 /** A switch. */
 export class Switch implements Pipeline {
   readonly id = lastId = lastId % MAX_ID + 1;
@@ -271,7 +279,7 @@ export class Switch implements Pipeline {
         (continuation?.length ?? 0),
     );
     for (const peer of this.peers) {
-      const shown = reason === PacketInReason.explicitMiss ? 0 : reason;
+      const shown = shownReason(reason, peer.version);
       if (!peer.wants("packetIn", shown) || peer.controllerId !== controllerId) continue;
       peer.tell({
         kind: "packetIn",

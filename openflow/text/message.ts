@@ -46,7 +46,13 @@ const names: Partial<Record<Message["kind"], string>> = {
 
 const upper = (word: string): string => word.replace(/[A-Z]/g, "_$&").toUpperCase();
 
-function nameOf(message: Message): string {
+function nameOf(message: Message, version: Version): string {
+  // Before OpenFlow 1.4 bundles were an extension of the ONF.
+  if (message.kind.startsWith("bundle") && version < 5) {
+    return message.kind === "bundleAdd"
+      ? "ONFT_BUNDLE_ADD_MESSAGE"
+      : "ONFT_BUNDLE_CONTROL";
+  }
   if (message.kind !== "multipartRequest" && message.kind !== "multipartReply") {
     return names[message.kind] ?? `OFPT_${upper(message.kind)}`;
   }
@@ -59,7 +65,7 @@ function nameOf(message: Message): string {
 /** A message with its version and number: `OFPT_BARRIER_REQUEST (OF1.4) (xid=0x2):`. */
 export function formatMessage(message: Message, version: Version, xid: number): string {
   const of = version === 1 ? "" : ` (OF1.${version - 1})`;
-  return `${nameOf(message)}${of} (xid=0x${xid.toString(16)}):${
+  return `${nameOf(message, version)}${of} (xid=0x${xid.toString(16)}):${
     bodyOf(message, version)
   }`;
 }

@@ -186,8 +186,10 @@ export function commit(
   header("ethernet", ethernetParts);
   const popped = commitTags(now, base, actions);
   const type = flow[Word.dlType] as number;
-  if (type === ETH_IP) header("ipv4", ipv4Parts);
-  else if (type === ETH_IPV6) header("ipv6", ipv6Parts);
+  // As in Open vSwitch: of a packet whose protocol is 0 the header is not known to be one.
+  const isKnown = nwByte(flow, Nw.proto) !== 0;
+  if (type === ETH_IP) { if (isKnown) header("ipv4", ipv4Parts); }
+  else if (type === ETH_IPV6) { if (isKnown) header("ipv6", ipv6Parts); }
   else if (isMpls(type)) {
     const all = Object.fromEntries(mplsParts.map(([name, get]) => [name, get(flow)]));
     if (flow[Word.mpls] !== of[Word.mpls]) {

@@ -129,7 +129,7 @@ function choose(
   if (spread !== null) return bySpread(way, spread, isAlive);
   const { selection, buckets } = content;
   const fields = selection?.method === "hash" ? selection.fields : undefined;
-  const hash = selection === undefined || fields === undefined
+  const hash = selection === undefined || fields === undefined || fields.length === 0
     ? hashFields(way, "symmetric_l4", 0)
     : hashOfFields(way, { ...selection, fields });
   return selected(buckets.filter(isAlive), hash);

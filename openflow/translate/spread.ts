@@ -57,9 +57,8 @@ export function spreadOf(
   if (known !== undefined) return known;
   const { method = "", parameter = 0n } = content.selection ?? {};
   const isUsual = method === "";
-  const buckets = method === "hash" && content.selection?.fields !== undefined
-    ? undefined
-    : webster(content.buckets);
+  // As in Open vSwitch: without fields the method "hash" is one of the flow, too.
+  const buckets = method === "hash" ? undefined : webster(content.buckets);
   const wantsSymmetric = isUsual || parameter >> 32n === 1n;
   known = buckets === undefined || hashes.size === 0 ? null : {
     algorithm: wantsSymmetric && hashes.has("symL4") ? "symL4" : "l4",

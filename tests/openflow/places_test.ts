@@ -2,11 +2,13 @@
 /** Of which port, table and flow things are, where lists go on: as in Open vSwitch. */
 import { deepStrictEqual } from "node:assert/strict";
 import { handedBy } from "../../policy/decision.ts";
+import { Peer } from "../../openflow/switch/peer.ts";
 import { Switch } from "../../openflow/switch/switch.ts";
 import { flowOfKey, layFlow } from "../../openflow/table/packet_flow.ts";
 import { parseFlow } from "../../openflow/text/flow.ts";
 import { readContext } from "../../openflow/translate/context.ts";
 import { Translation } from "../../openflow/translate/translation.ts";
+import type { Version } from "../../openflow/wire/error.ts";
 import { PacketInReason } from "../../openflow/wire/message.ts";
 import { Tracker } from "../../policy/packet/tracker.ts";
 import type { Datapath } from "../../providers/datapath.ts";
@@ -81,4 +83,28 @@ Deno.test("openflow: packet-ins of an action set are of the flow that was met fi
     { table: 3, cookie: 10n, reason: PacketInReason.action },
     { table: 0, cookie: 7n, reason: PacketInReason.actionSet },
   ]);
+});
+
+Deno.test("openflow: before 1.4 packet-ins of sets, groups and packet-outs are those of actions", () => {
+  const of = new Switch(dp, { name: "d", datapathId: 1n, tight: false });
+  const told = (version: Version, reason: number): number => {
+    let count = 0;
+    const peer = new Peer(version, false, () => void count++);
+    peer.asynchronous = {
+      ...peer.asynchronous,
+      packetIn: [0, 1 << PacketInReason.action],
+    };
+    of.join(peer);
+    of.packetIn(new Uint8Array(60), {
+      ...{ of: of.id, table: 0, cookie: 0n, reason, maxLength: 60, controllerId: 0 },
+      ...{ userdata: undefined, meter: undefined, words: [] },
+    });
+    of.leave(peer);
+    return count;
+  };
+  const { actionSet, group, packetOut, noMatch, action } = PacketInReason;
+  for (const reason of [actionSet, group, packetOut]) {
+    deepStrictEqual([told(1, reason), told(4, reason), told(5, reason)], [1, 1, 0]);
+  }
+  deepStrictEqual([told(1, action), told(1, noMatch), told(6, action)], [1, 0, 1]);
 });

@@ -11,7 +11,7 @@ import type { ControlCommands } from "../../control/socket.ts";
 import { Log } from "../../control/log.ts";
 import { verbs } from "../../control/verbs/verbs.ts";
 import type { Bridge, Face } from "../bridge.ts";
-import { linesInTheirWords } from "../flow_words.ts";
+import { linesInTheirWords, withoutLayer } from "../flow_words.ts";
 import { withHanded } from "../handed_text.ts";
 import type { Backing } from "../datapaths.ts";
 import { type Add, bridgeOf, type ServedDaemon, sortedBridges } from "./served.ts";
@@ -127,7 +127,7 @@ export function datapathCommands(add: Add, served: ServedDaemon): void {
         await command?.run([...flags, fullName], client) ?? "",
       );
       return text.split("\n").filter((line) => isOf(bridge, line))
-        .map((line) => `${line.replace(/^(ufid:[^,]+), /, "$1 ")}\n`).join("");
+        .map((line) => `${withoutLayer(line)}\n`).join("");
     },
   );
   policies(add, served, backings);

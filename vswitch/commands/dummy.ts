@@ -8,7 +8,7 @@ import { setImmediate } from "node:timers";
 import { CommandError } from "../../control/command_error.ts";
 import { dummyCommands } from "../../control/dummy_commands.ts";
 import { PortConfig } from "../../openflow/wire/object.ts";
-import type { PortNo } from "../../providers/ids.ts";
+import { type PortNo, portNo } from "../../providers/ids.ts";
 import type { Backing } from "../datapaths.ts";
 import { type Add, type ServedDaemon, sortedBridges } from "./served.ts";
 
@@ -56,6 +56,32 @@ export function dummyPortCommands(add: Add, { daemon }: ServedDaemon): void {
       return `${one}: ${state}\n`;
     }).join("");
   });
+  add(
+    "dpif-dummy/change-port-number",
+    "dp port new-number",
+    [3, 3],
+    async ([name = "", port = "", text = ""]) => {
+      const backing = having(port);
+      const { ports, fullName } = backing.dp;
+      const [old, no] = [ports.get(port), Number(text)];
+      if (!fullName.endsWith(`@${name}`)) throw new CommandError("unknown dpif");
+      if (old === undefined || !/^[1-9]\d{0,4}$/.test(text)) {
+        throw new CommandError("bad port number");
+      }
+      if (ports.get(portNo(no)) !== undefined) {
+        throw new CommandError("port number already in use");
+      }
+      const { type, options = {} } = old;
+      await ports.delete(old.no);
+      await ports.add({ name: port, type, options, no: portNo(no) });
+      const isKnown = (): boolean =>
+        sortedBridges(daemon).some(({ faces }) => faces.get(port)?.dp === no);
+      const end = performance.now() + ANEW_MS;
+      daemon.configure();
+      while (!isKnown() && performance.now() < end) await later();
+      return "";
+    },
+  );
   add("netdev-dummy/set-admin-state", "[netdev] up|down", [1, 2], (args) => {
     const state = args.at(-1)?.toLowerCase();
     const name = args.length === 2 ? args[0] : undefined;
@@ -79,6 +105,13 @@ export function dummyPortCommands(add: Add, { daemon }: ServedDaemon): void {
     if (name !== undefined && !found) throw new CommandError("Unknown Dummy Interface");
     return "OK\n";
   });
+}
+
+/** Another number of a port is known to its bridge after so long at most, ms. */
+const ANEW_MS = 1000;
+
+function later(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** What a datapath has looked up, and had handed to its policy. */
@@ -105,7 +138,7 @@ async function decided(backing: Backing, before: Counts, frames: number): Promis
     return seen < frames || upcalls - before.upcalls < missed - before.missed;
   };
   while (isLacking() && performance.now() < end) {
-    await new Promise((resolve) => setImmediate(resolve));
+    await later();
   }
   await backing.switches.run.settled();
 }

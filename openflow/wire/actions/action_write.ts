@@ -148,7 +148,7 @@ function regLoad(writer: Writer, field: Field, value: bigint, mask: bigint): voi
   }
   if (field.nxm === undefined && field.oxm === undefined) {
     standard(writer, 0xffff, (to) => {
-      to.u32(NICIRA).u16(33).zeros(6);
+      to.u32(NICIRA).u16(33);
       writeFieldValue(to, field, value, mask, 3);
     });
     return;

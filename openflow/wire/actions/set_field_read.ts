@@ -31,7 +31,7 @@ function settable<T extends OfAction & { type: "setField" }>(action: T): T {
 
 /** Nicira's way to say it. */
 export function regLoad2(body: Reader): OfAction {
-  body.zeros(6, "NXBAC_MUST_BE_ZERO");
   const { field, value, mask } = readSetting(body);
+  body.zeros(body.left, "OFPBAC_BAD_SET_ARGUMENT");
   return settable({ type: "setField", field, value, mask, form: "load" });
 }
