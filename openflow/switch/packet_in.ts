@@ -50,5 +50,9 @@ export function metadataOf(
     }
   }
   for (const [word, bits] of narrow) if (mask[word]) mask[word] = bits;
+  // As in Open vSwitch: what is said of a connection is read by the protocol of its packets.
+  if (mask[Word.ctState] !== 0 && value[Word.ctState] !== 0 && known !== undefined) {
+    [value[Word.dlType], mask[Word.dlType]] = [known[Word.dlType] as number, 0xffff];
+  }
   return made;
 }
