@@ -204,6 +204,52 @@ Deno.test("openflow turns: an echo is answered while a bundle is committed", asy
   deepStrictEqual(heard, ["hello 1", "echoReply 3", "bundleControl 2"]);
 });
 
+Deno.test("openflow turns: an echo is answered while a flow mod waits long for others", async () => {
+  const of = make();
+  let isReleased = false;
+  // What another peer has begun: it ends when the echo is answered, or is given up on.
+  const others = of.turns.run((function* () {
+    while (!isReleased) yield;
+  })());
+  const given = setTimeout(() => isReleased = true, 30_000);
+  const parts = [
+    encodeMessage({ kind: "hello", versions: 1 << VERSION }, { version: VERSION }),
+    bytesOf(parseFlow("in_port=1,actions=output:2"), 2),
+    bytesOf({ kind: "echoRequest", data: new Uint8Array(3) }, 3),
+    bytesOf({ kind: "barrierRequest" }, 4),
+  ];
+  const { promise: ended, resolve: end } = Promise.withResolvers<null>();
+  const splitter = new Splitter();
+  const heard: string[] = [];
+  const connection = new Connection(of, {
+    read: (to) => {
+      const next = parts.shift();
+      if (next === undefined) return ended;
+      to.set(next);
+      return Promise.resolve(next.length);
+    },
+    write: (bytes) => {
+      for (const one of splitter.push(bytes)) {
+        const { message: { kind }, xid } = decodeMessage(one);
+        heard.push(`${kind} ${xid}${isReleased ? "" : ", they wait"}`);
+        if (kind === "echoReply") isReleased = true;
+        if (kind === "barrierReply") end(null);
+      }
+      return Promise.resolve(bytes.length);
+    },
+    close: () => {},
+  }, { versions: 1 << VERSION, isService: false, probeMs: 0 });
+  await connection.run();
+  await others;
+  clearTimeout(given);
+  deepStrictEqual(heard, [
+    "hello 1, they wait",
+    "echoReply 3, they wait",
+    "barrierReply 4",
+  ]);
+  strictEqual(of.table(0).size, 1);
+});
+
 Deno.test("openflow turns: bundles of all peers together take no more than their bound", () => {
   const all = makeBudget(1 << 22);
   const message = bytesOf({ kind: "echoRequest", data: new Uint8Array(1000) });
