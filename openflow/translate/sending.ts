@@ -93,11 +93,12 @@ export abstract class Sending extends Headers {
   /** Sends the start of the packet out of a port. Nothing else is cut where there is none. */
   outputCut(port: number, maxLength: number): void {
     const isPort = port < Port.max || port === Port.local || port === Port.inPort;
-    // As in Open vSwitch: behind a patch port it would be cut who knows where.
+    // As in Open vSwitch: behind a patch port it would be cut who knows where, and one that leads
+    // nowhere would leave the cut to what is sent next, a mirror's copy.
     const to = port === Port.inPort ? this.inPort : port;
-    const isPatch = this.pipeline.ports.value.get(to)?.patch !== undefined;
-    if (isPatch) this.way.tell(`output_trunc does not support patch port ${to}`);
-    if (!isPort || isPatch) return;
+    const isThere = this.pipeline.ports.value.get(to)?.dp !== undefined;
+    if (!isPort) return;
+    if (!isThere) return this.way.tell(`output_trunc does not support patch port ${to}`);
     // As in Open vSwitch: what is changed is so behind the cut, which a tag does not count for.
     const before = this.actions.push(trunc(maxLength));
     this.output(port);
@@ -125,7 +126,9 @@ export abstract class Sending extends Headers {
     if (desc.patch !== undefined) { if (this.cut === 0) this.enterPeer(desc.patch); }
     else if (desc.tunnel !== undefined && desc.dp !== undefined) {
       const outer = tunnelAction(this.way, desc.tunnel);
-      if (outer !== undefined) this.send(outer, ...cut, output(desc.dp));
+      // As in Open vSwitch: what goes nowhere is not mirrored either.
+      if (outer === undefined) return;
+      this.send(outer, ...cut, output(desc.dp));
     } else if (desc.dp !== undefined) this.send(...cut, output(desc.dp));
     if (this.pipeline.mirrors.value.length > 0) mirrorOut(this.way, desc);
   }

@@ -3,6 +3,7 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { PlannedPort } from "../../openflow/switch/ports.ts";
 import { Switch } from "../../openflow/switch/switch.ts";
+import { RuleCounter } from "../../openflow/table/rule.ts";
 import { parseFlow } from "../../openflow/text/flow.ts";
 import type { Bundle, SwitchPort } from "../../openflow/translate/pipeline.ts";
 import { Translation } from "../../openflow/translate/translation.ts";
@@ -154,6 +155,32 @@ Deno.test("patch ports: nothing is cut there, and so nothing that comes behind",
   const way = new Translation(of, { flow, tags: [] }, () => {});
   way.run();
   strictEqual(formatActions(way.actions), "trunc(64),13,13");
+});
+
+Deno.test("mirrors: a copy is whole, also behind what was to be cut and went nowhere", () => {
+  const { bundle } = port(2);
+  const of = make(() => [
+    port(1),
+    { port: 2, name: "to-nowhere", bundle },
+    port(3),
+    port(4),
+    { ...port(5), tunnel: { remote: undefined, dontFragment: false } },
+  ], [
+    "in_port=1,actions=output(port=2,max_len=64),4",
+    "in_port=4,actions=output(port=5,max_len=64),5",
+    "in_port=5,actions=output(port=1,max_len=64)",
+  ]);
+  of.mirrors.value = [{
+    name: "m",
+    sources: new Set(),
+    targets: "all",
+    output: { bundle: "p3" },
+    cut: 0,
+    counter: new RuleCounter("m", 0),
+  }];
+  const sent = [1, 4, 5].map((from) => formatActions(send(of, { from }).actions));
+  // Nothing says where the tunnel leads to: what goes nowhere is not mirrored.
+  deepStrictEqual(sent, ["14,13", "drop", "trunc(64),11,13"]);
 });
 
 Deno.test("patch ports: two that send to each other end", () => {
