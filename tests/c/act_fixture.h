@@ -191,7 +191,7 @@ static struct rte_mbuf *make_packet(const uint8_t *frame, uint32_t size, uint32_
 }
 
 /* Frames that the model can judge. */
-static bool has_right_checksums(const uint8_t *frame, uint32_t size)
+static __attribute__((unused)) bool has_right_checksums(const uint8_t *frame, uint32_t size)
 {
     uint8_t copy[FRAME_MAX];
 

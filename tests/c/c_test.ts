@@ -96,7 +96,7 @@ Deno.test(
   "c: every unit and test compiles without a warning",
   skippable(async () => {
     await unitObjects();
-    await beside(names, (name) => compileTest(here + name));
+    await beside(names, compileTest);
   }),
 );
 

@@ -16,6 +16,9 @@ import { Unsupported } from "./skip.ts";
 /** Folder of the C sources. */
 export const cDirectory = new URL("../../c/", import.meta.url).pathname;
 
+/** Folder of the tests written in C. */
+export const testDirectory = new URL("../c/", import.meta.url).pathname;
+
 const checkout = cDirectory.slice(0, -"c/".length);
 
 /** A set of sanitizers that go together, and the compiler that has them. */
@@ -28,11 +31,7 @@ const instruments: Readonly<
   Record<Instrument, { cc: string; flags: readonly string[] }>
 > = {
   none: { cc: "cc", flags: ["-O1", "-g1"] },
-  // As users' builds, and held to all warnings but one, which guesses that no loop may run.
-  speed: {
-    cc: "cc",
-    flags: ["-O3", "-g1", ...warningFlags, "-Wno-maybe-uninitialized"],
-  },
+  speed: { cc: "cc", flags: ["-O3", "-g1"] }, // As users' builds: for benches.
   // For valgrind, which knows no AVX-512, and the same on every machine.
   count: { cc: "cc", flags: ["-O3", "-g1", "-march=haswell", "-maes"] },
   address: {
@@ -71,6 +70,14 @@ const instruments: Readonly<
   },
 };
 
+/**
+ * What a unit, or a test of one, is held to where it is compiled as users' builds are: all warnings
+ * but one, which guesses that a loop may not run.
+ */
+function strictFlags(instrument: Instrument): readonly string[] {
+  return instrument === "speed" ? [...warningFlags, "-Wno-maybe-uninitialized"] : [];
+}
+
 /** Flags of the link that make the program a fuzzer or load the sanitizer's runtime. */
 function linkFlags(instrument: Instrument): string[] {
   return instruments[instrument].flags.filter((flag) => flag.startsWith("-fsanitize="))
@@ -91,14 +98,19 @@ export async function buildProgram(
   const text = await Deno.readTextFile(main);
   const { link } = directives(text);
   const units = objectsOf(await linked(link));
+  const strict = strictFlags(instrument);
   // Units include nothing of the tests: those of all folders share them.
   const objects = await compileAll(cc, [
     ...units.map(({ source, flags }) => ({
       path: cDirectory + source,
-      flags,
+      flags: [...flags, ...strict],
       salt: headers,
     })),
-    { path: main, flags: [], salt: headers + await includesOf(text, folder) },
+    {
+      path: main,
+      flags: folder === testDirectory ? strict : [],
+      salt: headers + await includesOf(text, folder),
+    },
   ], common);
   const name = main.slice(main.lastIndexOf("/") + 1, -2);
   const key = (await sha256([cc, instrument, ...objects].join("\n"))).slice(0, 16);
@@ -121,12 +133,12 @@ export async function buildProgram(
   return program;
 }
 
-/** Compiles a test as users' builds are, without a link: with all warnings as errors. */
-export async function compileTest(main: string): Promise<void> {
+/** Compiles a test as users' builds are, without a link: a warning is an error. */
+export async function compileTest(name: string): Promise<void> {
   const { cc, common, headers } = await compilation("speed");
-  const folder = main.slice(0, main.lastIndexOf("/") + 1);
-  const salt = headers + await includesOf(await Deno.readTextFile(main), folder);
-  await cachedObject(cc, main, { flags: common, salt });
+  const main = testDirectory + name;
+  const salt = headers + await includesOf(await Deno.readTextFile(main), testDirectory);
+  await cachedObject(cc, main, { flags: [...common, ...strictFlags("speed")], salt });
 }
 
 /**
@@ -140,7 +152,7 @@ export async function unitObjects(): Promise<{ source: string; object: string }[
     cc,
     units.map(({ source, flags }) => ({
       path: cDirectory + source,
-      flags,
+      flags: [...flags, ...strictFlags("speed")],
       salt: headers,
     })),
     common,
