@@ -13,6 +13,8 @@ export interface NumberedMask {
   readonly bytes: Uint8Array;
   /** The same as words in host order, zeros behind them. */
   readonly words: Uint32Array;
+  /** Which of them have any bits. */
+  readonly some: readonly number[];
 }
 
 /** Gives masks their numbers. */
@@ -29,7 +31,8 @@ export class MaskNumbers {
       const words = new Uint32Array(wordsFor(text.length >> 1));
       const bytes = new Uint8Array(words.buffer, 0, text.length >> 1);
       bytes.set(Uint8Array.fromHex(text));
-      known = { number: this.#known.size, bytes, words };
+      const some = [...words.keys()].filter((at) => words[at] !== 0);
+      known = { number: this.#known.size, bytes, words, some };
       this.#known.set(text, known);
     }
     this.#lastText = text;
@@ -50,7 +53,10 @@ function areEqual(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** Words before those of a key: how many they are, number of the mask. */
+/**
+ * Words before those of a key: how many they are; number of the mask, twice, and 1 where the key
+ * was masked.
+ */
 const HEAD = 2;
 
 /** Flows, one behind the other in one array, and a table of where they are. */
@@ -71,8 +77,9 @@ export class FlowSet {
    * of a key of another length than the mask all counts.
    */
   add(words: Uint32Array, size: number, mask: NumberedMask): void {
-    const count = wordsFor(size);
     const isAligned = size === mask.bytes.length;
+    const { some } = mask;
+    const count = isAligned ? some.length : wordsFor(size);
     const room = this.#used + HEAD + count;
     if (room > this.#words.length) {
       const more = new Uint32Array(2 * room);
@@ -82,11 +89,12 @@ export class FlowSet {
     const all = this.#words;
     const at = this.#used;
     all[at] = count;
-    all[at + 1] = mask.number;
-    let hash = mask.number;
+    let hash = 2 * mask.number + (isAligned ? 1 : 0);
+    all[at + 1] = hash;
     for (let i = 0; i < count; i++) {
-      const bits = isAligned ? mask.words[i] as number : ~0;
-      const word = (words[i] as number) & bits;
+      const from = isAligned ? some[i] as number : i;
+      const bits = isAligned ? mask.words[from] as number : ~0;
+      const word = (words[from] as number) & bits;
       all[at + HEAD + i] = word;
       hash = Math.imul(hash ^ word, 0x9e3779b1);
       hash ^= hash >>> 15;

@@ -91,7 +91,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   takeOver(before: unknown): void {
     if (!(before instanceof StateMap)) return;
     for (const { key, value, usedMs } of before.#all()) {
-      this.#set(key as K, value as V, usedMs);
+      this.#set(key as K, value as V, usedMs, this.#entries.get(key as K));
     }
   }
 
@@ -232,7 +232,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   set(key: K, value: V): this {
     refuseInRun(this.name);
     wrote({ name: this.name, op: "set", key, value });
-    this.#set(key, value, clockMs());
+    this.#set(key, value, clockMs(), this.#entries.get(key));
     return this;
   }
 
@@ -240,7 +240,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
   setAt(key: K, value: V, atMs: number): void {
     refuseInRun(this.name);
     wrote({ name: this.name, op: "set", key, value });
-    this.#set(key, value, atMs);
+    this.#set(key, value, atMs, this.#entries.get(key));
   }
 
   /** @ignore Has all that is there count as written long ago: a time before now begins. */
@@ -282,8 +282,8 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     return equals === undefined ? isSameForever(a, b) : equals(a, b);
   }
 
-  #set(key: K, value: V, atMs: number, entry = this.#entries.get(key)): void {
-    if (entry === undefined || !entry.isThere) return this.#add(key, value, atMs);
+  #set(key: K, value: V, atMs: number, entry: Entry<K, V> | undefined): void {
+    if (entry?.isThere !== true) return this.#add(key, value, atMs, entry);
     if (this.#isSame(entry.value as V, value)) {
       entry.usedMs = Math.max(entry.usedMs, atMs);
       return;
@@ -301,7 +301,7 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
     if (this.#whole !== 0) notify(this.#whole);
   }
 
-  #add(key: K, value: V, atMs: number): void {
+  #add(key: K, value: V, atMs: number, entry: Entry<K, V> | undefined): void {
     const { max = 65_536, full = "evict" } = this.#options;
     if (this.#size >= max) {
       if (full === "refuse") {
@@ -309,12 +309,12 @@ export class StateMap<K, V> implements Owner, Learner, Keepable {
         return;
       }
       this.#evict();
+      entry = this.#entries.get(key);
     }
     // A key that an index cannot have throws here, before anything is changed.
     for (const { place, bits } of this.#indexes.values()) {
       parse(place, key as Value, bits);
     }
-    let entry = this.#entries.get(key);
     if (entry === undefined) this.#entries.set(key, entry = new Entry(key));
     entry.value = value;
     entry.isThere = true;
