@@ -51,6 +51,7 @@ import type { PacketOut, Resume } from "./wire/message.ts";
 const NO_PORT = 0xffff;
 const inPort = placeOf("inPort");
 const dpHash = placeOf("dpHash");
+const priority = placeOf("priority");
 const scratch = words();
 
 const everything = flowWords().fill(0xffffffff);
@@ -245,8 +246,10 @@ export class Switches {
     run(way);
     const credits = this.#crediting.end();
     if (credits !== undefined) tracker.effects = joined(tracker.effects, credits.effects);
-    if (this.exact.value) layFlow(tracker, everything, 0xffff);
-    else layFlow(tracker, way.seen, way.seenInner);
+    if (this.exact.value) {
+      layFlow(tracker, everything, 0xffff);
+      tracker.layPrefix(priority, priority.width); // No flow has that.
+    } else layFlow(tracker, way.seen, way.seenInner);
     way.release();
     giveWords(flow.flow);
     for (const { table, key, value } of way.lessons) packet.learn(table, key, value);

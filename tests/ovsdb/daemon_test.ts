@@ -2,6 +2,7 @@
 /** A daemon that ovs-vsctl drives through a real ovsdb-server, judged by it and by ovs-ofctl. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { type PortNo, portNo } from "../../providers/ids.ts";
+import { decodeMask } from "../../providers/odp/mod.ts";
 import { Daemon } from "../../vswitch/daemon.ts";
 import { skippable } from "../support/skip.ts";
 import { until } from "../support/wait.ts";
@@ -43,6 +44,18 @@ Deno.test(
       strictEqual(await mtus("set Interface p7 mtu_request=1700"), "1600");
       strictEqual(await mtus("set Interface br0 mtu_request=1450"), "1450");
       strictEqual(await mtus("clear Interface br0 mtu_request"), "1600");
+      // Without megaflows a flow is for packets like one only, in their priority too.
+      const [backing] = daemon.datapaths.all();
+      const no = backing?.dp.ports.get("p7")?.no;
+      ok(backing !== undefined && no !== undefined);
+      backing.switches.exact.value = true;
+      backing.dp.ports.inject?.(no, new Uint8Array(60).fill(2));
+      await until("an exact flow", () =>
+        [...backing.dp.flows.dump()].some(({ raw: { key, mask } }) =>
+          key !== undefined && mask !== undefined &&
+          decodeMask(mask, key).priority === 0xffffffff
+        ));
+      backing.switches.exact.value = false;
       const meters = await ofctl(server, "-O", "OpenFlow15", "meter-features", "br0");
       match(meters, /max_meter/);
       // A number that is asked for moves a port; another bridge's numbers are its own.
