@@ -6,6 +6,7 @@
  */
 import type { LearnAction, OfAction } from "../wire/action.ts";
 import { anyMatch, ones, readBits, writeBits } from "../wire/flow.ts";
+import { allOf } from "../wire/match.ts";
 import { FlowFlag } from "../wire/message.ts";
 import { Port, portFrom10 } from "../wire/port_number.ts";
 import { formatFlow } from "../text/flow.ts";
@@ -59,9 +60,10 @@ function flowOf(way: Way, action: LearnAction): string {
       apply.push({ type: "setField", field, value: value << shift, mask, form: "load" });
       continue;
     }
-    const before = readBits(match.value, field) & ~mask;
-    writeBits(match.value, field, before | value << shift);
-    writeBits(match.mask, field, readBits(match.mask, field) | mask);
+    const own = mask & allOf(field);
+    const before = readBits(match.value, field) & ~own;
+    writeBits(match.value, field, before | value << shift & own);
+    writeBits(match.mask, field, readBits(match.mask, field) | own);
   }
   return formatFlow({
     table: action.table,

@@ -199,10 +199,12 @@ export function makeOptionField(index: number, size: number, word: number): Fiel
 
 /**
  * Bits that parts of a field are counted in, which are those of the wire: the port of OpenFlow 1.0
- * has 16 of 32, types and codes of ICMP 8 of 16.
+ * has 16 of 32, types and codes of ICMP 8 of 16. As in Open vSwitch, opcodes of ARP and states of
+ * connections have all bits of the wire, though the high ones are zero in every packet.
  */
-export function partBits({ size, bits }: Field): number {
-  return Math.min(8 * size, bits);
+export function partBits({ size, bits, name, form }: Field): number {
+  const isWide = name === "arp_op" || form === "ctState";
+  return isWide ? 8 * size : Math.min(8 * size, bits);
 }
 
 /** Experimenter numbers that fields have. */

@@ -7,7 +7,7 @@
 import type { Writer } from "./bytes.ts";
 import { OfError, ONF, type Version } from "./error.ts";
 import { type Field, fieldOfName, type OptionFields } from "./field.ts";
-import { type Match, Nw, nwByte, readBits, Word } from "./flow.ts";
+import { type Match, Nw, nwByte, ones, readBits, Word } from "./flow.ts";
 import { allOf, ETH_IP, ETH_IPV6, hasWhatItNeeds, isArp, isMpls } from "./match.ts";
 import type { FieldValue } from "./oxm.ts";
 import { portTo10 } from "./port_number.ts";
@@ -55,7 +55,8 @@ export function writeFieldValue(
   version: Version | 0,
 ): void {
   // The state of connections has eight bits of 32: Open vSwitch always says which.
-  const hasMask = mask !== allOf(field) || field.name === "ct_state";
+  const isWhole = mask === allOf(field) || mask === ones(8 * field.size);
+  const hasMask = !isWhole || field.name === "ct_state";
   writeHeader(writer, field, version, hasMask);
   const shift = BigInt(field.wireShift);
   const put = field.form === "port" && field.size === 2

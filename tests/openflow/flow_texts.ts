@@ -125,6 +125,8 @@ export const flowTexts: readonly (readonly [since: number, flow: string])[] = [
   [3, "ipv6 actions=set_field:2001:db8::2->ipv6_dst,output:1"],
   [3, "ip actions=set_field:0x9->reg5,set_field:0x99->tun_id,output:1"],
   [3, "ip actions=set_field:8->ip_dscp,output:1"],
+  [1, "arp actions=move:NXM_OF_ARP_OP[]->NXM_NX_REG0[0..15],load:0x2->NXM_OF_ARP_OP[]"],
+  [1, "ip actions=move:NXM_NX_CT_STATE[]->NXM_NX_REG0[],push:NXM_NX_CT_STATE[]"],
   [3, "arp,arp_op=1 actions=set_field:2->arp_op,set_field:10.0.0.1->arp_spa,IN_PORT"],
   [3, "vlan_tci=0x1000/0x1000 actions=output:1"],
   [4, "mpls,mpls_bos=1 actions=output:1"],

@@ -175,12 +175,10 @@ function regLoad(body: Reader): OfAction {
   const [offset, bits] = offsetAndBits(body.u16());
   const field = namedField(body);
   const value = body.u64();
-  // An opcode has 16 bits in messages, and eight that mean something.
-  const own = field.name === "arp_op" ? field.bits - offset : bits;
-  const part = writable(subField(field, offset, bits > 16 ? bits : Math.min(bits, own)));
-  if (value >> BigInt(part.bits) !== 0n) throw new OfError(BAD_ARGUMENT);
+  writable(subField(field, offset, bits));
+  if (value >> BigInt(bits) !== 0n) throw new OfError(BAD_ARGUMENT);
   const shift = BigInt(offset);
-  const mask = ((1n << BigInt(part.bits)) - 1n) << shift;
+  const mask = ((1n << BigInt(bits)) - 1n) << shift;
   return { type: "setField", field, value: value << shift, mask, form: "load" };
 }
 

@@ -155,9 +155,8 @@ function regLoad(writer: Writer, field: Field, value: bigint, mask: bigint): voi
   }
   // Types and codes of ICMP have 16 bits in a flow, where ports are, and 8 in a packet.
   for (const { offset, bits } of runs(mask & ones(partBits(field)))) {
-    const isOpcode = field.name === "arp_op" && bits === field.bits;
     nicira(writer, 7, (to) => {
-      to.u16(ofsBits({ offset, bits: isOpcode ? 16 : bits }));
+      to.u16(ofsBits({ offset, bits }));
       writeHeader(to, field, 0);
       to.u64(value >> BigInt(offset) & ones(bits));
     });
@@ -195,7 +194,9 @@ function writeSetField(
     return;
   }
   const name = legacy[field.name];
-  if (name === undefined || !isWhole) return regLoad(writer, field, value, mask);
+  // All of a field that has more bits on the wire is all of those.
+  const all = isWhole && partBits(field) > field.bits ? ones(partBits(field)) : mask;
+  if (name === undefined || !isWhole) return regLoad(writer, field, value, all);
   const put = name === "nw_tos"
     ? value << 2n
     : name === "vlan_vid"
