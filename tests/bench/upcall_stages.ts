@@ -2,7 +2,7 @@
 /**
  * Where the time of a flow set-up goes, in nanoseconds:
  *
- *     deno task bench:upcall [--flows N] [--rounds N]
+ *     deno task bench:upcall [--flows N] [--rounds N] [--workers N]
  *
  * A poll thread plays packets that are all of new flows, so that the ring is never empty, and one
  * handler decides in TypeScript. First it does so in stages, each timed by itself: the `ring` hands
@@ -12,6 +12,10 @@
  * is the median of the rounds, with the lowest and the highest. `processor` is the time for which
  * the handler's thread had a processor, on a busy machine the only one of them that says something.
  *
+ * With `--workers` as many handlers, each in a Worker, are compared with one: by the clock, which
+ * says something where each has a core beside that of the poll thread, and without the time in
+ * which a handler waited for a core, which says what they take from each other.
+ *
  * @module
  */
 import { parseArgs } from "node:util";
@@ -20,6 +24,7 @@ import { temporaryFolder } from "./interrupt.ts";
 import { POLL_CORE } from "./machine.ts";
 import { medianOf } from "./measure.ts";
 import { PacketSource, writeFrames } from "./packets.ts";
+import { compareWorkers } from "./upcall_workers.ts";
 import { helpIfAsked, numberOf, orComplain, showProgress } from "./usage.ts";
 
 const BATCH = 256;
@@ -28,6 +33,7 @@ const BATCH = 256;
  * emptied.
  */
 const MOST = 1_000_000;
+const MOST_WORKERS = 64;
 
 /** Nanoseconds for which this thread, the program's first, has had a processor. */
 function processorTime(): number {
@@ -76,10 +82,12 @@ async function main(): Promise<number> {
     options: {
       flows: { type: "string", default: "40000" },
       rounds: { type: "string", default: "5" },
+      workers: { type: "string" },
     },
   });
   const flows = numberOf("--flows", values.flows, MOST);
   const rounds = Math.ceil(numberOf("--rounds", values.rounds, 999));
+  const workers = values.workers && numberOf("--workers", values.workers, MOST_WORKERS);
   await using folder = await temporaryFolder("upcall-stages-");
   const capture = `${folder.path}/new.pcap`;
   // More than are taken, or late ones would be of flows that are there.
@@ -96,6 +104,11 @@ async function main(): Promise<number> {
     options: { rx_pcap: capture, infinite_rx: "1" },
   });
   const sink = await dp.ports.add({ name: "out", type: "null" });
+  if (workers) {
+    const team = { from: source.no, to: sink.no, size: Math.ceil(workers) };
+    await compareWorkers(dp, { ...team, flows, rounds });
+    return 0;
+  }
   const actions = [output(sink.no)];
   const verdict: Verdict = { mask: exact("inPort", "ipv4", "udp"), actions };
 
