@@ -8,6 +8,7 @@ import { Browser } from "../support/browser.ts";
 import { figure } from "../support/figure.ts";
 import { skippable } from "../support/skip.ts";
 import { root } from "../support/tree.ts";
+import { assertContrast } from "./keyboard.ts";
 
 /** Paths of all files below a folder. */
 function filesOf(folder: string, prefix = ""): string[] {
@@ -129,6 +130,7 @@ async function checkInBrowser(
       ? /^api\/(\w+\/)*index\.html$/.test(path)
       : !(from.startsWith("api/") && path.startsWith("source/"));
   const waiting = ["index.html"];
+  let sources = 0;
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     if (path !== "index.html") await page.go(origin + path);
     const { links, title, broken } = await page.run<{
@@ -142,6 +144,9 @@ async function checkInBrowser(
     );
     assert.ok(title.length > 3, path);
     assert.deepEqual(broken, [], path);
+    // Sources are alike; the style of the reference is that of `deno doc`.
+    const isOurs = !path.startsWith("api/") && !path.startsWith("source/");
+    if (isOurs || path.startsWith("source/") && sources++ < 3) await assertContrast(page);
     for (const link of links) {
       if (!link.startsWith(origin)) continue;
       const next = decodeURIComponent(link.slice(origin.length)) || "index.html";
