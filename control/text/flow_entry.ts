@@ -51,7 +51,8 @@ export function parseEntry(line: string, usual: EntryWord): FlowEntry | undefine
   // Any beginning of a word will do, the empty one as well.
   const word = entryWords.find((candidate) => candidate.startsWith(first));
   const rest = (word === undefined ? content : content.slice(first.length)).trimStart();
-  const [, flow, actions] = /^(\S+)\s*([^]*)$/.exec(rest) ?? [];
+  // Fields that have no name are written as bytes, with spaces between them.
+  const [, flow, actions] = /^((?:key\d+\([^()]*\)|\S)+)\s*([^]*)$/.exec(rest) ?? [];
   return {
     word: word ?? usual,
     ...(flow !== undefined && { flow }),

@@ -5,7 +5,9 @@ import {
   ok,
   strictEqual as equal,
 } from "node:assert/strict";
+import { dpctl } from "../../cli/dpctl.ts";
 import { type Flow, formatActions, formatKey, type Op, output } from "../../mod.ts";
+import { assertTablesComeBack } from "../odp/dumped_flows.ts";
 import { run } from "../support/command.ts";
 import { makeDatapath, systemTest } from "./system.ts";
 
@@ -122,6 +124,24 @@ systemTest("flows that ovs-dpctl adds are ours line for line, -m too", async () 
   }
   equal(dp.stats().flows, 0);
 });
+
+systemTest(
+  "every flow comes back from the text that dump-flows prints of it",
+  async () => {
+    await using made = await makeDatapath();
+    const { dp } = made;
+    await assertTablesComeBack(dp, async (lines) => {
+      const text = lines.join("\n");
+      let said = "";
+      const code = await dpctl(["add-flows", dp.fullName, "-"], {
+        print: (more) => void (said += more),
+        complain: (more) => void (said += more),
+        readText: () => Promise.resolve(text),
+      });
+      deepEqual([code, said.slice(0, 2000)], [0, ""]);
+    }, { random: 300, least: 100 });
+  },
+);
 
 function manyFlows(count: number): Op[] {
   return Array.from({ length: count }, (_, i): Op => ({
