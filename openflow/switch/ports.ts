@@ -7,6 +7,7 @@
 import type { Datapath } from "../../providers/datapath.ts";
 import type { Bundle, PatchPeer, SwitchPort } from "../translate/pipeline.ts";
 import { sameTunnel } from "../translate/tunnel_port.ts";
+import type { Version } from "../wire/error.ts";
 import type { MessageOf } from "../wire/message.ts";
 import { PortConfig, type PortDesc, PortState } from "../wire/object.ts";
 
@@ -122,28 +123,52 @@ const told = [
   ...["peer", "currentSpeed", "maxSpeed"],
 ] as readonly (keyof PortDesc)[];
 
-function isSame(
-  a: SwitchPort,
-  b: SwitchPort,
-  names: readonly (keyof SwitchPort)[],
+function isSame<Port extends PortDesc>(
+  a: Port,
+  b: Port,
+  names: readonly (keyof Port)[],
 ): boolean {
   return names.every((name) => a[name] === b[name]);
 }
 
-/** What peers are told of what changed; `isOther` says whether something did that they are not. */
+/** What peers are told of a port, and what they were told of it before, if they were. */
+export interface PortChange extends MessageOf<"portStatus"> {
+  readonly old?: PortDesc;
+}
+
+/** Whether peers of a version are told a change: OpenFlow 1.0 has no live ports, and no speeds. */
+export function isSeen(version: Version, { desc, old }: PortChange): boolean {
+  if (old === undefined || version > 1) return true;
+  const seen = ({ state, ...port }: PortDesc): PortDesc => ({
+    ...port,
+    state: state & ~PortState.live,
+    currentSpeed: 0,
+    maxSpeed: 0,
+  });
+  return !isSame(seen(old), seen(desc), told);
+}
+
+/**
+ * What peers are told of what changed; `isOther` says whether something did that they are not. As
+ * in Open vSwitch a port is added first, and becomes live then.
+ */
 export function compare(
   before: ReadonlyMap<number, SwitchPort>,
   now: ReadonlyMap<number, SwitchPort>,
-): { readonly changes: readonly MessageOf<"portStatus">[]; readonly isOther: boolean } {
-  const changes: MessageOf<"portStatus">[] = [];
+): { readonly changes: readonly PortChange[]; readonly isOther: boolean } {
+  const changes: PortChange[] = [];
   let isOther = false;
   for (const [port, desc] of now) {
-    const old = before.get(port);
-    if (old === undefined) changes.push({ kind: "portStatus", reason: "add", desc });
-    else if (!isSame(old, desc, told)) {
-      changes.push({ kind: "portStatus", reason: "modify", desc });
+    const known = before.get(port);
+    isOther ||= known === undefined || !isSame(known, desc, untold);
+    let old: PortDesc | undefined = known;
+    if (old === undefined) {
+      old = { ...desc, state: desc.state & ~PortState.live };
+      changes.push({ kind: "portStatus", reason: "add", desc: old });
     }
-    isOther ||= old === undefined || !isSame(old, desc, untold);
+    if (!isSame(old, desc, told)) {
+      changes.push({ kind: "portStatus", reason: "modify", desc, old });
+    }
   }
   for (const [port, desc] of before) {
     if (!now.has(port)) changes.push({ kind: "portStatus", reason: "delete", desc });

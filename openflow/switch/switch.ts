@@ -43,6 +43,7 @@ import type { Peer } from "./peer.ts";
 import { Removed } from "./removed.ts";
 import {
   compare,
+  isSeen,
   learnersOf,
   type PlannedPort,
   portOf,
@@ -346,7 +347,8 @@ export class Switch implements Pipeline {
     const reasons = ["add", "delete", "modify"];
     for (const change of changes) {
       for (const peer of this.peers) {
-        if (peer.wants("portStatus", reasons.indexOf(change.reason))) peer.tell(change);
+        const isWanted = peer.wants("portStatus", reasons.indexOf(change.reason));
+        if (isWanted && isSeen(peer.version, change)) peer.tell(change);
       }
     }
   }

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Ports of many switches over one datapath. */
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
-import type { PlannedPort } from "../../openflow/switch/ports.ts";
+import {
+  compare,
+  isSeen,
+  type PlannedPort,
+  portOf,
+} from "../../openflow/switch/ports.ts";
 import { Switch } from "../../openflow/switch/switch.ts";
 import { Switches } from "../../openflow/switches.ts";
 import type { Port } from "../../providers/contract/ports.ts";
@@ -45,4 +50,26 @@ Deno.test("switches: ports of all of them are read in one pass", () => {
   strictEqual(lists, 2);
   deepStrictEqual([...some[3]?.ports.value.keys() ?? []], [7, 8]);
   strictEqual(some[3]?.ports.value.get(8)?.name, "p7");
+});
+
+Deno.test("switches: a port is added first and live then, and OpenFlow 1.0 has no live ports", () => {
+  const [up, down] = [true, false].map((isUp) =>
+    portOf({ port: 1, name: "p", dp: 1, link: { up: isUp, speed: 10 } }, undefined, 0)
+  );
+  if (up === undefined || down === undefined) throw new Error("no port");
+  const told = (
+    before: Parameters<typeof compare>[0],
+    now: Parameters<typeof compare>[0],
+    version: 1 | 4,
+  ): [string, number][] =>
+    compare(before, now).changes.filter((change) => isSeen(version, change))
+      .map(({ reason, desc }) => [reason, desc.state]);
+  const [none, live, dead] = [new Map(), new Map([[1, up]]), new Map([[1, down]])];
+  deepStrictEqual(told(none, live, 4), [["add", 0], ["modify", 4]]);
+  deepStrictEqual(told(none, live, 1), [["add", 0]]);
+  deepStrictEqual(told(none, dead, 4), [["add", 1]]);
+  deepStrictEqual(told(dead, live, 4), [["modify", 4]]);
+  deepStrictEqual(told(dead, live, 1), [["modify", 4]]);
+  deepStrictEqual(told(live, none, 4), [["delete", 4]]);
+  deepStrictEqual(told(live, live, 4), []);
 });
