@@ -176,9 +176,17 @@ async function compilation(
     "-fdata-sections",
     ...flags,
   ];
-  const headers = await digestOf(cDirectory, await filesOf(".h"));
+  const headers = await digestOfHeaders();
   return { cc, common, headers, link: dpdk.link };
 }
+
+/** Objects that were asked for: hundreds of tests link the same, and nothing changes meanwhile. */
+const compiled = new Map<string, Promise<string>>();
+
+/** A hash of all headers of `c/`, read once. */
+let headerDigest: Promise<string> | undefined;
+const digestOfHeaders = (): Promise<string> =>
+  headerDigest ??= filesOf(".h").then((names) => digestOf(cDirectory, names));
 
 /** Compiles files side by side; the objects come in the files' order. */
 async function compileAll(
@@ -188,7 +196,14 @@ async function compileAll(
 ): Promise<string[]> {
   const objects: string[] = [];
   await beside(jobs, async ({ path, flags, salt }, at) => {
-    objects[at] = await cachedObject(cc, path, { flags: [...common, ...flags], salt });
+    const all = [...common, ...flags];
+    const asked = [cc, path, salt, ...all].join("\0");
+    let made = compiled.get(asked);
+    if (made === undefined) {
+      made = cachedObject(cc, path, { flags: all, salt });
+      compiled.set(asked, made);
+    }
+    objects[at] = await made;
   });
   return objects;
 }
@@ -234,7 +249,7 @@ export async function checkWarnings(
     ...(path.endsWith(".h") ? ["-x", "c", "-Wno-unused-function"] : []),
   ];
   const folder = path.slice(0, path.lastIndexOf("/") + 1);
-  const salt = await digestOf(cDirectory, await filesOf(".h")) +
+  const salt = await digestOfHeaders() +
     await includesOf(await Deno.readTextFile(path), folder);
   const passed = `${await objectDirectory()}/${await objectKey("cc", path, {
     flags,
