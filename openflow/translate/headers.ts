@@ -190,9 +190,9 @@ export class Headers {
       return;
     }
     if (word >= (STAGE_ENDS[0] as number) || word === Word.pktMark) this.see(field, mask);
-    // Who sets a part of an IP header rests on the protocol (CVE-2023-1668).
-    const isOfIp = /^ip(v4|v6)?$/.test(field.needs) && field.name !== "ip_dscp";
-    if (isSet && isOfIp) this.see(fieldOfName("nw_proto"));
+    // Who sets a part of an IP header rests on the protocol (CVE-2023-1668): of 0 none is set.
+    const isTold = isSet && field.name !== "ip_dscp" || nwByte(flow, Nw.proto) === 0;
+    if (isTold && /^ip(v4|v6)?$/.test(field.needs)) this.see(protocol);
     const before = readBits(flow, field);
     const after = before & ~mask | value & mask;
     const edits = after !== before && isEdited(field, flow);

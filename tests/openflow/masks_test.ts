@@ -10,6 +10,7 @@ import { parseFlow } from "../../openflow/text/flow.ts";
 import { Translation } from "../../openflow/translate/translation.ts";
 import { type FlowWords, flowWords, Word } from "../../openflow/wire/flow.ts";
 import type { Datapath } from "../../providers/datapath.ts";
+import type { Action } from "../../providers/types_action.ts";
 import { figure } from "../support/figure.ts";
 import { type Random, random } from "../support/random.ts";
 
@@ -29,7 +30,7 @@ function make(flows: readonly string[], tight: boolean, isOld = false): Switch {
 }
 
 interface Outcome {
-  readonly does: unknown;
+  readonly does: { readonly actions: readonly Action[] };
   readonly seen: FlowWords;
   readonly inner: number;
 }
@@ -46,7 +47,9 @@ const kinds = [
   [0x0800, 6],
   [0x0800, 17],
   [0x0800, 47],
+  [0x0800, 0],
   [0x86dd, 6],
+  [0x86dd, 0],
   [0x0806, 1],
   [0x8847, 0],
   [0x88cc, 0],
@@ -95,12 +98,21 @@ function packet(next: Random, kind: readonly [number, number]): PacketFlow {
   return { flow, tags };
 }
 
+/** Whether a part of an IP header is set: the policy has the flow match the protocol then. */
+function setsIp(actions: readonly Action[]): boolean {
+  return actions.some((action) =>
+    action.type === "clone"
+      ? setsIp(action.actions)
+      : action.type === "set" && ("ipv4" in action.key || "ipv6" in action.key)
+  );
+}
+
 /** A packet that differs where nothing was looked at. */
 function variant(
   next: Random,
   kind: readonly [number, number],
   { flow, tags }: PacketFlow,
-  { seen, inner }: Outcome,
+  { does, seen, inner }: Outcome,
 ): PacketFlow {
   const other = flow.slice();
   for (const [at, bits] of bitsOf(kind)) {
@@ -109,10 +121,10 @@ function variant(
   }
   // Who looks at layer 4 has looked at the protocol.
   const isFree = !(seen[Word.nw] as number >>> 24) && seen[Word.tp] === 0;
-  if (isFree && (kind[0] === 0x0800 || kind[0] === 0x86dd)) {
-    const proto = [6, 17, 47][next(3)] as number;
+  if (isFree && (kind[0] === 0x0800 || kind[0] === 0x86dd) && !setsIp(does.actions)) {
+    const proto = [6, 17, 47, 0][next(4)] as number;
     other[Word.nw] = (other[Word.nw] as number) & 0xffffff | proto << 24;
-    other[Word.tp] = proto === 47 ? 0 : word(next);
+    other[Word.tp] = proto === 6 || proto === 17 ? word(next) : 0;
   }
   const masks = [seen[Word.vlan] as number, inner];
   const changed = tags.map(({ tpid, tci }, i) => ({
