@@ -21,6 +21,8 @@ export abstract class Lookups extends Sending {
   reason: string | undefined;
   /** The rule whose actions are done; undefined for those of none, and behind a recirculation. */
   protected rule: Rule | undefined;
+  /** The first flow that the packet met. */
+  protected first: { readonly table: number; readonly cookie: bigint } | undefined;
   /** Whether the next lookup is by the tuple that the packet's connection began with. */
   protected isOfConnection = false;
   /** The port that the packet is of, while the next lookup is as if it came by another one. */
@@ -85,6 +87,7 @@ export abstract class Lookups extends Sending {
     this.takeOwnPort();
     this.credit(table.lookups);
     if (rule !== undefined) {
+      this.first ??= { table: table.id, cookie: rule.cookie };
       this.credit(table.matched);
       this.credit(rule.counter);
     }
@@ -99,6 +102,8 @@ export abstract class Lookups extends Sending {
     if (passage === undefined) return undefined;
     trail.end();
     const { steps, left, resubmits, words, bits } = passage;
+    const [start] = steps;
+    this.first ??= start && { table: start.table.id, cookie: start.kept.rule.cookie };
     this.bounds.lookUp(steps.length - 1);
     if (left !== undefined) this.goOn(trail, left, resubmits);
     this.#seeAll(words.length, words, bits);

@@ -39,8 +39,6 @@ export abstract class Walking extends Lookups {
   /** Which hash the datapath has computed of it; empty for none. */
   hashed = "";
   #set: OfAction[] = [];
-  /** The first flow that the packet met. */
-  #first: { readonly table: number; readonly cookie: bigint } | undefined;
   protected stack = new Stack();
   /** How often the packet was looked up again before. */
   #depth = 0;
@@ -145,7 +143,7 @@ export abstract class Walking extends Lookups {
   /** As in Open vSwitch: nothing becomes of a packet that was too much work. */
   protected end(): void {
     // As in Open vSwitch: the action set is of the flow that the packet met first.
-    const { table, cookie } = this.#first ?? this;
+    const { table, cookie } = this.first ?? this;
     if (this.set.length > 0) Object.assign(this, { table, cookie });
     this.finishSet();
     this.finishFreezing();
@@ -261,7 +259,6 @@ export abstract class Walking extends Lookups {
         this.isMiss = rule.priority === 0 && rule.match.shape.words.length === 0;
         this.cookie = rule.cookie;
         this.rule = rule;
-        this.#first ??= { table: at, cookie: rule.cookie };
         const { onward } = rule;
         if (onward !== undefined) {
           const { isResubmit } = onward;
