@@ -194,7 +194,7 @@ export class Headers {
     const isTold = isSet && field.name !== "ip_dscp" || nwByte(flow, Nw.proto) === 0;
     if (isTold && /^ip(v4|v6)?$/.test(field.needs)) this.see(protocol);
     const before = readBits(flow, field);
-    const after = before & ~mask | value & mask;
+    const after = (before & ~mask | value & mask) & allOf(field);
     const edits = after !== before && isEdited(field, flow);
     if (edits && (this.#asides > 0 || this.actions.some(usesEdited))) {
       this.isHeld = true;

@@ -76,6 +76,17 @@ function passes(flows: readonly string[], more: Partial<{
 
 const set = "set_field:0->icmp_type";
 
+Deno.test("openflow edits: of an opcode of ARP only the eight bits matter that packets are told by", () => {
+  const packet = (flow: Uint32Array): void => {
+    [flow[Word.dlType], flow[Word.nw]] = [0x806, 1 << 24];
+  };
+  for (const [value, edit] of [[0x101, undefined], [0x102, { op: 2 }]] as const) {
+    const flows = [`arp,actions=load:${value}->NXM_OF_ARP_OP[],output:2`];
+    const wanted: Pass = edit === undefined ? ["2"] : ["2", edit];
+    deepStrictEqual(passes(flows, { packet }), [wanted]);
+  }
+});
+
 Deno.test("openflow edits: first of all in a pass, where nothing had the packet", () => {
   deepStrictEqual(passes([`icmp,actions=${set},output:2,output:3`]), [
     ["2,3", { type: 0 }],
