@@ -30,7 +30,7 @@ function make(flows: readonly string[], tight: boolean, isOld = false): Switch {
 }
 
 interface Outcome {
-  readonly does: { readonly actions: readonly Action[] };
+  readonly does: Pick<Translation, "actions" | "edit" | "lessons">;
   readonly seen: FlowWords;
   readonly inner: number;
 }

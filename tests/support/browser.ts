@@ -208,6 +208,8 @@ export class BrowserPage {
   async show(
     { width, height, dark }: { width: number; height: number; dark: boolean },
   ): Promise<void> {
+    // As of a window that is in front: without that, nothing shows that it has the focus.
+    await this.call("Emulation.setFocusEmulationEnabled", { enabled: true });
     await this.call("Emulation.setDeviceMetricsOverride", {
       width,
       height,

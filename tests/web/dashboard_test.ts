@@ -212,7 +212,7 @@ Deno.test(
       await page.until("the cursor in the filter", cursor);
       await filter("udp,tp_dst=53");
       await page.until("the filter by fields", `${count} === '1 of ${total}'`);
-      await filter("in_port(uplink)");
+      await filter("(uplink)");
       await page.until("the filter by text", `/^\\d+ of ${total}$/.test(${count})`);
       await page.until(
         "its hint",
