@@ -1,5 +1,5 @@
-// Hosts on any network share one Ethernet: each has tunnels to all others, and learns who is
-// behind whom. Each host runs this, and gives its ov0 an address.
+// One Ethernet for hosts on any network: each host has tunnels to all others, and learns which
+// address is behind which host. Each host runs this, and gives its ov0 an address.
 // Try: deno run -A examples/overlay.ts netdev@ov0 eth0 OTHER...
 import { openDatapath, output, set } from "../mod.ts";
 import { drop, forward, type Policy, runPolicy, StateMap } from "../policy/mod.ts";

@@ -6,8 +6,8 @@
  */
 import { anyMatch, type FlowWords, type Match, Word } from "../wire/flow.ts";
 
-/** Fields of more than one word: where one is said, all are. */
-const wide = [
+/** Metadata of several words, and how many: where one word is said, all are. */
+export const wide = [
   [Word.metadata, 2],
   [Word.tunId, 2],
   [Word.tunIpv6Src, 4],

@@ -184,7 +184,7 @@ export class PrefixSets {
   stepWithout(member: number): number {
     const word = member >> 5;
     if (word >= this.words) return this.steps;
-    // Who is not left at a step is not left at any later one.
+    // A member that is gone at a step is gone at all later steps.
     let [low, high] = [1, this.steps];
     while (low < high) {
       const middle = low + high >> 1;

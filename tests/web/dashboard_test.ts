@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The dashboard in Chromium: what it shows is what the datapath says, and it can be read and used
- * by who has no mouse. `pictures.ts` takes the pictures of it that are in the guide.
+ * The dashboard in Chromium: it shows what the datapath says, with colours that can be told apart,
+ * and keys alone operate it. `pictures.ts` takes the guide's pictures of it.
  */
 import assert from "node:assert/strict";
 import { type Dashboard, serveDashboard } from "../../control/web/dashboard.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { wide } from "../../../openflow/switch/packet_in.ts";
 import type { Switch } from "../../../openflow/switch/switch.ts";
 import { formatMatch } from "../../../openflow/text/match.ts";
 import type { PortNames } from "../../../openflow/text/value.ts";
@@ -51,17 +52,6 @@ function withPriority(text: string, priority: number): string {
 }
 
 const FULL = 0xffffffff;
-/** Metadata of several words, and how many. */
-const wide = [
-  [Word.metadata, 2],
-  [Word.tunId, 2],
-  [Word.tunIpv6Src, 4],
-  [Word.tunIpv6Dst, 4],
-  [Word.ctLabel, 4],
-  [Word.ctIpv6Src, 4],
-  [Word.ctIpv6Dst, 4],
-] as const;
-
 /** Headers that packets of a kind have, all of them. */
 function headers(flow: FlowWords, mask: FlowWords): void {
   const type = flow[Word.dlType] as number;
